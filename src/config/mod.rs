@@ -1,0 +1,222 @@
+//! The configuration: raw ini and environment first, then one typed, validated [`Config`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the ini and the environment can say, validated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[Basic]`
+    pub basic: Basic,
+    /// `[Mode]`
+    pub mode: Mode,
+    /// `[Debug]`
+    pub debug: Debug,
+    /// `[Source]`
+    pub source: SourceSide,
+    /// `[Destination]`
+    pub destination: DestinationSide,
+    /// `[Backend]`
+    pub backend: Backend,
+}
+
+/// Which side the machine's own role works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobType {
+    /// The role reads the source, the stored credentials write the destination.
+    Put,
+    /// The reverse.
+    Get,
+}
+
+/// `[Basic]`: names of what the system works with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Basic {
+    /// Which side the machine's own role works on.
+    pub job_type: JobType,
+    /// DynamoDB table.
+    pub table_queue_name: String,
+    /// SQS queue: its name or its URL.
+    pub sqs_queue_name: String,
+    /// Parameter with the bucket list.
+    pub ssm_parameter_bucket: String,
+    /// Parameter with the other account's credentials.
+    pub ssm_parameter_credentials: String,
+    /// Parameter with the ignore list.
+    pub ssm_parameter_ignore_list: String,
+    /// Where objects go that arrive by S3 event; empty: they cannot.
+    pub des_bucket_default: String,
+    /// The prefix for them.
+    pub des_prefix_default: String,
+    /// File with the bucket list; where set, it is used instead of the parameter.
+    pub bucket_para_file: Option<PathBuf>,
+    /// File with the ignore list; where set, it is used instead of the parameter.
+    pub ignore_list_file: Option<PathBuf>,
+}
+
+/// `[Mode]`: how objects are moved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mode {
+    /// Storage class at the destination; `None` for KEEP.
+    pub storage_class: Option<String>,
+    /// Up to this many bytes one GET and one PUT.
+    pub resumable_threshold: u64,
+    /// Tries for one call, at least 1.
+    pub max_retry: u32,
+    /// Parts of one object at once.
+    pub max_thread: usize,
+    /// Objects at once on one worker.
+    pub max_parallel_file: usize,
+    /// Longest time on one object before it goes back to the queue.
+    pub job_timeout: Duration,
+    /// Versions are compared by the jobsender.
+    pub jobsender_compare_version_id: bool,
+    /// The worker looks the version up when a copy begins and checks it at the end.
+    pub update_version_id: bool,
+    /// The worker fetches the job's version, not the latest.
+    pub get_object_with_version_id: bool,
+    /// Bytes of object data in memory at once; `None`: a share of the machine's memory.
+    pub max_memory: Option<u64>,
+    /// How long a received message is hidden before its heartbeat must have renewed it.
+    pub visibility_timeout: Duration,
+    /// Headers and user metadata travel along.
+    pub copy_metadata: bool,
+    /// Tags travel along.
+    pub copy_tags: bool,
+    /// How long running parts may take to finish after a stop.
+    pub grace_time: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Warnings and errors.
+    Warning,
+    /// And what is done, summed per interval.
+    Info,
+    /// And every part.
+    Debug,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The journal under systemd, text elsewhere.
+    Auto,
+    /// Text on stderr.
+    Text,
+    /// JSON on stderr.
+    Json,
+    /// The systemd journal.
+    Journal,
+}
+
+/// `[Debug]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Debug {
+    /// Abort existing uploads of an object instead of resuming.
+    pub clean_unfinished_upload: bool,
+    /// What is logged.
+    pub logging_level: LogLevel,
+    /// Credentials from local profiles instead of the instance role.
+    pub local_profile_mode: bool,
+    /// Check the whole object's ETag again, re-reading the parts that an earlier run sent.
+    pub if_verify_md5_twice: bool,
+    /// Bytes of a part; grows so that an object has at most 10,000 parts.
+    pub chunk_size: u64,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// How often the traffic is summed into one line at INFO.
+    pub log_interval: Duration,
+}
+
+/// Where one side's credentials come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// The SDK's own chain: environment, profile, container, instance role.
+    Default,
+    /// The parameter `ssm_parameter_credentials`.
+    Ssm,
+    /// The profile named by `Profile`.
+    Profile,
+    /// Unsigned requests.
+    Anonymous,
+}
+
+/// What both sides have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// URL of the S3 endpoint; `None`: AWS, or what the ordinary AWS variables say.
+    pub url: Option<String>,
+    /// Region; `None`: from the credentials parameter, the profile or the environment.
+    pub region: Option<String>,
+    /// Bucket in the path instead of the host name; `None`: where an endpoint is given.
+    pub force_path_style: Option<bool>,
+    /// Name of the profile for `Credentials::Profile`.
+    pub profile: Option<String>,
+    /// `None`: JobType decides for jobsender and worker; `run` takes the default chain.
+    pub credentials: Option<Credentials>,
+}
+
+/// `[Source]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSide {
+    /// The endpoint and who asks.
+    pub endpoint: Endpoint,
+    /// Requests say that the requester pays.
+    pub request_payer: bool,
+}
+
+/// Encryption that the destination is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sse {
+    /// Whatever the bucket does by itself.
+    BucketDefault,
+    /// SSE-S3.
+    Aes256,
+    /// SSE-KMS with the key of this id, or the account's own where there is none.
+    Kms(Option<String>),
+}
+
+/// `[Destination]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct DestinationSide {
+    /// The endpoint and who asks.
+    pub endpoint: Endpoint,
+    /// Canned ACL for every new object.
+    pub acl: Option<String>,
+    /// Encryption.
+    pub sse: Sse,
+}
+
+/// Which queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueBackend {
+    /// Amazon SQS.
+    Sqs,
+    /// SQLite.
+    Embedded,
+}
+
+/// Which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateBackend {
+    /// Amazon DynamoDB.
+    DynamoDb,
+    /// SQLite.
+    Embedded,
+}
+
+/// `[Backend]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Which queue.
+    pub queue: QueueBackend,
+    /// Which table.
+    pub state: StateBackend,
+    /// The SQLite file of the embedded ones.
+    pub path: PathBuf,
+    /// How often a message of the embedded queue is received before it is a dead letter
+    /// (Amazon SQS keeps this in its redrive policy).
+    pub max_receive_count: u32,
+}

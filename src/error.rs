@@ -1,0 +1,168 @@
+//! The one error type: what went wrong, in words a user can act on, and what happens next.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What an error means, independent of the service it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The service asks for patience: 503 SlowDown, 429, ThrottlingException.
+    Throttled,
+    /// No usable answer: a refused or cut connection, a timeout, a 5xx.
+    Unavailable,
+    /// A body that arrived short, long or with the wrong digest; another try may be whole.
+    Damaged,
+    /// The source object is no longer the one whose copy was begun (412 on If-Match).
+    SourceChanged,
+    /// The upload that was being filled is gone: completed or aborted by somebody else.
+    UploadGone,
+    /// The message's lease ran out, or another worker holds the object.
+    LeaseLost,
+    /// Stopped on purpose: shutdown, or the time for one object is used up.
+    Cancelled,
+    /// The object, version, bucket, queue, table or parameter does not exist.
+    NotFound,
+    /// The service knows who asks and says no, or does not accept the credentials.
+    Denied,
+    /// The object is in an archive class and must be restored before it can be read.
+    Archived,
+    /// The data, a message or an answer is not what it must be; a further try gives the same.
+    Invalid,
+    /// Arguments or configuration that cannot be used.
+    Usage,
+}
+
+/// What the holder of a job does after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try the same call again, after a pause.
+    Retry,
+    /// Give the job back: another attempt, perhaps elsewhere, may succeed.
+    ReturnToQueue,
+    /// Trying again cannot help: put the failure on record and the job into the dead letters.
+    RecordFailure,
+}
+
+impl ErrorKind {
+    /// The policy for a failed call. Once a call's tries are used up, [`Next::Retry`] counts as
+    /// [`Next::ReturnToQueue`] for the job that made the call.
+    pub fn next(self) -> Next {
+        match self {
+            Self::Throttled | Self::Unavailable | Self::Damaged => Next::Retry,
+            Self::SourceChanged | Self::UploadGone | Self::LeaseLost | Self::Cancelled => {
+                Next::ReturnToQueue
+            }
+            Self::NotFound | Self::Denied | Self::Archived | Self::Invalid | Self::Usage => {
+                Next::RecordFailure
+            }
+        }
+    }
+
+    /// The process exit status when this error ends a command (PRODUCT contract: 2 unusable
+    /// input, 3 a service that could not be reached or refused).
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Throttled
+            | Self::Unavailable
+            | Self::Damaged
+            | Self::SourceChanged
+            | Self::UploadGone
+            | Self::LeaseLost
+            | Self::Cancelled
+            | Self::NotFound
+            | Self::Denied
+            | Self::Archived
+            | Self::Invalid => 3,
+        }
+    }
+}
+
+/// An error with its kind, a message for the user, and the cause underneath.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; `message` says what, where and what to do, lower case, no full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after: None, source: None }
+    }
+
+    /// Unusable arguments or configuration.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Data or an answer that is not what it must be.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// Stopped on purpose.
+    pub fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "stopped")
+    }
+
+    /// Adds the cause underneath.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds the pause that the service asked for.
+    pub fn with_retry_after(mut self, pause: Option<Duration>) -> Self {
+        self.retry_after = pause;
+        self
+    }
+
+    /// Puts `context` and a colon before the message.
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// What the error means.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The pause that the service asked for (Retry-After), if it named one.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|s| s as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permanent_errors_are_recorded_and_passing_ones_tried_again() {
+        assert_eq!(ErrorKind::Throttled.next(), Next::Retry);
+        assert_eq!(ErrorKind::SourceChanged.next(), Next::ReturnToQueue);
+        assert_eq!(ErrorKind::Denied.next(), Next::RecordFailure);
+        assert_eq!(ErrorKind::Usage.exit_status(), 2);
+        assert_eq!(ErrorKind::Denied.exit_status(), 3);
+    }
+}

@@ -1,0 +1,173 @@
+//! The nouns of object storage, made at the edge and trusted afterwards.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest key S3 takes, in bytes of UTF-8
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// One mebibyte in bytes.
+pub const MIB: u64 = 1024 * 1024;
+
+/// An object key: UTF-8, compared byte by byte, never normalised.
+///
+/// `Ord` on `str` is the order of its UTF-8 bytes, which is the order in which general purpose
+/// buckets list (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Takes the key as it is.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    /// Control characters are shown escaped, so that a key cannot break a log line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => write!(f, "{c}"),
+        })
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A bucket and a key: one object's place on one side.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object's key.
+    pub key: ObjectKey,
+}
+
+impl ObjectId {
+    /// The object `key` in `bucket`.
+    pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { bucket: bucket.into(), key: ObjectKey::new(key) }
+    }
+}
+
+impl fmt::Display for ObjectId {
+    /// `bucket/key`, the form of the record's key and of the log lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.bucket, self.key)
+    }
+}
+
+/// An entity tag without its quotation marks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Etag(String);
+
+impl Etag {
+    /// Takes an ETag as a service gives it, with or without quotation marks.
+    pub fn new(raw: impl AsRef<str>) -> Self {
+        Self(raw.as_ref().trim_matches('"').to_owned())
+    }
+
+    /// The tag without quotation marks.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The tag in the quoted form that If-Match and CompleteMultipartUpload take.
+    pub fn quoted(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+
+    /// Whether the tag has the form of an MD5 digest: 32 hexadecimal digits. Under SSE-KMS a
+    /// tag may have this form without being one.
+    pub fn looks_like_md5(&self) -> bool {
+        self.0.len() == 32 && self.0.bytes().all(|b| b.is_ascii_hexdigit())
+    }
+}
+
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A range of bytes that is never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte's offset.
+    pub start: u64,
+    /// Number of bytes, at least 1.
+    pub len: u64,
+}
+
+impl ByteRange {
+    /// The form of the HTTP `Range` header (RFC 9110, section 14.1.2).
+    pub fn header(self) -> String {
+        format!("bytes={}-{}", self.start, self.start + self.len - 1)
+    }
+}
+
+/// The bucket pair's rule for destination keys: the source key as it is, byte for byte, behind
+/// `prefix` and one `/`; nothing in front where `prefix` is empty or `/`.
+pub fn destination_key(prefix: &str, source: &ObjectKey) -> ObjectKey {
+    ObjectKey(destination_prefix(prefix) + source.as_str())
+}
+
+/// What [`destination_key`] puts in front of every source key.
+pub fn destination_prefix(prefix: &str) -> String {
+    match prefix.strip_suffix('/').unwrap_or(prefix) {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destination_keys_keep_every_byte_of_the_source_key() {
+        for (prefix, key, expected) in [
+            ("", "a//b", "a//b"),
+            ("/", "/leading", "/leading"),
+            ("p", "../y", "p/../y"),
+            ("p/", "./x", "p/./x"),
+            ("p/q", " space ", "p/q/ space "),
+            ("p//", "k", "p//k"),
+        ] {
+            assert_eq!(destination_key(prefix, &ObjectKey::new(key)).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn etags_lose_their_quotation_marks_once() {
+        let etag = Etag::new("\"d41d8cd98f00b204e9800998ecf8427e\"");
+        assert_eq!(etag.as_str(), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(etag.quoted(), "\"d41d8cd98f00b204e9800998ecf8427e\"");
+        assert!(etag.looks_like_md5());
+        assert!(!Etag::new("d41d8cd98f00b204e9800998ecf8427e-2").looks_like_md5());
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_log_line() {
+        assert_eq!(ObjectKey::new("a\nb\u{1}ü").to_string(), "a\\nb\\u{1}ü");
+    }
+
+    #[test]
+    fn a_range_names_its_last_byte() {
+        assert_eq!(ByteRange { start: 5, len: 5 }.header(), "bytes=5-9");
+    }
+}

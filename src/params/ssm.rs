@@ -1,0 +1,1 @@
+//! Parameters in SSM Parameter Store.

@@ -1,0 +1,193 @@
+//! The record of each object: what was begun, by whom, and how it ended.
+//!
+//! The record is never the only trace of what is left to do: comparing the buckets finds it again.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::job::Job;
+use crate::object::{Etag, ObjectId};
+
+pub mod dynamodb;
+pub mod embedded;
+
+/// Names one record: an object and where it goes. Two pairs that share a source have two records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId {
+    /// The object at the source.
+    pub src: ObjectId,
+    /// The object at the destination.
+    pub des: ObjectId,
+}
+
+impl From<&Job> for RecordId {
+    fn from(job: &Job) -> Self {
+        Self { src: job.src.clone(), des: job.des.clone() }
+    }
+}
+
+/// Where an object stands; the text form is what the table holds as `jobStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobStatus {
+    /// Begun and not ended.
+    Running,
+    /// At the destination, proven.
+    Done,
+    /// Ended by an error that trying again does not mend.
+    Failed,
+}
+
+impl JobStatus {
+    /// `RUNNING`, `DONE` or `FAILED`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Done => "DONE",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Running, Self::Done, Self::Failed].into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+/// The multipart upload that an object is being filled into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadRef {
+    /// The destination's id of the upload.
+    pub id: String,
+    /// Bytes of every part but the last.
+    pub part_size: u64,
+}
+
+/// The record as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which object.
+    pub id: RecordId,
+    /// Bytes, as the source answered when the copy began.
+    pub size: u64,
+    /// The version that is or was copied, where one is known.
+    pub version: Option<String>,
+    /// The source's ETag that the copy is pinned to.
+    pub etag: Option<Etag>,
+    /// The upload in progress, or the last one.
+    pub upload: Option<UploadRef>,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// The worker that wrote last.
+    pub instance: String,
+    /// The fencing token of the attempt that wrote last: only that attempt may end it.
+    pub lease: Option<String>,
+    /// Attempts so far.
+    pub tries: u32,
+    /// When the first attempt began.
+    pub first_time: SystemTime,
+    /// When the latest attempt began.
+    pub start_time: SystemTime,
+    /// When it ended, well or not.
+    pub end_time: Option<SystemTime>,
+    /// Time spent from `start_time` to `end_time` of the latest attempt.
+    pub spent: Option<Duration>,
+    /// Percent of the bytes that were already at the destination when the latest attempt began.
+    pub progress: u8,
+    /// Why the latest attempt ended as it did, where it did not end well.
+    pub last_error: Option<String>,
+}
+
+/// What an attempt knows when it begins a multipart copy.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Which object.
+    pub id: RecordId,
+    /// Bytes, as the source answered.
+    pub size: u64,
+    /// The version being copied, where one is known.
+    pub version: Option<String>,
+    /// The ETag that the copy is pinned to.
+    pub etag: Etag,
+    /// The upload being filled.
+    pub upload: UploadRef,
+    /// This worker.
+    pub instance: String,
+    /// This attempt's fencing token; it replaces an earlier attempt's.
+    pub lease: String,
+    /// When the attempt began.
+    pub start_time: SystemTime,
+    /// Percent of the bytes already at the destination, 0 to 100.
+    pub progress: u8,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which object.
+    pub id: RecordId,
+    /// Bytes.
+    pub size: u64,
+    /// The version copied, where one is known.
+    pub version: Option<String>,
+    /// The source's ETag.
+    pub etag: Option<Etag>,
+    /// Done or failed; `Running` where the job went back to the queue, keeping its parts.
+    pub status: JobStatus,
+    /// This worker.
+    pub instance: String,
+    /// The token given to [`StateStore::begin`]; `None` for an attempt that did not begin one
+    /// (a small object has a single write, this one).
+    pub lease: Option<String>,
+    /// When the attempt began.
+    pub start_time: SystemTime,
+    /// When it ended.
+    pub end_time: SystemTime,
+    /// Why it failed or went back.
+    pub error: Option<String>,
+}
+
+/// The records counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records that are begun and not ended.
+    pub running: u64,
+    /// Bytes of the objects begun and not ended.
+    pub running_bytes: u64,
+    /// Objects at the destination.
+    pub done: u64,
+    /// Bytes of the objects at the destination.
+    pub done_bytes: u64,
+    /// Objects that failed.
+    pub failed: u64,
+    /// Of `done`: those ended within the window asked for.
+    pub recent: u64,
+    /// Bytes of `recent`.
+    pub recent_bytes: u64,
+    /// The earliest start and the latest end among the records.
+    pub span: Option<(SystemTime, SystemTime)>,
+}
+
+/// Keeps one record per object and destination.
+#[async_trait]
+pub trait StateStore: Send + Sync + fmt::Debug {
+    /// The record of `id`, read consistently.
+    async fn load(&self, id: &RecordId) -> Result<Option<Record>>;
+
+    /// Puts the start of an attempt on record: counts the try, keeps `first_time`, replaces
+    /// version, ETag, upload and the fencing token, clears the last end and error.
+    async fn begin(&self, start: &Start) -> Result<()>;
+
+    /// Puts ends on record, batched as the backend can. An outcome without a token counts a try of
+    /// its own; one with a token that has been replaced fails with `LeaseLost` and changes
+    /// nothing of that record.
+    async fn finish(&self, outcomes: &[Outcome]) -> Result<()>;
+
+    /// Counts all records; `recent` is what ended at or after `since`.
+    async fn tally(&self, since: SystemTime) -> Result<Tally>;
+
+    /// Up to `limit` records with `status`, in the backend's order.
+    async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>>;
+}

@@ -1,0 +1,226 @@
+//! Object storage as this product needs it: small calls, own types, no retry inside.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::error::Result;
+use crate::object::{ByteRange, Etag, ObjectId, ObjectKey};
+
+pub mod s3;
+
+/// An MD5 digest, 16 bytes.
+pub type Md5 = [u8; 16];
+
+/// Which side of the migration a store is; errors and log lines name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Objects are read here.
+    Source,
+    /// Objects are written here.
+    Destination,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        })
+    }
+}
+
+/// One page of a listing to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// The bucket.
+    pub bucket: String,
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Only keys after this one, in byte order; for the first page.
+    pub start_after: Option<ObjectKey>,
+    /// The token of the page before; for every further page.
+    pub token: Option<String>,
+}
+
+/// One object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The key, decoded.
+    pub key: ObjectKey,
+    /// Bytes.
+    pub size: u64,
+    /// The ETag, where the listing gives one.
+    pub etag: Option<Etag>,
+    /// When it was written, to the second.
+    pub last_modified: Option<SystemTime>,
+    /// The storage class, where the listing gives one.
+    pub storage_class: Option<String>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// The objects, in the store's order.
+    pub objects: Vec<Listed>,
+    /// The token for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// The headers that travel with an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Content-Encoding`; the body is never decoded.
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    pub content_language: Option<String>,
+    /// `Content-Disposition`.
+    pub content_disposition: Option<String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// `Expires`, as the text that was stored.
+    pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    pub website_redirect: Option<String>,
+    /// `x-amz-meta-*`, without that prefix.
+    pub user: BTreeMap<String, String>,
+}
+
+/// What a store says about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Bytes of the whole object, also in the answer to a ranged GET.
+    pub size: u64,
+    /// The object's ETag.
+    pub etag: Etag,
+    /// Its version, where the bucket has versions (`"null"` is given as it is).
+    pub version: Option<String>,
+    /// When it was written, to the second.
+    pub last_modified: Option<SystemTime>,
+    /// The storage class; a store leaves it out for STANDARD.
+    pub storage_class: Option<String>,
+    /// How many tags it has, where the answer counts them.
+    pub tag_count: u32,
+    /// The headers that travel along.
+    pub headers: Headers,
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct GetRequest {
+    /// The object.
+    pub id: ObjectId,
+    /// The version, where a certain one is wanted.
+    pub version: Option<String>,
+    /// The bytes; `None` for all of them.
+    pub range: Option<ByteRange>,
+    /// The answer must come from the object with this ETag, or fail with `SourceChanged`.
+    pub if_match: Option<Etag>,
+}
+
+/// A body that arrives in pieces. A cut connection shows as an error item, never as an end.
+pub type Body = BoxStream<'static, Result<Bytes>>;
+
+/// The answer to a GET: what is known at once, and the bytes as they come.
+pub struct GetAnswer {
+    /// About the whole object.
+    pub meta: ObjectMeta,
+    /// How many bytes the body announces.
+    pub content_length: u64,
+    /// The bytes, as stored.
+    pub body: Body,
+}
+
+/// What a new object is given besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewObject {
+    /// The headers that travel along.
+    pub headers: Headers,
+    /// The storage class; `None` leaves it to the store.
+    pub storage_class: Option<String>,
+    /// Tags, as key and value.
+    pub tags: Vec<(String, String)>,
+}
+
+/// An unfinished multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Where the object will be.
+    pub target: ObjectId,
+    /// The store's id of the upload.
+    pub id: String,
+}
+
+/// An unfinished upload as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUpload {
+    /// The upload.
+    pub upload: Upload,
+    /// When it was begun.
+    pub initiated: Option<SystemTime>,
+}
+
+/// A part that the store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// Bytes.
+    pub size: u64,
+    /// The store's ETag of the part.
+    pub etag: Etag,
+}
+
+/// One S3-compatible endpoint with the credentials of one side.
+///
+/// Every method is one request (or, where it says so, one request per page). None tries again by
+/// itself: see [`crate::retry`]. Errors name the call, the object and the side.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// One page of the bucket's current objects.
+    async fn list(&self, request: &ListRequest) -> Result<ListPage>;
+
+    /// What the store says about an object, without its bytes.
+    async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta>;
+
+    /// Begins to read an object or a range of it.
+    async fn get(&self, request: &GetRequest) -> Result<GetAnswer>;
+
+    /// The object's tags.
+    async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>>;
+
+    /// Writes a whole object; the store refuses a body whose MD5 is not `md5`.
+    async fn put(&self, id: &ObjectId, new: &NewObject, body: Bytes, md5: Md5) -> Result<Etag>;
+
+    /// Begins a multipart upload.
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload>;
+
+    /// Writes one part; the store refuses a body whose MD5 is not `md5`. Fails with `UploadGone`
+    /// where the upload has been completed or aborted.
+    async fn upload_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        body: Bytes,
+        md5: Md5,
+    ) -> Result<Etag>;
+
+    /// All parts that the store holds, in order; one request per 1,000. Fails with `UploadGone`.
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>>;
+
+    /// All unfinished uploads of exactly this object, one request per 1,000.
+    async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>>;
+
+    /// Makes the object from these parts. Fails with `UploadGone`. An error inside a 200 answer
+    /// is an error.
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<Etag>;
+
+    /// Gives the upload up. Aborting what is no longer there succeeds.
+    async fn abort_upload(&self, upload: &Upload) -> Result<()>;
+}

@@ -1,0 +1,1 @@
+//! Object storage by the AWS SDK.
