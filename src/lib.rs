@@ -9,8 +9,13 @@
 pub mod config;
 pub mod error;
 pub mod job;
+pub mod monitor;
 pub mod object;
 pub mod params;
+pub mod plan;
 pub mod queue;
+pub mod retry;
+pub mod shutdown;
 pub mod state;
 pub mod store;
+pub mod transfer;

@@ -148,6 +148,29 @@ pub struct NewObject {
     pub tags: Vec<(String, String)>,
 }
 
+/// What a store answers to bytes it has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The ETag of the object or part.
+    pub etag: Etag,
+    /// The server-side encryption it was stored under, where the answer names one.
+    pub sse: Option<String>,
+}
+
+impl Written {
+    /// Whether the ETag is the MD5 of the bytes: it is not under SSE-KMS, and some compatible
+    /// stores have tags of another form
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn etag_is_md5(&self) -> bool {
+        !self.is_kms() && self.etag.looks_like_md5()
+    }
+
+    /// Whether it was stored under SSE-KMS (`aws:kms` or `aws:kms:dsse`).
+    pub fn is_kms(&self) -> bool {
+        self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms"))
+    }
+}
+
 /// An unfinished multipart upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
@@ -196,7 +219,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>>;
 
     /// Writes a whole object; the store refuses a body whose MD5 is not `md5`.
-    async fn put(&self, id: &ObjectId, new: &NewObject, body: Bytes, md5: Md5) -> Result<Etag>;
+    async fn put(&self, id: &ObjectId, new: &NewObject, body: Bytes, md5: Md5) -> Result<Written>;
 
     /// Begins a multipart upload.
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload>;
@@ -209,7 +232,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         number: u32,
         body: Bytes,
         md5: Md5,
-    ) -> Result<Etag>;
+    ) -> Result<Written>;
 
     /// All parts that the store holds, in order; one request per 1,000. Fails with `UploadGone`.
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>>;
@@ -219,7 +242,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Makes the object from these parts. Fails with `UploadGone`. An error inside a 200 answer
     /// is an error.
-    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<Etag>;
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<Written>;
 
     /// Gives the upload up. Aborting what is no longer there succeeds.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;

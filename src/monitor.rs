@@ -1,0 +1,143 @@
+//! What is going on, counted once: the source of progress bars, summaries and traffic lines.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::error::Error;
+use crate::object::ObjectId;
+
+/// The three directions of the traffic lines, whose names the metric filters know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    Downloading,
+    Uploading,
+    Complete,
+}
+
+/// Counts since the last line.
+#[derive(Debug, Default)]
+struct Interval {
+    bytes: u64,
+    count: u64,
+    last: Option<ObjectId>,
+}
+
+/// Counters of one process.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    done: AtomicU64,
+    done_bytes: AtomicU64,
+    failed: AtomicU64,
+    returned: AtomicU64,
+    downloaded: AtomicU64,
+    uploaded: AtomicU64,
+    intervals: [Mutex<Interval>; 3],
+    tags_denied: AtomicBool,
+}
+
+/// A reading of the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Objects that arrived.
+    pub done: u64,
+    /// Their bytes.
+    pub done_bytes: u64,
+    /// Objects that failed for good.
+    pub failed: u64,
+    /// Times that an object went back to the queue.
+    pub returned: u64,
+    /// Bytes read from the source, also those read again.
+    pub downloaded: u64,
+    /// Bytes taken by the destination, also those sent again.
+    pub uploaded: u64,
+}
+
+impl Monitor {
+    /// `bytes` of an object have been read.
+    pub fn downloaded(&self, bytes: u64, object: &ObjectId) {
+        self.downloaded.fetch_add(bytes, Ordering::Relaxed);
+        self.traffic(Traffic::Downloading, bytes, object);
+    }
+
+    /// `bytes` of an object have been taken by the destination.
+    pub fn uploaded(&self, bytes: u64, object: &ObjectId) {
+        self.uploaded.fetch_add(bytes, Ordering::Relaxed);
+        self.traffic(Traffic::Uploading, bytes, object);
+    }
+
+    /// An object of `bytes` is at the destination and on record.
+    pub fn done(&self, bytes: u64, object: &ObjectId) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.traffic(Traffic::Complete, bytes, object);
+    }
+
+    /// An object failed for good.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An object went back to the queue.
+    pub fn returned(&self) {
+        self.returned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tags may not be read: said once, not for every object.
+    pub fn tags_denied(&self, error: &Error) {
+        if !self.tags_denied.swap(true, Ordering::Relaxed) {
+            warn!("objects are copied without their tags: {error}");
+        }
+    }
+
+    /// The counters now.
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            done: read(&self.done),
+            done_bytes: read(&self.done_bytes),
+            failed: read(&self.failed),
+            returned: read(&self.returned),
+            downloaded: read(&self.downloaded),
+            uploaded: read(&self.uploaded),
+        }
+    }
+
+    fn traffic(&self, traffic: Traffic, bytes: u64, object: &ObjectId) {
+        debug!("--->{traffic:?} {bytes} {object}");
+        let mut interval = self.interval(traffic);
+        interval.bytes += bytes;
+        interval.count += 1;
+        interval.last = Some(object.clone());
+    }
+
+    fn interval(&self, traffic: Traffic) -> std::sync::MutexGuard<'_, Interval> {
+        // A poisoned counter is still a counter.
+        self.intervals[traffic as usize].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Writes the sums since the last call, a line for each direction in which there was traffic.
+    /// At DEBUG every part has had a line of its own, and no sum is written: the metric filters
+    /// add up all lines.
+    pub fn log_traffic(&self) {
+        for traffic in [Traffic::Downloading, Traffic::Uploading, Traffic::Complete] {
+            let Interval { bytes, count, last } = std::mem::take(&mut *self.interval(traffic));
+            if let Some(last) = last
+                && !tracing::enabled!(tracing::Level::DEBUG)
+            {
+                info!("--->{traffic:?} {bytes} {last} (the last of {count})");
+            }
+        }
+    }
+
+    /// Calls [`Self::log_traffic`] every `interval` until `end`, and once more then.
+    pub async fn log_traffic_every(&self, interval: Duration, end: CancellationToken) {
+        while end.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+            self.log_traffic();
+        }
+        self.log_traffic();
+    }
+}

@@ -1,0 +1,176 @@
+//! How an object is split, and which parts of an earlier attempt may be trusted.
+//!
+//! Limits: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
+
+use std::fmt;
+
+use crate::object::{ByteRange, MIB};
+use crate::store::Part;
+
+/// Most parts of one upload.
+pub const MAX_PARTS: u64 = 10_000;
+/// Smallest part, the last one excepted, in bytes.
+pub const MIN_PART_BYTES: u64 = 5 * MIB;
+/// Largest part, and largest object of a single PUT, in bytes.
+pub const MAX_PART_BYTES: u64 = 5 * 1024 * MIB;
+/// Largest object in bytes: 10,000 parts of 5 GiB, about 48.8 TiB.
+pub const MAX_OBJECT_BYTES: u64 = MAX_PARTS * MAX_PART_BYTES;
+
+/// The object is larger than any S3 object can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Bytes of the object.
+    pub size: u64,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes are more than the {MAX_OBJECT_BYTES} that S3 holds", self.size)
+    }
+}
+
+/// How an object travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// One GET and one PUT.
+    Single,
+    /// Ranges and parts.
+    Multipart(Layout),
+}
+
+/// Chooses the way for an object of `size` bytes: up to `threshold` bytes in one piece, above it
+/// in parts of `chunk` bytes, grown to whole MiB so that they number at most [`MAX_PARTS`].
+pub fn route(size: u64, threshold: u64, chunk: u64) -> Result<Route, TooLarge> {
+    if size > MAX_OBJECT_BYTES {
+        return Err(TooLarge { size });
+    }
+    if size <= threshold.min(MAX_PART_BYTES) {
+        return Ok(Route::Single);
+    }
+    let fitting = size.div_ceil(MAX_PARTS).next_multiple_of(MIB);
+    let part_size = chunk.max(fitting).clamp(MIN_PART_BYTES, MAX_PART_BYTES);
+    Ok(Route::Multipart(Layout { size, part_size }))
+}
+
+/// An object's division into parts of equal size, the last one excepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of the object.
+    pub size: u64,
+    /// Bytes of every part but the last.
+    pub part_size: u64,
+}
+
+impl Layout {
+    /// How many parts there are, at least one.
+    pub fn count(self) -> u32 {
+        // At most 10,000 in a layout that `route` or `adopt` made.
+        self.size.div_ceil(self.part_size).max(1) as u32
+    }
+
+    /// The bytes of part `number`, counted from 1; `None` outside the layout.
+    pub fn range(self, number: u32) -> Option<ByteRange> {
+        let start = u64::from(number.checked_sub(1)?).checked_mul(self.part_size)?;
+        let len = self.size.checked_sub(start)?.min(self.part_size);
+        (len > 0).then_some(ByteRange { start, len })
+    }
+
+    fn holds(self, part: &Part) -> bool {
+        self.range(part.number).is_some_and(|range| range.len == part.size)
+    }
+
+    fn is_legal(self) -> bool {
+        let within = self.part_size > 0 && self.part_size <= MAX_PART_BYTES;
+        within && self.size.div_ceil(self.part_size) <= MAX_PARTS
+    }
+}
+
+/// The layout that parts already at the destination belong to, if it is one layout of an object of
+/// `size` bytes: the recorded part size, or, where none is on record, the largest part's. A part
+/// that does not fit makes the whole upload untrustworthy.
+pub fn adopt(size: u64, recorded_part_size: Option<u64>, parts: &[Part]) -> Option<Layout> {
+    let part_size = match recorded_part_size {
+        Some(part_size) => part_size,
+        None => parts.iter().map(|part| part.size).max()?,
+    };
+    let layout = Layout { size, part_size };
+    // A lone last part tells nothing about the others; a part too small for S3 cannot be one.
+    let can_complete = layout.is_legal() && (part_size >= MIN_PART_BYTES || layout.count() == 1);
+    (can_complete && parts.iter().all(|part| layout.holds(part))).then_some(layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Etag;
+
+    const GIB: u64 = 1024 * MIB;
+
+    fn part(number: u32, size: u64) -> Part {
+        Part { number, size, etag: Etag::new("e") }
+    }
+
+    #[test]
+    fn the_threshold_itself_still_goes_in_one_piece() {
+        let route = |size| route(size, 5 * MIB, 5 * MIB).unwrap();
+        assert_eq!(route(0), Route::Single);
+        assert_eq!(route(5 * MIB), Route::Single);
+        let layout = Layout { size: 5 * MIB + 1, part_size: 5 * MIB };
+        assert_eq!(route(5 * MIB + 1), Route::Multipart(layout));
+        assert_eq!(layout.range(2), Some(ByteRange { start: 5 * MIB, len: 1 }));
+        assert_eq!((layout.range(0), layout.range(3)), (None, None));
+    }
+
+    #[test]
+    fn parts_grow_so_that_ten_thousand_suffice() {
+        for size in [50_000 * MIB, 50_000 * MIB + 1, 500 * GIB, MAX_OBJECT_BYTES] {
+            let Route::Multipart(layout) = route(size, 5 * MIB, 5 * MIB).unwrap() else {
+                panic!("{size} must be multipart");
+            };
+            assert!(u64::from(layout.count()) <= MAX_PARTS, "{layout:?}");
+            assert!(layout.part_size <= MAX_PART_BYTES, "{layout:?}");
+            assert_eq!(layout.part_size % MIB, 0);
+        }
+        let too_large = TooLarge { size: MAX_OBJECT_BYTES + 1 };
+        assert_eq!(route(MAX_OBJECT_BYTES + 1, 0, 5 * MIB), Err(too_large));
+    }
+
+    #[test]
+    fn the_parts_of_any_layout_cover_the_object_once() {
+        for _ in 0..2_000 {
+            let size = fastrand::u64(1..200 * GIB);
+            let chunk = fastrand::u64(5..600) * MIB;
+            let Route::Multipart(layout) = route(size, 0, chunk).unwrap() else { unreachable!() };
+            let mut at = 0;
+            for number in 1..=layout.count() {
+                let range = layout.range(number).unwrap();
+                assert_eq!(range.start, at, "{layout:?}");
+                at += range.len;
+            }
+            assert_eq!(at, size, "{layout:?}");
+            assert_eq!(layout.range(layout.count() + 1), None);
+        }
+    }
+
+    #[test]
+    fn a_changed_chunk_size_adopts_the_layout_that_is_there() {
+        let size = 23 * MIB;
+        let held = [part(1, 8 * MIB), part(3, 7 * MIB)];
+        let layout = Layout { size, part_size: 8 * MIB };
+        assert_eq!(adopt(size, Some(8 * MIB), &held), Some(layout));
+        assert_eq!(adopt(size, None, &held), Some(layout));
+    }
+
+    #[test]
+    fn parts_that_fit_no_single_layout_are_not_trusted() {
+        let size = 23 * MIB;
+        let recorded = Some(8 * MIB);
+        assert_eq!(adopt(size, recorded, &[part(1, 5 * MIB)]), None, "another size");
+        assert_eq!(adopt(size, recorded, &[part(4, 8 * MIB)]), None, "past the end");
+        assert_eq!(adopt(size, recorded, &[part(3, 8 * MIB)]), None, "last part too long");
+        assert_eq!(adopt(size, None, &[part(3, 3 * MIB)]), None, "only a last part");
+        assert_eq!(adopt(size, None, &[]), None, "nothing to learn from");
+        assert_eq!(adopt(size, Some(0), &[]), None, "no part size");
+        assert_eq!(adopt(60_000 * MIB, Some(5 * MIB), &[]), None, "too many parts");
+    }
+}

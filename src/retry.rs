@@ -1,0 +1,170 @@
+//! The one place where a failed call is tried again. SDK clients are built without retries.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::error::{Error, ErrorKind, Next, Result};
+
+/// How patient a call is.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Tries in all, at least 1. Throttling does not use them up: a service that asks for patience
+    /// gets it, until the work is cancelled.
+    pub tries: u32,
+    /// The first pause is between zero and this; it doubles with each try.
+    pub base: Duration,
+    /// No pause is longer than this, unless the service asks for it.
+    pub cap: Duration,
+    /// A try that takes longer is given up and counts as no answer.
+    pub timeout: Duration,
+}
+
+impl Policy {
+    /// For calls that carry no object data.
+    pub fn control(max_retry: u32) -> Self {
+        Self { tries: max_retry, ..Self::data(max_retry, 0) }
+    }
+
+    /// For a call that moves `bytes`: the time for one try grows with them, at 32 KiB a second, so
+    /// that a bad line is slow and not broken.
+    pub fn data(max_retry: u32, bytes: u64) -> Self {
+        Self {
+            tries: max_retry,
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(20),
+            timeout: Duration::from_secs(120 + bytes / (32 * 1024)),
+        }
+    }
+
+    /// For CompleteMultipartUpload: S3 may take minutes before it answers
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>).
+    pub fn completion(max_retry: u32) -> Self {
+        Self { timeout: Duration::from_secs(900), ..Self::control(max_retry) }
+    }
+
+    /// For the first call of a command: a mistyped endpoint should show within seconds.
+    pub fn probe() -> Self {
+        Self { tries: 3, timeout: Duration::from_secs(20), ..Self::control(3) }
+    }
+
+    /// The pause after try number `attempt` (from 1): full jitter
+    /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), and at least
+    /// what the service asked for.
+    fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
+        let doubled = self.base.saturating_mul(1u32 << attempt.saturating_sub(1).min(16));
+        let ceiling = doubled.min(self.cap);
+        ceiling.mul_f64(fastrand::f64()).max(asked.unwrap_or_default())
+    }
+}
+
+/// Calls `call` until it succeeds, fails for good, has used up its tries, or `cancel` is cancelled;
+/// cancelling drops the running call.
+pub async fn retry<T, F, Fut>(policy: Policy, cancel: &CancellationToken, mut call: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    let mut tried = 0;
+    let mut throttled = 0;
+    loop {
+        let error = match once(policy.timeout, cancel, call()).await {
+            Ok(value) => return Ok(value),
+            Err(error) if error.kind().next() != Next::Retry => return Err(error),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::Throttled => throttled += 1,
+            _ => tried += 1,
+        }
+        if tried >= policy.tries {
+            return Err(error.context(format_args!("given up after {tried} tries")));
+        }
+        let pause = policy.pause(tried + throttled, error.retry_after());
+        report(&error, tried + throttled, pause);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = cancel.cancelled() => return Err(Error::cancelled()),
+        }
+    }
+}
+
+/// One passing fault is everyday; a row of them is worth a warning.
+fn report(error: &Error, attempt: u32, pause: Duration) {
+    let pause_ms = pause.as_millis() as u64;
+    match attempt.is_multiple_of(5) {
+        true => warn!(attempt, pause_ms, "still trying: {error}"),
+        false => debug!(attempt, pause_ms, "trying again: {error}"),
+    }
+}
+
+async fn once<T>(
+    timeout: Duration,
+    cancel: &CancellationToken,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::cancelled()),
+        answer = tokio::time::timeout(timeout, call) => answer.unwrap_or_else(|_| {
+            let seconds = timeout.as_secs();
+            Err(Error::new(ErrorKind::Unavailable, format!("no answer within {seconds} s")))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const QUICK: Policy = Policy {
+        tries: 3,
+        base: Duration::from_micros(1),
+        cap: Duration::from_micros(10),
+        timeout: Duration::from_secs(60),
+    };
+
+    async fn failing_with(kind: ErrorKind, until: u32) -> (Result<u32>, u32) {
+        let calls = AtomicU32::new(0);
+        let cancel = CancellationToken::new();
+        let result = retry(QUICK, &cancel, || async {
+            match calls.fetch_add(1, Ordering::Relaxed) + 1 {
+                call if call > until => Ok(call),
+                _ => Err(Error::new(kind, "fault")),
+            }
+        })
+        .await;
+        (result, calls.into_inner())
+    }
+
+    #[tokio::test]
+    async fn a_passing_fault_is_tried_again_and_a_permanent_one_is_not() {
+        assert_eq!(failing_with(ErrorKind::Unavailable, 2).await.0.unwrap(), 3);
+        assert_eq!(failing_with(ErrorKind::Unavailable, 9).await.1, 3);
+        assert_eq!(failing_with(ErrorKind::Denied, 9).await.1, 1);
+    }
+
+    #[tokio::test]
+    async fn throttling_does_not_use_up_the_tries() {
+        assert_eq!(failing_with(ErrorKind::Throttled, 50).await.0.unwrap(), 51);
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_a_call_that_never_answers() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let never = retry(QUICK, &cancel, std::future::pending::<Result<()>>);
+        assert_eq!(never.await.unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+
+    #[test]
+    fn a_service_that_names_a_pause_gets_it() {
+        let asked = Duration::from_secs(7);
+        assert!(QUICK.pause(1, Some(asked)) >= asked);
+        assert!(QUICK.pause(40, None) <= QUICK.cap);
+    }
+}

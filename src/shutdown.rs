@@ -1,0 +1,51 @@
+//! Two ways to end work: `stop` (nothing new) and `abort` (at once, keeping what is there).
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Told to everything that works; a child's end does not end its parent.
+#[derive(Clone, Debug, Default)]
+pub struct Halt {
+    /// No new jobs, no new parts; what is running finishes.
+    pub stop: CancellationToken,
+    /// Cut what is running. Uploads stay, for the next worker.
+    pub abort: CancellationToken,
+}
+
+impl Halt {
+    /// Nothing is halted yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Halts with `self`, and can be halted by itself.
+    pub fn child(&self) -> Self {
+        Self { stop: self.stop.child_token(), abort: self.abort.child_token() }
+    }
+
+    /// Whether nothing new should be begun.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled() || self.abort.is_cancelled()
+    }
+
+    /// Stops, and aborts when `grace` has passed. Returns at once where it is aborted before.
+    pub async fn drain(&self, grace: Duration) {
+        self.stop.cancel();
+        tokio::select! {
+            () = tokio::time::sleep(grace) => self.abort.cancel(),
+            () = self.abort.cancelled() => {}
+        }
+    }
+}
+
+/// Completes at the first SIGTERM or SIGINT (Ctrl-C).
+pub async fn signalled() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

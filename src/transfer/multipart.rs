@@ -1,0 +1,151 @@
+//! An object in parts: resumed where an earlier attempt stopped, completed from what the
+//! destination itself lists.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::{debug, info};
+
+use super::part::PartMover;
+use super::resume::Begun;
+use super::{Attempt, Copied};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::Etag;
+use crate::plan::digest;
+use crate::plan::parts::Layout;
+use crate::retry::{Policy, retry};
+use crate::state::{Start, UploadRef};
+use crate::store::{ObjectMeta, Part, Written};
+
+/// How often parts that the destination does not list as they were sent are sent again.
+const MAX_ROUNDS: u32 = 3;
+
+impl Attempt<'_> {
+    pub(super) async fn copy_multipart(
+        &self,
+        meta: &ObjectMeta,
+        planned: Layout,
+    ) -> Result<Copied> {
+        let begun = match self.find_upload(meta).await? {
+            Some(begun) => begun,
+            None => self.create(meta, planned).await?,
+        };
+        self.record_start(meta, &begun).await?;
+        let mover = Arc::new(PartMover {
+            engine: Arc::clone(self.engine),
+            src: self.job.src.clone(),
+            version: self.version.clone(),
+            etag: meta.etag.clone(),
+            upload: begun.upload.clone(),
+            layout: begun.layout,
+            halt: self.halt.clone(),
+        });
+        let parts = self.fill(&mover, begun).await?;
+        self.complete(&mover, &parts).await?;
+        Ok(Copied { size: meta.size, etag: meta.etag.clone(), version: meta.version.clone() })
+    }
+
+    async fn create(&self, meta: &ObjectMeta, layout: Layout) -> Result<Begun> {
+        let new = self.new_object(meta).await?;
+        let (engine, target) = (self.engine, &self.job.des);
+        let create = || async { engine.destination.create_upload(target, &new).await };
+        let upload = retry(self.control(), &self.halt.abort, create).await?;
+        Ok(Begun { upload, layout, held: Vec::new(), tied: true })
+    }
+
+    async fn record_start(&self, meta: &ObjectMeta, begun: &Begun) -> Result<()> {
+        let held_bytes: u64 = begun.held.iter().map(|part| part.size).sum();
+        if held_bytes > 0 {
+            let parts = begun.held.len();
+            info!(object = %self.job.src, parts, held_bytes, "continues an upload begun earlier");
+        }
+        let start = Start {
+            id: self.job.into(),
+            size: meta.size,
+            version: meta.version.clone(),
+            etag: meta.etag.clone(),
+            upload: UploadRef { id: begun.upload.id.clone(), part_size: begun.layout.part_size },
+            instance: self.engine.instance.clone(),
+            lease: self.lease.to_owned(),
+            start_time: self.started,
+            progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
+        };
+        let begin = || async { self.engine.state.begin(&start).await };
+        retry(self.control(), &self.halt.abort, begin).await
+    }
+
+    /// Sends what is missing until the destination's own list shows every part as it was sent.
+    async fn fill(&self, mover: &Arc<PartMover>, begun: Begun) -> Result<Vec<Part>> {
+        let mut good: BTreeMap<u32, Etag> = BTreeMap::new();
+        let prove = !begun.tied || self.engine.settings.verify_twice;
+        for part in begun.held {
+            if !prove || mover.proves(&part).await? {
+                good.insert(part.number, part.etag);
+            }
+        }
+        for _ in 0..MAX_ROUNDS {
+            let missing: Vec<u32> =
+                (1..=mover.layout.count()).filter(|number| !good.contains_key(number)).collect();
+            for part in mover.send(&missing).await? {
+                good.insert(part.number, part.etag);
+            }
+            let Some(listed) = self.held(&mover.upload).await? else { return Err(self.gone()) };
+            good.retain(|number, etag| {
+                let as_sent = |part: &Part| part.number == *number && part.etag == *etag;
+                listed.iter().any(as_sent)
+            });
+            if good.len() == mover.layout.count() as usize && good.len() == listed.len() {
+                return Ok(listed);
+            }
+            debug!(object = %self.job.des, "the destination's parts are not those sent");
+        }
+        let message =
+            format!("{}: the destination does not list the parts that it took", self.job.des);
+        Err(Error::new(ErrorKind::Damaged, message))
+    }
+
+    fn gone(&self) -> Error {
+        let message = format!("{}: the upload is no longer there", self.job.des);
+        Error::new(ErrorKind::UploadGone, message)
+    }
+
+    /// Completes the upload and compares the object's ETag with the one computed from the parts.
+    /// Where the upload is gone because an earlier completion's answer was lost, or because another
+    /// worker was faster, the object itself is the proof.
+    async fn complete(&self, mover: &PartMover, parts: &[Part]) -> Result<()> {
+        let engine = self.engine;
+        let expected = digest::multipart_etag(parts.iter().map(|part| &part.etag));
+        let complete = || async { engine.destination.complete_upload(&mover.upload, parts).await };
+        let policy = Policy::completion(engine.settings.max_retry);
+        match retry(policy, &self.halt.abort, complete).await {
+            Ok(written) => self.check_object(&written, expected.as_ref()),
+            Err(error) if error.kind() == ErrorKind::UploadGone => {
+                let head = || async { engine.destination.head(&self.job.des, None).await };
+                match retry(self.control(), &self.halt.abort, head).await {
+                    Ok(there) if Some(&there.etag) == expected.as_ref() => Ok(()),
+                    Ok(_) => Err(error),
+                    Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
+                    Err(other) => Err(other),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_object(&self, written: &Written, expected: Option<&Etag>) -> Result<()> {
+        // A store whose multipart ETags have another form than S3's cannot be checked by it.
+        let comparable = written.etag.as_str().split_once('-').is_some_and(|(digest, count)| {
+            Etag::new(digest).looks_like_md5() && count.parse::<u32>().is_ok()
+        });
+        match expected {
+            Some(expected) if comparable && !written.is_kms() && written.etag != *expected => {
+                let message = format!(
+                    "{}: the destination made {} of parts that make {expected}",
+                    self.job.des, written.etag
+                );
+                Err(Error::new(ErrorKind::Damaged, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
