@@ -130,6 +130,12 @@ impl Error {
         self
     }
 
+    /// Puts a semicolon and `note`, usually what to do, behind the message.
+    pub fn note(mut self, note: impl fmt::Display) -> Self {
+        self.message = format!("{}; {note}", self.message);
+        self
+    }
+
     /// What the error means.
     pub fn kind(&self) -> ErrorKind {
         self.kind

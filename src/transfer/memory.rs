@@ -92,14 +92,16 @@ fn cgroup_limit(own: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
     async fn what_is_reserved_comes_back_when_it_is_dropped() {
         let budget = MemoryBudget::new(10 * MIB);
         let first = budget.reserve(6 * MIB).await.unwrap();
-        let mut second = Box::pin(budget.reserve(6 * MIB));
-        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        let mut second = std::pin::pin!(budget.reserve(6 * MIB));
+        assert!(second.as_mut().now_or_never().is_none());
         drop(first);
         second.await.unwrap();
     }

@@ -1,0 +1,119 @@
+//! Between the SDK's forms and our own.
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::time;
+use crate::error::{Error, Result};
+use crate::object::Etag;
+use crate::store::{Headers, ObjectMeta, Part};
+
+/// An answer that describes an object.
+pub(super) trait Headed {
+    /// What it says, for an object of `size` bytes.
+    fn meta(&self, size: u64) -> ObjectMeta;
+}
+
+macro_rules! headed {
+    ($($output:ty),*) => {$(
+        impl Headed for $output {
+            fn meta(&self, size: u64) -> ObjectMeta {
+                let owned = |text: Option<&str>| text.map(str::to_owned);
+                ObjectMeta {
+                    size,
+                    etag: Etag::new(self.e_tag().unwrap_or_default()),
+                    version: owned(self.version_id()),
+                    last_modified: time(self.last_modified()),
+                    storage_class: self.storage_class().map(|class| class.as_str().to_owned()),
+                    tag_count: self.tag_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+                    headers: Headers {
+                        content_type: owned(self.content_type()),
+                        content_encoding: owned(self.content_encoding()),
+                        content_language: owned(self.content_language()),
+                        content_disposition: owned(self.content_disposition()),
+                        cache_control: owned(self.cache_control()),
+                        expires: owned(self.expires_string()),
+                        website_redirect: owned(self.website_redirect_location()),
+                        user: self.metadata().into_iter().flatten()
+                            .map(|(name, value)| (name.clone(), value.clone())).collect(),
+                    },
+                }
+            }
+        }
+    )*};
+}
+
+headed!(GetObjectOutput, HeadObjectOutput);
+
+/// A part as ListParts shows it.
+pub(super) fn part(part: &aws_sdk_s3::types::Part) -> Part {
+    let positive = |number: i64| u64::try_from(number).unwrap_or_default();
+    Part {
+        number: positive(part.part_number().unwrap_or_default().into()) as u32,
+        size: positive(part.size().unwrap_or_default()),
+        etag: Etag::new(part.e_tag().unwrap_or_default()),
+    }
+}
+
+/// A key out of a listing that was asked for with `encoding-type=url`: percent signs, and `+` for
+/// a space, as in an HTML form; that is how every S3 client reads it.
+pub(super) fn decode_key(listed: &str, encoded: bool) -> Result<String> {
+    if !encoded {
+        return Ok(listed.to_owned());
+    }
+    let spaces = listed.replace('+', " ");
+    let key = percent_decode_str(&spaces).decode_utf8();
+    key.map(Into::into).map_err(|not_utf8| {
+        Error::invalid(format!("a listed key is not UTF-8: {listed}")).with_source(not_utf8)
+    })
+}
+
+/// The size of the whole object out of a Content-Range header (RFC 9110, section 14.4).
+pub(super) fn whole_size(content_range: Option<&str>) -> Option<u64> {
+    content_range?.rsplit_once('/')?.1.parse().ok()
+}
+
+/// Tags as the query string that `x-amz-tagging` takes; `None` for none.
+pub(super) fn tagging(tags: &[(String, String)]) -> Option<String> {
+    const SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    let encode = |text: &str| utf8_percent_encode(text, SET).to_string();
+    let pair = |(key, value): &(String, String)| format!("{}={}", encode(key), encode(value));
+    let pairs: Vec<String> = tags.iter().map(pair).collect();
+    (!pairs.is_empty()).then(|| pairs.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_keys_are_decoded_once() {
+        for (listed, key) in [
+            ("a//b", "a//b"),
+            ("%2B", "+"),
+            ("a+b", "a b"),
+            ("%252F", "%2F"),
+            ("%C3%BC/%E6%96%87", "ü/文"),
+            ("line%0Abreak%01", "line\nbreak\u{1}"),
+        ] {
+            assert_eq!(decode_key(listed, true).unwrap(), key);
+        }
+        assert_eq!(decode_key("a+b%2F", false).unwrap(), "a+b%2F");
+        assert!(decode_key("%FF", true).is_err());
+    }
+
+    #[test]
+    fn a_content_range_tells_the_whole_size() {
+        assert_eq!(whole_size(Some("bytes 0-4/123")), Some(123));
+        assert_eq!(whole_size(Some("bytes 0-4/*")), None);
+        assert_eq!(whole_size(None), None);
+    }
+
+    #[test]
+    fn tags_become_a_query_string() {
+        let tags = [("a b".to_owned(), "1&2".to_owned()), ("ü".to_owned(), String::new())];
+        assert_eq!(tagging(&tags).unwrap(), "a%20b=1%262&%C3%BC=");
+        assert_eq!(tagging(&[]), None);
+    }
+}
