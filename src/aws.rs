@@ -1,0 +1,201 @@
+//! What all AWS clients share: one set-up, and one reading of what goes wrong.
+//!
+//! The SDK's own retries are off everywhere, because `crate::retry` is the one place that tries
+//! again: two loops inside each other multiply tries and hide throttling from the one that must
+//! slow down.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::error::{Error, ErrorKind};
+
+mod verdict;
+
+use verdict::{Verdict, judge};
+
+/// Long enough for a line between continents that loses packets; the SDK's own 3.1 s is not.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longer than that is not a pause but an outage; the retry policy decides about those.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Error texts are cut here: some services put whole requests into them.
+const MAX_TEXT: usize = 400;
+
+/// The SDK's configuration from the ordinary places (environment, profile, container, instance
+/// role; `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SQS` and their like included), with `profile` and
+/// `region` put in front where they are given.
+///
+/// No read timeout is set, because a long poll and a part of 5 GiB need different ones: whoever
+/// builds a client sets its own.
+pub async fn load_sdk_config(profile: Option<&str>, region: Option<&str>) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts(None));
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    loader.load().await
+}
+
+/// The time limits of a client whose answers must begin within `read`.
+pub fn timeouts(read: Option<Duration>) -> TimeoutConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
+    match read {
+        Some(read) => timeouts.read_timeout(read).build(),
+        None => timeouts.build(),
+    }
+}
+
+/// What a failed call means, without building the error.
+pub fn classify<E>(error: &SdkError<E, HttpResponse>) -> ErrorKind
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    verdict_of(error).kind
+}
+
+/// The pause that the service asked for by its `Retry-After` header, where it is a number of seconds.
+pub fn retry_after<E>(error: &SdkError<E, HttpResponse>) -> Option<Duration> {
+    let seconds = error.raw_response()?.headers().get("retry-after")?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+/// The service's own name for the error: `AccessDenied`, `QueueDoesNotExist`.
+pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+/// The whole error: `call` (such as `GetObject s3://bucket/key (source)`), what the service said,
+/// what to do about it, its kind and the pause that was asked for.
+///
+/// The SDK's error is not kept as the source: its text would show the answer's body and headers,
+/// and with them signatures and session tokens.
+pub fn error<E>(call: impl fmt::Display, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let verdict = verdict_of(error);
+    let mut message = format!("{call}: {}", describe(error));
+    if let Some(advice) = verdict.advice {
+        message.push_str("; ");
+        message.push_str(advice);
+    }
+    Error::new(verdict.kind, message).with_retry_after(retry_after(error))
+}
+
+fn verdict_of<E>(error: &SdkError<E, HttpResponse>) -> Verdict
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => Verdict::from(ErrorKind::Unavailable),
+        SdkError::ConstructionFailure(_) => unsent(StdError::source(error), ErrorKind::Invalid),
+        SdkError::DispatchFailure(_) => unsent(StdError::source(error), ErrorKind::Unavailable),
+        SdkError::ServiceError(answer) => {
+            judge(answer.raw().status().as_u16(), answer.err().code().unwrap_or_default())
+        }
+        // An answer that could not be read: a 2xx was cut short, anything else speaks by its status.
+        SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
+            Verdict::from(ErrorKind::Unavailable)
+        }
+        SdkError::ResponseError(answer) => judge(answer.raw().status().as_u16(), ""),
+        _ => Verdict::from(ErrorKind::Unavailable),
+    }
+}
+
+/// A request that never left: whether for want of credentials, of a region, or of a connection.
+fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Verdict {
+    for cause in chain(source) {
+        match cause.downcast_ref::<CredentialsError>() {
+            Some(
+                CredentialsError::CredentialsNotLoaded(_)
+                | CredentialsError::InvalidConfiguration(_),
+            ) => return Verdict::no_credentials(),
+            // The metadata service or STS did not answer: that passes.
+            Some(_) => return Verdict::from(ErrorKind::Unavailable),
+            None => {}
+        }
+        let text = cause.to_string();
+        if text.contains("no identity resolver") {
+            return Verdict::no_credentials();
+        }
+        if text.contains("Missing Region") {
+            return Verdict::no_region();
+        }
+    }
+    Verdict::from(otherwise)
+}
+
+fn chain<'a>(
+    first: Option<&'a (dyn StdError + 'static)>,
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(first, |&cause| cause.source())
+}
+
+/// What went wrong, in one line.
+fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let answer = match error {
+        SdkError::ServiceError(answer) => {
+            let code = answer.err().code().unwrap_or("no error code");
+            match answer.err().message().map(one_line) {
+                Some(text) if !text.is_empty() => format!("{code}: {text}"),
+                _ => code.to_owned(),
+            }
+        }
+        SdkError::ResponseError(_) => format!("unreadable answer: {}", causes(error)),
+        SdkError::TimeoutError(_) => format!("timed out: {}", causes(error)),
+        _ => causes(error),
+    };
+    match error.raw_response() {
+        Some(raw) => format!("{answer} (status {}{})", raw.status().as_u16(), request_id(raw)),
+        None => answer,
+    }
+}
+
+fn request_id(raw: &HttpResponse) -> String {
+    let headers = ["x-amz-request-id", "x-amzn-requestid", "x-amzn-request-id"];
+    match headers.into_iter().find_map(|name| raw.headers().get(name)) {
+        Some(id) => format!(", request {}", one_line(id)),
+        None => String::new(),
+    }
+}
+
+/// The texts of the causes, outermost first, each once.
+fn causes<E: StdError + 'static>(error: &SdkError<E, HttpResponse>) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in chain(StdError::source(error)).map(|cause| one_line(&cause.to_string())) {
+        if !texts.iter().any(|earlier| earlier.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() {
+        return "the request could not be sent".to_owned();
+    }
+    one_line(&texts.join(": "))
+}
+
+/// The first line, cut to [`MAX_TEXT`] characters. A signature error of the JSON services goes on
+/// with the canonical request, session token included; that must not reach a log.
+fn one_line(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests;
