@@ -9,9 +9,13 @@
 pub mod aws;
 pub mod config;
 pub mod error;
+pub mod human;
 pub mod job;
+pub mod jobsender;
+pub mod listing;
 pub mod monitor;
 pub mod object;
+pub mod observe;
 pub mod params;
 pub mod plan;
 pub mod queue;
@@ -20,3 +24,4 @@ pub mod shutdown;
 pub mod state;
 pub mod store;
 pub mod transfer;
+pub mod worker;

@@ -22,6 +22,7 @@ use crate::config::{DestinationSide, Sse};
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
 
+pub mod connect;
 mod convert;
 
 use convert::{Headed, decode_key, tagging, whole_size};
@@ -154,12 +155,12 @@ impl ObjectStore for S3Store {
             .send()
             .await;
         let place = format!("{}/{}", request.bucket, ObjectKey::new(request.prefix.clone()));
-        let page =
-            answer.map_err(|e| self.error("ListObjectsV2", "s3:ListBucket", &place, e))?;
+        let page = answer.map_err(|e| self.error("ListObjectsV2", "s3:ListBucket", &place, e))?;
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
         let objects = page.contents().iter().map(|object| {
             let size = object.size().and_then(|size| u64::try_from(size).ok());
-            let missing = || Error::invalid(format!("ListObjectsV2 s3://{place}: a key without size"));
+            let missing =
+                || Error::invalid(format!("ListObjectsV2 s3://{place}: a key without size"));
             Ok(Listed {
                 key: ObjectKey::new(decode_key(object.key().unwrap_or_default(), encoded)?),
                 size: size.ok_or_else(missing)?,
@@ -170,9 +171,11 @@ impl ObjectStore for S3Store {
         });
         let objects = objects.collect::<Result<_>>()?;
         let next = match page.is_truncated() {
-            Some(true) => Some(page.next_continuation_token().map(str::to_owned).ok_or_else(
-                || Error::invalid(format!("ListObjectsV2 s3://{place}: a page cut short")),
-            )?),
+            Some(true) => {
+                Some(page.next_continuation_token().map(str::to_owned).ok_or_else(|| {
+                    Error::invalid(format!("ListObjectsV2 s3://{place}: a page cut short"))
+                })?)
+            }
             _ => None,
         };
         Ok(ListPage { objects, next })
@@ -234,7 +237,8 @@ impl ObjectStore for S3Store {
             .set_request_payer(self.request_payer.clone())
             .send()
             .await;
-        let tags = answer.map_err(|e| self.error("GetObjectTagging", "s3:GetObjectTagging", id, e))?;
+        let tags =
+            answer.map_err(|e| self.error("GetObjectTagging", "s3:GetObjectTagging", id, e))?;
         Ok(tags.tag_set().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect())
     }
 
@@ -307,9 +311,8 @@ impl ObjectStore for S3Store {
                 .set_part_number_marker(parts.last().map(|part| part.number.to_string()))
                 .send()
                 .await;
-            let page = answer.map_err(|e| {
-                self.error("ListParts", "s3:ListMultipartUploadParts", target, e)
-            })?;
+            let page = answer
+                .map_err(|e| self.error("ListParts", "s3:ListMultipartUploadParts", target, e))?;
             let before = parts.len();
             parts.extend(page.parts().iter().map(convert::part));
             if page.is_truncated() != Some(true) {
@@ -377,8 +380,8 @@ impl ObjectStore for S3Store {
             .multipart_upload(parts)
             .send()
             .await;
-        let object = answer
-            .map_err(|e| self.error("CompleteMultipartUpload", "s3:PutObject", target, e))?;
+        let object =
+            answer.map_err(|e| self.error("CompleteMultipartUpload", "s3:PutObject", target, e))?;
         // S3 may answer 200 before it knows, and put the error into the body.
         let etag = object.e_tag().map(Etag::new).ok_or_else(|| {
             let message = format!("CompleteMultipartUpload s3://{target}: 200 without an object");

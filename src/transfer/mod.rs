@@ -1,6 +1,7 @@
 //! Moving one object: the way it takes, what is pinned, and what is proven at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
@@ -95,6 +96,26 @@ pub struct Engine {
     pub instance: String,
 }
 
+/// An attempt's fencing token: the record lets only the attempt that began last end it.
+#[derive(Debug)]
+pub struct Fence {
+    token: String,
+    begun: AtomicBool,
+}
+
+impl Fence {
+    /// A token that no other attempt has.
+    pub fn new(instance: &str) -> Self {
+        let token = format!("{instance}/{:016x}", fastrand::u64(..));
+        Self { token, begun: AtomicBool::new(false) }
+    }
+
+    /// The token, once the attempt has put its begin on record.
+    pub fn begun(&self) -> Option<String> {
+        self.begun.load(Ordering::Acquire).then(|| self.token.clone())
+    }
+}
+
 /// One try at one object.
 struct Attempt<'a> {
     engine: &'a Arc<Engine>,
@@ -102,8 +123,7 @@ struct Attempt<'a> {
     halt: &'a Halt,
     /// The version that every read asks for.
     version: Option<String>,
-    /// The fencing token of this attempt.
-    lease: &'a str,
+    fence: &'a Fence,
     started: SystemTime,
 }
 
@@ -127,11 +147,16 @@ enum Turn {
 
 impl Engine {
     /// Copies the object of `job`. Begins anew where the source is replaced meanwhile, at most a
-    /// few times. `lease` is this attempt's fencing token in the record.
-    pub async fn transfer(self: &Arc<Self>, job: &Job, lease: &str, halt: &Halt) -> Result<Copied> {
+    /// few times. `fence` is this attempt's token in the record.
+    pub async fn transfer(
+        self: &Arc<Self>,
+        job: &Job,
+        fence: &Fence,
+        halt: &Halt,
+    ) -> Result<Copied> {
         let started = SystemTime::now();
         let version = job.version.clone().filter(|_| self.settings.get_with_version);
-        let attempt = Attempt { engine: self, job, halt, version, lease, started };
+        let attempt = Attempt { engine: self, job, halt, version, fence, started };
         let mut fresh_starts = 0;
         loop {
             let error = match attempt.copy().await {
@@ -226,7 +251,7 @@ impl Attempt<'_> {
         let done = record.is_some_and(|record| {
             record.status == crate::state::JobStatus::Done
                 && record.etag.as_ref() == Some(&now.etag)
-                && record.lease.as_deref() != Some(self.lease)
+                && record.lease.as_ref() != Some(&self.fence.token)
         });
         if !done {
             return Ok(None);

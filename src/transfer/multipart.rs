@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{debug, info};
 
@@ -66,12 +67,14 @@ impl Attempt<'_> {
             etag: meta.etag.clone(),
             upload: UploadRef { id: begun.upload.id.clone(), part_size: begun.layout.part_size },
             instance: self.engine.instance.clone(),
-            lease: self.lease.to_owned(),
+            lease: self.fence.token.clone(),
             start_time: self.started,
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
         let begin = || async { self.engine.state.begin(&start).await };
-        retry(self.control(), &self.halt.abort, begin).await
+        retry(self.control(), &self.halt.abort, begin).await?;
+        self.fence.begun.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Sends what is missing until the destination's own list shows every part as it was sent.

@@ -1,0 +1,67 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// `1536` as `1.5 KiB`: binary units, one decimal.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// `1234567` as `1,234,567`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Bytes per second, `-` where no time has passed.
+pub fn rate(bytes_moved: u64, elapsed: Duration) -> String {
+    match elapsed.as_secs_f64() {
+        seconds if seconds > 0.0 => format!("{}/s", bytes((bytes_moved as f64 / seconds) as u64)),
+        _ => "-".to_owned(),
+    }
+}
+
+/// Whole seconds, in words: `1h 2m 3s`; below ten seconds with one decimal.
+pub fn duration(duration: Duration) -> String {
+    match duration {
+        short if short < Duration::from_secs(10) => format!("{:.1}s", short.as_secs_f64()),
+        long => humantime::format_duration(Duration::from_secs(long.as_secs())).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(rate(3072, Duration::from_secs(2)), "1.5 KiB/s");
+        assert_eq!(rate(1, Duration::ZERO), "-");
+        assert_eq!(duration(Duration::from_millis(1_234)), "1.2s");
+        assert_eq!(duration(Duration::from_secs(3_723)), "1h 2m 3s");
+    }
+}

@@ -1,0 +1,129 @@
+//! Logging: text or JSON on stderr, or the systemd journal with fields.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+use indicatif::MultiProgress;
+use log::Log;
+use systemd_journal_logger::{JournalLog, connected_to_journal};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogFormat, LogLevel};
+use crate::error::{Error, Result};
+
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// The progress bars of this process; log lines step around them.
+pub fn bars() -> &'static MultiProgress {
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// Starts logging, once per process. Other crates are heard from ERROR up, at DEBUG from WARN up.
+pub fn start(format: LogFormat, level: LogLevel) -> Result<()> {
+    let (own, others) = match level {
+        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::ERROR),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+    };
+    let targets = Targets::new().with_target("s3_migration", own).with_default(others);
+    let registry = tracing_subscriber::registry().with(targets);
+    let journal = match format {
+        LogFormat::Auto => connected_to_journal(),
+        LogFormat::Journal => true,
+        LogFormat::Text | LogFormat::Json => false,
+    };
+    let started = if journal {
+        registry.with(Journal::connect()?).try_init()
+    } else if format == LogFormat::Json {
+        let json = tracing_subscriber::fmt::layer().json().flatten_event(true);
+        registry.with(json.with_target(false).with_writer(Stderr)).try_init()
+    } else {
+        let text = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal());
+        registry.with(text.with_target(false).with_writer(Stderr)).try_init()
+    };
+    started.map_err(|error| Error::usage("logging was started twice").with_source(error))
+}
+
+/// Stderr, stepping around progress bars.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match BARS.get() {
+            Some(bars) => bars.suspend(|| io::stderr().write(line)),
+            None => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl MakeWriter<'_> for Stderr {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        Self
+    }
+}
+
+/// Hands every event to the journal, its fields as journal fields.
+struct Journal(JournalLog);
+
+impl Journal {
+    fn connect() -> Result<Self> {
+        let journal = JournalLog::new().map_err(|error| {
+            Error::usage("LogFormat is journal, but the systemd journal cannot be reached")
+                .with_source(error)
+        })?;
+        Ok(Self(journal.with_syslog_identifier("s3-migration".to_owned())))
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, String)>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.others.push((field.name(), value.to_owned()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.others.push((name, format!("{value:?}"))),
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = match *event.metadata().level() {
+            tracing::Level::ERROR => log::Level::Error,
+            tracing::Level::WARN => log::Level::Warn,
+            tracing::Level::INFO => log::Level::Info,
+            tracing::Level::DEBUG => log::Level::Debug,
+            tracing::Level::TRACE => log::Level::Trace,
+        };
+        self.0.log(
+            &log::Record::builder()
+                .level(level)
+                .target(event.metadata().target())
+                .key_values(&fields.others.as_slice())
+                .args(format_args!("{}", fields.message))
+                .build(),
+        );
+    }
+}

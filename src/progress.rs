@@ -1,0 +1,189 @@
+//! Progress of a migration: bars on a terminal, plain lines elsewhere.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use crate::human;
+use crate::jobsender::{Finds, Verdict};
+use crate::monitor::Monitor;
+use crate::object::ObjectId;
+use crate::observe;
+use crate::store::Listed;
+
+/// How often a bar is drawn.
+const DRAW: Duration = Duration::from_millis(200);
+/// How often a plain line is written.
+const LINE: Duration = Duration::from_secs(10);
+
+/// What there is to do, growing while the listing goes on.
+#[derive(Debug, Default)]
+pub struct Totals {
+    listed: AtomicU64,
+    objects: AtomicU64,
+    bytes: AtomicU64,
+    listed_all: AtomicBool,
+}
+
+impl Totals {
+    /// No more will be added.
+    pub fn listing_done(&self) {
+        self.listed_all.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds what is to be copied.
+    pub fn add(&self, objects: u64, bytes: u64) {
+        self.objects.fetch_add(objects, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Finds for Arc<Totals> {
+    fn found(&mut self, _: &ObjectId, listed: &Listed, verdict: &Verdict<'_>) {
+        self.listed.fetch_add(1, Ordering::Relaxed);
+        if matches!(verdict, Verdict::Copy(_)) {
+            self.add(1, listed.size);
+        }
+    }
+}
+
+/// Shows how far a migration is until it is finished or dropped.
+#[derive(Debug)]
+pub struct Progress {
+    task: JoinHandle<()>,
+    view: Arc<View>,
+}
+
+#[derive(Debug)]
+struct View {
+    totals: Arc<Totals>,
+    monitor: Arc<Monitor>,
+    began: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Begins to show, on stderr.
+    pub fn start(totals: Arc<Totals>, monitor: Arc<Monitor>) -> Self {
+        let bar = io::stderr().is_terminal().then(bar);
+        let view = Arc::new(View { totals, monitor, began: Instant::now(), bar });
+        let every = if view.bar.is_some() { DRAW } else { LINE };
+        let shown = Arc::clone(&view);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                shown.show();
+            }
+        });
+        Self { task, view }
+    }
+
+    /// Shows the last state and ends.
+    pub fn finish(self) {
+        self.task.abort();
+        self.view.show();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(bar) = &self.view.bar {
+            bar.finish();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = observe::bars().add(ProgressBar::new(0));
+    let style = ProgressStyle::with_template("{bar:30} {msg}").map(|s| s.progress_chars("=> "));
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+impl View {
+    fn show(&self) {
+        let text = self.text();
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(self.totals.bytes.load(Ordering::Relaxed).max(1));
+                bar.set_position(self.moved());
+                bar.set_message(text);
+                bar.tick();
+            }
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Bytes at the destination: an object in work counts by what has been sent of it.
+    fn moved(&self) -> u64 {
+        let counts = self.monitor.counts();
+        let all = self.totals.bytes.load(Ordering::Relaxed);
+        counts.uploaded.max(counts.done_bytes).min(all)
+    }
+
+    fn text(&self) -> String {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (counts, elapsed) = (self.monitor.counts(), self.began.elapsed());
+        let (objects, bytes, moved) =
+            (read(&self.totals.objects), read(&self.totals.bytes), self.moved());
+        let listed_all = self.totals.listed_all.load(Ordering::Relaxed);
+        let mut text = format!(
+            "{} of {}{} objects, {} of {}, {}",
+            human::count(counts.done),
+            human::count(objects),
+            if listed_all { "" } else { "+" },
+            human::bytes(moved),
+            human::bytes(bytes),
+            human::rate(moved, elapsed),
+        );
+        if counts.failed > 0 {
+            text.push_str(&format!(", {} failed", human::count(counts.failed)));
+        }
+        match listed_all {
+            true => text.push_str(&time_left(moved, bytes, elapsed)),
+            false => text.push_str(&format!(", listing, {} keys so far", human::count(read(&self.totals.listed)))),
+        }
+        text
+    }
+}
+
+fn time_left(moved: u64, bytes: u64, elapsed: Duration) -> String {
+    if moved == 0 || moved >= bytes {
+        return String::new();
+    }
+    let share = (bytes - moved) as f64 / moved as f64;
+    let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * share).unwrap_or(Duration::MAX);
+    format!(", {} left", human::duration(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_follows_from_the_bytes() {
+        assert_eq!(time_left(25, 100, Duration::from_secs(10)), ", 30s left");
+        assert_eq!(time_left(0, 100, Duration::from_secs(10)), "");
+        assert_eq!(time_left(100, 100, Duration::from_secs(10)), "");
+    }
+
+    #[test]
+    fn what_is_ignored_or_there_is_not_to_be_copied() {
+        use crate::object::ObjectKey;
+        use crate::plan::compare::Difference;
+        let key = ObjectKey::new("k");
+        let listed = Listed { key, size: 7, etag: None, last_modified: None, storage_class: None };
+        let mut totals = Arc::new(Totals::default());
+        let object = ObjectId::new("b", "k");
+        totals.found(&object, &listed, &Verdict::AlreadyThere);
+        totals.found(&object, &listed, &Verdict::Ignored("*"));
+        totals.found(&object, &listed, &Verdict::Copy(Difference::Missing));
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((read(&totals.listed), read(&totals.objects), read(&totals.bytes)), (3, 1, 7));
+    }
+}

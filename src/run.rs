@@ -1,0 +1,266 @@
+//! The single-node version: jobsender and worker in one process on the embedded queue and state.
+
+use std::fs::{File, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
+use crate::monitor::{Counts, Monitor};
+use crate::object::ObjectId;
+use crate::params::Pair;
+use crate::plan::ignore::IgnoreList;
+use crate::progress::{Progress, Totals};
+use crate::queue::Queue;
+use crate::queue::embedded::EmbeddedQueue;
+use crate::services::{self, Sides};
+use crate::shutdown::Halt;
+use crate::sqlite::Database;
+use crate::state::embedded::EmbeddedState;
+use crate::store::Listed;
+use crate::transfer::memory::MemoryBudget;
+use crate::transfer::{Engine, Settings};
+use crate::worker::Worker;
+
+/// An object that has failed this often is a failure of the run; a cluster has a queue that waits.
+const MAX_RECEIVES: u32 = 5;
+/// One process has nobody to hand an object to. Just below the queue's own limit of 12 hours.
+const JOB_TIMEOUT: Duration = Duration::from_secs(11 * 60 * 60);
+/// How often the queue is asked whether all is done.
+const TICK: Duration = Duration::from_millis(200);
+/// Differences and failures that the summary names; the rest is counted.
+const NAMED: usize = 20;
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// What the comparison at the start found.
+    pub compared: Summary,
+    /// Objects copied by this run.
+    pub copied: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+    /// Bytes that the destination took, parts sent again included.
+    pub uploaded_bytes: u64,
+    /// Objects that failed, with their last error; at most twenty are named.
+    pub failed: Vec<Failure>,
+    /// How many failed in all.
+    pub failed_count: u64,
+    /// What the closing comparison found.
+    pub closing: Option<Summary>,
+    /// Keys that the closing comparison found to differ; at most twenty are named.
+    pub differing: Vec<String>,
+    /// Stopped by a signal before it was through.
+    pub interrupted: bool,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// One object that did not arrive.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// `bucket/key` at the source.
+    pub object: String,
+    /// The last error.
+    pub error: String,
+}
+
+impl Report {
+    /// Everything that was listed and not ignored is at the destination.
+    pub fn is_complete(&self) -> bool {
+        let differing = self.closing.as_ref().map(|closing| closing.to_copy);
+        !self.interrupted && self.failed_count == 0 && differing == Some(0)
+    }
+}
+
+/// A migration by this process alone.
+#[derive(Debug)]
+pub struct Run {
+    jobsender: Jobsender,
+    worker: Arc<Worker>,
+    queue: Arc<EmbeddedQueue>,
+    monitor: Arc<Monitor>,
+    totals: Arc<Totals>,
+    pairs: Vec<Pair>,
+    halt: Halt,
+    _lock: File,
+}
+
+impl Run {
+    /// Opens the embedded queue and state. Jobs that an earlier run left are dropped, since the
+    /// comparison finds them again; parts and records stay, so that the work continues.
+    pub async fn open(
+        config: &Config,
+        sides: Sides,
+        pairs: Vec<Pair>,
+        ignore: IgnoreList,
+        halt: Halt,
+    ) -> Result<Self> {
+        let name = queue_name(config, &pairs);
+        let database = Database::open(&config.backend.path).await?;
+        let lock = lock(config, &name)?;
+        let receives = config.backend.max_receive_count;
+        let queue = Arc::new(EmbeddedQueue::open(&database, &name, receives).await?);
+        queue.clear().await?;
+        let monitor = Arc::new(Monitor::default());
+        let engine = Arc::new(Engine {
+            source: Arc::clone(&sides.source),
+            destination: Arc::clone(&sides.destination),
+            state: Arc::new(EmbeddedState::open(&database).await?),
+            budget: MemoryBudget::of_machine(config.mode.max_memory),
+            settings: Settings::from(config),
+            monitor: Arc::clone(&monitor),
+            instance: services::instance(),
+        });
+        let jobsender = Jobsender {
+            source: sides.source,
+            destination: sides.destination,
+            queue: Some(Arc::<EmbeddedQueue>::clone(&queue)),
+            ignore,
+            max_retry: config.mode.max_retry,
+            cancel: halt.stop.clone(),
+        };
+        let mut settings = services::worker_settings(config);
+        settings.poll = TICK;
+        settings.max_receives = MAX_RECEIVES;
+        settings.job_timeout = JOB_TIMEOUT;
+        let worker = Worker::new(Arc::<EmbeddedQueue>::clone(&queue), engine, settings);
+        let totals = Arc::new(Totals::default());
+        Ok(Self { jobsender, worker, queue, monitor, totals, pairs, halt, _lock: lock })
+    }
+
+    /// Compares, copies, compares again.
+    pub async fn execute(mut self) -> Result<Report> {
+        let began = Instant::now();
+        self.jobsender.probe(&self.pairs).await?;
+        let progress = Progress::start(Arc::clone(&self.totals), Arc::clone(&self.monitor));
+        let worker_halt = self.halt.child();
+        let worker = {
+            let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
+            tokio::spawn(async move { worker.run(&halt).await })
+        };
+        let copied = self.copy_all(&worker_halt).await;
+        worker_halt.stop.cancel();
+        let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
+        progress.finish();
+        let interrupted = self.halt.is_stopping();
+        let compared = match copied {
+            Err(error) if !interrupted => return Err(error),
+            copied => copied.unwrap_or_default(),
+        };
+        worked?;
+        let Counts { done, done_bytes, uploaded, .. } = self.monitor.counts();
+        let mut report = Report {
+            compared,
+            copied: done,
+            copied_bytes: done_bytes,
+            uploaded_bytes: uploaded,
+            interrupted,
+            ..Report::default()
+        };
+        self.add_failures(&mut report).await?;
+        if !interrupted {
+            self.close(&mut report).await?;
+        }
+        report.seconds = began.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// Sends what differs, and waits until the queue is empty or the run is stopped.
+    async fn copy_all(&self, worker: &Halt) -> Result<Summary> {
+        let mut summary = Summary::default();
+        for pair in &self.pairs {
+            let mut finds = Arc::clone(&self.totals);
+            summary.add(&self.jobsender.compare(pair, &mut finds).await?);
+        }
+        self.totals.listing_done();
+        info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
+        while !worker.is_stopping() {
+            let depth = self.queue.depth().await?;
+            if depth.waiting + depth.running == 0 {
+                break;
+            }
+            worker.stop.run_until_cancelled(tokio::time::sleep(TICK)).await;
+        }
+        Ok(summary)
+    }
+
+    async fn add_failures(&self, report: &mut Report) -> Result<()> {
+        report.failed_count = self.queue.depth().await?.dead.unwrap_or_default();
+        for letter in self.queue.dead(NAMED).await? {
+            let job = crate::job::parse(&letter.body, &Default::default());
+            let object = match job {
+                Ok(crate::job::Parsed::Jobs(jobs)) if !jobs.is_empty() => jobs[0].src.to_string(),
+                _ => "a message that is no job".to_owned(),
+            };
+            report.failed.push(Failure { object, error: letter.reason });
+        }
+        Ok(())
+    }
+
+    /// The closing comparison: both sides are listed again, nothing is sent.
+    async fn close(&mut self, report: &mut Report) -> Result<()> {
+        self.jobsender.queue = None;
+        let mut differing = Differing::default();
+        let mut closing = Summary::default();
+        for pair in &self.pairs {
+            closing.add(&self.jobsender.compare(pair, &mut differing).await?);
+        }
+        if closing.to_copy > 0 {
+            warn!(objects = closing.to_copy, "the closing comparison finds differences");
+        }
+        report.closing = Some(closing);
+        report.differing = differing.0;
+        Ok(())
+    }
+}
+
+/// The first keys that differ.
+#[derive(Default)]
+struct Differing(Vec<String>);
+
+impl Finds for Differing {
+    fn found(&mut self, object: &ObjectId, _: &Listed, verdict: &Verdict<'_>) {
+        if matches!(verdict, Verdict::Copy(_)) && self.0.len() < NAMED {
+            self.0.push(format!("{object} ({verdict})"));
+        }
+    }
+}
+
+/// One queue for one migration: another pair or endpoint on the same file has another.
+fn queue_name(config: &Config, pairs: &[Pair]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&config.source.endpoint.url, &config.destination.endpoint.url).hash(&mut hasher);
+    for pair in pairs {
+        (&pair.src_bucket, &pair.src_prefix).hash(&mut hasher);
+        (&pair.des_bucket, &pair.des_prefix).hash(&mut hasher);
+    }
+    format!("run-{:016x}", hasher.finish())
+}
+
+/// Two runs of one migration would drop each other's jobs.
+fn lock(config: &Config, name: &str) -> Result<File> {
+    let mut path = config.backend.path.clone().into_os_string();
+    path.push(format!(".{name}.lock"));
+    let path = PathBuf::from(path);
+    let cannot = |error: std::io::Error| {
+        Error::usage(format!("{} cannot be made or locked: {error}", path.display()))
+    };
+    let file = File::options().create(true).append(true).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::usage(
+            "this migration is already running in another process on this machine: wait for it, \
+             or stop it; to run another one, name another pair of places",
+        )),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}

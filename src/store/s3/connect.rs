@@ -1,0 +1,155 @@
+//! Building the client of one side: endpoint, region, addressing and who asks.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
+};
+use aws_sdk_s3::types::RequestPayer;
+
+use super::{S3Store, Writing};
+use crate::aws;
+use crate::config::{Config, Credentials, Endpoint};
+use crate::error::{Error, Result};
+use crate::params::{ParameterStore, StoredCredentials};
+use crate::store::Side;
+
+/// Where nothing says otherwise: compatible stores ignore the region, and AWS answers a request
+/// for another region's bucket with that region's name.
+const FALLBACK_REGION: &str = "us-east-1";
+/// Stored credentials are read again this often, so that a rotated key is taken up.
+const STORED_CREDENTIALS_LAST: Duration = Duration::from_secs(15 * 60);
+/// How a profile is called where none is named.
+const DEFAULT_PROFILE: &str = "default";
+
+/// The parameter with the other account's credentials.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Where it is kept.
+    pub parameters: Arc<dyn ParameterStore>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Stored {
+    async fn read(&self) -> Result<StoredCredentials> {
+        let name = &self.name;
+        let text = self.parameters.get(name).await?.ok_or_else(|| {
+            Error::usage(format!(
+                "there is no parameter {name}: make a SecureString of \
+                 {{\"aws_access_key_id\", \"aws_secret_access_key\", \"region\"}}, or set Credentials"
+            ))
+        })?;
+        StoredCredentials::parse(&format!("parameter {name}"), &text)
+    }
+
+    async fn keys(&self) -> aws_credential_types::provider::Result {
+        let stored = self.read().await.map_err(CredentialsError::provider_error)?;
+        let until = SystemTime::now() + STORED_CREDENTIALS_LAST;
+        let StoredCredentials { access_key_id, secret_access_key, session_token, .. } = stored;
+        Ok(Keys::new(access_key_id, secret_access_key, session_token, Some(until), "parameter"))
+    }
+}
+
+impl ProvideCredentials for Stored {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.keys())
+    }
+}
+
+impl S3Store {
+    /// The side that is read.
+    pub async fn source(config: &Config, who: Credentials, stored: Option<Stored>) -> Result<Self> {
+        let mut store = connect(Side::Source, &config.source.endpoint, who, stored).await?;
+        store.request_payer = config.source.request_payer.then_some(RequestPayer::Requester);
+        Ok(store)
+    }
+
+    /// The side that is written.
+    pub async fn destination(
+        config: &Config,
+        who: Credentials,
+        stored: Option<Stored>,
+    ) -> Result<Self> {
+        let endpoint = &config.destination.endpoint;
+        let mut store = connect(Side::Destination, endpoint, who, stored).await?;
+        store.writing = Writing::from(&config.destination);
+        Ok(store)
+    }
+
+    /// A store at `url` with a fixed key, as the demo has one on each side.
+    pub async fn with_key(side: Side, url: &str, access_key: &str, secret_key: &str) -> Self {
+        let sdk = aws::load_sdk_config(None, Some(FALLBACK_REGION)).await;
+        let keys = Keys::new(access_key, secret_key, None, None, "fixed");
+        let builder = base(&sdk).endpoint_url(url).force_path_style(true);
+        let builder = builder.credentials_provider(SharedCredentialsProvider::new(keys));
+        Self::of(side, builder, "a fixed key".to_owned())
+    }
+
+    fn of(side: Side, builder: Builder, identity: String) -> Self {
+        let client = Client::from_conf(builder.build());
+        Self { client, side, identity, writing: Writing::default(), request_payer: None }
+    }
+}
+
+/// Checksums only where an operation demands one: compatible stores refuse the newer headers and
+/// trailers. Content-MD5 is sent with every write by ourselves.
+fn base(sdk: &aws_config::SdkConfig) -> Builder {
+    Builder::from(sdk)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+}
+
+async fn connect(
+    side: Side,
+    endpoint: &Endpoint,
+    who: Credentials,
+    stored: Option<Stored>,
+) -> Result<S3Store> {
+    let profile = match who {
+        Credentials::Profile => Some(endpoint.profile.as_deref().unwrap_or(DEFAULT_PROFILE)),
+        Credentials::Default | Credentials::Ssm | Credentials::Anonymous => None,
+    };
+    let sdk = aws::load_sdk_config(profile, endpoint.region.as_deref()).await;
+    let mut builder = base(&sdk);
+    let mut region = sdk.region().map(|region| region.as_ref().to_owned());
+    let identity = match who {
+        Credentials::Default => "the default credentials".to_owned(),
+        Credentials::Profile => format!("profile {}", profile.unwrap_or(DEFAULT_PROFILE)),
+        Credentials::Anonymous => {
+            builder = builder.allow_no_auth();
+            builder.set_credentials_provider(None);
+            "unsigned requests".to_owned()
+        }
+        Credentials::Ssm => {
+            let stored = stored.ok_or_else(|| {
+                Error::usage(format!("the {side}'s credentials are ssm, but there is no SSM"))
+            })?;
+            // Read now, so that a missing or broken parameter shows before anything is moved; the
+            // other account's region is not this machine's.
+            let keys = stored.read().await?;
+            region = endpoint.region.clone().or(keys.region);
+            let identity = format!("the credentials in parameter {}", stored.name);
+            builder = builder.credentials_provider(SharedCredentialsProvider::new(stored));
+            identity
+        }
+    };
+    let region = region.unwrap_or_else(|| FALLBACK_REGION.to_owned());
+    builder = builder.region(Region::new(region));
+    if let Some(url) = &endpoint.url {
+        builder = builder.endpoint_url(url);
+    }
+    // Most compatible stores have no host name for each bucket.
+    let custom = endpoint.url.is_some() || sdk.endpoint_url().is_some();
+    builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(custom));
+    Ok(S3Store::of(side, builder, identity))
+}
