@@ -11,6 +11,7 @@ pub mod error;
 pub mod job;
 pub mod object;
 pub mod params;
+pub mod plan;
 pub mod queue;
 pub mod state;
 pub mod store;

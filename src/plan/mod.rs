@@ -1,0 +1,3 @@
+//! Decisions without I/O, SDK or clock.
+
+pub mod ignore;
