@@ -18,6 +18,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Any text on one line.
     Text,
+    /// A bucket's name.
+    Bucket,
     /// The name of a parameter in Parameter Store, never the content itself.
     ParameterName,
     /// The URL of an endpoint.
@@ -55,7 +57,7 @@ pub struct Section {
 }
 
 /// All sections, in the order of the shipped ini.
-pub const SECTIONS: &[Section] = &[
+pub static SECTIONS: &[Section] = &[
     Section { name: "Basic", meaning: "what the system works with" },
     Section { name: "Mode", meaning: "how objects are moved" },
     Section { name: "Debug", meaning: "logging and rarely needed switches" },
@@ -138,7 +140,7 @@ use Kind::{Bool, Choice, ParameterName, PathBesideIni, Text, Url};
 
 /// All keys, in the order of the shipped ini.
 #[rustfmt::skip]
-pub const KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &[
     key("Basic", "JobType", Choice(&["PUT", "GET"]), "PUT",
         "PUT: the machine's role reads the source, the stored credentials write the destination; GET: the reverse"),
     key("Basic", "table_queue_name", Text, "s3_migration_file_list",
@@ -155,7 +157,7 @@ pub const KEYS: &[Key] = &[
         "a file with the bucket list, used instead of the parameter"),
     key("Basic", "ignore_list_file", PathBesideIni, "",
         "a file with the ignore list, used instead of the parameter"),
-    key("Basic", "Des_bucket_default", Text, "",
+    key("Basic", "Des_bucket_default", Kind::Bucket, "",
         "the bucket for objects that arrive by S3 event; while it is empty, such messages are refused"),
     key("Basic", "Des_prefix_default", Text, "",
         "the prefix in that bucket"),
@@ -248,9 +250,8 @@ pub const KEYS: &[Key] = &[
 
 /// The key of this name in this section, in any case.
 pub fn find(section: &str, name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|k| {
-        k.section.eq_ignore_ascii_case(section) && k.name.eq_ignore_ascii_case(name)
-    })
+    KEYS.iter()
+        .find(|k| k.section.eq_ignore_ascii_case(section) && k.name.eq_ignore_ascii_case(name))
 }
 
 /// The section of this name, in any case.
@@ -285,6 +286,7 @@ impl Key {
             }
             Kind::Choice(words) => words.join(", "),
             Kind::Text => "text".to_owned(),
+            Kind::Bucket => "the name of a bucket, without s3:// and prefix".to_owned(),
             Kind::ParameterName => "the name of a parameter".to_owned(),
             Kind::Url => "a URL that begins with http:// or https://".to_owned(),
             Kind::Path => "a file".to_owned(),
