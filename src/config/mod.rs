@@ -1,7 +1,22 @@
 //! The configuration: raw ini and environment first, then one typed, validated [`Config`].
+//!
+//! `keys` is the one table of what there is; `layers` reads text and variables, `value` a single
+//! value, `typed` makes the [`Config`] and finds contradictions, `problem` reports all at once.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub mod keys;
+mod layers;
+mod load;
+mod problem;
+mod shipped;
+mod typed;
+mod value;
+
+pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
+pub use shipped::shipped_ini;
+pub use value::is_bucket_name;
 
 /// Everything the ini and the environment can say, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +33,8 @@ pub struct Config {
     pub destination: DestinationSide,
     /// `[Backend]`
     pub backend: Backend,
+    /// The folder of the ini that was read; `None` where there was none.
+    pub folder: Option<PathBuf>,
 }
 
 /// Which side the machine's own role works on.
@@ -42,7 +59,7 @@ pub struct Basic {
     pub ssm_parameter_bucket: String,
     /// Parameter with the other account's credentials.
     pub ssm_parameter_credentials: String,
-    /// Parameter with the ignore list.
+    /// Parameter with the ignore list; empty: none is asked for.
     pub ssm_parameter_ignore_list: String,
     /// Where objects go that arrive by S3 event; empty: they cannot.
     pub des_bucket_default: String,
@@ -152,7 +169,7 @@ pub struct Endpoint {
     pub region: Option<String>,
     /// Bucket in the path instead of the host name; `None`: where an endpoint is given.
     pub force_path_style: Option<bool>,
-    /// Name of the profile for `Credentials::Profile`.
+    /// Name of the profile; always there with `Credentials::Profile`.
     pub profile: Option<String>,
     /// `None`: JobType decides for jobsender and worker; `run` takes the default chain.
     pub credentials: Option<Credentials>,

@@ -2,4 +2,5 @@
 
 pub mod compare;
 pub mod digest;
+pub mod ignore;
 pub mod parts;

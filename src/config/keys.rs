@@ -1,0 +1,325 @@
+//! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
+
+/// What a key's value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// True or False.
+    Bool,
+    /// A whole number from `min` to `max` in `unit` (empty: a count).
+    Integer {
+        /// The smallest value allowed.
+        min: u64,
+        /// The largest value allowed.
+        max: u64,
+        /// What is counted, as in `5 MiB`.
+        unit: &'static str,
+    },
+    /// One of these words, in any case.
+    Choice(&'static [&'static str]),
+    /// Any text on one line.
+    Text,
+    /// A bucket's name.
+    Bucket,
+    /// The name of a parameter in Parameter Store, never the content itself.
+    ParameterName,
+    /// The URL of an endpoint.
+    Url,
+    /// A file, named relative to the working directory.
+    Path,
+    /// A file; in the ini it is named relative to the ini's folder.
+    PathBesideIni,
+}
+
+/// One key of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The section, without brackets.
+    pub section: &'static str,
+    /// The key's name as the documentation spells it.
+    pub name: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// The value where none is given, as it would stand in the ini.
+    pub default: &'static str,
+    /// Whether the value may be empty, which means: not set.
+    pub optional: bool,
+    /// What it is for, in one line.
+    pub meaning: &'static str,
+}
+
+/// One section of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// The name, without brackets.
+    pub name: &'static str,
+    /// What its keys are about, in one line.
+    pub meaning: &'static str,
+}
+
+/// All sections, in the order of the shipped ini.
+pub static SECTIONS: &[Section] = &[
+    Section { name: "Basic", meaning: "what the system works with" },
+    Section { name: "Mode", meaning: "how objects are moved" },
+    Section { name: "Debug", meaning: "logging and rarely needed switches" },
+    Section { name: "Source", meaning: "where objects are read" },
+    Section { name: "Destination", meaning: "where objects are written" },
+    Section { name: "Backend", meaning: "where jobs and records are kept" },
+];
+
+/// Names that are ambiguous or too general to be environment variables by themselves: `Path` is a
+/// variable of every process on some systems. They are read in the form `SECTION_KEY` only.
+const TOO_GENERAL: &[&str] = &["Path", "Queue", "State", "ACL", "SSE"];
+
+/// Storage classes that S3 knows, and KEEP
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
+const STORAGE_CLASSES: &[&str] = &[
+    "KEEP",
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "GLACIER_IR",
+    "DEEP_ARCHIVE",
+    "REDUCED_REDUNDANCY",
+    "EXPRESS_ONEZONE",
+    "OUTPOSTS",
+    "SNOW",
+    "FSX_OPENZFS",
+    "FSX_ONTAP",
+];
+
+/// Canned ACLs (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html>).
+const CANNED_ACLS: &[&str] = &[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+];
+
+const CREDENTIALS: &[&str] = &["default", "ssm", "profile", "anonymous"];
+
+/// The largest part and the largest single PUT, 5 GiB in MiB
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+const MAX_PART_MIB: u64 = 5120;
+
+/// The longest visibility timeout of Amazon SQS, 12 hours in seconds
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>).
+const MAX_VISIBILITY_S: u64 = 43_200;
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, kind, default, optional: default.is_empty(), meaning }
+}
+
+const fn optional(key: Key) -> Key {
+    Key { optional: true, ..key }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max, unit: "" }
+}
+
+const fn mib(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max, unit: "MiB" }
+}
+
+const fn seconds(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max, unit: "s" }
+}
+
+use Kind::{Bool, Choice, ParameterName, PathBesideIni, Text, Url};
+
+/// All keys, in the order of the shipped ini.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key("Basic", "JobType", Choice(&["PUT", "GET"]), "PUT",
+        "PUT: the machine's role reads the source, the stored credentials write the destination; GET: the reverse"),
+    key("Basic", "table_queue_name", Text, "s3_migration_file_list",
+        "the DynamoDB table with one record per object"),
+    key("Basic", "sqs_queue_name", Text, "s3_migration_file_list",
+        "the SQS queue of the jobs, by its name or its URL"),
+    key("Basic", "ssm_parameter_bucket", ParameterName, "s3_migration_bucket_para",
+        "the parameter with the bucket list: [{\"src_bucket\",\"src_prefix\",\"des_bucket\",\"des_prefix\"}, ...]"),
+    key("Basic", "ssm_parameter_credentials", ParameterName, "s3_migration_credentials",
+        "the SecureString parameter with the other account's {\"aws_access_key_id\",\"aws_secret_access_key\",\"region\"}"),
+    optional(key("Basic", "ssm_parameter_ignore_list", ParameterName, "s3_migrate_ignore_list",
+        "the parameter with the ignore list; where it does not exist, s3_migration_ignore_list.txt beside this file serves")),
+    key("Basic", "bucket_para_file", PathBesideIni, "",
+        "a file with the bucket list, used instead of the parameter"),
+    key("Basic", "ignore_list_file", PathBesideIni, "",
+        "a file with the ignore list, used instead of the parameter"),
+    key("Basic", "Des_bucket_default", Kind::Bucket, "",
+        "the bucket for objects that arrive by S3 event; while it is empty, such messages are refused"),
+    key("Basic", "Des_prefix_default", Text, "",
+        "the prefix in that bucket"),
+
+    key("Mode", "StorageClass", Choice(STORAGE_CLASSES), "STANDARD",
+        "the storage class at the destination; KEEP: the source's own"),
+    key("Mode", "ResumableThreshold", mib(0, MAX_PART_MIB), "5",
+        "up to this size an object is moved by one GET and one PUT, above it in parts that can be resumed"),
+    key("Mode", "MaxRetry", count(1, 1000), "20",
+        "tries for one call to a service"),
+    key("Mode", "MaxThread", count(1, 1000), "20",
+        "parts of one object at once"),
+    key("Mode", "MaxParallelFile", count(1, 1000), "5",
+        "objects at once on one worker"),
+    key("Mode", "JobTimeout", seconds(1, MAX_VISIBILITY_S), "3500",
+        "the longest time on one object before it goes back to the queue, keeping its parts"),
+    key("Mode", "VisibilityTimeout", seconds(10, MAX_VISIBILITY_S), "60",
+        "how long a message stays hidden after its worker's last sign of life"),
+    key("Mode", "GraceTime", seconds(0, 3600), "30",
+        "how long running parts may take to finish after a stop"),
+    key("Mode", "MaxMemory", mib(16, 16_777_216), "",
+        "object data in memory at once; empty: a share of what the machine or its cgroup has"),
+    key("Mode", "CopyMetadata", Bool, "True",
+        "headers and user metadata travel with the object"),
+    key("Mode", "CopyTags", Bool, "True",
+        "tags travel with the object"),
+    key("Mode", "JobsenderCompareVersionId", Bool, "False",
+        "the jobsender compares versions too; not available yet in this release"),
+    key("Mode", "UpdateVersionId", Bool, "False",
+        "the worker looks the version up when a copy begins and checks it at the end"),
+    key("Mode", "GetObjectWithVersionId", Bool, "False",
+        "the worker fetches the job's version instead of the latest one"),
+
+    key("Debug", "LoggingLevel", Choice(&["WARNING", "INFO", "DEBUG"]), "INFO",
+        "what is logged; DEBUG: a line for every part"),
+    key("Debug", "LogFormat", Choice(&["auto", "text", "json", "journal"]), "auto",
+        "the form of log lines; auto: the journal under systemd, text on stderr elsewhere"),
+    key("Debug", "LogInterval", seconds(1, 3600), "10",
+        "how often the traffic is summed into one line at INFO"),
+    key("Debug", "ChunkSize", mib(5, MAX_PART_MIB), "5",
+        "the size of a part; grows by itself so that an object has at most 10,000 parts"),
+    key("Debug", "CleanUnfinishedUpload", Bool, "False",
+        "abort existing uploads of an object instead of resuming them"),
+    key("Debug", "ifVerifyMD5Twice", Bool, "False",
+        "check the finished object's ETag again, re-reading the parts that an earlier run sent"),
+    key("Debug", "LocalProfileMode", Bool, "False",
+        "credentials of both sides come from local profiles: each side's Profile, or else the one named default"),
+
+    key("Source", "Endpoint", Url, "",
+        "the URL of the S3 endpoint; empty: Amazon S3"),
+    key("Source", "Region", Text, "",
+        "the region; empty: from the stored credentials, the profile or the environment"),
+    key("Source", "ForcePathStyle", Bool, "",
+        "the bucket's name in the path instead of the host name; empty: only with an Endpoint"),
+    key("Source", "Credentials", Choice(CREDENTIALS), "",
+        "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, or else as JobType says"),
+    key("Source", "Profile", Text, "",
+        "the local profile that the credentials come from"),
+    key("Source", "RequestPayer", Bool, "False",
+        "requests say that the requester pays"),
+    key("Source", "NoSignRequest", Bool, "False",
+        "requests are not signed, for public buckets; the same as Credentials = anonymous"),
+
+    key("Destination", "Endpoint", Url, "",
+        "the URL of the S3 endpoint; empty: Amazon S3"),
+    key("Destination", "Region", Text, "",
+        "the region; empty: from the stored credentials, the profile or the environment"),
+    key("Destination", "ForcePathStyle", Bool, "",
+        "the bucket's name in the path instead of the host name; empty: only with an Endpoint"),
+    key("Destination", "Credentials", Choice(CREDENTIALS), "",
+        "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, or else as JobType says"),
+    key("Destination", "Profile", Text, "",
+        "the local profile that the credentials come from"),
+    key("Destination", "ACL", Choice(CANNED_ACLS), "",
+        "the canned ACL of every new object; empty: none is sent"),
+    key("Destination", "SSE", Choice(&["AES256", "aws:kms"]), "",
+        "the encryption that is asked for; empty: whatever the bucket does by itself"),
+    key("Destination", "KmsKeyId", Text, "",
+        "the KMS key, with SSE = aws:kms; empty: the account's own for S3"),
+
+    key("Backend", "Queue", Choice(&["sqs", "embedded"]), "sqs",
+        "the queue of the jobs; embedded: the SQLite file, for one machine"),
+    key("Backend", "State", Choice(&["dynamodb", "embedded"]), "dynamodb",
+        "the record of every object; embedded: the SQLite file, for one machine"),
+    key("Backend", "Path", Kind::Path, "s3_migration.sqlite",
+        "the SQLite file, relative to the working directory"),
+    key("Backend", "MaxReceiveCount", count(1, 1000), "60",
+        "how often a message of the embedded queue is received before it is a dead letter"),
+];
+
+/// The key of this name in this section, in any case.
+pub fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter()
+        .find(|k| k.section.eq_ignore_ascii_case(section) && k.name.eq_ignore_ascii_case(name))
+}
+
+/// The section of this name, in any case.
+pub fn find_section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|s| s.name.eq_ignore_ascii_case(name))
+}
+
+impl Key {
+    /// The place of the value in the layered configuration: `section.key`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The environment variable that always means this key: `SECTION_KEY`, in any case.
+    pub fn env_name(&self) -> String {
+        format!("{}_{}", self.section, self.name)
+    }
+
+    /// Whether the key's name alone, spelled exactly so, is an environment variable for it too.
+    pub fn env_by_name_alone(&self) -> bool {
+        let same_name = KEYS.iter().filter(|k| k.name.eq_ignore_ascii_case(self.name)).count();
+        same_name == 1 && !TOO_GENERAL.contains(&self.name)
+    }
+
+    /// What is allowed, for messages and the shipped ini.
+    pub fn allowed(&self) -> String {
+        let allowed = match self.kind {
+            Kind::Bool => "True or False".to_owned(),
+            Kind::Integer { min, max, unit: "" } => format!("a whole number from {min} to {max}"),
+            Kind::Integer { min, max, unit } => {
+                format!("a whole number from {min} to {max} ({unit})")
+            }
+            Kind::Choice(words) => words.join(", "),
+            Kind::Text => "text".to_owned(),
+            Kind::Bucket => "the name of a bucket, without s3:// and prefix".to_owned(),
+            Kind::ParameterName => "the name of a parameter".to_owned(),
+            Kind::Url => "a URL that begins with http:// or https://".to_owned(),
+            Kind::Path => "a file".to_owned(),
+            Kind::PathBesideIni => "a file, relative to this one's folder".to_owned(),
+        };
+        if self.optional { format!("{allowed}; or empty") } else { allowed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_section_and_a_name_of_its_own() {
+        for (i, key) in KEYS.iter().enumerate() {
+            assert!(find_section(key.section).is_some(), "{}", key.path());
+            assert!(std::ptr::eq(find(key.section, key.name).unwrap(), &KEYS[i]), "{}", key.path());
+        }
+    }
+
+    #[test]
+    fn ambiguous_and_general_names_are_no_environment_variables_by_themselves() {
+        let alone = |section, name| find(section, name).unwrap().env_by_name_alone();
+        for name in ["Endpoint", "Region", "ForcePathStyle", "Credentials", "Profile"] {
+            assert!(!alone("Source", name), "{name}");
+            assert!(!alone("Destination", name), "{name}");
+        }
+        for name in ["Path", "Queue", "State"] {
+            assert!(!alone("Backend", name), "{name}");
+        }
+        assert!(alone("Basic", "table_queue_name"));
+        assert!(alone("Source", "NoSignRequest"));
+        assert!(alone("Destination", "KmsKeyId"));
+    }
+}

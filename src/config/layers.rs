@@ -1,0 +1,218 @@
+//! Where values come from: the table's defaults, the ini, the environment.
+//!
+//! The crate `config` lays these over each other; each value keeps the place it came from, for
+//! messages. The ini is read by `ini-roundtrip`, because the ini reader of `config` itself gives
+//! neither line numbers nor duplicates.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use ::config::{ConfigError, Map, Source, Value};
+use ini_roundtrip::{Item, Parser};
+
+use super::keys::{self, KEYS, Key, Kind, SECTIONS};
+use super::problem::{Problems, nearest, shown_name};
+
+/// One value and the place it came from.
+#[derive(Clone, Debug)]
+struct Found {
+    key: &'static Key,
+    value: String,
+    place: String,
+}
+
+/// The values of one origin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layer(Vec<Found>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let value = |found: &Found| Value::new(Some(&found.place), found.value.as_str());
+        Ok(self.0.iter().map(|found| (found.key.path(), value(found))).collect())
+    }
+}
+
+/// The table's defaults.
+pub(super) fn defaults() -> Layer {
+    let place = "default";
+    let found = |key: &'static Key| Found { key, value: key.default.into(), place: place.into() };
+    Layer(KEYS.iter().map(found).collect())
+}
+
+/// The text of an ini called `name`; files it names beside itself are in `folder`.
+pub(super) fn ini(
+    name: &str,
+    bytes: &[u8],
+    folder: Option<&Path>,
+    problems: &mut Problems,
+) -> Layer {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(e) = std::str::from_utf8(bytes) {
+        let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        problems.add(format!("{name}:{line}"), "is not valid UTF-8; allowed: text in UTF-8");
+    }
+    // Blanks around a line mean nothing to Python's configparser; this parser takes them literally.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+
+    let mut ini = Ini { name, folder, section: Within::Nothing, lines: HashMap::new(), problems };
+    let mut layer = Layer::default();
+    let mut parser = Parser::new(&text);
+    loop {
+        let line = parser.line() as usize + 1;
+        match parser.next() {
+            None => return layer,
+            Some(Item::Blank { .. } | Item::Comment { .. } | Item::SectionEnd) => {}
+            Some(Item::Section { name, .. }) => ini.enter(name, line),
+            Some(Item::Error(_)) => {
+                ini.problem(line, "the section's name is not closed; allowed: [Section] by itself");
+            }
+            Some(Item::Property { raw, .. }) => layer.0.extend(ini.property(raw, line)),
+        }
+    }
+}
+
+/// Where in the ini the reader stands.
+#[derive(Clone, Copy)]
+enum Within {
+    Nothing,
+    Known(&'static str),
+    Unknown,
+}
+
+struct Ini<'a> {
+    name: &'a str,
+    folder: Option<&'a Path>,
+    section: Within,
+    /// The line in which a key was set, by the key's path.
+    lines: HashMap<String, usize>,
+    problems: &'a mut Problems,
+}
+
+impl Ini<'_> {
+    fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.name)
+    }
+
+    fn problem(&mut self, line: usize, message: impl Into<String>) {
+        self.problems.add(self.place(line), message);
+    }
+
+    fn enter(&mut self, name: &str, line: usize) {
+        self.section = match keys::find_section(name) {
+            Some(section) => Within::Known(section.name),
+            None => {
+                let names = SECTIONS.iter().map(|s| s.name);
+                let shown = shown_name(name).map(|n| format!(" [{n}]")).unwrap_or_default();
+                let hint = hint(name, names.clone());
+                let all = names.collect::<Vec<_>>().join(", ");
+                self.problem(line, format!("unknown section{shown}{hint}; allowed: {all}"));
+                Within::Unknown
+            }
+        };
+    }
+
+    /// The value that the line sets, if it sets one.
+    fn property(&mut self, raw: &str, line: usize) -> Option<Found> {
+        // Whichever of the two comes first ends the name, as in Python's configparser.
+        let Some((name, value)) = raw.split_once(['=', ':']) else {
+            let message =
+                "is not understood; allowed: [Section], key = value, a comment after # or ;";
+            self.problem(line, message);
+            return None;
+        };
+        let (name, value) = (name.trim(), value.trim());
+        let section = match self.section {
+            Within::Known(section) => section,
+            Within::Unknown => return None,
+            Within::Nothing => {
+                let shown = shown_name(name).unwrap_or("the key");
+                self.problem(line, format!("{shown} stands before the first [Section]"));
+                return None;
+            }
+        };
+        let Some(key) = keys::find(section, name) else {
+            self.unknown_key(section, name, line);
+            return None;
+        };
+        if let Some(first) = self.lines.insert(key.path(), line) {
+            self.lines.insert(key.path(), first);
+            self.problem(line, format!("{} is already set in line {first}", key.name));
+            return None;
+        }
+        let value = match (key.kind, self.folder) {
+            (Kind::PathBesideIni, Some(folder)) if !value.is_empty() => {
+                folder.join(value).to_string_lossy().into_owned()
+            }
+            _ => value.to_owned(),
+        };
+        Some(Found { key, value, place: self.place(line) })
+    }
+
+    /// The value of such a key is never shown: it may be a secret.
+    fn unknown_key(&mut self, section: &str, name: &str, line: usize) {
+        let shown = shown_name(name).map(|n| format!(" {n}")).unwrap_or_default();
+        let elsewhere = KEYS.iter().find(|k| k.name.eq_ignore_ascii_case(name));
+        let hint = match elsewhere {
+            Some(key) => format!("; it belongs to [{}]", key.section),
+            None => {
+                let here = KEYS.iter().filter(|k| k.section == section).map(|k| k.name);
+                let anywhere = KEYS.iter().map(|k| k.name);
+                match nearest(name, here) {
+                    Some(near) => format!("; perhaps {near} is meant"),
+                    None => hint(name, anywhere),
+                }
+            }
+        };
+        self.problem(line, format!("unknown key{shown} in [{section}]{hint}"));
+    }
+}
+
+fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, known).map(|near| format!("; perhaps {near} is meant")).unwrap_or_default()
+}
+
+/// The variables that are meant for this program. A key's name alone must be spelled exactly, so
+/// that no stray variable is taken for one; `SECTION_KEY` is matched in any case and comes first.
+pub(super) fn environment<K, V>(
+    variables: impl IntoIterator<Item = (K, V)>,
+    problems: &mut Problems,
+) -> Layer
+where
+    K: Into<OsString>,
+    V: Into<OsString>,
+{
+    let mut by_name = Vec::new();
+    let mut by_section: Vec<Found> = Vec::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into().into_string() else { continue };
+        let full = KEYS.iter().find(|k| k.env_name().eq_ignore_ascii_case(&name));
+        let alone = || KEYS.iter().find(|k| k.name == name && k.env_by_name_alone());
+        let Some(key) = full.or_else(alone) else { continue };
+        let place = format!("environment variable {name}");
+        let Ok(value) = value.into().into_string() else {
+            problems.add(place, "is not valid UTF-8; allowed: text in UTF-8");
+            continue;
+        };
+        let found = Found { key, value: value.trim().to_owned(), place };
+        if full.is_none() {
+            by_name.push(found);
+            continue;
+        }
+        match by_section.iter().find(|other| std::ptr::eq(other.key, key)) {
+            Some(other) => {
+                problems.add(found.place, format!("{} is set too, by {}", key.name, other.place));
+            }
+            None => by_section.push(found),
+        }
+    }
+    // Later values lie over earlier ones.
+    by_name.retain(|found| !by_section.iter().any(|full| std::ptr::eq(full.key, found.key)));
+    by_name.extend(by_section);
+    Layer(by_name)
+}

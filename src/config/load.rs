@@ -1,0 +1,113 @@
+//! Finding the ini and laying the environment over it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::problem::Problems;
+use super::{Config, layers, typed};
+use crate::error::{Error, Result};
+
+/// Where the ini is looked for when none is named; the first that exists is read.
+pub const DEFAULT_FILES: [&str; 2] =
+    ["s3_migration_config.ini", "/etc/s3-migration/s3_migration_config.ini"];
+
+/// The ignore list that serves where neither a file nor a parameter with one is there; it stands
+/// beside the ini.
+pub const IGNORE_LIST_FILE: &str = "s3_migration_ignore_list.txt";
+
+impl Config {
+    /// Reads the ini named by the user, or else the first of [`DEFAULT_FILES`] that exists, or
+    /// else only defaults, and lays the environment over it. The error lists every problem.
+    pub fn load<K, V>(
+        explicit: Option<&Path>,
+        env: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        match explicit {
+            Some(file) => load_first(&[file], true, env),
+            None => load_first(&DEFAULT_FILES.map(Path::new), false, env),
+        }
+    }
+
+    /// Reads `text` as if it stood in a file called `name`, and lays the environment over it.
+    pub fn from_text<K, V>(
+        name: &str,
+        text: &str,
+        env: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let mut problems = Problems::default();
+        let ini = layers::ini(name, text.as_bytes(), None, &mut problems);
+        let env = layers::environment(env, &mut problems);
+        merge(vec![ini, env], None, problems)
+    }
+}
+
+impl Default for Config {
+    /// The defaults of the table of keys.
+    fn default() -> Self {
+        merge(Vec::new(), None, Problems::default()).expect("the table's defaults are valid")
+    }
+}
+
+/// Reads the first of `files` that exists; `required`: it is a problem if none does.
+fn load_first<K, V>(
+    files: &[&Path],
+    required: bool,
+    env: impl IntoIterator<Item = (K, V)>,
+) -> Result<Config>
+where
+    K: Into<OsString>,
+    V: Into<OsString>,
+{
+    let mut problems = Problems::default();
+    let mut found = Vec::new();
+    let mut folder = None;
+    for file in files {
+        let name = file.display().to_string();
+        match std::fs::read(file) {
+            Ok(bytes) => {
+                folder = Some(folder_of(file));
+                found.push(layers::ini(&name, &bytes, folder.as_deref(), &mut problems));
+                break;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => {}
+            Err(e) => {
+                problems.add(name, format!("cannot be read: {e}"));
+                break;
+            }
+        }
+    }
+    found.push(layers::environment(env, &mut problems));
+    merge(found, folder, problems)
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Lays the layers over the defaults, later ones over earlier ones.
+fn merge(
+    layers: Vec<layers::Layer>,
+    folder: Option<PathBuf>,
+    mut problems: Problems,
+) -> Result<Config> {
+    let mut builder = ::config::Config::builder().add_source(layers::defaults());
+    for layer in layers {
+        builder = builder.add_source(layer);
+    }
+    let merged =
+        builder.build().map_err(|e| Error::usage("configuration cannot be used").with_source(e))?;
+    let config = typed::config(&mut typed::Reader::new(merged, &mut problems), folder);
+    problems.into_result()?;
+    Ok(config)
+}

@@ -1,0 +1,98 @@
+//! What is wrong with a configuration: gathered, then reported all at once.
+
+use crate::error::Error;
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug)]
+struct Problem {
+    /// `FILE:LINE`, `FILE` or `environment variable NAME`.
+    place: String,
+    message: String,
+}
+
+/// All that is wrong.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Notes that `message` is wrong at `place`.
+    pub fn add(&mut self, place: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { place: place.into(), message: message.into() });
+    }
+
+    /// `Ok` where nothing is wrong; otherwise one error with a line for each problem, those of the
+    /// file first and in the order of its lines.
+    pub fn into_result(mut self) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        self.0.sort_by_key(|problem| line_number(&problem.place));
+        let count = match self.0.len() {
+            1 => "1 problem".to_owned(),
+            n => format!("{n} problems"),
+        };
+        let mut message = format!("configuration cannot be used: {count}");
+        for Problem { place, message: wrong } in &self.0 {
+            message.push_str(&format!("\n  {place}: {wrong}"));
+        }
+        Err(Error::usage(message))
+    }
+}
+
+fn line_number(place: &str) -> usize {
+    let line = place.rsplit_once(':').and_then(|(_, line)| line.parse().ok());
+    line.unwrap_or(usize::MAX)
+}
+
+/// A name that the user wrote, for a message. What does not look like a name may be a secret that
+/// was pasted in the wrong place and is not shown.
+pub(super) fn shown_name(name: &str) -> Option<&str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    (!name.is_empty() && name.len() < 40 && name.bytes().all(plain)).then_some(name)
+}
+
+/// The known name that is nearest to `name`, if one is near enough to be meant.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .map(|k| (strsim::jaro_winkler(&name, &k.to_lowercase()), k))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_stand_in_the_order_of_their_lines() {
+        let mut problems = Problems::default();
+        problems.add("environment variable X", "c");
+        problems.add("f.ini:10", "b");
+        problems.add("f.ini:9", "a");
+        let text = problems.into_result().unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "configuration cannot be used: 3 problems\n  f.ini:9: a\n  f.ini:10: b\n  \
+             environment variable X: c"
+        );
+        assert!(Problems::default().into_result().is_ok());
+    }
+
+    #[test]
+    fn only_what_looks_like_a_name_is_shown() {
+        assert_eq!(shown_name("aws_secret_access_key"), Some("aws_secret_access_key"));
+        assert_eq!(shown_name("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), None);
+        assert_eq!(shown_name(&"a".repeat(40)), None);
+        assert_eq!(shown_name(""), None);
+    }
+
+    #[test]
+    fn the_nearest_name_must_be_near() {
+        let known = ["MaxThread", "MaxRetry", "ChunkSize"];
+        assert_eq!(nearest("maxthreads", known.into_iter()), Some("MaxThread"));
+        assert_eq!(nearest("Chunk_Size", known.into_iter()), Some("ChunkSize"));
+        assert_eq!(nearest("aws_secret_access_key", known.into_iter()), None);
+    }
+}

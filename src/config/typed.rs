@@ -1,0 +1,295 @@
+//! From the merged layers to the typed [`Config`], and the contradictions between values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::config::{Map, Value, ValueKind};
+
+use super::keys::{self, Key};
+use super::problem::Problems;
+use super::value::{Parsed, parse};
+use super::*;
+use crate::object::MIB;
+
+/// Reads single values; what is wrong is noted, and the default stands in for it.
+pub(super) struct Reader<'a> {
+    /// Section, then key.
+    sections: Map<String, Value>,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(merged: ::config::Config, problems: &'a mut Problems) -> Self {
+        Self { sections: merged.cache.into_table().unwrap_or_default(), problems }
+    }
+
+    fn key(section: &str, name: &str) -> &'static Key {
+        keys::find(section, name).expect("the key is in the table")
+    }
+
+    /// The value as text and the place it came from.
+    fn raw(&self, key: &Key) -> (String, String) {
+        let section = self.sections.get(key.section).map(|section| &section.kind);
+        let value = match section {
+            Some(ValueKind::Table(values)) => values.get(key.name),
+            _ => None,
+        };
+        let text = value.and_then(|v| v.clone().into_string().ok());
+        let place = value.and_then(Value::origin).unwrap_or("default");
+        (text.unwrap_or_else(|| key.default.to_owned()), place.to_owned())
+    }
+
+    fn parsed(&mut self, section: &str, name: &str) -> Parsed {
+        let key = Self::key(section, name);
+        let (text, place) = self.raw(key);
+        parse(key, &text).unwrap_or_else(|wrong| {
+            self.problems.add(place, wrong);
+            parse(key, key.default).unwrap_or(Parsed::Unset)
+        })
+    }
+
+    fn contradiction(&mut self, section: &str, name: &str, message: &str) {
+        let (_, place) = self.raw(Self::key(section, name));
+        self.problems.add(place, format!("[{section}] {name} {message}"));
+    }
+
+    fn optional_bool(&mut self, section: &str, name: &str) -> Option<bool> {
+        match self.parsed(section, name) {
+            Parsed::Bool(on) => Some(on),
+            _ => None,
+        }
+    }
+
+    fn bool(&mut self, section: &str, name: &str) -> bool {
+        self.optional_bool(section, name).unwrap_or_default()
+    }
+
+    fn optional_integer(&mut self, section: &str, name: &str) -> Option<u64> {
+        match self.parsed(section, name) {
+            Parsed::Integer(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    fn integer(&mut self, section: &str, name: &str) -> u64 {
+        self.optional_integer(section, name).unwrap_or_default()
+    }
+
+    /// A count; the table's ranges fit every integer type that is asked for.
+    fn count<T: TryFrom<u64> + Default>(&mut self, section: &str, name: &str) -> T {
+        T::try_from(self.integer(section, name)).unwrap_or_default()
+    }
+
+    fn seconds(&mut self, section: &str, name: &str) -> Duration {
+        Duration::from_secs(self.integer(section, name))
+    }
+
+    fn bytes_of_mib(&mut self, section: &str, name: &str) -> u64 {
+        self.integer(section, name).saturating_mul(MIB)
+    }
+
+    fn word(&mut self, section: &str, name: &str) -> &'static str {
+        match self.parsed(section, name) {
+            Parsed::Word(word) => word,
+            _ => "",
+        }
+    }
+
+    fn optional_text(&mut self, section: &str, name: &str) -> Option<String> {
+        match self.parsed(section, name) {
+            Parsed::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self, section: &str, name: &str) -> String {
+        self.optional_text(section, name).unwrap_or_default()
+    }
+}
+
+/// Everything, whether or not problems were found; the caller looks at those.
+pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config {
+    let debug = debug(reader);
+    let config = Config {
+        basic: basic(reader),
+        mode: mode(reader),
+        source: source(reader, debug.local_profile_mode),
+        destination: destination(reader, debug.local_profile_mode),
+        backend: backend(reader),
+        debug,
+        folder,
+    };
+    if config.basic.des_bucket_default.is_empty() && !config.basic.des_prefix_default.is_empty() {
+        let message = "has no meaning without Des_bucket_default";
+        reader.contradiction("Basic", "Des_prefix_default", message);
+    }
+    config
+}
+
+fn basic(reader: &mut Reader<'_>) -> Basic {
+    Basic {
+        job_type: match reader.word("Basic", "JobType") {
+            "GET" => JobType::Get,
+            _ => JobType::Put,
+        },
+        table_queue_name: reader.text("Basic", "table_queue_name"),
+        sqs_queue_name: reader.text("Basic", "sqs_queue_name"),
+        ssm_parameter_bucket: reader.text("Basic", "ssm_parameter_bucket"),
+        ssm_parameter_credentials: reader.text("Basic", "ssm_parameter_credentials"),
+        ssm_parameter_ignore_list: reader.text("Basic", "ssm_parameter_ignore_list"),
+        des_bucket_default: reader.text("Basic", "Des_bucket_default"),
+        des_prefix_default: reader.text("Basic", "Des_prefix_default"),
+        bucket_para_file: reader.optional_text("Basic", "bucket_para_file").map(PathBuf::from),
+        ignore_list_file: reader.optional_text("Basic", "ignore_list_file").map(PathBuf::from),
+    }
+}
+
+fn mode(reader: &mut Reader<'_>) -> Mode {
+    let mode = Mode {
+        storage_class: match reader.word("Mode", "StorageClass") {
+            "KEEP" => None,
+            class => Some(class.to_owned()),
+        },
+        resumable_threshold: reader.bytes_of_mib("Mode", "ResumableThreshold"),
+        max_retry: reader.count("Mode", "MaxRetry"),
+        max_thread: reader.count("Mode", "MaxThread"),
+        max_parallel_file: reader.count("Mode", "MaxParallelFile"),
+        job_timeout: reader.seconds("Mode", "JobTimeout"),
+        jobsender_compare_version_id: reader.bool("Mode", "JobsenderCompareVersionId"),
+        update_version_id: reader.bool("Mode", "UpdateVersionId"),
+        get_object_with_version_id: reader.bool("Mode", "GetObjectWithVersionId"),
+        max_memory: reader.optional_integer("Mode", "MaxMemory").map(|n| n.saturating_mul(MIB)),
+        visibility_timeout: reader.seconds("Mode", "VisibilityTimeout"),
+        copy_metadata: reader.bool("Mode", "CopyMetadata"),
+        copy_tags: reader.bool("Mode", "CopyTags"),
+        grace_time: reader.seconds("Mode", "GraceTime"),
+    };
+    if mode.jobsender_compare_version_id {
+        let message = "= True is not available yet in this release; allowed: False";
+        reader.contradiction("Mode", "JobsenderCompareVersionId", message);
+    }
+    mode
+}
+
+fn debug(reader: &mut Reader<'_>) -> Debug {
+    Debug {
+        clean_unfinished_upload: reader.bool("Debug", "CleanUnfinishedUpload"),
+        logging_level: match reader.word("Debug", "LoggingLevel") {
+            "WARNING" => LogLevel::Warning,
+            "DEBUG" => LogLevel::Debug,
+            _ => LogLevel::Info,
+        },
+        local_profile_mode: reader.bool("Debug", "LocalProfileMode"),
+        if_verify_md5_twice: reader.bool("Debug", "ifVerifyMD5Twice"),
+        chunk_size: reader.bytes_of_mib("Debug", "ChunkSize"),
+        log_format: match reader.word("Debug", "LogFormat") {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            "journal" => LogFormat::Journal,
+            _ => LogFormat::Auto,
+        },
+        log_interval: reader.seconds("Debug", "LogInterval"),
+    }
+}
+
+fn source(reader: &mut Reader<'_>, local_profiles: bool) -> SourceSide {
+    let unsigned = reader.bool("Source", "NoSignRequest");
+    let side = SourceSide {
+        endpoint: endpoint(reader, "Source", local_profiles, unsigned),
+        request_payer: reader.bool("Source", "RequestPayer"),
+    };
+    if side.request_payer && side.endpoint.credentials == Some(Credentials::Anonymous) {
+        let message = "= True needs signed requests: somebody has to pay";
+        reader.contradiction("Source", "RequestPayer", message);
+    }
+    side
+}
+
+fn destination(reader: &mut Reader<'_>, local_profiles: bool) -> DestinationSide {
+    let key_id = reader.optional_text("Destination", "KmsKeyId");
+    let sse = match reader.word("Destination", "SSE") {
+        "aws:kms" => Sse::Kms(key_id),
+        word => {
+            if key_id.is_some() {
+                let message = "is used with SSE = aws:kms only";
+                reader.contradiction("Destination", "KmsKeyId", message);
+            }
+            if word == "AES256" { Sse::Aes256 } else { Sse::BucketDefault }
+        }
+    };
+    let acl = reader.word("Destination", "ACL");
+    DestinationSide {
+        endpoint: endpoint(reader, "Destination", local_profiles, false),
+        acl: (!acl.is_empty()).then(|| acl.to_owned()),
+        sse,
+    }
+}
+
+fn endpoint(
+    reader: &mut Reader<'_>,
+    section: &str,
+    local_profiles: bool,
+    unsigned: bool,
+) -> Endpoint {
+    let mut profile = reader.optional_text(section, "Profile");
+    let credentials = credentials(reader, section, profile.is_some(), local_profiles, unsigned);
+    if credentials == Some(Credentials::Profile) {
+        // The name that the ordinary AWS tools give to the profile of those who name none.
+        profile = profile.or_else(|| Some("default".to_owned()));
+    }
+    Endpoint {
+        url: reader.optional_text(section, "Endpoint"),
+        region: reader.optional_text(section, "Region"),
+        force_path_style: reader.optional_bool(section, "ForcePathStyle"),
+        profile,
+        credentials,
+    }
+}
+
+/// Three keys and a switch speak of credentials; they must agree.
+fn credentials(
+    reader: &mut Reader<'_>,
+    section: &str,
+    has_profile: bool,
+    local_profiles: bool,
+    unsigned: bool,
+) -> Option<Credentials> {
+    let given = match reader.word(section, "Credentials") {
+        "default" => Some(Credentials::Default),
+        "ssm" => Some(Credentials::Ssm),
+        "profile" => Some(Credentials::Profile),
+        "anonymous" => Some(Credentials::Anonymous),
+        _ => None,
+    };
+    if unsigned && given.is_some_and(|c| c != Credentials::Anonymous) {
+        let message = "= True contradicts Credentials; allowed with it: anonymous, or empty";
+        reader.contradiction(section, "NoSignRequest", message);
+    }
+    let given = if unsigned { Some(Credentials::Anonymous) } else { given };
+    if has_profile && given.is_some_and(|c| c != Credentials::Profile) {
+        let message = "is not used with these Credentials; allowed with it: profile, or empty";
+        reader.contradiction(section, "Profile", message);
+    }
+    let elsewhere = matches!(given, Some(Credentials::Default | Credentials::Ssm));
+    if local_profiles && elsewhere {
+        let message = "contradicts LocalProfileMode = True; allowed with it: profile, anonymous";
+        reader.contradiction(section, "Credentials", message);
+    }
+    let implied = (has_profile || local_profiles).then_some(Credentials::Profile);
+    given.or(implied)
+}
+
+fn backend(reader: &mut Reader<'_>) -> Backend {
+    Backend {
+        queue: match reader.word("Backend", "Queue") {
+            "embedded" => QueueBackend::Embedded,
+            _ => QueueBackend::Sqs,
+        },
+        state: match reader.word("Backend", "State") {
+            "embedded" => StateBackend::Embedded,
+            _ => StateBackend::DynamoDb,
+        },
+        path: PathBuf::from(reader.text("Backend", "Path")),
+        max_receive_count: reader.count("Backend", "MaxReceiveCount"),
+    }
+}

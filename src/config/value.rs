@@ -1,0 +1,196 @@
+//! One value: from the text of a layer to what its key's kind says.
+
+use super::keys::{Key, Kind};
+
+/// Longer values are not repeated in messages: a secret may have been pasted in the wrong place.
+const LONGEST_SHOWN: usize = 32;
+
+/// A value that is as its key's kind asks.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Parsed {
+    /// Nothing is set.
+    Unset,
+    /// True or False.
+    Bool(bool),
+    /// In the key's unit.
+    Integer(u64),
+    /// The word as the table spells it.
+    Word(&'static str),
+    /// Text, names, URLs and files.
+    Text(String),
+}
+
+/// Reads `raw` for `key`; the error says what is wrong and what is allowed.
+pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
+    if raw.is_empty() {
+        return if key.optional { Ok(Parsed::Unset) } else { Err(wrong(key, "is empty")) };
+    }
+    if raw.chars().any(char::is_control) {
+        return Err(wrong(key, "has a control character in it"));
+    }
+    let text = || Parsed::Text(raw.to_owned());
+    match key.kind {
+        Kind::Bool => boolean(raw).map(Parsed::Bool).ok_or_else(|| wrong(key, &shown(raw))),
+        Kind::Integer { min, max, .. } => match raw.parse() {
+            Ok(n) if (min..=max).contains(&n) => Ok(Parsed::Integer(n)),
+            Ok(_) => Err(wrong(key, &format!("{} is out of range", shown(raw)))),
+            Err(_) => Err(wrong(key, &shown(raw))),
+        },
+        Kind::Choice(words) => words
+            .iter()
+            .find(|word| word.eq_ignore_ascii_case(raw))
+            .map(|word| Parsed::Word(word))
+            .ok_or_else(|| wrong(key, &shown(raw))),
+        Kind::ParameterName if !is_parameter_name(raw) => {
+            Err(wrong(key, "is not a name (the value is not shown)"))
+        }
+        Kind::Url if !is_url(raw) => Err(wrong(key, "is not such a URL (the value is not shown)")),
+        Kind::Bucket if !is_bucket_name(raw) => Err(wrong(key, &shown(raw))),
+        Kind::Text
+        | Kind::Path
+        | Kind::PathBesideIni
+        | Kind::ParameterName
+        | Kind::Url
+        | Kind::Bucket => Ok(text()),
+    }
+}
+
+fn wrong(key: &Key, what: &str) -> String {
+    format!("[{}] {} {what}; allowed: {}", key.section, key.name, key.allowed())
+}
+
+fn shown(raw: &str) -> String {
+    match raw.chars().count() {
+        count if count > LONGEST_SHOWN => format!("= ({count} characters, not shown)"),
+        _ => format!("= {raw}"),
+    }
+}
+
+/// The words of Python's configparser, which the original used.
+fn boolean(raw: &str) -> Option<bool> {
+    let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(raw));
+    match (is(&["true", "yes", "on", "1"]), is(&["false", "no", "off", "0"])) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
+
+/// Letters, digits and `. - _ /`, and `:` for an ARN
+/// (<https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>).
+fn is_parameter_name(raw: &str) -> bool {
+    raw.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:".contains(&b))
+}
+
+/// An http URL with a host and without a user name or password in it.
+fn is_url(raw: &str) -> bool {
+    let rest = raw.strip_prefix("https://").or_else(|| raw.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        !host.is_empty() && !host.contains('@') && !rest.contains(char::is_whitespace)
+    })
+}
+
+/// Whether this can name a bucket: no blanks and no `/`, so that neither `s3://bucket` nor
+/// `bucket/prefix` is taken for one. An access point's ARN has a `/` of its own.
+pub fn is_bucket_name(name: &str) -> bool {
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    !name.is_empty() && !name.contains(blank) && (!name.contains('/') || name.starts_with("arn:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::{KEYS, find};
+    use super::*;
+
+    fn read(section: &str, name: &str, raw: &str) -> Result<Parsed, String> {
+        parse(find(section, name).unwrap(), raw)
+    }
+
+    #[test]
+    fn defaults_are_values_of_their_kind() {
+        for key in KEYS {
+            assert!(parse(key, key.default).is_ok(), "{}", key.path());
+        }
+    }
+
+    #[test]
+    fn booleans_are_those_of_configparser() {
+        for (raw, expected) in [
+            ("True", true),
+            ("TRUE", true),
+            ("yes", true),
+            ("On", true),
+            ("1", true),
+            ("false", false),
+            ("No", false),
+            ("off", false),
+            ("0", false),
+        ] {
+            assert_eq!(read("Mode", "CopyTags", raw), Ok(Parsed::Bool(expected)), "{raw}");
+        }
+        let wrong = read("Mode", "CopyTags", "maybe").unwrap_err();
+        assert_eq!(wrong, "[Mode] CopyTags = maybe; allowed: True or False");
+        assert!(read("Mode", "CopyTags", "").is_err());
+        assert_eq!(read("Source", "ForcePathStyle", ""), Ok(Parsed::Unset));
+    }
+
+    #[test]
+    fn numbers_have_ranges_and_units() {
+        assert_eq!(read("Debug", "ChunkSize", "5120"), Ok(Parsed::Integer(5120)));
+        assert_eq!(
+            read("Debug", "ChunkSize", "4").unwrap_err(),
+            "[Debug] ChunkSize = 4 is out of range; allowed: a whole number from 5 to 5120 (MiB)"
+        );
+        for raw in ["5 MiB", "-5", "5.0", "99999999999999999999"] {
+            assert!(read("Debug", "ChunkSize", raw).is_err(), "{raw}");
+        }
+        assert!(read("Mode", "ResumableThreshold", "0").is_ok());
+        assert!(read("Mode", "MaxThread", "0").is_err());
+        assert!(read("Mode", "MaxThread", "1001").is_err());
+        assert!(read("Mode", "VisibilityTimeout", "9").is_err());
+        assert!(read("Mode", "VisibilityTimeout", "43201").is_err());
+    }
+
+    #[test]
+    fn words_are_found_in_any_case() {
+        assert_eq!(read("Mode", "StorageClass", "keep"), Ok(Parsed::Word("KEEP")));
+        assert_eq!(
+            read("Mode", "StorageClass", "Express_OneZone"),
+            Ok(Parsed::Word("EXPRESS_ONEZONE"))
+        );
+        assert_eq!(
+            read("Basic", "JobType", "POST").unwrap_err(),
+            "[Basic] JobType = POST; allowed: PUT, GET"
+        );
+    }
+
+    #[test]
+    fn urls_parameter_names_and_buckets_are_checked() {
+        assert!(read("Source", "Endpoint", "http://127.0.0.1:9000").is_ok());
+        assert!(read("Source", "Endpoint", "https://oss.example/x").is_ok());
+        for raw in ["127.0.0.1:9000", "https://", "ftp://host", "https://a b"] {
+            assert!(read("Source", "Endpoint", raw).is_err(), "{raw}");
+        }
+        assert!(read("Basic", "ssm_parameter_bucket", "/a/b-c_d.e").is_ok());
+        assert!(read("Basic", "Des_bucket_default", "s3://bucket").is_err());
+        assert!(is_bucket_name("arn:aws:s3:eu-west-1:111122223333:accesspoint/mine"));
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        let json = format!("{{\"aws_secret_access_key\":\"{secret}\"}}");
+        for (section, name, raw) in [
+            ("Basic", "ssm_parameter_credentials", json.as_str()),
+            ("Source", "Endpoint", "https://user:hunter2@host"),
+            ("Source", "Credentials", secret),
+            ("Mode", "MaxThread", secret),
+            ("Mode", "CopyTags", secret),
+            ("Basic", "Des_bucket_default", secret),
+        ] {
+            let wrong = read(section, name, raw).unwrap_err();
+            assert!(!wrong.contains("hunter2") && !wrong.contains("wJalr"), "{wrong}");
+        }
+    }
+}

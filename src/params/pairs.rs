@@ -1,0 +1,230 @@
+//! The bucket list: what is migrated where.
+
+use serde::Deserialize;
+
+use crate::config::{Config, Credentials, is_bucket_name};
+use crate::error::{Error, Result};
+use crate::object::destination_prefix;
+
+/// One line of the bucket list: everything under a prefix goes to a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The bucket to read.
+    pub src_bucket: String,
+    /// Only keys that begin with this; empty: the whole bucket.
+    pub src_prefix: String,
+    /// The bucket to write.
+    pub des_bucket: String,
+    /// What goes in front of every key, as [`crate::object::destination_key`] takes it.
+    pub des_prefix: String,
+}
+
+impl Pair {
+    /// Whether, with both sides being the same place, the copies land in what the pair lists: an
+    /// object would be copied onto itself, or every run would find the copies of the last one.
+    pub fn feeds_itself(&self) -> bool {
+        let first_copy = destination_prefix(&self.des_prefix) + &self.src_prefix;
+        self.src_bucket == self.des_bucket && first_copy.starts_with(&self.src_prefix)
+    }
+}
+
+/// Whether one bucket name means the same bucket on both sides, as far as the configuration
+/// tells. AWS partitions each have names of their own, so that two sides on AWS are the same place
+/// only where they are known to share a partition or the credentials.
+pub fn same_place(config: &Config) -> bool {
+    let (source, destination) = (&config.source.endpoint, &config.destination.endpoint);
+    match (&source.url, &destination.url) {
+        (Some(a), Some(b)) => a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/')),
+        (None, None) => match (&source.region, &destination.region) {
+            (Some(a), Some(b)) => partition(a) == partition(b),
+            _ => {
+                source.credentials == destination.credentials
+                    && source.profile == destination.profile
+                    && matches!(
+                        source.credentials,
+                        Some(Credentials::Default | Credentials::Ssm | Credentials::Profile)
+                    )
+            }
+        },
+        _ => false,
+    }
+}
+
+/// `cn`, `us-gov` and the like; all other regions are in the one partition that is open to all.
+fn partition(region: &str) -> &'static str {
+    let known = ["cn-", "us-gov-", "us-iso-", "us-isob-", "eu-isoe-", "us-isof-", "eusc-"];
+    known.into_iter().find(|prefix| region.starts_with(prefix)).unwrap_or("aws")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    src_bucket: String,
+    src_prefix: Option<String>,
+    des_bucket: String,
+    des_prefix: Option<String>,
+}
+
+/// Reads `[{"src_bucket", "src_prefix", "des_bucket", "des_prefix"}, ...]`; the prefixes may be
+/// left out. `name` says in errors where the text stands; `same_place`: both sides are one and
+/// the same, so that a pair could feed itself.
+pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>> {
+    let text = text.trim_start_matches('\u{feff}');
+    let entries: Vec<Entry> = serde_json::from_str(text).map_err(|e| {
+        let entry = failing_entry(text).map(|n| format!("entry {n}: ")).unwrap_or_default();
+        Error::usage(format!("{name}: {entry}{e}"))
+    })?;
+    if entries.is_empty() {
+        return Err(Error::usage(format!("{name}: no bucket pair in it")));
+    }
+    let mut pairs = Vec::with_capacity(entries.len());
+    let mut problems = Vec::new();
+    for (i, entry) in entries.into_iter().enumerate() {
+        let pair = pair(entry);
+        let wrong = problems_of(&pair, same_place);
+        problems.extend(wrong.into_iter().map(|p| format!("{name}: entry {}: {p}", i + 1)));
+        pairs.push(pair);
+    }
+    if problems.is_empty() { Ok(pairs) } else { Err(Error::usage(problems.join("\n"))) }
+}
+
+fn pair(entry: Entry) -> Pair {
+    let src_prefix = entry.src_prefix.filter(|prefix| prefix != "/").unwrap_or_default();
+    Pair {
+        src_bucket: entry.src_bucket,
+        src_prefix,
+        des_bucket: entry.des_bucket,
+        des_prefix: entry.des_prefix.unwrap_or_default(),
+    }
+}
+
+fn problems_of(pair: &Pair, same_place: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (field, bucket) in [("src_bucket", &pair.src_bucket), ("des_bucket", &pair.des_bucket)] {
+        if bucket.is_empty() {
+            problems.push(format!("{field} is empty"));
+        } else if !is_bucket_name(bucket) {
+            problems.push(format!("{field} {bucket:?} is not the name of a bucket"));
+        }
+    }
+    if problems.is_empty() && same_place && pair.feeds_itself() {
+        problems.push(format!(
+            "the copies would land in the source: bucket {} with source prefix {:?} and \
+             destination prefix {:?}; choose a destination outside of the source prefix",
+            pair.src_bucket, pair.src_prefix, pair.des_prefix
+        ));
+    }
+    problems
+}
+
+/// The number, from 1, of the first entry that is not as it must be.
+fn failing_entry(text: &str) -> Option<usize> {
+    let entries: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
+    entries.into_iter().position(|e| serde_json::from_value::<Entry>(e).is_err()).map(|i| i + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn wrong(text: &str) -> String {
+        let error = parse_pairs("bucket list x", text, true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        error.to_string()
+    }
+
+    fn a_pair(src_bucket: &str, src_prefix: &str, des_bucket: &str, des_prefix: &str) -> Pair {
+        Pair {
+            src_bucket: src_bucket.into(),
+            src_prefix: src_prefix.into(),
+            des_bucket: des_bucket.into(),
+            des_prefix: des_prefix.into(),
+        }
+    }
+
+    #[test]
+    fn the_list_of_the_original_is_read() {
+        let text = r#"[{"src_bucket": "g1", "src_prefix": "your_prefix",
+                        "des_bucket": "c1", "des_prefix": "prefix_1"},
+                       {"src_bucket": "g2", "src_prefix": "/", "des_bucket": "c2", "des_prefix": "/"},
+                       {"src_bucket": "g3", "des_bucket": "c3", "src_prefix": null}]"#;
+        assert_eq!(
+            parse_pairs("x", text, true).unwrap(),
+            [
+                a_pair("g1", "your_prefix", "c1", "prefix_1"),
+                a_pair("g2", "", "c2", "/"),
+                a_pair("g3", "", "c3", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_name_the_list_the_entry_and_the_place() {
+        let two =
+            |second: &str| format!("[{{\"src_bucket\":\"a\",\"des_bucket\":\"b\"}},\n{second}]");
+        let typo = wrong(&two(r#"{"src_bukcet":"a","des_bucket":"b"}"#));
+        assert!(typo.starts_with("bucket list x: entry 2: unknown field `src_bukcet`"), "{typo}");
+        assert!(typo.contains("line 2 column"), "{typo}");
+        let missing = wrong(&two(r#"{"src_bucket":"a"}"#));
+        assert!(missing.contains("entry 2: missing field `des_bucket`"), "{missing}");
+        let syntax = wrong("[{\"src_bucket\": \"a\",]");
+        assert!(syntax.starts_with("bucket list x: ") && syntax.contains("line 1"), "{syntax}");
+        assert_eq!(wrong("[]"), "bucket list x: no bucket pair in it");
+        assert!(wrong("{}").contains("expected a sequence"));
+    }
+
+    #[test]
+    fn every_entry_with_a_problem_is_named() {
+        let text = r#"[{"src_bucket":"","des_bucket":"b"},
+                       {"src_bucket":"s3://a","des_bucket":"b c"},
+                       {"src_bucket":"a","des_bucket":"b"}]"#;
+        assert_eq!(
+            wrong(text).lines().collect::<Vec<_>>(),
+            [
+                "bucket list x: entry 1: src_bucket is empty",
+                "bucket list x: entry 2: src_bucket \"s3://a\" is not the name of a bucket",
+                "bucket list x: entry 2: des_bucket \"b c\" is not the name of a bucket",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pair_must_not_feed_itself() {
+        for (pair, feeds) in [
+            (a_pair("b", "", "b", ""), true),
+            (a_pair("b", "", "b", "copy"), true),
+            (a_pair("b", "a/", "b", "a"), true),
+            (a_pair("b", "a/", "b", "a/deeper"), true),
+            (a_pair("b", "a/", "b", "/"), true),
+            (a_pair("b", "a", "b", "ab"), true),
+            (a_pair("b", "a/", "b", "c"), false),
+            (a_pair("b", "a/b", "b", "a"), false),
+            (a_pair("b", "aa", "b", "a"), false),
+            (a_pair("b", "", "c", ""), false),
+        ] {
+            assert_eq!(pair.feeds_itself(), feeds, "{pair:?}");
+        }
+        let text = r#"[{"src_bucket":"b","des_bucket":"b","des_prefix":"copy"}]"#;
+        assert!(wrong(text).contains("entry 1: the copies would land in the source"));
+        assert!(parse_pairs("x", text, false).is_ok());
+    }
+
+    #[test]
+    fn equal_names_mean_one_bucket_only_in_one_place() {
+        let config = |ini: &str| Config::from_text("t", ini, [("", ""); 0]).unwrap();
+        for (ini, same) in [
+            ("", false),
+            ("[Source]\nEndpoint=http://a:1/\n[Destination]\nEndpoint=http://A:1", true),
+            ("[Source]\nEndpoint=http://a:1\n[Destination]\nEndpoint=http://a:2", false),
+            ("[Source]\nEndpoint=http://a:1", false),
+            ("[Source]\nRegion=us-east-1\n[Destination]\nRegion=eu-west-1", true),
+            ("[Source]\nRegion=us-east-1\n[Destination]\nRegion=cn-north-1", false),
+            ("[Source]\nCredentials=default\n[Destination]\nCredentials=default", true),
+            ("[Source]\nCredentials=default\n[Destination]\nCredentials=ssm", false),
+            ("[Source]\nProfile=a\n[Destination]\nProfile=b", false),
+        ] {
+            assert_eq!(same_place(&config(ini)), same, "{ini}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The ignore list: shell patterns that name objects to leave out.
+//!
+//! The patterns are those of Python's `fnmatch.fnmatchcase`, which the original used, down to its
+//! reading of `[...]` (<https://docs.python.org/3/library/fnmatch.html>): lists written for it
+//! keep their meaning.
+
+use regex::{RegexSet, RegexSetBuilder};
+
+use crate::error::{Error, Result};
+
+/// Bytes that the compiled list may take. A pattern takes some kilobytes at most, so that lists of
+/// thousands of lines fit.
+const MAX_COMPILED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Patterns over `bucket/key`; an object that one of them matches is not migrated.
+#[derive(Clone, Debug)]
+pub struct IgnoreList {
+    rules: Vec<String>,
+    set: RegexSet,
+}
+
+impl Default for IgnoreList {
+    /// The list that matches nothing.
+    fn default() -> Self {
+        Self { rules: Vec::new(), set: RegexSet::empty() }
+    }
+}
+
+impl IgnoreList {
+    /// Reads one pattern a line. Blank lines and lines that begin with `#` are skipped; blanks
+    /// around a pattern do not belong to it (`[ ]` names a blank). Fails only where the whole
+    /// list is too large.
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = text.lines().map(|line| line.trim_matches([' ', '\t', '\r']));
+        let rules: Vec<String> =
+            lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();
+        let set = RegexSetBuilder::new(rules.iter().map(|rule| to_regex(rule)))
+            .size_limit(MAX_COMPILED_BYTES)
+            .build()
+            .map_err(|e| {
+                let count = rules.len();
+                Error::usage(format!("the ignore list with its {count} patterns is too large"))
+                    .with_source(e)
+            })?;
+        Ok(Self { rules, set })
+    }
+
+    /// The first pattern that matches `path`, which is `bucket/key`.
+    pub fn matches(&self, path: &str) -> Option<&str> {
+        let first = self.set.matches(path).into_iter().next()?;
+        self.rules.get(first).map(String::as_str)
+    }
+
+    /// Number of patterns.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is no pattern at all.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+/// The pattern as a regular expression over the whole path.
+fn to_regex(pattern: &str) -> String {
+    let chars: Vec<char> = pattern.chars().collect();
+    let mut regex = String::from(r"(?s)\A");
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        at += 1;
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => match class_end(&chars, at) {
+                Some(end) => {
+                    regex.push_str(&class(&chars[at..end]));
+                    at = end + 1;
+                }
+                None => regex.push_str(r"\["),
+            },
+            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex + r"\z"
+}
+
+/// Where the `]` is that closes the class whose content begins at `start`. One right at the
+/// beginning (after `!`, if there is one) belongs to the content.
+fn class_end(chars: &[char], start: usize) -> Option<usize> {
+    let mut from = start;
+    if chars.get(from) == Some(&'!') {
+        from += 1;
+    }
+    if chars.get(from) == Some(&']') {
+        from += 1;
+    }
+    (from..chars.len()).find(|&i| chars[i] == ']')
+}
+
+/// One element of a class: a character, or the hyphen between the ends of a range.
+#[derive(Clone, Copy, PartialEq)]
+enum Token {
+    Char(char),
+    To,
+}
+
+/// The content of `[...]` as a class of a regular expression.
+fn class(content: &[char]) -> String {
+    let mut tokens = tokens(content);
+    let negated = tokens.first() == Some(&Token::Char('!'));
+    if negated {
+        tokens.remove(0);
+    }
+    match (tokens.is_empty(), negated) {
+        // Every range was empty: nothing matches, or, negated, any character does.
+        (true, false) => r"[^\x{0}-\x{10FFFF}]".to_owned(),
+        (true, true) => ".".to_owned(),
+        (false, _) => format!("[{}{}]", if negated { "^" } else { "" }, items(&tokens)),
+    }
+}
+
+/// Splits the content at the hyphens that make ranges, and leaves out ranges that end before they
+/// begin together with their ends, in the order in which Python does.
+fn tokens(content: &[char]) -> Vec<Token> {
+    let mut chunks: Vec<Vec<char>> = Vec::new();
+    let mut begin = 0;
+    // A hyphen makes a range only with a character on its left that is no range's end.
+    let mut from = if content.first() == Some(&'!') { 2 } else { 1 };
+    while let Some(hyphen) = (from..content.len()).find(|&i| content[i] == '-') {
+        chunks.push(content[begin..hyphen].to_vec());
+        begin = hyphen + 1;
+        from = hyphen + 3;
+    }
+    match (&content[begin..], chunks.last_mut()) {
+        ([], Some(last)) => last.push('-'),
+        (rest, _) => chunks.push(rest.to_vec()),
+    }
+    for k in (1..chunks.len()).rev() {
+        if chunks[k - 1].last() > chunks[k].first() {
+            let right = chunks.remove(k);
+            chunks[k - 1].pop();
+            chunks[k - 1].extend(&right[1..]);
+        }
+    }
+    let mut tokens = Vec::new();
+    for (i, chunk) in chunks.iter().enumerate() {
+        if i > 0 {
+            tokens.push(Token::To);
+        }
+        tokens.extend(chunk.iter().copied().map(Token::Char));
+    }
+    tokens
+}
+
+/// Characters and ranges by their numbers, so that none has a meaning of its own.
+fn items(tokens: &[Token]) -> String {
+    let number = |c: char| format!(r"\x{{{:X}}}", u32::from(c));
+    let mut items = String::new();
+    let mut rest = tokens;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (Token::Char(low), [Token::To, Token::Char(high), tail @ ..]) if low <= high => {
+                items.push_str(&format!("{}-{}", number(*low), number(*high)));
+                rest = tail;
+            }
+            (Token::Char(c), _) => items.push_str(&number(*c)),
+            (Token::To, _) => items.push_str(&number('-')),
+        }
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        IgnoreList::parse(pattern).unwrap().matches(path).is_some()
+    }
+
+    #[test]
+    fn a_pattern_matches_the_whole_path_and_its_case() {
+        for (pattern, path, expected) in [
+            ("bucket/exact.mp4", "bucket/exact.mp4", true),
+            ("bucket/exact.mp4", "bucket/exact.mp4x", false),
+            ("bucket/exact.mp4", "xbucket/exact.mp4", false),
+            ("bucket/exact.mp4", "bucket/exactXmp4", false),
+            ("bucket/exact.mp4", "bucket/EXACT.mp4", false),
+            ("bucket/exact.*", "bucket/exact.tar.gz", true),
+            ("bucket/dir_*", "bucket/dir_", true),
+            ("bucket/dir_*", "bucket/dir_1/a/b", true),
+            ("bucket/dir_*", "bucket/dir", false),
+            ("*.jpg", "bucket/a/b.jpg", true),
+            ("*.jpg", "bucket/a/b.JPG", false),
+            ("*.jpg", "bucket/a/b.jpg.txt", false),
+            ("*.jpg", "bucket/a\nb.jpg", true),
+            ("*/readme.md", "bucket/readme.md", true),
+            ("*/readme.md", "bucket/a/readme.md", true),
+            ("*/readme.md", "bucket/areadme.md", false),
+            ("bucket/?", "bucket/\u{6587}", true),
+            ("bucket/?", "bucket//", true),
+            ("bucket/?", "bucket/", false),
+            ("b/(x|y){1}+^$.", "b/(x|y){1}+^$.", true),
+            ("b/a\u{fc}", "b/a\u{fc}", true),
+        ] {
+            assert_eq!(matches(pattern, path), expected, "{pattern} on {path}");
+        }
+    }
+
+    /// What Python 3.11's `fnmatchcase` answers for each of these characters.
+    #[rustfmt::skip]
+    const PYTHON: &[(&str, bool, &str)] = &[
+        ("[abc]", true, "abc"),
+        ("[!abc]", false, "abc"),
+        ("[a-c]", true, "abc"),
+        ("[abc", true, ""),
+        ("[]]", true, "]"),
+        ("[!]]", false, "]"),
+        ("[]-a]", true, "a]^"),
+        ("[a-]", true, "a-"),
+        ("[-a]", true, "a-"),
+        ("[!-a]", false, "a-"),
+        ("[b-a]", true, ""),
+        ("[!b-a]", false, ""),
+        ("[b-a!x]", false, "x"),
+        ("[b-a!-z]", false, "z-"),
+        ("[a-c-e]", true, "abce-"),
+        ("[^a]", true, "a^"),
+        ("[[a]", true, "a["),
+        ("[a\\]", true, "a\\"),
+        ("[\\]", true, "\\"),
+        ("[a&&b]", true, "ab&"),
+        ("[a~~b]", true, "ab~"),
+        ("[a||b]", true, "ab|"),
+        ("[--a]", true, "a][-^\\?05/"),
+        ("[+--]", true, "-+,"),
+        ("[e-d-z-a]", true, "-"),
+        ("[*]", true, "*"),
+        ("[?]", true, "?"),
+        ("[!!]", false, "!"),
+        ("[!]", true, ""),
+        ("[]", true, ""),
+        ("[0-9-x]", true, "x-05"),
+        ("[c-az]", true, "z"),
+        ("[b-ax-y]", true, "xy"),
+        ("[\u{e4}-\u{fc}]", true, "\u{e9}\u{fc}"),
+        ("[/]", true, "/"),
+        ("?", false, ""),
+        ("*", false, ""),
+        ("\\", true, "\\"),
+    ];
+
+    #[test]
+    fn classes_mean_what_they_mean_in_python() {
+        for &(pattern, among, characters) in PYTHON {
+            for c in "abcxyze][-!^\\&~|+*?$,05\n/\u{e9}\u{fc}".chars() {
+                let expected = characters.contains(c) == among;
+                assert_eq!(matches(pattern, &c.to_string()), expected, "{pattern} on {c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn comments_blank_lines_and_line_ends_are_no_patterns() {
+        let text =
+            "\u{feff}# all pictures\r\n*.jpg\r\n\r\n  \t\n  # indented\n  b/two words  \nb/[ ]";
+        let list = IgnoreList::parse(text).unwrap();
+        assert_eq!(list.rules, ["*.jpg", "b/two words", "b/[ ]"]);
+        assert_eq!(list.len(), 3);
+        assert_eq!(list.matches("b/two words"), Some("b/two words"));
+        assert_eq!(list.matches("b/ "), Some("b/[ ]"));
+        assert_eq!(list.matches("b/# all pictures"), None);
+    }
+
+    #[test]
+    fn the_first_pattern_that_matches_is_named() {
+        let list = IgnoreList::parse("b/x\nb/*\n*").unwrap();
+        assert_eq!(list.matches("b/y"), Some("b/*"));
+        assert_eq!(list.matches("c/y"), Some("*"));
+    }
+
+    #[test]
+    fn an_empty_list_matches_nothing() {
+        for list in [IgnoreList::default(), IgnoreList::parse("# nothing\n").unwrap()] {
+            assert!(list.is_empty());
+            assert_eq!(list.matches(""), None);
+            assert_eq!(list.matches("b/k"), None);
+        }
+    }
+
+    #[test]
+    fn thousands_of_patterns_fit() {
+        let text: String = (0..5000).map(|i| format!("bucket/some/longer/dir_{i}/*\n")).collect();
+        let list = IgnoreList::parse(&text).unwrap();
+        assert_eq!(
+            list.matches("bucket/some/longer/dir_4999/x"),
+            Some("bucket/some/longer/dir_4999/*")
+        );
+    }
+}
