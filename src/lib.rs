@@ -12,5 +12,6 @@ pub mod job;
 pub mod object;
 pub mod params;
 pub mod queue;
+pub mod sqlite;
 pub mod state;
 pub mod store;
