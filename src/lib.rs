@@ -1,12 +1,14 @@
 //! s3-migration: moves objects between buckets that S3 replication cannot connect, and proves it.
 //!
-//! The arrows point one way: `main` → `jobsender`, `worker`, `run` → `transfer` → `plan`.
+//! The arrows point one way: `main` → `commands` → `jobsender`, `worker`, `run` → `transfer` → `plan`.
 //! ARCHITECTURE.md tells the whole story.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod aws;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod human;
@@ -18,9 +20,13 @@ pub mod object;
 pub mod observe;
 pub mod params;
 pub mod plan;
+pub mod progress;
 pub mod queue;
 pub mod retry;
+pub mod run;
+pub mod services;
 pub mod shutdown;
+pub mod sqlite;
 pub mod state;
 pub mod store;
 pub mod transfer;

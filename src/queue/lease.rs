@@ -1,1 +1,215 @@
-//! A lease as a guard.
+//! The lease of a message as a guard: kept alive by a heartbeat, and whose loss stops the work.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tracing::warn;
+
+use super::{Message, Queue};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Amazon SQS hides a message for at most 12 hours from its receipt, in all
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
+const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long the end of a lease waits for a heartbeat under way. Sent before a release but arriving
+/// after it, the heartbeat would hide the message once more.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Why a lease was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The queue says so: somebody else has the message, or it is gone.
+    Taken,
+    /// The queue could not be told in time that the work goes on.
+    RanOut,
+    /// The queue hides no message for longer. The work saves what it has; the next attempt goes on.
+    /// The message can still be given back in good order.
+    Limit,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Taken => "the queue has given the job to another worker",
+            Self::RanOut => "the job's lease ran out before the queue could be reached",
+            Self::Limit => "a job is held for at most 12 hours at a time",
+        })
+    }
+}
+
+impl From<Loss> for Error {
+    fn from(loss: Loss) -> Self {
+        Self::new(ErrorKind::LeaseLost, loss.to_string())
+    }
+}
+
+/// A message and its lease. While it lives, the message stays hidden from others; where that can
+/// no longer be promised, [`Lease::token`] is cancelled. Dropped without an end, the message
+/// comes back when its visibility ends.
+#[derive(Debug)]
+pub struct Lease {
+    queue: Arc<dyn Queue>,
+    message: Message,
+    work: CancellationToken,
+    lost: Arc<OnceLock<Loss>>,
+    settle: CancellationToken,
+    heartbeat: JoinHandle<()>,
+}
+
+impl Lease {
+    /// Holds `message`, received from `queue` with `visibility` (at least a second). The work is
+    /// also stopped by `stop`. Must be called inside a Tokio runtime; costs no call to the queue
+    /// before a third of `visibility` has passed.
+    pub fn hold(
+        queue: Arc<dyn Queue>,
+        message: Message,
+        visibility: Duration,
+        stop: &CancellationToken,
+    ) -> Self {
+        let visibility = visibility.max(Duration::from_secs(1));
+        let (work, settle) = (stop.child_token(), CancellationToken::new());
+        let lost = Arc::new(OnceLock::new());
+        let heartbeat = Heartbeat {
+            queue: queue.clone(),
+            message: message.clone(),
+            visibility,
+            settle: settle.clone(),
+        };
+        let on_loss = (work.clone(), lost.clone());
+        let heartbeat = tokio::spawn(async move {
+            if let Some(loss) = heartbeat.run().await {
+                let (work, lost) = on_loss;
+                let _ = lost.set(loss);
+                work.cancel();
+            }
+        });
+        Self { queue, message, work, lost, settle, heartbeat }
+    }
+
+    /// The message held.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Cancelled when the lease is lost, when the guard is gone, and with `stop`: for the work.
+    pub fn token(&self) -> CancellationToken {
+        self.work.clone()
+    }
+
+    /// Waits until the work must stop.
+    pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+        self.work.cancelled()
+    }
+
+    /// Why the lease was lost, if it was.
+    pub fn lost(&self) -> Option<Loss> {
+        self.lost.get().copied()
+    }
+
+    /// Ends the lease and the message: the work is done and on record.
+    pub async fn delete(mut self) -> Result<()> {
+        self.settle().await;
+        self.queue.delete(&self.message.receipt).await
+    }
+
+    /// Gives the message back, to be received again after `delay`.
+    pub async fn release(mut self, delay: Duration) -> Result<()> {
+        self.settle().await;
+        self.queue.release(&self.message.receipt, delay).await
+    }
+
+    /// Moves the message to the dead letters as `body`, with `reason`. `Ok(false)`: there are none,
+    /// and the message comes back when its visibility ends.
+    pub async fn bury(mut self, body: &str, reason: &str) -> Result<bool> {
+        self.settle().await;
+        self.queue.bury(&self.message, body, reason).await
+    }
+
+    /// Ends the heartbeat between two beats.
+    async fn settle(&mut self) {
+        self.settle.cancel();
+        let _ = timeout(SETTLE, &mut self.heartbeat).await;
+        self.heartbeat.abort();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+        self.work.cancel();
+    }
+}
+
+/// The task that keeps the message hidden.
+struct Heartbeat {
+    queue: Arc<dyn Queue>,
+    message: Message,
+    visibility: Duration,
+    settle: CancellationToken,
+}
+
+impl Heartbeat {
+    /// Beats every third of the visibility, so that one lost beat costs nothing. Ends with the reason
+    /// when the lease is lost, with `None` when it is no longer needed.
+    async fn run(self) -> Option<Loss> {
+        let mut deadline = Instant::from_std(self.message.deadline);
+        let received = back(deadline, self.visibility);
+        let mut next = on(received, self.visibility / 3);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.settle.cancelled() => return None,
+                () = sleep_until(next.min(deadline)) => {}
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Some(Loss::RanOut);
+            }
+            if on(now, self.visibility) > on(received, MAX_HIDDEN) {
+                // Two thirds of a visibility are left to give the message back.
+                return Some(Loss::Limit);
+            }
+            match timeout_at(deadline, self.queue.extend(&self.message.receipt, self.visibility))
+                .await
+            {
+                Err(_) => return Some(Loss::RanOut),
+                Ok(Ok(until)) => {
+                    deadline = Instant::from_std(until);
+                    next = on(now, self.visibility / 3);
+                }
+                Ok(Err(e)) if e.kind() == ErrorKind::LeaseLost => return Some(Loss::Taken),
+                // Whatever it is (new credentials may be on their way), the lease is ours until the
+                // deadline.
+                Ok(Err(e)) => {
+                    warn!(message = %self.message.id, error = %e, "could not extend the lease");
+                    next = on(Instant::now(), self.pause(&e));
+                }
+            }
+        }
+    }
+
+    /// Before another try: several fit into what is left, and many workers do not try in step.
+    fn pause(&self, error: &Error) -> Duration {
+        let pause = self.visibility.min(Duration::from_secs(60)) / 12;
+        let pause = pause.mul_f64(0.5 + fastrand::f64());
+        pause.max(error.retry_after().unwrap_or_default())
+    }
+}
+
+/// `by` later, or as late as the clock can tell.
+fn on(instant: Instant, by: Duration) -> Instant {
+    instant.checked_add(by).unwrap_or_else(|| instant + Duration::from_secs(u32::MAX.into()))
+}
+
+/// `by` earlier, or as early as the clock can tell.
+fn back(instant: Instant, by: Duration) -> Instant {
+    instant.checked_sub(by).unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,293 @@
-//! The embedded record: SQLite.
+//! The records in an SQLite file: the twin of the Amazon DynamoDB table, with its attributes' names.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+use time::OffsetDateTime;
+
+use super::{JobStatus, Outcome, Record, RecordId, Start, StateStore, Tally, UploadRef};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{Etag, ObjectId};
+use crate::sqlite::Database;
+
+/// The records in one file.
+#[derive(Clone, Debug)]
+pub struct EmbeddedState {
+    db: Database,
+}
+
+impl EmbeddedState {
+    /// The records in `db`.
+    pub fn new(db: &Database) -> Self {
+        Self { db: db.clone() }
+    }
+}
+
+#[async_trait]
+impl StateStore for EmbeddedState {
+    async fn load(&self, id: &RecordId) -> Result<Option<Record>> {
+        let id = id.clone();
+        self.db
+            .read(move |tx| {
+                let (key, bucket, des) = (table_key(&id.src), id.des.bucket, id.des.key);
+                tx.prepare_cached(SELECT_ONE)?
+                    .query_row(params![key, bucket, des.as_str()], record)
+                    .optional()
+            })
+            .await
+    }
+
+    async fn begin(&self, start: &Start) -> Result<()> {
+        let start = start.clone();
+        self.db.write(move |tx| begin(tx, &start)).await
+    }
+
+    async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
+        let outcomes = outcomes.to_vec();
+        let fenced = self
+            .db
+            .write(move |tx| {
+                let mut fenced = Vec::new();
+                for outcome in outcomes {
+                    if !finish(tx, &outcome)? {
+                        fenced.push(outcome.id.src.to_string());
+                    }
+                }
+                Ok(fenced)
+            })
+            .await?;
+        match fenced.first() {
+            None => Ok(()),
+            Some(first) => Err(Error::new(
+                ErrorKind::LeaseLost,
+                format!(
+                    "another attempt has taken over {first}{}",
+                    match fenced.len() {
+                        1 => String::new(),
+                        more => format!(" and {} more", more - 1),
+                    }
+                ),
+            )),
+        }
+    }
+
+    async fn tally(&self, since: SystemTime) -> Result<Tally> {
+        self.db.read(move |tx| tally(tx, since)).await
+    }
+
+    async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.db
+            .read(move |tx| {
+                tx.prepare_cached(SELECT_STATUS)?
+                    .query_map(params![status.as_str(), limit], record)?
+                    .collect()
+            })
+            .await
+    }
+}
+
+const SELECT_ONE: &str =
+    r#"SELECT * FROM record WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3"#;
+const SELECT_STATUS: &str = "SELECT * FROM record WHERE jobStatus = ?1 LIMIT ?2";
+
+/// A new attempt takes the record over: only the first time and the count of tries stay.
+const BEGIN: &str = r#"
+INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, uploadId,
+    partSize, jobStatus, instanceID, lease, tryTimes, firstTime, startTime, startTime_f,
+    lastTimeProgress)
+VALUES (:key, :srcBucket, :desBucket, :desKey, :size, :version, :etag, :upload,
+    :partSize, 'RUNNING', :instance, :lease, 1, :start, :start, :start_f, :progress)
+ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
+    Size = excluded.Size, versionId = excluded.versionId, sourceEtag = excluded.sourceEtag,
+    uploadId = excluded.uploadId, partSize = excluded.partSize, jobStatus = 'RUNNING',
+    instanceID = excluded.instanceID, lease = excluded.lease, tryTimes = tryTimes + 1,
+    startTime = excluded.startTime, startTime_f = excluded.startTime_f,
+    lastTimeProgress = excluded.lastTimeProgress,
+    endTime = NULL, endTime_f = NULL, totalSpentTime = NULL, lastError = NULL"#;
+
+/// The `WHERE` fences: an attempt that holds a token ends only what it still holds. Tries are counted
+/// by `begin`, except where there was none.
+///
+/// The ETag and the upload on record belong together, or a later attempt could fill an upload
+/// that holds parts of another content. So an outcome that never learned the source's ETag
+/// leaves size, version, ETag and upload as they are, for a later attempt to resume; one with
+/// another ETag drops the upload.
+const FINISH: &str = r#"
+INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, jobStatus,
+    instanceID, lease, tryTimes, firstTime, startTime, startTime_f, endTime, endTime_f,
+    totalSpentTime, lastTimeProgress, lastError)
+VALUES (:key, :srcBucket, :desBucket, :desKey, :size, :version, :etag, :status,
+    :instance, :lease, 1, :start, :start, :start_f, :end, :end_f, :spent, 0, :error)
+ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
+    Size = iif(:etag IS NULL, Size, excluded.Size),
+    versionId = iif(:etag IS NULL, versionId, excluded.versionId),
+    uploadId = iif(:etag IS NULL OR sourceEtag IS :etag, uploadId, NULL),
+    partSize = iif(:etag IS NULL OR sourceEtag IS :etag, partSize, NULL),
+    sourceEtag = ifnull(:etag, sourceEtag),
+    jobStatus = excluded.jobStatus, instanceID = excluded.instanceID,
+    tryTimes = tryTimes + iif(:lease IS NULL, 1, 0), lease = excluded.lease,
+    startTime = excluded.startTime, startTime_f = excluded.startTime_f,
+    endTime = excluded.endTime, endTime_f = excluded.endTime_f,
+    totalSpentTime = excluded.totalSpentTime,
+    lastTimeProgress = iif(:lease IS NULL, 0, lastTimeProgress), lastError = excluded.lastError
+WHERE :lease IS NULL OR lease IS :lease"#;
+
+fn begin(tx: &Transaction<'_>, start: &Start) -> rusqlite::Result<()> {
+    tx.prepare_cached(BEGIN)?
+        .execute(named_params! {
+            ":key": table_key(&start.id.src),
+            ":srcBucket": start.id.src.bucket,
+            ":desBucket": start.id.des.bucket,
+            ":desKey": start.id.des.key.as_str(),
+            ":size": integer(start.size)?,
+            ":version": start.version,
+            ":etag": start.etag.as_str(),
+            ":upload": start.upload.id,
+            ":partSize": integer(start.upload.part_size)?,
+            ":instance": start.instance,
+            ":lease": start.lease,
+            ":start": seconds(start.start_time),
+            ":start_f": readable(start.start_time),
+            ":progress": start.progress,
+        })
+        .map(drop)
+}
+
+/// Whether the outcome is on record now; `false` where its token has been replaced.
+fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<bool> {
+    let spent = outcome.end_time.duration_since(outcome.start_time).unwrap_or_default();
+    let changed = tx.prepare_cached(FINISH)?.execute(named_params! {
+        ":key": table_key(&outcome.id.src),
+        ":srcBucket": outcome.id.src.bucket,
+        ":desBucket": outcome.id.des.bucket,
+        ":desKey": outcome.id.des.key.as_str(),
+        ":size": integer(outcome.size)?,
+        ":version": outcome.version,
+        ":etag": outcome.etag.as_ref().map(Etag::as_str),
+        ":status": outcome.status.as_str(),
+        ":instance": outcome.instance,
+        ":lease": outcome.lease,
+        ":start": seconds(outcome.start_time),
+        ":start_f": readable(outcome.start_time),
+        ":end": seconds(outcome.end_time),
+        ":end_f": readable(outcome.end_time),
+        ":spent": spent.as_secs_f64(),
+        ":error": outcome.error,
+    })?;
+    Ok(changed == 1)
+}
+
+/// One pass over an index that holds all it needs, so that `status --watch` does not read the file.
+fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
+    let mut select = tx.prepare_cached(
+        "SELECT jobStatus, count(*), sum(Size), min(firstTime), max(endTime),
+             count(iif(endTime >= ?1, 1, NULL)), sum(iif(endTime >= ?1, Size, 0))
+         FROM record GROUP BY jobStatus",
+    )?;
+    let mut rows = select.query([seconds(since)])?;
+    let mut tally = Tally::default();
+    let (mut first, mut last) = (None::<f64>, None::<f64>);
+    while let Some(row) = rows.next()? {
+        let (records, bytes) = (unsigned(row, 1)?, unsigned(row, 2)?);
+        match status(row, 0)? {
+            JobStatus::Running => (tally.running, tally.running_bytes) = (records, bytes),
+            JobStatus::Failed => tally.failed = records,
+            JobStatus::Done => {
+                (tally.done, tally.done_bytes) = (records, bytes);
+                (tally.recent, tally.recent_bytes) = (unsigned(row, 5)?, unsigned(row, 6)?);
+            }
+        }
+        let (begun, ended): (f64, Option<f64>) = (row.get(3)?, row.get(4)?);
+        first = Some(first.map_or(begun, |first| first.min(begun)));
+        last = last.into_iter().chain(ended).reduce(f64::max);
+    }
+    tally.span = first.zip(last).map(|(first, last)| (instant(first), instant(last)));
+    Ok(tally)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let key: String = row.get("Key")?;
+    let bucket: String = row.get("srcBucket")?;
+    // The bucket may be the ARN of an access point, which has a `/` of its own.
+    let src = key
+        .strip_prefix(&bucket)
+        .and_then(|key| key.strip_prefix('/'))
+        .ok_or_else(|| foreign(row, "Key", "a key without its bucket"))?;
+    let upload = match row.get::<_, Option<String>>("uploadId")? {
+        None => None,
+        Some(id) => Some(UploadRef { id, part_size: unsigned(row, "partSize")? }),
+    };
+    Ok(Record {
+        id: RecordId {
+            src: ObjectId::new(bucket.as_str(), src),
+            des: ObjectId::new(row.get::<_, String>("desBucket")?, row.get::<_, String>("desKey")?),
+        },
+        size: unsigned(row, "Size")?,
+        version: row.get("versionId")?,
+        etag: row.get::<_, Option<String>>("sourceEtag")?.map(Etag::new),
+        upload,
+        status: status(row, "jobStatus")?,
+        instance: row.get("instanceID")?,
+        lease: row.get("lease")?,
+        tries: row.get("tryTimes")?,
+        first_time: instant(row.get("firstTime")?),
+        start_time: instant(row.get("startTime")?),
+        end_time: row.get::<_, Option<f64>>("endTime")?.map(instant),
+        spent: row.get::<_, Option<f64>>("totalSpentTime")?.map(duration),
+        progress: row.get("lastTimeProgress")?,
+        last_error: row.get("lastError")?,
+    })
+}
+
+/// The original's partition key, byte for byte; `Display` would escape control characters.
+fn table_key(src: &ObjectId) -> String {
+    format!("{}/{}", src.bucket, src.key.as_str())
+}
+
+/// SQLite's integers are signed; no object and no part is near their end.
+fn integer(value: u64) -> rusqlite::Result<i64> {
+    i64::try_from(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+fn unsigned<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|_| foreign(row, column, "a negative number"))
+}
+
+fn status<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<JobStatus> {
+    JobStatus::parse(&row.get::<_, String>(column)?)
+        .ok_or_else(|| foreign(row, column, "an unknown status"))
+}
+
+fn foreign<I: rusqlite::RowIndex>(row: &Row<'_>, column: I, what: &str) -> rusqlite::Error {
+    let column = column.idx(row.as_ref()).unwrap_or_default();
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
+}
+
+/// Seconds since 1970 with a fraction, the original's unit. Milliseconds survive the way there and
+/// back.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn instant(seconds: f64) -> SystemTime {
+    UNIX_EPOCH.checked_add(duration(seconds)).unwrap_or(UNIX_EPOCH)
+}
+
+fn duration(seconds: f64) -> Duration {
+    let millis = (seconds * 1000.0).round();
+    // `as` saturates, so no number in the file can panic.
+    Duration::from_millis(millis as u64)
+}
+
+/// The form of the original's `startTime_f` and `endTime_f`, in UTC.
+fn readable(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .map(|t| format!("{} {:02}:{:02}:{:02}", t.date(), t.hour(), t.minute(), t.second()))
+        .unwrap_or_default()
+}

@@ -182,7 +182,10 @@ pub trait StateStore: Send + Sync + fmt::Debug {
 
     /// Puts ends on record, batched as the backend can. An outcome without a token counts a try of
     /// its own; one with a token that has been replaced fails with `LeaseLost` and changes
-    /// nothing of that record.
+    /// nothing of that record; the other outcomes are on record all the same.
+    ///
+    /// ETag and upload on record belong together: an outcome without an ETag leaves both as they
+    /// are, for a later attempt to resume, and one with another ETag drops the upload.
     async fn finish(&self, outcomes: &[Outcome]) -> Result<()>;
 
     /// Counts all records; `recent` is what ended at or after `since`.

@@ -1,0 +1,272 @@
+//! The guard against a scripted queue, on a clock that stands still unless all wait for it.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::queue::{Depth, Receipt};
+
+const VISIBILITY: Duration = Duration::from_secs(60);
+
+/// What the queue does with the next call of `extend`; `Obey` where nothing is left.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Obey,
+    Fail(ErrorKind),
+    FailAsking(Duration),
+    Slow(Duration),
+    Hang,
+}
+
+/// A queue that answers heartbeats as told and records every call with its second.
+#[derive(Debug)]
+struct Scripted {
+    begun: Instant,
+    answers: Mutex<VecDeque<Answer>>,
+    calls: Mutex<Vec<(u64, String)>>,
+}
+
+impl Scripted {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
+        Arc::new(Self {
+            begun: Instant::now(),
+            answers: Mutex::new(answers.into_iter().collect()),
+            calls: Mutex::default(),
+        })
+    }
+
+    fn record(&self, call: impl Into<String>) {
+        let second = self.begun.elapsed().as_secs();
+        self.calls.lock().unwrap().push((second, call.into()));
+    }
+
+    fn calls(&self) -> Vec<(u64, String)> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// The seconds at which `extend` was called.
+    fn beats(&self) -> Vec<u64> {
+        self.calls().into_iter().filter(|(_, call)| call == "extend").map(|(at, _)| at).collect()
+    }
+
+    fn hold(self: &Arc<Self>) -> Lease {
+        self.hold_under(&CancellationToken::new())
+    }
+
+    fn hold_under(self: &Arc<Self>, stop: &CancellationToken) -> Lease {
+        let message = Message {
+            id: "1".to_owned(),
+            receipt: Receipt("first".to_owned()),
+            body: "body".to_owned(),
+            receive_count: 1,
+            deadline: (Instant::now() + VISIBILITY).into_std(),
+        };
+        Lease::hold(self.clone(), message, VISIBILITY, stop)
+    }
+}
+
+#[async_trait]
+impl Queue for Scripted {
+    async fn send(&self, _: &[String]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn receive(&self, _: usize, _: Duration, _: Duration) -> Result<Vec<Message>> {
+        Ok(Vec::new())
+    }
+
+    async fn extend(&self, receipt: &Receipt, by: Duration) -> Result<std::time::Instant> {
+        assert_eq!(receipt.0, "first");
+        self.record("extend");
+        let until = (Instant::now() + by).into_std();
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Obey);
+        match answer {
+            Answer::Obey => Ok(until),
+            Answer::Fail(kind) => Err(Error::new(kind, "as told")),
+            Answer::FailAsking(pause) => {
+                Err(Error::new(ErrorKind::Throttled, "as told").with_retry_after(Some(pause)))
+            }
+            Answer::Slow(by) => {
+                sleep(by).await;
+                self.record("extended");
+                Ok(until)
+            }
+            Answer::Hang => std::future::pending().await,
+        }
+    }
+
+    async fn delete(&self, receipt: &Receipt) -> Result<()> {
+        self.record(format!("delete {}", receipt.0));
+        Ok(())
+    }
+
+    async fn release(&self, receipt: &Receipt, delay: Duration) -> Result<()> {
+        self.record(format!("release {} {}", receipt.0, delay.as_secs()));
+        Ok(())
+    }
+
+    async fn bury(&self, message: &Message, body: &str, reason: &str) -> Result<bool> {
+        self.record(format!("bury {} {body} {reason}", message.receipt.0));
+        Ok(true)
+    }
+
+    async fn depth(&self) -> Result<Depth> {
+        Ok(Depth::default())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_heart_beats_every_third_of_the_visibility() {
+    let queue = Scripted::new([]);
+    let lease = queue.hold();
+    sleep(Duration::from_secs(90)).await;
+    assert_eq!(queue.beats(), [20, 40, 60, 80]);
+    assert!(!lease.token().is_cancelled());
+    assert_eq!(lease.lost(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_work_costs_no_heartbeat() {
+    let queue = Scripted::new([]);
+    let lease = queue.hold();
+    sleep(Duration::from_secs(19)).await;
+    lease.delete().await.unwrap();
+    sleep(VISIBILITY * 3).await;
+    assert_eq!(queue.calls(), [(19, "delete first".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_receipt_stops_the_work_at_once() {
+    let queue = Scripted::new([Answer::Obey, Answer::Fail(ErrorKind::LeaseLost)]);
+    let lease = queue.hold();
+    lease.cancelled().await;
+    assert_eq!(queue.begun.elapsed().as_secs(), 40);
+    assert_eq!(lease.lost(), Some(Loss::Taken));
+    assert_eq!(Error::from(Loss::Taken).kind(), ErrorKind::LeaseLost);
+    sleep(VISIBILITY * 3).await;
+    assert_eq!(queue.beats(), [20, 40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_error_is_tried_again_while_the_lease_lasts() {
+    let failures = [ErrorKind::Unavailable, ErrorKind::Throttled, ErrorKind::Denied];
+    let queue = Scripted::new(failures.map(Answer::Fail));
+    let lease = queue.hold();
+    sleep(Duration::from_secs(59)).await;
+    assert!(!lease.token().is_cancelled());
+    assert!(queue.beats().len() >= 4, "{:?}", queue.beats());
+    sleep(VISIBILITY * 3).await;
+    assert!(!lease.token().is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_that_the_queue_asks_for_is_kept() {
+    let queue = Scripted::new([Answer::FailAsking(Duration::from_secs(17))]);
+    let _lease = queue.hold();
+    sleep(Duration::from_secs(38)).await;
+    assert_eq!(queue.beats(), [20, 37]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_stops_at_the_deadline_where_the_queue_stays_out() {
+    let queue = Scripted::new([Answer::Fail(ErrorKind::Unavailable); 1000]);
+    let lease = queue.hold();
+    lease.cancelled().await;
+    assert_eq!(queue.begun.elapsed().as_secs(), 60);
+    assert_eq!(lease.lost(), Some(Loss::RanOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_stops_at_the_deadline_where_the_queue_does_not_answer() {
+    let queue = Scripted::new([Answer::Hang]);
+    let lease = queue.hold();
+    lease.cancelled().await;
+    assert_eq!(queue.begun.elapsed().as_secs(), 60);
+    assert_eq!(lease.lost(), Some(Loss::RanOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_slept_through_its_lease_does_not_extend_it() {
+    let queue = Scripted::new([]);
+    let lease = queue.hold();
+    // Before the heartbeat could run at all, as on a machine that was suspended.
+    advance(VISIBILITY).await;
+    lease.cancelled().await;
+    assert_eq!(lease.lost(), Some(Loss::RanOut));
+    assert_eq!(queue.beats(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_stops_while_the_queues_longest_lease_can_still_be_given_back() {
+    let queue = Scripted::new([]);
+    let lease = queue.hold();
+    lease.cancelled().await;
+    assert_eq!(lease.lost(), Some(Loss::Limit));
+    let held = queue.begun.elapsed();
+    assert!(held + VISIBILITY / 3 <= MAX_HIDDEN && held + VISIBILITY * 2 > MAX_HIDDEN, "{held:?}");
+    for beat in queue.beats() {
+        assert!(Duration::from_secs(beat) + VISIBILITY <= MAX_HIDDEN, "{beat}");
+    }
+    lease.release(Duration::ZERO).await.unwrap();
+    assert_eq!(queue.calls().last().unwrap().1, "release first 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_waits_for_the_heartbeat_under_way() {
+    let queue = Scripted::new([Answer::Slow(Duration::from_secs(2))]);
+    let lease = queue.hold();
+    sleep(Duration::from_secs(21)).await;
+    lease.release(Duration::from_secs(7)).await.unwrap();
+    let calls = [(20, "extend"), (22, "extended"), (22, "release first 7")];
+    assert_eq!(queue.calls(), calls.map(|(at, call)| (at, call.to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_without_an_answer_does_not_hold_up_the_end() {
+    let queue = Scripted::new([Answer::Hang]);
+    let lease = queue.hold();
+    sleep(Duration::from_secs(21)).await;
+    assert!(lease.bury("other", "why").await.unwrap());
+    assert_eq!(queue.calls().last().unwrap(), &(26, "bury first other why".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_guard_ends_the_heartbeat_and_the_work() {
+    let queue = Scripted::new([]);
+    let lease = queue.hold();
+    let token = lease.token();
+    drop(lease);
+    assert!(token.is_cancelled());
+    sleep(VISIBILITY * 3).await;
+    assert_eq!(queue.calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_everything_stops_the_work_and_keeps_the_lease() {
+    let (queue, stop) = (Scripted::new([]), CancellationToken::new());
+    let lease = queue.hold_under(&stop);
+    stop.cancel();
+    lease.cancelled().await;
+    assert_eq!(lease.lost(), None);
+    // The message stays hidden until it is given back.
+    sleep(Duration::from_secs(65)).await;
+    assert_eq!(queue.beats(), [20, 40, 60]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_without_end_does_not_overflow() {
+    let queue = Scripted::new([]);
+    let message = Message {
+        id: "1".to_owned(),
+        receipt: Receipt("first".to_owned()),
+        body: String::new(),
+        receive_count: 1,
+        deadline: Instant::now().into_std(),
+    };
+    let lease = Lease::hold(queue, message, Duration::MAX, &CancellationToken::new());
+    lease.cancelled().await;
+    assert_eq!(lease.lost(), Some(Loss::RanOut));
+}

@@ -1,0 +1,316 @@
+//! One SQLite file: the embedded queues and records, shared by several processes.
+//!
+//! Each [`Database`] owns a thread with one connection. SQLite's calls block, so they may not run
+//! on the runtime's threads, and a thread that takes them one after the other needs no lock.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a call waits for other processes that write. Their transactions take milliseconds;
+/// ten seconds outlast a burst of thousands of sends on a slow disk.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Marks the file as ours (<https://www.sqlite.org/pragma.html#pragma_application_id>): "S3MG".
+const APPLICATION_ID: i32 = 0x5333_4d47;
+
+/// The tables' version, kept in the file as `user_version`.
+const SCHEMA_VERSION: i32 = 1;
+
+/// Times of the queue are milliseconds since 1970. The times of a record have the original's unit,
+/// seconds, with a fraction.
+///
+/// `visible_at` is 0 for a message that was never received: that keeps what came back to the
+/// queue apart from what is new, so that either is found through the index alone.
+const SCHEMA: &str = r#"
+CREATE TABLE queue_message (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue         TEXT NOT NULL,
+    body          TEXT NOT NULL,
+    visible_at    INTEGER NOT NULL DEFAULT 0,
+    receive_count INTEGER NOT NULL DEFAULT 0,
+    received_at   INTEGER,
+    lease         INTEGER
+);
+CREATE INDEX queue_message_visible ON queue_message (queue, visible_at);
+
+CREATE TABLE queue_dead (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue         TEXT NOT NULL,
+    body          TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    receive_count INTEGER NOT NULL,
+    died_at       INTEGER NOT NULL
+);
+CREATE INDEX queue_dead_queue ON queue_dead (queue);
+
+CREATE TABLE record (
+    "Key"            TEXT NOT NULL,
+    srcBucket        TEXT NOT NULL,
+    desBucket        TEXT NOT NULL,
+    desKey           TEXT NOT NULL,
+    Size             INTEGER NOT NULL,
+    versionId        TEXT,
+    sourceEtag       TEXT,
+    uploadId         TEXT,
+    partSize         INTEGER,
+    jobStatus        TEXT NOT NULL,
+    instanceID       TEXT NOT NULL,
+    lease            TEXT,
+    tryTimes         INTEGER NOT NULL,
+    firstTime        REAL NOT NULL,
+    startTime        REAL NOT NULL,
+    startTime_f      TEXT NOT NULL,
+    endTime          REAL,
+    endTime_f        TEXT,
+    totalSpentTime   REAL,
+    lastTimeProgress INTEGER NOT NULL,
+    lastError        TEXT,
+    UNIQUE ("Key", desBucket, desKey)
+);
+CREATE INDEX "desBucket-index" ON record (desBucket, desKey);
+CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime);
+"#;
+
+type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// An open file. Clones share one connection and its thread, which ends with the last of them;
+/// any number of processes may have the same file open, on one machine: the shared memory of
+/// SQLite's write-ahead log does not reach over a network file system
+/// (<https://www.sqlite.org/wal.html>).
+#[derive(Clone)]
+pub struct Database {
+    path: Arc<Path>,
+    tasks: mpsc::Sender<Task>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.path).finish()
+    }
+}
+
+impl Database {
+    /// Opens the file, creating it with its tables where it does not exist. Fails with `Usage`
+    /// where the file cannot serve: damaged, not writable, not a database, another program's,
+    /// or written by a newer version of this one.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        // An absolute path also keeps SQLite from reading `file:…` as a URI and `:memory:` as no
+        // file at all.
+        let path: Arc<Path> = std::path::absolute(path.as_ref())
+            .map_err(|e| Error::usage("no usable path for the SQLite file").with_source(e))?
+            .into();
+        let (tasks, queue) = mpsc::channel::<Task>();
+        let (opened, ready) = oneshot::channel();
+        let file = PathBuf::from(&*path);
+        thread::Builder::new()
+            .name("sqlite".to_owned())
+            .spawn(move || match connect(&file) {
+                Err(error) => drop(opened.send(Err(error))),
+                Ok(mut connection) => {
+                    let _ = opened.send(Ok(()));
+                    queue.into_iter().for_each(|task| task(&mut connection));
+                }
+            })
+            .map_err(|e| {
+                Error::new(ErrorKind::Unavailable, "no thread to be had for the SQLite file")
+                    .with_source(e)
+            })?;
+        let database = Self { path, tasks };
+        ready.await.map_err(|_| database.gone())??;
+        Ok(database)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `f` in a transaction that sees one state of the file and writes nothing.
+    pub(crate) async fn read<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.run(move |connection| f(&connection.transaction()?)).await
+    }
+
+    /// Runs `f` in a transaction that nobody else writes beside, and commits it where `f` succeeds.
+    /// It runs to its end also where the future is dropped; the answer is dropped then.
+    pub(crate) async fn write<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.run(move |connection| write(connection, f)).await
+    }
+
+    /// Runs `f` on the connection and waits for its answer.
+    pub(crate) async fn run<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        self.post(move |connection| drop(answer.send(f(connection))));
+        result.await.map_err(|_| self.gone())?.map_err(|e| translate(&self.path, e))
+    }
+
+    /// Has `f` run on the connection without waiting for it: for `drop`, which cannot wait.
+    pub(crate) fn post(&self, f: impl FnOnce(&mut Connection) + Send + 'static) {
+        // Where the thread is gone, whoever waits for an answer learns it from its channel.
+        let _ = self.tasks.send(Box::new(f));
+    }
+
+    fn gone(&self) -> Error {
+        let path = self.path.display();
+        Error::new(ErrorKind::Unavailable, format!("the connection to {path} has ended"))
+    }
+}
+
+/// One transaction that takes the write lock first: a read lock that grows into a write lock
+/// fails at once where another process has written meanwhile, without waiting its turn.
+pub(crate) fn write<T>(
+    connection: &mut Connection,
+    f: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = f(&tx)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+/// One moment on both clocks. Leases outlive processes, so the file holds wall clock time; what a
+/// process counts down is monotonic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Read before `millis`, so that a time computed from it is never later than its twin.
+    pub(crate) instant: Instant,
+    /// Milliseconds since 1970, rounded down.
+    pub(crate) millis: i64,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        let instant = Instant::now();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant, millis: millis(since) }
+    }
+}
+
+/// Whole milliseconds, as SQLite's integers hold them.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Opens the file. SQLite answers `BUSY` without waiting where two processes create one file or
+/// turn on its log at the same moment; the second one finds it done.
+fn connect(path: &Path) -> Result<Connection> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match try_connect(path) {
+            Ok(opened) => return opened,
+            Err(e) if is_busy(&e) && Instant::now() < give_up => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(e) => return Err(translate(path, e)),
+        }
+    }
+}
+
+fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Before the first write: another program's file stays as it is.
+    if let Err(refusal) = inspect(&connection, path)? {
+        return Ok(Err(refusal));
+    }
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        let text = format!(
+            "{} cannot be shared between processes: its file system does not support SQLite's \
+             write-ahead log; choose a local disk",
+            path.display()
+        );
+        return Ok(Err(Error::usage(text)));
+    }
+    // With the log, NORMAL survives the death of any process. A power cut may take back the last
+    // transactions, in order and whole: a job is then done once more, or found again by comparing
+    // the buckets. FULL would pay for that with a flush of the disk per message.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let created = write(&mut connection, |tx| match inspect(tx, path)? {
+        Ok(true) => create(tx).map(Ok),
+        Ok(false) => Ok(Ok(())),
+        Err(refusal) => Ok(Err(refusal)),
+    })?;
+    Ok(created.map(|()| connection))
+}
+
+/// Whether the file is new and waits for its tables; `Err` where it is not ours to use.
+fn inspect(connection: &Connection, path: &Path) -> rusqlite::Result<Result<bool>> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+    let application = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let path = path.display();
+    Ok(match (application, version, tables) {
+        (0, 0, 0) => Ok(true),
+        (APPLICATION_ID, SCHEMA_VERSION, _) => Ok(false),
+        (APPLICATION_ID, newer, _) => Err(Error::usage(format!(
+            "{path} was written by a newer version of s3-migration: its tables have version \
+             {newer}, this version knows {SCHEMA_VERSION}; update the program or choose another \
+             file"
+        ))),
+        _ => Err(Error::usage(format!(
+            "{path} is the SQLite database of another program; choose another file"
+        ))),
+    })
+}
+
+fn create(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(SCHEMA)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// SQLite's error in the product's terms. What the user must mend is `Usage`; what may pass by
+/// itself is `Unavailable`.
+fn translate(path: &Path, error: rusqlite::Error) -> Error {
+    use ErrorKind::{Invalid, Unavailable, Usage};
+    let (kind, what) = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => (Usage, "is not an SQLite database; choose another file"),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            Usage,
+            "is damaged; move it away and start again: comparing the buckets finds what is left \
+             to do",
+        ),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => (
+            Usage,
+            "cannot be opened; it must be a file, in a directory that exists and may be written",
+        ),
+        Some(ErrorCode::ReadOnly) => (Usage, "cannot be written; check its permissions"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (Unavailable, "is being written by another process for too long")
+        }
+        Some(ErrorCode::DiskFull) => (Unavailable, "cannot grow: the disk is full"),
+        Some(_) => (Unavailable, "cannot be used"),
+        None => (Invalid, "holds what this program did not write"),
+    };
+    Error::new(kind, format!("{} {what}", path.display())).with_source(error)
+}
