@@ -1,0 +1,74 @@
+//! How bodies become batches: pure, so that the limits are tested without a queue.
+
+use std::ops::Range;
+
+/// The most entries one batch takes
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
+pub(super) const MAX_ENTRIES: usize = 10;
+
+/// What a queue takes where it does not say, and what every batch takes in every region.
+pub(super) const DEFAULT_MAX_BYTES: usize = 256 * 1024;
+
+/// A body that no batch can carry: its index and size.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong {
+    pub(super) index: usize,
+    pub(super) bytes: usize,
+}
+
+/// Cuts bodies of these sizes, in order, into batches of at most [`MAX_ENTRIES`], none longer than
+/// a batch may be on a queue that takes messages of `max_bytes`.
+///
+/// A region whose queues take larger messages takes batches of that size too, and no region takes
+/// less than [`DEFAULT_MAX_BYTES`].
+pub(super) fn batches(
+    sizes: impl Iterator<Item = usize>,
+    max_bytes: usize,
+) -> Result<Vec<Range<usize>>, TooLong> {
+    let max_batch = max_bytes.max(DEFAULT_MAX_BYTES);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut filled = 0;
+    for (index, bytes) in sizes.enumerate() {
+        if bytes > max_bytes {
+            return Err(TooLong { index, bytes });
+        }
+        match ranges.last_mut() {
+            Some(last) if last.len() < MAX_ENTRIES && filled + bytes <= max_batch => {
+                last.end = index + 1;
+                filled += bytes;
+            }
+            _ => {
+                ranges.push(index..index + 1);
+                filled = bytes;
+            }
+        }
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    #[test]
+    fn batches_hold_ten_messages_and_no_more_bytes_than_allowed() {
+        let small = batches([1; 21].into_iter(), DEFAULT_MAX_BYTES);
+        assert_eq!(small, Ok(vec![0..10, 10..20, 20..21]));
+
+        let large = batches([100 * KIB, 156 * KIB, 1, 200 * KIB].into_iter(), 256 * KIB);
+        assert_eq!(large, Ok(vec![0..2, 2..4]));
+
+        // A queue of small messages still takes whole batches.
+        assert_eq!(batches([KIB; 11].into_iter(), KIB), Ok(vec![0..10, 10..11]));
+        assert_eq!(batches([1024 * KIB; 2].into_iter(), 1024 * KIB), Ok(vec![0..1, 1..2]));
+        assert_eq!(batches(std::iter::empty(), KIB), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_named_before_anything_is_sent() {
+        let outcome = batches([5, KIB + 1].into_iter(), KIB);
+        assert_eq!(outcome, Err(TooLong { index: 1, bytes: KIB + 1 }));
+    }
+}
