@@ -1,1 +1,32 @@
-fn main() {}
+//! Arguments, runtime, command, exit status.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use s3_migration::cli::Cli;
+use s3_migration::commands;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(unusable) => {
+            // Also --help and --version, which are no errors. A closed pipe changes nothing.
+            let _ = unusable.print();
+            return ExitCode::from(if unusable.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("s3-migration: no runtime: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    match runtime.block_on(commands::execute(cli)) {
+        Ok(exit) => ExitCode::from(exit.status()),
+        Err(error) => {
+            eprintln!("s3-migration: {error}");
+            ExitCode::from(error.kind().exit_status())
+        }
+    }
+}

@@ -146,7 +146,10 @@ impl View {
         }
         match listed_all {
             true => text.push_str(&time_left(moved, bytes, elapsed)),
-            false => text.push_str(&format!(", listing, {} keys so far", human::count(read(&self.totals.listed)))),
+            false => text.push_str(&format!(
+                ", listing, {} keys so far",
+                human::count(read(&self.totals.listed))
+            )),
         }
         text
     }

@@ -170,10 +170,13 @@ impl Worker {
             let released = self.queue.release(&message.receipt, Duration::ZERO).await;
             return log_failure("release", released);
         }
-        let receive_count = message.receive_count;
-        let lease = Lease::new(Arc::clone(&self.queue), message, self.settings.visibility);
-        let ended = self.work(&jobs, &lease, receive_count, &halt).await;
-        self.settle(lease, receive_count, &jobs, &ended, &halt).await;
+        let receives = message.receive_count;
+        let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
+        let lease = Lease::hold(queue, message, visibility, &halt.abort);
+        // The loss of the lease aborts the work.
+        let halt = Halt { stop: halt.stop.child_token(), abort: lease.token() };
+        let ended = self.work(&jobs, receives, &halt).await;
+        self.settle(lease, receives, &jobs, &ended, &halt).await;
     }
 
     /// What is no job is not deleted: it is given back until the queue itself makes a dead letter
@@ -187,32 +190,21 @@ impl Worker {
         log_failure("release", self.queue.release(&message.receipt, delay).await);
     }
 
-    async fn work(
-        self: &Arc<Self>,
-        jobs: &[Job],
-        lease: &Lease,
-        receives: u32,
-        halt: &Halt,
-    ) -> Vec<Ended> {
-        // A lost lease aborts the work; the time for the message stops it at the next part.
-        let halt = halt.child();
-        let watch = async {
-            tokio::select! {
-                () = lease.cancelled() => halt.abort.cancel(),
-                () = tokio::time::sleep(self.settings.job_timeout) => {
-                    halt.drain(self.settings.grace).await;
-                }
-            }
+    async fn work(&self, jobs: &[Job], receives: u32, halt: &Halt) -> Vec<Ended> {
+        // The time for one message stops the work at the next part.
+        let time_up = async {
+            tokio::time::sleep(self.settings.job_timeout).await;
+            halt.drain(self.settings.grace).await;
             std::future::pending().await
         };
         let alone = jobs.len() == 1;
         let work = stream::iter(jobs)
-            .map(|job| self.one(job, receives, alone, &halt))
+            .map(|job| self.one(job, receives, alone, halt))
             .buffered(JOBS_AT_ONCE)
             .collect::<Vec<_>>();
         tokio::select! {
             ended = work => ended,
-            never = watch => never,
+            never = time_up => never,
         }
     }
 
@@ -304,6 +296,17 @@ impl Worker {
         retry(Policy::control(self.settings.max_retry), &halt.abort, finish).await
     }
 
+    /// Makes a dead letter of a job that failed. Where there is no dead letter queue the job stays
+    /// in the queue, since its failure must not be the only trace of it.
+    async fn bury(&self, lease: Lease, job: &Job, error: &Error, delay: Duration) -> Result<()> {
+        let receipt = lease.message().receipt.clone();
+        if lease.bury(&job.to_message(), &error.to_string()).await? {
+            return Ok(());
+        }
+        warn!(object = %job.src, "there is no dead letter queue: the failed job stays in the queue");
+        self.queue.release(&receipt, delay).await
+    }
+
     /// Lets go of the message: deleted when every job is done, a dead letter when its one job
     /// failed, else given back. A message of several jobs sends on what is left of it first.
     async fn settle(
@@ -322,9 +325,7 @@ impl Worker {
             (_, ended) if ended.iter().all(|ended| matches!(ended, Ended::Copied(_))) => {
                 lease.delete().await
             }
-            ([job], [Ended::Failed(error)]) => {
-                lease.bury(&job.to_message(), &error.to_string(), delay).await
-            }
+            ([job], [Ended::Failed(error)]) => self.bury(lease, job, error, delay).await,
             ([_], _) => lease.release(delay).await,
             _ => {
                 let left = jobs.iter().zip(ended);

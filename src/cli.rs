@@ -1,0 +1,89 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Migrates objects between S3 buckets that replication cannot connect, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "s3-migration", version, about, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// The configuration; default: ./s3_migration_config.ini, then
+    /// /etc/s3-migration/s3_migration_config.ini
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
+2 unusable arguments or configuration, 3 a service could not be reached or refused";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compare the buckets and send a job for every object that differs
+    Jobsender(JobsenderArgs),
+    /// Take jobs and move objects, until stopped
+    Worker,
+    /// Migrate with this process alone: no queue service, no table, no ini needed
+    Run(RunArgs),
+    /// Show a real migration between two S3 endpoints inside this process
+    Demo(DemoArgs),
+    /// Show what is waiting, running, done and failed
+    Status(StatusArgs),
+}
+
+/// Arguments of `jobsender`.
+#[derive(Debug, Args)]
+pub struct JobsenderArgs {
+    /// Send nothing; print what would be sent, and why the rest is skipped
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Send although the queue still has jobs
+    #[arg(long)]
+    pub force: bool,
+    /// Again and again, with this pause in between, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "dry_run")]
+    pub every: Option<Duration>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where the objects are, s3://BUCKET/PREFIX; without it the bucket list says
+    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
+    pub source: Option<String>,
+    /// Where they go, s3://BUCKET/PREFIX; every key goes behind the prefix and one /
+    #[arg(value_name = "s3://DST/PREFIX")]
+    pub destination: Option<String>,
+    /// Copy nothing; print what would be copied, and why the rest is skipped
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Whose files are migrated; without it the demo makes its own
+    pub dir: Option<PathBuf>,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Again every two seconds, until stopped
+    #[arg(long)]
+    pub watch: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}

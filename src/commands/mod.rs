@@ -1,0 +1,120 @@
+//! The commands: configuration in, exit status out.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::monitor::Monitor;
+use crate::observe;
+use crate::services::{self, Sides};
+use crate::shutdown::{Halt, signalled};
+use crate::transfer::memory::MemoryBudget;
+use crate::transfer::{Engine, Settings};
+use crate::worker::Worker;
+
+mod jobsender;
+mod run;
+mod status;
+
+/// The exit status of a command that ran to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything is done.
+    Done,
+    /// Finished, but not everything arrived.
+    Incomplete,
+}
+
+impl Exit {
+    /// The process exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Incomplete => 1,
+        }
+    }
+}
+
+/// Reads the configuration, starts logging and carries out the command.
+pub async fn execute(cli: Cli) -> Result<Exit> {
+    let config = Config::load(cli.config.as_deref(), std::env::vars_os())?;
+    observe::start(config.debug.log_format, config.debug.logging_level)?;
+    match cli.command {
+        Command::Jobsender(args) => jobsender::execute(&config, &args).await,
+        Command::Worker => worker(&config).await,
+        Command::Run(args) => run::execute(&config, &args).await,
+        Command::Status(args) => status::execute(&config, &args).await,
+    }
+}
+
+async fn worker(config: &Config) -> Result<Exit> {
+    let parameters = services::parameters().await;
+    let queue = services::queue(config).await?;
+    let state = services::state(config).await?;
+    let sides = Sides::open(config, &parameters, false).await?;
+    let monitor = Arc::new(Monitor::default());
+    let budget = MemoryBudget::of_machine(config.mode.max_memory);
+    let instance = services::instance();
+    let memory_mib = budget.total() / crate::object::MIB;
+    info!(instance, memory_mib, parallel = config.mode.max_parallel_file, "worker started");
+    let engine = Arc::new(Engine {
+        source: sides.source,
+        destination: sides.destination,
+        state,
+        budget,
+        settings: Settings::from(config),
+        monitor: Arc::clone(&monitor),
+        instance,
+    });
+    let halt = Halt::new();
+    let signals = stop_on_signal(&halt)?;
+    let end = halt.child().abort;
+    let traffic = tokio::spawn({
+        let (monitor, interval, end) =
+            (Arc::clone(&monitor), config.debug.log_interval, end.clone());
+        async move { monitor.log_traffic_every(interval, end).await }
+    });
+    let ended = Worker::new(queue, engine, services::worker_settings(config)).run(&halt).await;
+    end.cancel();
+    traffic.await.map_err(|join| Error::cancelled().with_source(join))?;
+    signals.abort();
+    let counts = monitor.counts();
+    info!(done = counts.done, failed = counts.failed, returned = counts.returned, "worker stopped");
+    ended.map(|()| Exit::Done)
+}
+
+/// The first signal stops, the second aborts.
+fn stop_on_signal(halt: &Halt) -> Result<JoinHandle<()>> {
+    let halt = halt.clone();
+    let mut signals = signalled()
+        .map_err(|error| Error::usage("signals cannot be listened to").with_source(error))?;
+    Ok(tokio::spawn(async move {
+        let signal = signals.next().await;
+        info!("{signal}: stopping, a second one cuts what is running");
+        halt.stop.cancel();
+        signals.next().await;
+        halt.abort.cancel();
+    }))
+}
+
+/// Writes a result to stdout: as JSON, or as text.
+fn print(json: bool, result: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    let cannot = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::usage(format!("the result cannot be written: {error}"))
+    };
+    let text = match json {
+        true => serde_json::to_string(result).map_err(|e| cannot(e.into()))?,
+        false => text(),
+    };
+    match writeln!(io::stdout(), "{text}") {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|e| cannot(e.into())),
+    }
+}

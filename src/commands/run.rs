@@ -1,0 +1,142 @@
+//! `run`: one process, no services but the two object stores.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::jobsender::{compare_all, text as comparison_text};
+use super::{Exit, print, stop_on_signal};
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::human;
+use crate::jobsender::Jobsender;
+use crate::params::{Pair, load_ignore_list, load_pairs};
+use crate::run::{Report, Run};
+use crate::services::{self, Sides};
+use crate::shutdown::Halt;
+
+pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
+    let parameters = services::parameters().await;
+    let (pairs, ignore) = match (&args.source, &args.destination) {
+        (Some(source), Some(destination)) => {
+            // What is named on the command line needs no parameter service.
+            (vec![pair(source, destination)?], load_ignore_list(config, None).await?)
+        }
+        _ => {
+            let pairs = load_pairs(config, Some(&*parameters)).await?;
+            (pairs, load_ignore_list(config, Some(&*parameters)).await?)
+        }
+    };
+    let sides = Sides::open(config, &parameters, true).await?;
+    let halt = Halt::new();
+    let signals = stop_on_signal(&halt)?;
+    if args.dry_run {
+        let jobsender = Jobsender {
+            source: sides.source,
+            destination: sides.destination,
+            queue: None,
+            ignore,
+            max_retry: config.mode.max_retry,
+            cancel: halt.stop.clone(),
+        };
+        jobsender.probe(&pairs).await?;
+        let results = compare_all(&jobsender, &pairs, !args.json).await?;
+        print(args.json, &results, || comparison_text(&results, true))?;
+        return Ok(Exit::Done);
+    }
+    let run = Run::open(config, sides, pairs, ignore, halt).await?;
+    let report = run.execute().await?;
+    signals.abort();
+    print(args.json, &report, || text(&report))?;
+    Ok(match report.is_complete() {
+        true => Exit::Done,
+        false => Exit::Incomplete,
+    })
+}
+
+/// Two addresses as one pair.
+fn pair(source: &str, destination: &str) -> Result<Pair> {
+    let (src_bucket, src_prefix) = address(source)?;
+    let (des_bucket, des_prefix) = address(destination)?;
+    Ok(Pair { src_bucket, src_prefix, des_bucket, des_prefix })
+}
+
+/// `s3://BUCKET/PREFIX` as bucket and prefix; the prefix may be empty.
+fn address(text: &str) -> Result<(String, String)> {
+    let rest = text.strip_prefix("s3://").unwrap_or_default();
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        return Err(Error::usage(format!(
+            "{text} is not an address: write s3://BUCKET or s3://BUCKET/PREFIX"
+        )));
+    }
+    Ok((bucket.to_owned(), prefix.to_owned()))
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let took = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();
+    let mut line = |what: &str, objects: u64, bytes: u64| {
+        let (objects, bytes) = (human::count(objects), human::bytes(bytes));
+        let _ = writeln!(text, "  {what:<14} {objects:>12} objects  {bytes:>12}");
+    };
+    let compared = &report.compared;
+    line("listed", compared.listed, compared.listed_bytes);
+    line("already there", compared.already_there, compared.already_there_bytes);
+    line("ignored", compared.ignored, compared.ignored_bytes);
+    line("copied", report.copied, report.copied_bytes);
+    let _ = writeln!(text, "  {:<14} {:>12} objects", "failed", human::count(report.failed_count));
+    for failure in &report.failed {
+        let _ = writeln!(text, "    {}: {}", failure.object, failure.error);
+    }
+    if report.failed_count > report.failed.len() as u64 {
+        let _ = writeln!(text, "    and {} more", report.failed_count - report.failed.len() as u64);
+    }
+    let rate = human::rate(report.uploaded_bytes, took);
+    let _ = writeln!(text, "  in {}, {rate} to the destination", human::duration(took));
+    text.push_str(&verdict(report));
+    text
+}
+
+fn verdict(report: &Report) -> String {
+    match &report.closing {
+        _ if report.interrupted => {
+            "stopped before the end: run the same command again to continue".to_owned()
+        }
+        None => "there was no closing comparison".to_owned(),
+        Some(closing) if closing.to_copy == 0 => {
+            let there = human::count(closing.already_there);
+            format!("closing comparison: all {there} objects are at the destination")
+        }
+        Some(closing) => {
+            let mut text = format!(
+                "closing comparison: {} objects differ; run the same command again to copy them",
+                human::count(closing.to_copy)
+            );
+            for object in &report.differing {
+                let _ = write!(text, "\n    {object}");
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_their_prefix_as_it_is() {
+        for (text, bucket, prefix) in [
+            ("s3://b", "b", ""),
+            ("s3://b/", "b", ""),
+            ("s3://b/p", "b", "p"),
+            ("s3://b//p/", "b", "/p/"),
+        ] {
+            assert_eq!(address(text).unwrap(), (bucket.to_owned(), prefix.to_owned()));
+        }
+        for wrong in ["", "b", "s3://", "s3:///p", "https://b/p"] {
+            assert!(address(wrong).unwrap_err().to_string().contains("s3://BUCKET"), "{wrong}");
+        }
+    }
+}

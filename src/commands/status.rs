@@ -1,0 +1,159 @@
+//! `status`: the queue's and the records' numbers.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, print, stop_on_signal};
+use crate::cli::StatusArgs;
+use crate::config::Config;
+use crate::error::Result;
+use crate::human;
+use crate::queue::{Depth, Queue};
+use crate::retry::{Policy, retry};
+use crate::services;
+use crate::shutdown::Halt;
+use crate::state::{StateStore, Tally};
+
+/// What ended within this time makes the throughput.
+const WINDOW: Duration = Duration::from_secs(300);
+/// How often `--watch` looks again.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Where a migration stands.
+#[derive(Debug, PartialEq, Serialize)]
+struct Status {
+    /// Jobs in the queue that nobody has taken.
+    waiting: u64,
+    /// Jobs that a worker holds.
+    running: u64,
+    /// Dead letters, where the queue has them.
+    dead: Option<u64>,
+    /// Objects on record as copied.
+    done: u64,
+    /// Their bytes.
+    done_bytes: u64,
+    /// Objects on record as failed.
+    failed: u64,
+    /// Objects a second, over the last five minutes.
+    objects_per_second: f64,
+    /// Bytes a second of finished objects, over the last five minutes.
+    bytes_per_second: f64,
+    /// Seconds until the queue is empty at this rate; `None` where nothing moves.
+    seconds_left: Option<u64>,
+}
+
+impl Status {
+    fn of(depth: Depth, tally: &Tally, now: SystemTime) -> Self {
+        let window = window(tally, now).as_secs_f64();
+        let objects_per_second = tally.recent as f64 / window;
+        let left = depth.waiting + depth.running;
+        let seconds_left = match (left, tally.recent) {
+            (0, _) => Some(0),
+            (_, 0) => None,
+            (left, _) => Some((left as f64 / objects_per_second) as u64),
+        };
+        Self {
+            waiting: depth.waiting,
+            running: depth.running,
+            dead: depth.dead,
+            done: tally.done,
+            done_bytes: tally.done_bytes,
+            failed: tally.failed,
+            objects_per_second,
+            bytes_per_second: tally.recent_bytes as f64 / window,
+            seconds_left,
+        }
+    }
+}
+
+/// The time that the recent numbers speak of: a migration younger than the window counts from
+/// its first start. At least a second.
+fn window(tally: &Tally, now: SystemTime) -> Duration {
+    let age = tally.span.and_then(|(first, _)| now.duration_since(first).ok());
+    age.unwrap_or(WINDOW).clamp(Duration::from_secs(1), WINDOW)
+}
+
+pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> {
+    let (queue, state) = (services::queue(config).await?, services::state(config).await?);
+    let halt = Halt::new();
+    let signals = stop_on_signal(&halt)?;
+    loop {
+        let status = read(&*queue, &*state, &halt.stop).await?;
+        print(args.json, &status, || text(&status))?;
+        let again =
+            args.watch && halt.stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some();
+        if !again {
+            signals.abort();
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+async fn read(
+    queue: &dyn Queue,
+    state: &dyn StateStore,
+    cancel: &CancellationToken,
+) -> Result<Status> {
+    let depth = retry(Policy::probe(), cancel, || queue.depth()).await?;
+    let now = SystemTime::now();
+    let since = now.checked_sub(WINDOW).unwrap_or(SystemTime::UNIX_EPOCH);
+    let tally = retry(Policy::probe(), cancel, || state.tally(since)).await?;
+    Ok(Status::of(depth, &tally, now))
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "waiting  {:>12}", human::count(status.waiting));
+    let _ = writeln!(text, "running  {:>12}", human::count(status.running));
+    let done = human::count(status.done);
+    let _ = writeln!(text, "done     {done:>12}  {}", human::bytes(status.done_bytes));
+    let _ = writeln!(text, "failed   {:>12}", human::count(status.failed));
+    if let Some(dead) = status.dead {
+        let _ = writeln!(
+            text,
+            "dead     {:>12}  messages in the dead letter queue",
+            human::count(dead)
+        );
+    }
+    let rate = human::bytes(status.bytes_per_second as u64);
+    let objects = status.objects_per_second;
+    let _ = writeln!(text, "rate     {rate}/s, {objects:.1} objects/s over the last five minutes");
+    match status.seconds_left {
+        Some(0) => text.push_str("left     nothing"),
+        Some(seconds) => {
+            let left = human::duration(Duration::from_secs(seconds));
+            let _ = write!(text, "left     about {left}");
+        }
+        None => text.push_str("left     unknown, nothing has finished in the last five minutes"),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_follows_from_what_finished_lately() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let depth = Depth { waiting: 90, running: 10, dead: None };
+        let first = now - Duration::from_secs(50);
+        let tally = Tally {
+            recent: 100,
+            recent_bytes: 5_000,
+            span: Some((first, now)),
+            ..Tally::default()
+        };
+        let status = Status::of(depth, &tally, now);
+        assert_eq!(status.objects_per_second, 2.0);
+        assert_eq!(status.bytes_per_second, 100.0);
+        assert_eq!(status.seconds_left, Some(50));
+        let idle = Status::of(depth, &Tally::default(), now);
+        assert_eq!(idle.seconds_left, None);
+        let empty = Status::of(Depth::default(), &Tally::default(), now);
+        assert_eq!(empty.seconds_left, Some(0));
+    }
+}
