@@ -144,10 +144,15 @@ mod tests {
             size: 7,
             version: None,
         };
-        assert_eq!(read(&plain()).unwrap(), [expected.clone()]);
-        assert_eq!(read(&with("Size", json!("7"))).unwrap(), [expected.clone()]);
-        assert_eq!(read(&with("Further", json!([1]))).unwrap(), [expected.clone()]);
-        assert_eq!(read(&with("versionId", json!(null))).unwrap(), [expected.clone()]);
+        for message in [
+            plain(),
+            with("Size", json!("7")),
+            with("Further", json!([1])),
+            with("versionId", json!(null)),
+            with("versionId", json!("")),
+        ] {
+            assert_eq!(read(&message).unwrap(), std::slice::from_ref(&expected), "{message}");
+        }
         let version = read(&with("versionId", json!("v1"))).unwrap().remove(0).version;
         assert_eq!(version.as_deref(), Some("v1"));
         let again = parse(&expected.to_message(), &EventTarget::default()).unwrap();
