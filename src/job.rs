@@ -1,6 +1,20 @@
 //! The job: one object to move, and every form in which one can arrive.
+//!
+//! `message` tells the forms apart, `event` reads those that S3 sends, `pack` is the product's own
+//! form for many small objects.
+
+use std::fmt;
+
+use serde::Serialize;
 
 use crate::object::ObjectId;
+
+mod event;
+mod message;
+mod pack;
+
+pub use message::parse;
+pub use pack::{PACK_VERSION, pack, pack_within};
 
 /// One object to move from the source to the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,4 +27,133 @@ pub struct Job {
     pub size: u64,
     /// The version to fetch; `None` where the message says `"null"`.
     pub version: Option<String>,
+}
+
+/// Where objects go that arrive by S3 event, which names no destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventTarget {
+    /// `Des_bucket_default`; empty: events are refused.
+    pub bucket: String,
+    /// `Des_prefix_default`.
+    pub prefix: String,
+}
+
+/// What a message that was understood asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Incoming {
+    /// The objects to move; with none of them the message may be deleted at once.
+    pub jobs: Vec<Job>,
+    /// What else the message spoke of, and why nothing is done about it, for the log.
+    pub dropped: Vec<String>,
+}
+
+/// Why a message is not carried out. It is not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is nothing that this system knows, or something in it is missing or wrong.
+    NotAJob(String),
+    /// It is packed in a form of this version, which a newer worker understands.
+    Newer(u64),
+    /// It is an S3 event, and no destination is configured for those.
+    NoDestination,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAJob(reason) => write!(f, "not a job: {reason}"),
+            Self::Newer(version) => write!(
+                f,
+                "packed in version {version}, this worker knows versions up to {PACK_VERSION}: \
+                 update the worker"
+            ),
+            Self::NoDestination => {
+                f.write_str("an S3 event names no destination: set Des_bucket_default in [Basic]")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The text form of a job without a version.
+const NO_VERSION: &str = "null";
+
+/// The job as the original writes it.
+#[derive(Serialize)]
+struct Wire<'a> {
+    #[serde(rename = "Src_bucket")]
+    src_bucket: &'a str,
+    #[serde(rename = "Src_key")]
+    src_key: &'a str,
+    #[serde(rename = "Des_bucket")]
+    des_bucket: &'a str,
+    #[serde(rename = "Des_key")]
+    des_key: &'a str,
+    #[serde(rename = "Size")]
+    size: u64,
+    #[serde(rename = "versionId")]
+    version_id: &'a str,
+}
+
+impl Job {
+    /// The message of this job: JSON in pure ASCII.
+    pub fn to_message(&self) -> String {
+        ascii_json(&Wire {
+            src_bucket: &self.src.bucket,
+            src_key: self.src.key.as_str(),
+            des_bucket: &self.des.bucket,
+            des_key: self.des.key.as_str(),
+            size: self.size,
+            version_id: self.version.as_deref().unwrap_or(NO_VERSION),
+        })
+    }
+}
+
+/// JSON with everything escaped that is not printable ASCII: Amazon SQS refuses some characters
+/// that keys may have
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).
+fn ascii_json(value: &impl Serialize) -> String {
+    // Writing text and numbers cannot fail: `Serialize` is derived, and maps have text keys.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            ' '..='~' => ascii.push(c),
+            // Outside of texts JSON has only printable ASCII, so that this is inside of one.
+            _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }),
+        }
+    }
+    ascii
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_written_as_the_original_does_in_ascii() {
+        let job = Job {
+            src: ObjectId::new("src", "\u{fc}/\u{6587}\u{1f600}\u{1}\u{7f}\"\\\n"),
+            des: ObjectId::new("des", "p/ +%2F"),
+            size: 5,
+            version: None,
+        };
+        assert_eq!(
+            job.to_message(),
+            concat!(
+                r#"{"Src_bucket":"src","Src_key":"\u00fc/\u6587\ud83d\ude00\u0001\u007f\"\\\n","#,
+                r#""Des_bucket":"des","Des_key":"p/ +%2F","Size":5,"versionId":"null"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        assert!(Refusal::NoDestination.to_string().contains("set Des_bucket_default"));
+        assert!(Refusal::Newer(7).to_string().contains("version 7"));
+        assert_eq!(Refusal::NotAJob("x".into()).to_string(), "not a job: x");
+    }
 }

@@ -240,14 +240,14 @@ fn section_and_key_name_a_variable_in_any_case() {
     let c = read_env(&[
         ("Source_Endpoint", "http://s:1"),
         ("DESTINATION_ENDPOINT", "http://d:2"),
-        ("backend_path", "/tmp/x.sqlite"),
+        ("backend_path", "elsewhere/x.sqlite"),
         ("Backend_Queue", "Embedded"),
         ("MaxThread", "3"),
         ("MODE_MAXTHREAD", "4"),
     ]);
     assert_eq!(c.source.endpoint.url.as_deref(), Some("http://s:1"));
     assert_eq!(c.destination.endpoint.url.as_deref(), Some("http://d:2"));
-    assert_eq!(c.backend.path, PathBuf::from("/tmp/x.sqlite"));
+    assert_eq!(c.backend.path, PathBuf::from("elsewhere/x.sqlite"));
     assert_eq!(c.backend.queue, QueueBackend::Embedded);
     assert_eq!(c.mode.max_thread, 4);
     let twice = problems_with("", &[("MODE_MAXTHREAD", "4"), ("Mode_MaxThread", "5")]);

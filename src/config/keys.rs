@@ -1,5 +1,7 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
+use Kind::{Bool, Choice, ParameterName, PathBesideIni, Text, Url};
+
 /// What a key's value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -135,8 +137,6 @@ const fn mib(min: u64, max: u64) -> Kind {
 const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Integer { min, max, unit: "s" }
 }
-
-use Kind::{Bool, Choice, ParameterName, PathBesideIni, Text, Url};
 
 /// All keys, in the order of the shipped ini.
 #[rustfmt::skip]

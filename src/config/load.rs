@@ -111,3 +111,31 @@ fn merge(
     problems.into_result()?;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: [(&str, &str); 0] = [];
+
+    #[test]
+    fn the_first_file_that_exists_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, three] = ["1.ini", "2.ini", "3.ini"].map(|name| folder.path().join(name));
+        let files = [one.as_path(), two.as_path(), three.as_path()];
+        let none = load_first(&files, false, NOBODY).unwrap();
+        assert_eq!((none.folder.clone(), none), (None, Config::default()));
+        std::fs::write(&two, "[Mode]\nMaxThread = 2").unwrap();
+        std::fs::write(&three, "[Mode]\nMaxThread = 3\nnonsense").unwrap();
+        assert_eq!(load_first(&files, false, NOBODY).unwrap().mode.max_thread, 2);
+    }
+
+    #[test]
+    fn a_file_that_is_there_and_cannot_be_read_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let two = folder.path().join("2.ini");
+        std::fs::write(&two, "").unwrap();
+        let error = load_first(&[folder.path(), &two], false, NOBODY).unwrap_err();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+    }
+}

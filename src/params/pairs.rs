@@ -57,7 +57,7 @@ fn partition(region: &str) -> &'static str {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with src_bucket and des_bucket")]
 struct Entry {
     src_bucket: String,
     src_prefix: Option<String>,
@@ -172,6 +172,9 @@ mod tests {
         assert!(syntax.starts_with("bucket list x: ") && syntax.contains("line 1"), "{syntax}");
         assert_eq!(wrong("[]"), "bucket list x: no bucket pair in it");
         assert!(wrong("{}").contains("expected a sequence"));
+        assert!(
+            wrong("[5]").contains("entry 1: invalid type: integer `5`, expected an object with")
+        );
     }
 
     #[test]

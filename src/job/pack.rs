@@ -1,0 +1,303 @@
+//! The packed form: many small objects in one message.
+//!
+//! ```text
+//! {"PackVersion":1,"Groups":[
+//!   {"Src_bucket":"s","Src_common":"a/","Des_bucket":"d","Des_common":"p/a/",
+//!    "Objects":[["1.jpg",123],["2.jpg",5,"version"]]}]}
+//! ```
+//!
+//! An object's key is what its group has in common and then its own name, on both sides. A reader
+//! ignores fields that it does not know: whatever changes the meaning of the others raises the
+//! version.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::message::{Fields, not_a_job, object, size, text, version};
+use super::{Incoming, Job, Refusal, ascii_json};
+
+/// The newest version of the packed form that this program reads, and the one that it writes.
+pub const PACK_VERSION: u64 = 1;
+
+/// The field that only a packed message has.
+pub(super) const VERSION_FIELD: &str = "PackVersion";
+
+#[derive(Serialize)]
+struct Pack<'a> {
+    #[serde(rename = "PackVersion")]
+    version: u64,
+    #[serde(rename = "Groups")]
+    groups: Vec<Group<'a>>,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    #[serde(rename = "Src_bucket")]
+    src_bucket: &'a str,
+    #[serde(rename = "Src_common")]
+    src_common: &'a str,
+    #[serde(rename = "Des_bucket")]
+    des_bucket: &'a str,
+    #[serde(rename = "Des_common")]
+    des_common: &'a str,
+    #[serde(rename = "Objects")]
+    objects: Vec<Value>,
+}
+
+/// The message of all these jobs, in their order: JSON in pure ASCII.
+pub fn pack(jobs: &[Job]) -> String {
+    let groups = jobs.chunk_by(|a, b| Heads::of(a) == Heads::of(b)).map(group).collect();
+    ascii_json(&Pack { version: PACK_VERSION, groups })
+}
+
+/// As few messages as halving gives, in order, each of at most `max_bytes` bytes; a single job may
+/// take more (13 KiB at most, with the longest keys escaped).
+pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<String> {
+    if jobs.is_empty() {
+        return Vec::new();
+    }
+    let whole = pack(jobs);
+    if whole.len() <= max_bytes || jobs.len() == 1 {
+        return vec![whole];
+    }
+    let (first, second) = jobs.split_at(jobs.len() / 2);
+    let mut packs = pack_within(first, max_bytes);
+    packs.extend(pack_within(second, max_bytes));
+    packs
+}
+
+/// What stands in front of the part of the key that is the same on both sides.
+#[derive(PartialEq)]
+struct Heads<'a> {
+    src_bucket: &'a str,
+    src: &'a str,
+    des_bucket: &'a str,
+    des: &'a str,
+}
+
+impl<'a> Heads<'a> {
+    fn of(job: &'a Job) -> Self {
+        let (src, des) = (job.src.key.as_str(), job.des.key.as_str());
+        let same = src.chars().rev().zip(des.chars().rev()).take_while(|(a, b)| a == b);
+        let tail: usize = same.map(|(c, _)| c.len_utf8()).sum();
+        Self {
+            src_bucket: &job.src.bucket,
+            src: &src[..src.len() - tail],
+            des_bucket: &job.des.bucket,
+            des: &des[..des.len() - tail],
+        }
+    }
+}
+
+/// Jobs with the same heads, of which there is at least one.
+fn group(jobs: &[Job]) -> Group<'_> {
+    let heads = Heads::of(&jobs[0]);
+    let tail = |job: &Job| job.src.key.as_str()[heads.src.len()..].to_owned();
+    let mut common = tail(&jobs[0]);
+    for job in jobs {
+        let tail = tail(job);
+        let same = common.chars().zip(tail.chars()).take_while(|(a, b)| a == b);
+        common.truncate(same.map(|(c, _)| c.len_utf8()).sum());
+    }
+    let objects = jobs.iter().map(|job| {
+        let name = &job.src.key.as_str()[heads.src.len() + common.len()..];
+        match &job.version {
+            None => json!([name, job.size]),
+            Some(version) => json!([name, job.size, version]),
+        }
+    });
+    Group {
+        objects: objects.collect(),
+        src_common: &jobs[0].src.key.as_str()[..heads.src.len() + common.len()],
+        des_common: &jobs[0].des.key.as_str()[..heads.des.len() + common.len()],
+        src_bucket: heads.src_bucket,
+        des_bucket: heads.des_bucket,
+    }
+}
+
+/// Reads a packed message; one entry that is not as it must be refuses all of it.
+pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
+    match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
+        Some(PACK_VERSION) => {}
+        Some(newer) if newer > PACK_VERSION => return Err(Refusal::Newer(newer)),
+        _ => return Err(not_a_job(format!("{VERSION_FIELD} is no version"))),
+    }
+    let Some(Value::Array(groups)) = fields.get("Groups") else {
+        return Err(not_a_job("Groups is not a list"));
+    };
+    let mut incoming = Incoming::default();
+    for (i, group) in groups.iter().enumerate() {
+        read_group(group, &format!("Groups[{i}]"), &mut incoming.jobs)?;
+    }
+    if incoming.jobs.is_empty() {
+        incoming.dropped.push("a packed message without an object".to_owned());
+    }
+    Ok(incoming)
+}
+
+fn read_group(group: &Value, path: &str, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+    let Value::Object(group) = group else {
+        return Err(not_a_job(format!("{path} is not a JSON object")));
+    };
+    let field = |name: &str| text(group, name, &format!("{path}.{name}"));
+    let (src_bucket, des_bucket) = (field("Src_bucket")?, field("Des_bucket")?);
+    let (src_common, des_common) = (field("Src_common")?, field("Des_common")?);
+    let Some(Value::Array(objects)) = group.get("Objects") else {
+        return Err(not_a_job(format!("{path}.Objects is not a list")));
+    };
+    for (i, entry) in objects.iter().enumerate() {
+        let path = format!("{path}.Objects[{i}]");
+        let Some(Value::String(name)) = entry.get(0) else {
+            return Err(not_a_job(format!("{path} has no name")));
+        };
+        let place = |bucket: &str, common: &str, side: &str| {
+            let key = format!("{common}{name}");
+            object(bucket, &key, &format!("{path} {side}_bucket"), &format!("{path} {side}_key"))
+        };
+        jobs.push(Job {
+            src: place(src_bucket, src_common, "Src")?,
+            des: place(des_bucket, des_common, "Des")?,
+            size: size(entry.get(1), &format!("{path} Size"))?,
+            version: version(entry.get(2), &format!("{path} versionId"))?,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EventTarget, parse};
+    use super::*;
+    use crate::object::{ObjectId, ObjectKey, destination_key};
+
+    fn read(body: &str) -> Result<Incoming, Refusal> {
+        parse(body, &EventTarget::default())
+    }
+
+    fn a_job(src: &str, des: &str, size: u64, version: Option<&str>) -> Job {
+        Job {
+            src: ObjectId::new("s", src),
+            des: ObjectId::new("d", des),
+            size,
+            version: version.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_is_common_is_said_once() {
+        let jobs =
+            [a_job("a/1.jpg", "p/a/1.jpg", 123, None), a_job("a/2.jpg", "p/a/2.jpg", 5, Some("v"))];
+        assert_eq!(
+            pack(&jobs),
+            concat!(
+                r#"{"PackVersion":1,"Groups":[{"Src_bucket":"s","Src_common":"a/","#,
+                r#""Des_bucket":"d","Des_common":"p/a/","Objects":[["1.jpg",123],["2.jpg",5,"v"]]}]}"#
+            )
+        );
+        assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs);
+    }
+
+    /// Keys that break naive splitting: empty segments, repeated parts, wide characters, controls.
+    fn odd_key(rng: &mut fastrand::Rng) -> String {
+        let pieces = [
+            "a",
+            "/",
+            "//",
+            "..",
+            " ",
+            "+",
+            "%2F",
+            "\u{fc}",
+            "\u{6587}",
+            "\u{1f600}",
+            "\u{1}",
+            "\n",
+            "\"",
+            "\\",
+            "\u{7f}",
+            "\u{fffe}",
+            "same/",
+            "b/",
+        ];
+        (0..rng.usize(1..12)).map(|_| pieces[rng.usize(..pieces.len())]).collect()
+    }
+
+    fn odd_job(rng: &mut fastrand::Rng) -> Job {
+        let key = odd_key(rng);
+        let des = match rng.u8(..4) {
+            0 => odd_key(rng),
+            1 => destination_key("a/same", &ObjectKey::new(&*key)).as_str().to_owned(),
+            2 => destination_key("a", &ObjectKey::new(&*key)).as_str().to_owned(),
+            _ => key.clone(),
+        };
+        let version = ["v1", "null2", "\u{fc}"][rng.usize(..3)];
+        let mut job = a_job(&key, &des, rng.u64(..), rng.bool().then_some(version));
+        job.src.bucket = ["s", "t"][rng.usize(..2)].to_owned();
+        job
+    }
+
+    #[test]
+    fn packing_and_reading_gives_the_same_jobs() {
+        for seed in 0..2000 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let jobs: Vec<Job> = (0..rng.usize(1..20)).map(|_| odd_job(&mut rng)).collect();
+            let message = pack(&jobs);
+            assert!(message.bytes().all(|b| (b' '..=b'~').contains(&b)), "seed {seed}");
+            assert_eq!(read(&message).unwrap().jobs, jobs, "seed {seed}");
+            let single = read(&jobs[0].to_message()).unwrap().jobs;
+            assert_eq!(single, jobs[..1], "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn packs_stay_within_their_size() {
+        let jobs: Vec<Job> =
+            (0..1000).map(|i| a_job(&format!("k{i}"), &format!("p/k{i}"), i, None)).collect();
+        let packs = pack_within(&jobs, 4096);
+        assert!(packs.len() > 1 && packs.iter().all(|p| p.len() <= 4096));
+        let all: Vec<Job> = packs.iter().flat_map(|p| read(p).unwrap().jobs).collect();
+        assert_eq!(all, jobs);
+        assert_eq!(pack_within(&jobs[..3], 1).len(), 3);
+        assert!(pack_within(&[], 1).is_empty());
+        let longest = "\u{1}".repeat(1024);
+        assert!(pack(&[a_job(&longest, &"\u{2}".repeat(1024), 1, None)]).len() < 13 * 1024);
+    }
+
+    #[test]
+    fn a_newer_form_is_refused_as_such() {
+        let newer = r#"{"PackVersion":2,"Groups":"in another form"}"#;
+        assert_eq!(read(newer), Err(Refusal::Newer(2)));
+        for version in ["0", "-1", "\"1\"", "1.5", "null"] {
+            let body = format!("{{\"PackVersion\":{version},\"Groups\":[]}}");
+            assert!(matches!(read(&body), Err(Refusal::NotAJob(_))), "{version}");
+        }
+    }
+
+    #[test]
+    fn one_bad_entry_refuses_all_and_is_named() {
+        let body = |objects: &str, common: &str| {
+            format!(
+                r#"{{"PackVersion":1,"Groups":[{{"Src_bucket":"s","Src_common":"","Des_bucket":"d",
+                    "Des_common":"{common}","Objects":[["k",1],{objects}]}}]}}"#
+            )
+        };
+        let long = "k".repeat(1024);
+        for (objects, expected) in [
+            ("[\"k\"]", "Groups[0].Objects[1] Size is missing"),
+            ("[\"k\",\"x\"]", "Groups[0].Objects[1] Size is not a number"),
+            ("[\"k\",1,2]", "Groups[0].Objects[1] versionId is not text"),
+            ("[]", "Groups[0].Objects[1] has no name"),
+            ("\"k\"", "Groups[0].Objects[1] has no name"),
+            ("[\"\",1]", "Groups[0].Objects[1] Src_key is empty"),
+            (&format!("[\"{long}\",1]"), "Groups[0].Objects[1] Des_key has 1026 bytes"),
+        ] {
+            let refusal = read(&body(objects, "p/")).unwrap_err().to_string();
+            assert!(refusal.contains(expected), "{refusal}");
+        }
+        assert_eq!(read(&body("[\"l\",2,\"v\",\"later field\"]", "p/")).unwrap().jobs.len(), 2);
+        assert!(read(r#"{"PackVersion":1}"#).is_err());
+        assert!(read(r#"{"PackVersion":1,"Groups":[{}]}"#).is_err());
+        let empty = read(r#"{"PackVersion":1,"Groups":[]}"#).unwrap();
+        assert_eq!((empty.jobs.len(), empty.dropped.len()), (0, 1));
+    }
+}
