@@ -4,11 +4,9 @@ use std::fs::{File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -114,7 +112,7 @@ impl Run {
         let engine = Arc::new(Engine {
             source: Arc::clone(&sides.source),
             destination: Arc::clone(&sides.destination),
-            state: Arc::new(EmbeddedState::open(&database).await?),
+            state: Arc::new(EmbeddedState::new(&database)),
             budget: MemoryBudget::of_machine(config.mode.max_memory),
             settings: Settings::from(config),
             monitor: Arc::clone(&monitor),
@@ -198,7 +196,7 @@ impl Run {
         for letter in self.queue.dead(NAMED).await? {
             let job = crate::job::parse(&letter.body, &Default::default());
             let object = match job {
-                Ok(crate::job::Parsed::Jobs(jobs)) if !jobs.is_empty() => jobs[0].src.to_string(),
+                Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.to_string(),
                 _ => "a message that is no job".to_owned(),
             };
             report.failed.push(Failure { object, error: letter.reason });

@@ -95,7 +95,7 @@ pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
             Arc::new(DynamoState::connect(&aws::load_sdk_config(None, None).await, name).await?)
         }
         StateBackend::Embedded => {
-            Arc::new(EmbeddedState::open(&Database::open(&config.backend.path).await?).await?)
+            Arc::new(EmbeddedState::new(&Database::open(&config.backend.path).await?))
         }
     })
 }

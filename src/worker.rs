@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Next, Result};
-use crate::job::{self, EventTarget, Job, Parsed, Refusal};
+use crate::job::{self, EventTarget, Job, Refusal};
 use crate::queue::lease::Lease;
 use crate::queue::{Message, Queue};
 use crate::retry::{Policy, retry};
@@ -157,15 +157,17 @@ impl Worker {
     /// One message from receipt to its end. Never fails: what goes wrong is logged, recorded and
     /// left to the queue.
     async fn handle(self: Arc<Self>, message: Message, halt: Halt) {
-        let parsed = job::parse(&message.body, &self.settings.event_target);
-        let jobs = match parsed {
-            Ok(Parsed::Jobs(jobs)) => jobs,
-            Ok(Parsed::Nothing(reason)) => {
-                debug!(message = message.id, "dropped: {reason}");
-                return log_failure("delete", self.queue.delete(&message.receipt).await);
-            }
+        let incoming = match job::parse(&message.body, &self.settings.event_target) {
+            Ok(incoming) => incoming,
             Err(refusal) => return self.refuse(&message, &refusal).await,
         };
+        for reason in &incoming.dropped {
+            info!(message = message.id, "nothing to do: {reason}");
+        }
+        let jobs = incoming.jobs;
+        if jobs.is_empty() {
+            return log_failure("delete", self.queue.delete(&message.receipt).await);
+        }
         if halt.is_stopping() {
             let released = self.queue.release(&message.receipt, Duration::ZERO).await;
             return log_failure("release", released);
@@ -182,10 +184,10 @@ impl Worker {
     /// What is no job is not deleted: it is given back until the queue itself makes a dead letter
     /// of it. A message of a newer form waits longer, for a newer worker.
     async fn refuse(&self, message: &Message, refusal: &Refusal) {
-        error!(message = message.id, receives = message.receive_count, "not a job: {refusal}");
+        error!(message = message.id, receives = message.receive_count, "refused: {refusal}");
         let delay = match refusal {
             Refusal::Newer(_) => self.settings.visibility,
-            Refusal::NotAJob(_) => rest(message.receive_count).min(self.settings.visibility),
+            Refusal::NotAJob(_) | Refusal::NoDestination => rest(message.receive_count).min(self.settings.visibility),
         };
         log_failure("release", self.queue.release(&message.receipt, delay).await);
     }
@@ -198,8 +200,9 @@ impl Worker {
             std::future::pending().await
         };
         let alone = jobs.len() == 1;
-        let work = stream::iter(jobs)
-            .map(|job| self.one(job, receives, alone, halt))
+        // By index: a closure over borrowed jobs is not general enough for a spawned task.
+        let work = stream::iter(0..jobs.len())
+            .map(|at| self.one(&jobs[at], receives, alone, halt))
             .buffered(JOBS_AT_ONCE)
             .collect::<Vec<_>>();
         tokio::select! {
