@@ -5,10 +5,22 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Item};
+use crate::object::Etag;
 use crate::state::{JobStatus, Outcome, RecordId, Start};
 
 /// An error text is cut to this many bytes: an item is billed by the kibibyte.
 const MAX_ERROR: usize = 1024;
+
+/// Without a token, an outcome that is on record already is known by who ended what and when.
+const REPEATED: &str = "(attribute_exists(#lease) OR attribute_not_exists(#endTime) \
+     OR #startTime <> :startTime OR #endTime <> :endTime OR #instanceID <> :instanceID \
+     OR #jobStatus <> :jobStatus)";
+
+/// The same for an outcome that knows the source's ETag.
+const REPEATED_WITH_ETAG: &str = "(attribute_exists(#lease) OR attribute_not_exists(#endTime) \
+     OR #startTime <> :startTime OR #endTime <> :endTime OR #instanceID <> :instanceID \
+     OR #jobStatus <> :jobStatus OR attribute_not_exists(#sourceEtag) \
+     OR #sourceEtag <> :sourceEtag)";
 
 /// An UpdateItem without its table and key.
 #[derive(Clone, Debug, Default)]
@@ -113,12 +125,10 @@ impl Update {
                 update.add("tryTimes", 1);
                 update.number("lastTimeProgress", 0);
                 update.remove(&["lease"]);
-                // Without a token, the attempt is known by who ended it and when.
-                update.fence(
-                    "(attribute_not_exists(#startTime) OR attribute_not_exists(#endTime) \
-                     OR #startTime <> :startTime OR #endTime <> :endTime \
-                     OR #instanceID <> :instanceID)",
-                );
+                update.fence(match outcome.etag {
+                    Some(_) => REPEATED_WITH_ETAG,
+                    None => REPEATED,
+                });
             }
         }
         update
@@ -234,9 +244,13 @@ pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
 
 /// Why an outcome was refused by a record of the same destination.
 pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> Refusal {
-    let same = item::text(item, "instanceID") == Some(outcome.instance.as_str())
+    let etag = outcome.etag.as_ref().map(Etag::as_str);
+    let same = !item.contains_key("lease")
+        && item::text(item, "instanceID") == Some(outcome.instance.as_str())
         && item::moment(item, "startTime") == Some(outcome.start_time)
-        && item::moment(item, "endTime") == Some(outcome.end_time);
+        && item::moment(item, "endTime") == Some(outcome.end_time)
+        && item::text(item, "jobStatus") == Some(outcome.status.as_str())
+        && (etag.is_none() || item::text(item, "sourceEtag") == etag);
     match &outcome.lease {
         Some(lease) if item::text(item, "lease") != Some(lease.as_str()) => Refusal::Fenced,
         None if same => Refusal::Repeated,
