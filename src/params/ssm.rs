@@ -1,1 +1,72 @@
 //! Parameters in SSM Parameter Store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::retry::RetryConfig;
+
+use super::ParameterStore;
+use crate::aws;
+use crate::error::{Error, ErrorKind, Result};
+
+/// An answer must begin within this; one that needs KMS takes well under a second.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// SSM Parameter Store. No call is tried again here, see `crate::retry`.
+#[derive(Debug)]
+pub struct SsmParameters {
+    client: Client,
+}
+
+impl SsmParameters {
+    /// The parameters of the account and region in `config`.
+    pub fn new(config: &SdkConfig) -> Self {
+        let builder = aws_sdk_ssm::config::Builder::from(config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(Some(READ_TIMEOUT)));
+        Self { client: Client::from_conf(builder.build()) }
+    }
+}
+
+#[async_trait]
+impl ParameterStore for SsmParameters {
+    async fn get(&self, name: &str) -> Result<Option<String>> {
+        let answer = self.client.get_parameter().name(name).with_decryption(true).send().await;
+        match answer {
+            Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value)),
+            Err(e) if aws::classify(&e) == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(with_advice(aws::error(format_args!("GetParameter {name}"), &e))),
+        }
+    }
+}
+
+/// Names the two permissions: the key's is easily forgotten, and KMS refuses under SSM's name.
+fn with_advice(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Denied => Error::new(
+            ErrorKind::Denied,
+            format!(
+                "{error}; reading it takes ssm:GetParameter and, for a SecureString, kms:Decrypt on \
+                 its key"
+            ),
+        ),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_both_permissions() {
+        let error = with_advice(Error::new(ErrorKind::Denied, "GetParameter p: AccessDenied"));
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        let text = error.to_string();
+        assert!(text.contains("ssm:GetParameter") && text.contains("kms:Decrypt"), "{text}");
+        let other = with_advice(Error::new(ErrorKind::Throttled, "later"));
+        assert_eq!(other.to_string(), "later");
+    }
+}

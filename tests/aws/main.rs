@@ -4,5 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dynamodb;
 mod harness;
 mod sqs;
+mod ssm;

@@ -196,7 +196,8 @@ fn installed() -> PathBuf {
     let folder = cache().join(format!("ministack-{VERSION}"));
     let python = folder.join("bin/python");
     fs::create_dir_all(cache()).expect("the test cache can be created");
-    let lock = File::create(folder.with_extension("lock")).expect("the lock file can be created");
+    let lock = File::create(cache().join(format!("ministack-{VERSION}.lock")))
+        .expect("the lock file can be created");
     lock.lock().expect("the lock file can be locked");
     // Looked at by running it: the Python that the environment was made from may be gone.
     let probe = Command::new(&python)
