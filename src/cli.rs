@@ -27,7 +27,7 @@ pub enum Command {
     /// Compare the buckets and send a job for every object that differs
     Jobsender(JobsenderArgs),
     /// Take jobs and move objects, until stopped
-    Worker,
+    Worker(WorkerArgs),
     /// Migrate with this process alone: no queue service, no table, no ini needed
     Run(RunArgs),
     /// Show a real migration between two S3 endpoints inside this process
@@ -51,6 +51,14 @@ pub struct JobsenderArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Stop as by SIGTERM when stdin closes: a parent process that dies takes its workers along
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 }
 
 /// Arguments of `run`.

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::human;
 use crate::jobsender::{Finds, Verdict};
-use crate::monitor::Monitor;
+use crate::monitor::Counts;
 use crate::object::ObjectId;
 use crate::observe;
 use crate::store::Listed;
@@ -52,25 +52,26 @@ impl Finds for Arc<Totals> {
 }
 
 /// Shows how far a migration is until it is finished or dropped.
-#[derive(Debug)]
 pub struct Progress {
     task: JoinHandle<()>,
     view: Arc<View>,
 }
 
-#[derive(Debug)]
 struct View {
     totals: Arc<Totals>,
-    monitor: Arc<Monitor>,
+    counts: Box<dyn Fn() -> Counts + Send + Sync>,
     began: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Begins to show, on stderr.
-    pub fn start(totals: Arc<Totals>, monitor: Arc<Monitor>) -> Self {
+    /// Begins to show, on stderr, what `counts` reads.
+    pub fn start(
+        totals: Arc<Totals>,
+        counts: impl Fn() -> Counts + Send + Sync + 'static,
+    ) -> Self {
         let bar = io::stderr().is_terminal().then(bar);
-        let view = Arc::new(View { totals, monitor, began: Instant::now(), bar });
+        let view = Arc::new(View { totals, counts: Box::new(counts), began: Instant::now(), bar });
         let every = if view.bar.is_some() { DRAW } else { LINE };
         let shown = Arc::clone(&view);
         let task = tokio::spawn(async move {
@@ -80,6 +81,14 @@ impl Progress {
             }
         });
         Self { task, view }
+    }
+
+    /// Writes a line, stepping around the bar.
+    pub fn say(&self, line: &str) {
+        match &self.view.bar {
+            Some(_) => observe::bars().suspend(|| println!("{line}")),
+            None => println!("{line}"),
+        }
     }
 
     /// Shows the last state and ends.
@@ -121,14 +130,14 @@ impl View {
 
     /// Bytes at the destination: an object in work counts by what has been sent of it.
     fn moved(&self) -> u64 {
-        let counts = self.monitor.counts();
+        let counts = (self.counts)();
         let all = self.totals.bytes.load(Ordering::Relaxed);
         counts.uploaded.max(counts.done_bytes).min(all)
     }
 
     fn text(&self) -> String {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (counts, elapsed) = (self.monitor.counts(), self.began.elapsed());
+        let (counts, elapsed) = ((self.counts)(), self.began.elapsed());
         let (objects, bytes, moved) =
             (read(&self.totals.objects), read(&self.totals.bytes), self.moved());
         let listed_all = self.totals.listed_all.load(Ordering::Relaxed);

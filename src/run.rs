@@ -139,7 +139,10 @@ impl Run {
     pub async fn execute(mut self) -> Result<Report> {
         let began = Instant::now();
         self.jobsender.probe(&self.pairs).await?;
-        let progress = Progress::start(Arc::clone(&self.totals), Arc::clone(&self.monitor));
+        let progress = Progress::start(Arc::clone(&self.totals), {
+            let monitor = Arc::clone(&self.monitor);
+            move || monitor.counts()
+        });
         let worker_halt = self.halt.child();
         let worker = {
             let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());

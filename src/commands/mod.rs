@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, DemoArgs, WorkerArgs};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
@@ -43,17 +44,32 @@ impl Exit {
 
 /// Reads the configuration, starts logging and carries out the command.
 pub async fn execute(cli: Cli) -> Result<Exit> {
-    let config = Config::load(cli.config.as_deref(), std::env::vars_os())?;
+    // The demo has a configuration of its own, and shows the same on every machine.
+    let config = match cli.command {
+        Command::Demo(_) => Config::default(),
+        _ => Config::load(cli.config.as_deref(), std::env::vars_os())?,
+    };
     observe::start(config.debug.log_format, config.debug.logging_level)?;
     match cli.command {
         Command::Jobsender(args) => jobsender::execute(&config, &args).await,
-        Command::Worker => worker(&config).await,
+        Command::Worker(args) => worker(&config, &args).await,
         Command::Run(args) => run::execute(&config, &args).await,
+        Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
     }
 }
 
-async fn worker(config: &Config) -> Result<Exit> {
+async fn demo(args: &DemoArgs) -> Result<Exit> {
+    let program = std::env::current_exe()
+        .map_err(|e| Error::usage(format!("this program's own file is not known: {e}")))?;
+    let halt = Halt::new();
+    let signals = stop_on_signal(&halt)?;
+    let verified = crate::demo::run(args.dir.as_deref(), program, &halt).await?;
+    signals.abort();
+    Ok(if verified { Exit::Done } else { Exit::Incomplete })
+}
+
+async fn worker(config: &Config, args: &WorkerArgs) -> Result<Exit> {
     let parameters = services::parameters().await;
     let queue = services::queue(config).await?;
     let state = services::state(config).await?;
@@ -74,7 +90,10 @@ async fn worker(config: &Config) -> Result<Exit> {
     });
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    let end = halt.child().abort;
+    if args.until_stdin_closes {
+        stop_on_closed_stdin(&halt);
+    }
+    let end = CancellationToken::new();
     let traffic = tokio::spawn({
         let (monitor, interval, end) =
             (Arc::clone(&monitor), config.debug.log_interval, end.clone());
@@ -101,6 +120,15 @@ fn stop_on_signal(halt: &Halt) -> Result<JoinHandle<()>> {
         signals.next().await;
         halt.abort.cancel();
     }))
+}
+
+fn stop_on_closed_stdin(halt: &Halt) {
+    let stop = halt.stop.clone();
+    // A thread of its own: a blocking read would keep the runtime from ending.
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        stop.cancel();
+    });
 }
 
 /// Writes a result to stdout: as JSON, or as text.

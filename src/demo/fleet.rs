@@ -1,0 +1,227 @@
+//! The demo's workers: processes of this very program, and the barrier at which one of them dies.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, watch};
+
+use super::endpoint::Gate;
+use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::{JobStatus, StateStore};
+
+/// So many parts of the object pass before its worker is killed.
+const PARTS_BEFORE_DEATH: u64 = 4;
+/// A worker that has been told to stop and has not ended by then is reported.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// A made-up access key, of one side.
+pub(super) struct Key {
+    pub profile: &'static str,
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl Key {
+    pub fn random(profile: &'static str) -> Self {
+        let access_key = format!("DEMO{:016X}", fastrand::u64(..));
+        let secret_key = format!("{:032x}", fastrand::u128(..));
+        Self { profile, access_key, secret_key }
+    }
+}
+
+/// The worker processes.
+pub(super) struct Fleet {
+    program: PathBuf,
+    folder: PathBuf,
+    workers: Mutex<Vec<Child>>,
+}
+
+impl Fleet {
+    /// Writes what the workers read: an ini, and a credentials file with a profile for each side.
+    pub fn prepare(program: PathBuf, folder: &Path, keys: &[Key; 2], urls: &[String; 2]) -> Result<Self> {
+        let ini = format!(
+            "[Basic]\nsqs_queue_name = {QUEUE}\n\
+             [Mode]\nVisibilityTimeout = {VISIBILITY_SECONDS}\n\
+             [Debug]\nLoggingLevel = WARNING\nLogFormat = text\n\
+             [Source]\nEndpoint = {}\nCredentials = profile\nProfile = {}\n\
+             [Destination]\nEndpoint = {}\nCredentials = profile\nProfile = {}\n\
+             [Backend]\nQueue = embedded\nState = embedded\nPath = {}\n",
+            urls[0],
+            keys[0].profile,
+            urls[1],
+            keys[1].profile,
+            folder.join("queue-and-state.sqlite").display(),
+        );
+        let credentials: String = keys
+            .iter()
+            .map(|key| {
+                format!(
+                    "[{}]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+                    key.profile, key.access_key, key.secret_key
+                )
+            })
+            .collect();
+        let write = |name: &str, text: &str| {
+            fs::write(folder.join(name), text)
+                .map_err(|e| Error::usage(format!("the demo's {name} cannot be written: {e}")))
+        };
+        write("demo.ini", &ini)?;
+        write("credentials", &credentials)?;
+        Ok(Self { program, folder: folder.to_owned(), workers: Mutex::default() })
+    }
+
+    pub async fn start(&self, count: usize) -> Result<()> {
+        let mut workers = self.workers.lock().await;
+        for _ in 0..count {
+            workers.push(self.spawn()?);
+        }
+        let ids: Vec<String> =
+            workers.iter().filter_map(Child::id).map(|id| id.to_string()).collect();
+        println!("{count} workers started: processes {}", ids.join(" and "));
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(self.folder.join("demo.ini"));
+        command.args(["worker", "--until-stdin-closes"]);
+        // Nothing of the user's own AWS set-up may reach the demo.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().to_ascii_uppercase().starts_with("AWS_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("AWS_SHARED_CREDENTIALS_FILE", self.folder.join("credentials"));
+        command.env("AWS_CONFIG_FILE", self.folder.join("no-config"));
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        // The pipe closes when this process ends, however it ends, and the worker with it.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+            .spawn()
+            .map_err(|e| Error::usage(format!("a worker process cannot be started: {e}")))
+    }
+
+    /// Kills the worker that the record names as the holder of the object.
+    pub async fn kill_holder(&self, state: &dyn StateStore, bucket: &str, key: &str) -> Result<u32> {
+        let records = state.with_status(JobStatus::Running, usize::MAX).await?;
+        let held = |src: &crate::object::ObjectId| src.bucket == bucket && src.key.as_str() == key;
+        let holder = records.iter().find(|record| held(&record.id.src));
+        let instance = holder.map(|record| record.instance.clone()).unwrap_or_default();
+        let pid = instance.rsplit('-').next().and_then(|pid| pid.parse::<u32>().ok());
+        let mut workers = self.workers.lock().await;
+        let at = workers.iter().position(|worker| worker.id().is_some() && worker.id() == pid);
+        let (Some(at), Some(pid)) = (at, pid) else {
+            return Err(Error::invalid(format!("no worker of the demo holds {key}: {instance}")));
+        };
+        let mut worker = workers.swap_remove(at);
+        let killed = worker.kill().await;
+        killed.map_err(|e| Error::usage(format!("worker {pid} cannot be killed: {e}")))?;
+        Ok(pid)
+    }
+
+    /// A worker that ended by itself would leave the demo waiting for ever.
+    pub async fn check_alive(&self) -> Result<()> {
+        for worker in self.workers.lock().await.iter_mut() {
+            if let Ok(Some(status)) = worker.try_wait() {
+                let message = format!("a worker ended by itself, {status}; its reason is above");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the workers to stop, and waits for their end.
+    pub async fn drain(&self) -> Result<()> {
+        for mut worker in self.workers.lock().await.drain(..) {
+            drop(worker.stdin.take());
+            let status = tokio::time::timeout(DRAIN, worker.wait()).await;
+            match status {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(Ok(status)) => {
+                    return Err(Error::invalid(format!("a worker ended with {status}")));
+                }
+                Ok(Err(_)) | Err(_) => return Err(Error::invalid("a worker did not stop in time")),
+            }
+        }
+        Ok(())
+    }
+
+    /// For an end before the end.
+    pub async fn kill_all(&self) {
+        for mut worker in self.workers.lock().await.drain(..) {
+            // Already dead is as good.
+            let _ = worker.kill().await;
+        }
+    }
+}
+
+/// Lets the first parts of one object pass, and holds the others until it is opened.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    key: StdMutex<Option<String>>,
+    asked: AtomicU64,
+    held: watch::Sender<bool>,
+    open: watch::Sender<bool>,
+}
+
+impl Default for Barrier {
+    fn default() -> Self {
+        Self {
+            key: StdMutex::default(),
+            asked: AtomicU64::new(0),
+            held: watch::Sender::new(false),
+            open: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Barrier {
+    pub fn arm(&self, key: &str) {
+        *self.key.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(key.to_owned());
+    }
+
+    /// Waits until a part is held.
+    pub async fn reached(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.held.subscribe().wait_for(|held| *held).await;
+        // Time for the parts that passed to arrive, so that there is something to see; one that is
+        // still under way is sent again.
+        tokio::time::sleep(LOOK).await;
+    }
+
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// How many UploadPart requests there have been for the object.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn concerns(&self, bucket: &str, key: &str) -> bool {
+        let armed = self.key.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        bucket == DESTINATION_BUCKET && armed.as_deref() == Some(key)
+    }
+}
+
+#[async_trait]
+impl Gate for Barrier {
+    async fn before(&self, operation: &str, bucket: &str, key: &str) {
+        if operation != "UploadPart" || !self.concerns(bucket, key) {
+            return;
+        }
+        let asked_before = self.asked.fetch_add(1, Ordering::Relaxed);
+        if asked_before < PARTS_BEFORE_DEATH || *self.open.borrow() {
+            return;
+        }
+        self.held.send_replace(true);
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+}

@@ -1,0 +1,134 @@
+//! The demo's proof: every object read on both sides and compared byte by byte.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::listing::Listing;
+use crate::object::{ObjectId, ObjectKey};
+use crate::retry::Policy;
+use crate::store::{Body, GetRequest, ObjectStore};
+
+const OBJECTS_AT_ONCE: usize = 8;
+
+/// What the comparison found.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    /// Objects that are equal on both sides.
+    pub equal: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is not equal, in words.
+    pub differences: Vec<String>,
+}
+
+type Place<'a> = (&'a Arc<dyn ObjectStore>, &'a str);
+
+/// Compares all objects of two buckets: keys, bytes and headers.
+pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Result<Proof> {
+    let (keys, copies) = (keys(source).await?, keys(destination).await?);
+    let mut proof = Proof::default();
+    let extra = copies.iter().filter(|key| keys.binary_search(key).is_err());
+    proof.differences.extend(extra.map(|key| format!("{key}: only at the destination")));
+    let compared = stream::iter(keys.iter().cloned())
+        .map(|key| async move { compare(source, destination, key).await })
+        .buffer_unordered(OBJECTS_AT_ONCE);
+    let add = |mut proof: Proof, one: std::result::Result<u64, String>| async move {
+        match one {
+            Ok(bytes) => {
+                proof.equal += 1;
+                proof.bytes += bytes;
+            }
+            Err(difference) => proof.differences.push(difference),
+        }
+        Ok(proof)
+    };
+    compared.try_fold(proof, add).await
+}
+
+async fn keys((store, bucket): Place<'_>) -> Result<Vec<ObjectKey>> {
+    let cancel = CancellationToken::new();
+    let mut listing = Listing::new(Arc::clone(store), bucket, "", Policy::probe(), &cancel);
+    let mut keys = Vec::new();
+    while let Some(listed) = listing.next().await? {
+        keys.push(listed.key);
+    }
+    Ok(keys)
+}
+
+/// The object's size, or what differs.
+async fn compare(
+    source: Place<'_>,
+    destination: Place<'_>,
+    key: ObjectKey,
+) -> Result<std::result::Result<u64, String>> {
+    let read = async |(store, bucket): Place<'_>| {
+        let id = ObjectId { bucket: bucket.to_owned(), key: key.clone() };
+        store.get(&GetRequest { id, version: None, range: None, if_match: None }).await
+    };
+    let (original, copy) = match (read(source).await?, read(destination).await) {
+        (original, Ok(copy)) => (original, copy),
+        (_, Err(error)) => return Ok(Err(format!("{key}: {error}"))),
+    };
+    if original.meta.headers != copy.meta.headers {
+        return Ok(Err(format!("{key}: other headers")));
+    }
+    if original.content_length != copy.content_length {
+        let (is, should) = (copy.content_length, original.content_length);
+        return Ok(Err(format!("{key}: {is} bytes instead of {should}")));
+    }
+    match same_bytes(original.body, copy.body).await? {
+        true => Ok(Ok(original.content_length)),
+        false => Ok(Err(format!("{key}: other bytes"))),
+    }
+}
+
+/// Compares two bodies as they come, whatever the pieces.
+async fn same_bytes(mut left: Body, mut right: Body) -> Result<bool> {
+    let (mut a, mut b) = (Bytes::new(), Bytes::new());
+    loop {
+        refill(&mut a, &mut left).await?;
+        refill(&mut b, &mut right).await?;
+        let common = a.len().min(b.len());
+        if common == 0 {
+            return Ok(a.is_empty() && b.is_empty());
+        }
+        if a[..common] != b[..common] {
+            return Ok(false);
+        }
+        a.advance(common);
+        b.advance(common);
+    }
+}
+
+/// Leaves `piece` empty only at the end of the body.
+async fn refill(piece: &mut Bytes, body: &mut Body) -> Result<()> {
+    while piece.is_empty()
+        && let Some(next) = body.try_next().await?
+    {
+        *piece = next;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(pieces: &[&'static [u8]]) -> Body {
+        let pieces: Vec<Result<Bytes>> =
+            pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+        stream::iter(pieces).boxed()
+    }
+
+    #[tokio::test]
+    async fn bodies_are_equal_by_bytes_not_by_pieces() {
+        assert!(same_bytes(body(&[b"ab", b"cd"]), body(&[b"a", b"bcd"])).await.unwrap());
+        assert!(!same_bytes(body(&[b"ab"]), body(&[b"ab", b"c"])).await.unwrap());
+        assert!(!same_bytes(body(&[b"ab"]), body(&[b"ax"])).await.unwrap());
+        assert!(same_bytes(body(&[]), body(&[])).await.unwrap());
+    }
+}
