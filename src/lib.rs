@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod job;
 pub mod object;
