@@ -76,19 +76,35 @@ pub(super) struct Guard {
     pub(super) gate: Option<Arc<dyn Gate>>,
 }
 
-#[async_trait]
-impl S3Access for Guard {
-    async fn check(&self, call: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if call.credentials().is_none() {
+impl Guard {
+    /// Lets an authenticated call in: counts it and takes it to the gate.
+    pub(super) async fn admit(
+        &self,
+        authenticated: bool,
+        operation: &str,
+        bucket: &str,
+        key: &str,
+    ) -> S3Result<()> {
+        if !authenticated {
             return Err(s3_error!(AccessDenied, "anonymous calls are not allowed"));
         }
-        let operation = call.s3_op().name();
         self.stats.update(operation, |stats| stats.requests += 1);
         if let Some(gate) = &self.gate {
-            let path = call.s3_path();
-            let bucket = path.get_bucket_name().unwrap_or_default();
-            gate.before(operation, bucket, path.get_object_key().unwrap_or_default()).await;
+            gate.before(operation, bucket, key).await;
         }
         Ok(())
+    }
+}
+
+/// Held by two of the endpoint's hooks.
+pub(super) struct SharedGuard(pub(super) Arc<Guard>);
+
+#[async_trait]
+impl S3Access for SharedGuard {
+    async fn check(&self, call: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let path = call.s3_path();
+        let bucket = path.get_bucket_name().unwrap_or_default();
+        let key = path.get_object_key().unwrap_or_default();
+        self.0.admit(call.credentials().is_some(), call.s3_op().name(), bucket, key).await
     }
 }

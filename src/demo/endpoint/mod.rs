@@ -5,6 +5,7 @@
 //! | `mod.rs` | the server: its socket, its tasks, its end |
 //! | `guard.rs` | who may call, what is counted, where a test may hold a call |
 //! | `service.rs` | which function answers which S3 operation |
+//! | `expires.rs` | the calls that s3s would refuse for their Expires |
 //! | `objects.rs`, `uploads.rs`, `listing.rs` | what the answers are |
 //! | `headers.rs` | what an object keeps beside its bytes |
 //! | `index.rs` | what exists, in memory |
@@ -14,6 +15,7 @@
 //! files along.
 
 mod blob;
+mod expires;
 mod guard;
 mod headers;
 mod index;
@@ -111,11 +113,16 @@ impl Drop for Endpoint {
 }
 
 fn build(options: EndpointOptions, folder: blob::Folder, stats: Arc<guard::Stats>) -> S3Service {
-    let index = index::Index::new(options.buckets);
-    let store = service::Store { index, folder, stats: Arc::clone(&stats) };
-    let mut builder = S3ServiceBuilder::new(store);
+    let store = service::Store {
+        index: Arc::new(index::Index::new(options.buckets)),
+        folder: Arc::new(folder),
+        stats: Arc::clone(&stats),
+    };
+    let guard = Arc::new(guard::Guard { stats, gate: options.gate });
+    let mut builder = S3ServiceBuilder::new(store.clone());
     builder.set_auth(guard::OneKey::new(options.access_key, options.secret_key));
-    builder.set_access(guard::Guard { stats, gate: options.gate });
+    builder.set_access(guard::SharedGuard(Arc::clone(&guard)));
+    builder.set_route(expires::TextExpires { store, guard });
     builder.build()
 }
 

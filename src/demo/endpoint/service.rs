@@ -15,9 +15,10 @@ use super::guard::Stats;
 use super::index::Index;
 
 /// The state behind every operation.
+#[derive(Clone)]
 pub(super) struct Store {
-    pub(super) index: Index,
-    pub(super) folder: Folder,
+    pub(super) index: Arc<Index>,
+    pub(super) folder: Arc<Folder>,
     pub(super) stats: Arc<Stats>,
 }
 
