@@ -1,4 +1,4 @@
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
 
 use crate::support::{BUCKET, Lab, decoded};
 
@@ -83,6 +83,30 @@ async fn odd_keys_arrive_in_parts() {
 
         lab.complete(&key, &id, vec![part]).await.unwrap();
         assert_eq!(lab.get(&key).await, key.as_bytes(), "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn odd_keys_are_deleted_in_a_batch() {
+    let lab = Lab::new().await;
+    for key in odd_keys() {
+        lab.put(&key, vec![]).await;
+    }
+    let named = odd_keys().into_iter().map(|key| ObjectIdentifier::builder().key(key).build());
+    let named = named.collect::<Result<_, _>>().unwrap();
+    let delete = Delete::builder().set_objects(Some(named)).build().unwrap();
+    let answer = lab.client.delete_objects().bucket(BUCKET).delete(delete).send().await.unwrap();
+    assert_eq!(answer.deleted().len(), odd_keys().len());
+    assert_eq!(lab.files(), [""; 0]);
+}
+
+/// An answer may leave the key out that it only repeats; it must not repeat another one.
+#[tokio::test]
+async fn keys_that_xml_cannot_carry_are_left_out_of_answers() {
+    let lab = Lab::new().await;
+    for (key, expected) in [("a\n", None), ("\u{1}", None), ("<&>", Some("<&>"))] {
+        let create = lab.client.create_multipart_upload().bucket(BUCKET).key(key);
+        assert_eq!(create.send().await.unwrap().key(), expected);
     }
 }
 

@@ -145,8 +145,9 @@ fn url_encoded(key: &str) -> String {
     utf8_percent_encode(key, URL).to_string().replace(' ', "+")
 }
 
-/// The key for an answer that only repeats what the caller asked for: left out where XML cannot
-/// carry it, because s3s would write the raw character and no reader accepts it.
+/// The key for an answer that only repeats what the caller asked for: left out where XML 1.0 has
+/// no way to carry it (<https://www.w3.org/TR/xml/#charsets>). s3s would write the raw character,
+/// and the SDK's reader refuses the whole answer for it.
 pub(super) fn echo(key: String) -> Option<String> {
     (!key.contains(|c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}'))).then_some(key)
 }

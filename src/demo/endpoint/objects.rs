@@ -17,7 +17,7 @@ use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 use super::blob::{Segment, read};
 use super::headers::Kept;
 use super::index::{Object as Stored, md5_etag};
-use super::listing::{Marker, Query, encoder, limit, page};
+use super::listing::{Marker, Query, echo, encoder, limit, page};
 use super::service::{Incoming, Store, unversioned};
 
 impl Store {
@@ -135,7 +135,7 @@ impl Store {
         let mut deleted = Vec::new();
         for object in input.delete.objects {
             self.delete(&input.bucket, &object.key)?;
-            deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
+            deleted.push(DeletedObject { key: echo(object.key), ..DeletedObject::default() });
         }
         if input.delete.quiet == Some(true) {
             deleted.clear();
