@@ -1,9 +1,10 @@
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::config::RequestChecksumCalculation;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::StorageClass;
 
-use crate::support::{BUCKET, Lab, code};
+use crate::support::{BUCKET, Lab, MIB, code, noise};
 
 /// Everything that an object can carry, put and begun with the same values.
 macro_rules! dressed {
@@ -86,6 +87,25 @@ async fn an_object_without_headers_gets_none_but_a_type() {
     assert_eq!(head.storage_class, None);
     assert_eq!(head.tag_count, None);
     assert_eq!(head.metadata.unwrap().len(), 0);
+}
+
+/// The SDK's own default frames a body and puts a checksum behind it.
+#[tokio::test]
+async fn a_framed_body_is_stored_bare() {
+    let lab = Lab::new().await;
+    let config = lab.client.config().to_builder();
+    let config = config.request_checksum_calculation(RequestChecksumCalculation::WhenSupported);
+    let client = aws_sdk_s3::Client::from_conf(config.build());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), noise(MIB)).unwrap();
+    for (key, encoding) in [("plain", None), ("gzip", Some("gzip"))] {
+        let body = ByteStream::from_path(file.path()).await.unwrap();
+        let put = client.put_object().bucket(BUCKET).key(key).body(body);
+        put.set_content_encoding(encoding.map(str::to_owned)).send().await.unwrap();
+        let get = lab.client.get_object().bucket(BUCKET).key(key).send().await.unwrap();
+        assert_eq!(get.content_encoding(), encoding);
+        assert!(get.body.collect().await.unwrap().to_vec() == noise(MIB));
+    }
 }
 
 #[tokio::test]

@@ -79,17 +79,17 @@ fn is_kept(name: &HeaderName) -> bool {
 /// `aws-chunked` is how the body travelled, not what it is
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
 fn strip_aws_chunked(headers: &mut HeaderMap) -> S3Result<()> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(()) };
-    let Ok(text) = encoding.to_str() else { return Ok(()) };
-    if !text.split(',').any(|coding| coding.trim() == "aws-chunked") {
+    let texts = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::to_str);
+    let Ok(texts) = texts.collect::<Result<Vec<_>, _>>() else { return Ok(()) };
+    let (framing, codings): (Vec<_>, Vec<_>) =
+        texts.iter().flat_map(|text| text.split(',')).partition(|c| c.trim() == "aws-chunked");
+    if framing.is_empty() {
         return Ok(());
     }
-    let codings = text.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked");
-    let rest = codings.collect::<Vec<_>>().join(",");
+    let rest = codings.join(",").trim().to_owned();
     headers.remove(CONTENT_ENCODING);
     if !rest.is_empty() {
-        let value = rest.parse().map_err(|e| s3_error!(e, InvalidArgument))?;
-        headers.insert(CONTENT_ENCODING, value);
+        headers.insert(CONTENT_ENCODING, rest.parse().map_err(|e| s3_error!(e, InvalidArgument))?);
     }
     Ok(())
 }

@@ -151,3 +151,31 @@ fn url_encoded(key: &str) -> String {
 pub(super) fn echo(key: String) -> Option<String> {
     (!key.contains(|c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}'))).then_some(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_prefix_is_the_least_greater_text() {
+        for (prefix, expected) in [
+            ("a/", Some("a0")),
+            ("\u{d7ff}", Some("\u{e000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}\u{10ffff}", None),
+            ("", None),
+        ] {
+            assert_eq!(behind(prefix).as_deref(), expected, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_leads_back_to_its_marker() {
+        for marker in [Marker::After("a\u{1}/ü".to_owned()), Marker::Behind("d/".to_owned())] {
+            assert_eq!(Marker::from_token(&marker.to_token()).unwrap(), marker);
+        }
+        for token in ["", "k0", "x00", "kff"] {
+            assert!(Marker::from_token(token).is_err(), "{token:?}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! | `mod.rs` | the server: its socket, its tasks, its end |
 //! | `guard.rs` | who may call, what is counted, where a test may hold a call |
 //! | `service.rs` | which function answers which S3 operation |
-//! | `expires.rs` | the calls that s3s would refuse for their Expires |
+//! | `untyped.rs` | the calls that s3s would refuse for their headers |
 //! | `objects.rs`, `uploads.rs`, `listing.rs` | what the answers are |
 //! | `headers.rs` | what an object keeps beside its bytes |
 //! | `index.rs` | what exists, in memory |
@@ -15,19 +15,20 @@
 //! files along.
 
 mod blob;
-mod expires;
 mod guard;
 mod headers;
 mod index;
 mod listing;
 mod objects;
 mod service;
+mod untyped;
 mod uploads;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -122,7 +123,7 @@ fn build(options: EndpointOptions, folder: blob::Folder, stats: Arc<guard::Stats
     let mut builder = S3ServiceBuilder::new(store.clone());
     builder.set_auth(guard::OneKey::new(options.access_key, options.secret_key));
     builder.set_access(guard::SharedGuard(Arc::clone(&guard)));
-    builder.set_route(expires::TextExpires { store, guard });
+    builder.set_route(untyped::Untyped { store, guard });
     builder.build()
 }
 
@@ -136,7 +137,11 @@ async fn serve(listener: TcpListener, service: S3Service, stop: CancellationToke
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, service.clone()));
                 }
-                Err(error) => tracing::debug!(%error, "a connection was not accepted"),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    // Out of file descriptors, the next try fails at once as well.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
             },
             Some(_) = connections.join_next() => {}
         }

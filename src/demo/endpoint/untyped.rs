@@ -1,12 +1,15 @@
-//! Writes whose Expires is no date.
+//! Writes whose headers s3s would refuse, taken before it parses them.
 //!
-//! S3 keeps Expires as text, and `0` or `-1` are common; s3s would refuse the call. So these few
-//! calls are taken before s3s parses their headers.
+//! S3 keeps Expires as text, and `0` or `-1` are common, while s3s wants a date. And where a body
+//! is framed (`aws-chunked`) and encoded, the SDK sends two Content-Encoding headers, while s3s
+//! wants one.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue,
+};
 use hyper::http::Extensions;
 use hyper::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
@@ -19,14 +22,14 @@ use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::guard::Guard;
 use super::service::Store;
 
-/// Takes PutObject and CreateMultipartUpload with such an Expires.
-pub(super) struct TextExpires {
+/// Takes PutObject and CreateMultipartUpload with such headers.
+pub(super) struct Untyped {
     pub(super) store: Store,
     pub(super) guard: Arc<Guard>,
 }
 
 #[async_trait]
-impl S3Route for TextExpires {
+impl S3Route for Untyped {
     fn is_match(
         &self,
         method: &Method,
@@ -34,7 +37,7 @@ impl S3Route for TextExpires {
         headers: &HeaderMap,
         _: &mut Extensions,
     ) -> bool {
-        operation(method, uri).is_some() && headers.get(EXPIRES).is_some_and(|v| !is_date(v))
+        operation(method, uri).is_some() && is_refused(headers)
     }
 
     async fn check_access(&self, call: &mut S3Request<Body>) -> S3Result<()> {
@@ -52,7 +55,7 @@ impl S3Route for TextExpires {
     }
 }
 
-impl TextExpires {
+impl Untyped {
     async fn put(
         &self,
         call: S3Request<Body>,
@@ -113,6 +116,11 @@ fn place(uri: &Uri) -> S3Result<(String, String)> {
         Ok(S3Path::Object { bucket, key }) => Ok((bucket.into(), key.into())),
         _ => Err(s3_error!(InvalidURI)),
     }
+}
+
+fn is_refused(headers: &HeaderMap) -> bool {
+    headers.get(EXPIRES).is_some_and(|expires| !is_date(expires))
+        || headers.get_all(CONTENT_ENCODING).iter().count() > 1
 }
 
 fn is_date(expires: &HeaderValue) -> bool {
