@@ -1,0 +1,155 @@
+//! The bytes: one file for each object or part, named by a counter, never by a key.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, stream};
+use md5::{Digest, Md5};
+use s3s::StdError;
+
+/// What is read or written at once. It bounds the memory of one call, and lets a small object
+/// pass with a single trip to the blocking threads.
+const CHUNK: usize = 256 * 1024;
+
+/// The folder that holds the files.
+pub(super) struct Folder {
+    path: PathBuf,
+    next: AtomicU64,
+}
+
+/// Bytes at rest. The file lives as long as somebody holds a clone, so a reader keeps what it
+/// opened while the object is replaced or deleted.
+#[derive(Clone)]
+pub(super) struct Blob {
+    file: Arc<OwnedFile>,
+    pub(super) len: u64,
+    pub(super) md5: [u8; 16],
+}
+
+struct OwnedFile(PathBuf);
+
+impl Drop for OwnedFile {
+    fn drop(&mut self) {
+        // Where the file cannot be removed, the folder's owner still removes the folder.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Why a body was not stored.
+#[derive(Debug)]
+pub(super) enum StoreError {
+    /// The body ended early or its sender broke off.
+    Body(StdError),
+    /// The file could not be written.
+    File(io::Error),
+}
+
+impl Folder {
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path, next: AtomicU64::new(0) })
+    }
+
+    /// Streams `body` into a new file; on an error, or where the caller gives up, nothing stays.
+    pub(super) async fn store<S>(&self, mut body: S) -> Result<Blob, StoreError>
+    where
+        S: Stream<Item = Result<Bytes, StdError>> + Unpin,
+    {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let owned = Arc::new(OwnedFile(self.path.join(number.to_string())));
+        let mut file = None;
+        let mut len = 0;
+        let mut digest = Md5::new();
+        let mut pending = BytesMut::new();
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(StoreError::Body)?;
+            len += bytes.len() as u64;
+            digest.update(&bytes);
+            pending.extend_from_slice(&bytes);
+            if pending.len() >= CHUNK {
+                file = Some(append(&owned, file, pending.split()).await?);
+            }
+        }
+        append(&owned, file, pending).await?;
+        Ok(Blob { file: owned, len, md5: digest.finalize().into() })
+    }
+}
+
+/// Writes behind what `file` has, which is made where this is the first write.
+async fn append(
+    owned: &Arc<OwnedFile>,
+    file: Option<File>,
+    bytes: BytesMut,
+) -> Result<File, StoreError> {
+    // The closure holds the file's owner too: where the caller is cancelled between the two,
+    // the file is removed after it was made.
+    let owned = Arc::clone(owned);
+    let written = blocking(move || {
+        let mut file = match file {
+            Some(file) => file,
+            None => File::create_new(&owned.0)?,
+        };
+        file.write_all(&bytes)?;
+        Ok(file)
+    });
+    written.await.map_err(StoreError::File)
+}
+
+/// A piece of a blob.
+pub(super) struct Segment {
+    pub(super) blob: Blob,
+    pub(super) range: Range<u64>,
+}
+
+struct Reader {
+    segments: VecDeque<Segment>,
+    open: Option<File>,
+}
+
+/// Reads the segments one after the other, a chunk at a time.
+pub(super) fn read(segments: VecDeque<Segment>) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold(Reader { segments, open: None }, |mut reader| async move {
+        while reader.segments.front().is_some_and(|s| s.range.is_empty()) {
+            reader.segments.pop_front();
+            reader.open = None;
+        }
+        let Some(segment) = reader.segments.front_mut() else { return Ok(None) };
+        let offset = segment.range.start;
+        let len = (segment.range.end - offset).min(CHUNK as u64);
+        segment.range.start += len;
+        let owned = Arc::clone(&segment.blob.file);
+        let open = reader.open.take();
+        let (file, bytes) = blocking(move || read_at(&owned, open, offset, len)).await?;
+        reader.open = Some(file);
+        Ok(Some((bytes, reader)))
+    })
+}
+
+fn read_at(
+    owned: &OwnedFile,
+    open: Option<File>,
+    offset: u64,
+    len: u64,
+) -> io::Result<(File, Bytes)> {
+    let file = match open {
+        Some(file) => file,
+        None => File::open(&owned.0)?,
+    };
+    // At most CHUNK, so the conversion cannot cut anything off.
+    let mut bytes = vec![0; len as usize];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok((file, bytes.into()))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,161 @@
+//! A small S3 endpoint inside the process, for `demo` and for the tests.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `mod.rs` | the server: its socket, its tasks, its end |
+//! | `guard.rs` | who may call, what is counted, where a test may hold a call |
+//! | `service.rs` | which function answers which S3 operation |
+//! | `untyped.rs` | the calls that s3s would refuse for their headers |
+//! | `objects.rs`, `uploads.rs`, `listing.rs` | what the answers are |
+//! | `headers.rs` | what an object keeps beside its bytes |
+//! | `index.rs` | what exists, in memory |
+//! | `blob.rs` | the bytes, in files |
+//!
+//! The index lives in memory only, so an endpoint forgets everything when it ends, and takes its
+//! files along.
+
+mod blob;
+mod guard;
+mod headers;
+mod index;
+mod listing;
+mod objects;
+mod service;
+mod untyped;
+mod uploads;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Result};
+
+pub use guard::{Gate, OperationStats};
+
+/// How an [`Endpoint`] is set up.
+#[derive(Clone, Default)]
+pub struct EndpointOptions {
+    /// Where the bytes are kept; made where it is absent.
+    pub folder: PathBuf,
+    /// The one access key that may call.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// Buckets that exist from the start.
+    pub buckets: Vec<String>,
+    /// Awaited before each operation; `None` lets every call pass.
+    pub gate: Option<Arc<dyn Gate>>,
+}
+
+/// A running S3 endpoint on a free port of the loopback interface.
+///
+/// Dropping it ends all its tasks; [`Endpoint::stop`] also waits for their end.
+pub struct Endpoint {
+    address: SocketAddr,
+    stats: Arc<guard::Stats>,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Endpoint {
+    /// Binds a free port on loopback and serves until stopped or dropped.
+    pub async fn start(options: EndpointOptions) -> Result<Self> {
+        let unusable = |what: &str, error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, format!("cannot {what} for an endpoint: {error}"))
+                .with_source(error)
+        };
+        let folder = blob::Folder::open(options.folder.clone())
+            .map_err(|e| unusable(&format!("use folder {}", options.folder.display()), e))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(|e| unusable("bind a port", e))?;
+        let address = listener.local_addr().map_err(|e| unusable("name its port", e))?;
+
+        let stats = Arc::new(guard::Stats::default());
+        let service = build(options, folder, Arc::clone(&stats));
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, service, stop.clone()));
+        Ok(Self { address, stats, stop, server })
+    }
+
+    /// The URL of the endpoint, for path-style requests.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What was asked and moved so far, by S3 operation name such as `GetObject`.
+    ///
+    /// Only calls that passed authentication count.
+    pub fn stats(&self) -> BTreeMap<String, OperationStats> {
+        self.stats.snapshot()
+    }
+
+    /// Ends the endpoint; calls under way are cut.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        // An error means that the server was aborted or panicked: it is over in either case.
+        let _ = (&mut self.server).await;
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn build(options: EndpointOptions, folder: blob::Folder, stats: Arc<guard::Stats>) -> S3Service {
+    let store = service::Store {
+        index: Arc::new(index::Index::new(options.buckets)),
+        folder: Arc::new(folder),
+        stats: Arc::clone(&stats),
+    };
+    let guard = Arc::new(guard::Guard { stats, gate: options.gate });
+    let mut builder = S3ServiceBuilder::new(store.clone());
+    builder.set_auth(guard::OneKey::new(options.access_key, options.secret_key));
+    builder.set_access(guard::SharedGuard(Arc::clone(&guard)));
+    builder.set_route(untyped::Untyped { store, guard });
+    builder.build()
+}
+
+/// Accepts until told to stop; owns every connection, so that none outlives it.
+async fn serve(listener: TcpListener, service: S3Service, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, service.clone()));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    // Out of file descriptors, the next try fails at once as well.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn connection(stream: TcpStream, service: S3Service) {
+    // Small answers must not wait for the client's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot send small answers at once");
+    }
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+    {
+        tracing::debug!(%error, "a connection broke");
+    }
+}

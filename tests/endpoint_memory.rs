@@ -1,0 +1,70 @@
+//! The memory of an endpoint stays flat with the size of an object. A binary of its own, because
+//! the peak is that of the whole process.
+
+#[path = "endpoint/support.rs"]
+#[allow(dead_code)]
+mod support;
+
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use support::{BUCKET, Lab, MIB};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const SIZE: usize = 128 * MIB;
+/// Several times what the buffers of one call take, and a small part of the object.
+const ALLOWED_KIB: u64 = 16 * 1024;
+
+#[tokio::test]
+async fn a_large_object_passes_through_little_memory() {
+    let lab = Lab::new().await;
+    lab.put("warm", vec![1; MIB]).await;
+    lab.get("warm").await;
+    let put = lab.signed_put("k").await;
+    let expiry = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let get = lab.client.get_object().bucket(BUCKET).key("k").presigned(expiry).await.unwrap();
+    let before = peak_kib();
+
+    let mut stream = request(&lab, &format!("PUT {put}"), SIZE).await;
+    let chunk = vec![7; MIB];
+    for _ in 0..SIZE / MIB {
+        stream.write_all(&chunk).await.unwrap();
+    }
+    assert!(drain(stream).await > 0);
+    assert_eq!(lab.endpoint.stats()["PutObject"].bytes_in, (SIZE + MIB) as u64);
+
+    let stream = request(&lab, &format!("GET {}", get.uri()), 0).await;
+    assert!(drain(stream).await > SIZE);
+    let grown = peak_kib() - before;
+    assert!(grown < ALLOWED_KIB, "the peak grew by {grown} KiB");
+}
+
+async fn request(lab: &Lab, line: &str, length: usize) -> TcpStream {
+    let base = lab.endpoint.url();
+    let host = base.strip_prefix("http://").unwrap();
+    let line = line.replace(&base, "");
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let head = format!(
+        "{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Reads to the end; how many bytes there were.
+async fn drain(mut stream: TcpStream) -> usize {
+    let (mut buffer, mut total) = (vec![0; MIB], 0);
+    loop {
+        match stream.read(&mut buffer).await.unwrap() {
+            0 => return total,
+            read => total += read,
+        }
+    }
+}
+
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap()
+}
