@@ -66,10 +66,7 @@ struct View {
 
 impl Progress {
     /// Begins to show, on stderr, what `counts` reads.
-    pub fn start(
-        totals: Arc<Totals>,
-        counts: impl Fn() -> Counts + Send + Sync + 'static,
-    ) -> Self {
+    pub fn start(totals: Arc<Totals>, counts: impl Fn() -> Counts + Send + Sync + 'static) -> Self {
         let bar = io::stderr().is_terminal().then(bar);
         let view = Arc::new(View { totals, counts: Box::new(counts), began: Instant::now(), bar });
         let every = if view.bar.is_some() { DRAW } else { LINE };

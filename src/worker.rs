@@ -187,7 +187,9 @@ impl Worker {
         error!(message = message.id, receives = message.receive_count, "refused: {refusal}");
         let delay = match refusal {
             Refusal::Newer(_) => self.settings.visibility,
-            Refusal::NotAJob(_) | Refusal::NoDestination => rest(message.receive_count).min(self.settings.visibility),
+            Refusal::NotAJob(_) | Refusal::NoDestination => {
+                rest(message.receive_count).min(self.settings.visibility)
+            }
         };
         log_failure("release", self.queue.release(&message.receipt, delay).await);
     }

@@ -81,16 +81,38 @@ pub(super) async fn upload_folder(
 pub(super) async fn upload_made(store: &Arc<dyn ObjectStore>, bucket: &str) -> Result<Uploaded> {
     println!("making objects and putting them into the source ...");
     let longest = format!("long/{}", "k".repeat(1024 - 5));
-    let odd = ["a//b", "./x", "../y", "/leading", "trailing/", " space ", "+", "%2F", "ü/文件",
-        "tab\there", "new\nline", longest.as_str()];
-    let sizes = [("empty", 0), ("one byte", 1), ("threshold - 1", PART - 1), ("threshold", PART),
-        ("threshold + 1", PART + 1), ("two parts", 2 * PART), ("tens of parts", 160 * MIB),
-        ("more parts", 48 * MIB + 12_345)];
+    let odd = [
+        "a//b",
+        "./x",
+        "../y",
+        "/leading",
+        "trailing/",
+        " space ",
+        "+",
+        "%2F",
+        "ü/文件",
+        "tab\there",
+        "new\nline",
+        longest.as_str(),
+    ];
+    let sizes = [
+        ("empty", 0),
+        ("one byte", 1),
+        ("threshold - 1", PART - 1),
+        ("threshold", PART),
+        ("threshold + 1", PART + 1),
+        ("two parts", 2 * PART),
+        ("tens of parts", 160 * MIB),
+        ("more parts", 48 * MIB + 12_345),
+    ];
     let small = (0..400).map(|n| (format!("small/{n:03}"), 1 + n * 97));
     let medium = (0..5).map(|n| (format!("medium/{n}"), (6 + 2 * n) * MIB + n));
-    let items = odd.iter().map(|key| ((*key).to_owned(), 1_000 + key.len() as u64))
+    let items = odd
+        .iter()
+        .map(|key| ((*key).to_owned(), 1_000 + key.len() as u64))
         .chain(sizes.iter().map(|(key, size)| ((*key).to_owned(), *size)))
-        .chain(small).chain(medium)
+        .chain(small)
+        .chain(medium)
         .map(|(key, size)| Item { key, size, from: Origin::Made });
     upload(store, bucket, items.collect()).await
 }
@@ -104,7 +126,10 @@ fn walk(dir: &Path) -> (Vec<Item>, u64) {
             continue;
         };
         for entry in entries {
-            let Ok(entry) = entry else { left_out += 1; continue };
+            let Ok(entry) = entry else {
+                left_out += 1;
+                continue;
+            };
             // Of the entry itself: a link is not followed.
             let kind = entry.file_type();
             let path = entry.path();

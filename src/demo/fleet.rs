@@ -45,7 +45,12 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Writes what the workers read: an ini, and a credentials file with a profile for each side.
-    pub fn prepare(program: PathBuf, folder: &Path, keys: &[Key; 2], urls: &[String; 2]) -> Result<Self> {
+    pub fn prepare(
+        program: PathBuf,
+        folder: &Path,
+        keys: &[Key; 2],
+        urls: &[String; 2],
+    ) -> Result<Self> {
         let ini = format!(
             "[Basic]\nsqs_queue_name = {QUEUE}\n\
              [Mode]\nVisibilityTimeout = {VISIBILITY_SECONDS}\n\
@@ -109,7 +114,12 @@ impl Fleet {
     }
 
     /// Kills the worker that the record names as the holder of the object.
-    pub async fn kill_holder(&self, state: &dyn StateStore, bucket: &str, key: &str) -> Result<u32> {
+    pub async fn kill_holder(
+        &self,
+        state: &dyn StateStore,
+        bucket: &str,
+        key: &str,
+    ) -> Result<u32> {
         let records = state.with_status(JobStatus::Running, usize::MAX).await?;
         let held = |src: &crate::object::ObjectId| src.bucket == bucket && src.key.as_str() == key;
         let holder = records.iter().find(|record| held(&record.id.src));

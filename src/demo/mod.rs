@@ -95,7 +95,8 @@ impl Stage {
             };
             endpoints.push(Endpoint::start(options).await?);
         }
-        let (Some(destination_endpoint), Some(source_endpoint)) = (endpoints.pop(), endpoints.pop())
+        let (Some(destination_endpoint), Some(source_endpoint)) =
+            (endpoints.pop(), endpoints.pop())
         else {
             return Err(Error::invalid("two endpoints were started"));
         };
@@ -219,7 +220,8 @@ impl Stage {
         self.barrier.reached().await;
         let killed = self.fleet.kill_holder(&self.state, SOURCE_BUCKET, key).await?;
         let mut held = 0;
-        for listed in self.destination.list_uploads(&ObjectId::new(DESTINATION_BUCKET, key)).await? {
+        for listed in self.destination.list_uploads(&ObjectId::new(DESTINATION_BUCKET, key)).await?
+        {
             held += self.destination.list_parts(&listed.upload).await?.len();
         }
         progress.say(&format!(
