@@ -16,7 +16,7 @@ use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
-    let parameters = services::parameters().await;
+    let parameters = services::parameters();
     let (pairs, ignore) = match (&args.source, &args.destination) {
         (Some(source), Some(destination)) => {
             // What is named on the command line needs no parameter service.
