@@ -73,7 +73,7 @@ impl SqsQueue {
             name: name_or_url.to_owned(),
             url,
             max_bytes: batch::DEFAULT_MAX_BYTES,
-            clock: LeaseClock::new(),
+            clock: LeaseClock::since(Instant::now()),
             dead: Mutex::new(None),
         };
         let attributes =
@@ -361,3 +361,6 @@ impl Queue for SqsQueue {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
