@@ -12,5 +12,6 @@ mod queue;
 #[macro_use]
 mod state;
 
+mod aws;
 mod embedded;
 mod processes;
