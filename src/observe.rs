@@ -24,6 +24,16 @@ pub fn bars() -> &'static MultiProgress {
     BARS.get_or_init(MultiProgress::new)
 }
 
+/// Writes a line to stdout, stepping around progress bars. Where nobody reads it any more, the work
+/// it tells of goes on.
+pub fn say(line: impl std::fmt::Display) {
+    let write = || drop(writeln!(io::stdout(), "{line}"));
+    match BARS.get() {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}
+
 /// Starts logging, once per process. Other crates are heard from ERROR up, at DEBUG from WARN up.
 pub fn start(format: LogFormat, level: LogLevel) -> Result<()> {
     let (own, others) = match level {

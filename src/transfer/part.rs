@@ -65,7 +65,7 @@ impl PartMover {
 
     async fn send_one(&self, number: u32) -> Result<Part> {
         let range = self.range(number)?;
-        let reservation = self.engine.budget.reserve(range.len).await?;
+        let reservation = self.engine.reserve(range.len, &self.halt).await?;
         let (bytes, md5) = self.fetch(range).await?;
         let etag = self.store(number, bytes, md5).await?;
         drop(reservation);
@@ -76,7 +76,7 @@ impl PartMover {
     /// ETag that is no MD5 proves nothing.
     pub async fn proves(&self, part: &Part) -> Result<bool> {
         let range = self.range(part.number)?;
-        let _reservation = self.engine.budget.reserve(range.len).await?;
+        let _reservation = self.engine.reserve(range.len, &self.halt).await?;
         let (_, md5) = self.fetch(range).await?;
         Ok(part.etag == digest::single_etag(&md5))
     }
