@@ -26,8 +26,11 @@ pub enum ErrorKind {
     Cancelled,
     /// The object, version, bucket, queue, table or parameter does not exist.
     NotFound,
-    /// The service knows who asks and says no, or does not accept the credentials.
+    /// The service knows who asks and says no.
     Denied,
+    /// Whoever asks cannot be asked with, whatever the object: credentials that are unknown, wrong
+    /// or missing, a clock that is off. Another worker may do better.
+    Unfit,
     /// The object is in an archive class and must be restored before it can be read.
     Archived,
     /// The data, a message or an answer is not what it must be; a further try gives the same.
@@ -53,9 +56,11 @@ impl ErrorKind {
     pub fn next(self) -> Next {
         match self {
             Self::Throttled | Self::Unavailable | Self::Damaged => Next::Retry,
-            Self::SourceChanged | Self::UploadGone | Self::LeaseLost | Self::Cancelled => {
-                Next::ReturnToQueue
-            }
+            Self::SourceChanged
+            | Self::UploadGone
+            | Self::LeaseLost
+            | Self::Cancelled
+            | Self::Unfit => Next::ReturnToQueue,
             Self::NotFound | Self::Denied | Self::Archived | Self::Invalid | Self::Usage => {
                 Next::RecordFailure
             }
@@ -76,6 +81,7 @@ impl ErrorKind {
             | Self::Cancelled
             | Self::NotFound
             | Self::Denied
+            | Self::Unfit
             | Self::Archived
             | Self::Invalid => 3,
         }

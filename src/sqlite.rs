@@ -61,6 +61,8 @@ CREATE TABLE record (
     sourceEtag       TEXT,
     uploadId         TEXT,
     partSize         INTEGER,
+    targetUploadId   TEXT,
+    targetEtag       TEXT,
     jobStatus        TEXT NOT NULL,
     instanceID       TEXT NOT NULL,
     lease            TEXT,

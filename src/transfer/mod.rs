@@ -176,7 +176,7 @@ impl Engine {
             }
             fresh_starts += 1;
             if fresh_starts > MAX_FRESH_STARTS {
-                return Err(error.context("keeps changing"));
+                return Err(error.context(format_args!("begun anew {MAX_FRESH_STARTS} times")));
             }
             debug!(object = %job.src, "begun anew: {error}");
         }
@@ -256,33 +256,6 @@ impl Attempt<'_> {
         retry(self.control(), &self.halt.abort, head).await
     }
 
-    /// Whether another attempt put on record that it has copied the same source object, and the
-    /// destination has as many bytes: then the upload is gone because it was completed.
-    async fn finished_by_another(&self) -> Result<Option<Copied>> {
-        let engine = self.engine;
-        let now = self.head_source().await?;
-        let id = self.job.into();
-        let load = || async { engine.state.load(&id).await };
-        let record = retry(self.control(), &self.halt.abort, load).await?;
-        let done = record.is_some_and(|record| {
-            record.status == crate::state::JobStatus::Done
-                && record.etag.as_ref() == Some(&now.etag)
-                && record.lease.as_ref() != Some(&self.fence.token)
-        });
-        if !done {
-            return Ok(None);
-        }
-        let head = || async { engine.destination.head(&self.job.des, None).await };
-        match retry(self.control(), &self.halt.abort, head).await {
-            Ok(there) if there.size == now.size => {
-                Ok(Some(Copied { size: now.size, etag: now.etag, version: now.version }))
-            }
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// What the new object is given besides its bytes.
     async fn new_object(&self, meta: &ObjectMeta) -> Result<NewObject> {
         let settings = &self.engine.settings;
@@ -349,7 +322,7 @@ fn wrong_length(expected: u64, got: u64) -> Error {
 /// store with tags of its own), the Content-MD5 that the store checked has to suffice.
 fn check_etag(written: &Written, md5: &Md5, what: &str) -> Result<()> {
     let expected = digest::single_etag(md5);
-    if !written.etag_is_md5() || written.etag == expected {
+    if !written.etag_is_md5() || written.etag.same_digest(&expected) {
         return Ok(());
     }
     let message =

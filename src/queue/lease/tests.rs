@@ -113,6 +113,10 @@ impl Queue for Scripted {
         Ok(true)
     }
 
+    fn max_receives(&self) -> Option<u32> {
+        None
+    }
+
     async fn depth(&self) -> Result<Depth> {
         Ok(Depth::default())
     }
