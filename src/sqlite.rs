@@ -314,3 +314,29 @@ fn translate(path: &Path, error: rusqlite::Error) -> Error {
     };
     Error::new(kind, format!("{} {what}", path.display())).with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_the_user_must_mend_is_told_from_what_passes() {
+        for (code, kind, text) in [
+            (ffi::SQLITE_NOTADB, ErrorKind::Usage, "is not an SQLite database"),
+            (ffi::SQLITE_CORRUPT, ErrorKind::Usage, "is damaged"),
+            (ffi::SQLITE_CANTOPEN, ErrorKind::Usage, "cannot be opened"),
+            (ffi::SQLITE_READONLY, ErrorKind::Usage, "cannot be written"),
+            (ffi::SQLITE_BUSY, ErrorKind::Unavailable, "written by another process"),
+            (ffi::SQLITE_FULL, ErrorKind::Unavailable, "the disk is full"),
+            (ffi::SQLITE_IOERR, ErrorKind::Unavailable, "cannot be used"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = translate(Path::new("dir/jobs.sqlite"), error);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("dir/jobs.sqlite "), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ use s3_migration::state::embedded::EmbeddedState;
 use tempfile::TempDir;
 
 use crate::queue::{BRIEFLY, HIDDEN, LONG, MAX_RECEIVES, sent, take, take_one};
+use crate::state::end;
 use crate::support::{Fresh, control_texts, eventually};
 
 queue_suite!(fresh_queue);
@@ -237,6 +238,33 @@ async fn a_clock_that_was_set_back_hides_nothing_for_years() {
     file.execute("UPDATE queue_message SET visible_at = visible_at * 2", []).unwrap();
     let reopened = other_handle(&dir).await;
     assert_eq!(take_one(&reopened, HIDDEN).await.id, message.id);
+}
+
+#[tokio::test]
+async fn records_keep_milliseconds_and_the_buckets_that_are_arns() {
+    let (db, _dir) = database().await;
+    let store = EmbeddedState::new(&db);
+    let mut end = end("a/b", None, 0, 0);
+    end.id.src.bucket = "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint/ap".to_owned();
+    end.end_time += Duration::from_millis(1234);
+    store.finish(std::slice::from_ref(&end)).await.unwrap();
+    let record = store.load(&end.id).await.unwrap().unwrap();
+    assert_eq!((record.id, record.end_time), (end.id, Some(end.end_time)));
+    assert_eq!(record.spent, Some(Duration::from_millis(1234)));
+}
+
+#[tokio::test]
+async fn a_table_bears_the_originals_names() {
+    let (db, _dir) = database().await;
+    let store = EmbeddedState::new(&db);
+    store.finish(&[end("a/b", None, 0, 90)]).await.unwrap();
+    let file = rusqlite::Connection::open(db.path()).unwrap();
+    let select = "SELECT Key || ' ' || desBucket || ' ' || desKey || ' ' || jobStatus || ' '
+        || startTime_f || ' ' || endTime_f || ' ' || totalSpentTime || ' ' || tryTimes FROM record
+        INDEXED BY \"desBucket-index\" WHERE desBucket = 'des'";
+    let row: String = file.query_row(select, [], |row| row.get(0)).unwrap();
+    let times = "2025-06-15 15:06:40 2025-06-15 15:08:10 90.0";
+    assert_eq!(row, format!("src/a/b des p/a/b DONE {times} 1"));
 }
 
 /// The error of opening `path`, which must name it.
