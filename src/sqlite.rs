@@ -231,8 +231,9 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Before the first write: another program's file stays as it is.
-    if let Err(refusal) = inspect(&connection, path)? {
+    // Before the first write: another program's file stays as it is. In one transaction, or a file
+    // that another process is just creating would be seen half made.
+    if let Err(refusal) = inspect(&connection.transaction()?, path)? {
         return Ok(Err(refusal));
     }
     let mode: String =
@@ -259,8 +260,8 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
 }
 
 /// Whether the file is new and waits for its tables; `Err` where it is not ours to use.
-fn inspect(connection: &Connection, path: &Path) -> rusqlite::Result<Result<bool>> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<bool>> {
+    let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
