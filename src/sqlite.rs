@@ -233,8 +233,9 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Before the first write: another program's file stays as it is.
-    if let Err(refusal) = inspect(&connection, path)? {
+    // Before the first write: another program's file stays as it is. In one transaction, or a file
+    // that another process is just creating would be seen half made.
+    if let Err(refusal) = inspect(&connection.transaction()?, path)? {
         return Ok(Err(refusal));
     }
     let mode: String =
@@ -261,8 +262,8 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
 }
 
 /// Whether the file is new and waits for its tables; `Err` where it is not ours to use.
-fn inspect(connection: &Connection, path: &Path) -> rusqlite::Result<Result<bool>> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<bool>> {
+    let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
@@ -315,4 +316,30 @@ fn translate(path: &Path, error: rusqlite::Error) -> Error {
         None => (Invalid, "holds what this program did not write"),
     };
     Error::new(kind, format!("{} {what}", path.display())).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_the_user_must_mend_is_told_from_what_passes() {
+        for (code, kind, text) in [
+            (ffi::SQLITE_NOTADB, ErrorKind::Usage, "is not an SQLite database"),
+            (ffi::SQLITE_CORRUPT, ErrorKind::Usage, "is damaged"),
+            (ffi::SQLITE_CANTOPEN, ErrorKind::Usage, "cannot be opened"),
+            (ffi::SQLITE_READONLY, ErrorKind::Usage, "cannot be written"),
+            (ffi::SQLITE_BUSY, ErrorKind::Unavailable, "written by another process"),
+            (ffi::SQLITE_FULL, ErrorKind::Unavailable, "the disk is full"),
+            (ffi::SQLITE_IOERR, ErrorKind::Unavailable, "cannot be used"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = translate(Path::new("dir/jobs.sqlite"), error);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("dir/jobs.sqlite "), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
 }
