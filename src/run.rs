@@ -1,13 +1,13 @@
 //! The single-node version: jobsender and worker in one process on the embedded queue and state.
 
-use std::fs::{File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tracing::{info, warn};
+
+use self::lock::Lock;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -27,6 +27,8 @@ use crate::store::Listed;
 use crate::transfer::memory::MemoryBudget;
 use crate::transfer::{Engine, Settings};
 use crate::worker::Worker;
+
+mod lock;
 
 /// An object that has failed this often is a failure of the run; a cluster has a queue that waits.
 const MAX_RECEIVES: u32 = 5;
@@ -89,7 +91,7 @@ pub struct Run {
     totals: Arc<Totals>,
     pairs: Vec<Pair>,
     halt: Halt,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Run {
@@ -104,7 +106,7 @@ impl Run {
     ) -> Result<Self> {
         let name = queue_name(config, &pairs);
         let database = Database::open(&config.backend.path).await?;
-        let lock = lock(config, &name)?;
+        let lock = Lock::take(&config.backend.path, &name)?;
         let receives = config.backend.max_receive_count;
         let queue = Arc::new(EmbeddedQueue::open(&database, &name, receives).await?);
         queue.clear().await?;
@@ -245,23 +247,4 @@ fn queue_name(config: &Config, pairs: &[Pair]) -> String {
         (&pair.des_bucket, &pair.des_prefix).hash(&mut hasher);
     }
     format!("run-{:016x}", hasher.finish())
-}
-
-/// Two runs of one migration would drop each other's jobs.
-fn lock(config: &Config, name: &str) -> Result<File> {
-    let mut path = config.backend.path.clone().into_os_string();
-    path.push(format!(".{name}.lock"));
-    let path = PathBuf::from(path);
-    let cannot = |error: std::io::Error| {
-        Error::usage(format!("{} cannot be made or locked: {error}", path.display()))
-    };
-    let file = File::options().create(true).append(true).open(&path).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::usage(
-            "this migration is already running in another process on this machine: wait for it, \
-             or stop it; to run another one, name another pair of places",
-        )),
-        Err(TryLockError::Error(error)) => Err(cannot(error)),
-    }
 }
