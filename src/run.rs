@@ -8,7 +8,6 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use self::lock::Lock;
-
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
@@ -95,7 +94,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Opens the embedded queue and state. Jobs that an earlier run left are dropped, since the
+    /// Sees that both sides answer, then opens the embedded queue and state. Jobs that an earlier run left are dropped, since the
     /// comparison finds them again; parts and records stay, so that the work continues.
     pub async fn open(
         config: &Config,
@@ -104,6 +103,16 @@ impl Run {
         ignore: IgnoreList,
         halt: Halt,
     ) -> Result<Self> {
+        let mut jobsender = Jobsender {
+            source: Arc::clone(&sides.source),
+            destination: Arc::clone(&sides.destination),
+            queue: None,
+            ignore,
+            max_retry: config.mode.max_retry,
+            cancel: halt.stop.clone(),
+        };
+        // Before any file is made: a mistyped name leaves nothing behind.
+        jobsender.probe(&pairs).await?;
         let name = queue_name(config, &pairs);
         let database = Database::open(&config.backend.path).await?;
         let lock = Lock::take(&config.backend.path, &name)?;
@@ -112,22 +121,15 @@ impl Run {
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
         let engine = Arc::new(Engine {
-            source: Arc::clone(&sides.source),
-            destination: Arc::clone(&sides.destination),
+            source: sides.source,
+            destination: sides.destination,
             state: Arc::new(EmbeddedState::new(&database)),
             budget: MemoryBudget::of_machine(config.mode.max_memory),
             settings: Settings::from(config),
             monitor: Arc::clone(&monitor),
             instance: services::instance(),
         });
-        let jobsender = Jobsender {
-            source: sides.source,
-            destination: sides.destination,
-            queue: Some(Arc::<EmbeddedQueue>::clone(&queue)),
-            ignore,
-            max_retry: config.mode.max_retry,
-            cancel: halt.stop.clone(),
-        };
+        jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
         let mut settings = services::worker_settings(config);
         settings.poll = TICK;
         settings.max_receives = MAX_RECEIVES;
@@ -140,7 +142,6 @@ impl Run {
     /// Compares, copies, compares again.
     pub async fn execute(mut self) -> Result<Report> {
         let began = Instant::now();
-        self.jobsender.probe(&self.pairs).await?;
         let progress = Progress::start(Arc::clone(&self.totals), {
             let monitor = Arc::clone(&self.monitor);
             move || monitor.counts()

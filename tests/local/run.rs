@@ -132,8 +132,9 @@ async fn one_object_that_cannot_be_copied_is_named_and_the_others_arrive() {
     assert_eq!(json["failed_count"], 1);
     assert_eq!(json["failed"][0]["object"], "from-here/frozen");
     assert_eq!(json["closing"]["to_copy"], 1);
-    assert_eq!(json["differing"], serde_json::json!([
-        "from-here/frozen (copy, missing at the destination)"
-    ]));
+    assert_eq!(
+        json["differing"],
+        serde_json::json!(["from-here/frozen (copy, missing at the destination)"])
+    );
     assert_eq!(local.destination.keys().await.len(), 5);
 }
