@@ -90,6 +90,17 @@ impl Local {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
+    /// Takes the bucket list from a file, and queue and records from [`SQLITE`], as `jobsender` and
+    /// `worker` do where there is no AWS.
+    pub fn embedded(&mut self) {
+        let [from, to] = BUCKETS;
+        self.write("pairs.json", &format!(r#"[{{"src_bucket":"{from}","des_bucket":"{to}"}}]"#));
+        self.set("Backend_Queue", "embedded");
+        self.set("Backend_State", "embedded");
+        self.set("bucket_para_file", "pairs.json");
+        self.set("ssm_parameter_ignore_list", "");
+    }
+
     fn places(&self) -> [&Place; 2] {
         [&self.source, &self.destination]
     }
@@ -145,7 +156,7 @@ impl Local {
 
     /// Waits until the destination has been asked `operation` so often.
     pub async fn asked(&self, operation: &str, times: u64) {
-        let enough = || self.destination.requests(operation) >= times;
+        let enough = async || self.destination.requests(operation) >= times;
         until(&format!("{times} {operation}"), enough).await;
     }
 
@@ -356,9 +367,9 @@ pub fn signal(name: &str, target: &str) {
 }
 
 /// Waits for what cannot be subscribed to.
-pub async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+pub async fn until(what: &str, reached: impl AsyncFn() -> bool) {
     let looking = async {
-        while !reached() {
+        while !reached().await {
             tokio::time::sleep(LOOK).await;
         }
     };
