@@ -24,7 +24,7 @@ async fn lab() -> (Local, Arc<Hold>) {
     (local, gate)
 }
 
-/// A run that dies by SIGKILL while it sends the fourth part.
+/// A run that dies by SIGKILL while a call is held.
 async fn killed_run(local: &Local, gate: &Hold) {
     let run = local.spawn(&["run", ALL[0], ALL[1]]);
     gate.reached().await;
@@ -108,6 +108,50 @@ async fn an_interrupted_run_says_so_and_goes_on() {
     local.migrate().await.with_status(0);
     assert_eq!(local.destination.requests("UploadPart"), PARTS);
     assert_whole(&local, &noise(SIZE, 1)).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_what_is_running() {
+    let (local, gate) = lab().await;
+    let mut run = local.spawn(&["run", ALL[0], ALL[1]]);
+    gate.reached().await;
+    run.signal("INT");
+    run.logs("stopping: running parts finish").await;
+    run.signal("TERM");
+    run.ended().await.with_status(1);
+    gate.forget();
+    assert_eq!(local.destination.uploads().await, 1, "what has arrived stays");
+    local.migrate().await.with_status(0);
+    assert_eq!(local.destination.requests("UploadPart"), SENT + 1 + PARTS - SENT);
+    assert_whole(&local, &noise(SIZE, 1)).await;
+}
+
+#[tokio::test]
+async fn a_run_killed_before_completion_sends_no_part_again() {
+    let gate = Hold::new("CompleteMultipartUpload", 0);
+    let local = Local::gated(Some(Arc::clone(&gate))).await;
+    local.source.put(KEY, noise(SIZE, 1)).await;
+    killed_run(&local, &gate).await;
+    local.migrate().await.with_status(0);
+    assert_eq!(local.destination.requests("UploadPart"), PARTS);
+    assert_eq!(local.source.requests("GetObject"), PARTS);
+    assert_whole(&local, &noise(SIZE, 1)).await;
+}
+
+#[tokio::test]
+async fn what_is_stopped_before_it_began_says_so() {
+    let gate = Hold::new("ListObjectsV2", 0);
+    let mut local = Local::gated(Some(Arc::clone(&gate))).await;
+    local.embedded();
+    for command in
+        [&["run", ALL[0], ALL[1]][..], &["run", ALL[0], ALL[1], "--dry-run"], &["jobsender"]]
+    {
+        let asked = local.destination.requests("ListObjectsV2");
+        let run = local.spawn(command);
+        local.asked("ListObjectsV2", asked + 1).await;
+        run.signal("INT");
+        run.ended().await.with_status(1).says(&["stopped"]);
+    }
 }
 
 #[tokio::test]
