@@ -116,8 +116,10 @@ fn verdict(report: &Report) -> String {
         }
         Some(closing) => {
             let mut text = format!(
-                "closing comparison: {} objects differ; run the same command again to copy them",
-                human::count(closing.to_copy)
+                "closing comparison: {} of {} objects missing or different; run the same command \
+                 again to copy them",
+                human::count(closing.to_copy),
+                human::count(closing.listed)
             );
             for object in &report.differing {
                 let _ = write!(text, "\n    {object}");

@@ -138,12 +138,28 @@ async fn missing_credentials_say_where_they_are_looked_for() {
     local.set("Source_Credentials", "default");
     local.set("Source_Profile", "");
     let ended = local.migrate().await.with_status(3);
-    ended.says(&["(source)", "no AWS credentials were found"]);
+    ended.says(&["ListObjectsV2 s3://from-here/ (source): no AWS credentials were found"]);
     local.set("Source_Credentials", "profile");
     local.set("Source_Profile", "nobody");
     let ended = local.migrate().await.with_status(3);
     ended.says(&["(source)", "no AWS credentials were found"]);
     assert_nothing_written(&local).await;
+}
+
+#[tokio::test]
+async fn without_parameter_store_the_files_to_use_instead_are_named() {
+    let mut local = Local::new().await;
+    local.embedded();
+    let ended = local.run(&["jobsender", "--dry-run"]).await.with_status(0);
+    assert!(ended.stdout.contains("dry run: nothing was sent"), "{}", ended.all());
+    for (key, value) in [("ssm_parameter_ignore_list", "an-ignore-list"), ("bucket_para_file", "")]
+    {
+        local.set(key, value);
+        let ended = local.run(&["jobsender"]).await.with_status(3);
+        let name = if value.is_empty() { "bucket_para_file" } else { "ignore_list_file" };
+        ended.says(&["without Parameter Store, set", name]);
+    }
+    local.assert_untouched("jobsender").await;
 }
 
 #[tokio::test]
