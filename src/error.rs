@@ -67,10 +67,11 @@ impl ErrorKind {
         }
     }
 
-    /// The process exit status when this error ends a command (PRODUCT contract: 2 unusable
-    /// input, 3 a service that could not be reached or refused).
+    /// The process exit status when this error ends a command (PRODUCT contract: 1 not everything
+    /// arrived, 2 unusable input, 3 a service that could not be reached or refused).
     pub fn exit_status(self) -> u8 {
         match self {
+            Self::Cancelled => 1,
             Self::Usage => 2,
             Self::Throttled
             | Self::Unavailable
@@ -78,7 +79,6 @@ impl ErrorKind {
             | Self::SourceChanged
             | Self::UploadGone
             | Self::LeaseLost
-            | Self::Cancelled
             | Self::NotFound
             | Self::Denied
             | Self::Unfit
@@ -174,6 +174,7 @@ mod tests {
         assert_eq!(ErrorKind::Throttled.next(), Next::Retry);
         assert_eq!(ErrorKind::SourceChanged.next(), Next::ReturnToQueue);
         assert_eq!(ErrorKind::Denied.next(), Next::RecordFailure);
+        assert_eq!(ErrorKind::Cancelled.exit_status(), 1);
         assert_eq!(ErrorKind::Usage.exit_status(), 2);
         assert_eq!(ErrorKind::Denied.exit_status(), 3);
     }

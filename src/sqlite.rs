@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -83,14 +83,38 @@ CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime);
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// An open file. Clones share one connection and its thread, which ends with the last of them;
+/// An open file. Clones share one connection and its thread; with the last of them the thread ends
+/// and the connection is closed, which takes SQLite's side files along where nobody else has one;
 /// any number of processes may have the same file open, on one machine: the shared memory of
 /// SQLite's write-ahead log does not reach over a network file system
 /// (<https://www.sqlite.org/wal.html>).
 #[derive(Clone)]
 pub struct Database {
     path: Arc<Path>,
-    tasks: mpsc::Sender<Task>,
+    connection: Arc<Owner>,
+}
+
+/// The thread that has the connection.
+struct Owner {
+    /// `None` only while it is being dropped.
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Owner {
+    /// Waits until the connection is closed: a process that ends earlier would leave the log and
+    /// the shared memory beside the file.
+    fn drop(&mut self) {
+        drop(self.tasks.take());
+        // An answer that nobody waits for any more is dropped by the thread itself, and the last
+        // clone of the database may be in it.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic there has been reported there.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl fmt::Debug for Database {
@@ -112,7 +136,7 @@ impl Database {
         let (tasks, queue) = mpsc::channel::<Task>();
         let (opened, ready) = oneshot::channel();
         let file = PathBuf::from(&*path);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("sqlite".to_owned())
             .spawn(move || match connect(&file) {
                 Err(error) => drop(opened.send(Err(error))),
@@ -125,7 +149,8 @@ impl Database {
                 Error::new(ErrorKind::Unavailable, "no thread to be had for the SQLite file")
                     .with_source(e)
             })?;
-        let database = Self { path, tasks };
+        let connection = Arc::new(Owner { tasks: Some(tasks), thread: Some(thread) });
+        let database = Self { path, connection };
         ready.await.map_err(|_| database.gone())??;
         Ok(database)
     }
@@ -168,7 +193,9 @@ impl Database {
     /// Has `f` run on the connection without waiting for it: for `drop`, which cannot wait.
     pub(crate) fn post(&self, f: impl FnOnce(&mut Connection) + Send + 'static) {
         // Where the thread is gone, whoever waits for an answer learns it from its channel.
-        let _ = self.tasks.send(Box::new(f));
+        if let Some(tasks) = &self.connection.tasks {
+            let _ = tasks.send(Box::new(f));
+        }
     }
 
     fn gone(&self) -> Error {

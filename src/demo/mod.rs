@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::human;
 use crate::jobsender::{Jobsender, Summary};
 use crate::monitor::Counts;
@@ -54,7 +54,7 @@ pub async fn run(dir: Option<&Path>, program: PathBuf, halt: &Halt) -> Result<bo
     let stage = Stage::build(program).await?;
     let result = tokio::select! {
         result = stage.play(dir) => result,
-        () = halt.stop.cancelled() => Err(Error::cancelled().context("the demo was stopped")),
+        () = halt.stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the demo was stopped")),
     };
     stage.clear().await;
     let verified = result?;
