@@ -198,4 +198,6 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 mod tests;

@@ -58,15 +58,28 @@ fn with_advice(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_refusal_names_both_permissions() {
-        let error = with_advice(Error::new(ErrorKind::Denied, "GetParameter p: AccessDenied"));
+    use super::*;
+    use crate::aws::scripted::Scripted;
+
+    #[tokio::test]
+    async fn a_refusal_names_the_parameter_and_both_permissions() {
+        let refusal = json!({"__type": "AccessDeniedException", "message": "not authorized"});
+        let script = Scripted::new([(400, refusal)]);
+        let error = SsmParameters::new(&script.config()).get("p").await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Denied);
-        let text = error.to_string();
-        assert!(text.contains("ssm:GetParameter") && text.contains("kms:Decrypt"), "{text}");
-        let other = with_advice(Error::new(ErrorKind::Throttled, "later"));
-        assert_eq!(other.to_string(), "later");
+        for part in ["GetParameter p", "ssm:GetParameter", "kms:Decrypt"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(script.asked()[0]["WithDecryption"], true);
+    }
+
+    #[tokio::test]
+    async fn a_passing_error_is_not_tried_again_here() {
+        let script = Scripted::new([(400, json!({"__type": "ThrottlingException"}))]);
+        let error = SsmParameters::new(&script.config()).get("p").await.expect_err("throttled");
+        assert_eq!(error.kind(), ErrorKind::Throttled);
+        assert_eq!(script.asked().len(), 1);
     }
 }

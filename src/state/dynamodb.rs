@@ -319,3 +319,6 @@ impl StateStore for DynamoState {
         Ok(records)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,7 @@ async fn an_upload_is_dropped_with_the_etag_it_belongs_to() {
 #[tokio::test]
 async fn scans_go_on_to_the_last_page() {
     let (state, _) = connect().await;
-    // A page of a scan ends at 1 MiB; 256-KiB keys do not exist, long errors do.
+    // More than the 1 MiB at which a page of a scan ends.
     let error = Some("x".repeat(1024));
     let ids: Vec<_> = (0..1100).map(|n| id(&format!("{n}{}", "k".repeat(900)), "des")).collect();
     let outcomes: Vec<_> =

@@ -5,6 +5,7 @@
 mod support;
 
 mod dynamodb;
+mod failures;
 mod harness;
 mod sqs;
 mod ssm;

@@ -86,9 +86,19 @@ impl Ministack {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The configuration of SDK clients that act as `account`.
     pub fn sdk_config(&self, account: &str) -> SdkConfig {
-        let credentials = Credentials::new(account, "test", None, None, "tests");
+        self.sdk_config_with(account, "test")
+    }
+
+    /// The configuration of SDK clients with this access key.
+    pub fn sdk_config_with(&self, key: &str, secret: &str) -> SdkConfig {
+        let credentials = Credentials::new(key, secret, None, None, "tests");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))

@@ -1,5 +1,6 @@
 //! What the integration tests share. Each test binary uses a part of it.
 #![allow(dead_code, reason = "no test binary uses all of it")]
 
+pub mod iam;
 pub mod ministack;
 pub mod resources;

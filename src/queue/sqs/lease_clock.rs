@@ -17,8 +17,9 @@ pub(super) struct LeaseClock {
 }
 
 impl LeaseClock {
-    pub(super) fn new() -> Self {
-        Self { epoch: Instant::now() }
+    /// A clock that counts from `epoch`, which no receipt is older than.
+    pub(super) fn since(epoch: Instant) -> Self {
+        Self { epoch }
     }
 
     /// The receipt for a message that was asked for at `asked`.
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn extensions_end_twelve_hours_after_the_receipt() {
-        let clock = LeaseClock::new();
+        let clock = LeaseClock::since(Instant::now());
         let start = clock.epoch + Duration::from_secs(7);
         let receipt = clock.receipt("handle with spaces", start);
         assert_eq!(LeaseClock::handle(&receipt), "handle with spaces");

@@ -1,0 +1,38 @@
+//! The suites on Amazon's services, played by ministack.
+
+#[path = "../support/mod.rs"]
+mod backends;
+
+use std::sync::Arc;
+
+use s3_migration::queue::Queue;
+use s3_migration::queue::sqs::SqsQueue;
+use s3_migration::state::StateStore;
+use s3_migration::state::dynamodb::DynamoState;
+
+use crate::queue::MAX_RECEIVES;
+use crate::support::Fresh;
+use backends::ministack::{ACCOUNT_A, Ministack};
+use backends::resources;
+
+async fn queue() -> Option<Fresh<dyn Queue>> {
+    let config = Ministack::shared().sdk_config(ACCOUNT_A);
+    let queues = resources::queues(&config, MAX_RECEIVES).await;
+    let queue = SqsQueue::connect(&config, &queues.name).await.expect("the queue is there");
+    Some(Fresh::new(Arc::new(queue), ()))
+}
+
+async fn state() -> Option<Fresh<dyn StateStore>> {
+    let config = Ministack::shared().sdk_config(ACCOUNT_A);
+    let table = resources::table(&config).await;
+    let state = DynamoState::connect(&config, &table).await.expect("the table is there");
+    Some(Fresh::new(Arc::new(state), ()))
+}
+
+mod sqs {
+    queue_suite!(super::queue);
+}
+
+mod dynamodb {
+    state_suite!(super::state);
+}
