@@ -93,7 +93,10 @@ async fn one_record_that_fails_leaves_the_others_of_its_event_done() {
     until_arrived(&stage, "there", b"there").await;
     let (letter, reason) = stage.dead_letter().await;
     let letter: Value = serde_json::from_str(&letter).expect("a job");
-    assert_eq!((&letter["Src_key"], &letter["Des_key"]), (&json!("absent"), &json!("arrived/absent")));
+    assert_eq!(
+        (&letter["Src_key"], &letter["Des_key"]),
+        (&json!("absent"), &json!("arrived/absent"))
+    );
     assert!(reason.expect("a reason").contains("absent"));
     stage.until_done(1).await;
     assert_eq!(stage.record("absent").await["jobStatus"], "FAILED");

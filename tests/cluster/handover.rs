@@ -24,7 +24,11 @@ async fn a_worker_stopped_in_the_middle_of_an_object_hands_it_over_at_once() {
     door.open();
     assert_eq!(first.ended().await.code(), Some(0), "{}", first.log());
     assert_eq!(stage.depth().await, (1, 0), "the message can be received: {}", first.log());
-    assert_eq!(stage.parts().await, [PART as i64; 3], "the running part was finished, no other begun");
+    assert_eq!(
+        stage.parts().await,
+        [PART as i64; 3],
+        "the running part was finished, no other begun"
+    );
     assert_eq!(stage.record("large").await["jobStatus"], "RUNNING");
 
     let door = Door::open_to(stage.server.address()).await;
@@ -69,8 +73,7 @@ async fn a_killed_worker_loses_nothing() {
     assert_eq!(stage.run(&["jobsender"]).await.code, Some(0));
     let door = Door::after(stage.server.address(), (PART + PART / 2) as u64).await;
     let visibility = ("VisibilityTimeout", "10");
-    let first =
-        stage.worker(&[visibility, ("MaxThread", "1"), ("Source_Endpoint", door.url())]);
+    let first = stage.worker(&[visibility, ("MaxThread", "1"), ("Source_Endpoint", door.url())]);
     until("a part is there", async || (stage.parts().await.len() == 1).then_some(())).await;
     drop(first);
     let second = stage.worker(&[visibility]);

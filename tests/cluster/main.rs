@@ -20,4 +20,5 @@ mod events;
 mod failures;
 mod handover;
 mod migration;
+mod refusals;
 mod stage;

