@@ -22,3 +22,4 @@ mod handover;
 mod migration;
 mod refusals;
 mod stage;
+mod store;
