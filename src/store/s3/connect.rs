@@ -16,7 +16,7 @@ use aws_sdk_s3::types::RequestPayer;
 use super::{S3Store, Writing};
 use crate::aws;
 use crate::config::{Config, Credentials, Endpoint};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::params::{ParameterStore, StoredCredentials};
 use crate::store::Side;
 
@@ -41,10 +41,11 @@ impl Stored {
     async fn read(&self) -> Result<StoredCredentials> {
         let name = &self.name;
         let text = self.parameters.get(name).await?.ok_or_else(|| {
-            Error::usage(format!(
+            let message = format!(
                 "there is no parameter {name}: make a SecureString of \
                  {{\"aws_access_key_id\", \"aws_secret_access_key\", \"region\"}}, or set Credentials"
-            ))
+            );
+            Error::new(ErrorKind::NotFound, message)
         })?;
         StoredCredentials::parse(&format!("parameter {name}"), &text)
     }

@@ -1,0 +1,92 @@
+//! What is no job, and jobs that cannot be done: neither harms a worker, neither is lost.
+
+use s3_migration::job::Job;
+use s3_migration::object::ObjectId;
+use serde_json::Value;
+
+use crate::stage::Stage;
+use crate::support::resources;
+
+fn job(stage: &Stage, key: &str, size: u64) -> Job {
+    Job {
+        src: ObjectId::new(&stage.source, key),
+        des: ObjectId::new(&stage.destination, format!("moved/{key}")),
+        size,
+        version: None,
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_job_becomes_a_dead_letter_and_the_worker_works_on() {
+    let stage = Stage::put(2).await;
+    let mut worker = stage.worker(&[]);
+    for nonsense in ["hello", r#"{"Src_bucket":"s"}"#, r#"{"PackVersion":99,"Groups":[]}"#] {
+        stage.send(nonsense).await;
+    }
+    let mut letters = Vec::new();
+    for _ in 0..2 {
+        letters.push(stage.dead_letter().await.0);
+    }
+    letters.sort();
+    assert_eq!(letters, ["hello", r#"{"Src_bucket":"s"}"#]);
+    for reason in ["not valid JSON", "Src_key is missing", "update the worker"] {
+        worker.until_logged(reason).await;
+    }
+    stage.put_source("good", b"good").await;
+    stage.send(&job(&stage, "good", 4).to_message()).await;
+    crate::stage::until("the good job is done", async || stage.arrived("moved/good").await).await;
+    assert!(worker.lives(), "{}", worker.log());
+    assert_eq!(stage.records("DONE").await.len(), 1);
+    // Packed in a newer form: hidden for longer, for a newer worker to come.
+    assert_eq!(stage.depth().await.0 + stage.depth().await.1, 1, "{}", worker.log());
+}
+
+#[tokio::test]
+async fn a_job_whose_object_is_missing_is_on_record_and_a_dead_letter_at_its_first_receipt() {
+    let stage = Stage::put(10).await;
+    stage.put_source("there", b"there").await;
+    let (absent, bucket) = (job(&stage, "absent", 5), "no-such-bucket-anywhere");
+    let mut nowhere = job(&stage, "there", 5);
+    nowhere.des.bucket = bucket.to_owned();
+    stage.send(&absent.to_message()).await;
+    stage.send(&nowhere.to_message()).await;
+    let mut worker = stage.worker(&[]);
+    let mut letters = [stage.dead_letter().await, stage.dead_letter().await];
+    letters.sort();
+    let reasons = [("absent", "GetObject"), (bucket, "PutObject")];
+    for ((body, reason), (place, call)) in letters.iter().zip(reasons) {
+        let reason = reason.as_deref().expect("a reason");
+        for part in [place, call] {
+            assert!(body.contains(place) && reason.contains(part), "{body}: {reason}");
+        }
+    }
+    stage.until_done(0).await;
+    for (key, place) in [("absent", "absent"), ("there", bucket)] {
+        let record: Value = stage.record(key).await;
+        assert_eq!((&record["jobStatus"], &record["tryTimes"]), (&"FAILED".into(), &"1".into()));
+        assert!(record["lastError"].as_str().is_some_and(|e| e.contains(place)), "{record}");
+    }
+    let status = stage.status().await;
+    assert_eq!((&status["failed"], &status["done"]), (&2.into(), &0.into()), "{status}");
+    assert!(worker.lives(), "{}", worker.log());
+
+    // What failed is not lost to the next comparison.
+    stage.put_source("absent", b"later").await;
+    assert_eq!(stage.run(&["jobsender"]).await.code, Some(0));
+    stage.until_done(2).await;
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_queue_a_failed_job_stays_in_the_queue() {
+    let mut stage = Stage::put(10).await;
+    stage.queues.name = resources::plain_queue(&stage.a).await;
+    let client = aws_sdk_sqs::Client::new(&stage.a);
+    let url = client.get_queue_url().queue_name(&stage.queues.name).send().await;
+    stage.queues.url = url.expect("GetQueueUrl").queue_url.expect("a URL");
+    stage.send(&job(&stage, "absent", 5).to_message()).await;
+    let worker = stage.worker(&[]);
+    worker.until_logged("there is no dead letter queue").await;
+    assert_eq!(stage.record("absent").await["jobStatus"], "FAILED");
+    let (waiting, held) = stage.depth().await;
+    assert_eq!(waiting + held, 1, "{}", worker.log());
+}

@@ -1,0 +1,25 @@
+//! The real program against servers that we did not write: jobsender and workers on SQS, DynamoDB and
+//! SSM, moving objects between the S3 of two accounts.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `stage.rs` | two accounts with everything a migration needs, and the program run in it |
+//! | `door.rs` | a way to S3 that lets so many bytes through and then waits |
+//! | `migration.rs` | a whole migration by a jobsender and two workers; JobType GET; the packed form |
+//! | `events.rs` | objects that arrive by S3 event, in every form |
+//! | `handover.rs` | a worker is stopped in the middle of an object |
+//! | `failures.rs` | what is no job, and jobs that cannot be done |
+//! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
+//! | `store.rs`, `store/` | the promises of `ObjectStore`, on ministack and on the demo's endpoint |
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod door;
+mod events;
+mod failures;
+mod handover;
+mod migration;
+mod refusals;
+mod stage;
+mod store;

@@ -1,0 +1,175 @@
+//! The promises of `ObjectStore`, one suite for every server that an `S3Store` talks to.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use md5::{Digest, Md5};
+use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
+use s3_migration::error::{Error, ErrorKind};
+use s3_migration::object::{ByteRange, Etag, ObjectId};
+use s3_migration::store::s3::S3Store;
+use s3_migration::store::{GetAnswer, GetRequest, NewObject, ObjectStore, Side, Written};
+use tempfile::TempDir;
+
+use crate::support::ministack::{ACCOUNT_A, Ministack};
+use crate::support::resources;
+
+mod objects;
+mod uploads;
+
+/// A store with one empty bucket.
+struct Lab {
+    store: Box<dyn ObjectStore>,
+    bucket: String,
+    _server: Option<(Endpoint, TempDir)>,
+}
+
+/// A server that we did not write.
+async fn ministack() -> Lab {
+    let server = Ministack::shared();
+    let bucket = resources::bucket(&server.sdk_config(ACCOUNT_A)).await;
+    let store = S3Store::with_key(Side::Source, &server.endpoint(), ACCOUNT_A, "test").await;
+    Lab { store: Box::new(store), bucket, _server: None }
+}
+
+/// The endpoint of the demo.
+async fn endpoint() -> Lab {
+    let (folder, bucket) = (tempfile::tempdir().expect("a temporary folder"), "bucket".to_owned());
+    let options = EndpointOptions {
+        folder: folder.path().join("data"),
+        access_key: "key".to_owned(),
+        secret_key: "secret".to_owned(),
+        buckets: vec![bucket.clone()],
+        gate: None,
+    };
+    let endpoint = Endpoint::start(options).await.expect("a free port");
+    let store = S3Store::with_key(Side::Source, &endpoint.url(), "key", "secret").await;
+    Lab { store: Box::new(store), bucket, _server: Some((endpoint, folder)) }
+}
+
+impl Lab {
+    fn id(&self, key: &str) -> ObjectId {
+        ObjectId::new(&self.bucket, key)
+    }
+
+    async fn put(&self, key: &str, body: &[u8]) -> Written {
+        let (id, new, digest) = (self.id(key), NewObject::default(), md5(body));
+        let put = self.store.put(&id, &new, Bytes::copy_from_slice(body), digest).await;
+        put.expect("a put")
+    }
+
+    async fn get(&self, key: &str) -> Result<Vec<u8>, Error> {
+        self.store.get(&self.whole(key)).await.map(whole_body)?.await
+    }
+
+    /// The request for all bytes of an object.
+    fn whole(&self, key: &str) -> GetRequest {
+        GetRequest { id: self.id(key), version: None, range: None, if_match: None }
+    }
+
+    fn range(&self, key: &str, start: u64, len: u64) -> GetRequest {
+        GetRequest { range: Some(ByteRange { start, len }), ..self.whole(key) }
+    }
+
+    fn pinned(&self, key: &str, etag: &Etag) -> GetRequest {
+        GetRequest { if_match: Some(etag.clone()), ..self.whole(key) }
+    }
+}
+
+async fn whole_body(answer: GetAnswer) -> Result<Vec<u8>, Error> {
+    let chunks: Vec<Bytes> = answer.body.try_collect().await?;
+    Ok(chunks.concat())
+}
+
+fn md5(body: &[u8]) -> [u8; 16] {
+    Md5::digest(body).into()
+}
+
+fn kind<T>(answer: Result<T, Error>) -> Option<ErrorKind> {
+    answer.err().map(|error| error.kind())
+}
+
+/// One test for each promise.
+macro_rules! suite {
+    ($lab:path) => {
+        suite!($lab, objects:
+            a_listing_goes_on_by_token_in_byte_order,
+            a_listing_begins_at_the_prefix_and_after_a_key,
+            every_key_is_listed_written_and_read_as_it_is,
+            a_head_and_a_get_tell_the_same,
+            a_range_is_read_and_the_whole_size_told,
+            a_read_that_is_pinned_fails_once_the_object_is_replaced,
+            what_is_missing_is_not_found,
+            a_body_with_another_digest_is_refused,
+            headers_and_user_metadata_come_back,
+            tags_come_back,
+        );
+        suite!($lab, uploads:
+            parts_become_the_object,
+            a_part_with_another_digest_is_refused,
+            a_part_sent_again_replaces_the_one_before,
+            only_uploads_of_the_very_key_are_listed,
+            an_upload_that_has_ended_is_gone,
+            a_completion_with_a_wrong_part_leaves_the_upload,
+            metadata_of_an_upload_is_that_of_the_object,
+        );
+    };
+    ($lab:path, $module:ident: $($name:ident),* $(,)?) => {
+        $(#[tokio::test]
+        async fn $name() {
+            super::$module::$name(&$lab().await).await;
+        })*
+    };
+}
+
+mod on_ministack {
+    suite!(super::ministack);
+}
+
+mod on_the_demos_endpoint {
+    suite!(super::endpoint);
+
+    // What ministack does otherwise than Amazon S3: it takes undersized parts at completion, takes no
+    // tags for an upload, and a thousand parts would keep it busy for long.
+    suite!(super::endpoint, uploads:
+        more_parts_than_fit_one_page_are_listed_in_order,
+        a_part_that_is_too_small_is_refused_at_completion,
+        tags_of_an_upload_are_those_of_the_object,
+    );
+}
+
+mod versions {
+    //! Only ministack has versions.
+
+    use s3_migration::store::GetRequest;
+
+    use super::{ErrorKind, kind, ministack, whole_body};
+    use crate::support::ministack::{ACCOUNT_A, Ministack};
+    use crate::support::resources;
+
+    #[tokio::test]
+    async fn a_version_is_told_and_can_be_read_after_it_was_replaced() {
+        use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+        let lab = ministack().await;
+        let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled);
+        let client = resources::s3(&Ministack::shared().sdk_config(ACCOUNT_A));
+        let put = client.put_bucket_versioning().bucket(&lab.bucket);
+        put.versioning_configuration(on.build()).send().await.expect("PutBucketVersioning");
+
+        lab.put("k", b"old").await;
+        let old = lab.store.head(&lab.id("k"), None).await.expect("a head").version;
+        let old = old.expect("a version");
+        lab.put("k", b"newer").await;
+        assert_eq!(lab.get("k").await.expect("a get"), b"newer");
+        let head = lab.store.head(&lab.id("k"), Some(&old)).await.expect("a head");
+        assert_eq!((head.size, head.version.as_ref()), (3, Some(&old)));
+        let request = GetRequest { version: Some(old.clone()), ..lab.whole("k") };
+        let answer = lab.store.get(&request).await.expect("a get");
+        assert_eq!(answer.meta.version, Some(old));
+        assert_eq!(whole_body(answer).await.expect("a body"), b"old");
+
+        let delete = client.delete_object().bucket(&lab.bucket).key("k");
+        delete.send().await.expect("DeleteObject");
+        let marker = lab.store.head(&lab.id("k"), None).await;
+        assert_eq!(kind(marker), Some(ErrorKind::NotFound), "a delete marker is no object");
+    }
+}
