@@ -14,7 +14,7 @@ lint:
 
 # Licences, duplicate versions, sources
 deny:
-    cargo deny check licenses bans sources
+    cargo deny check -D warnings licenses bans sources
 
 # Links and examples of the documentation
 doc:
