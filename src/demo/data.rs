@@ -195,7 +195,7 @@ async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option
 /// Headers that must arrive with the object.
 fn described(item: &Item) -> NewObject {
     let mut new = NewObject::default();
-    let text = item.size % 2 == 0;
+    let text = item.size.is_multiple_of(2);
     let content_type = if text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
     new.headers.content_type = Some(content_type.to_owned());
     new.headers.cache_control = Some("max-age=60".to_owned());
