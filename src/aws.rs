@@ -28,6 +28,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than that is not a pause but an outage; the retry policy decides about those.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
+/// How the SDK begins to tell, over several lines, that none of its ordinary places has
+/// credentials; the advice says it shorter.
+const EMPTY_CHAIN: &str = "no credentials found in chain";
+
 /// Error texts are cut here: some services put whole requests into them.
 const MAX_TEXT: usize = 400;
 
@@ -88,11 +92,12 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     let verdict = verdict_of(error);
-    let mut message = format!("{call}: {}", describe(error));
-    if let Some(advice) = verdict.advice {
-        message.push_str("; ");
-        message.push_str(advice);
-    }
+    let said = describe(error);
+    let message = match verdict.advice {
+        Some(advice) if said.contains(EMPTY_CHAIN) => format!("{call}: {advice}"),
+        Some(advice) => format!("{call}: {said}; {advice}"),
+        None => format!("{call}: {said}"),
+    };
     Error::new(verdict.kind, message).with_retry_after(retry_after(error))
 }
 

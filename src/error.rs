@@ -26,8 +26,11 @@ pub enum ErrorKind {
     Cancelled,
     /// The object, version, bucket, queue, table or parameter does not exist.
     NotFound,
-    /// The service knows who asks and says no, or does not accept the credentials.
+    /// The service knows who asks and says no.
     Denied,
+    /// Whoever asks cannot be asked with, whatever the object: credentials that are unknown, wrong
+    /// or missing, a clock that is off. Another worker may do better.
+    Unfit,
     /// The object is in an archive class and must be restored before it can be read.
     Archived,
     /// The data, a message or an answer is not what it must be; a further try gives the same.
@@ -53,19 +56,22 @@ impl ErrorKind {
     pub fn next(self) -> Next {
         match self {
             Self::Throttled | Self::Unavailable | Self::Damaged => Next::Retry,
-            Self::SourceChanged | Self::UploadGone | Self::LeaseLost | Self::Cancelled => {
-                Next::ReturnToQueue
-            }
+            Self::SourceChanged
+            | Self::UploadGone
+            | Self::LeaseLost
+            | Self::Cancelled
+            | Self::Unfit => Next::ReturnToQueue,
             Self::NotFound | Self::Denied | Self::Archived | Self::Invalid | Self::Usage => {
                 Next::RecordFailure
             }
         }
     }
 
-    /// The process exit status when this error ends a command (PRODUCT contract: 2 unusable
-    /// input, 3 a service that could not be reached or refused).
+    /// The process exit status when this error ends a command (PRODUCT contract: 1 not everything
+    /// arrived, 2 unusable input, 3 a service that could not be reached or refused).
     pub fn exit_status(self) -> u8 {
         match self {
+            Self::Cancelled => 1,
             Self::Usage => 2,
             Self::Throttled
             | Self::Unavailable
@@ -73,9 +79,9 @@ impl ErrorKind {
             | Self::SourceChanged
             | Self::UploadGone
             | Self::LeaseLost
-            | Self::Cancelled
             | Self::NotFound
             | Self::Denied
+            | Self::Unfit
             | Self::Archived
             | Self::Invalid => 3,
         }
@@ -168,6 +174,7 @@ mod tests {
         assert_eq!(ErrorKind::Throttled.next(), Next::Retry);
         assert_eq!(ErrorKind::SourceChanged.next(), Next::ReturnToQueue);
         assert_eq!(ErrorKind::Denied.next(), Next::RecordFailure);
+        assert_eq!(ErrorKind::Cancelled.exit_status(), 1);
         assert_eq!(ErrorKind::Usage.exit_status(), 2);
         assert_eq!(ErrorKind::Denied.exit_status(), 3);
     }

@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::listing::Listing;
-use crate::object::{ObjectId, destination_key, destination_prefix};
+use crate::object::{ObjectId, destination_key};
 use crate::params::Pair;
 use crate::plan::compare::{self, Difference, Step};
 use crate::plan::ignore::IgnoreList;
@@ -121,11 +121,13 @@ impl Jobsender {
     /// before anything is sent.
     pub async fn probe(&self, pairs: &[Pair]) -> Result<()> {
         for pair in pairs {
-            let source = (&self.source, &pair.src_bucket);
-            let destination = (&self.destination, &pair.des_bucket);
-            for (store, bucket) in [source, destination] {
+            // The very prefixes of the comparison: a policy may allow no others.
+            let source = (&self.source, &pair.src_bucket, pair.src_prefix.clone());
+            let there = pair.copies_prefix();
+            for (store, bucket, prefix) in [source, (&self.destination, &pair.des_bucket, there)] {
                 let request = crate::store::ListRequest {
                     bucket: bucket.clone(),
+                    prefix,
                     ..crate::store::ListRequest::default()
                 };
                 retry(Policy::probe(), &self.cancel, || store.list(&request)).await?;
@@ -155,8 +157,7 @@ impl Jobsender {
         let mut summary = Summary::default();
         let mut batch = Vec::with_capacity(BATCH);
         let policy = Policy::control(self.max_retry);
-        let front = destination_prefix(&pair.des_prefix);
-        let there = format!("{front}{}", pair.src_prefix);
+        let there = pair.copies_prefix();
         let list = |store: &Arc<dyn ObjectStore>, bucket: &str, prefix: &str| {
             Listing::new(Arc::clone(store), bucket, prefix, policy, &self.cancel)
         };

@@ -91,6 +91,11 @@ impl Etag {
         format!("\"{}\"", self.0)
     }
 
+    /// Whether both are the same digest: some compatible stores write theirs in capitals.
+    pub fn same_digest(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+
     /// Whether the tag has the form of an MD5 digest: 32 hexadecimal digits. Under SSE-KMS a
     /// tag may have this form without being one.
     pub fn looks_like_md5(&self) -> bool {
@@ -159,6 +164,7 @@ mod tests {
         assert_eq!(etag.quoted(), "\"d41d8cd98f00b204e9800998ecf8427e\"");
         assert!(etag.looks_like_md5());
         assert!(!Etag::new("d41d8cd98f00b204e9800998ecf8427e-2").looks_like_md5());
+        assert!(etag.same_digest(&Etag::new("D41D8CD98F00B204E9800998ECF8427E")));
     }
 
     #[test]

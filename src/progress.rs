@@ -80,14 +80,6 @@ impl Progress {
         Self { task, view }
     }
 
-    /// Writes a line, stepping around the bar.
-    pub fn say(&self, line: &str) {
-        match &self.view.bar {
-            Some(_) => observe::bars().suspend(|| println!("{line}")),
-            None => println!("{line}"),
-        }
-    }
-
     /// Shows the last state and ends.
     pub fn finish(self) {
         self.task.abort();

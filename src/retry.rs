@@ -11,9 +11,11 @@ use crate::error::{Error, ErrorKind, Next, Result};
 /// How patient a call is.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Tries in all, at least 1. Throttling does not use them up: a service that asks for patience
-    /// gets it, until the work is cancelled.
+    /// Tries in all, at least 1.
     pub tries: u32,
+    /// Throttling does not use the tries up: a service that asks for patience gets it, until the
+    /// work is cancelled.
+    pub patient: bool,
     /// The first pause is between zero and this; it doubles with each try.
     pub base: Duration,
     /// No pause is longer than this, unless the service asks for it.
@@ -33,6 +35,7 @@ impl Policy {
     pub fn data(max_retry: u32, bytes: u64) -> Self {
         Self {
             tries: max_retry,
+            patient: true,
             base: Duration::from_millis(200),
             cap: Duration::from_secs(20),
             timeout: Duration::from_secs(120 + bytes / (32 * 1024)),
@@ -47,7 +50,7 @@ impl Policy {
 
     /// For the first call of a command: a mistyped endpoint should show within seconds.
     pub fn probe() -> Self {
-        Self { tries: 3, timeout: Duration::from_secs(20), ..Self::control(3) }
+        Self { patient: false, timeout: Duration::from_secs(20), ..Self::control(3) }
     }
 
     /// The pause after try number `attempt` (from 1): full jitter
@@ -76,7 +79,7 @@ where
             Err(error) => error,
         };
         match error.kind() {
-            ErrorKind::Throttled => throttled += 1,
+            ErrorKind::Throttled if policy.patient => throttled += 1,
             _ => tried += 1,
         }
         if tried >= policy.tries {
@@ -123,15 +126,20 @@ mod tests {
 
     const QUICK: Policy = Policy {
         tries: 3,
+        patient: true,
         base: Duration::from_micros(1),
         cap: Duration::from_micros(10),
         timeout: Duration::from_secs(60),
     };
 
     async fn failing_with(kind: ErrorKind, until: u32) -> (Result<u32>, u32) {
+        calling(QUICK, kind, until).await
+    }
+
+    async fn calling(policy: Policy, kind: ErrorKind, until: u32) -> (Result<u32>, u32) {
         let calls = AtomicU32::new(0);
         let cancel = CancellationToken::new();
-        let result = retry(QUICK, &cancel, || async {
+        let result = retry(policy, &cancel, || async {
             match calls.fetch_add(1, Ordering::Relaxed) + 1 {
                 call if call > until => Ok(call),
                 _ => Err(Error::new(kind, "fault")),
@@ -151,6 +159,8 @@ mod tests {
     #[tokio::test]
     async fn throttling_does_not_use_up_the_tries() {
         assert_eq!(failing_with(ErrorKind::Throttled, 50).await.0.unwrap(), 51);
+        let probe = Policy { patient: false, ..QUICK };
+        assert_eq!(calling(probe, ErrorKind::Throttled, 50).await.1, 3);
     }
 
     #[tokio::test]

@@ -1,14 +1,13 @@
 //! The single-node version: jobsender and worker in one process on the embedded queue and state.
 
-use std::fs::{File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tracing::{info, warn};
 
+use self::lock::Lock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
@@ -27,6 +26,8 @@ use crate::store::Listed;
 use crate::transfer::memory::MemoryBudget;
 use crate::transfer::{Engine, Settings};
 use crate::worker::Worker;
+
+mod lock;
 
 /// An object that has failed this often is a failure of the run; a cluster has a queue that waits.
 const MAX_RECEIVES: u32 = 5;
@@ -89,11 +90,11 @@ pub struct Run {
     totals: Arc<Totals>,
     pairs: Vec<Pair>,
     halt: Halt,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Run {
-    /// Opens the embedded queue and state. Jobs that an earlier run left are dropped, since the
+    /// Sees that both sides answer, then opens the embedded queue and state. Jobs that an earlier run left are dropped, since the
     /// comparison finds them again; parts and records stay, so that the work continues.
     pub async fn open(
         config: &Config,
@@ -102,30 +103,33 @@ impl Run {
         ignore: IgnoreList,
         halt: Halt,
     ) -> Result<Self> {
+        let mut jobsender = Jobsender {
+            source: Arc::clone(&sides.source),
+            destination: Arc::clone(&sides.destination),
+            queue: None,
+            ignore,
+            max_retry: config.mode.max_retry,
+            cancel: halt.stop.clone(),
+        };
+        // Before any file is made: a mistyped name leaves nothing behind.
+        jobsender.probe(&pairs).await?;
         let name = queue_name(config, &pairs);
         let database = Database::open(&config.backend.path).await?;
-        let lock = lock(config, &name)?;
+        let lock = Lock::take(&config.backend.path, &name)?;
         let receives = config.backend.max_receive_count;
         let queue = Arc::new(EmbeddedQueue::open(&database, &name, receives).await?);
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
         let engine = Arc::new(Engine {
-            source: Arc::clone(&sides.source),
-            destination: Arc::clone(&sides.destination),
+            source: sides.source,
+            destination: sides.destination,
             state: Arc::new(EmbeddedState::new(&database)),
             budget: MemoryBudget::of_machine(config.mode.max_memory),
             settings: Settings::from(config),
             monitor: Arc::clone(&monitor),
             instance: services::instance(),
         });
-        let jobsender = Jobsender {
-            source: sides.source,
-            destination: sides.destination,
-            queue: Some(Arc::<EmbeddedQueue>::clone(&queue)),
-            ignore,
-            max_retry: config.mode.max_retry,
-            cancel: halt.stop.clone(),
-        };
+        jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
         let mut settings = services::worker_settings(config);
         settings.poll = TICK;
         settings.max_receives = MAX_RECEIVES;
@@ -138,7 +142,6 @@ impl Run {
     /// Compares, copies, compares again.
     pub async fn execute(mut self) -> Result<Report> {
         let began = Instant::now();
-        self.jobsender.probe(&self.pairs).await?;
         let progress = Progress::start(Arc::clone(&self.totals), {
             let monitor = Arc::clone(&self.monitor);
             move || monitor.counts()
@@ -245,23 +248,4 @@ fn queue_name(config: &Config, pairs: &[Pair]) -> String {
         (&pair.des_bucket, &pair.des_prefix).hash(&mut hasher);
     }
     format!("run-{:016x}", hasher.finish())
-}
-
-/// Two runs of one migration would drop each other's jobs.
-fn lock(config: &Config, name: &str) -> Result<File> {
-    let mut path = config.backend.path.clone().into_os_string();
-    path.push(format!(".{name}.lock"));
-    let path = PathBuf::from(path);
-    let cannot = |error: std::io::Error| {
-        Error::usage(format!("{} cannot be made or locked: {error}", path.display()))
-    };
-    let file = File::options().create(true).append(true).open(&path).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::usage(
-            "this migration is already running in another process on this machine: wait for it, \
-             or stop it; to run another one, name another pair of places",
-        )),
-        Err(TryLockError::Error(error)) => Err(cannot(error)),
-    }
 }

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
 use crate::config::{Config, Credentials, JobType, QueueBackend, StateBackend};
 use crate::error::Result;
 use crate::params::ParameterStore;
@@ -47,8 +50,11 @@ impl Sides {
             let name = config.basic.ssm_parameter_credentials.clone();
             Some(Stored { parameters: Arc::clone(parameters), name })
         };
-        let source = S3Store::source(config, who(Side::Source), stored()).await?;
-        let destination = S3Store::destination(config, who(Side::Destination), stored()).await?;
+        // Together, since finding a region or a role may take seconds.
+        let (source, destination) = tokio::try_join!(
+            S3Store::source(config, who(Side::Source), stored()),
+            S3Store::destination(config, who(Side::Destination), stored()),
+        )?;
         Ok(Self { source: Arc::new(source), destination: Arc::new(destination) })
     }
 }
@@ -67,9 +73,21 @@ pub fn credentials(config: &Config, side: Side, standalone: bool) -> Credentials
     endpoint.credentials.unwrap_or(default)
 }
 
-/// Parameters in SSM Parameter Store of the machine's own account.
-pub async fn parameters() -> Arc<dyn ParameterStore> {
-    Arc::new(SsmParameters::new(&aws::load_sdk_config(None, None).await))
+/// Parameters in SSM Parameter Store of the machine's own account. The set-up is looked for when
+/// the first parameter is asked for: outside EC2 that takes seconds, and `run` seldom needs one.
+pub fn parameters() -> Arc<dyn ParameterStore> {
+    Arc::new(LazyParameters::default())
+}
+
+#[derive(Debug, Default)]
+struct LazyParameters(OnceCell<SsmParameters>);
+
+#[async_trait]
+impl ParameterStore for LazyParameters {
+    async fn get(&self, name: &str) -> Result<Option<String>> {
+        let connect = || async { SsmParameters::new(&aws::load_sdk_config(None, None).await) };
+        self.0.get_or_init(connect).await.get(name).await
+    }
 }
 
 /// The queue of the configuration.

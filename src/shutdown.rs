@@ -30,6 +30,16 @@ impl Halt {
         self.stop.is_cancelled() || self.abort.is_cancelled()
     }
 
+    /// Waits for `ready`, unless the work stops first: for what comes before anything new.
+    pub async fn unless_stopping<T>(&self, ready: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            () = self.abort.cancelled() => None,
+            value = ready => Some(value),
+        }
+    }
+
     /// Stops, and aborts when `grace` has passed. Returns at once where it is aborted before.
     pub async fn drain(&self, grace: Duration) {
         self.stop.cancel();

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -61,6 +61,8 @@ CREATE TABLE record (
     sourceEtag       TEXT,
     uploadId         TEXT,
     partSize         INTEGER,
+    targetUploadId   TEXT,
+    targetEtag       TEXT,
     jobStatus        TEXT NOT NULL,
     instanceID       TEXT NOT NULL,
     lease            TEXT,
@@ -81,14 +83,38 @@ CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime);
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// An open file. Clones share one connection and its thread, which ends with the last of them;
+/// An open file. Clones share one connection and its thread; with the last of them the thread ends
+/// and the connection is closed, which takes SQLite's side files along where nobody else has one;
 /// any number of processes may have the same file open, on one machine: the shared memory of
 /// SQLite's write-ahead log does not reach over a network file system
 /// (<https://www.sqlite.org/wal.html>).
 #[derive(Clone)]
 pub struct Database {
     path: Arc<Path>,
-    tasks: mpsc::Sender<Task>,
+    connection: Arc<Owner>,
+}
+
+/// The thread that has the connection.
+struct Owner {
+    /// `None` only while it is being dropped.
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Owner {
+    /// Waits until the connection is closed: a process that ends earlier would leave the log and
+    /// the shared memory beside the file.
+    fn drop(&mut self) {
+        drop(self.tasks.take());
+        // An answer that nobody waits for any more is dropped by the thread itself, and the last
+        // clone of the database may be in it.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic there has been reported there.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl fmt::Debug for Database {
@@ -110,7 +136,7 @@ impl Database {
         let (tasks, queue) = mpsc::channel::<Task>();
         let (opened, ready) = oneshot::channel();
         let file = PathBuf::from(&*path);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("sqlite".to_owned())
             .spawn(move || match connect(&file) {
                 Err(error) => drop(opened.send(Err(error))),
@@ -123,7 +149,8 @@ impl Database {
                 Error::new(ErrorKind::Unavailable, "no thread to be had for the SQLite file")
                     .with_source(e)
             })?;
-        let database = Self { path, tasks };
+        let connection = Arc::new(Owner { tasks: Some(tasks), thread: Some(thread) });
+        let database = Self { path, connection };
         ready.await.map_err(|_| database.gone())??;
         Ok(database)
     }
@@ -166,7 +193,9 @@ impl Database {
     /// Has `f` run on the connection without waiting for it: for `drop`, which cannot wait.
     pub(crate) fn post(&self, f: impl FnOnce(&mut Connection) + Send + 'static) {
         // Where the thread is gone, whoever waits for an answer learns it from its channel.
-        let _ = self.tasks.send(Box::new(f));
+        if let Some(tasks) = &self.connection.tasks {
+            let _ = tasks.send(Box::new(f));
+        }
     }
 
     fn gone(&self) -> Error {
@@ -231,8 +260,9 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Before the first write: another program's file stays as it is.
-    if let Err(refusal) = inspect(&connection, path)? {
+    // Before the first write: another program's file stays as it is. In one transaction, or a file
+    // that another process is just creating would be seen half made.
+    if let Err(refusal) = inspect(&connection.transaction()?, path)? {
         return Ok(Err(refusal));
     }
     let mode: String =
@@ -259,8 +289,8 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
 }
 
 /// Whether the file is new and waits for its tables; `Err` where it is not ours to use.
-fn inspect(connection: &Connection, path: &Path) -> rusqlite::Result<Result<bool>> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<bool>> {
+    let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
@@ -313,4 +343,30 @@ fn translate(path: &Path, error: rusqlite::Error) -> Error {
         None => (Invalid, "holds what this program did not write"),
     };
     Error::new(kind, format!("{} {what}", path.display())).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_the_user_must_mend_is_told_from_what_passes() {
+        for (code, kind, text) in [
+            (ffi::SQLITE_NOTADB, ErrorKind::Usage, "is not an SQLite database"),
+            (ffi::SQLITE_CORRUPT, ErrorKind::Usage, "is damaged"),
+            (ffi::SQLITE_CANTOPEN, ErrorKind::Usage, "cannot be opened"),
+            (ffi::SQLITE_READONLY, ErrorKind::Usage, "cannot be written"),
+            (ffi::SQLITE_BUSY, ErrorKind::Unavailable, "written by another process"),
+            (ffi::SQLITE_FULL, ErrorKind::Unavailable, "the disk is full"),
+            (ffi::SQLITE_IOERR, ErrorKind::Unavailable, "cannot be used"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = translate(Path::new("dir/jobs.sqlite"), error);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("dir/jobs.sqlite "), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
 }

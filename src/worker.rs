@@ -91,13 +91,21 @@ impl Worker {
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest.
     pub async fn run(self: &Arc<Self>, halt: &Halt) -> Result<()> {
         let mut running = JoinSet::new();
+        let ended = self.take_jobs(&mut running, halt).await;
+        self.drain(running, halt).await;
+        ended
+    }
+
+    async fn take_jobs(self: &Arc<Self>, running: &mut JoinSet<()>, halt: &Halt) -> Result<()> {
         let mut outage = 0;
         while !halt.is_stopping() {
+            while let Some(ended) = running.try_join_next() {
+                report_panic(ended);
+            }
             let free = self.settings.parallel.saturating_sub(running.len());
             if free == 0 {
-                tokio::select! {
-                    ended = running.join_next() => report_panic(ended),
-                    () = halt.stop.cancelled() => {}
+                if let Some(Some(ended)) = halt.unless_stopping(running.join_next()).await {
+                    report_panic(ended);
                 }
                 continue;
             }
@@ -115,21 +123,11 @@ impl Worker {
                     outage += 1;
                     warn!(outage, "the queue does not answer, waiting: {error}");
                     let pause = Duration::from_secs(1 << outage.min(5));
-                    halt.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                    halt.unless_stopping(tokio::time::sleep(pause)).await;
                 }
-                Err(error) => {
-                    halt.stop.cancel();
-                    while let Some(ended) = running.join_next().await {
-                        report_panic(Some(ended));
-                    }
-                    return Err(error);
-                }
-            }
-            while let Some(ended) = running.try_join_next() {
-                report_panic(Some(ended));
+                Err(error) => return Err(error),
             }
         }
-        self.drain(running, halt).await;
         Ok(())
     }
 
@@ -147,7 +145,7 @@ impl Worker {
             tokio::select! {
                 ended = running.join_next() => match ended {
                     None => return,
-                    ended => report_panic(ended),
+                    Some(ended) => report_panic(ended),
                 },
                 () = &mut grace, if in_grace => in_grace = false,
             }
@@ -176,7 +174,7 @@ impl Worker {
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
         let lease = Lease::hold(queue, message, visibility, &halt.abort);
         // The loss of the lease aborts the work.
-        let halt = Halt { stop: halt.stop.child_token(), abort: lease.token() };
+        let halt = Halt { stop: halt.stop.child_token(), abort: lease.token().child_token() };
         let ended = self.work(&jobs, receives, &halt).await;
         self.settle(lease, receives, &jobs, &ended, &halt).await;
     }
@@ -362,8 +360,8 @@ fn log_failure(call: &str, result: Result<()>) {
     }
 }
 
-fn report_panic(ended: Option<Result<(), tokio::task::JoinError>>) {
-    if let Some(Err(panic)) = ended {
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(panic) = ended {
         error!("a job's task failed, its message comes back when its lease ends: {panic}");
     }
 }

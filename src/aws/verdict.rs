@@ -22,7 +22,7 @@ impl Verdict {
 
     pub(super) fn no_credentials() -> Self {
         Self::with(
-            ErrorKind::Denied,
+            ErrorKind::Unfit,
             "no AWS credentials were found: give the machine a role, set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or name a profile",
         )
@@ -44,6 +44,7 @@ pub(super) fn judge(status: u16, code: &str) -> Verdict {
     }
     denial(code)
         .map(|advice| Verdict::with(ErrorKind::Denied, advice))
+        .or_else(|| unfitness(code).map(|advice| Verdict::with(ErrorKind::Unfit, advice)))
         .or_else(|| by_code(code))
         .unwrap_or_else(|| by_status(status))
 }
@@ -78,23 +79,6 @@ fn denial(code: &str) -> Option<&'static str> {
         | "UnauthorizedOperation" => {
             "allow this call in the IAM policy of whoever asks, and in the policy of the resource"
         }
-        "InvalidAccessKeyId"
-        | "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSecurity"
-        | "AuthFailure"
-        | "NotSignedUp"
-        | "MissingAuthenticationToken" => {
-            "the access key is not known here: check the credentials, and that they belong to this \
-             partition (AWS Global and AWS China know nothing of each other) and endpoint"
-        }
-        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
-            "the secret access key does not fit the access key: check the credentials"
-        }
-        "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired" => {
-            "this machine's clock differs from the service's by more than 15 minutes: set the clock"
-        }
-        "InvalidToken" => "the session token is not valid: fetch new temporary credentials",
         "AccountProblem" | "OptInRequired" | "InvalidPayer" => {
             "the service refuses this account: see its billing and activation"
         }
@@ -112,6 +96,30 @@ fn denial(code: &str) -> Option<&'static str> {
             "the KMS key cannot be used: enable it, and allow kms:Decrypt and kms:GenerateDataKey \
              in its key policy to whoever asks"
         }
+        _ => return None,
+    })
+}
+
+/// What to do where whoever asks is not fit to ask anything.
+fn unfitness(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "InvalidAccessKeyId"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSecurity"
+        | "AuthFailure"
+        | "NotSignedUp"
+        | "MissingAuthenticationToken" => {
+            "the access key is not known here: check the credentials, and that they belong to this \
+             partition (AWS Global and AWS China know nothing of each other) and endpoint"
+        }
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
+            "the secret access key does not fit the access key: check the credentials"
+        }
+        "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired" => {
+            "this machine's clock differs from the service's by more than 15 minutes: set the clock"
+        }
+        "InvalidToken" => "the session token is not valid: fetch new temporary credentials",
         _ => return None,
     })
 }
@@ -158,7 +166,10 @@ fn by_code(code: &str) -> Option<Verdict> {
         | "ParameterNotFound"
         | "ParameterVersionNotFound" => Verdict::from(ErrorKind::NotFound),
         "PreconditionFailed" => Verdict::from(ErrorKind::SourceChanged),
-        "NoSuchUpload" => Verdict::from(ErrorKind::UploadGone),
+        // A part was sent again by another worker between the listing and the completion.
+        "NoSuchUpload" | "InvalidPart" => Verdict::from(ErrorKind::UploadGone),
+        // Every range lies within the object whose ETag is demanded: it has become shorter.
+        "InvalidRange" => Verdict::from(ErrorKind::SourceChanged),
         "InvalidObjectState" => Verdict::with(
             ErrorKind::Archived,
             "the object is in an archive class: restore it (s3:RestoreObject), then send it again",
@@ -188,7 +199,10 @@ fn by_status(status: u16) -> Verdict {
             "allow this call in the IAM policy of whoever asks, and in the policy of the resource",
         ),
         404 | 410 => Verdict::from(ErrorKind::NotFound),
-        412 => Verdict::from(ErrorKind::SourceChanged),
+        412 | 416 => Verdict::from(ErrorKind::SourceChanged),
+        // The answer to a HEAD has no body and so no code; the usual reason is an expired token,
+        // which passes.
+        400 => Verdict::from(ErrorKind::Unavailable),
         _ => Verdict::from(ErrorKind::Invalid),
     }
 }
@@ -197,7 +211,7 @@ fn by_status(status: u16) -> Verdict {
 mod tests {
     use super::*;
     use ErrorKind::{
-        Archived, Damaged, Denied, Invalid, NotFound, SourceChanged, Throttled, Unavailable,
+        Archived, Damaged, Denied, Invalid, NotFound, SourceChanged, Throttled, Unavailable, Unfit,
         UploadGone,
     };
 

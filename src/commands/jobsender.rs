@@ -49,7 +49,7 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
 }
 
 async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<()> {
-    let parameters = services::parameters().await;
+    let parameters = services::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
     let ignore = load_ignore_list(config, Some(&*parameters)).await?;
     let queue = match args.dry_run {

@@ -70,7 +70,7 @@ async fn demo(args: &DemoArgs) -> Result<Exit> {
 }
 
 async fn worker(config: &Config, args: &WorkerArgs) -> Result<Exit> {
-    let parameters = services::parameters().await;
+    let parameters = services::parameters();
     let queue = services::queue(config).await?;
     let state = services::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;

@@ -10,17 +10,17 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::human;
 use crate::jobsender::Jobsender;
-use crate::params::{Pair, load_ignore_list, load_pairs};
+use crate::params::{Pair, load_ignore_list, load_pairs, same_place};
 use crate::run::{Report, Run};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
-    let parameters = services::parameters().await;
+    let parameters = services::parameters();
     let (pairs, ignore) = match (&args.source, &args.destination) {
         (Some(source), Some(destination)) => {
             // What is named on the command line needs no parameter service.
-            (vec![pair(source, destination)?], load_ignore_list(config, None).await?)
+            (vec![pair(config, source, destination)?], load_ignore_list(config, None).await?)
         }
         _ => {
             let pairs = load_pairs(config, Some(&*parameters)).await?;
@@ -54,11 +54,17 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     })
 }
 
-/// Two addresses as one pair.
-fn pair(source: &str, destination: &str) -> Result<Pair> {
+/// Two addresses as one pair, held to what a line of the bucket list is held to.
+fn pair(config: &Config, source: &str, destination: &str) -> Result<Pair> {
     let (src_bucket, src_prefix) = address(source)?;
     let (des_bucket, des_prefix) = address(destination)?;
-    Ok(Pair { src_bucket, src_prefix, des_bucket, des_prefix })
+    let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix };
+    // Where nothing says otherwise, `run` asks both sides with the same credentials.
+    let (one, other) = (&config.source.endpoint, &config.destination.endpoint);
+    match pair.problems(one == other || same_place(config)).first() {
+        Some(problem) => Err(Error::usage(format!("{source} {destination}: {problem}"))),
+        None => Ok(pair),
+    }
 }
 
 /// `s3://BUCKET/PREFIX` as bucket and prefix; the prefix may be empty.
@@ -110,8 +116,10 @@ fn verdict(report: &Report) -> String {
         }
         Some(closing) => {
             let mut text = format!(
-                "closing comparison: {} objects differ; run the same command again to copy them",
-                human::count(closing.to_copy)
+                "closing comparison: {} of {} objects missing or different; run the same command \
+                 again to copy them",
+                human::count(closing.to_copy),
+                human::count(closing.listed)
             );
             for object in &report.differing {
                 let _ = write!(text, "\n    {object}");

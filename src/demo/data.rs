@@ -13,6 +13,7 @@ use super::PART;
 use crate::error::{Error, Result};
 use crate::human;
 use crate::object::{MIB, ObjectId};
+use crate::observe::say;
 use crate::plan::digest;
 use crate::store::{NewObject, ObjectStore, Part};
 
@@ -65,7 +66,7 @@ pub(super) async fn upload_folder(
     if !dir.is_dir() {
         return Err(Error::usage(format!("{} is no folder", dir.display())));
     }
-    println!("putting the files of {} into the source ...", dir.display());
+    say(format_args!("putting the files of {} into the source ...", dir.display()));
     let (items, left_out) = {
         let dir = dir.to_owned();
         let walked = tokio::task::spawn_blocking(move || walk(&dir)).await;
@@ -79,7 +80,7 @@ pub(super) async fn upload_folder(
 /// Puts objects of every kind into `bucket`: empty, tiny, around the threshold, tens of parts, and
 /// keys that other tools lose.
 pub(super) async fn upload_made(store: &Arc<dyn ObjectStore>, bucket: &str) -> Result<Uploaded> {
-    println!("making objects and putting them into the source ...");
+    say(format_args!("making objects and putting them into the source ..."));
     let longest = format!("long/{}", "k".repeat(1024 - 5));
     let odd = [
         "a//b",
@@ -195,7 +196,7 @@ async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option
 /// Headers that must arrive with the object.
 fn described(item: &Item) -> NewObject {
     let mut new = NewObject::default();
-    let text = item.size % 2 == 0;
+    let text = item.size.is_multiple_of(2);
     let content_type = if text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
     new.headers.content_type = Some(content_type.to_owned());
     new.headers.cache_control = Some("max-age=60".to_owned());

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, watch};
 use super::endpoint::Gate;
 use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::say;
 use crate::state::{JobStatus, StateStore};
 
 /// So many parts of the object pass before its worker is killed.
@@ -89,7 +90,7 @@ impl Fleet {
         }
         let ids: Vec<String> =
             workers.iter().filter_map(Child::id).map(|id| id.to_string()).collect();
-        println!("{count} workers started: processes {}", ids.join(" and "));
+        say(format_args!("{count} workers started: processes {}", ids.join(" and ")));
         Ok(())
     }
 

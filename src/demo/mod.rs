@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::human;
 use crate::jobsender::{Jobsender, Summary};
 use crate::monitor::Counts;
 use crate::object::{MIB, ObjectId};
+use crate::observe::say;
 use crate::params::Pair;
 use crate::plan::ignore::IgnoreList;
 use crate::progress::{Progress, Totals};
@@ -53,11 +54,11 @@ pub async fn run(dir: Option<&Path>, program: PathBuf, halt: &Halt) -> Result<bo
     let stage = Stage::build(program).await?;
     let result = tokio::select! {
         result = stage.play(dir) => result,
-        () = halt.stop.cancelled() => Err(Error::cancelled().context("the demo was stopped")),
+        () = halt.stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the demo was stopped")),
     };
     stage.clear().await;
     let verified = result?;
-    println!("whole demo: {}", human::duration(began.elapsed()));
+    say(format_args!("whole demo: {}", human::duration(began.elapsed())));
     Ok(verified)
 }
 
@@ -139,25 +140,29 @@ impl Stage {
     }
 
     async fn play(&self, dir: Option<&Path>) -> Result<bool> {
-        println!("source       {} in {}", SOURCE_BUCKET, self.source_endpoint.url());
-        println!("destination  {} in {}", DESTINATION_BUCKET, self.destination_endpoint.url());
+        say(format_args!("source       {} in {}", SOURCE_BUCKET, self.source_endpoint.url()));
+        say(format_args!(
+            "destination  {} in {}",
+            DESTINATION_BUCKET,
+            self.destination_endpoint.url()
+        ));
         let uploaded = match dir {
             Some(dir) => data::upload_folder(&self.source, SOURCE_BUCKET, dir).await?,
             None => data::upload_made(&self.source, SOURCE_BUCKET).await?,
         };
-        println!("{uploaded}");
+        say(format_args!("{uploaded}"));
         let began = Instant::now();
         let compared = self.send().await?;
-        println!(
+        say(format_args!(
             "jobsender: {} objects listed, {} jobs sent",
             human::count(compared.listed),
             human::count(compared.to_copy)
-        );
+        ));
         let death = self.migrate(&compared, &uploaded).await?;
         let moved = began.elapsed();
         let verified = self.prove(&uploaded, death).await?;
         let rate = human::rate(uploaded.bytes, moved);
-        println!("migrated in {}, {rate}", human::duration(moved));
+        say(format_args!("migrated in {}, {rate}", human::duration(moved)));
         Ok(verified)
     }
 
@@ -194,9 +199,9 @@ impl Stage {
             move || counts.read()
         });
         let death = match &uploaded.victim {
-            Some((key, parts)) => Some(self.kill_one(key, *parts, &progress).await?),
+            Some((key, parts)) => Some(self.kill_one(key, *parts).await?),
             None => {
-                progress.say("no object is large enough for parts: no worker is killed");
+                say("no object is large enough for parts: no worker is killed");
                 None
             }
         };
@@ -216,7 +221,7 @@ impl Stage {
     }
 
     /// Kills the worker that holds the object `key` when some of its parts have arrived.
-    async fn kill_one(&self, key: &str, parts: u64, progress: &Progress) -> Result<Death> {
+    async fn kill_one(&self, key: &str, parts: u64) -> Result<Death> {
         self.barrier.reached().await;
         let killed = self.fleet.kill_holder(&self.state, SOURCE_BUCKET, key).await?;
         let mut held = 0;
@@ -224,7 +229,7 @@ impl Stage {
         {
             held += self.destination.list_parts(&listed.upload).await?.len();
         }
-        progress.say(&format!(
+        say(format_args!(
             "worker {killed} killed (SIGKILL) with {held} of {parts} parts of \"{key}\" at the \
              destination; the job comes back when its lease of {VISIBILITY_SECONDS} s ends"
         ));
@@ -234,14 +239,14 @@ impl Stage {
     }
 
     async fn prove(&self, uploaded: &Uploaded, death: Option<Death>) -> Result<bool> {
-        println!("reading every object on both sides and comparing every byte ...");
+        say(format_args!("reading every object on both sides and comparing every byte ..."));
         let result = verify::compare_all(
             (&self.source, SOURCE_BUCKET),
             (&self.destination, DESTINATION_BUCKET),
         )
         .await?;
         for difference in &result.differences {
-            println!("DIFFERS  {difference}");
+            say(format_args!("DIFFERS  {difference}"));
         }
         let stats = self.destination_endpoint.stats();
         let requests = |operation: &str| stats.get(operation).map_or(0, |stats| stats.requests);
@@ -249,27 +254,27 @@ impl Stage {
             let target = ObjectId::new(DESTINATION_BUCKET, key);
             let left = self.destination.list_uploads(&target).await?.len();
             let (held, after) = (death.held, self.barrier.asked() - death.asked);
-            println!(
+            say(format_args!(
                 "\"{key}\": {parts} parts, {held} kept from the killed worker, {after} sent by the \
                  other; unfinished uploads left: {left}"
-            );
+            ));
             if left > 0 {
                 return Ok(false);
             }
         }
-        println!(
+        say(format_args!(
             "requests at the destination: {} PutObject, {} UploadPart, {} CompleteMultipartUpload",
             human::count(requests("PutObject")),
             human::count(requests("UploadPart")),
             human::count(requests("CompleteMultipartUpload")),
-        );
+        ));
         let all = result.differences.is_empty() && result.equal == uploaded.objects;
-        println!(
+        say(format_args!(
             "verified: {} of {} objects equal in every byte and header, {}",
             human::count(result.equal),
             human::count(uploaded.objects),
             human::bytes(result.bytes),
-        );
+        ));
         Ok(all)
     }
 }

@@ -44,7 +44,8 @@ pub async fn load_pairs(
     let Some(parameters) = parameters else {
         return Err(Error::usage("no bucket list: set bucket_para_file in [Basic]"));
     };
-    match parameters.get(name).await? {
+    let text = parameters.get(name).await;
+    match text.map_err(|e| e.note("without Parameter Store, set bucket_para_file in [Basic]"))? {
         Some(text) => parse_pairs(&format!("bucket list in parameter {name}"), &text, same_place),
         None => Err(Error::new(
             ErrorKind::NotFound,
@@ -65,10 +66,12 @@ pub async fn load_ignore_list(
         return parse_ignore_list(&file.display().to_string(), &read(file).await?);
     }
     let name = &config.basic.ssm_parameter_ignore_list;
-    if let (Some(parameters), false) = (parameters, name.is_empty())
-        && let Some(text) = parameters.get(name).await?
-    {
-        return parse_ignore_list(&format!("parameter {name}"), &text);
+    if let (Some(parameters), false) = (parameters, name.is_empty()) {
+        let without = "without Parameter Store, set ignore_list_file in [Basic], or leave \
+                       ssm_parameter_ignore_list empty";
+        if let Some(text) = parameters.get(name).await.map_err(|e| e.note(without))? {
+            return parse_ignore_list(&format!("parameter {name}"), &text);
+        }
     }
     let Some(folder) = &config.folder else { return Ok(IgnoreList::default()) };
     let file = folder.join(IGNORE_LIST_FILE);

@@ -23,8 +23,34 @@ impl Pair {
     /// Whether, with both sides being the same place, the copies land in what the pair lists: an
     /// object would be copied onto itself, or every run would find the copies of the last one.
     pub fn feeds_itself(&self) -> bool {
-        let first_copy = destination_prefix(&self.des_prefix) + &self.src_prefix;
-        self.src_bucket == self.des_bucket && first_copy.starts_with(&self.src_prefix)
+        self.src_bucket == self.des_bucket && self.copies_prefix().starts_with(&self.src_prefix)
+    }
+
+    /// What every copy's key begins with.
+    pub fn copies_prefix(&self) -> String {
+        destination_prefix(&self.des_prefix) + &self.src_prefix
+    }
+
+    /// What is wrong with it, in words for the user. `same_place`: both sides are one and the
+    /// same, so that it could feed itself.
+    pub fn problems(&self, same_place: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (field, bucket) in [("src_bucket", &self.src_bucket), ("des_bucket", &self.des_bucket)]
+        {
+            if bucket.is_empty() {
+                problems.push(format!("{field} is empty"));
+            } else if !is_bucket_name(bucket) {
+                problems.push(format!("{field} {bucket:?} is not the name of a bucket"));
+            }
+        }
+        if problems.is_empty() && same_place && self.feeds_itself() {
+            problems.push(format!(
+                "the copies would land in the source: bucket {} with source prefix {:?} and \
+                 destination prefix {:?}; choose a destination outside of the source prefix",
+                self.src_bucket, self.src_prefix, self.des_prefix
+            ));
+        }
+        problems
     }
 }
 
@@ -81,7 +107,7 @@ pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>
     let mut problems = Vec::new();
     for (i, entry) in entries.into_iter().enumerate() {
         let pair = pair(entry);
-        let wrong = problems_of(&pair, same_place);
+        let wrong = pair.problems(same_place);
         problems.extend(wrong.into_iter().map(|p| format!("{name}: entry {}: {p}", i + 1)));
         pairs.push(pair);
     }
@@ -96,25 +122,6 @@ fn pair(entry: Entry) -> Pair {
         des_bucket: entry.des_bucket,
         des_prefix: entry.des_prefix.unwrap_or_default(),
     }
-}
-
-fn problems_of(pair: &Pair, same_place: bool) -> Vec<String> {
-    let mut problems = Vec::new();
-    for (field, bucket) in [("src_bucket", &pair.src_bucket), ("des_bucket", &pair.des_bucket)] {
-        if bucket.is_empty() {
-            problems.push(format!("{field} is empty"));
-        } else if !is_bucket_name(bucket) {
-            problems.push(format!("{field} {bucket:?} is not the name of a bucket"));
-        }
-    }
-    if problems.is_empty() && same_place && pair.feeds_itself() {
-        problems.push(format!(
-            "the copies would land in the source: bucket {} with source prefix {:?} and \
-             destination prefix {:?}; choose a destination outside of the source prefix",
-            pair.src_bucket, pair.src_prefix, pair.des_prefix
-        ));
-    }
-    problems
 }
 
 /// The number, from 1, of the first entry that is not as it must be.

@@ -85,16 +85,12 @@ impl Layout {
     }
 }
 
-/// The layout that parts already at the destination belong to, if it is one layout of an object of
-/// `size` bytes: the recorded part size, or, where none is on record, the largest part's. A part
-/// that does not fit makes the whole upload untrustworthy.
-pub fn adopt(size: u64, recorded_part_size: Option<u64>, parts: &[Part]) -> Option<Layout> {
-    let part_size = match recorded_part_size {
-        Some(part_size) => part_size,
-        None => parts.iter().map(|part| part.size).max()?,
-    };
+/// The layout of the recorded part size, if all parts already at the destination fit into it as
+/// parts of an object of `size` bytes. A single one that does not makes the whole upload
+/// untrustworthy.
+pub fn adopt(size: u64, part_size: u64, parts: &[Part]) -> Option<Layout> {
     let layout = Layout { size, part_size };
-    // A lone last part tells nothing about the others; a part too small for S3 cannot be one.
+    // An upload with parts that are too small for S3 could never be completed.
     let can_complete = layout.is_legal() && (part_size >= MIN_PART_BYTES || layout.count() == 1);
     (can_complete && parts.iter().all(|part| layout.holds(part))).then_some(layout)
 }
@@ -157,20 +153,18 @@ mod tests {
         let size = 23 * MIB;
         let held = [part(1, 8 * MIB), part(3, 7 * MIB)];
         let layout = Layout { size, part_size: 8 * MIB };
-        assert_eq!(adopt(size, Some(8 * MIB), &held), Some(layout));
-        assert_eq!(adopt(size, None, &held), Some(layout));
+        assert_eq!(adopt(size, 8 * MIB, &held), Some(layout));
     }
 
     #[test]
     fn parts_that_fit_no_single_layout_are_not_trusted() {
         let size = 23 * MIB;
-        let recorded = Some(8 * MIB);
+        let recorded = 8 * MIB;
         assert_eq!(adopt(size, recorded, &[part(1, 5 * MIB)]), None, "another size");
         assert_eq!(adopt(size, recorded, &[part(4, 8 * MIB)]), None, "past the end");
         assert_eq!(adopt(size, recorded, &[part(3, 8 * MIB)]), None, "last part too long");
-        assert_eq!(adopt(size, None, &[part(3, 3 * MIB)]), None, "only a last part");
-        assert_eq!(adopt(size, None, &[]), None, "nothing to learn from");
-        assert_eq!(adopt(size, Some(0), &[]), None, "no part size");
-        assert_eq!(adopt(60_000 * MIB, Some(5 * MIB), &[]), None, "too many parts");
+        assert_eq!(adopt(size, 3 * MIB, &[]), None, "parts that S3 does not take");
+        assert_eq!(adopt(size, 0, &[]), None, "no part size");
+        assert_eq!(adopt(60_000 * MIB, 5 * MIB, &[]), None, "too many parts");
     }
 }

@@ -127,6 +127,12 @@ impl EmbeddedQueue {
         Ok(moved as u64)
     }
 
+    /// Whether there is nothing to do, now or later; dead letters do not count.
+    pub async fn is_empty(&self) -> Result<bool> {
+        let (name, max_receive_count) = (self.name.clone(), self.max_receive_count);
+        self.db.read(move |tx| table::is_empty(tx, &name, max_receive_count)).await
+    }
+
     /// Takes what is there, without waiting.
     async fn claim(&self, max: usize, visibility: Duration) -> Result<Vec<Message>> {
         let (queue, visibility) = (self.clone(), visibility.min(MAX_HIDDEN));
@@ -246,6 +252,10 @@ impl Queue for EmbeddedQueue {
                 _ => Ok(Err(lost("it has been received again, given back or deleted"))),
             })
             .await?
+    }
+
+    fn max_receives(&self) -> Option<u32> {
+        Some(self.max_receive_count)
     }
 
     async fn depth(&self) -> Result<Depth> {

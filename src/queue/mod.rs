@@ -73,6 +73,10 @@ pub trait Queue: Send + Sync + fmt::Debug {
     /// then gone from here. `Ok(false)`: there is no dead letter queue, nothing was changed.
     async fn bury(&self, message: &Message, body: &str, reason: &str) -> Result<bool>;
 
+    /// How often a message is received before the queue itself makes a dead letter of it; `None`
+    /// where it never does.
+    fn max_receives(&self) -> Option<u32>;
+
     /// How many messages there are.
     async fn depth(&self) -> Result<Depth>;
 }

@@ -45,6 +45,7 @@ pub struct SqsQueue {
     name: String,
     url: String,
     max_bytes: usize,
+    max_receives: Option<u32>,
     clock: LeaseClock,
     /// The dead letter queue's ARN and URL as last looked up.
     dead: Mutex<Option<(String, String)>>,
@@ -73,11 +74,13 @@ impl SqsQueue {
             name: name_or_url.to_owned(),
             url,
             max_bytes: batch::DEFAULT_MAX_BYTES,
+            max_receives: None,
             clock: LeaseClock::since(Instant::now()),
             dead: Mutex::new(None),
         };
-        let attributes =
-            queue.attributes(&queue.url, &[QueueAttributeName::MaximumMessageSize]).await?;
+        let wanted = [QueueAttributeName::MaximumMessageSize, QueueAttributeName::RedrivePolicy];
+        let attributes = queue.attributes(&queue.url, &wanted).await?;
+        queue.max_receives = max_receives(&attributes);
         if let Some(bytes) = number(&attributes, &QueueAttributeName::MaximumMessageSize) {
             queue.max_bytes = usize::try_from(bytes).unwrap_or(batch::DEFAULT_MAX_BYTES);
         }
@@ -215,6 +218,15 @@ fn number(attributes: &Attributes, name: &QueueAttributeName) -> Option<u64> {
     attributes.get(name)?.parse().ok()
 }
 
+/// The redrive policy's maxReceiveCount, which some servers give as a text.
+fn max_receives(attributes: &Attributes) -> Option<u32> {
+    let policy = attributes.get(&QueueAttributeName::RedrivePolicy)?;
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    let count = &policy["maxReceiveCount"];
+    let count = count.as_u64().or_else(|| count.as_str()?.parse().ok())?;
+    count.try_into().ok()
+}
+
 async fn queue_url(client: &Client, name: &str, account: Option<&str>) -> Result<String> {
     let answer = client
         .get_queue_url()
@@ -341,6 +353,10 @@ impl Queue for SqsQueue {
             .map_err(|e| aws::error(format_args!("SendMessage {dead} (dead letters)"), &e))?;
         self.delete(&message.receipt).await?;
         Ok(true)
+    }
+
+    fn max_receives(&self) -> Option<u32> {
+        self.max_receives
     }
 
     async fn depth(&self) -> Result<Depth> {

@@ -24,7 +24,7 @@ use futures_util::stream;
 
 use self::item::Item;
 use self::update::{OldUpload, Refusal, Update};
-use super::{JobStatus, Outcome, Record, RecordId, Start, StateStore, Tally};
+use super::{JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Next, Result};
 
@@ -175,12 +175,7 @@ impl DynamoState {
             };
             match update::refused_finish(outcome, &item) {
                 Refusal::Repeated => return Ok(()),
-                Refusal::Fenced => {
-                    return Err(Error::new(
-                        ErrorKind::LeaseLost,
-                        format!("another attempt has taken over {}", outcome.id.src),
-                    ));
-                }
+                Refusal::Fenced => return Err(taken_over(&outcome.id)),
                 Refusal::OtherUpload => {}
             }
         }
@@ -224,6 +219,10 @@ impl DynamoState {
             }
         })
     }
+}
+
+fn taken_over(id: &RecordId) -> Error {
+    Error::new(ErrorKind::LeaseLost, format!("another attempt has taken over {}", id.src))
 }
 
 /// What DynamoDB answers where a permission is missing.
@@ -272,6 +271,13 @@ impl StateStore for DynamoState {
         match self.write(&start.id, &Update::begin_again(start)).await? {
             Written::Done => Ok(()),
             Written::Refused(_) => Err(self.changed_meanwhile()),
+        }
+    }
+
+    async fn seal(&self, seal: &Seal) -> Result<()> {
+        match self.write(&seal.id, &Update::seal(seal)).await? {
+            Written::Done => Ok(()),
+            Written::Refused(_) => Err(taken_over(&seal.id)),
         }
     }
 

@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use time::OffsetDateTime;
 
-use super::{JobStatus, Outcome, Record, RecordId, Start, StateStore, Tally, UploadRef};
+use super::{JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, ObjectId};
 use crate::sqlite::Database;
@@ -42,6 +42,30 @@ impl StateStore for EmbeddedState {
     async fn begin(&self, start: &Start) -> Result<()> {
         let start = start.clone();
         self.db.write(move |tx| begin(tx, &start)).await
+    }
+
+    async fn seal(&self, seal: &Seal) -> Result<()> {
+        let (sealed, src) = (seal.clone(), &seal.id.src);
+        let changed = self
+            .db
+            .write(move |tx| {
+                tx.prepare_cached(SEAL)?.execute(params![
+                    sealed.upload_id,
+                    sealed.target_etag.as_ref().map(Etag::as_str),
+                    table_key(&sealed.id.src),
+                    sealed.id.des.bucket,
+                    sealed.id.des.key.as_str(),
+                    sealed.lease,
+                ])
+            })
+            .await?;
+        match changed {
+            0 => Err(Error::new(
+                ErrorKind::LeaseLost,
+                format!("another attempt has taken over {src}"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
@@ -107,6 +131,10 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     startTime = excluded.startTime, startTime_f = excluded.startTime_f,
     lastTimeProgress = excluded.lastTimeProgress,
     endTime = NULL, endTime_f = NULL, totalSpentTime = NULL, lastError = NULL"#;
+
+const SEAL: &str = r#"
+UPDATE record SET targetUploadId = ?1, targetEtag = ?2
+WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 
 /// The `WHERE` fences: an attempt that holds a token ends only what it still holds. Tries are counted
 /// by `begin`, except where there was none.
@@ -228,6 +256,13 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         size: unsigned(row, "Size")?,
         version: row.get("versionId")?,
         etag: row.get::<_, Option<String>>("sourceEtag")?.map(Etag::new),
+        target_etag: match upload.as_ref().map(|upload| &upload.id) {
+            // The seal of another upload says nothing about this one.
+            Some(id) if row.get::<_, Option<String>>("targetUploadId")?.as_ref() == Some(id) => {
+                row.get::<_, Option<String>>("targetEtag")?.map(Etag::new)
+            }
+            _ => None,
+        },
         upload,
         status: status(row, "jobStatus")?,
         instance: row.get("instanceID")?,

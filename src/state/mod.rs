@@ -78,6 +78,8 @@ pub struct Record {
     pub etag: Option<Etag>,
     /// The upload in progress, or the last one.
     pub upload: Option<UploadRef>,
+    /// The ETag that the upload's object will have, on record since just before its completion.
+    pub target_etag: Option<Etag>,
     /// Where it stands.
     pub status: JobStatus,
     /// The worker that wrote last.
@@ -121,6 +123,19 @@ pub struct Start {
     pub start_time: SystemTime,
     /// Percent of the bytes already at the destination, 0 to 100.
     pub progress: u8,
+}
+
+/// What an attempt knows just before it completes its upload.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    /// Which object.
+    pub id: RecordId,
+    /// The token given to [`StateStore::begin`].
+    pub lease: String,
+    /// The upload that is going to be completed.
+    pub upload_id: String,
+    /// The ETag that the object will have; `None` where it cannot be computed.
+    pub target_etag: Option<Etag>,
 }
 
 /// How an attempt ended.
@@ -179,6 +194,11 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// Puts the start of an attempt on record: counts the try, keeps `first_time`, replaces
     /// version, ETag, upload and the fencing token, clears the last end and error.
     async fn begin(&self, start: &Start) -> Result<()>;
+
+    /// Puts on record what the upload is about to become, so that a completion whose answer is lost
+    /// is known by the object. Fails with `LeaseLost` where the token has been replaced: then it
+    /// is not for this attempt to complete anything.
+    async fn seal(&self, seal: &Seal) -> Result<()>;
 
     /// Puts ends on record, batched as the backend can. An outcome without a token counts a try of
     /// its own; one with a token that has been replaced fails with `LeaseLost` and changes

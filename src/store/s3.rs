@@ -33,6 +33,8 @@ pub struct S3Store {
     pub(super) side: Side,
     /// Whose credentials are used, in words for an error.
     pub(super) identity: String,
+    /// The URL that is asked, where it is not Amazon S3's own.
+    pub(super) url: Option<String>,
     pub(super) writing: Writing,
     pub(super) request_payer: Option<RequestPayer>,
 }
@@ -80,7 +82,12 @@ impl S3Store {
             raw.headers().get("x-amz-bucket-region").filter(|_| elsewhere).map(str::to_owned)
         });
         let built = aws::error(format_args!("{call} s3://{place} ({})", self.side), &error);
+        let answered = error.raw_response().is_some();
         match (built.kind(), region) {
+            (ErrorKind::Unavailable, None) if !answered => {
+                let asked = self.url.as_deref().unwrap_or("Amazon S3");
+                built.note(format_args!("{asked} was asked: check Endpoint, Region and the line"))
+            }
             (_, Some(region)) => {
                 built.note(format_args!("the bucket is in region {region}: set Region"))
             }

@@ -26,7 +26,7 @@ mod part;
 mod resume;
 mod single;
 
-use memory::MemoryBudget;
+use memory::{MemoryBudget, Reservation};
 
 /// How often a copy is begun anew because the source changed or the upload vanished meanwhile.
 const MAX_FRESH_STARTS: u32 = 3;
@@ -176,34 +176,59 @@ impl Engine {
             }
             fresh_starts += 1;
             if fresh_starts > MAX_FRESH_STARTS {
-                return Err(error.context("keeps changing"));
+                return Err(error.context(format_args!("begun anew {MAX_FRESH_STARTS} times")));
             }
             debug!(object = %job.src, "begun anew: {error}");
         }
     }
 }
 
+impl Engine {
+    /// A share of the memory budget; what has not begun when the work stops gets none.
+    async fn reserve(&self, bytes: u64, halt: &Halt) -> Result<Reservation> {
+        let reserved = halt.unless_stopping(self.budget.reserve(bytes)).await;
+        reserved.unwrap_or_else(|| Err(Error::cancelled()))
+    }
+}
+
 impl Attempt<'_> {
     async fn copy(&self) -> Result<Copied> {
         let settings = &self.engine.settings;
-        let one_piece = self.job.size <= settings.threshold && !settings.update_version;
-        if one_piece && let Turn::Copied(copied) = self.copy_single(None).await? {
+        if settings.update_version {
+            return self.copy_recorded_version().await;
+        }
+        if self.job.size <= settings.threshold
+            && let Turn::Copied(copied) = self.copy_single(None).await?
+        {
             return Ok(copied);
         }
+        self.copy_seen(&self.head_source().await?).await
+    }
+
+    /// UpdateVersionId: the version is looked up first, read where GetObjectWithVersionId says so,
+    /// and must still be the current one at the end.
+    async fn copy_recorded_version(&self) -> Result<Copied> {
         let meta = self.head_source().await?;
-        let copied = match self.route(meta.size)? {
-            Route::Single => match self.copy_single(Some(&meta)).await? {
-                Turn::Copied(copied) => copied,
+        let version = meta.version.clone().filter(|_| self.engine.settings.get_with_version);
+        let pinned = Attempt { version, ..*self };
+        let copied = pinned.copy_seen(&meta).await?;
+        let now = self.head_source().await?;
+        match now.etag == copied.etag && now.version == copied.version {
+            true => Ok(copied),
+            false => Err(self.changed("another version is there at the end")),
+        }
+    }
+
+    async fn copy_seen(&self, meta: &ObjectMeta) -> Result<Copied> {
+        match self.route(meta.size)? {
+            Route::Multipart(layout) => self.copy_multipart(meta, layout).await,
+            Route::Single => match self.copy_single(Some(meta)).await? {
+                Turn::Copied(copied) => Ok(copied),
                 Turn::TooLargeForOnePiece => {
-                    return Err(self.changed("its size differs from the one just seen"));
+                    Err(self.changed("its size differs from the one just seen"))
                 }
             },
-            Route::Multipart(layout) => self.copy_multipart(&meta, layout).await?,
-        };
-        if settings.update_version {
-            self.check_unchanged(&copied).await?;
         }
-        Ok(copied)
     }
 
     fn route(&self, size: u64) -> Result<Route> {
@@ -229,42 +254,6 @@ impl Attempt<'_> {
         let (engine, version) = (self.engine, self.version.as_deref());
         let head = || async { engine.source.head(&self.job.src, version).await };
         retry(self.control(), &self.halt.abort, head).await
-    }
-
-    /// UpdateVersionId: the object whose copy was begun must still be the current one.
-    async fn check_unchanged(&self, copied: &Copied) -> Result<()> {
-        let now = self.head_source().await?;
-        if now.etag == copied.etag && now.version == copied.version {
-            return Ok(());
-        }
-        Err(self.changed("another version is there at the end"))
-    }
-
-    /// Whether another attempt put on record that it has copied the same source object, and the
-    /// destination has as many bytes: then the upload is gone because it was completed.
-    async fn finished_by_another(&self) -> Result<Option<Copied>> {
-        let engine = self.engine;
-        let now = self.head_source().await?;
-        let id = self.job.into();
-        let load = || async { engine.state.load(&id).await };
-        let record = retry(self.control(), &self.halt.abort, load).await?;
-        let done = record.is_some_and(|record| {
-            record.status == crate::state::JobStatus::Done
-                && record.etag.as_ref() == Some(&now.etag)
-                && record.lease.as_ref() != Some(&self.fence.token)
-        });
-        if !done {
-            return Ok(None);
-        }
-        let head = || async { engine.destination.head(&self.job.des, None).await };
-        match retry(self.control(), &self.halt.abort, head).await {
-            Ok(there) if there.size == now.size => {
-                Ok(Some(Copied { size: now.size, etag: now.etag, version: now.version }))
-            }
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// What the new object is given besides its bytes.
@@ -333,7 +322,7 @@ fn wrong_length(expected: u64, got: u64) -> Error {
 /// store with tags of its own), the Content-MD5 that the store checked has to suffice.
 fn check_etag(written: &Written, md5: &Md5, what: &str) -> Result<()> {
     let expected = digest::single_etag(md5);
-    if !written.etag_is_md5() || written.etag == expected {
+    if !written.etag_is_md5() || written.etag.same_digest(&expected) {
         return Ok(());
     }
     let message =

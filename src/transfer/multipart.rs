@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, info};
 
 use super::part::PartMover;
-use super::resume::Begun;
+use super::resume::{Begun, Found};
 use super::{Attempt, Copied};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Etag;
 use crate::plan::digest;
 use crate::plan::parts::Layout;
 use crate::retry::{Policy, retry};
-use crate::state::{Start, UploadRef};
+use crate::state::{Seal, Start, UploadRef};
 use crate::store::{ObjectMeta, Part, Written};
 
 /// How often parts that the destination does not list as they were sent are sent again.
@@ -27,9 +27,12 @@ impl Attempt<'_> {
         meta: &ObjectMeta,
         planned: Layout,
     ) -> Result<Copied> {
-        let begun = match self.find_upload(meta).await? {
-            Some(begun) => begun,
-            None => self.create(meta, planned).await?,
+        let copied =
+            Copied { size: meta.size, etag: meta.etag.clone(), version: meta.version.clone() };
+        let begun = match self.find(meta).await? {
+            Found::Object => return Ok(copied),
+            Found::Upload(begun) => begun,
+            Found::Nothing => self.create(meta, planned).await?,
         };
         self.record_start(meta, &begun).await?;
         let mover = Arc::new(PartMover {
@@ -37,13 +40,13 @@ impl Attempt<'_> {
             src: self.job.src.clone(),
             version: self.version.clone(),
             etag: meta.etag.clone(),
-            upload: begun.upload.clone(),
+            upload: begun.upload,
             layout: begun.layout,
             halt: self.halt.clone(),
         });
-        let parts = self.fill(&mover, begun).await?;
+        let parts = self.fill(&mover, begun.held).await?;
         self.complete(&mover, &parts).await?;
-        Ok(Copied { size: meta.size, etag: meta.etag.clone(), version: meta.version.clone() })
+        Ok(copied)
     }
 
     async fn create(&self, meta: &ObjectMeta, layout: Layout) -> Result<Begun> {
@@ -51,7 +54,7 @@ impl Attempt<'_> {
         let (engine, target) = (self.engine, &self.job.des);
         let create = || async { engine.destination.create_upload(target, &new).await };
         let upload = retry(self.control(), &self.halt.abort, create).await?;
-        Ok(Begun { upload, layout, held: Vec::new(), tied: true })
+        Ok(Begun { upload, layout, held: Vec::new() })
     }
 
     async fn record_start(&self, meta: &ObjectMeta, begun: &Begun) -> Result<()> {
@@ -78,25 +81,22 @@ impl Attempt<'_> {
     }
 
     /// Sends what is missing until the destination's own list shows every part as it was sent.
-    async fn fill(&self, mover: &Arc<PartMover>, begun: Begun) -> Result<Vec<Part>> {
-        let mut good: BTreeMap<u32, Etag> = BTreeMap::new();
-        let prove = !begun.tied || self.engine.settings.verify_twice;
-        for part in begun.held {
-            if !prove || mover.proves(&part).await? {
-                good.insert(part.number, part.etag);
-            }
-        }
+    async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
+        let held = match self.engine.settings.verify_twice {
+            true => mover.proven(held).await?,
+            false => held,
+        };
+        let mut good: BTreeMap<u32, Etag> =
+            held.into_iter().map(|part| (part.number, part.etag)).collect();
         for _ in 0..MAX_ROUNDS {
-            let missing: Vec<u32> =
+            let missing =
                 (1..=mover.layout.count()).filter(|number| !good.contains_key(number)).collect();
-            for part in mover.send(&missing).await? {
-                good.insert(part.number, part.etag);
-            }
+            let sent = mover.send(missing).await?;
+            good.extend(sent.into_iter().map(|part| (part.number, part.etag)));
             let Some(listed) = self.held(&mover.upload).await? else { return Err(self.gone()) };
-            good.retain(|number, etag| {
-                let as_sent = |part: &Part| part.number == *number && part.etag == *etag;
-                listed.iter().any(as_sent)
-            });
+            let there: BTreeMap<u32, &Etag> =
+                listed.iter().map(|part| (part.number, &part.etag)).collect();
+            good.retain(|number, etag| there.get(number).is_some_and(|there| *there == etag));
             if good.len() == mover.layout.count() as usize && good.len() == listed.len() {
                 return Ok(listed);
             }
@@ -118,6 +118,7 @@ impl Attempt<'_> {
     async fn complete(&self, mover: &PartMover, parts: &[Part]) -> Result<()> {
         let engine = self.engine;
         let expected = digest::multipart_etag(parts.iter().map(|part| &part.etag));
+        self.seal(mover, expected.clone()).await?;
         let complete = || async { engine.destination.complete_upload(&mover.upload, parts).await };
         let policy = Policy::completion(engine.settings.max_retry);
         match retry(policy, &self.halt.abort, complete).await {
@@ -125,7 +126,9 @@ impl Attempt<'_> {
             Err(error) if error.kind() == ErrorKind::UploadGone => {
                 let head = || async { engine.destination.head(&self.job.des, None).await };
                 match retry(self.control(), &self.halt.abort, head).await {
-                    Ok(there) if Some(&there.etag) == expected.as_ref() => Ok(()),
+                    Ok(there) if expected.is_some_and(|etag| etag.same_digest(&there.etag)) => {
+                        Ok(())
+                    }
                     Ok(_) => Err(error),
                     Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
                     Err(other) => Err(other),
@@ -135,13 +138,27 @@ impl Attempt<'_> {
         }
     }
 
+    /// Puts the object's future ETag on record, and learns whether this attempt may still complete.
+    async fn seal(&self, mover: &PartMover, target_etag: Option<Etag>) -> Result<()> {
+        let seal = Seal {
+            id: self.job.into(),
+            lease: self.fence.token.clone(),
+            upload_id: mover.upload.id.clone(),
+            target_etag,
+        };
+        let seal = || async { self.engine.state.seal(&seal).await };
+        retry(self.control(), &self.halt.abort, seal).await
+    }
+
     fn check_object(&self, written: &Written, expected: Option<&Etag>) -> Result<()> {
         // A store whose multipart ETags have another form than S3's cannot be checked by it.
         let comparable = written.etag.as_str().split_once('-').is_some_and(|(digest, count)| {
             Etag::new(digest).looks_like_md5() && count.parse::<u32>().is_ok()
         });
         match expected {
-            Some(expected) if comparable && !written.is_kms() && written.etag != *expected => {
+            Some(expected)
+                if comparable && !written.is_kms() && !written.etag.same_digest(expected) =>
+            {
                 let message = format!(
                     "{}: the destination made {} of parts that make {expected}",
                     self.job.des, written.etag

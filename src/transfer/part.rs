@@ -27,25 +27,47 @@ pub(super) struct PartMover {
 }
 
 impl PartMover {
-    /// Sends these parts, as many at once as MaxThread allows; what was sent, in no order. After
-    /// a stop the running parts finish and no others begin.
-    pub async fn send(self: &Arc<Self>, numbers: &[u32]) -> Result<Vec<Part>> {
-        let mut waiting = numbers.iter().copied();
+    /// Sends these parts; what was sent, in no order.
+    pub async fn send(self: &Arc<Self>, numbers: Vec<u32>) -> Result<Vec<Part>> {
+        self.each(numbers, |mover, number| async move { mover.send_one(number).await }).await
+    }
+
+    /// Those parts at the destination that hold what the source has there, by reading it again. An
+    /// ETag that is no MD5 proves nothing.
+    pub async fn proven(self: &Arc<Self>, parts: Vec<Part>) -> Result<Vec<Part>> {
+        let prove = |mover: Arc<Self>, part: Part| async move {
+            let proven = mover.proves(&part).await?;
+            Ok(proven.then_some(part))
+        };
+        Ok(self.each(parts, prove).await?.into_iter().flatten().collect())
+    }
+
+    /// Works on these parts, as many at once as MaxThread allows. After a stop the running ones
+    /// finish and no others begin.
+    async fn each<I, T, F>(
+        self: &Arc<Self>,
+        items: Vec<I>,
+        work: impl Fn(Arc<Self>, I) -> F,
+    ) -> Result<Vec<T>>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (count, mut waiting) = (items.len(), items.into_iter());
         let mut running = JoinSet::new();
-        let mut sent = Vec::with_capacity(numbers.len());
+        let mut finished = Vec::with_capacity(count);
         let mut failure = None;
         loop {
             while running.len() < self.engine.settings.max_thread
                 && failure.is_none()
                 && !self.halt.is_stopping()
-                && let Some(number) = waiting.next()
+                && let Some(item) = waiting.next()
             {
-                let mover = Arc::clone(self);
-                running.spawn(async move { mover.send_one(number).await });
+                running.spawn(work(Arc::clone(self), item));
             }
             match running.join_next().await {
                 None => break,
-                Some(Ok(Ok(part))) => sent.push(part),
+                Some(Ok(Ok(done))) => finished.push(done),
                 Some(Ok(Err(error))) => {
                     running.abort_all();
                     failure.get_or_insert(error);
@@ -58,27 +80,25 @@ impl PartMover {
         }
         match failure {
             Some(error) => Err(error),
-            None if sent.len() < numbers.len() => Err(Error::cancelled()),
-            None => Ok(sent),
+            None if finished.len() < count => Err(Error::cancelled()),
+            None => Ok(finished),
         }
     }
 
     async fn send_one(&self, number: u32) -> Result<Part> {
         let range = self.range(number)?;
-        let reservation = self.engine.budget.reserve(range.len).await?;
+        let reservation = self.engine.reserve(range.len, &self.halt).await?;
         let (bytes, md5) = self.fetch(range).await?;
         let etag = self.store(number, bytes, md5).await?;
         drop(reservation);
         Ok(Part { number, size: range.len, etag })
     }
 
-    /// Whether the destination's part holds what the source has there, by reading it again. An
-    /// ETag that is no MD5 proves nothing.
-    pub async fn proves(&self, part: &Part) -> Result<bool> {
+    async fn proves(&self, part: &Part) -> Result<bool> {
         let range = self.range(part.number)?;
-        let _reservation = self.engine.budget.reserve(range.len).await?;
+        let _reservation = self.engine.reserve(range.len, &self.halt).await?;
         let (_, md5) = self.fetch(range).await?;
-        Ok(part.etag == digest::single_etag(&md5))
+        Ok(part.etag.same_digest(&digest::single_etag(&md5)))
     }
 
     fn range(&self, number: u32) -> Result<ByteRange> {

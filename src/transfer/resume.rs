@@ -2,79 +2,88 @@
 
 use tracing::{debug, info};
 
-use super::Attempt;
+use super::{Attempt, Copied};
 use crate::error::{ErrorKind, Result};
 use crate::plan::parts::{self, Layout};
 use crate::retry::retry;
 use crate::state::{JobStatus, Record, UploadRef};
 use crate::store::{ListedUpload, ObjectMeta, Part, Upload};
 
-/// An upload to fill, and what it holds.
+/// An upload to fill, and what it holds. The record ties it to the very source object.
 pub(super) struct Begun {
     pub upload: Upload,
     pub layout: Layout,
     pub held: Vec<Part>,
-    /// The record ties the upload to the very source object. Where it does not, each held part
-    /// must be compared with the source before it counts.
-    pub tied: bool,
+}
+
+/// What an earlier attempt left.
+pub(super) enum Found {
+    /// Nothing that may be trusted.
+    Nothing,
+    /// An upload to continue.
+    Upload(Begun),
+    /// The whole object: only the answer to its completion was lost.
+    Object,
 }
 
 impl Attempt<'_> {
-    /// The upload to continue, if there is one.
-    pub(super) async fn find_upload(&self, meta: &ObjectMeta) -> Result<Option<Begun>> {
+    /// What there is to continue. Only the record can tie an upload to the source object whose copy
+    /// it is: an upload without a record might hold another object's parts, and is left alone.
+    pub(super) async fn find(&self, meta: &ObjectMeta) -> Result<Found> {
         if self.engine.settings.clean_unfinished_upload {
             for listed in self.list_uploads().await? {
                 self.abort(&listed.upload).await?;
             }
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
-        let (engine, id) = (self.engine, self.job.into());
-        let load = || async { engine.state.load(&id).await };
-        let record = retry(self.control(), &self.halt.abort, load).await?;
-        match record.as_ref().and_then(unfinished) {
-            Some((record, recorded)) => self.continue_recorded(meta, record, recorded).await,
-            None => self.adopt_unrecorded(meta).await,
-        }
-    }
-
-    /// The record names an upload: it is continued where it belongs to the same source object and
-    /// all its parts fit the recorded layout, else given up.
-    async fn continue_recorded(
-        &self,
-        meta: &ObjectMeta,
-        record: &Record,
-        recorded: &UploadRef,
-    ) -> Result<Option<Begun>> {
+        let record = self.record().await?;
+        let Some((record, recorded)) = record.as_ref().and_then(unfinished) else {
+            return Ok(Found::Nothing);
+        };
         let upload = Upload { target: self.job.des.clone(), id: recorded.id.clone() };
-        let same_source = record.etag.as_ref() == Some(&meta.etag) && record.size == meta.size;
-        if same_source {
-            let Some(held) = self.held(&upload).await? else { return Ok(None) };
-            if let Some(layout) = parts::adopt(meta.size, Some(recorded.part_size), &held) {
-                return Ok(Some(Begun { upload, layout, held, tied: true }));
+        if is_of(record, meta) {
+            let Some(held) = self.held(&upload).await? else {
+                return Ok(match self.is_complete(record, meta).await? {
+                    true => Found::Object,
+                    false => Found::Nothing,
+                });
+            };
+            if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held) {
+                return Ok(Found::Upload(Begun { upload, layout, held }));
             }
         }
-        info!(object = %self.job.src, "the upload begun earlier belongs to another object or layout");
+        info!(object = %self.job.src, "the upload begun earlier is of another object or layout");
         self.abort(&upload).await?;
-        Ok(None)
+        Ok(Found::Nothing)
     }
 
-    /// No record: the newest upload of this very key is taken over, each part to be compared with
-    /// the source. Empty ones, left by a worker that died before it could record them, are aborted.
-    async fn adopt_unrecorded(&self, meta: &ObjectMeta) -> Result<Option<Begun>> {
-        let mut uploads = self.list_uploads().await?;
-        uploads.sort_by_key(|listed| std::cmp::Reverse(listed.initiated));
-        let mut adopted = None;
-        for ListedUpload { upload, .. } in uploads {
-            let Some(held) = self.held(&upload).await? else { continue };
-            if held.is_empty() {
-                self.abort(&upload).await?;
-            } else if adopted.is_none()
-                && let Some(layout) = parts::adopt(meta.size, None, &held)
-            {
-                adopted = Some(Begun { upload, layout, held, tied: false });
+    /// The upload vanished while it was being filled: whether that is because another attempt
+    /// completed it, with the same source object.
+    pub(super) async fn finished_by_another(&self) -> Result<Option<Copied>> {
+        let meta = self.head_source().await?;
+        match self.record().await? {
+            Some(record) if is_of(&record, &meta) && self.is_complete(&record, &meta).await? => {
+                Ok(Some(Copied { size: meta.size, etag: meta.etag, version: meta.version }))
             }
+            _ => Ok(None),
         }
-        Ok(adopted)
+    }
+
+    /// Whether the destination has the very object that the record says the upload would become.
+    async fn is_complete(&self, record: &Record, meta: &ObjectMeta) -> Result<bool> {
+        let Some(target) = &record.target_etag else { return Ok(false) };
+        let head = || async { self.engine.destination.head(&self.job.des, None).await };
+        match retry(self.control(), &self.halt.abort, head).await {
+            Ok(there) => Ok(there.size == meta.size && there.etag.same_digest(target)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn record(&self) -> Result<Option<Record>> {
+        let id = self.job.into();
+        let load = || async { self.engine.state.load(&id).await };
+        retry(self.control(), &self.halt.abort, load).await
     }
 
     /// The parts that the destination holds; `None` where the upload is no longer there.
@@ -92,12 +101,16 @@ impl Attempt<'_> {
         retry(self.control(), &self.halt.abort, list).await
     }
 
-    /// Gives an upload up.
-    pub(super) async fn abort(&self, upload: &Upload) -> Result<()> {
+    async fn abort(&self, upload: &Upload) -> Result<()> {
         debug!(object = %upload.target, upload = upload.id, "abort the upload");
         let abort = || async { self.engine.destination.abort_upload(upload).await };
         retry(self.control(), &self.halt.abort, abort).await
     }
+}
+
+/// Whether the record speaks of the source object that is there now.
+fn is_of(record: &Record, meta: &ObjectMeta) -> bool {
+    record.etag.as_ref() == Some(&meta.etag) && record.size == meta.size
 }
 
 /// The record's upload, unless it has been completed.

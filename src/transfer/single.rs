@@ -21,7 +21,7 @@ impl Attempt<'_> {
         let engine = self.engine;
         let mut size = seen.map_or(self.job.size, |meta| meta.size);
         loop {
-            let reservation = engine.budget.reserve(size).await?;
+            let reservation = engine.reserve(size, self.halt).await?;
             let fetch = || async { self.fetch(size, seen).await };
             match retry(self.data(size), &self.halt.abort, fetch).await? {
                 Ok(fetched) => {

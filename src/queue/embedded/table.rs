@@ -196,6 +196,19 @@ pub(super) fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// Whether every message is dead, in the sense of [`depth`]; stops at the first that is not.
+pub(super) fn is_empty(
+    tx: &Transaction<'_>,
+    queue: &str,
+    max_receive_count: u32,
+) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "SELECT NOT EXISTS (SELECT 1 FROM queue_message WHERE queue = ?1
+             AND NOT (visible_at BETWEEN 1 AND ?2 AND receive_count >= ?3))",
+    )?
+    .query_one(rusqlite::params![queue, Moment::now().millis, max_receive_count], |row| row.get(0))
+}
+
 /// Counts the messages. One that has come back too often is dead already, though only the next
 /// receive puts it there.
 pub(super) fn depth(

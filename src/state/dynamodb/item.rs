@@ -112,6 +112,9 @@ pub(super) fn record(item: &Item) -> Result<Record> {
     let des = ObjectId::new(demanded("desBucket")?, demanded("desKey")?);
     let src = source(demanded("Key")?, text(item, "srcBucket"), &des)?;
     let start_time = moment(item, "startTime");
+    let upload_id = text(item, "uploadId");
+    // The seal of another upload says nothing about this one.
+    let sealed = upload_id.is_some() && text(item, "targetUploadId") == upload_id;
     let first_time = moment(item, "firstTime").or(start_time).unwrap_or(UNIX_EPOCH);
     Ok(Record {
         id: RecordId { src, des },
@@ -121,6 +124,7 @@ pub(super) fn record(item: &Item) -> Result<Record> {
         upload: text(item, "uploadId")
             .zip(integer(item, "partSize"))
             .map(|(id, part_size)| UploadRef { id: id.to_owned(), part_size }),
+        target_etag: text(item, "targetEtag").filter(|_| sealed).map(Etag::new),
         status: status(item),
         instance: text(item, "instanceID").unwrap_or_default().to_owned(),
         lease: text(item, "lease").map(str::to_owned),

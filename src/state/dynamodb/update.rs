@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Item};
 use crate::object::Etag;
-use crate::state::{JobStatus, Outcome, RecordId, Start};
+use crate::state::{JobStatus, Outcome, RecordId, Seal, Start};
 
 /// An error text is cut to this many bytes: an item is billed by the kibibyte.
 const MAX_ERROR: usize = 1024;
@@ -86,6 +86,19 @@ impl Update {
         update.number_if_absent("firstTime", item::epoch(start.start_time));
         update.number("lastTimeProgress", start.progress);
         update.remove(&["endTime", "endTime_f", "totalSpentTime", "lastError"]);
+        update
+    }
+
+    /// What the attempt's upload is about to become. It must still hold the record.
+    pub(super) fn seal(seal: &Seal) -> Self {
+        let mut update = Self::of(&seal.id);
+        update.text("lease", &seal.lease);
+        update.text("targetUploadId", &seal.upload_id);
+        match &seal.target_etag {
+            Some(etag) => update.text("targetEtag", etag.as_str()),
+            None => update.remove(&["targetEtag"]),
+        }
+        update.fence("#lease = :lease");
         update
     }
 

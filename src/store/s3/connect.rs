@@ -93,12 +93,12 @@ impl S3Store {
         let keys = Keys::new(access_key, secret_key, None, None, "fixed");
         let builder = base(&sdk).endpoint_url(url).force_path_style(true);
         let builder = builder.credentials_provider(SharedCredentialsProvider::new(keys));
-        Self::of(side, builder, "a fixed key".to_owned())
+        Self::of(side, builder, "a fixed key".to_owned(), Some(url.to_owned()))
     }
 
-    fn of(side: Side, builder: Builder, identity: String) -> Self {
+    fn of(side: Side, builder: Builder, identity: String, url: Option<String>) -> Self {
         let client = Client::from_conf(builder.build());
-        Self { client, side, identity, writing: Writing::default(), request_payer: None }
+        Self { client, side, identity, url, writing: Writing::default(), request_payer: None }
     }
 }
 
@@ -149,8 +149,8 @@ async fn connect(
     if let Some(url) = &endpoint.url {
         builder = builder.endpoint_url(url);
     }
+    let url = endpoint.url.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
     // Most compatible stores have no host name for each bucket.
-    let custom = endpoint.url.is_some() || sdk.endpoint_url().is_some();
-    builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(custom));
-    Ok(S3Store::of(side, builder, identity))
+    builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(url.is_some()));
+    Ok(S3Store::of(side, builder, identity, url))
 }

@@ -1,0 +1,96 @@
+//! One run of a migration at a time: two would drop each other's jobs.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A locked file beside the SQLite file. The system unlocks it however the process ends; an end in
+/// good order also removes it.
+#[derive(Debug)]
+pub(super) struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the migration `name` on the SQLite file `database`.
+    pub(super) fn take(database: &Path, name: &str) -> Result<Self> {
+        let mut path = database.to_owned().into_os_string();
+        path.push(format!(".{name}.lock"));
+        let path = PathBuf::from(path);
+        let cannot = |error: io::Error| {
+            Error::usage(format!("{} cannot be made or locked: {error}", path.display()))
+        };
+        loop {
+            let file = File::options().create(true).append(true).open(&path).map_err(cannot)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(already_running()),
+                Err(TryLockError::Error(error)) => return Err(cannot(error)),
+            }
+            // A run that ended between the two calls above has taken its file along, and whoever
+            // comes next would lock another one.
+            if is_at(&file, &path).map_err(cannot)? {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Before it is unlocked; a file that stays behind does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn already_running() -> Error {
+    Error::usage(
+        "this migration is already running in another process on this machine: wait for it, or \
+         stop it; to run another one, name another pair of places",
+    )
+}
+
+/// Whether `path` still leads to `file`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_runs_once_and_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("d.sqlite");
+        let first = Lock::take(&database, "one").unwrap();
+        let again = Lock::take(&database, "one").unwrap_err();
+        assert!(again.to_string().contains("already running"), "{again}");
+        let other = Lock::take(&database, "two").unwrap();
+        drop(first);
+        drop(Lock::take(&database, "one").unwrap());
+        drop(other);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_is_gone_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path).unwrap());
+        File::create(&path).unwrap();
+        assert!(!is_at(&file, &path).unwrap());
+    }
+}

@@ -1,0 +1,366 @@
+//! The promises of `StateStore`. Times are whole seconds, which every backend can hold.
+
+use std::time::{Duration, SystemTime};
+
+use s3_migration::error::ErrorKind;
+use s3_migration::object::{Etag, ObjectId};
+use s3_migration::state::{
+    JobStatus, Outcome, Record, RecordId, Start, StateStore, Tally, UploadRef,
+};
+
+use crate::support::{control_texts, odd_texts};
+
+/// Makes the suite's promises tests of the calling module. `$fresh` is an
+/// `async fn() -> Option<Fresh<dyn StateStore>>` that makes a store without records.
+macro_rules! state_suite {
+    ($fresh:path) => {
+        $crate::support::promises!(state, $fresh:
+            what_was_never_begun_has_no_record,
+            a_start_is_on_record_whole,
+            another_start_replaces_the_attempt_and_counts_it,
+            an_end_closes_the_attempt_that_was_begun,
+            the_same_end_may_be_recorded_twice,
+            an_end_without_a_start_is_an_attempt_of_its_own,
+            a_replaced_token_ends_nothing,
+            a_batch_with_one_fenced_end_records_the_others,
+            an_attempt_without_a_token_takes_over,
+            an_end_that_learned_nothing_keeps_what_a_resume_needs,
+            an_upload_does_not_outlive_its_etag,
+            two_pairs_that_share_a_source_have_two_records,
+            keys_are_bytes,
+            a_large_batch_is_recorded_whole,
+            concurrent_starts_are_all_counted,
+            records_are_tallied,
+            records_are_found_by_status,
+        );
+    };
+}
+
+pub async fn what_was_never_begun_has_no_record(store: &dyn StateStore) {
+    assert_eq!(store.load(&id("key")).await.unwrap(), None);
+    store.finish(&[]).await.unwrap();
+    assert_eq!(store.tally(at(0)).await.unwrap(), Tally::default());
+}
+
+pub async fn a_start_is_on_record_whole(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    assert_eq!(load(store, "key").await, begun("key"));
+}
+
+/// What [`start`] as `t1` at second 10 leaves on record.
+fn begun(key: &str) -> Record {
+    Record {
+        id: id(key),
+        size: 1 << 45,
+        version: Some("v1".to_owned()),
+        etag: Some(Etag::new("etag-1")),
+        upload: Some(UploadRef { id: "upload t1".to_owned(), part_size: 5 << 30 }),
+        status: JobStatus::Running,
+        instance: "i-1".to_owned(),
+        lease: Some("t1".to_owned()),
+        tries: 1,
+        first_time: at(10),
+        start_time: at(10),
+        end_time: None,
+        spent: None,
+        progress: 42,
+        last_error: None,
+    }
+}
+
+pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    let back = Outcome {
+        status: JobStatus::Running,
+        error: Some("time is up".to_owned()),
+        ..end("key", Some("t1"), 10, 20)
+    };
+    store.finish(&[back]).await.unwrap();
+    let second = Start {
+        size: 7,
+        version: None,
+        etag: Etag::new("etag-2"),
+        instance: "i-2".to_owned(),
+        progress: 0,
+        ..start("key", "t2", 30)
+    };
+    store.begin(&second).await.unwrap();
+    let expected = Record {
+        size: 7,
+        version: None,
+        etag: Some(Etag::new("etag-2")),
+        upload: Some(second.upload),
+        instance: "i-2".to_owned(),
+        lease: Some("t2".to_owned()),
+        tries: 2,
+        start_time: at(30),
+        progress: 0,
+        ..begun("key")
+    };
+    assert_eq!(load(store, "key").await, expected);
+}
+
+pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    store.finish(&[end("key", Some("t1"), 10, 25)]).await.unwrap();
+    let expected = Record {
+        status: JobStatus::Done,
+        end_time: Some(at(25)),
+        spent: Some(Duration::from_secs(15)),
+        ..begun("key")
+    };
+    assert_eq!(load(store, "key").await, expected);
+}
+
+pub async fn the_same_end_may_be_recorded_twice(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    store.finish(&[end("key", Some("t1"), 10, 25)]).await.unwrap();
+    let once = load(store, "key").await;
+    store.finish(&[end("key", Some("t1"), 10, 25)]).await.unwrap();
+    assert_eq!(load(store, "key").await, once);
+}
+
+pub async fn an_end_without_a_start_is_an_attempt_of_its_own(store: &dyn StateStore) {
+    let failed = Outcome {
+        status: JobStatus::Failed,
+        error: Some("access denied: s3:PutObject on 'ü'\n".to_owned()),
+        ..end("key", None, 10, 12)
+    };
+    store.finish(std::slice::from_ref(&failed)).await.unwrap();
+    let first = Record {
+        upload: None,
+        status: JobStatus::Failed,
+        lease: None,
+        end_time: Some(at(12)),
+        spent: Some(Duration::from_secs(2)),
+        progress: 0,
+        last_error: failed.error,
+        ..begun("key")
+    };
+    assert_eq!(load(store, "key").await, first);
+    store.finish(&[end("key", None, 30, 31)]).await.unwrap();
+    let second = Record {
+        status: JobStatus::Done,
+        tries: 2,
+        start_time: at(30),
+        end_time: Some(at(31)),
+        spent: Some(Duration::from_secs(1)),
+        last_error: None,
+        ..first
+    };
+    assert_eq!(load(store, "key").await, second);
+}
+
+pub async fn a_replaced_token_ends_nothing(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    store.begin(&start("key", "t2", 20)).await.unwrap();
+    let before = load(store, "key").await;
+    assert_fenced(store, &[end("key", Some("t1"), 10, 30)]).await;
+    assert_eq!(load(store, "key").await, before);
+    store.finish(&[end("key", Some("t2"), 20, 30)]).await.unwrap();
+    assert_eq!(load(store, "key").await.status, JobStatus::Done);
+}
+
+pub async fn a_batch_with_one_fenced_end_records_the_others(store: &dyn StateStore) {
+    for key in ["a", "b", "c"] {
+        store.begin(&start(key, "t1", 10)).await.unwrap();
+    }
+    store.begin(&start("b", "t2", 20)).await.unwrap();
+    let mut batch = ["a", "b", "c"].map(|key| end(key, Some("t1"), 10, 30)).to_vec();
+    batch.push(end("d", None, 10, 30));
+    assert_fenced(store, &batch).await;
+    for (key, status) in [
+        ("a", JobStatus::Done),
+        ("b", JobStatus::Running),
+        ("c", JobStatus::Done),
+        ("d", JobStatus::Done),
+    ] {
+        assert_eq!(load(store, key).await.status, status, "{key}");
+    }
+}
+
+pub async fn an_attempt_without_a_token_takes_over(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    store.finish(&[end("key", None, 20, 21)]).await.unwrap();
+    let record = load(store, "key").await;
+    assert_eq!((record.lease.clone(), record.tries), (None, 2));
+    assert_fenced(store, &[end("key", Some("t1"), 10, 30)]).await;
+    assert_eq!(load(store, "key").await, record);
+}
+
+pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    let refused = Outcome {
+        size: 3,
+        version: None,
+        etag: None,
+        status: JobStatus::Failed,
+        error: Some("the source cannot be reached".to_owned()),
+        ..end("key", None, 20, 21)
+    };
+    store.finish(&[refused]).await.unwrap();
+    let (record, begun) = (load(store, "key").await, begun("key"));
+    assert_eq!(record.status, JobStatus::Failed);
+    assert_eq!((record.etag, record.upload), (begun.etag, begun.upload));
+}
+
+pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    let other = Outcome { etag: Some(Etag::new("etag-2")), ..end("key", None, 20, 21) };
+    store.finish(&[other]).await.unwrap();
+    let record = load(store, "key").await;
+    assert_eq!((record.etag, record.upload), (Some(Etag::new("etag-2")), None));
+}
+
+pub async fn two_pairs_that_share_a_source_have_two_records(store: &dyn StateStore) {
+    let pairs = ["des-1", "des-2"].map(|bucket| RecordId {
+        src: ObjectId::new("src", "key"),
+        des: ObjectId::new(bucket, "key"),
+    });
+    for (id, token) in pairs.iter().zip(["t1", "t2"]) {
+        store.begin(&Start { id: id.clone(), ..start("key", token, 10) }).await.unwrap();
+    }
+    let done = Outcome { id: pairs[0].clone(), ..end("key", Some("t1"), 10, 20) };
+    store.finish(&[done]).await.unwrap();
+    let [first, second] = [&pairs[0], &pairs[1]].map(|id| store.load(id));
+    assert_eq!(first.await.unwrap().unwrap().status, JobStatus::Done);
+    let second = second.await.unwrap().unwrap();
+    assert_eq!((second.status, second.lease.as_deref()), (JobStatus::Running, Some("t2")));
+}
+
+pub async fn keys_are_bytes(store: &dyn StateStore) {
+    let keys: Vec<String> = odd_texts().into_iter().chain(control_texts()).collect();
+    let ids: Vec<RecordId> = keys
+        .iter()
+        .map(|key| RecordId {
+            src: ObjectId::new("src", key.as_str()),
+            des: ObjectId::new("des", key.as_str()),
+        })
+        .collect();
+    for (n, id) in (0..).zip(&ids) {
+        store.begin(&Start { id: id.clone(), ..start("", "t1", n) }).await.unwrap();
+    }
+    let ends: Vec<Outcome> = (0..)
+        .zip(&ids)
+        .map(|(n, id)| Outcome { id: id.clone(), ..end("", Some("t1"), n, 1000 + n) })
+        .collect();
+    store.finish(&ends).await.unwrap();
+    for (n, id) in (0..).zip(&ids) {
+        let record = store.load(id).await.unwrap().expect("no record");
+        assert_eq!((&record.id, record.start_time, record.tries), (id, at(n), 1));
+        assert_eq!(record.end_time, Some(at(1000 + n)));
+    }
+    let mut found = store.with_status(JobStatus::Done, 1000).await.unwrap();
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut ids = ids;
+    ids.sort();
+    assert_eq!(found.into_iter().map(|r| r.id).collect::<Vec<_>>(), ids);
+}
+
+pub async fn a_large_batch_is_recorded_whole(store: &dyn StateStore) {
+    let keys: Vec<String> = (0..130).map(|n| format!("k{n}")).collect();
+    let ends: Vec<Outcome> = keys.iter().map(|key| end(key, None, 10, 20)).collect();
+    store.finish(&ends).await.unwrap();
+    assert_eq!(store.tally(at(0)).await.unwrap().done, 130);
+}
+
+pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {
+    let tokens: Vec<String> = (0..8).map(|n| format!("t{n}")).collect();
+    let starts: Vec<Start> = tokens.iter().map(|token| start("key", token, 10)).collect();
+    let begun = futures_util::future::join_all(starts.iter().map(|start| store.begin(start))).await;
+    begun.into_iter().for_each(|result| result.unwrap());
+    let record = load(store, "key").await;
+    assert_eq!(record.tries, 8);
+    let holder = record.lease.unwrap();
+    for token in &tokens {
+        let result = store.finish(&[end("key", Some(token), 10, 20)]).await;
+        assert_eq!(result.is_ok(), *token == holder, "{token}, held by {holder}");
+    }
+}
+
+pub async fn records_are_tallied(store: &dyn StateStore) {
+    store.begin(&start("running", "t1", 50)).await.unwrap();
+    let sized = |size, outcome| Outcome { size, ..outcome };
+    store
+        .finish(&[
+            sized(1000, end("early", None, 20, 30)),
+            sized(200, end("at the edge", None, 40, 60)),
+            sized(30, end("late", None, 61, 90)),
+            sized(4, Outcome { status: JobStatus::Failed, ..end("failed", None, 61, 95) }),
+        ])
+        .await
+        .unwrap();
+    let expected = Tally {
+        running: 1,
+        running_bytes: 1 << 45,
+        done: 3,
+        done_bytes: 1230,
+        failed: 1,
+        recent: 2,
+        recent_bytes: 230,
+        span: Some((at(20), at(95))),
+    };
+    assert_eq!(store.tally(at(60)).await.unwrap(), expected);
+}
+
+pub async fn records_are_found_by_status(store: &dyn StateStore) {
+    let failed = |key: &str| Outcome {
+        status: JobStatus::Failed,
+        error: Some(format!("{key} is gone")),
+        ..end(key, None, 10, 20)
+    };
+    store.finish(&[failed("a"), end("b", None, 10, 20), failed("c")]).await.unwrap();
+    let mut found = store.with_status(JobStatus::Failed, 10).await.unwrap();
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    let errors: Vec<_> = found.iter().map(|r| r.last_error.as_deref()).collect();
+    assert_eq!(errors, [Some("a is gone"), Some("c is gone")]);
+    assert_eq!(store.with_status(JobStatus::Failed, 1).await.unwrap().len(), 1);
+    assert_eq!(store.with_status(JobStatus::Running, 10).await.unwrap(), []);
+}
+
+/// A moment of the tests' own calendar.
+fn at(second: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000 + second)
+}
+
+pub fn id(key: &str) -> RecordId {
+    RecordId { src: ObjectId::new("src", key), des: ObjectId::new("des", format!("p/{key}")) }
+}
+
+pub fn start(key: &str, token: &str, second: u64) -> Start {
+    Start {
+        id: id(key),
+        size: 1 << 45,
+        version: Some("v1".to_owned()),
+        etag: Etag::new("etag-1"),
+        upload: UploadRef { id: format!("upload {token}"), part_size: 5 << 30 },
+        instance: "i-1".to_owned(),
+        lease: token.to_owned(),
+        start_time: at(second),
+        progress: 42,
+    }
+}
+
+pub fn end(key: &str, token: Option<&str>, second: u64, ended: u64) -> Outcome {
+    Outcome {
+        id: id(key),
+        size: 1 << 45,
+        version: Some("v1".to_owned()),
+        etag: Some(Etag::new("etag-1")),
+        status: JobStatus::Done,
+        instance: "i-1".to_owned(),
+        lease: token.map(str::to_owned),
+        start_time: at(second),
+        end_time: at(ended),
+        error: None,
+    }
+}
+
+async fn load(store: &dyn StateStore, key: &str) -> Record {
+    store.load(&id(key)).await.unwrap().expect("no record")
+}
+
+async fn assert_fenced(store: &dyn StateStore, outcomes: &[Outcome]) {
+    let error = store.finish(outcomes).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+}

@@ -1,0 +1,469 @@
+//! The real binary between two endpoints of the crate's own, each with a key of its own, in a
+//! folder and an environment where nothing of the user's AWS set-up can be seen.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
+use aws_sdk_s3::types::EncodingType;
+use percent_encoding::percent_decode_str;
+use s3_migration::demo::endpoint::{Endpoint, EndpointOptions, Gate};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+/// One mebibyte in bytes.
+pub const MIB: usize = 1024 * 1024;
+/// The source's only bucket, and the destination's.
+pub const BUCKETS: [&str; 2] = ["from-here", "to-there"];
+/// The addresses of the two whole buckets.
+pub const ALL: [&str; 2] = ["s3://from-here", "s3://to-there"];
+/// The file of the embedded queue and records.
+pub const SQLITE: &str = "s3_migration.sqlite";
+
+/// Longer than anything here takes; what is not there by then will never come.
+const BOUND: Duration = Duration::from_secs(90);
+/// Between two looks at what cannot be waited on.
+const LOOK: Duration = Duration::from_millis(20);
+
+const ACCESS_KEYS: [&str; 2] = ["AKIASOURCESIDE", "AKIADESTINATIONSIDE"];
+const SECRETS: [&str; 2] = ["source+Secret/0123456789", "destination+Secret/9876543210"];
+const PROFILES: [&str; 2] = ["source-side", "destination-side"];
+
+/// One endpoint and a client of our own for it.
+pub struct Place {
+    pub endpoint: Endpoint,
+    pub client: Client,
+    bucket: &'static str,
+}
+
+/// Two endpoints, a folder to work in, and the binary.
+pub struct Local {
+    pub source: Place,
+    pub destination: Place,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+/// How the binary ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit status; `None` where a signal ended it.
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Local {
+    pub async fn new() -> Self {
+        Self::gated(None).await
+    }
+
+    /// `gate` stands before the destination.
+    pub async fn gated(gate: Option<Arc<Hold>>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("work")).unwrap();
+        let gate = gate.map(|gate| gate as Arc<dyn Gate>);
+        let source = Place::start(0, folder.path(), None).await;
+        let destination = Place::start(1, folder.path(), gate).await;
+        let mut local = Self { source, destination, folder, settings: Vec::new() };
+        local.write_credentials(SECRETS, ACCESS_KEYS);
+        for (side, at) in [("Source", 0), ("Destination", 1)] {
+            local.set(&format!("{side}_Endpoint"), &local.places()[at].endpoint.url());
+            local.set(&format!("{side}_Profile"), PROFILES[at]);
+        }
+        // Whatever is said at the chattiest level may be seen by others.
+        local.set("LoggingLevel", "DEBUG");
+        local
+    }
+
+    /// Sets a key of the configuration by its environment variable; the last setting counts.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Takes the bucket list from a file, and queue and records from [`SQLITE`], as `jobsender` and
+    /// `worker` do where there is no AWS.
+    pub fn embedded(&mut self) {
+        let [from, to] = BUCKETS;
+        self.write("pairs.json", &format!(r#"[{{"src_bucket":"{from}","des_bucket":"{to}"}}]"#));
+        self.set("Backend_Queue", "embedded");
+        self.set("Backend_State", "embedded");
+        self.set("bucket_para_file", "pairs.json");
+        self.set("ssm_parameter_ignore_list", "");
+    }
+
+    fn places(&self) -> [&Place; 2] {
+        [&self.source, &self.destination]
+    }
+
+    /// Puts other keys into the file that the binary reads; the endpoints keep theirs.
+    pub fn write_credentials(&self, secrets: [&str; 2], access_keys: [&str; 2]) {
+        let profiles = [0, 1].map(|at| {
+            let (profile, key, secret) = (PROFILES[at], access_keys[at], secrets[at]);
+            format!("[{profile}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+        });
+        std::fs::write(self.folder.path().join("credentials"), profiles.concat()).unwrap();
+    }
+
+    /// As [`Self::write_credentials`], with another secret or another access key on one side.
+    pub fn spoil_credentials(&self, side: usize, secret: Option<&str>, access_key: Option<&str>) {
+        let (mut secrets, mut keys) = (SECRETS, ACCESS_KEYS);
+        secrets[side] = secret.unwrap_or(secrets[side]);
+        keys[side] = access_key.unwrap_or(keys[side]);
+        self.write_credentials(secrets, keys);
+    }
+
+    /// The working directory of the binary.
+    pub fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    /// The names of the files there.
+    pub fn files(&self) -> Vec<String> {
+        files(&self.work())
+    }
+
+    /// Writes a file there.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.work().join(name), text).unwrap();
+    }
+
+    /// Starts the binary.
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        let mut command = program(self.folder.path(), &self.work());
+        command.args(arguments).envs(self.settings.iter().map(|(key, value)| (key, value)));
+        Running::start(command)
+    }
+
+    /// Runs the binary to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        self.spawn(arguments).ended().await
+    }
+
+    /// `run` of the two whole buckets.
+    pub async fn migrate(&self) -> Ended {
+        self.run(&["run", ALL[0], ALL[1]]).await
+    }
+
+    /// Waits until the destination has been asked `operation` so often.
+    pub async fn asked(&self, operation: &str, times: u64) {
+        let enough = async || self.destination.requests(operation) >= times;
+        until(&format!("{times} {operation}"), enough).await;
+    }
+
+    /// Asserts that the binary has changed nothing on either side and left no file.
+    pub async fn assert_untouched(&self, what: &str) {
+        for place in self.places() {
+            let stats = place.endpoint.stats();
+            let reads = ["ListObjectsV2", "HeadObject", "GetObject"];
+            let writes: Vec<_> = stats.keys().filter(|op| !reads.contains(&op.as_str())).collect();
+            assert!(writes.is_empty(), "{what}: {writes:?}");
+        }
+        let inputs = ["s3_migration_config.ini", "pairs.json"];
+        let left: Vec<_> =
+            self.files().into_iter().filter(|f| !inputs.contains(&f.as_str())).collect();
+        assert!(left.is_empty(), "{what} left {left:?}");
+    }
+}
+
+impl Place {
+    async fn start(side: usize, folder: &Path, gate: Option<Arc<dyn Gate>>) -> Self {
+        let bucket = BUCKETS[side];
+        let options = EndpointOptions {
+            folder: folder.join(bucket),
+            access_key: ACCESS_KEYS[side].to_owned(),
+            secret_key: SECRETS[side].to_owned(),
+            buckets: vec![bucket.to_owned()],
+            gate,
+        };
+        let endpoint = Endpoint::start(options).await.unwrap();
+        let client = client(&endpoint.url(), ACCESS_KEYS[side], SECRETS[side]);
+        Self { endpoint, client, bucket }
+    }
+
+    pub async fn put(&self, key: &str, body: Vec<u8>) {
+        let put = self.client.put_object().bucket(self.bucket).key(key).body(body.into());
+        put.send().await.unwrap();
+    }
+
+    pub async fn get(&self, key: &str) -> Vec<u8> {
+        let get = self.client.get_object().bucket(self.bucket).key(key).send().await;
+        let get = get.unwrap_or_else(|error| panic!("{key:?}: {error:?}"));
+        get.body.collect().await.unwrap().to_vec()
+    }
+
+    /// All keys, in the order of the listing.
+    pub async fn keys(&self) -> Vec<String> {
+        let list = self.client.list_objects_v2().bucket(self.bucket);
+        let listing = list.encoding_type(EncodingType::Url).send().await.unwrap();
+        let keys = listing.contents().iter().map(|object| object.key().unwrap().replace('+', " "));
+        keys.map(|key| percent_decode_str(&key).decode_utf8().unwrap().into_owned()).collect()
+    }
+
+    /// How many uploads are unfinished.
+    pub async fn uploads(&self) -> usize {
+        let list = self.client.list_multipart_uploads().bucket(self.bucket);
+        list.send().await.unwrap().uploads().len()
+    }
+
+    pub fn requests(&self, operation: &str) -> u64 {
+        self.endpoint.stats().get(operation).map_or(0, |stats| stats.requests)
+    }
+
+    /// Requests by operation.
+    pub fn all_requests(&self) -> BTreeMap<String, u64> {
+        let stats = self.endpoint.stats().into_iter();
+        stats.map(|(operation, stats)| (operation, stats.requests)).collect()
+    }
+}
+
+impl Ended {
+    /// Everything that was said, for the message of an assertion.
+    pub fn all(&self) -> String {
+        format!("status {:?}\n{}\n{}", self.status, self.stdout, self.stderr)
+    }
+
+    /// Asserts the exit status.
+    #[track_caller]
+    pub fn with_status(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{}", self.all());
+        self
+    }
+
+    /// Asserts what a failed command says: one line, each of these words in it, and no more.
+    #[track_caller]
+    pub fn says(&self, words: &[&str]) {
+        let last = self.stderr.lines().rfind(|line| line.starts_with("s3-migration: "));
+        let last = last.unwrap_or_else(|| panic!("no last word: {}", self.all()));
+        for word in words {
+            assert!(last.contains(word), "no {word:?} in: {last}");
+        }
+        assert_eq!(self.stdout, "", "a failed command has no result");
+    }
+
+    /// The result of a command with `--json`.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.all()))
+    }
+}
+
+/// The binary with an environment that names nobody.
+pub fn program(home: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s3-migration"));
+    command.current_dir(folder).env_clear().kill_on_drop(true);
+    command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("credentials"));
+    command.env("AWS_CONFIG_FILE", home.join("no-config"));
+    command
+}
+
+/// A running binary whose output is read as it comes.
+pub struct Running {
+    child: Child,
+    stdout: watch::Receiver<Said>,
+    stderr: watch::Receiver<Said>,
+}
+
+/// What has been said so far, and whether that is all.
+#[derive(Clone, Default)]
+struct Said {
+    bytes: Vec<u8>,
+    over: bool,
+}
+
+impl Said {
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes.clone()).unwrap()
+    }
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
+    /// Waits until `text` is on stdout.
+    pub async fn prints(&mut self, text: &str) {
+        said(&mut self.stdout, text).await;
+    }
+
+    /// Waits until `text` is on stderr.
+    pub async fn logs(&mut self, text: &str) {
+        said(&mut self.stderr, text).await;
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        signal(name, &self.id().to_string());
+    }
+
+    /// SIGKILL, and waits until it is dead.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its end. No output ever shows a secret.
+    pub async fn ended(mut self) -> Ended {
+        let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
+        let Ok(status) = ended else {
+            let said = (self.stdout.borrow().text(), self.stderr.borrow().text());
+            panic!("it does not end: {}\n{}", said.0, said.1);
+        };
+        let mut texts = [String::new(), String::new()];
+        for (text, stream) in texts.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
+            *text = stream.wait_for(|said| said.over).await.unwrap().text();
+        }
+        let [stdout, stderr] = texts;
+        for secret in SECRETS {
+            assert!(!stdout.contains(secret) && !stderr.contains(secret), "{stdout}\n{stderr}");
+        }
+        Ended { status: status.unwrap().code(), stdout, stderr }
+    }
+}
+
+async fn said(stream: &mut watch::Receiver<Said>, text: &str) {
+    let there = |said: &Said| said.over || said.text().contains(text);
+    let found = tokio::time::timeout(BOUND, stream.wait_for(there)).await;
+    let said = found.map(|said| said.unwrap().text()).unwrap_or_default();
+    assert!(said.contains(text), "{text:?} was never said: {said}");
+}
+
+fn collect(mut stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Said> {
+    let (sender, receiver) = watch::channel(Said::default());
+    tokio::spawn(async move {
+        let mut piece = [0; 4096];
+        loop {
+            match stream.read(&mut piece).await {
+                Ok(0) | Err(_) => break,
+                Ok(len) => sender.send_modify(|said| said.bytes.extend(&piece[..len])),
+            }
+        }
+        sender.send_modify(|said| said.over = true);
+    });
+    receiver
+}
+
+/// Sends a signal to a process, or to a process group by its negated id.
+pub fn signal(name: &str, target: &str) {
+    let script = format!("kill -s {name} -- {target}");
+    assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+}
+
+/// Waits for what cannot be subscribed to.
+pub async fn until(what: &str, reached: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !reached().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    assert!(tokio::time::timeout(BOUND, looking).await.is_ok(), "never reached: {what}");
+}
+
+/// The names in a folder, sorted.
+pub fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// Bytes that repeat nowhere near; another seed, other bytes.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
+}
+
+fn client(url: &str, access_key: &str, secret_key: &str) -> Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(url)
+        .force_path_style(true)
+        .credentials_provider(Credentials::new(access_key, secret_key, None, None, "test"))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// Lets so many calls of one operation pass and holds the next ones.
+#[derive(Debug)]
+pub struct Hold {
+    operation: &'static str,
+    pass: u64,
+    asked: watch::Sender<u64>,
+    end: watch::Sender<Option<Release>>,
+}
+
+/// What becomes of the calls that are held.
+#[derive(Clone, Copy, Debug)]
+enum Release {
+    Passed,
+    Lost,
+}
+
+impl Hold {
+    pub fn new(operation: &'static str, pass: u64) -> Arc<Self> {
+        let (asked, end) = (watch::Sender::new(0), watch::Sender::new(None));
+        Arc::new(Self { operation, pass, asked, end })
+    }
+
+    /// Waits until a call is held.
+    pub async fn reached(&self) {
+        let mut asked = self.asked.subscribe();
+        let held = asked.wait_for(|asked| *asked > self.pass);
+        assert!(tokio::time::timeout(BOUND, held).await.is_ok(), "no call is held");
+    }
+
+    /// Lets pass what is held and all that comes.
+    pub fn open(&self) {
+        self.end.send_replace(Some(Release::Passed));
+    }
+
+    /// Lets pass all that comes. What is held never arrives: a request of a process that was
+    /// killed may be whole in the machine's buffers, and would count or not as it happens.
+    pub fn forget(&self) {
+        self.end.send_replace(Some(Release::Lost));
+    }
+}
+
+#[async_trait::async_trait]
+impl Gate for Hold {
+    async fn before(&self, operation: &str, _: &str, _: &str) {
+        if operation != self.operation || self.end.borrow().is_some() {
+            return;
+        }
+        let mut end = self.end.subscribe();
+        let mut asked = 0;
+        self.asked.send_modify(|all| {
+            *all += 1;
+            asked = *all;
+        });
+        if asked <= self.pass {
+            return;
+        }
+        let released = end.wait_for(Option::is_some).await.map(|release| *release);
+        if let Ok(Some(Release::Lost)) = released {
+            std::future::pending().await
+        }
+    }
+}
