@@ -236,10 +236,10 @@ mod tests {
             (400, "ExpiredTokenException", Unavailable),
             (403, "AccessDenied", Denied),
             (400, "AccessDeniedException", Denied),
-            (403, "InvalidAccessKeyId", Denied),
-            (400, "UnrecognizedClientException", Denied),
-            (403, "SignatureDoesNotMatch", Denied),
-            (403, "RequestTimeTooSkewed", Denied),
+            (403, "InvalidAccessKeyId", Unfit),
+            (400, "UnrecognizedClientException", Unfit),
+            (403, "SignatureDoesNotMatch", Unfit),
+            (403, "RequestTimeTooSkewed", Unfit),
             (400, "KMS.DisabledException", Denied),
             (401, "", Denied),
             (403, "", Denied),
@@ -259,7 +259,9 @@ mod tests {
             (400, "IncompleteBody", Damaged),
             (400, "InvalidArgument", Invalid),
             (301, "PermanentRedirect", Invalid),
-            (416, "InvalidRange", Invalid),
+            (416, "InvalidRange", SourceChanged),
+            (400, "InvalidPart", UploadGone),
+            (400, "", Unavailable),
         ] {
             assert_eq!(judge(status, code).kind, expected, "{status} {code}");
         }

@@ -29,24 +29,28 @@ impl Attempt<'_> {
     ) -> Result<Copied> {
         let copied =
             Copied { size: meta.size, etag: meta.etag.clone(), version: meta.version.clone() };
-        let begun = match self.find(meta).await? {
+        let begun = match self.find(meta, planned).await? {
             Found::Object => return Ok(copied),
             Found::Upload(begun) => begun,
             Found::Nothing => self.create(meta, planned).await?,
         };
         self.record_start(meta, &begun).await?;
-        let mover = Arc::new(PartMover {
+        let mover = self.mover(meta, &begun);
+        let parts = self.fill(&mover, begun.held).await?;
+        self.complete(&mover, &parts).await?;
+        Ok(copied)
+    }
+
+    pub(super) fn mover(&self, meta: &ObjectMeta, begun: &Begun) -> Arc<PartMover> {
+        Arc::new(PartMover {
             engine: Arc::clone(self.engine),
             src: self.job.src.clone(),
             version: self.version.clone(),
             etag: meta.etag.clone(),
-            upload: begun.upload,
+            upload: begun.upload.clone(),
             layout: begun.layout,
             halt: self.halt.clone(),
-        });
-        let parts = self.fill(&mover, begun.held).await?;
-        self.complete(&mover, &parts).await?;
-        Ok(copied)
+        })
     }
 
     async fn create(&self, meta: &ObjectMeta, layout: Layout) -> Result<Begun> {

@@ -4,12 +4,17 @@ use tracing::{debug, info};
 
 use super::{Attempt, Copied};
 use crate::error::{ErrorKind, Result};
+use crate::object::MIB;
 use crate::plan::parts::{self, Layout};
 use crate::retry::retry;
 use crate::state::{JobStatus, Record, UploadRef};
 use crate::store::{ListedUpload, ObjectMeta, Part, Upload};
 
-/// An upload to fill, and what it holds. The record ties it to the very source object.
+/// Parts of an upload that no record speaks of are read again and compared before they count, up
+/// to so many bytes: what a slow line carries within one JobTimeout. Beyond, the copy begins anew.
+const MOST_PROVEN_BYTES: u64 = 32 * 1024 * MIB;
+
+/// An upload to fill, and what it holds of the very source object.
 pub(super) struct Begun {
     pub upload: Upload,
     pub layout: Layout,
@@ -27,9 +32,10 @@ pub(super) enum Found {
 }
 
 impl Attempt<'_> {
-    /// What there is to continue. Only the record can tie an upload to the source object whose copy
-    /// it is: an upload without a record might hold another object's parts, and is left alone.
-    pub(super) async fn find(&self, meta: &ObjectMeta) -> Result<Found> {
+    /// What there is to continue. The record ties an upload to the source object whose copy it is;
+    /// one without a record might hold another object's parts, and is taken over only when each
+    /// has been compared with the source.
+    pub(super) async fn find(&self, meta: &ObjectMeta, planned: Layout) -> Result<Found> {
         if self.engine.settings.clean_unfinished_upload {
             for listed in self.list_uploads().await? {
                 self.abort(&listed.upload).await?;
@@ -38,7 +44,10 @@ impl Attempt<'_> {
         }
         let record = self.record().await?;
         let Some((record, recorded)) = record.as_ref().and_then(unfinished) else {
-            return Ok(Found::Nothing);
+            return Ok(match self.adopt(meta, planned).await? {
+                Some(begun) => Found::Upload(begun),
+                None => Found::Nothing,
+            });
         };
         let upload = Upload { target: self.job.des.clone(), id: recorded.id.clone() };
         if is_of(record, meta) {
@@ -55,6 +64,28 @@ impl Attempt<'_> {
         info!(object = %self.job.src, "the upload begun earlier is of another object or layout");
         self.abort(&upload).await?;
         Ok(Found::Nothing)
+    }
+
+    /// The newest upload of this very key that is younger than the source object: its worker died
+    /// before it could put it on record, or the record is lost. All its parts must be proven,
+    /// before it goes on record as this object's.
+    async fn adopt(&self, meta: &ObjectMeta, planned: Layout) -> Result<Option<Begun>> {
+        let younger = |listed: &ListedUpload| listed.initiated > meta.last_modified;
+        let uploads = self.list_uploads().await?;
+        let newest = uploads.into_iter().filter(younger).max_by_key(|listed| listed.initiated);
+        let Some(ListedUpload { upload, .. }) = newest else { return Ok(None) };
+        let Some(held) = self.held(&upload).await? else { return Ok(None) };
+        let Some(part_size) = held.iter().map(|part| part.size).max() else {
+            return Ok(Some(Begun { upload, layout: planned, held }));
+        };
+        let held_bytes: u64 = held.iter().map(|part| part.size).sum();
+        let Some(layout) = parts::adopt(meta.size, part_size, &held) else { return Ok(None) };
+        if held_bytes > MOST_PROVEN_BYTES {
+            return Ok(None);
+        }
+        let begun = Begun { upload, layout, held };
+        let proven = self.mover(meta, &begun).proven(begun.held.clone()).await?;
+        Ok((proven.len() == begun.held.len()).then_some(begun))
     }
 
     /// The upload vanished while it was being filled: whether that is because another attempt

@@ -15,18 +15,18 @@ use crate::support::Fresh;
 use backends::ministack::{ACCOUNT_A, Ministack};
 use backends::resources;
 
-async fn queue() -> Option<Fresh<dyn Queue>> {
+async fn queue() -> Fresh<dyn Queue> {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
     let queues = resources::queues(&config, MAX_RECEIVES).await;
     let queue = SqsQueue::connect(&config, &queues.name).await.expect("the queue is there");
-    Some(Fresh::new(Arc::new(queue), ()))
+    Fresh::new(Arc::new(queue), ())
 }
 
-async fn state() -> Option<Fresh<dyn StateStore>> {
+async fn state() -> Fresh<dyn StateStore> {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
     let table = resources::table(&config).await;
     let state = DynamoState::connect(&config, &table).await.expect("the table is there");
-    Some(Fresh::new(Arc::new(state), ()))
+    Fresh::new(Arc::new(state), ())
 }
 
 mod sqs {

@@ -22,14 +22,14 @@ mod state {
     state_suite!(super::fresh_state);
 }
 
-async fn fresh_queue() -> Option<Fresh<dyn Queue>> {
+async fn fresh_queue() -> Fresh<dyn Queue> {
     let (queue, dir) = queue().await;
-    Some(Fresh::new(Arc::new(queue), dir))
+    Fresh::new(Arc::new(queue), dir)
 }
 
-async fn fresh_state() -> Option<Fresh<dyn StateStore>> {
+async fn fresh_state() -> Fresh<dyn StateStore> {
     let (db, dir) = database().await;
-    Some(Fresh::new(Arc::new(EmbeddedState::new(&db)), dir))
+    Fresh::new(Arc::new(EmbeddedState::new(&db)), dir)
 }
 
 async fn database() -> (Database, TempDir) {
@@ -340,25 +340,4 @@ async fn many_may_create_one_file_at_once() {
             futures_util::future::join_all((0..8).map(|_| Database::open(path.clone()))).await;
         assert!(opened.iter().all(Result::is_ok), "{opened:?}");
     }
-}
-
-/// `cargo test --release --test conformance throughput -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn throughput() {
-    const JOBS: usize = 20_000;
-    let (queue, _dir) = queue().await;
-    let all = Instant::now();
-    for batch in bodies(JOBS).chunks(1000) {
-        queue.send(batch).await.unwrap();
-    }
-    let sent = all.elapsed();
-    let mut deleted = 0;
-    while deleted < JOBS {
-        for message in queue.receive(10, Duration::ZERO, HIDDEN).await.unwrap() {
-            queue.delete(&message.receipt).await.unwrap();
-            deleted += 1;
-        }
-    }
-    println!("{JOBS} jobs: sent in {sent:?}, all in {:?}", all.elapsed());
 }

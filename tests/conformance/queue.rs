@@ -21,7 +21,7 @@ pub const BRIEFLY: Duration = Duration::from_secs(1);
 pub const LONG: Duration = Duration::from_secs(20);
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
-/// `async fn() -> Option<Fresh<dyn Queue>>` that makes an empty queue with dead letters after
+/// `async fn() -> Fresh<dyn Queue>` that makes an empty queue with dead letters after
 /// [`MAX_RECEIVES`].
 macro_rules! queue_suite {
     ($fresh:path) => {

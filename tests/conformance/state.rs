@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId};
 use s3_migration::state::{
-    JobStatus, Outcome, Record, RecordId, Start, StateStore, Tally, UploadRef,
+    JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef,
 };
 
 use crate::support::{control_texts, odd_texts};
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
-/// `async fn() -> Option<Fresh<dyn StateStore>>` that makes a store without records.
+/// `async fn() -> Fresh<dyn StateStore>` that makes a store without records.
 macro_rules! state_suite {
     ($fresh:path) => {
         $crate::support::promises!(state, $fresh:
@@ -22,6 +22,8 @@ macro_rules! state_suite {
             the_same_end_may_be_recorded_twice,
             an_end_without_a_start_is_an_attempt_of_its_own,
             a_replaced_token_ends_nothing,
+            a_seal_is_on_record_for_its_upload_only,
+            a_replaced_token_seals_nothing,
             a_batch_with_one_fenced_end_records_the_others,
             an_attempt_without_a_token_takes_over,
             an_end_that_learned_nothing_keeps_what_a_resume_needs,
@@ -55,6 +57,7 @@ fn begun(key: &str) -> Record {
         version: Some("v1".to_owned()),
         etag: Some(Etag::new("etag-1")),
         upload: Some(UploadRef { id: "upload t1".to_owned(), part_size: 5 << 30 }),
+        target_etag: None,
         status: JobStatus::Running,
         instance: "i-1".to_owned(),
         lease: Some("t1".to_owned()),
@@ -98,6 +101,35 @@ pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateS
         ..begun("key")
     };
     assert_eq!(load(store, "key").await, expected);
+}
+
+pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    store.seal(&seal("key", "t1")).await.unwrap();
+    let sealed = Record { target_etag: Some(Etag::new("target-2")), ..begun("key") };
+    assert_eq!(load(store, "key").await, sealed);
+    store.begin(&start("key", "t2", 20)).await.unwrap();
+    assert_eq!(load(store, "key").await.target_etag, None, "another upload");
+    let again = Start { upload: begun("key").upload.unwrap(), ..start("key", "t3", 30) };
+    store.begin(&again).await.unwrap();
+    assert_eq!(load(store, "key").await.target_etag, sealed.target_etag, "the same upload");
+}
+
+pub async fn a_replaced_token_seals_nothing(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    store.begin(&start("key", "t2", 20)).await.unwrap();
+    let refused = store.seal(&seal("key", "t1")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::LeaseLost);
+    assert_eq!(load(store, "key").await.target_etag, None);
+}
+
+fn seal(key: &str, lease: &str) -> Seal {
+    Seal {
+        id: id(key),
+        lease: lease.to_owned(),
+        upload_id: format!("upload {lease}"),
+        target_etag: Some(Etag::new("target-2")),
+    }
 }
 
 pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn StateStore) {
