@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::listing::Listing;
-use crate::object::{ObjectId, destination_key};
+use crate::object::{MAX_KEY_BYTES, ObjectId, ObjectKey, destination_key};
 use crate::params::Pair;
 use crate::plan::compare::{self, Difference, Step};
 use crate::plan::ignore::IgnoreList;
@@ -42,6 +42,9 @@ pub struct Summary {
     pub ignored: u64,
     /// Their bytes.
     pub ignored_bytes: u64,
+    /// Objects whose key with the destination's prefix in front is longer than S3 takes; each is
+    /// named in the log.
+    pub key_too_long: u64,
     /// Keys under the pair's prefix that only the destination has; they are left alone.
     pub only_at_destination: u64,
 }
@@ -58,12 +61,13 @@ impl Summary {
         self.already_there_bytes += other.already_there_bytes;
         self.ignored += other.ignored;
         self.ignored_bytes += other.ignored_bytes;
+        self.key_too_long += other.key_too_long;
         self.only_at_destination += other.only_at_destination;
     }
 
     /// Every listed key is accounted for.
     pub fn balances(&self) -> bool {
-        self.listed == self.to_copy + self.already_there + self.ignored
+        self.listed == self.to_copy + self.already_there + self.ignored + self.key_too_long
     }
 }
 
@@ -76,6 +80,8 @@ pub enum Verdict<'a> {
     AlreadyThere,
     /// This rule of the ignore list leaves it out.
     Ignored(&'a str),
+    /// It cannot be copied: its key at the destination would have this many bytes.
+    KeyTooLong(usize),
 }
 
 impl fmt::Display for Verdict<'_> {
@@ -84,6 +90,11 @@ impl fmt::Display for Verdict<'_> {
             Self::Copy(difference) => write!(f, "copy, {}", difference.as_str()),
             Self::AlreadyThere => f.write_str("skip, already there with the same size"),
             Self::Ignored(rule) => write!(f, "skip, ignored by {rule}"),
+            Self::KeyTooLong(bytes) => write!(
+                f,
+                "cannot be copied, its key with the destination's prefix has {bytes} bytes and S3 \
+                 takes {MAX_KEY_BYTES}: choose a shorter prefix"
+            ),
         }
     }
 }
@@ -136,19 +147,19 @@ impl Jobsender {
         Ok(())
     }
 
-    /// Refuses where the queue still has jobs: they would be sent a second time.
-    pub async fn refuse_filled_queue(&self) -> Result<()> {
-        let Some(queue) = &self.queue else { return Ok(()) };
+    /// Why nothing should be sent now: the queue still has jobs, which a comparison would send a
+    /// second time.
+    pub async fn filled_queue(&self) -> Result<Option<String>> {
+        let Some(queue) = &self.queue else { return Ok(None) };
         let depth = retry(Policy::probe(), &self.cancel, || queue.depth()).await?;
-        if depth.waiting + depth.running == 0 {
-            return Ok(());
-        }
-        Err(Error::usage(format!(
-            "the queue still has {} jobs waiting and {} running; a comparison now would send them a \
-             second time: wait until it is empty, or add --force (a job done twice does no harm, it \
-             costs requests)",
-            depth.waiting, depth.running
-        )))
+        Ok((depth.waiting + depth.running > 0).then(|| {
+            format!(
+                "the queue still has {} jobs waiting and {} running; a comparison now would send \
+                 them a second time: wait until it is empty, or add --force (a job done twice does \
+                 no harm, it costs requests)",
+                depth.waiting, depth.running
+            )
+        }))
     }
 
     /// Compares one pair and sends what differs. An error means that the summary is not known: what
@@ -177,7 +188,10 @@ impl Jobsender {
             let copy = right.as_ref().filter(|_| step == Step::Both);
             if let (Some(listed), Some(target)) = (left.take(), mapped) {
                 let src = ObjectId { bucket: pair.src_bucket.clone(), key: listed.key.clone() };
-                let verdict = self.judge(&src, &listed, copy);
+                let verdict = self.judge(&src, &listed, &target, copy);
+                if let Verdict::KeyTooLong(_) = verdict {
+                    error!(object = %src, "{verdict}");
+                }
                 finds.found(&src, &listed, &verdict);
                 if count(&mut summary, &listed, &verdict) && self.queue.is_some() {
                     let des = ObjectId { bucket: pair.des_bucket.clone(), key: target };
@@ -199,10 +213,19 @@ impl Jobsender {
         }
     }
 
-    fn judge(&self, src: &ObjectId, listed: &Listed, copy: Option<&Listed>) -> Verdict<'_> {
+    fn judge(
+        &self,
+        src: &ObjectId,
+        listed: &Listed,
+        target: &ObjectKey,
+        copy: Option<&Listed>,
+    ) -> Verdict<'_> {
         let path = format!("{}/{}", src.bucket, src.key.as_str());
         if let Some(rule) = self.ignore.matches(&path) {
             return Verdict::Ignored(rule);
+        }
+        if target.as_str().len() > MAX_KEY_BYTES {
+            return Verdict::KeyTooLong(target.as_str().len());
         }
         compare::difference(listed, copy).map_or(Verdict::AlreadyThere, Verdict::Copy)
     }
@@ -227,6 +250,10 @@ fn count(summary: &mut Summary, listed: &Listed, verdict: &Verdict<'_>) -> bool 
         }
         Verdict::AlreadyThere => (&mut summary.already_there, &mut summary.already_there_bytes),
         Verdict::Ignored(_) => (&mut summary.ignored, &mut summary.ignored_bytes),
+        Verdict::KeyTooLong(_) => {
+            summary.key_too_long += 1;
+            return false;
+        }
     };
     *objects += 1;
     *bytes += listed.size;

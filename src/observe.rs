@@ -1,16 +1,17 @@
 //! Logging: text or JSON on stderr, or the systemd journal with fields.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use indicatif::MultiProgress;
 use log::Log;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -54,37 +55,37 @@ pub fn start(format: LogFormat, level: LogLevel) -> Result<()> {
     };
     let started = if journal {
         registry.with(Journal::connect()?).try_init()
-    } else if format == LogFormat::Json {
-        let json = tracing_subscriber::fmt::layer().json().flatten_event(true);
-        registry.with(json.with_target(false).with_writer(Stderr)).try_init()
     } else {
-        let text = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal());
-        registry.with(text.with_target(false).with_writer(Stderr)).try_init()
+        registry.with(Lines { json: format == LogFormat::Json }).try_init()
     };
     started.map_err(|error| Error::usage("logging was started twice").with_source(error))
 }
 
-/// Stderr, stepping around progress bars.
-struct Stderr;
-
-impl Write for Stderr {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match BARS.get() {
-            Some(bars) => bars.suspend(|| io::stderr().write(line)),
-            None => io::stderr().write(line),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
+/// Writes every event as one line on stderr, stepping around progress bars.
+///
+/// tracing-subscriber's own lines say WARN; the metric filters of the original count WARNING.
+struct Lines {
+    json: bool,
 }
 
-impl MakeWriter<'_> for Stderr {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        Self
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = match *event.metadata().level() {
+            tracing::Level::WARN => "WARNING",
+            ref level => level.as_str(),
+        };
+        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let line = match self.json {
+            true => fields.json(level, &now),
+            false => fields.text(level, &now),
+        };
+        let write = || drop(writeln!(io::stderr(), "{line}"));
+        match BARS.get() {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
     }
 }
 
@@ -105,6 +106,29 @@ impl Journal {
 struct Fields {
     message: String,
     others: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    /// `LEVEL TIME message name=value`.
+    fn text(&self, level: &str, now: &str) -> String {
+        let mut line = format!("{level} {now} {}", self.message);
+        for (name, value) in &self.others {
+            line.push_str(&format!(" {name}={value}"));
+        }
+        line
+    }
+
+    fn json(&self, level: &str, now: &str) -> String {
+        let mut line = serde_json::Map::new();
+        let fixed = [("time", now), ("level", level), ("message", &self.message)];
+        for (name, value) in fixed {
+            line.insert(name.to_owned(), value.into());
+        }
+        for (name, value) in &self.others {
+            line.insert((*name).to_owned(), value.as_str().into());
+        }
+        serde_json::Value::Object(line).to_string()
+    }
 }
 
 impl Visit for Fields {
@@ -139,5 +163,23 @@ impl<S: Subscriber> Layer<S> for Journal {
                 .args(format_args!("{}", fields.message))
                 .build(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_level_time_message_and_fields() {
+        let fields = Fields {
+            message: "--->Uploading 5 b/k".to_owned(),
+            others: vec![("object", "b/\"k\"".to_owned())],
+        };
+        assert_eq!(fields.text("WARNING", "now"), "WARNING now --->Uploading 5 b/k object=b/\"k\"");
+        let json: serde_json::Value =
+            serde_json::from_str(&fields.json("WARNING", "now")).expect("valid JSON");
+        assert_eq!(json["level"], "WARNING");
+        assert_eq!(json["object"], "b/\"k\"");
     }
 }

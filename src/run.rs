@@ -18,13 +18,12 @@ use crate::plan::ignore::IgnoreList;
 use crate::progress::{Progress, Totals};
 use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
+use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::state::embedded::EmbeddedState;
 use crate::store::Listed;
-use crate::transfer::memory::MemoryBudget;
-use crate::transfer::{Engine, Settings};
 use crate::worker::Worker;
 
 mod lock;
@@ -75,7 +74,7 @@ pub struct Failure {
 impl Report {
     /// Everything that was listed and not ignored is at the destination.
     pub fn is_complete(&self) -> bool {
-        let differing = self.closing.as_ref().map(|closing| closing.to_copy);
+        let differing = self.closing.as_ref().map(|c| c.to_copy + c.key_too_long);
         !self.interrupted && self.failed_count == 0 && differing == Some(0)
     }
 }
@@ -94,8 +93,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Sees that both sides answer, then opens the embedded queue and state. Jobs that an earlier run left are dropped, since the
-    /// comparison finds them again; parts and records stay, so that the work continues.
+    /// Sees that both sides answer, then opens the embedded queue and state. Jobs that an earlier
+    /// run left are dropped, since the comparison finds them again; parts and records stay, so that
+    /// the work continues.
     pub async fn open(
         config: &Config,
         sides: Sides,
@@ -120,15 +120,8 @@ impl Run {
         let queue = Arc::new(EmbeddedQueue::open(&database, &name, receives).await?);
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
-        let engine = Arc::new(Engine {
-            source: sides.source,
-            destination: sides.destination,
-            state: Arc::new(EmbeddedState::new(&database)),
-            budget: MemoryBudget::of_machine(config.mode.max_memory),
-            settings: Settings::from(config),
-            monitor: Arc::clone(&monitor),
-            instance: services::instance(),
-        });
+        let state = Arc::new(EmbeddedState::new(&database));
+        let engine = services::engine(config, sides, state, Arc::clone(&monitor))?;
         jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
         let mut settings = services::worker_settings(config);
         settings.poll = TICK;
@@ -151,16 +144,18 @@ impl Run {
             let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
             tokio::spawn(async move { worker.run(&halt).await })
         };
+        // Where the worker ends by an error, listing on would be in vain.
+        self.jobsender.cancel = worker_halt.stop.clone();
         let copied = self.copy_all(&worker_halt).await;
         worker_halt.stop.cancel();
         let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
         progress.finish();
+        worked?;
         let interrupted = self.halt.is_stopping();
         let compared = match copied {
             Err(error) if !interrupted => return Err(error),
             copied => copied.unwrap_or_default(),
         };
-        worked?;
         let Counts { done, done_bytes, uploaded, .. } = self.monitor.counts();
         let mut report = Report {
             compared,
@@ -187,11 +182,8 @@ impl Run {
         }
         self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
-        while !worker.is_stopping() {
-            let depth = self.queue.depth().await?;
-            if depth.waiting + depth.running == 0 {
-                break;
-            }
+        let look = Policy::control(self.jobsender.max_retry);
+        while !worker.is_stopping() && !retry(look, &worker.stop, || self.queue.is_empty()).await? {
             worker.stop.run_until_cancelled(tokio::time::sleep(TICK)).await;
         }
         Ok(summary)
@@ -213,6 +205,7 @@ impl Run {
     /// The closing comparison: both sides are listed again, nothing is sent.
     async fn close(&mut self, report: &mut Report) -> Result<()> {
         self.jobsender.queue = None;
+        self.jobsender.cancel = self.halt.stop.clone();
         let mut differing = Differing::default();
         let mut closing = Summary::default();
         for pair in &self.pairs {

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use crate::config::{Config, Credentials, JobType, QueueBackend, StateBackend};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::monitor::Monitor;
+use crate::object::MIB;
 use crate::params::ParameterStore;
 use crate::params::ssm::SsmParameters;
 use crate::queue::Queue;
@@ -20,6 +22,8 @@ use crate::state::embedded::EmbeddedState;
 use crate::store::s3::S3Store;
 use crate::store::s3::connect::Stored;
 use crate::store::{ObjectStore, Side};
+use crate::transfer::memory::MemoryBudget;
+use crate::transfer::{Engine, Settings};
 use crate::{aws, worker};
 
 /// A long poll is as long as Amazon SQS allows, because each one is paid for
@@ -118,6 +122,34 @@ pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
     })
 }
 
+/// What moves the objects. Refuses a configuration whose parts would not fit into its memory.
+pub fn engine(
+    config: &Config,
+    sides: Sides,
+    state: Arc<dyn StateStore>,
+    monitor: Arc<Monitor>,
+) -> Result<Arc<Engine>> {
+    let budget = MemoryBudget::of_machine(config.mode.max_memory);
+    let largest = config.debug.chunk_size.max(config.mode.resumable_threshold);
+    if largest > budget.total() {
+        return Err(Error::usage(format!(
+            "ChunkSize and ResumableThreshold need {} MiB in memory for one object, and {} MiB may \
+             be used: raise MaxMemory in [Mode], or lower them",
+            largest / MIB,
+            budget.total() / MIB
+        )));
+    }
+    Ok(Arc::new(Engine {
+        source: sides.source,
+        destination: sides.destination,
+        state,
+        budget,
+        settings: Settings::from(config),
+        monitor,
+        instance: instance(),
+    }))
+}
+
 /// What a worker of this configuration obeys.
 pub fn worker_settings(config: &Config) -> worker::Settings {
     let poll = match config.backend.queue {
@@ -128,7 +160,7 @@ pub fn worker_settings(config: &Config) -> worker::Settings {
 }
 
 /// This process's name in the records: the machine's name and the process id.
-pub fn instance() -> String {
+fn instance() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "localhost",

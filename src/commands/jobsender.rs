@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
 use crate::config::Config;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::human;
 use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
 use crate::object::ObjectId;
@@ -33,13 +33,15 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
         let round = once(config, args, &halt).await;
         let Some(pause) = args.every else {
             signals.abort();
-            return round.map(|()| Exit::Done);
+            return match round? {
+                Round::Compared(exit) => Ok(exit),
+                Round::Refused(why) => Err(Error::usage(why)),
+            };
         };
         match round {
-            Ok(()) => {}
+            Ok(Round::Compared(_)) => {}
+            Ok(Round::Refused(why)) => info!("nothing sent: {why}"),
             Err(_) if halt.is_stopping() => {}
-            // The next round may find the queue empty, or the service back.
-            Err(error) if error.kind() == ErrorKind::Usage => info!("nothing sent: {error}"),
             Err(error) => warn!("this comparison failed, the next may not: {error}"),
         }
         if halt.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -48,7 +50,14 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
     }
 }
 
-async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<()> {
+/// How one comparison went.
+enum Round {
+    Compared(Exit),
+    /// Nothing was compared or sent, for this reason.
+    Refused(String),
+}
+
+async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Round> {
     let parameters = services::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
     let ignore = load_ignore_list(config, Some(&*parameters)).await?;
@@ -66,11 +75,15 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<()> 
         cancel: halt.stop.clone(),
     };
     jobsender.probe(&pairs).await?;
-    if !args.force {
-        jobsender.refuse_filled_queue().await?;
+    if !args.force
+        && let Some(why) = jobsender.filled_queue().await?
+    {
+        return Ok(Round::Refused(why));
     }
     let results = compare_all(&jobsender, &pairs, args.dry_run && !args.json).await?;
-    print(args.json, &results, || text(&results, args.dry_run))
+    print(args.json, &results, || text(&results, args.dry_run))?;
+    let impossible: u64 = results.iter().map(|result| result.summary.key_too_long).sum();
+    Ok(Round::Compared(if impossible > 0 { Exit::Incomplete } else { Exit::Done }))
 }
 
 /// Compares every pair; `name`: each object is printed with what happens to it.
@@ -127,6 +140,14 @@ pub(super) fn text(results: &[PairResult], dry_run: bool) -> String {
                 text,
                 "  of those {sent}, {} are at the destination with another size",
                 human::count(size_differs)
+            );
+        }
+        if result.summary.key_too_long > 0 {
+            let _ = writeln!(
+                text,
+                "  {:<14} {:>12} objects: the key would be too long at the destination",
+                "impossible",
+                human::count(result.summary.key_too_long)
             );
         }
         if result.summary.only_at_destination > 0 {

@@ -15,8 +15,6 @@ use crate::monitor::Monitor;
 use crate::observe;
 use crate::services::{self, Sides};
 use crate::shutdown::{Halt, signalled};
-use crate::transfer::memory::MemoryBudget;
-use crate::transfer::{Engine, Settings};
 use crate::worker::Worker;
 
 mod jobsender;
@@ -75,19 +73,10 @@ async fn worker(config: &Config, args: &WorkerArgs) -> Result<Exit> {
     let state = services::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let monitor = Arc::new(Monitor::default());
-    let budget = MemoryBudget::of_machine(config.mode.max_memory);
-    let instance = services::instance();
-    let memory_mib = budget.total() / crate::object::MIB;
-    info!(instance, memory_mib, parallel = config.mode.max_parallel_file, "worker started");
-    let engine = Arc::new(Engine {
-        source: sides.source,
-        destination: sides.destination,
-        state,
-        budget,
-        settings: Settings::from(config),
-        monitor: Arc::clone(&monitor),
-        instance,
-    });
+    let engine = services::engine(config, sides, state, Arc::clone(&monitor))?;
+    let memory_mib = engine.budget.total() / crate::object::MIB;
+    let parallel = config.mode.max_parallel_file;
+    info!(instance = engine.instance, memory_mib, parallel, "worker started");
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     if args.until_stdin_closes {

@@ -91,6 +91,14 @@ fn text(report: &Report) -> String {
     line("already there", compared.already_there, compared.already_there_bytes);
     line("ignored", compared.ignored, compared.ignored_bytes);
     line("copied", report.copied, report.copied_bytes);
+    if compared.key_too_long > 0 {
+        let impossible = human::count(compared.key_too_long);
+        let _ = writeln!(
+            text,
+            "  {:<14} {impossible:>12} objects: the key would be too long at the destination",
+            "impossible"
+        );
+    }
     let _ = writeln!(text, "  {:<14} {:>12} objects", "failed", human::count(report.failed_count));
     for failure in &report.failed {
         let _ = writeln!(text, "    {}: {}", failure.object, failure.error);

@@ -98,11 +98,10 @@ impl Fleet {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.folder.join("demo.ini"));
         command.args(["worker", "--until-stdin-closes"]);
-        // Nothing of the user's own AWS set-up may reach the demo.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().to_ascii_uppercase().starts_with("AWS_") {
-                command.env_remove(name);
-            }
+        // Nothing of the user's own set-up may reach the demo: any key's name is a variable.
+        command.env_clear();
+        for name in ["PATH", "TMPDIR", "RUST_BACKTRACE", "LANG"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.env("AWS_SHARED_CREDENTIALS_FILE", self.folder.join("credentials"));
         command.env("AWS_CONFIG_FILE", self.folder.join("no-config"));
@@ -146,6 +145,16 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a worker that ends by itself.
+    pub async fn death(&self) -> Error {
+        loop {
+            if let Err(error) = self.check_alive().await {
+                return error;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Tells the workers to stop, and waits for their end.

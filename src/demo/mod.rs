@@ -222,7 +222,10 @@ impl Stage {
 
     /// Kills the worker that holds the object `key` when some of its parts have arrived.
     async fn kill_one(&self, key: &str, parts: u64) -> Result<Death> {
-        self.barrier.reached().await;
+        tokio::select! {
+            () = self.barrier.reached() => {}
+            error = self.fleet.death() => return Err(error),
+        }
         let killed = self.fleet.kill_holder(&self.state, SOURCE_BUCKET, key).await?;
         let mut held = 0;
         for listed in self.destination.list_uploads(&ObjectId::new(DESTINATION_BUCKET, key)).await?

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::local::{ALL, Hold, Local, MIB, Running, SQLITE, noise, until};
+use crate::gate::Hold;
+use crate::local::{ALL, Local, MIB, SQLITE, noise};
+use crate::process::{Running, until};
 
 const KEY: &str = "large";
 /// Six parts of the smallest size.
@@ -28,6 +30,9 @@ async fn lab() -> (Local, Arc<Hold>) {
 async fn killed_run(local: &Local, gate: &Hold) {
     let run = local.spawn(&["run", ALL[0], ALL[1]]);
     gate.reached().await;
+    // So that none of the small ones has been read and not written.
+    let small = local.source.keys().await.len() as u64 - 1;
+    local.asked("PutObject", small).await;
     run.kill().await;
     gate.forget();
     assert_eq!(local.destination.uploads().await, 1);

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::local::{MIB, Running, files, noise, program, signal, until};
+use crate::local::{MIB, files, noise};
+use crate::process::{Running, program, signal, until};
 
 /// A folder with files, among them one in nine parts, and what is no file.
 fn folder() -> (TempDir, u64) {
@@ -22,7 +23,7 @@ fn folder() -> (TempDir, u64) {
     symlink(at("large"), at("link")).unwrap();
     symlink("/", at("a/everything")).unwrap();
     fs::write(at("locked"), "nobody may read this").unwrap();
-    fs::set_permissions(at("locked"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(at("locked"), PermissionsExt::from_mode(0o0)).unwrap();
     // Root reads everything.
     let readable = fs::File::open(at("locked")).is_ok();
     (folder, if readable { 4 } else { 3 })

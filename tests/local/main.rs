@@ -1,9 +1,12 @@
 //! The real binary against the crate's own endpoints: what a user sees, what is asked of either
 //! side, and what is left behind.
 
+#[path = "../support/gate.rs"]
+mod gate;
 #[path = "../support/local.rs"]
-#[allow(dead_code, reason = "other test binaries may use what this one does not")]
 mod local;
+#[path = "../support/process.rs"]
+mod process;
 
 mod crash;
 mod demo;

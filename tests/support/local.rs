@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -16,9 +14,9 @@ use aws_sdk_s3::types::EncodingType;
 use percent_encoding::percent_decode_str;
 use s3_migration::demo::endpoint::{Endpoint, EndpointOptions, Gate};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tokio::sync::watch;
+
+use crate::gate::Hold;
+use crate::process::{Ended, Running, program, until};
 
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
@@ -29,13 +27,9 @@ pub const ALL: [&str; 2] = ["s3://from-here", "s3://to-there"];
 /// The file of the embedded queue and records.
 pub const SQLITE: &str = "s3_migration.sqlite";
 
-/// Longer than anything here takes; what is not there by then will never come.
-const BOUND: Duration = Duration::from_secs(90);
-/// Between two looks at what cannot be waited on.
-const LOOK: Duration = Duration::from_millis(20);
-
 const ACCESS_KEYS: [&str; 2] = ["AKIASOURCESIDE", "AKIADESTINATIONSIDE"];
-const SECRETS: [&str; 2] = ["source+Secret/0123456789", "destination+Secret/9876543210"];
+/// What no output may show.
+pub const SECRETS: [&str; 2] = ["source+Secret/0123456789", "destination+Secret/9876543210"];
 const PROFILES: [&str; 2] = ["source-side", "destination-side"];
 
 /// One endpoint and a client of our own for it.
@@ -51,15 +45,6 @@ pub struct Local {
     pub destination: Place,
     folder: TempDir,
     settings: Vec<(String, String)>,
-}
-
-/// How the binary ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// The exit status; `None` where a signal ended it.
-    pub status: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
 }
 
 impl Local {
@@ -226,156 +211,6 @@ impl Place {
     }
 }
 
-impl Ended {
-    /// Everything that was said, for the message of an assertion.
-    pub fn all(&self) -> String {
-        format!("status {:?}\n{}\n{}", self.status, self.stdout, self.stderr)
-    }
-
-    /// Asserts the exit status.
-    #[track_caller]
-    pub fn with_status(self, status: i32) -> Self {
-        assert_eq!(self.status, Some(status), "{}", self.all());
-        self
-    }
-
-    /// Asserts what a failed command says: one line, each of these words in it, and no more.
-    #[track_caller]
-    pub fn says(&self, words: &[&str]) {
-        let last = self.stderr.lines().rfind(|line| line.starts_with("s3-migration: "));
-        let last = last.unwrap_or_else(|| panic!("no last word: {}", self.all()));
-        for word in words {
-            assert!(last.contains(word), "no {word:?} in: {last}");
-        }
-        assert_eq!(self.stdout, "", "a failed command has no result");
-    }
-
-    /// The result of a command with `--json`.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.all()))
-    }
-}
-
-/// The binary with an environment that names nobody.
-pub fn program(home: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_s3-migration"));
-    command.current_dir(folder).env_clear().kill_on_drop(true);
-    command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("credentials"));
-    command.env("AWS_CONFIG_FILE", home.join("no-config"));
-    command
-}
-
-/// A running binary whose output is read as it comes.
-pub struct Running {
-    child: Child,
-    stdout: watch::Receiver<Said>,
-    stderr: watch::Receiver<Said>,
-}
-
-/// What has been said so far, and whether that is all.
-#[derive(Clone, Default)]
-struct Said {
-    bytes: Vec<u8>,
-    over: bool,
-}
-
-impl Said {
-    fn text(&self) -> String {
-        String::from_utf8(self.bytes.clone()).unwrap()
-    }
-}
-
-impl Running {
-    pub fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id().expect("it is running")
-    }
-
-    /// Waits until `text` is on stdout.
-    pub async fn prints(&mut self, text: &str) {
-        said(&mut self.stdout, text).await;
-    }
-
-    /// Waits until `text` is on stderr.
-    pub async fn logs(&mut self, text: &str) {
-        said(&mut self.stderr, text).await;
-    }
-
-    /// Sends a signal such as `TERM`.
-    pub fn signal(&self, name: &str) {
-        signal(name, &self.id().to_string());
-    }
-
-    /// SIGKILL, and waits until it is dead.
-    pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    /// Waits for its end. No output ever shows a secret.
-    pub async fn ended(mut self) -> Ended {
-        let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
-        let Ok(status) = ended else {
-            let said = (self.stdout.borrow().text(), self.stderr.borrow().text());
-            panic!("it does not end: {}\n{}", said.0, said.1);
-        };
-        let mut texts = [String::new(), String::new()];
-        for (text, stream) in texts.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
-            *text = stream.wait_for(|said| said.over).await.unwrap().text();
-        }
-        let [stdout, stderr] = texts;
-        for secret in SECRETS {
-            assert!(!stdout.contains(secret) && !stderr.contains(secret), "{stdout}\n{stderr}");
-        }
-        Ended { status: status.unwrap().code(), stdout, stderr }
-    }
-}
-
-async fn said(stream: &mut watch::Receiver<Said>, text: &str) {
-    let there = |said: &Said| said.over || said.text().contains(text);
-    let found = tokio::time::timeout(BOUND, stream.wait_for(there)).await;
-    let said = found.map(|said| said.unwrap().text()).unwrap_or_default();
-    assert!(said.contains(text), "{text:?} was never said: {said}");
-}
-
-fn collect(mut stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Said> {
-    let (sender, receiver) = watch::channel(Said::default());
-    tokio::spawn(async move {
-        let mut piece = [0; 4096];
-        loop {
-            match stream.read(&mut piece).await {
-                Ok(0) | Err(_) => break,
-                Ok(len) => sender.send_modify(|said| said.bytes.extend(&piece[..len])),
-            }
-        }
-        sender.send_modify(|said| said.over = true);
-    });
-    receiver
-}
-
-/// Sends a signal to a process, or to a process group by its negated id.
-pub fn signal(name: &str, target: &str) {
-    let script = format!("kill -s {name} -- {target}");
-    assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
-}
-
-/// Waits for what cannot be subscribed to.
-pub async fn until(what: &str, reached: impl AsyncFn() -> bool) {
-    let looking = async {
-        while !reached().await {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    assert!(tokio::time::timeout(BOUND, looking).await.is_ok(), "never reached: {what}");
-}
-
 /// The names in a folder, sorted.
 pub fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
@@ -403,67 +238,4 @@ fn client(url: &str, access_key: &str, secret_key: &str) -> Client {
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())
-}
-
-/// Lets so many calls of one operation pass and holds the next ones.
-#[derive(Debug)]
-pub struct Hold {
-    operation: &'static str,
-    pass: u64,
-    asked: watch::Sender<u64>,
-    end: watch::Sender<Option<Release>>,
-}
-
-/// What becomes of the calls that are held.
-#[derive(Clone, Copy, Debug)]
-enum Release {
-    Passed,
-    Lost,
-}
-
-impl Hold {
-    pub fn new(operation: &'static str, pass: u64) -> Arc<Self> {
-        let (asked, end) = (watch::Sender::new(0), watch::Sender::new(None));
-        Arc::new(Self { operation, pass, asked, end })
-    }
-
-    /// Waits until a call is held.
-    pub async fn reached(&self) {
-        let mut asked = self.asked.subscribe();
-        let held = asked.wait_for(|asked| *asked > self.pass);
-        assert!(tokio::time::timeout(BOUND, held).await.is_ok(), "no call is held");
-    }
-
-    /// Lets pass what is held and all that comes.
-    pub fn open(&self) {
-        self.end.send_replace(Some(Release::Passed));
-    }
-
-    /// Lets pass all that comes. What is held never arrives: a request of a process that was
-    /// killed may be whole in the machine's buffers, and would count or not as it happens.
-    pub fn forget(&self) {
-        self.end.send_replace(Some(Release::Lost));
-    }
-}
-
-#[async_trait::async_trait]
-impl Gate for Hold {
-    async fn before(&self, operation: &str, _: &str, _: &str) {
-        if operation != self.operation || self.end.borrow().is_some() {
-            return;
-        }
-        let mut end = self.end.subscribe();
-        let mut asked = 0;
-        self.asked.send_modify(|all| {
-            *all += 1;
-            asked = *all;
-        });
-        if asked <= self.pass {
-            return;
-        }
-        let released = end.wait_for(Option::is_some).await.map(|release| *release);
-        if let Ok(Some(Release::Lost)) = released {
-            std::future::pending().await
-        }
-    }
 }
