@@ -62,7 +62,7 @@ fn a_request_that_never_left_tells_why() {
         SdkError::dispatch_failure(ConnectorError::other(source, None))
     };
     let missing = dispatch(CredentialsError::not_loaded("no providers in chain").into());
-    assert_eq!(classify(&missing), ErrorKind::Denied);
+    assert_eq!(classify(&missing), ErrorKind::Unfit);
     assert!(error("x", &missing).to_string().contains("AWS_ACCESS_KEY_ID"));
 
     let silent = dispatch(CredentialsError::provider_error("503 from STS").into());

@@ -46,7 +46,7 @@ pub(super) fn judge(status: u16, code: &str) -> Verdict {
         .map(|advice| Verdict::with(ErrorKind::Denied, advice))
         .or_else(|| unfitness(code).map(|advice| Verdict::with(ErrorKind::Unfit, advice)))
         .or_else(|| by_code(code))
-        .unwrap_or_else(|| by_status(status))
+        .unwrap_or_else(|| by_status(status, code))
 }
 
 fn is_throttling(code: &str) -> bool {
@@ -190,7 +190,7 @@ fn by_code(code: &str) -> Option<Verdict> {
     })
 }
 
-fn by_status(status: u16) -> Verdict {
+fn by_status(status: u16, code: &str) -> Verdict {
     match status {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
         408 | 409 | 425 | 500.. => Verdict::from(ErrorKind::Unavailable),
@@ -202,7 +202,7 @@ fn by_status(status: u16) -> Verdict {
         412 | 416 => Verdict::from(ErrorKind::SourceChanged),
         // The answer to a HEAD has no body and so no code; the usual reason is an expired token,
         // which passes.
-        400 => Verdict::from(ErrorKind::Unavailable),
+        400 if code.is_empty() => Verdict::from(ErrorKind::Unavailable),
         _ => Verdict::from(ErrorKind::Invalid),
     }
 }
@@ -258,10 +258,11 @@ mod tests {
             (400, "InvalidDigest", Damaged),
             (400, "IncompleteBody", Damaged),
             (400, "InvalidArgument", Invalid),
+            (400, "EntityTooSmall", Invalid),
+            (400, "", Unavailable),
+            (400, "InvalidPart", UploadGone),
             (301, "PermanentRedirect", Invalid),
             (416, "InvalidRange", SourceChanged),
-            (400, "InvalidPart", UploadGone),
-            (400, "", Unavailable),
         ] {
             assert_eq!(judge(status, code).kind, expected, "{status} {code}");
         }

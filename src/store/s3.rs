@@ -95,6 +95,7 @@ impl S3Store {
                 let identity = &self.identity;
                 built.note(format_args!("{call} needs {permission}, asked with {identity}"))
             }
+            (ErrorKind::Unfit, None) => built.note(format_args!("asked with {}", self.identity)),
             _ => built,
         }
     }

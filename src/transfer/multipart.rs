@@ -122,7 +122,12 @@ impl Attempt<'_> {
     async fn complete(&self, mover: &PartMover, parts: &[Part]) -> Result<()> {
         let engine = self.engine;
         let expected = digest::multipart_etag(parts.iter().map(|part| &part.etag));
-        self.seal(mover, expected.clone()).await?;
+        if let Err(error) = self.seal(mover, expected.clone()).await {
+            if error.kind() == ErrorKind::LeaseLost {
+                self.give_up_superseded(&mover.upload).await?;
+            }
+            return Err(error);
+        }
         let complete = || async { engine.destination.complete_upload(&mover.upload, parts).await };
         let policy = Policy::completion(engine.settings.max_retry);
         match retry(policy, &self.halt.abort, complete).await {

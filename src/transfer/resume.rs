@@ -100,6 +100,16 @@ impl Attempt<'_> {
         }
     }
 
+    /// Another attempt has begun since. Where the record names its upload and not this one, nobody
+    /// will ever continue this one.
+    pub(super) async fn give_up_superseded(&self, upload: &Upload) -> Result<()> {
+        let named = self.record().await?.and_then(|record| record.upload);
+        match named.is_some_and(|named| named.id == upload.id) {
+            true => Ok(()),
+            false => self.abort(upload).await,
+        }
+    }
+
     /// Whether the destination has the very object that the record says the upload would become.
     async fn is_complete(&self, record: &Record, meta: &ObjectMeta) -> Result<bool> {
         let Some(target) = &record.target_etag else { return Ok(false) };

@@ -57,7 +57,8 @@ async fn a_stop_cuts_a_part_that_outlasts_the_grace_time_and_loses_nothing() {
     until("both jobs are taken", async || (stage.depth().await.0 == 0).then_some(())).await;
     first.terminate().await;
     assert_eq!(first.ended().await.code(), Some(0), "{}", first.log());
-    assert_eq!(stage.depth().await.1, 0, "nobody holds a message: {}", first.log());
+    let done = stage.records("DONE").await.len() as u64;
+    assert_eq!(stage.depth().await, (2 - done, 0), "nobody holds a message: {}", first.log());
 
     let _second = stage.worker(&settings[..1]);
     stage.until_done(2).await;

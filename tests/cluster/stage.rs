@@ -147,7 +147,9 @@ impl Stage {
 
     /// Waits until the queue is empty and this many objects are on record as copied.
     pub async fn until_done(&self, objects: u64) {
-        until("everything is copied", async || {
+        let what =
+            format!("{objects} objects are copied and the queue {} is empty", self.queues.url);
+        until(&what, async || {
             let empty = self.depth().await == (0, 0);
             (empty && self.records("DONE").await.len() as u64 == objects).then_some(())
         })
@@ -327,6 +329,14 @@ impl Worker {
     /// Whether it is still running.
     pub fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of a worker of the failed test:\n{}---", self.log());
+        }
     }
 }
 

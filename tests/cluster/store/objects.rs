@@ -124,7 +124,7 @@ pub async fn a_range_is_read_and_the_whole_size_told(lab: &Lab) {
         assert_eq!(whole_body(answer).await.expect("a body"), expected.as_bytes());
     }
     let beyond = lab.store.get(&lab.range("k", 10, 1)).await;
-    assert_eq!(kind(beyond), Some(ErrorKind::Invalid));
+    assert_eq!(kind(beyond), Some(ErrorKind::SourceChanged), "it was longer when it was listed");
 }
 
 pub async fn a_read_that_is_pinned_fails_once_the_object_is_replaced(lab: &Lab) {

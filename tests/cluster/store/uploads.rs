@@ -107,7 +107,7 @@ pub async fn a_completion_with_a_wrong_part_leaves_the_upload(lab: &Lab) {
     let absent = Part { number: 2, ..good.clone() };
     for wrong in [vec![other], vec![good.clone(), absent]] {
         let refused = lab.store.complete_upload(&upload, &wrong).await;
-        assert_eq!(kind(refused), Some(ErrorKind::Invalid), "{wrong:?}");
+        assert_eq!(kind(refused), Some(ErrorKind::UploadGone), "{wrong:?}");
     }
     assert_eq!(kind(lab.get("k").await), Some(ErrorKind::NotFound));
     lab.store.complete_upload(&upload, &[good]).await.expect("still there");
