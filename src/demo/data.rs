@@ -21,7 +21,7 @@ use crate::store::{NewObject, ObjectStore, Part};
 const UPLOAD_PART: u64 = 16 * MIB;
 const UPLOADS_AT_ONCE: usize = 8;
 /// An object whose worker is killed has at least so many parts.
-const VICTIM_PARTS: u64 = 8;
+const VICTIM_PARTS: u64 = 2;
 
 /// What is in the source.
 #[derive(Debug, Default)]

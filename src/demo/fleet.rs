@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observe::say;
 use crate::state::{JobStatus, StateStore};
 
-/// So many parts of the object pass before its worker is killed.
+/// At most so many parts of the object pass before its worker is killed.
 const PARTS_BEFORE_DEATH: u64 = 4;
 /// A worker that has been told to stop and has not ended by then is reported.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -147,16 +147,6 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits for a worker that ends by itself.
-    pub async fn death(&self) -> Error {
-        loop {
-            if let Err(error) = self.check_alive().await {
-                return error;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
     /// Tells the workers to stop, and waits for their end.
     pub async fn drain(&self) -> Result<()> {
         for mut worker in self.workers.lock().await.drain(..) {
@@ -185,7 +175,8 @@ impl Fleet {
 /// Lets the first parts of one object pass, and holds the others until it is opened.
 #[derive(Debug)]
 pub(super) struct Barrier {
-    key: StdMutex<Option<String>>,
+    /// The object, and how many of its parts pass.
+    armed: StdMutex<Option<(String, u64)>>,
     asked: AtomicU64,
     held: watch::Sender<bool>,
     open: watch::Sender<bool>,
@@ -194,7 +185,7 @@ pub(super) struct Barrier {
 impl Default for Barrier {
     fn default() -> Self {
         Self {
-            key: StdMutex::default(),
+            armed: StdMutex::default(),
             asked: AtomicU64::new(0),
             held: watch::Sender::new(false),
             open: watch::Sender::new(false),
@@ -203,8 +194,10 @@ impl Default for Barrier {
 }
 
 impl Barrier {
-    pub fn arm(&self, key: &str) {
-        *self.key.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(key.to_owned());
+    /// Half of the `parts` of the object pass, but no more than a few.
+    pub fn arm(&self, key: &str, parts: u64) {
+        let pass = (parts / 2).min(PARTS_BEFORE_DEATH);
+        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.to_owned(), pass));
     }
 
     /// Waits until a part is held.
@@ -225,20 +218,23 @@ impl Barrier {
         self.asked.load(Ordering::Relaxed)
     }
 
-    fn concerns(&self, bucket: &str, key: &str) -> bool {
-        let armed = self.key.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        bucket == DESTINATION_BUCKET && armed.as_deref() == Some(key)
+    /// How many parts of this object pass, if it is the one.
+    fn passing(&self, bucket: &str, key: &str) -> Option<u64> {
+        let armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (victim, pass) = armed.as_ref()?;
+        (bucket == DESTINATION_BUCKET && victim == key).then_some(*pass)
     }
 }
 
 #[async_trait]
 impl Gate for Barrier {
     async fn before(&self, operation: &str, bucket: &str, key: &str) {
-        if operation != "UploadPart" || !self.concerns(bucket, key) {
+        if operation != "UploadPart" {
             return;
         }
+        let Some(pass) = self.passing(bucket, key) else { return };
         let asked_before = self.asked.fetch_add(1, Ordering::Relaxed);
-        if asked_before < PARTS_BEFORE_DEATH || *self.open.borrow() {
+        if asked_before < pass || *self.open.borrow() {
             return;
         }
         self.held.send_replace(true);

@@ -186,8 +186,8 @@ impl Stage {
 
     /// Two workers; the one that holds the largest object is killed in the middle of it.
     async fn migrate(&self, compared: &Summary, uploaded: &Uploaded) -> Result<Option<Death>> {
-        if let Some((key, _)) = &uploaded.victim {
-            self.barrier.arm(key);
+        if let Some((key, parts)) = &uploaded.victim {
+            self.barrier.arm(key, *parts);
         }
         self.fleet.start(2).await?;
         let totals = Arc::new(Totals::default());
@@ -198,34 +198,37 @@ impl Stage {
             let counts = Arc::clone(&counts);
             move || counts.read()
         });
-        let death = match &uploaded.victim {
-            Some((key, parts)) => Some(self.kill_one(key, *parts).await?),
-            None => {
-                say("no object is large enough for parts: no worker is killed");
-                None
+        let kill = async {
+            match &uploaded.victim {
+                Some((key, parts)) => self.kill_one(key, *parts).await.map(Some),
+                None => {
+                    say("no object is large enough for parts: no worker is killed");
+                    Ok(None)
+                }
             }
         };
-        loop {
-            let tally = self.state.tally(std::time::SystemTime::UNIX_EPOCH).await?;
-            counts.set(tally.done, tally.done_bytes, tally.failed);
-            let depth = self.queue.depth().await?;
-            if depth.waiting + depth.running == 0 {
-                break;
-            }
-            self.fleet.check_alive().await?;
-            tokio::time::sleep(LOOK).await;
-        }
+        // A held part keeps its job running, so the queue is not empty before the kill.
+        let (death, ()) = tokio::try_join!(kill, self.wait_until_empty(&counts))?;
         progress.finish();
         self.fleet.drain().await?;
         Ok(death)
     }
 
+    async fn wait_until_empty(&self, counts: &SharedCounts) -> Result<()> {
+        loop {
+            let tally = self.state.tally(std::time::SystemTime::UNIX_EPOCH).await?;
+            counts.set(tally.done, tally.done_bytes, tally.failed);
+            if self.queue.is_empty().await? {
+                return Ok(());
+            }
+            self.fleet.check_alive().await?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Kills the worker that holds the object `key` when some of its parts have arrived.
     async fn kill_one(&self, key: &str, parts: u64) -> Result<Death> {
-        tokio::select! {
-            () = self.barrier.reached() => {}
-            error = self.fleet.death() => return Err(error),
-        }
+        self.barrier.reached().await;
         let killed = self.fleet.kill_holder(&self.state, SOURCE_BUCKET, key).await?;
         let mut held = 0;
         for listed in self.destination.list_uploads(&ObjectId::new(DESTINATION_BUCKET, key)).await?

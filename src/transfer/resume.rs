@@ -66,13 +66,13 @@ impl Attempt<'_> {
         Ok(Found::Nothing)
     }
 
-    /// The newest upload of this very key that is younger than the source object: its worker died
+    /// The newest upload of this very key that is no older than the source object: its worker died
     /// before it could put it on record, or the record is lost. All its parts must be proven,
     /// before it goes on record as this object's.
     async fn adopt(&self, meta: &ObjectMeta, planned: Layout) -> Result<Option<Begun>> {
-        let younger = |listed: &ListedUpload| listed.initiated > meta.last_modified;
+        let not_older = |listed: &ListedUpload| listed.initiated >= meta.last_modified;
         let uploads = self.list_uploads().await?;
-        let newest = uploads.into_iter().filter(younger).max_by_key(|listed| listed.initiated);
+        let newest = uploads.into_iter().filter(not_older).max_by_key(|listed| listed.initiated);
         let Some(ListedUpload { upload, .. }) = newest else { return Ok(None) };
         let Some(held) = self.held(&upload).await? else { return Ok(None) };
         let Some(part_size) = held.iter().map(|part| part.size).max() else {

@@ -41,7 +41,7 @@ async fn without_credentials_the_message_says_where_they_can_come_from() {
         .region(Region::new("eu-west-1"))
         .endpoint_url(Ministack::shared().endpoint())
         .build();
-    assert_each(&first_errors(&config).await, ErrorKind::Denied, &["jobs", "AWS_ACCESS_KEY_ID"]);
+    assert_each(&first_errors(&config).await, ErrorKind::Unfit, &["jobs", "AWS_ACCESS_KEY_ID"]);
 }
 
 #[tokio::test]
@@ -69,9 +69,9 @@ async fn wrong_credentials_are_denied_and_the_secret_is_not_shown() {
     let server = Ministack::start(&[("AUTH", "true")]);
     let user = iam::user(&server, ACCOUNT_A);
     let wrong = first_errors(&server.sdk_config_with(&user.key, "guessed-secret")).await;
-    assert_each(&wrong, ErrorKind::Denied, &["jobs", "secret access key"]);
+    assert_each(&wrong, ErrorKind::Unfit, &["jobs", "secret access key"]);
     let unknown = first_errors(&server.sdk_config_with("AKIAUNKNOWN", "guessed-secret")).await;
-    assert_each(&unknown, ErrorKind::Denied, &["jobs", "access key is not known"]);
+    assert_each(&unknown, ErrorKind::Unfit, &["jobs", "access key is not known"]);
     for error in wrong.iter().chain(&unknown) {
         assert!(!format!("{error} {error:?}").contains("guessed-secret"), "{error:?}");
     }

@@ -80,7 +80,7 @@ async fn whoever_may_not_describe_the_table_goes_on() {
 
     let script = Scripted::new([error("UnrecognizedClientException")]);
     let error = DynamoState::connect(&script.config(), "t").await.expect_err("a wrong key");
-    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert_eq!(error.kind(), ErrorKind::Unfit);
 }
 
 #[tokio::test]
