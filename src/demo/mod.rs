@@ -18,7 +18,6 @@ use crate::observe::say;
 use crate::params::Pair;
 use crate::plan::ignore::IgnoreList;
 use crate::progress::{Progress, Totals};
-use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
