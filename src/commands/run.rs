@@ -118,6 +118,13 @@ fn verdict(report: &Report) -> String {
             "stopped before the end: run the same command again to continue".to_owned()
         }
         None => "there was no closing comparison".to_owned(),
+        Some(closing) if closing.to_copy == 0 && closing.key_too_long > 0 => format!(
+            "closing comparison: {} of {} objects are at the destination; {} cannot be copied, each \
+             is named in the log",
+            human::count(closing.already_there),
+            human::count(closing.listed),
+            human::count(closing.key_too_long),
+        ),
         Some(closing) if closing.to_copy == 0 => {
             let there = human::count(closing.already_there);
             format!("closing comparison: all {there} objects are at the destination")

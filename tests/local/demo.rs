@@ -72,7 +72,8 @@ async fn an_interrupted_demo_leaves_nothing_behind() {
     let ((data, _), temporary) = (folder(), tempfile::tempdir().unwrap());
     let mut demo = start(data.path(), temporary.path());
     demo.prints("workers started").await;
-    assert_eq!(workers(temporary.path()), 2);
+    // The arguments of a process show a moment after it has been started.
+    until("two workers", async || workers(temporary.path()) == 2).await;
     // As a terminal does it: the workers hear it too.
     signal("INT", &format!("-{}", demo.id()));
     let ended = demo.ended().await.with_status(1);

@@ -10,6 +10,7 @@ mod process;
 
 mod crash;
 mod demo;
+mod faults;
 mod objects;
 mod run;
 mod wrong_input;
