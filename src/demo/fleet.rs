@@ -172,7 +172,7 @@ impl Fleet {
     }
 }
 
-/// Lets the first parts of one object pass, and holds the others until it is opened.
+/// Lets the first parts of one object pass, and swallows the others until it is opened.
 #[derive(Debug)]
 pub(super) struct Barrier {
     /// The object, and how many of its parts pass.
@@ -238,6 +238,7 @@ impl Gate for Barrier {
             return;
         }
         self.held.send_replace(true);
-        let _ = self.open.subscribe().wait_for(|open| *open).await;
+        // Whoever asked is going to die: what it asked must not arrive afterwards.
+        std::future::pending().await
     }
 }

@@ -31,7 +31,9 @@ impl Kept {
     pub(super) fn from_request(request: &HeaderMap) -> S3Result<Self> {
         let mut headers = HeaderMap::new();
         for (name, value) in request.iter().filter(|(name, _)| is_kept(name)) {
-            headers.append(name, value.clone());
+            // Copied: a clone would keep the whole buffer alive that the request was read into.
+            let value = HeaderValue::from_bytes(value.as_bytes());
+            headers.append(name, value.map_err(|e| s3_error!(e, InvalidArgument))?);
         }
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
         strip_aws_chunked(&mut headers)?;
