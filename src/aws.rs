@@ -130,7 +130,7 @@ fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Ve
                 | CredentialsError::InvalidConfiguration(_),
             ) => return Verdict::no_credentials(),
             // The metadata service or STS did not answer: that passes.
-            Some(_) => return Verdict::from(ErrorKind::Unavailable),
+            Some(_) => return Verdict::unfetched_credentials(),
             None => {}
         }
         let text = cause.to_string();

@@ -67,6 +67,7 @@ fn a_request_that_never_left_tells_why() {
 
     let silent = dispatch(CredentialsError::provider_error("503 from STS").into());
     assert_eq!(classify(&silent), ErrorKind::Unavailable);
+    assert!(error("x", &silent).to_string().contains("no role"));
 
     let refused: Failure = SdkError::dispatch_failure(ConnectorError::io("refused".into()));
     assert_eq!(classify(&refused), ErrorKind::Unavailable);

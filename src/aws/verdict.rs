@@ -28,6 +28,14 @@ impl Verdict {
         )
     }
 
+    pub(super) fn unfetched_credentials() -> Self {
+        Self::with(
+            ErrorKind::Unavailable,
+            "the credentials could not be fetched: where this machine has no role, set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile",
+        )
+    }
+
     pub(super) fn no_region() -> Self {
         Self::with(ErrorKind::Usage, "no region is known: set AWS_REGION or the key Region")
     }

@@ -82,9 +82,13 @@ impl S3Store {
             raw.headers().get("x-amz-bucket-region").filter(|_| elsewhere).map(str::to_owned)
         });
         let built = aws::error(format_args!("{call} s3://{place} ({})", self.side), &error);
-        let answered = error.raw_response().is_some();
+        let unreached = match &error {
+            SdkError::DispatchFailure(unsent) => unsent.is_io() || unsent.is_timeout(),
+            SdkError::TimeoutError(_) => true,
+            _ => false,
+        };
         match (built.kind(), region) {
-            (ErrorKind::Unavailable, None) if !answered => {
+            (ErrorKind::Unavailable, None) if unreached => {
                 let asked = self.url.as_deref().unwrap_or("Amazon S3");
                 built.note(format_args!("{asked} was asked: check Endpoint, Region and the line"))
             }
