@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::Worker;
@@ -37,6 +38,9 @@ struct Delivery {
     /// The message has one job only.
     alone: bool,
     halt: Halt,
+    /// Cancelled when the lease is lost or everything is cut. Outcomes go on record until then, also
+    /// where the time for the message is used up.
+    held: CancellationToken,
     /// The time for the message is used up.
     time_up: AtomicBool,
 }
@@ -64,8 +68,9 @@ impl Worker {
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
         let lease = Lease::hold(queue, message, visibility, &halt.abort);
         // The loss of the lease aborts the work.
-        let halt = Halt { stop: halt.stop.child_token(), abort: lease.token().child_token() };
-        let delivery = Delivery { receives, alone, halt, time_up: AtomicBool::new(false) };
+        let held = lease.token();
+        let halt = Halt { stop: halt.stop.child_token(), abort: held.child_token() };
+        let delivery = Delivery { receives, alone, halt, held, time_up: AtomicBool::new(false) };
         let ended = self.work(&jobs, &delivery).await;
         self.settle(lease, &jobs, &ended, &delivery).await;
     }
@@ -111,7 +116,7 @@ impl Worker {
             Err(error) => self.judge(error, delivery),
         };
         let recorded = match self.outcome(job, &ended, start_time, &fence) {
-            Some(outcome) => self.record(outcome, &delivery.halt).await,
+            Some(outcome) => self.record(outcome, &delivery.held).await,
             None => Ok(()),
         };
         match (recorded, ended) {
@@ -216,10 +221,10 @@ impl Worker {
         })
     }
 
-    async fn record(&self, outcome: Outcome, halt: &Halt) -> Result<()> {
+    async fn record(&self, outcome: Outcome, held: &CancellationToken) -> Result<()> {
         let outcomes = [outcome];
         let finish = || async { self.engine.state.finish(&outcomes).await };
-        retry(Policy::control(self.settings.max_retry), &halt.abort, finish).await
+        retry(Policy::control(self.settings.max_retry), held, finish).await
     }
 
     /// Makes a dead letter of a job that failed. Where there is no dead letter queue the job stays

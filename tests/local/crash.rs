@@ -255,3 +255,49 @@ async fn a_message_that_is_no_job_becomes_a_dead_letter() {
     dead.sort();
     assert_eq!(dead, ["no job\nat all", "{\"Src_bucket\":1}"], "as they came");
 }
+
+#[tokio::test]
+async fn an_unfinished_upload_is_begun_anew_where_that_is_wanted() {
+    let (mut local, gate) = lab().await;
+    killed_run(&local, &gate).await;
+    local.set("CleanUnfinishedUpload", "True");
+    local.migrate().await.with_status(0);
+    assert_eq!(local.destination.requests("CreateMultipartUpload"), 2);
+    assert_eq!(local.destination.requests("UploadPart"), SENT + 1 + PARTS);
+    assert_whole(&local, &noise(SIZE, 1)).await;
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_the_sources_is_found_by_reading_twice() {
+    let (mut local, gate) = lab().await;
+    killed_run(&local, &gate).await;
+    let (client, bucket) = (&local.destination.client, crate::local::BUCKETS[1]);
+    let uploads = client.list_multipart_uploads().bucket(bucket).send().await.unwrap();
+    let id = uploads.uploads()[0].upload_id().unwrap().to_owned();
+    // Of the planned size, so that only its bytes tell.
+    let other = client.upload_part().bucket(bucket).key(KEY).upload_id(id).part_number(2);
+    other.body(noise(5 * MIB, 9).into()).send().await.unwrap();
+    let (sent, read) = (local.destination.requests("UploadPart"), ranges_read(&local));
+
+    local.set("ifVerifyMD5Twice", "True");
+    local.migrate().await.with_status(0);
+    assert_eq!(local.destination.requests("UploadPart") - sent, PARTS - SENT + 1);
+    assert_eq!(ranges_read(&local) - read, PARTS + 1, "all, and the wrong one once more");
+    assert_whole(&local, &noise(SIZE, 1)).await;
+}
+
+#[tokio::test]
+async fn an_object_that_outlasts_its_time_goes_back_and_on() {
+    let (mut local, gate) = lab().await;
+    local.embedded();
+    // The part that is held outlasts both.
+    local.set("JobTimeout", "10");
+    local.set("GraceTime", "0");
+    local.run(&["jobsender"]).await.with_status(0);
+    let mut worker = local.spawn(&["worker"]);
+    gate.reached().await;
+    worker.logs("not finished within JobTimeout of 10 s").await;
+    gate.forget();
+    finish(&local, worker).await;
+    assert_eq!(local.destination.requests("CreateMultipartUpload"), 1);
+}
