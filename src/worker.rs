@@ -128,26 +128,25 @@ impl Worker {
                 }
                 continue;
             }
-            // Not raced against the stop: a dropped receive would strand its messages until their
-            // leases end.
+            // Raced neither against the stop nor the abort: a dropped receive would strand its
+            // messages until their leases end. What it brings after a stop is given back at once.
             let (poll, visibility) = (self.settings.poll, self.settings.visibility);
             let receive = self.queue.receive(free.min(MAX_BATCH), poll, visibility);
-            match halt.abort.run_until_cancelled(receive).await {
-                None => return Ok(()),
-                Some(Ok(messages)) => {
+            match receive.await {
+                Ok(messages) => {
                     outage = 0;
                     for message in messages {
                         let (worker, halt) = (Arc::clone(self), halt.child());
                         running.spawn(async move { worker.handle(message, halt).await });
                     }
                 }
-                Some(Err(error)) if error.kind().next() == Next::Retry => {
+                Err(error) if error.kind().next() == Next::Retry => {
                     outage += 1;
                     warn!(outage, "the queue does not answer, waiting: {error}");
                     let pause = Duration::from_secs(1 << outage.min(5));
                     halt.unless_stopping(tokio::time::sleep(pause)).await;
                 }
-                Some(Err(error)) => return Err(error),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
