@@ -24,6 +24,14 @@ doc:
 test:
     cargo test
 
+# The soak with ten seeds
+soak SEEDS="10":
+    S3_MIGRATION_SOAK_SEEDS={{SEEDS}} cargo test --test lab soak -- --nocapture
+
+# Fuzz a parser until it is stopped
+fuzz TARGET:
+    cargo +nightly fuzz run {{TARGET}}
+
 # The main job
 demo *DIR:
     cargo run --release -- demo {{DIR}}

@@ -13,7 +13,7 @@ use s3_migration::error::{Error, Result};
 use s3_migration::object::{MIB, ObjectId};
 use s3_migration::plan::digest;
 use s3_migration::store::s3::S3Store;
-use s3_migration::store::{NewObject, ObjectStore, Part, Side};
+use s3_migration::store::{NewObject, ObjectStore, Part, Payload, Side};
 
 const KEY: (&str, &str) = ("EXAMPLEKEY", "not-a-secret-it-opens-loopback-only");
 const SMALL_BYTES: usize = 4096;
@@ -78,7 +78,7 @@ async fn fill(url: &str, small: u64, large_mib: u64) -> Result<()> {
         .map(|n| async move {
             let (id, body) =
                 (ObjectId::new("source", format!("small/{n:07}")), piece(n, SMALL_BYTES));
-            store.put(&id, new, body.clone(), digest::md5(&body)).await
+            store.put(&id, new, body.clone(), digest::md5(&body).into()).await
         })
         .buffer_unordered(16)
         .try_for_each(|_| async { Ok(()) })
@@ -91,9 +91,10 @@ async fn fill(url: &str, small: u64, large_mib: u64) -> Result<()> {
     while left > 0 {
         let (number, size) = (parts.len() as u32 + 1, left.min(LARGE_PART));
         let body = piece(u64::from(number), size as usize);
-        let written = store.upload_part(&upload, number, body.clone(), digest::md5(&body)).await?;
-        parts.push(Part { number, size, etag: written.etag });
+        let payload = Payload::Held { proof: digest::md5(&body).into(), bytes: body };
+        let written = store.upload_part(&upload, number, payload).await?;
+        parts.push(Part { number, size, etag: written.etag, crc64nvme: None });
         left -= size;
     }
-    store.complete_upload(&upload, &parts).await.map(|_| ())
+    store.complete_upload(&upload, &parts, None).await.map(|_| ())
 }

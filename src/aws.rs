@@ -23,7 +23,7 @@ mod verdict;
 use verdict::{Verdict, judge};
 
 /// Long enough for a line between continents that loses packets; the SDK's own 3.1 s is not.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longer than that is not a pause but an outage; the retry policy decides about those.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -73,7 +73,11 @@ where
 
 /// The pause that the service asked for by its `Retry-After` header, where it is a number of seconds.
 pub fn retry_after<E>(error: &SdkError<E, HttpResponse>) -> Option<Duration> {
-    let seconds = error.raw_response()?.headers().get("retry-after")?.trim().parse().ok()?;
+    pause(error.raw_response()?.headers().get("retry-after")?)
+}
+
+fn pause(header: &str) -> Option<Duration> {
+    let seconds = header.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
@@ -91,14 +95,65 @@ pub fn error<E>(call: impl fmt::Display, error: &SdkError<E, HttpResponse>) -> E
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    let verdict = verdict_of(error);
-    let said = describe(error);
+    built(call, verdict_of(error), &describe(error)).with_retry_after(retry_after(error))
+}
+
+/// A refusal that no SDK has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The service's name for the error; empty where the answer had none.
+    pub code: &'a str,
+    /// What the service said besides.
+    pub text: &'a str,
+    /// The request's id, for the service's support.
+    pub request_id: Option<&'a str>,
+    /// The `Retry-After` header.
+    pub retry_after: Option<&'a str>,
+}
+
+impl Refusal<'_> {
+    /// The same as [`error`], for an answer that was read by ourselves.
+    pub fn error(&self, call: impl fmt::Display) -> Error {
+        let code = if self.code.is_empty() { "no error code" } else { self.code };
+        let said = match one_line(self.text) {
+            text if text.is_empty() => code.to_owned(),
+            text => format!("{code}: {text}"),
+        };
+        let id = self.request_id.map(|id| format!(", request {}", one_line(id)));
+        let said = format!("{said} (status {}{})", self.status, id.unwrap_or_default());
+        let verdict = judge(self.status, self.code);
+        built(call, verdict, &said).with_retry_after(self.retry_after.and_then(pause))
+    }
+}
+
+/// A request that was never sent, or whose answer did not come: the same as [`error`], out of its
+/// cause.
+pub fn unanswered(call: impl fmt::Display, cause: &(dyn StdError + 'static)) -> Error {
+    built(call, unsent(Some(cause), ErrorKind::Unavailable), &texts(Some(cause)))
+}
+
+/// Our own error among the causes: what a body that we sent failed with.
+pub fn own_cause<E>(error: &SdkError<E, HttpResponse>) -> Option<&Error>
+where
+    E: StdError + 'static,
+{
+    own_error(StdError::source(error))
+}
+
+/// Our own error among these causes.
+pub fn own_error<'a>(first: Option<&'a (dyn StdError + 'static)>) -> Option<&'a Error> {
+    chain(first).find_map(|cause| cause.downcast_ref::<Error>())
+}
+
+fn built(call: impl fmt::Display, verdict: Verdict, said: &str) -> Error {
     let message = match verdict.advice {
         Some(advice) if said.contains(EMPTY_CHAIN) => format!("{call}: {advice}"),
         Some(advice) => format!("{call}: {said}; {advice}"),
         None => format!("{call}: {said}"),
     };
-    Error::new(verdict.kind, message).with_retry_after(retry_after(error))
+    Error::new(verdict.kind, message)
 }
 
 fn verdict_of<E>(error: &SdkError<E, HttpResponse>) -> Verdict
@@ -110,7 +165,11 @@ where
         SdkError::ConstructionFailure(_) => unsent(StdError::source(error), ErrorKind::Invalid),
         SdkError::DispatchFailure(_) => unsent(StdError::source(error), ErrorKind::Unavailable),
         SdkError::ServiceError(answer) => {
-            judge(answer.raw().status().as_u16(), answer.err().code().unwrap_or_default())
+            let (status, error) = (answer.raw().status().as_u16(), answer.err());
+            match error.message() {
+                Some(text) if is_about_the_clock(text) => judge(status, "RequestTimeTooSkewed"),
+                _ => judge(status, error.code().unwrap_or_default()),
+            }
         }
         // An answer that could not be read: a 2xx was cut short, anything else speaks by its status.
         SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
@@ -119,6 +178,13 @@ where
         SdkError::ResponseError(answer) => judge(answer.raw().status().as_u16(), ""),
         _ => Verdict::from(ErrorKind::Unavailable),
     }
+}
+
+/// SQS, DynamoDB and SSM call a clock that is off by the name of a wrong signature, and tell only in
+/// the text
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>).
+fn is_about_the_clock(text: &str) -> bool {
+    text.starts_with("Signature expired:") || text.starts_with("Signature not yet current:")
 }
 
 /// A request that never left: whether for want of credentials, of a region, or of a connection.
@@ -183,8 +249,12 @@ fn request_id(raw: &HttpResponse) -> String {
 
 /// The texts of the causes, outermost first, each once.
 fn causes<E: StdError + 'static>(error: &SdkError<E, HttpResponse>) -> String {
+    texts(StdError::source(error))
+}
+
+fn texts(first: Option<&(dyn StdError + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();
-    for text in chain(StdError::source(error)).map(|cause| one_line(&cause.to_string())) {
+    for text in chain(first).map(|cause| one_line(&cause.to_string())) {
         if !texts.iter().any(|earlier| earlier.contains(&text)) {
             texts.push(text);
         }

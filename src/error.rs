@@ -142,6 +142,11 @@ impl Error {
         self
     }
 
+    /// The same error once more, for another object of one request; without the cause underneath.
+    pub fn another(&self) -> Self {
+        Self::new(self.kind, self.message.as_str()).with_retry_after(self.retry_after)
+    }
+
     /// What the error means.
     pub fn kind(&self) -> ErrorKind {
         self.kind

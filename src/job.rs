@@ -1,7 +1,7 @@
 //! The job: one object to move, and every form in which one can arrive.
 //!
 //! `message` tells the forms apart, `event` reads those that S3 sends, `pack` is the product's own
-//! form for many small objects.
+//! form for many small objects, `packer` decides which of them share a message.
 
 use std::fmt;
 
@@ -12,9 +12,11 @@ use crate::object::ObjectId;
 mod event;
 mod message;
 mod pack;
+mod packer;
 
 pub use message::parse;
 pub use pack::{PACK_VERSION, pack, pack_within};
+pub use packer::{PackLimits, Packer, messages};
 
 /// One object to move from the source to the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::error::{Error, Result};
-use crate::job::Job;
+use crate::job::{Job, PackLimits, Packer};
 use crate::listing::Listing;
 use crate::object::{MAX_KEY_BYTES, ObjectId, ObjectKey, destination_key};
 use crate::params::Pair;
@@ -18,8 +18,8 @@ use crate::queue::Queue;
 use crate::retry::{Policy, retry};
 use crate::store::{Listed, ObjectStore};
 
-/// Jobs that are collected before they are sent.
-const BATCH: usize = 100;
+/// Messages that are collected before they are sent: what Amazon SQS takes in one request.
+const BATCH: usize = 10;
 
 /// What was found and done for one pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +32,8 @@ pub struct Summary {
     pub to_copy: u64,
     /// Their bytes.
     pub to_copy_bytes: u64,
+    /// Messages that the objects to copy were sent in.
+    pub messages: u64,
     /// Of `to_copy`: those that the destination has with another size.
     pub size_differs: u64,
     /// Objects that the destination has with the same size.
@@ -56,6 +58,7 @@ impl Summary {
         self.listed_bytes += other.listed_bytes;
         self.to_copy += other.to_copy;
         self.to_copy_bytes += other.to_copy_bytes;
+        self.messages += other.messages;
         self.size_differs += other.size_differs;
         self.already_there += other.already_there;
         self.already_there_bytes += other.already_there_bytes;
@@ -119,6 +122,8 @@ pub struct Jobsender {
     pub destination: Arc<dyn ObjectStore>,
     /// Where jobs go; `None` for a dry run or a closing comparison.
     pub queue: Option<Arc<dyn Queue>>,
+    /// What shares a message.
+    pub packs: PackLimits,
     /// What is left out.
     pub ignore: IgnoreList,
     /// Tries for one call.
@@ -154,8 +159,8 @@ impl Jobsender {
         let depth = retry(Policy::probe(), &self.cancel, || queue.depth()).await?;
         Ok((depth.waiting + depth.running > 0).then(|| {
             format!(
-                "the queue still has {} jobs waiting and {} running; a comparison now would send \
-                 them a second time: wait until it is empty, or add --force (a job done twice does \
+                "the queue still has {} messages waiting and {} running; a comparison now would \
+                 send their objects a second time: wait until it is empty, or add --force (a job done twice does \
                  no harm, it costs requests)",
                 depth.waiting, depth.running
             )
@@ -166,8 +171,9 @@ impl Jobsender {
     /// has been sent by then stays sent, and the next comparison finds the rest.
     pub async fn compare(&self, pair: &Pair, finds: &mut dyn Finds) -> Result<Summary> {
         let mut summary = Summary::default();
+        let mut packer = Packer::new(self.packs);
         let mut batch = Vec::with_capacity(BATCH);
-        let policy = Policy::control(self.max_retry);
+        let policy = Policy::listing(self.max_retry);
         let there = pair.copies_prefix();
         let list = |store: &Arc<dyn ObjectStore>, bucket: &str, prefix: &str| {
             Listing::new(Arc::clone(store), bucket, prefix, policy, &self.cancel)
@@ -195,18 +201,19 @@ impl Jobsender {
                 finds.found(&src, &listed, &verdict);
                 if count(&mut summary, &listed, &verdict) && self.queue.is_some() {
                     let des = ObjectId { bucket: pair.des_bucket.clone(), key: target };
-                    batch.push(Job { src, des, size: listed.size, version: None }.to_message());
+                    batch.extend(packer.add(Job { src, des, size: listed.size, version: None }));
                 }
             }
-            if batch.len() == BATCH {
-                self.send(&mut batch).await?;
+            if batch.len() >= BATCH {
+                self.send(&mut batch, &mut summary).await?;
             }
             left = source.next().await?;
             if step == Step::Both {
                 right = destination.next().await?;
             }
         }
-        self.send(&mut batch).await?;
+        batch.extend(packer.finish());
+        self.send(&mut batch, &mut summary).await?;
         match summary.balances() {
             true => Ok(summary),
             false => Err(Error::invalid(format!("the accounts do not balance: {summary:?}"))),
@@ -230,10 +237,11 @@ impl Jobsender {
         compare::difference(listed, copy).map_or(Verdict::AlreadyThere, Verdict::Copy)
     }
 
-    async fn send(&self, batch: &mut Vec<String>) -> Result<()> {
+    async fn send(&self, batch: &mut Vec<String>, summary: &mut Summary) -> Result<()> {
         let Some(queue) = self.queue.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
-        debug!(jobs = batch.len(), "send");
+        debug!(messages = batch.len(), "send");
         retry(Policy::control(self.max_retry), &self.cancel, || queue.send(batch)).await?;
+        summary.messages += batch.len() as u64;
         batch.clear();
         Ok(())
     }

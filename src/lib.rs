@@ -16,6 +16,7 @@ pub mod error;
 pub mod human;
 pub mod job;
 pub mod jobsender;
+pub mod lanes;
 pub mod listing;
 pub mod monitor;
 pub mod object;

@@ -103,6 +103,24 @@ impl Etag {
     }
 }
 
+impl Etag {
+    /// The MD5 digest that the tag spells, where it has that form.
+    pub fn md5(&self) -> Option<[u8; 16]> {
+        let mut digest = [0; 16];
+        hex::decode_to_slice(&self.0, &mut digest).ok().map(|()| digest)
+    }
+
+    /// Of how many parts the object was made, where the tag has the form of a multipart upload's:
+    /// a digest, a hyphen and that number
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn parts(&self) -> Option<u32> {
+        let (digest, count) = self.0.split_once('-')?;
+        let plain = !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit());
+        let count = count.parse().ok().filter(|_| plain && Self::new(digest).looks_like_md5());
+        count.filter(|count| *count > 0)
+    }
+}
+
 impl fmt::Display for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -165,6 +183,20 @@ mod tests {
         assert!(etag.looks_like_md5());
         assert!(!Etag::new("d41d8cd98f00b204e9800998ecf8427e-2").looks_like_md5());
         assert!(etag.same_digest(&Etag::new("D41D8CD98F00B204E9800998ECF8427E")));
+        assert_eq!(etag.md5().unwrap()[..2], [0xd4, 0x1d]);
+    }
+
+    #[test]
+    fn the_tag_of_a_multipart_object_tells_its_number_of_parts() {
+        let digest = "d41d8cd98f00b204e9800998ecf8427e";
+        assert_eq!(Etag::new(format!("\"{digest}-10000\"")).parts(), Some(10_000));
+        for other in ["", "-", "-2", "-0", "-+2", "-2-2", "-x"] {
+            let tag = format!("{digest}{other}");
+            let expected = if other == "-2" { Some(2) } else { None };
+            assert_eq!(Etag::new(&tag).parts(), expected, "{tag}");
+            assert_eq!(Etag::new(&tag).md5().is_some(), other.is_empty(), "{tag}");
+        }
+        assert_eq!(Etag::new("opaque-2").parts(), None);
     }
 
     #[test]

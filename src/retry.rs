@@ -1,8 +1,10 @@
 //! The one place where a failed call is tried again. SDK clients are built without retries.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -20,14 +22,19 @@ pub struct Policy {
     pub base: Duration,
     /// No pause is longer than this, unless the service asks for it.
     pub cap: Duration,
-    /// A try that takes longer is given up and counts as no answer.
+    /// A try that takes longer is given up and counts as no answer; see [`untimed`].
     pub timeout: Duration,
 }
 
 impl Policy {
     /// For calls that carry no object data.
     pub fn control(max_retry: u32) -> Self {
-        Self { tries: max_retry, ..Self::data(max_retry, 0) }
+        Self { timeout: Duration::from_secs(30), ..Self::data(max_retry, 0) }
+    }
+
+    /// For pages of a listing, which take long where many deleted keys must be passed over.
+    pub fn listing(max_retry: u32) -> Self {
+        Self::data(max_retry, 0)
     }
 
     /// For a call that moves `bytes`: the time for one try grows with them, at 32 KiB a second, so
@@ -108,13 +115,79 @@ async fn once<T>(
     cancel: &CancellationToken,
     call: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Error::cancelled()),
-        answer = tokio::time::timeout(timeout, call) => answer.unwrap_or_else(|_| {
+    let (began, waits) = (Instant::now(), Arc::new(Waits::default()));
+    let mut call = std::pin::pin!(WAITS.scope(Arc::clone(&waits), call));
+    let mut due = began + timeout;
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Error::cancelled()),
+            answer = &mut call => return answer,
+            () = tokio::time::sleep_until(due) => {}
+        }
+        let (now, later) = (Instant::now(), began + timeout + waits.total());
+        if later <= now {
             let seconds = timeout.as_secs();
-            Err(Error::new(ErrorKind::Unavailable, format!("no answer within {seconds} s")))
-        }),
+            let message = format!("no answer within {seconds} s");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        // Looked at again at most once a second while the wait goes on.
+        due = later.max(now + Duration::from_secs(1));
+    }
+}
+
+tokio::task_local! {
+    static WAITS: Arc<Waits>;
+}
+
+/// Awaits `turn` without the time limit of the try that it is part of running: to wait for one's
+/// turn is no lack of an answer. Outside of [`retry`], just awaits it.
+pub async fn untimed<F: Future>(turn: F) -> F::Output {
+    let _waiting = WAITS.try_with(Arc::clone).ok().map(Waiting::begin);
+    turn.await
+}
+
+/// How long a try has waited for its turn.
+#[derive(Debug, Default)]
+struct Waits(Mutex<Waited>);
+
+#[derive(Debug, Default)]
+struct Waited {
+    /// Waits under way; the two halves of a streamed part may wait at the same time.
+    under_way: u32,
+    since: Option<Instant>,
+    before: Duration,
+}
+
+impl Waits {
+    fn total(&self) -> Duration {
+        let waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.before + waited.since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+}
+
+/// A wait under way; it ends when this is dropped.
+struct Waiting(Arc<Waits>);
+
+impl Waiting {
+    fn begin(waits: Arc<Waits>) -> Self {
+        let mut waited = waits.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.under_way += 1;
+        waited.since.get_or_insert_with(Instant::now);
+        drop(waited);
+        Self(waits)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waited = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.under_way -= 1;
+        if waited.under_way == 0
+            && let Some(since) = waited.since.take()
+        {
+            waited.before += since.elapsed();
+        }
     }
 }
 
@@ -169,6 +242,20 @@ mod tests {
         cancel.cancel();
         let never = retry(QUICK, &cancel, std::future::pending::<Result<()>>);
         assert_eq!(never.await.unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_a_turn_is_no_lack_of_an_answer() {
+        let cancel = CancellationToken::new();
+        let once = Policy { tries: 1, ..QUICK };
+        let slow = |wait: u64, work: u64| async move {
+            untimed(tokio::time::sleep(Duration::from_secs(wait))).await;
+            tokio::time::sleep(Duration::from_secs(work)).await;
+            Ok(())
+        };
+        retry(once, &cancel, || slow(3600, 59)).await.unwrap();
+        let late = retry(once, &cancel, || slow(3600, 65)).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Unavailable);
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Run {
             source: Arc::clone(&sides.source),
             destination: Arc::clone(&sides.destination),
             queue: None,
+            packs: (&config.mode).into(),
             ignore,
             max_retry: config.mode.max_retry,
             cancel: halt.stop.clone(),
@@ -121,7 +122,7 @@ impl Run {
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
         let state = Arc::new(EmbeddedState::new(&database));
-        let engine = services::engine(config, sides, state, Arc::clone(&monitor))?;
+        let engine = services::engine(config, sides, state, Arc::clone(&monitor));
         jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
         let mut settings = services::worker_settings(config);
         settings.poll = TICK;
@@ -194,6 +195,9 @@ impl Run {
         for letter in self.queue.dead(NAMED).await? {
             let job = crate::job::parse(&letter.body, &Default::default());
             let object = match job {
+                Ok(incoming) if incoming.jobs.len() > 1 => {
+                    format!("{} and {} more", incoming.jobs[0].src, incoming.jobs.len() - 1)
+                }
                 Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.to_string(),
                 _ => "a message that is no job".to_owned(),
             };

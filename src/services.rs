@@ -1,34 +1,43 @@
 //! Everything a command works with, built from the configuration.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Credentials, JobType, QueueBackend, StateBackend};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::lanes::Lanes;
 use crate::monitor::Monitor;
-use crate::object::MIB;
 use crate::params::ParameterStore;
 use crate::params::ssm::SsmParameters;
+use crate::plan::pace::AtOnce;
 use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::queue::sqs::SqsQueue;
+use crate::retry::{Policy, retry};
 use crate::sqlite::Database;
 use crate::state::StateStore;
 use crate::state::dynamodb::DynamoState;
 use crate::state::embedded::EmbeddedState;
+use crate::store::paced::{Paced, Pacing};
 use crate::store::s3::S3Store;
 use crate::store::s3::connect::Stored;
+use crate::store::stall::Watched;
 use crate::store::{ObjectStore, Side};
 use crate::transfer::memory::MemoryBudget;
-use crate::transfer::{Engine, Settings};
+use crate::transfer::{Engine, OpaqueBuckets, Settings};
 use crate::{aws, worker};
 
-/// A long poll is as long as Amazon SQS allows, because each one is paid for
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>).
-const SQS_POLL: Duration = Duration::from_secs(20);
+/// A stop waits for a poll under way, since a dropped one would strand its messages. Amazon SQS
+/// allows 20 s and each poll is paid for
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>),
+/// but an idle worker that polls every 5 s makes 17,280 requests a day, less than a cent; a poll that
+/// finds messages answers at once.
+const SQS_POLL: Duration = Duration::from_secs(5);
 /// The embedded queue costs nothing to ask; a short wait lets a stop through.
 const EMBEDDED_POLL: Duration = Duration::from_secs(1);
 
@@ -59,8 +68,27 @@ impl Sides {
             S3Store::source(config, who(Side::Source), stored()),
             S3Store::destination(config, who(Side::Destination), stored()),
         )?;
-        Ok(Self { source: Arc::new(source), destination: Arc::new(destination) })
+        Ok(Self {
+            source: governed(config, Arc::new(source), Side::Source),
+            destination: governed(config, Arc::new(destination), Side::Destination),
+        })
     }
+}
+
+/// Around the store itself: what notices that a body has stalled, and outside of that what asks
+/// for less where a store does not keep up, to which a stalled body counts.
+fn governed(config: &Config, store: Arc<dyn ObjectStore>, side: Side) -> Arc<dyn ObjectStore> {
+    let AtOnce { first, requests, .. } = at_once(config);
+    let pacing = Pacing { first, ceiling: requests, log_interval: config.debug.log_interval };
+    Arc::new(Paced::new(Arc::new(Watched::new(store, side)), side, pacing))
+}
+
+/// The most that is done at once, by the configuration or, where it says `auto`, by the machine.
+pub fn at_once(config: &Config) -> AtOnce {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let memory = MemoryBudget::of_machine(config.mode.max_memory).total();
+    let room = usize::try_from(memory / config.debug.chunk_size).unwrap_or(usize::MAX);
+    AtOnce::new(config.mode.max_parallel_file.fixed(), config.mode.max_thread.fixed(), cores, room)
 }
 
 /// Who asks on a side.
@@ -90,8 +118,18 @@ struct LazyParameters(OnceCell<SsmParameters>);
 impl ParameterStore for LazyParameters {
     async fn get(&self, name: &str) -> Result<Option<String>> {
         let connect = || async { SsmParameters::new(&aws::load_sdk_config(None, None).await) };
-        self.0.get_or_init(connect).await.get(name).await
+        let parameters = self.0.get_or_init(connect).await;
+        first(|| parameters.get(name)).await
     }
+}
+
+/// The first call to a service, a few times: one lost answer must not end a worker that has hardly
+/// begun, and a wrong name or endpoint should show within seconds.
+async fn first<T, F>(call: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    retry(Policy::probe(), &CancellationToken::new(), call).await
 }
 
 /// The queue of the configuration.
@@ -99,7 +137,8 @@ pub async fn queue(config: &Config) -> Result<Arc<dyn Queue>> {
     let name = &config.basic.sqs_queue_name;
     Ok(match config.backend.queue {
         QueueBackend::Sqs => {
-            Arc::new(SqsQueue::connect(&aws::load_sdk_config(None, None).await, name).await?)
+            let sdk = aws::load_sdk_config(None, None).await;
+            Arc::new(first(|| SqsQueue::connect(&sdk, name)).await?)
         }
         QueueBackend::Embedded => {
             let database = Database::open(&config.backend.path).await?;
@@ -114,7 +153,8 @@ pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
     let name = &config.basic.table_queue_name;
     Ok(match config.backend.state {
         StateBackend::DynamoDb => {
-            Arc::new(DynamoState::connect(&aws::load_sdk_config(None, None).await, name).await?)
+            let sdk = aws::load_sdk_config(None, None).await;
+            Arc::new(first(|| DynamoState::connect(&sdk, name)).await?)
         }
         StateBackend::Embedded => {
             Arc::new(EmbeddedState::new(&Database::open(&config.backend.path).await?))
@@ -122,32 +162,24 @@ pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
     })
 }
 
-/// What moves the objects. Refuses a configuration whose parts would not fit into its memory.
+/// What moves the objects.
 pub fn engine(
     config: &Config,
     sides: Sides,
     state: Arc<dyn StateStore>,
     monitor: Arc<Monitor>,
-) -> Result<Arc<Engine>> {
-    let budget = MemoryBudget::of_machine(config.mode.max_memory);
-    let largest = config.debug.chunk_size.max(config.mode.resumable_threshold);
-    if largest > budget.total() {
-        return Err(Error::usage(format!(
-            "ChunkSize and ResumableThreshold need {} MiB in memory for one object, and {} MiB may \
-             be used: raise MaxMemory in [Mode], or lower them",
-            largest / MIB,
-            budget.total() / MIB
-        )));
-    }
-    Ok(Arc::new(Engine {
+) -> Arc<Engine> {
+    Arc::new(Engine {
         source: sides.source,
         destination: sides.destination,
         state,
-        budget,
-        settings: Settings::from(config),
+        budget: MemoryBudget::of_machine(config.mode.max_memory),
+        lanes: Lanes::new(),
+        opaque: OpaqueBuckets::default(),
+        settings: Settings::new(config, at_once(config).parts),
         monitor,
         instance: instance(),
-    }))
+    })
 }
 
 /// What a worker of this configuration obeys.
@@ -156,7 +188,8 @@ pub fn worker_settings(config: &Config) -> worker::Settings {
         QueueBackend::Sqs => SQS_POLL,
         QueueBackend::Embedded => EMBEDDED_POLL,
     };
-    worker::Settings::new(config, poll, config.backend.max_receive_count)
+    let parallel = at_once(config).objects;
+    worker::Settings::new(config, parallel, poll, config.backend.max_receive_count)
 }
 
 /// This process's name in the records: the machine's name and the process id.

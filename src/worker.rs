@@ -1,5 +1,6 @@
 //! The worker: takes jobs, moves each object, records the outcome, and only then lets go of the
-//! message. This file takes messages and ends well; `message` does what one message asks for.
+//! message. This file takes messages and ends well; `message` does what one message asks for, `objects`
+//! moves what is in it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,12 @@ use crate::shutdown::Halt;
 use crate::transfer::Engine;
 
 mod message;
+mod objects;
+mod outcome;
+mod record;
+mod settle;
+
+use objects::Line;
 
 /// Amazon SQS gives at most ten messages a call.
 const MAX_BATCH: usize = 10;
@@ -24,9 +31,9 @@ const MAX_UNFIT: usize = 3;
 /// What of the configuration a worker obeys.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Objects at once.
+    /// Messages at once: a large object each, or many small ones.
     pub parallel: usize,
-    /// Longest time on one object.
+    /// Longest time on one message.
     pub job_timeout: Duration,
     /// How long a received message is hidden.
     pub visibility: Duration,
@@ -44,10 +51,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For a queue that a call waits on for `poll`.
-    pub fn new(config: &Config, poll: Duration, max_receives: u32) -> Self {
+    /// For `parallel` objects at once, from a queue that a call waits on for `poll`.
+    pub fn new(config: &Config, parallel: usize, poll: Duration, max_receives: u32) -> Self {
         Self {
-            parallel: config.mode.max_parallel_file,
+            parallel,
             job_timeout: config.mode.job_timeout,
             visibility: config.mode.visibility_timeout,
             poll,
@@ -68,6 +75,7 @@ pub struct Worker {
     queue: Arc<dyn Queue>,
     engine: Arc<Engine>,
     settings: Settings,
+    line: Line,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
 }
@@ -82,7 +90,8 @@ impl Worker {
                  tried again and again; give the queue a redrive policy"
             ),
         }
-        Arc::new(Self { queue, engine, settings, unfit: Mutex::default() })
+        let line = Line::new(settings.parallel, engine.settings.max_thread);
+        Arc::new(Self { queue, engine, settings, line, unfit: Mutex::default() })
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
@@ -93,8 +102,8 @@ impl Worker {
             let ended = self.take_jobs(&mut running, halt).await;
             halt.stop.cancel();
             if !running.is_empty() {
-                let objects = running.len();
-                info!(objects, "stopping: running parts finish, the rest is given back");
+                let messages = running.len();
+                info!(messages, "stopping: running parts finish, the rest is given back");
             }
             while let Some(ended) = running.join_next().await {
                 report_panic(ended);

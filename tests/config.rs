@@ -86,7 +86,9 @@ fn the_defaults_are_those_of_the_contract() {
     );
     assert_eq!(c.mode.storage_class.as_deref(), Some("STANDARD"));
     assert_eq!(c.mode.resumable_threshold, 5 * MIB);
-    assert_eq!((c.mode.max_retry, c.mode.max_thread, c.mode.max_parallel_file), (20, 20, 5));
+    assert_eq!(c.mode.max_retry, 20);
+    let at_once = (c.mode.max_thread, c.mode.max_parallel_file);
+    assert_eq!(at_once, (Count::Fixed(20), Count::Fixed(5)));
     assert_eq!(c.mode.job_timeout, Duration::from_secs(3500));
     assert_eq!(c.mode.visibility_timeout, Duration::from_secs(60));
     assert_eq!(c.mode.grace_time, Duration::from_secs(30));
@@ -118,6 +120,7 @@ fn other_value(key: &keys::Key) -> String {
         Kind::Bool if key.default == "True" => "False".into(),
         Kind::Bool => "True".into(),
         Kind::Integer { max, .. } => max.to_string(),
+        Kind::CountOrAuto { .. } => "auto".into(),
         Kind::Choice(words) => {
             words.iter().rev().find(|word| **word != key.default).unwrap().to_string()
         }
@@ -151,7 +154,7 @@ fn names_blanks_and_line_ends_are_read_generously() {
     let c = read(text);
     assert_eq!(c.basic.job_type, JobType::Get);
     assert_eq!(c.basic.sqs_queue_name, "q=1");
-    assert_eq!(c.mode.max_thread, 7);
+    assert_eq!(c.mode.max_thread, Count::Fixed(7));
     assert_eq!(c.basic.des_bucket_default, "b");
     assert_eq!(c.source.endpoint.url.as_deref(), Some("http://h:9000/?a=b"));
     assert_eq!(c.source.endpoint.force_path_style, Some(true));
@@ -170,12 +173,13 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
             "t.ini:5: the section's name is not closed; allowed: [Section] by itself",
             "t.ini:6: unknown section [Mods]; perhaps Mode is meant; allowed: Basic, Mode, Debug, \
              Source, Destination, Backend",
-            "t.ini:9: [Mode] MaxThread = 0 is out of range; allowed: a whole number from 1 to 1000",
+            "t.ini:9: [Mode] MaxThread = 0 is out of range; allowed: a whole number from 1 to \
+             1000, or auto",
             "t.ini:10: unknown key ChunkSize in [Mode]; it belongs to [Debug]",
             "t.ini:12: MaxRetry is already set in line 11",
             "t.ini:13: is not understood; allowed: [Section], key = value, a comment after # or ;",
             "environment variable MaxParallelFile: [Mode] MaxParallelFile = many; allowed: a whole \
-             number from 1 to 1000",
+             number from 1 to 1000, or auto",
             "environment variable Mode_CopyTags: [Mode] CopyTags is empty; allowed: True or False",
         ]
     );
@@ -213,7 +217,7 @@ fn the_environment_comes_before_the_file() {
     assert_eq!(c.basic.table_queue_name, "env");
     assert_eq!(c.basic.sqs_queue_name, "q");
     assert_eq!(c.basic.job_type, JobType::Get);
-    assert_eq!(c.mode.max_thread, 3);
+    assert_eq!(c.mode.max_thread, Count::Fixed(3));
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn section_and_key_name_a_variable_in_any_case() {
     assert_eq!(c.destination.endpoint.url.as_deref(), Some("http://d:2"));
     assert_eq!(c.backend.path, PathBuf::from("elsewhere/x.sqlite"));
     assert_eq!(c.backend.queue, QueueBackend::Embedded);
-    assert_eq!(c.mode.max_thread, 4);
+    assert_eq!(c.mode.max_thread, Count::Fixed(4));
     let twice = problems_with("", &[("MODE_MAXTHREAD", "4"), ("Mode_MaxThread", "5")]);
     assert_eq!(
         twice,

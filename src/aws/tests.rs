@@ -57,6 +57,18 @@ fn what_a_signature_error_repeats_of_the_request_is_not_shown() {
 }
 
 #[test]
+fn a_clock_that_is_off_is_told_from_a_wrong_secret() {
+    for text in [
+        "Signature expired: 20260101T000000Z is now earlier than 20260101T005500Z",
+        "Signature not yet current: 20260101T020000Z is still later than 20260101T010500Z",
+    ] {
+        let error = error("SendMessage", &answer(400, "InvalidSignatureException", text, &[]));
+        assert_eq!(error.kind(), ErrorKind::Unfit);
+        assert!(error.to_string().ends_with("set the clock"), "{error}");
+    }
+}
+
+#[test]
 fn a_request_that_never_left_tells_why() {
     let dispatch = |source: Box<dyn StdError + Send + Sync>| -> Failure {
         SdkError::dispatch_failure(ConnectorError::other(source, None))

@@ -208,6 +208,8 @@ fn by_status(status: u16, code: &str) -> Verdict {
         ),
         404 | 410 => Verdict::from(ErrorKind::NotFound),
         412 | 416 => Verdict::from(ErrorKind::SourceChanged),
+        // A success that could not be read was cut short on its way.
+        200..=299 => Verdict::from(ErrorKind::Unavailable),
         // The answer to a HEAD has no body and so no code; the usual reason is an expired token,
         // which passes.
         400 if code.is_empty() => Verdict::from(ErrorKind::Unavailable),
@@ -271,6 +273,8 @@ mod tests {
             (400, "InvalidPart", UploadGone),
             (301, "PermanentRedirect", Invalid),
             (416, "InvalidRange", SourceChanged),
+            (200, "", Unavailable),
+            (200, "InternalError", Unavailable),
         ] {
             assert_eq!(judge(status, code).kind, expected, "{status} {code}");
         }

@@ -70,6 +70,7 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Roun
         source: sides.source,
         destination: sides.destination,
         queue,
+        packs: (&config.mode).into(),
         ignore,
         max_retry: config.mode.max_retry,
         cancel: halt.stop.clone(),
@@ -134,6 +135,10 @@ pub(super) fn text(results: &[PairResult], dry_run: bool) -> String {
         ] {
             let (objects, bytes) = (human::count(objects), human::bytes(bytes));
             let _ = writeln!(text, "  {what:<14} {objects:>12} objects  {bytes:>12}");
+        }
+        if result.summary.messages > 0 {
+            let messages = human::count(result.summary.messages);
+            let _ = writeln!(text, "  {:<14} {messages:>12} messages", "in");
         }
         if size_differs > 0 {
             let _ = writeln!(

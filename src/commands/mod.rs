@@ -73,9 +73,9 @@ async fn worker(config: &Config, args: &WorkerArgs) -> Result<Exit> {
     let state = services::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let monitor = Arc::new(Monitor::default());
-    let engine = services::engine(config, sides, state, Arc::clone(&monitor))?;
+    let engine = services::engine(config, sides, state, Arc::clone(&monitor));
     let memory_mib = engine.budget.total() / crate::object::MIB;
-    let parallel = config.mode.max_parallel_file;
+    let parallel = services::at_once(config).objects;
     info!(instance = engine.instance, memory_mib, parallel, "worker started");
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;

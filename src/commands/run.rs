@@ -35,6 +35,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
             source: sides.source,
             destination: sides.destination,
             queue: None,
+            packs: (&config.mode).into(),
             ignore,
             max_retry: config.mode.max_retry,
             cancel: halt.stop.clone(),

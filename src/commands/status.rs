@@ -1,6 +1,8 @@
 //! `status`: the queue's and the records' numbers.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -8,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, print, stop_on_signal};
 use crate::cli::StatusArgs;
-use crate::config::Config;
+use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
 use crate::human;
-use crate::queue::Depth;
+use crate::queue::{Depth, Queue};
 use crate::retry::{Policy, retry};
 use crate::services;
 use crate::shutdown::Halt;
@@ -28,9 +30,9 @@ const LONGEST_COUNT: Duration = Duration::from_secs(3600);
 /// Where a migration stands.
 #[derive(Debug, PartialEq, Serialize)]
 struct Status {
-    /// Jobs in the queue that nobody has taken.
+    /// Messages in the queue that nobody has taken: a large object each, or many small ones.
     waiting: u64,
-    /// Jobs that a worker holds.
+    /// Messages that a worker holds.
     running: u64,
     /// Dead letters, where the queue has them.
     dead: Option<u64>,
@@ -44,16 +46,20 @@ struct Status {
     objects_per_second: f64,
     /// Bytes a second of finished objects, over the last five minutes.
     bytes_per_second: f64,
-    /// Seconds until the queue is empty at this rate; `None` where nothing moves.
+    /// Seconds until the queue is empty at this rate if every message holds one object; `None` where
+    /// nothing moves.
     seconds_left: Option<u64>,
+    /// The same if every message holds as many objects as PackObjects allows.
+    seconds_left_at_most: Option<u64>,
 }
 
 impl Status {
-    fn of(depth: Depth, tally: &Tally, now: SystemTime) -> Self {
+    /// `pack`: objects that a message holds at most.
+    fn of(depth: Depth, tally: &Tally, now: SystemTime, pack: usize) -> Self {
         let window = window(tally, now).as_secs_f64();
         let objects_per_second = tally.recent as f64 / window;
-        let left = depth.waiting + depth.running;
-        let seconds_left = match (left, tally.recent) {
+        let messages = depth.waiting + depth.running;
+        let seconds_left = |objects: u64| match (objects, tally.recent) {
             (0, _) => Some(0),
             (_, 0) => None,
             (left, _) => Some((left as f64 / objects_per_second) as u64),
@@ -67,7 +73,8 @@ impl Status {
             failed: tally.failed,
             objects_per_second,
             bytes_per_second: tally.recent_bytes as f64 / window,
-            seconds_left,
+            seconds_left: seconds_left(messages),
+            seconds_left_at_most: seconds_left(messages.saturating_mul(pack as u64)),
         }
     }
 }
@@ -79,16 +86,54 @@ fn window(tally: &Tally, now: SystemTime) -> Duration {
     age.unwrap_or(WINDOW).clamp(Duration::from_secs(1), WINDOW)
 }
 
+/// Where the numbers are.
+#[derive(Default)]
+struct Places {
+    queue: Option<Arc<dyn Queue>>,
+    state: Option<Arc<dyn StateStore>>,
+}
+
+impl Places {
+    /// Opens what is not open yet. A file that does not exist is not made by looking at it: then it
+    /// is answered, and its numbers are zero.
+    async fn open<'a>(&mut self, config: &'a Config) -> Result<Option<&'a Path>> {
+        let file = config.backend.path.as_path();
+        let there = file.exists();
+        let (queue, state) = (config.backend.queue, config.backend.state);
+        let (no_queue, no_state) =
+            (queue == QueueBackend::Embedded && !there, state == StateBackend::Embedded && !there);
+        if self.queue.is_none() && !no_queue {
+            self.queue = Some(services::queue(config).await?);
+        }
+        if self.state.is_none() && !no_state {
+            self.state = Some(services::state(config).await?);
+        }
+        Ok((no_queue || no_state).then_some(file))
+    }
+}
+
 pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> {
-    let (queue, state) = (services::queue(config).await?, services::state(config).await?);
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    let mut tally = None;
+    let (mut places, mut tally) = (Places::default(), None);
     loop {
-        let depth = retry(Policy::probe(), &halt.stop, || queue.depth()).await?;
-        let tally = count(&*state, &mut tally, &halt.stop).await?;
-        let status = Status::of(depth, &tally, SystemTime::now());
-        print(args.json, &status, || text(&status))?;
+        let missing = places.open(config).await?;
+        let depth = match &places.queue {
+            Some(queue) => retry(Policy::probe(), &halt.stop, || queue.depth()).await?,
+            None => Depth { dead: Some(0), ..Depth::default() },
+        };
+        let tally = match &places.state {
+            Some(state) => count(&**state, &mut tally, &halt.stop).await?,
+            None => Tally::default(),
+        };
+        let status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
+        print(args.json, &status, || match missing {
+            Some(file) => format!(
+                "nothing yet: there is no {}, nothing has been sent or recorded there",
+                file.display()
+            ),
+            None => text(&status),
+        })?;
         let again =
             args.watch && halt.stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some();
         if !again {
@@ -120,8 +165,8 @@ async fn count(
 
 fn text(status: &Status) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "waiting  {:>12}", human::count(status.waiting));
-    let _ = writeln!(text, "running  {:>12}", human::count(status.running));
+    let _ = writeln!(text, "waiting  {:>12}  messages", human::count(status.waiting));
+    let _ = writeln!(text, "running  {:>12}  messages", human::count(status.running));
     let done = human::count(status.done);
     let _ = writeln!(text, "done     {done:>12}  {}", human::bytes(status.done_bytes));
     let _ = writeln!(text, "failed   {:>12}", human::count(status.failed));
@@ -135,13 +180,23 @@ fn text(status: &Status) -> String {
     let rate = human::bytes(status.bytes_per_second as u64);
     let objects = status.objects_per_second;
     let _ = writeln!(text, "rate     {rate}/s, {objects:.1} objects/s over the last five minutes");
-    match status.seconds_left {
-        Some(0) => text.push_str("left     nothing"),
-        Some(seconds) => {
-            let left = human::duration(Duration::from_secs(seconds));
-            let _ = write!(text, "left     about {left}");
+    let time = |seconds| human::duration(Duration::from_secs(seconds));
+    match (status.seconds_left, status.seconds_left_at_most) {
+        (Some(0), Some(0)) => text.push_str("left     nothing"),
+        (Some(least), Some(most)) if least < most => {
+            let (least, most) = (time(least), time(most));
+            let _ = write!(
+                text,
+                "left     between {least} and {most}: a message holds one large object, or many \
+                 small ones"
+            );
         }
-        None => text.push_str("left     unknown, nothing has finished in the last five minutes"),
+        (Some(seconds), _) => {
+            let _ = write!(text, "left     about {}", time(seconds));
+        }
+        (None, _) => {
+            text.push_str("left     unknown, nothing has finished in the last five minutes")
+        }
     }
     text
 }
@@ -161,13 +216,14 @@ mod tests {
             span: Some((first, now)),
             ..Tally::default()
         };
-        let status = Status::of(depth, &tally, now);
+        let status = Status::of(depth, &tally, now, 10);
         assert_eq!(status.objects_per_second, 2.0);
         assert_eq!(status.bytes_per_second, 100.0);
-        assert_eq!(status.seconds_left, Some(50));
-        let idle = Status::of(depth, &Tally::default(), now);
-        assert_eq!(idle.seconds_left, None);
-        let empty = Status::of(Depth::default(), &Tally::default(), now);
-        assert_eq!(empty.seconds_left, Some(0));
+        assert_eq!((status.seconds_left, status.seconds_left_at_most), (Some(50), Some(500)));
+        let idle = Status::of(depth, &Tally::default(), now, 10);
+        assert_eq!((idle.seconds_left, idle.seconds_left_at_most), (None, None));
+        let empty = Status::of(Depth::default(), &Tally::default(), now, 10);
+        assert_eq!((empty.seconds_left, empty.seconds_left_at_most), (Some(0), Some(0)));
+        assert!(text(&status).ends_with("small ones") && text(&empty).ends_with("nothing"));
     }
 }

@@ -1,6 +1,6 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
-use Kind::{Bool, Choice, ParameterName, PathBesideIni, Text, Url};
+use Kind::{Bool, Choice, CountOrAuto, ParameterName, PathBesideIni, Text, Url};
 
 /// What a key's value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,13 @@ pub enum Kind {
         max: u64,
         /// What is counted, as in `5 MiB`.
         unit: &'static str,
+    },
+    /// A count from `min` to `max`, or `auto`.
+    CountOrAuto {
+        /// The smallest value allowed.
+        min: u64,
+        /// The largest value allowed.
+        max: u64,
     },
     /// One of these words, in any case.
     Choice(&'static [&'static str]),
@@ -168,18 +175,24 @@ pub static KEYS: &[Key] = &[
         "up to this size an object is moved by one GET and one PUT, above it in parts that can be resumed"),
     key("Mode", "MaxRetry", count(1, 1000), "20",
         "tries for one call to a service"),
-    key("Mode", "MaxThread", count(1, 1000), "20",
-        "parts of one object at once"),
-    key("Mode", "MaxParallelFile", count(1, 1000), "5",
-        "objects at once on one worker"),
+    key("Mode", "MaxThread", CountOrAuto { min: 1, max: 1000 }, "20",
+        "parts of one object at once, at most: a store that asks for patience gets fewer requests; auto: by the machine's memory"),
+    key("Mode", "MaxParallelFile", CountOrAuto { min: 1, max: 1000 }, "5",
+        "large objects, or messages with small ones, at once on one worker; MaxParallelFile x MaxThread parts and small objects are on the line at once; auto: by the machine's cores"),
+    key("Mode", "PackObjects", count(1, 1000), "100",
+        "objects of at most ResumableThreshold that share one message, at most; 1: every object has a message of its own"),
     key("Mode", "JobTimeout", seconds(1, MAX_VISIBILITY_S), "3500",
-        "the longest time on one object before it goes back to the queue, keeping its parts"),
+        "the longest time on one message before what is not done of it goes back to the queue, keeping its parts"),
     key("Mode", "VisibilityTimeout", seconds(10, MAX_VISIBILITY_S), "60",
         "how long a message stays hidden after its worker's last sign of life"),
     key("Mode", "GraceTime", seconds(0, 3600), "30",
         "how long running parts may take to finish after a stop"),
     key("Mode", "MaxMemory", mib(16, 16_777_216), "",
         "object data in memory at once; empty: a share of what the machine or its cgroup has"),
+    key("Mode", "PreserveEtag", Choice(&["auto", "off"]), "auto",
+        "auto: an object that was uploaded in equal parts is written in the same ones, so that both sides' ETags are equal"),
+    key("Mode", "Checksum", Choice(&["MD5", "CRC64NVME", "both"]), "MD5",
+        "what the destination verifies every body by; CRC64NVME needs a store that knows it, and is compared with the source's own"),
     key("Mode", "CopyMetadata", Bool, "True",
         "headers and user metadata travel with the object"),
     key("Mode", "CopyTags", Bool, "True",
@@ -203,6 +216,8 @@ pub static KEYS: &[Key] = &[
         "abort existing uploads of an object instead of resuming them"),
     key("Debug", "ifVerifyMD5Twice", Bool, "False",
         "check the finished object's ETag again, re-reading the parts that an earlier run sent"),
+    key("Debug", "HttpPath", Choice(&["lean", "sdk"]), "lean",
+        "who makes the calls that move bytes; sdk: the AWS SDK, slower, a way round trouble with lean"),
     key("Debug", "LocalProfileMode", Bool, "False",
         "credentials of both sides come from local profiles: each side's Profile, or else the one named default"),
 
@@ -283,6 +298,9 @@ impl Key {
             Kind::Integer { min, max, unit: "" } => format!("a whole number from {min} to {max}"),
             Kind::Integer { min, max, unit } => {
                 format!("a whole number from {min} to {max} ({unit})")
+            }
+            Kind::CountOrAuto { min, max } => {
+                format!("a whole number from {min} to {max}, or auto")
             }
             Kind::Choice(words) => words.join(", "),
             Kind::Text => "text".to_owned(),

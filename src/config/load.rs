@@ -114,6 +114,7 @@ fn merge(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Count;
     use super::*;
 
     const NOBODY: [(&str, &str); 0] = [];
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!((none.folder.clone(), none), (None, Config::default()));
         std::fs::write(&two, "[Mode]\nMaxThread = 2").unwrap();
         std::fs::write(&three, "[Mode]\nMaxThread = 3\nnonsense").unwrap();
-        assert_eq!(load_first(&files, false, NOBODY).unwrap().mode.max_thread, 2);
+        assert_eq!(load_first(&files, false, NOBODY).unwrap().mode.max_thread, Count::Fixed(2));
     }
 
     #[test]

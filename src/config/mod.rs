@@ -71,6 +71,25 @@ pub struct Basic {
     pub ignore_list_file: Option<PathBuf>,
 }
 
+/// A count that may be left to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// So many, at least 1.
+    Fixed(usize),
+    /// Chosen from the machine.
+    Auto,
+}
+
+impl Count {
+    /// The number, where one is given.
+    pub fn fixed(self) -> Option<usize> {
+        match self {
+            Self::Fixed(count) => Some(count),
+            Self::Auto => None,
+        }
+    }
+}
+
 /// `[Mode]`: how objects are moved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mode {
@@ -81,10 +100,12 @@ pub struct Mode {
     /// Tries for one call, at least 1.
     pub max_retry: u32,
     /// Parts of one object at once.
-    pub max_thread: usize,
+    pub max_thread: Count,
     /// Objects at once on one worker.
-    pub max_parallel_file: usize,
-    /// Longest time on one object before it goes back to the queue.
+    pub max_parallel_file: Count,
+    /// Small objects that share one message, at most; 1: every object has a message of its own.
+    pub pack_objects: usize,
+    /// Longest time on one message before what is not done goes back to the queue.
     pub job_timeout: Duration,
     /// Versions are compared by the jobsender.
     pub jobsender_compare_version_id: bool,
@@ -96,12 +117,25 @@ pub struct Mode {
     pub max_memory: Option<u64>,
     /// How long a received message is hidden before its heartbeat must have renewed it.
     pub visibility_timeout: Duration,
+    /// An object that was uploaded in equal parts is written in the same ones.
+    pub preserve_etag: bool,
+    /// What every body is verified by.
+    pub checksum: Checksum,
     /// Headers and user metadata travel along.
     pub copy_metadata: bool,
     /// Tags travel along.
     pub copy_tags: bool,
     /// How long running parts may take to finish after a stop.
     pub grace_time: Duration,
+}
+
+/// What the destination verifies bodies by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checksum {
+    /// Content-MD5, and ETags that are MD5s.
+    pub md5: bool,
+    /// CRC-64/NVME of each body and of the whole object.
+    pub crc64nvme: bool,
 }
 
 /// What is logged, and how.
@@ -128,6 +162,15 @@ pub enum LogFormat {
     Journal,
 }
 
+/// How GetObject, PutObject and UploadPart are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpPath {
+    /// On connections of our own, where that is possible.
+    Lean,
+    /// By the AWS SDK, as all other calls.
+    Sdk,
+}
+
 /// `[Debug]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Debug {
@@ -141,6 +184,8 @@ pub struct Debug {
     pub if_verify_md5_twice: bool,
     /// Bytes of a part; grows so that an object has at most 10,000 parts.
     pub chunk_size: u64,
+    /// How the calls that move bytes are made.
+    pub http_path: HttpPath,
     /// The form of log lines.
     pub log_format: LogFormat,
     /// How often the traffic is summed into one line at INFO.

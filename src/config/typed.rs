@@ -80,6 +80,13 @@ impl<'a> Reader<'a> {
         T::try_from(self.integer(section, name)).unwrap_or_default()
     }
 
+    fn count_or_auto(&mut self, section: &str, name: &str) -> Count {
+        match self.parsed(section, name) {
+            Parsed::Integer(n) => Count::Fixed(usize::try_from(n).unwrap_or(usize::MAX)),
+            _ => Count::Auto,
+        }
+    }
+
     fn seconds(&mut self, section: &str, name: &str) -> Duration {
         Duration::from_secs(self.integer(section, name))
     }
@@ -152,14 +159,21 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         },
         resumable_threshold: reader.bytes_of_mib("Mode", "ResumableThreshold"),
         max_retry: reader.count("Mode", "MaxRetry"),
-        max_thread: reader.count("Mode", "MaxThread"),
-        max_parallel_file: reader.count("Mode", "MaxParallelFile"),
+        max_thread: reader.count_or_auto("Mode", "MaxThread"),
+        max_parallel_file: reader.count_or_auto("Mode", "MaxParallelFile"),
+        pack_objects: reader.count("Mode", "PackObjects"),
         job_timeout: reader.seconds("Mode", "JobTimeout"),
         jobsender_compare_version_id: reader.bool("Mode", "JobsenderCompareVersionId"),
         update_version_id: reader.bool("Mode", "UpdateVersionId"),
         get_object_with_version_id: reader.bool("Mode", "GetObjectWithVersionId"),
         max_memory: reader.optional_integer("Mode", "MaxMemory").map(|n| n.saturating_mul(MIB)),
         visibility_timeout: reader.seconds("Mode", "VisibilityTimeout"),
+        preserve_etag: reader.word("Mode", "PreserveEtag") == "auto",
+        checksum: match reader.word("Mode", "Checksum") {
+            "CRC64NVME" => Checksum { md5: false, crc64nvme: true },
+            "both" => Checksum { md5: true, crc64nvme: true },
+            _ => Checksum { md5: true, crc64nvme: false },
+        },
         copy_metadata: reader.bool("Mode", "CopyMetadata"),
         copy_tags: reader.bool("Mode", "CopyTags"),
         grace_time: reader.seconds("Mode", "GraceTime"),
@@ -182,6 +196,10 @@ fn debug(reader: &mut Reader<'_>) -> Debug {
         local_profile_mode: reader.bool("Debug", "LocalProfileMode"),
         if_verify_md5_twice: reader.bool("Debug", "ifVerifyMD5Twice"),
         chunk_size: reader.bytes_of_mib("Debug", "ChunkSize"),
+        http_path: match reader.word("Debug", "HttpPath") {
+            "sdk" => HttpPath::Sdk,
+            _ => HttpPath::Lean,
+        },
         log_format: match reader.word("Debug", "LogFormat") {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,

@@ -14,6 +14,8 @@ pub(super) enum Parsed {
     Bool(bool),
     /// In the key's unit.
     Integer(u64),
+    /// Chosen by the program.
+    Auto,
     /// The word as the table spells it.
     Word(&'static str),
     /// Text, names, URLs and files.
@@ -31,7 +33,8 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
     let text = || Parsed::Text(raw.to_owned());
     match key.kind {
         Kind::Bool => boolean(raw).map(Parsed::Bool).ok_or_else(|| wrong(key, &shown(raw))),
-        Kind::Integer { min, max, .. } => match raw.parse() {
+        Kind::CountOrAuto { .. } if raw.eq_ignore_ascii_case("auto") => Ok(Parsed::Auto),
+        Kind::Integer { min, max, .. } | Kind::CountOrAuto { min, max } => match raw.parse() {
             Ok(n) if (min..=max).contains(&n) => Ok(Parsed::Integer(n)),
             Ok(_) => Err(wrong(key, &format!("{} is out of range", shown(raw)))),
             Err(_) => Err(wrong(key, &shown(raw))),
@@ -150,6 +153,20 @@ mod tests {
         assert!(read("Mode", "MaxThread", "1001").is_err());
         assert!(read("Mode", "VisibilityTimeout", "9").is_err());
         assert!(read("Mode", "VisibilityTimeout", "43201").is_err());
+    }
+
+    #[test]
+    fn some_counts_may_be_left_to_the_program() {
+        for name in ["MaxThread", "MaxParallelFile"] {
+            assert_eq!(read("Mode", name, "auto"), Ok(Parsed::Auto));
+            assert_eq!(read("Mode", name, "AUTO"), Ok(Parsed::Auto));
+            assert_eq!(read("Mode", name, "7"), Ok(Parsed::Integer(7)));
+        }
+        assert_eq!(
+            read("Mode", "MaxThread", "automatic").unwrap_err(),
+            "[Mode] MaxThread = automatic; allowed: a whole number from 1 to 1000, or auto"
+        );
+        assert!(read("Mode", "MaxRetry", "auto").is_err());
     }
 
     #[test]

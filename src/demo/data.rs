@@ -15,10 +15,10 @@ use crate::human;
 use crate::object::{MIB, ObjectId};
 use crate::observe::say;
 use crate::plan::digest;
-use crate::store::{NewObject, ObjectStore, Part};
+use crate::store::{NewObject, ObjectStore, Part, Payload};
 
 /// Larger objects are put into the source in parts of this size, so that memory stays flat.
-const UPLOAD_PART: u64 = 16 * MIB;
+const UPLOAD_PART: u64 = 5 * MIB;
 const UPLOADS_AT_ONCE: usize = 8;
 /// An object whose worker is killed has at least so many parts.
 const VICTIM_PARTS: u64 = 2;
@@ -176,20 +176,21 @@ async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option
     let Ok(mut piece) = reader.next(UPLOAD_PART) else { return Ok(None) };
     let mut size = piece.len() as u64;
     if size < UPLOAD_PART {
-        store.put(&target, &new, piece.clone(), digest::md5(&piece)).await?;
+        store.put(&target, &new, piece.clone(), digest::md5(&piece).into()).await?;
         return Ok(Some((item.key, size)));
     }
     let upload = store.create_upload(&target, &new).await?;
     let mut parts = Vec::new();
     while !piece.is_empty() {
         let (number, md5, len) = (parts.len() as u32 + 1, digest::md5(&piece), piece.len() as u64);
-        let written = store.upload_part(&upload, number, piece, md5).await?;
-        parts.push(Part { number, size: len, etag: written.etag });
+        let payload = Payload::Held { bytes: piece, proof: md5.into() };
+        let written = store.upload_part(&upload, number, payload).await?;
+        parts.push(Part { number, size: len, etag: written.etag, crc64nvme: None });
         let cannot = |e| Error::usage(format!("{} cannot be read to its end: {e}", item.key));
         piece = reader.next(UPLOAD_PART).map_err(cannot)?;
         size += piece.len() as u64;
     }
-    store.complete_upload(&upload, &parts).await?;
+    store.complete_upload(&upload, &parts, None).await?;
     Ok(Some((item.key, size)))
 }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
 
-use super::endpoint::Gate;
+use super::endpoint::{Gate, Passage};
 use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::say;
@@ -228,14 +228,14 @@ impl Barrier {
 
 #[async_trait]
 impl Gate for Barrier {
-    async fn before(&self, operation: &str, bucket: &str, key: &str) {
+    async fn before(&self, operation: &str, bucket: &str, key: &str) -> Passage {
         if operation != "UploadPart" {
-            return;
+            return Passage::Free;
         }
-        let Some(pass) = self.passing(bucket, key) else { return };
+        let Some(pass) = self.passing(bucket, key) else { return Passage::Free };
         let asked_before = self.asked.fetch_add(1, Ordering::Relaxed);
         if asked_before < pass || *self.open.borrow() {
-            return;
+            return Passage::Free;
         }
         self.held.send_replace(true);
         // Whoever asked is going to die: what it asked must not arrive afterwards.

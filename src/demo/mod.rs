@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::human;
 use crate::jobsender::{Jobsender, Summary};
@@ -153,9 +154,10 @@ impl Stage {
         let began = Instant::now();
         let compared = self.send().await?;
         say(format_args!(
-            "jobsender: {} objects listed, {} jobs sent",
+            "jobsender: {} objects listed, {} sent in {} messages",
             human::count(compared.listed),
-            human::count(compared.to_copy)
+            human::count(compared.to_copy),
+            human::count(compared.messages)
         ));
         let death = self.migrate(&compared, &uploaded).await?;
         let moved = began.elapsed();
@@ -170,6 +172,7 @@ impl Stage {
             source: Arc::clone(&self.source),
             destination: Arc::clone(&self.destination),
             queue: Some(Arc::<EmbeddedQueue>::clone(&self.queue)),
+            packs: (&Config::default().mode).into(),
             ignore: IgnoreList::default(),
             max_retry: MAX_RETRY,
             cancel: CancellationToken::new(),

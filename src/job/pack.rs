@@ -56,8 +56,12 @@ pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<String> {
     if jobs.is_empty() {
         return Vec::new();
     }
+    // As a plain job, which every reader of jobs understands.
+    if let [job] = jobs {
+        return vec![job.to_message()];
+    }
     let whole = pack(jobs);
-    if whole.len() <= max_bytes || jobs.len() == 1 {
+    if whole.len() <= max_bytes {
         return vec![whole];
     }
     let (first, second) = jobs.split_at(jobs.len() / 2);

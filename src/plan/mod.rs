@@ -3,4 +3,5 @@
 pub mod compare;
 pub mod digest;
 pub mod ignore;
+pub mod pace;
 pub mod parts;

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::object::{ByteRange, MIB};
-use crate::store::Part;
+use crate::object::{ByteRange, Etag, MIB};
+use crate::store::{Part, PartsSeen};
 
 /// Most parts of one upload.
 pub const MAX_PARTS: u64 = 10_000;
@@ -95,6 +95,17 @@ pub fn adopt(size: u64, part_size: u64, parts: &[Part]) -> Option<Layout> {
     (can_complete && parts.iter().all(|part| layout.holds(part))).then_some(layout)
 }
 
+/// The layout in which the source object of `size` bytes was written, so that the copy has the same
+/// ETag: as many parts as its ETag says, all of the first one's size. `None` where its parts differ
+/// in size or S3 takes no such parts.
+pub fn preserved(size: u64, etag: &Etag, seen: PartsSeen) -> Option<Layout> {
+    let layout = Layout { size, part_size: seen.first };
+    let uniform =
+        layout.is_legal() && etag.parts() == Some(seen.count) && layout.count() == seen.count;
+    let can_complete = seen.first >= MIN_PART_BYTES || seen.count == 1;
+    (uniform && can_complete).then_some(layout)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +114,7 @@ mod tests {
     const GIB: u64 = 1024 * MIB;
 
     fn part(number: u32, size: u64) -> Part {
-        Part { number, size, etag: Etag::new("e") }
+        Part { number, size, etag: Etag::new("e"), crc64nvme: None }
     }
 
     #[test]
@@ -129,6 +140,32 @@ mod tests {
         }
         let too_large = TooLarge { size: MAX_OBJECT_BYTES + 1 };
         assert_eq!(route(MAX_OBJECT_BYTES + 1, 0, 5 * MIB), Err(too_large));
+    }
+
+    #[test]
+    fn the_sources_own_layout_is_kept_where_it_is_uniform() {
+        let preserved = |size, count, first| {
+            let etag = Etag::new(format!("d41d8cd98f00b204e9800998ecf8427e-{count}"));
+            preserved(size, &etag, PartsSeen { count, first })
+        };
+        let layout = |size, part_size| Some(Layout { size, part_size });
+        assert_eq!(preserved(20 * MIB, 3, 8 * MIB), layout(20 * MIB, 8 * MIB));
+        assert_eq!(preserved(100, 1, 100), layout(100, 100));
+        assert_eq!(
+            preserved(MAX_OBJECT_BYTES, 10_000, MAX_PART_BYTES),
+            layout(MAX_OBJECT_BYTES, MAX_PART_BYTES)
+        );
+        for (size, count, first) in [
+            (20 * MIB, 2, 8 * MIB), // other parts are larger
+            (20 * MIB, 4, 8 * MIB), // or smaller
+            (20 * MIB, 20, MIB),    // smaller than S3 takes
+            (0, 1, 0),
+            (6 * 1024 * MIB, 1, 6 * 1024 * MIB),
+        ] {
+            assert_eq!(preserved(size, count, first), None, "{size} {count} {first}");
+        }
+        let plain = Etag::new("d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(super::preserved(9, &plain, PartsSeen { count: 1, first: 9 }), None);
     }
 
     #[test]

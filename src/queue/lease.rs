@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::{Message, Queue};
 use crate::error::{Error, ErrorKind, Result};
+use crate::retry::{Policy, retry};
 
 /// Amazon SQS hides a message for at most 12 hours from its receipt, in all
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
@@ -111,10 +112,13 @@ impl Lease {
         self.lost.get().copied()
     }
 
-    /// Ends the lease and the message: the work is done and on record.
+    /// Ends the lease and the message: the work is done and on record. A passing fault is tried
+    /// again a few times, since a message that stays repeats all of its work; also while everything
+    /// else is being cut.
     pub async fn delete(mut self) -> Result<()> {
         self.settle().await;
-        self.queue.delete(&self.message.receipt).await
+        let (queue, receipt) = (&self.queue, &self.message.receipt);
+        retry(Policy::probe(), &CancellationToken::new(), || queue.delete(receipt)).await
     }
 
     /// Gives the message back, to be received again after `delay`.

@@ -6,6 +6,7 @@
 //! the item's destination, so neither can overwrite the other.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -24,18 +25,19 @@ use futures_util::stream;
 
 use self::item::Item;
 use self::update::{OldUpload, Refusal, Update};
-use super::{JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally};
+use super::{JobStatus, Outcome, Record, RecordId, Recorded, Seal, Start, StateStore, Tally};
 use crate::aws;
-use crate::error::{Error, ErrorKind, Next, Result};
+use crate::error::{Error, ErrorKind, Result};
 
+mod batch;
 mod item;
 mod update;
 
 /// An answer must begin within this; the service's own are milliseconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Outcomes written at once. There is no conditional batch write; eight hide the latency of each
-/// without a burst that a small provisioned table would throttle.
+/// Outcomes written at once, each by itself: a batch cannot update under a condition. Eight hide the
+/// latency of each without a burst that a small provisioned table would throttle.
 const WRITES_AT_ONCE: usize = 8;
 
 /// The table of records. No call is tried again here, see `crate::retry`; each write may safely be.
@@ -43,6 +45,8 @@ const WRITES_AT_ONCE: usize = 8;
 pub struct DynamoState {
     client: Client,
     table: String,
+    /// Batches are refused here, by a missing permission or by a store without them.
+    no_batches: AtomicBool,
 }
 
 /// How a conditional write went.
@@ -62,12 +66,16 @@ impl DynamoState {
                 .timeout_config(aws::timeouts(Some(READ_TIMEOUT)))
                 .build(),
         );
-        let state = Self { client, table: table.to_owned() };
-        match state.client.describe_table().table_name(table).send().await {
+        let (table, no_batches) = (table.to_owned(), AtomicBool::new(false));
+        let state = Self { client, table, no_batches };
+        match state.client.describe_table().table_name(&state.table).send().await {
             Ok(answer) => state.check_schema(answer.table())?,
             // No credentials at all is no missing permission.
             Err(e) if e.raw_response().is_some() && aws::code(&e) == Some(NOT_ALLOWED) => {
-                tracing::debug!(table, "the table may not be described, its keys are unchecked");
+                tracing::debug!(
+                    state.table,
+                    "the table may not be described, its keys are unchecked"
+                );
             }
             Err(e) => return Err(state.error("DescribeTable", &e)),
         }
@@ -167,16 +175,17 @@ impl DynamoState {
         Error::new(ErrorKind::Unavailable, message)
     }
 
-    async fn finish_one(&self, outcome: &Outcome) -> Result<()> {
+    async fn finish_one(&self, outcome: &Outcome) -> Recorded {
+        let mut dropped = None;
         for old in [OldUpload::Keep, OldUpload::Drop] {
             let item = match self.write(&outcome.id, &Update::finish(outcome, old)).await? {
-                Written::Done => return Ok(()),
+                Written::Done => return Ok(dropped),
                 Written::Refused(item) => item,
             };
             match update::refused_finish(outcome, &item) {
-                Refusal::Repeated => return Ok(()),
+                Refusal::Repeated => return Ok(None),
                 Refusal::Fenced => return Err(taken_over(&outcome.id)),
-                Refusal::OtherUpload => {}
+                Refusal::OtherUpload => dropped = item::unfinished_upload(&item),
             }
         }
         Err(self.changed_meanwhile())
@@ -207,7 +216,11 @@ impl DynamoState {
                 )])
             }))
             .set_expression_attribute_names(Some(names));
-        let named = Self { client: self.client.clone(), table: self.table.clone() };
+        let named = Self {
+            client: self.client.clone(),
+            table: self.table.clone(),
+            no_batches: AtomicBool::new(true),
+        };
         stream::try_unfold((Some(None), named), move |(from, named)| {
             let scan = scan.clone();
             async move {
@@ -281,17 +294,19 @@ impl StateStore for DynamoState {
         }
     }
 
-    async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
-        let mut writes = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            writes.push(self.finish_one(outcome));
+    /// New records are inserted 25 to a request; what is on record already, or was begun, is
+    /// written by itself.
+    async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
+        let mut answers = self.insert_new(outcomes).await;
+        let mut writes = Vec::new();
+        for (at, outcome) in outcomes.iter().enumerate().filter(|(at, _)| answers[*at].is_none()) {
+            writes.push(async move { (at, self.finish_one(outcome).await) });
         }
-        let ended: Vec<_> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).collect().await;
-        // Every outcome has had its try. An error worth trying again comes first: a repeated
-        // write changes nothing, and a lost lease shows again.
-        let mut errors: Vec<_> = ended.into_iter().filter_map(Result::err).collect();
-        errors.sort_by_key(|e| e.kind().next() != Next::Retry);
-        errors.into_iter().next().map_or(Ok(()), Err)
+        let mut written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+        while let Some((at, answer)) = written.next().await {
+            answers[at] = Some(answer);
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or(Ok(None))).collect()
     }
 
     /// Reads the whole table: see [`Self::scan`] for the price.

@@ -7,7 +7,9 @@ use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use time::OffsetDateTime;
 
-use super::{JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef};
+use super::{
+    JobStatus, Outcome, Record, RecordId, Recorded, Seal, Start, StateStore, Tally, UploadRef,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, ObjectId};
 use crate::sqlite::Database;
@@ -68,33 +70,26 @@ impl StateStore for EmbeddedState {
         }
     }
 
-    async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
-        let outcomes = outcomes.to_vec();
-        let fenced = self
+    /// All of them in one transaction.
+    async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
+        let batch = outcomes.to_vec();
+        let recorded = self
             .db
-            .write(move |tx| {
-                let mut fenced = Vec::new();
-                for outcome in outcomes {
-                    if !finish(tx, &outcome)? {
-                        fenced.push(outcome.id.src.to_string());
-                    }
-                }
-                Ok(fenced)
-            })
-            .await?;
-        match fenced.first() {
-            None => Ok(()),
-            Some(first) => Err(Error::new(
-                ErrorKind::LeaseLost,
-                format!(
-                    "another attempt has taken over {first}{}",
-                    match fenced.len() {
-                        1 => String::new(),
-                        more => format!(" and {} more", more - 1),
-                    }
-                ),
-            )),
-        }
+            .write(move |tx| batch.iter().map(|outcome| finish(tx, outcome)).collect())
+            .await;
+        let recorded: Vec<Option<Dropped>> = match recorded {
+            Ok(recorded) => recorded,
+            Err(error) => return super::all_failed(&error, outcomes.len()),
+        };
+        let answer = |(outcome, recorded): (&Outcome, Option<Dropped>)| match recorded {
+            Some(dropped) => Ok(dropped),
+            None => {
+                let src = &outcome.id.src;
+                let message = format!("another attempt has taken over {src}");
+                Err(Error::new(ErrorKind::LeaseLost, message))
+            }
+        };
+        outcomes.iter().zip(recorded).map(answer).collect()
     }
 
     async fn tally(&self, since: SystemTime) -> Result<Tally> {
@@ -137,7 +132,7 @@ UPDATE record SET targetUploadId = ?1, targetEtag = ?2
 WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 
 /// The `WHERE` fences: an attempt that holds a token ends only what it still holds. Tries are counted
-/// by `begin`, except where there was none.
+/// by `begin`, except where there was none; an end that is on record already counts none.
 ///
 /// The ETag and the upload on record belong together, or a later attempt could fill an upload
 /// that holds parts of another content. So an outcome that never learned the source's ETag
@@ -156,7 +151,10 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     partSize = iif(:etag IS NULL OR sourceEtag IS :etag, partSize, NULL),
     sourceEtag = ifnull(:etag, sourceEtag),
     jobStatus = excluded.jobStatus, instanceID = excluded.instanceID,
-    tryTimes = tryTimes + iif(:lease IS NULL, 1, 0), lease = excluded.lease,
+    tryTimes = tryTimes + iif(:lease IS NOT NULL OR (lease IS NULL AND startTime IS :start
+        AND endTime IS :end AND instanceID IS :instance AND jobStatus IS :status
+        AND (:etag IS NULL OR sourceEtag IS :etag)), 0, 1),
+    lease = excluded.lease,
     startTime = excluded.startTime, startTime_f = excluded.startTime_f,
     endTime = excluded.endTime, endTime_f = excluded.endTime_f,
     totalSpentTime = excluded.totalSpentTime,
@@ -184,8 +182,28 @@ fn begin(tx: &Transaction<'_>, start: &Start) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Whether the outcome is on record now; `false` where its token has been replaced.
-fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<bool> {
+/// The unfinished upload of another ETag.
+const SELECT_OBSOLETE: &str = r#"
+SELECT uploadId, partSize FROM record
+WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3
+    AND uploadId IS NOT NULL AND jobStatus <> 'DONE' AND sourceEtag IS NOT ?4"#;
+
+/// The upload that an outcome has dropped.
+type Dropped = Option<UploadRef>;
+
+fn obsolete(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Dropped> {
+    let Some(etag) = &outcome.etag else { return Ok(None) };
+    let (key, des) = (table_key(&outcome.id.src), &outcome.id.des);
+    tx.prepare_cached(SELECT_OBSOLETE)?
+        .query_row(params![key, des.bucket, des.key.as_str(), etag.as_str()], |row| {
+            Ok(UploadRef { id: row.get(0)?, part_size: unsigned(row, 1)? })
+        })
+        .optional()
+}
+
+/// What the outcome has dropped, once it is on record; `None` where its token has been replaced.
+fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dropped>> {
+    let dropped = obsolete(tx, outcome)?;
     let spent = outcome.end_time.duration_since(outcome.start_time).unwrap_or_default();
     let changed = tx.prepare_cached(FINISH)?.execute(named_params! {
         ":key": table_key(&outcome.id.src),
@@ -205,7 +223,7 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<bool> {
         ":spent": spent.as_secs_f64(),
         ":error": outcome.error,
     })?;
-    Ok(changed == 1)
+    Ok((changed == 1).then_some(dropped))
 }
 
 /// One pass over an index that holds all it needs, so that `status --watch` does not read the file.

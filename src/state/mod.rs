@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, Next, Result};
 use crate::job::Job;
 use crate::object::{Etag, ObjectId};
 
@@ -185,6 +185,15 @@ pub struct Tally {
     pub span: Option<(SystemTime, SystemTime)>,
 }
 
+/// The answer to an outcome that was to be put on record. `Some`: the upload that was on record, which
+/// this outcome has made worthless; nobody else will abort it.
+pub type Recorded = Result<Option<UploadRef>>;
+
+/// One error as the answer to each of `count` outcomes.
+fn all_failed(error: &Error, count: usize) -> Vec<Recorded> {
+    (0..count).map(|_| Err(error.another())).collect()
+}
+
 /// Keeps one record per object and destination.
 #[async_trait]
 pub trait StateStore: Send + Sync + fmt::Debug {
@@ -200,13 +209,25 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// is not for this attempt to complete anything.
     async fn seal(&self, seal: &Seal) -> Result<()>;
 
-    /// Puts ends on record, batched as the backend can. An outcome without a token counts a try of
-    /// its own; one with a token that has been replaced fails with `LeaseLost` and changes
-    /// nothing of that record; the other outcomes are on record all the same.
+    /// Puts ends on record, batched as the backend can; answers each of them, in order. An outcome
+    /// without a token counts a try of its own; one with a token that has been replaced fails with
+    /// `LeaseLost` and changes nothing of that record. Each stands or falls by itself, and may be
+    /// sent again.
     ///
     /// ETag and upload on record belong together: an outcome without an ETag leaves both as they
-    /// are, for a later attempt to resume, and one with another ETag drops the upload.
-    async fn finish(&self, outcomes: &[Outcome]) -> Result<()>;
+    /// are, for a later attempt to resume, and one with another ETag drops the upload, which is
+    /// answered where it was unfinished.
+    async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded>;
+
+    /// As [`Self::finish_each`], for whoever does not ask which: an error worth trying again comes
+    /// before any other, since repeating changes nothing that is on record, and a lost lease shows
+    /// again.
+    async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
+        let answers = self.finish_each(outcomes).await;
+        let mut errors: Vec<Error> = answers.into_iter().filter_map(Result::err).collect();
+        errors.sort_by_key(|error| error.kind().next() != Next::Retry);
+        errors.into_iter().next().map_or(Ok(()), Err)
+    }
 
     /// Counts all records; `recent` is what ended at or after `since`.
     async fn tally(&self, since: SystemTime) -> Result<Tally>;

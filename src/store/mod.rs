@@ -11,7 +11,11 @@ use futures_util::stream::BoxStream;
 use crate::error::Result;
 use crate::object::{ByteRange, Etag, ObjectId, ObjectKey};
 
+pub mod paced;
 pub mod s3;
+pub mod stall;
+#[cfg(test)]
+mod tests;
 
 /// An MD5 digest, 16 bytes.
 pub type Md5 = [u8; 16];
@@ -109,6 +113,42 @@ pub struct ObjectMeta {
     pub tag_count: u32,
     /// The headers that travel along.
     pub headers: Headers,
+    /// The server-side encryption, where the answer names one.
+    pub sse: Option<String>,
+    /// The CRC-64/NVME of the whole object, where the store keeps one and was asked for it.
+    pub crc64nvme: Option<u64>,
+}
+
+impl ObjectMeta {
+    /// The MD5 of the object's bytes, where its ETag is one: written in one piece, and not under
+    /// SSE-KMS or SSE-C (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn md5(&self) -> Option<Md5> {
+        let opaque = self.sse.as_deref().is_some_and(hides_md5);
+        self.etag.md5().filter(|_| !opaque)
+    }
+
+    /// The ETag, where it is the digest of the object's parts' MD5s.
+    pub fn multipart_digest(&self) -> Option<&Etag> {
+        let opaque = self.sse.as_deref().is_some_and(hides_md5);
+        (self.etag.parts().is_some() && !opaque).then_some(&self.etag)
+    }
+}
+
+/// What [`ObjectMeta::sse`] says of an object under a key that its reader brings (SSE-C).
+pub const SSE_C: &str = "SSE-C";
+
+/// Whether ETags are no MD5 under this encryption: SSE-KMS (`aws:kms`, `aws:kms:dsse`), SSE-C.
+fn hides_md5(sse: &str) -> bool {
+    sse.starts_with("aws:kms") || sse == SSE_C
+}
+
+/// How an object was written in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartsSeen {
+    /// How many parts.
+    pub count: u32,
+    /// Bytes of the first.
+    pub first: u64,
 }
 
 /// What to read.
@@ -146,6 +186,44 @@ pub struct NewObject {
     pub storage_class: Option<String>,
     /// Tags, as key and value.
     pub tags: Vec<(String, String)>,
+    /// A multipart upload whose object has a CRC-64/NVME of the whole, combined from its parts'.
+    pub crc64nvme: bool,
+}
+
+/// What a body in memory is proven by: each digest goes with the request, and the store refuses a
+/// body that differs from one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Sent as `Content-MD5` (RFC 1864).
+    pub md5: Option<Md5>,
+    /// Sent as `x-amz-checksum-crc64nvme`.
+    pub crc64nvme: Option<u64>,
+}
+
+impl From<Md5> for Proof {
+    fn from(md5: Md5) -> Self {
+        Self { md5: Some(md5), crc64nvme: None }
+    }
+}
+
+/// The bytes of a part on their way to a store.
+pub enum Payload {
+    /// In memory.
+    Held {
+        /// The bytes.
+        bytes: Bytes,
+        /// What they are proven by.
+        proof: Proof,
+    },
+    /// As they come; an error in the body cuts the request, so that nothing is stored.
+    Streamed {
+        /// The bytes.
+        body: Body,
+        /// How many there must be.
+        length: u64,
+        /// Send their CRC-64/NVME behind them, for the store to verify; it is in the answer.
+        trailer: bool,
+    },
 }
 
 /// What a store answers to bytes it has taken.
@@ -155,6 +233,8 @@ pub struct Written {
     pub etag: Etag,
     /// The server-side encryption it was stored under, where the answer names one.
     pub sse: Option<String>,
+    /// The CRC-64/NVME that the store has verified, where the answer names one.
+    pub crc64nvme: Option<u64>,
 }
 
 impl Written {
@@ -167,7 +247,7 @@ impl Written {
 
     /// Whether it was stored under SSE-KMS (`aws:kms` or `aws:kms:dsse`).
     pub fn is_kms(&self) -> bool {
-        self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms"))
+        self.sse.as_deref().is_some_and(hides_md5)
     }
 }
 
@@ -198,6 +278,8 @@ pub struct Part {
     pub size: u64,
     /// The store's ETag of the part.
     pub etag: Etag,
+    /// The store's CRC-64/NVME of the part, where the upload has such checksums.
+    pub crc64nvme: Option<u64>,
 }
 
 /// One S3-compatible endpoint with the credentials of one side.
@@ -212,27 +294,35 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// What the store says about an object, without its bytes.
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta>;
 
+    /// How the object with this ETag was written in parts; `None` where the store does not tell.
+    async fn parts_seen(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        etag: &Etag,
+    ) -> Result<Option<PartsSeen>>;
+
     /// Begins to read an object or a range of it.
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer>;
 
     /// The object's tags.
     async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>>;
 
-    /// Writes a whole object; the store refuses a body whose MD5 is not `md5`.
-    async fn put(&self, id: &ObjectId, new: &NewObject, body: Bytes, md5: Md5) -> Result<Written>;
+    /// Writes a whole object; the store refuses a body that differs from its proof.
+    async fn put(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Bytes,
+        proof: Proof,
+    ) -> Result<Written>;
 
     /// Begins a multipart upload.
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload>;
 
-    /// Writes one part; the store refuses a body whose MD5 is not `md5`. Fails with `UploadGone`
-    /// where the upload has been completed or aborted.
-    async fn upload_part(
-        &self,
-        upload: &Upload,
-        number: u32,
-        body: Bytes,
-        md5: Md5,
-    ) -> Result<Written>;
+    /// Writes one part; the store refuses a body that differs from its proof, its trailer or its
+    /// length. Fails with `UploadGone` where the upload has been completed or aborted.
+    async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written>;
 
     /// All parts that the store holds, in order; one request per 1,000. Fails with `UploadGone`.
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>>;
@@ -240,9 +330,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// All unfinished uploads of exactly this object, one request per 1,000.
     async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>>;
 
-    /// Makes the object from these parts. Fails with `UploadGone`. An error inside a 200 answer
-    /// is an error.
-    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<Written>;
+    /// Makes the object from these parts; `crc64nvme` is that of the whole object, which the store
+    /// verifies. Fails with `UploadGone`. An error inside a 200 answer is an error.
+    async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        crc64nvme: Option<u64>,
+    ) -> Result<Written>;
 
     /// Gives the upload up. Aborting what is no longer there succeeds.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;

@@ -1,31 +1,32 @@
 //! Moving one object: the way it takes, what is pinned, and what is proven at the end.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
 use tracing::{debug, info};
 
-use crate::config::Config;
+use crate::config::{Checksum, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::object::Etag;
-use crate::plan::digest;
-use crate::plan::parts::{self, Route};
+use crate::plan::parts::{self, Layout, Route};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::state::StateStore;
-use crate::store::{GetAnswer, Headers, Md5, NewObject, ObjectMeta, ObjectStore, Written};
+use crate::store::{Headers, NewObject, ObjectMeta, ObjectStore};
 
 pub mod memory;
 mod multipart;
 mod part;
+mod proof;
 mod resume;
 mod single;
+mod stream;
 
+use crate::lanes::Lanes;
 use memory::{MemoryBudget, Reservation};
 
 /// How often a copy is begun anew because the source changed or the upload vanished meanwhile.
@@ -44,6 +45,10 @@ pub struct Settings {
     pub max_thread: usize,
     /// Storage class at the destination; `None`: the source's own.
     pub storage_class: Option<String>,
+    /// An object that was uploaded in equal parts is written in the same ones.
+    pub preserve_etag: bool,
+    /// What every body is verified by.
+    pub checksum: Checksum,
     /// Headers and user metadata travel along.
     pub copy_metadata: bool,
     /// Tags travel along.
@@ -58,15 +63,18 @@ pub struct Settings {
     pub get_with_version: bool,
 }
 
-impl From<&Config> for Settings {
-    fn from(config: &Config) -> Self {
+impl Settings {
+    /// As the configuration says, with `max_thread` parts of one object at once.
+    pub fn new(config: &Config, max_thread: usize) -> Self {
         let (mode, debug) = (&config.mode, &config.debug);
         Self {
             threshold: mode.resumable_threshold,
             chunk: debug.chunk_size,
             max_retry: mode.max_retry,
-            max_thread: mode.max_thread,
+            max_thread,
             storage_class: mode.storage_class.clone(),
+            preserve_etag: mode.preserve_etag,
+            checksum: mode.checksum,
             copy_metadata: mode.copy_metadata,
             copy_tags: mode.copy_tags,
             clean_unfinished_upload: debug.clean_unfinished_upload,
@@ -88,6 +96,10 @@ pub struct Engine {
     pub state: Arc<dyn StateStore>,
     /// Bytes that may be in memory.
     pub budget: MemoryBudget,
+    /// Where bytes are hashed.
+    pub lanes: Lanes,
+    /// Buckets at the destination whose ETags are no MD5, as their answers have shown.
+    pub opaque: OpaqueBuckets,
     /// What to obey.
     pub settings: Settings,
     /// Who to tell.
@@ -95,6 +107,11 @@ pub struct Engine {
     /// This worker's name in the records.
     pub instance: String,
 }
+
+/// Buckets that are known for ETags that are no MD5: under SSE-KMS, or of a store with a way of its
+/// own.
+#[derive(Debug, Default)]
+pub struct OpaqueBuckets(Mutex<BTreeSet<String>>);
 
 /// An attempt's fencing token: the record lets only the attempt that began last end it.
 #[derive(Debug)]
@@ -141,8 +158,8 @@ pub struct Copied {
 /// Where the copy of an object turns out to need another way than its job said.
 enum Turn {
     Copied(Copied),
-    /// The source holds more than one piece may have.
-    TooLargeForOnePiece,
+    /// It goes in parts: too large for one piece, or written in parts at the source.
+    InParts,
 }
 
 impl Engine {
@@ -163,6 +180,9 @@ impl Engine {
                 Ok(copied) => return Ok(copied),
                 Err(error) => error,
             };
+            if error.kind() == ErrorKind::NotFound {
+                attempt.clear_away_if_gone().await;
+            }
             let begin_anew =
                 matches!(error.kind(), ErrorKind::SourceChanged | ErrorKind::UploadGone);
             if !begin_anew || halt.is_stopping() {
@@ -176,14 +196,59 @@ impl Engine {
             }
             fresh_starts += 1;
             if fresh_starts > MAX_FRESH_STARTS {
-                return Err(error.context(format_args!("begun anew {MAX_FRESH_STARTS} times")));
+                attempt.clear_away().await;
+                return Err(given_up(error));
             }
             debug!(object = %job.src, "begun anew: {error}");
         }
     }
 }
 
+/// The source was replaced during each of several copies: that is put on record. An upload that is
+/// gone again and again is somebody else's doing, and the next attempt may be alone.
+fn given_up(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::SourceChanged => {
+            let copies = MAX_FRESH_STARTS + 1;
+            Error::invalid(format!(
+                "keeps changing: replaced during each of {copies} copies; send it again when it \
+                 rests ({error})"
+            ))
+        }
+        _ => error.context(format_args!("begun anew {MAX_FRESH_STARTS} times")),
+    }
+}
+
 impl Engine {
+    /// The largest body that is held in memory, so that others still find room beside it.
+    fn largest_held(&self) -> u64 {
+        self.budget.total() / 2
+    }
+
+    /// The largest object that goes in one piece.
+    fn largest_single(&self) -> u64 {
+        self.settings.threshold.min(self.largest_held())
+    }
+
+    /// Whether a bucket's answers do not tell the MD5 of what it has stored.
+    fn is_opaque(&self, bucket: &str) -> bool {
+        self.opaque.0.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket)
+    }
+
+    fn note_opaque(&self, bucket: &str) {
+        let mut opaque = self.opaque.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if opaque.insert(bucket.to_owned()) {
+            info!(bucket, "ETags are no MD5 there: parts are verified by a checksum in front");
+        }
+    }
+
+    /// Whether an upload into `bucket` is made with CRC-64/NVME checksums: where they are wanted,
+    /// and where nothing else could prove parts that are too large to be held.
+    fn wants_crc64nvme(&self, bucket: &str, layout: Layout) -> bool {
+        let too_large = layout.part_size.min(layout.size) > self.largest_held();
+        self.settings.checksum.crc64nvme || (too_large && self.is_opaque(bucket))
+    }
+
     /// A share of the memory budget; what has not begun when the work stops gets none.
     async fn reserve(&self, bytes: u64, halt: &Halt) -> Result<Reservation> {
         let reserved = halt.unless_stopping(self.budget.reserve(bytes)).await;
@@ -193,11 +258,10 @@ impl Engine {
 
 impl Attempt<'_> {
     async fn copy(&self) -> Result<Copied> {
-        let settings = &self.engine.settings;
-        if settings.update_version {
+        if self.engine.settings.update_version {
             return self.copy_recorded_version().await;
         }
-        if self.job.size <= settings.threshold
+        if self.job.size <= self.engine.largest_single()
             && let Turn::Copied(copied) = self.copy_single(None).await?
         {
             return Ok(copied);
@@ -220,21 +284,39 @@ impl Attempt<'_> {
     }
 
     async fn copy_seen(&self, meta: &ObjectMeta) -> Result<Copied> {
+        if let Some(layout) = self.source_layout(meta).await? {
+            return self.copy_multipart(meta, layout).await;
+        }
         match self.route(meta.size)? {
             Route::Multipart(layout) => self.copy_multipart(meta, layout).await,
             Route::Single => match self.copy_single(Some(meta)).await? {
                 Turn::Copied(copied) => Ok(copied),
-                Turn::TooLargeForOnePiece => {
-                    Err(self.changed("its size differs from the one just seen"))
-                }
+                Turn::InParts => Err(self.changed("its size differs from the one just seen")),
             },
         }
     }
 
     fn route(&self, size: u64) -> Result<Route> {
         let settings = &self.engine.settings;
-        parts::route(size, settings.threshold, settings.chunk)
+        parts::route(size, self.engine.largest_single(), settings.chunk)
             .map_err(|too_large| Error::invalid(format!("{}: {too_large}", self.job.src)))
+    }
+
+    /// Whether the object was written in parts that its copy could have too, and an ETag that
+    /// follows from them.
+    fn may_have_layout(&self, meta: &ObjectMeta) -> bool {
+        self.engine.settings.preserve_etag && meta.multipart_digest().is_some()
+    }
+
+    /// The parts in which the source's object was written, where they are known and equal.
+    async fn source_layout(&self, meta: &ObjectMeta) -> Result<Option<Layout>> {
+        if !self.may_have_layout(meta) {
+            return Ok(None);
+        }
+        let (engine, version) = (self.engine, self.version.as_deref());
+        let ask = || async { engine.source.parts_seen(&self.job.src, version, &meta.etag).await };
+        let seen = retry(self.control(), &self.halt.abort, ask).await?;
+        Ok(seen.and_then(|seen| parts::preserved(meta.size, &meta.etag, seen)))
     }
 
     fn control(&self) -> Policy {
@@ -269,7 +351,7 @@ impl Attempt<'_> {
         };
         let own = || meta.storage_class.clone();
         let storage_class = settings.storage_class.clone().or_else(own);
-        Ok(NewObject { headers, storage_class, tags })
+        Ok(NewObject { headers, storage_class, tags, crc64nvme: false })
     }
 
     /// A missing permission to read tags is worth a warning, not the object.
@@ -287,89 +369,5 @@ impl Attempt<'_> {
             }
             answer => answer,
         }
-    }
-}
-
-/// Reads a whole body of exactly `expected` bytes and its MD5; one that is short or long is
-/// `Damaged`. The digest grows as the bytes come, so that no part stops the runtime for long.
-async fn read_exactly(answer: GetAnswer, expected: u64) -> Result<(Bytes, Md5)> {
-    let GetAnswer { content_length, mut body, .. } = answer;
-    if content_length != expected {
-        return Err(wrong_length(expected, content_length));
-    }
-    let mut bytes = BytesMut::with_capacity(expected as usize);
-    let mut hasher = digest::Hasher::default();
-    while let Some(chunk) = body.try_next().await? {
-        let so_far = bytes.len() as u64 + chunk.len() as u64;
-        if so_far > expected {
-            return Err(wrong_length(expected, so_far));
-        }
-        hasher.update(&chunk);
-        bytes.extend_from_slice(&chunk);
-    }
-    if bytes.len() as u64 != expected {
-        return Err(wrong_length(expected, bytes.len() as u64));
-    }
-    Ok((bytes.freeze(), hasher.finish()))
-}
-
-fn wrong_length(expected: u64, got: u64) -> Error {
-    let message = format!("the source's answer has {got} bytes instead of {expected}");
-    Error::new(ErrorKind::Damaged, message)
-}
-
-/// The destination's ETag against the digest computed here. Where an ETag is no MD5 (SSE-KMS, or a
-/// store with tags of its own), the Content-MD5 that the store checked has to suffice.
-fn check_etag(written: &Written, md5: &Md5, what: &str) -> Result<()> {
-    let expected = digest::single_etag(md5);
-    if !written.etag_is_md5() || written.etag.same_digest(&expected) {
-        return Ok(());
-    }
-    let message =
-        format!("{what}: the destination holds {} where {expected} was sent", written.etag);
-    Err(Error::new(ErrorKind::Damaged, message))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::{StreamExt, stream};
-
-    fn answer(content_length: u64, chunks: &[&'static [u8]]) -> GetAnswer {
-        let chunks: Vec<Result<Bytes>> =
-            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
-        let meta = ObjectMeta {
-            size: content_length,
-            etag: Etag::new("e"),
-            version: None,
-            last_modified: None,
-            storage_class: None,
-            tag_count: 0,
-            headers: Headers::default(),
-        };
-        GetAnswer { meta, content_length, body: stream::iter(chunks).boxed() }
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_short_or_long_is_never_used() {
-        let (read, md5) = read_exactly(answer(4, &[b"ab", b"cd"]), 4).await.unwrap();
-        assert_eq!(read, Bytes::from_static(b"abcd"));
-        assert_eq!(md5, digest::md5(b"abcd"));
-        for wrong in [answer(4, &[b"ab"]), answer(4, &[b"abcde"]), answer(5, &[b"abcde"])] {
-            let error = read_exactly(wrong, 4).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Damaged);
-        }
-    }
-
-    #[test]
-    fn an_md5_etag_that_differs_is_damage_and_another_kind_is_no_proof() {
-        let md5 = digest::md5(b"sent");
-        let written = |etag: Etag, sse: Option<&str>| Written { etag, sse: sse.map(str::to_owned) };
-        let other = digest::single_etag(&digest::md5(b"stored"));
-        assert!(check_etag(&written(digest::single_etag(&md5), None), &md5, "p").is_ok());
-        assert!(check_etag(&written(other.clone(), None), &md5, "p").is_err());
-        assert!(check_etag(&written(other.clone(), Some("AES256")), &md5, "p").is_err());
-        assert!(check_etag(&written(other, Some("aws:kms")), &md5, "p").is_ok());
-        assert!(check_etag(&written(Etag::new("opaque"), None), &md5, "p").is_ok());
     }
 }

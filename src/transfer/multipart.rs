@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tracing::{debug, info};
 
 use super::part::PartMover;
+use super::proof;
 use super::resume::{Begun, Found};
 use super::{Attempt, Copied};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +17,7 @@ use crate::plan::digest;
 use crate::plan::parts::Layout;
 use crate::retry::{Policy, retry};
 use crate::state::{Seal, Start, UploadRef};
-use crate::store::{ObjectMeta, Part, Written};
+use crate::store::{NewObject, ObjectMeta, Part, Proof, Upload, Written};
 
 /// How often parts that the destination does not list as they were sent are sent again.
 const MAX_ROUNDS: u32 = 3;
@@ -36,9 +37,29 @@ impl Attempt<'_> {
         };
         self.record_start(meta, &begun).await?;
         let mover = self.mover(meta, &begun);
-        let parts = self.fill(&mover, begun.held).await?;
-        self.complete(&mover, &parts).await?;
+        let held = match self.engine.settings.verify_twice {
+            true => mover.proven(begun.held).await?,
+            false => begun.held,
+        };
+        let mut parts = self.fill(&mover, held).await?;
+        if self.could_have_source_etag(meta, &mover, &parts) {
+            // Either a part is damaged, or the source's are of unequal size after all.
+            info!(object = %self.job.src, "the parts do not make the source's ETag: read again");
+            let proven = mover.proven(parts).await?;
+            parts = self.fill(&mover, proven).await?;
+        }
+        self.complete(meta, &mover, &parts).await?;
         Ok(copied)
+    }
+
+    /// Whether the object should get the source's ETag, for it has the same number of parts, and
+    /// does not.
+    fn could_have_source_etag(&self, meta: &ObjectMeta, mover: &PartMover, parts: &[Part]) -> bool {
+        let same_layout = meta.etag.parts() == Some(mover.layout.count());
+        let preserves = self.may_have_layout(meta) && same_layout;
+        let opaque = self.engine.is_opaque(&self.job.des.bucket);
+        let made = digest::multipart_etag(parts.iter().map(|part| &part.etag));
+        preserves && !opaque && made.is_some_and(|made| !made.same_digest(&meta.etag))
     }
 
     pub(super) fn mover(&self, meta: &ObjectMeta, begun: &Begun) -> Arc<PartMover> {
@@ -49,16 +70,37 @@ impl Attempt<'_> {
             etag: meta.etag.clone(),
             upload: begun.upload.clone(),
             layout: begun.layout,
+            crc64nvme: begun.crc64nvme,
             halt: self.halt.clone(),
         })
     }
 
     async fn create(&self, meta: &ObjectMeta, layout: Layout) -> Result<Begun> {
-        let new = self.new_object(meta).await?;
+        let crc64nvme = self.engine.wants_crc64nvme(&self.job.des.bucket, layout);
+        let new = NewObject { crc64nvme, ..self.new_object(meta).await? };
         let (engine, target) = (self.engine, &self.job.des);
-        let create = || async { engine.destination.create_upload(target, &new).await };
+        let tries = AtomicU32::new(0);
+        let create = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            engine.destination.create_upload(target, &new).await
+        };
         let upload = retry(self.control(), &self.halt.abort, create).await?;
-        Ok(Begun { upload, layout, held: Vec::new() })
+        if tries.into_inner() > 1 {
+            self.abort_unanswered(&upload).await?;
+        }
+        Ok(Begun { upload, layout, crc64nvme, held: Vec::new() })
+    }
+
+    /// A creation whose answer was lost has left an empty upload that nobody knows of. Another
+    /// worker's that was begun this very moment looks the same; it begins anew then.
+    async fn abort_unanswered(&self, known: &Upload) -> Result<()> {
+        for listed in self.list_uploads().await? {
+            let other = listed.upload.id != known.id;
+            if other && self.held(&listed.upload).await?.is_some_and(|held| held.is_empty()) {
+                self.abort(&listed.upload).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn record_start(&self, meta: &ObjectMeta, begun: &Begun) -> Result<()> {
@@ -86,23 +128,19 @@ impl Attempt<'_> {
 
     /// Sends what is missing until the destination's own list shows every part as it was sent.
     async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
-        let held = match self.engine.settings.verify_twice {
-            true => mover.proven(held).await?,
-            false => held,
-        };
-        let mut good: BTreeMap<u32, Etag> =
-            held.into_iter().map(|part| (part.number, part.etag)).collect();
+        let mut good: BTreeMap<u32, Part> =
+            held.into_iter().map(|part| (part.number, part)).collect();
         for _ in 0..MAX_ROUNDS {
             let missing =
                 (1..=mover.layout.count()).filter(|number| !good.contains_key(number)).collect();
             let sent = mover.send(missing).await?;
-            good.extend(sent.into_iter().map(|part| (part.number, part.etag)));
+            good.extend(sent.into_iter().map(|part| (part.number, part)));
             let Some(listed) = self.held(&mover.upload).await? else { return Err(self.gone()) };
             let there: BTreeMap<u32, &Etag> =
                 listed.iter().map(|part| (part.number, &part.etag)).collect();
-            good.retain(|number, etag| there.get(number).is_some_and(|there| *there == etag));
+            good.retain(|number, part| there.get(number).is_some_and(|etag| **etag == part.etag));
             if good.len() == mover.layout.count() as usize && good.len() == listed.len() {
-                return Ok(listed);
+                return Ok(good.into_values().collect());
             }
             debug!(object = %self.job.des, "the destination's parts are not those sent");
         }
@@ -119,8 +157,9 @@ impl Attempt<'_> {
     /// Completes the upload and compares the object's ETag with the one computed from the parts.
     /// Where the upload is gone because an earlier completion's answer was lost, or because another
     /// worker was faster, the object itself is the proof.
-    async fn complete(&self, mover: &PartMover, parts: &[Part]) -> Result<()> {
+    async fn complete(&self, meta: &ObjectMeta, mover: &PartMover, parts: &[Part]) -> Result<()> {
         let engine = self.engine;
+        let whole = self.whole_checksum(meta, mover, parts).await?;
         let expected = digest::multipart_etag(parts.iter().map(|part| &part.etag));
         if let Err(error) = self.seal(mover, expected.clone()).await {
             if error.kind() == ErrorKind::LeaseLost {
@@ -128,10 +167,15 @@ impl Attempt<'_> {
             }
             return Err(error);
         }
-        let complete = || async { engine.destination.complete_upload(&mover.upload, parts).await };
+        let complete =
+            || async { engine.destination.complete_upload(&mover.upload, parts, whole).await };
         let policy = Policy::completion(engine.settings.max_retry);
         match retry(policy, &self.halt.abort, complete).await {
-            Ok(written) => self.check_object(&written, expected.as_ref()),
+            Ok(written) => {
+                let sent = Proof { md5: None, crc64nvme: whole };
+                proof::compare(&written, sent, &self.job.des.to_string())?;
+                self.check_object(&written, expected.as_ref())
+            }
             Err(error) if error.kind() == ErrorKind::UploadGone => {
                 let head = || async { engine.destination.head(&self.job.des, None).await };
                 match retry(self.control(), &self.halt.abort, head).await {
@@ -144,6 +188,31 @@ impl Attempt<'_> {
                 }
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The CRC-64/NVME of the whole object out of its parts', where the upload has such checksums.
+    /// One that is not the source's own makes the upload worthless.
+    async fn whole_checksum(
+        &self,
+        meta: &ObjectMeta,
+        mover: &PartMover,
+        parts: &[Part],
+    ) -> Result<Option<u64>> {
+        if !mover.crc64nvme {
+            return Ok(None);
+        }
+        let whole = digest::whole_crc64nvme(parts.iter().map(|part| (part.crc64nvme, part.size)));
+        match (whole, meta.crc64nvme) {
+            (Some(made), Some(own)) if made != own => {
+                self.abort(&mover.upload).await?;
+                let message = format!(
+                    "{}: the parts make a CRC-64/NVME of {made:016x}, the source's is {own:016x}",
+                    self.job.des
+                );
+                Err(Error::new(ErrorKind::UploadGone, message))
+            }
+            _ => Ok(whole),
         }
     }
 
@@ -161,9 +230,7 @@ impl Attempt<'_> {
 
     fn check_object(&self, written: &Written, expected: Option<&Etag>) -> Result<()> {
         // A store whose multipart ETags have another form than S3's cannot be checked by it.
-        let comparable = written.etag.as_str().split_once('-').is_some_and(|(digest, count)| {
-            Etag::new(digest).looks_like_md5() && count.parse::<u32>().is_ok()
-        });
+        let comparable = written.etag.parts().is_some();
         match expected {
             Some(expected)
                 if comparable && !written.is_kms() && !written.etag.same_digest(expected) =>

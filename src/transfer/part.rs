@@ -1,18 +1,24 @@
-//! One part: a ranged GET into a reserved buffer, an UploadPart out of it.
+//! One part: a ranged GET that feeds an UploadPart, hashed on the way.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tokio::task::JoinSet;
 
-use super::{Engine, check_etag, read_exactly};
-use crate::error::{Error, Result};
-use crate::object::{ByteRange, Etag, ObjectId};
+use super::proof::{self, Verdict, body_of, read_exactly};
+use super::{Engine, stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{ByteRange, Etag, MIB, ObjectId};
 use crate::plan::digest;
 use crate::plan::parts::Layout;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::{GetRequest, Md5, Part, Upload};
+use crate::store::{GetAnswer, GetRequest, Part, Payload, Proof, Upload, Written};
+
+/// What a part that passes through may occupy: the connections' buffers and what waits to be
+/// hashed.
+const WINDOW: u64 = 2 * MIB;
 
 /// Moves the parts of one object into one upload. Every read is pinned to one source ETag.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub(super) struct PartMover {
     pub etag: Etag,
     pub upload: Upload,
     pub layout: Layout,
+    /// The upload was created with CRC-64/NVME checksums, so that each part must bring one.
+    pub crc64nvme: bool,
     pub halt: Halt,
 }
 
@@ -85,20 +93,110 @@ impl PartMover {
         }
     }
 
+    /// A part is streamed where a digest in the destination's answer proves it, and else held, so
+    /// that its digest can go in front. One that is too large to be held needs an upload with
+    /// checksums.
     async fn send_one(&self, number: u32) -> Result<Part> {
+        let (engine, target) = (&self.engine, &self.upload.target);
         let range = self.range(number)?;
-        let reservation = self.engine.reserve(range.len, &self.halt).await?;
-        let (bytes, md5) = self.fetch(range).await?;
-        let etag = self.store(number, bytes, md5).await?;
-        drop(reservation);
-        Ok(Part { number, size: range.len, etag })
+        let part = |written: Written| {
+            let Written { etag, crc64nvme, .. } = written;
+            Part { number, size: range.len, etag, crc64nvme }
+        };
+        if self.crc64nvme || !engine.is_opaque(&target.bucket) {
+            match self.pass(number, range).await? {
+                (written, Verdict::Proven) => return Ok(part(written)),
+                (_, Verdict::Open) => engine.note_opaque(&target.bucket),
+            }
+        }
+        if range.len <= engine.largest_held() {
+            return Ok(part(self.hold(number, range).await?));
+        }
+        if !self.crc64nvme {
+            let message =
+                format!("{target}: ETags are no MD5 there, so the upload needs checksums");
+            return Err(Error::new(ErrorKind::UploadGone, message));
+        }
+        Err(Error::invalid(format!(
+            "{target}: the destination answers neither MD5 ETags nor CRC-64/NVME checksums, and a \
+             part of {} MiB is too large to be held: raise MaxMemory in [Mode], or lower ChunkSize",
+            range.len.div_ceil(MIB)
+        )))
+    }
+
+    /// Streams one part through a window of memory.
+    async fn pass(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
+        let engine = &self.engine;
+        let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
+        let policy = Policy::data(engine.settings.max_retry, range.len);
+        let pass = || async { self.pass_once(number, range).await };
+        let passed = retry(policy, &self.halt.abort, pass).await?;
+        engine.monitor.downloaded(range.len, &self.src);
+        engine.monitor.uploaded(range.len, &self.src);
+        Ok(passed)
+    }
+
+    async fn pass_once(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
+        let (engine, upload) = (&self.engine, &self.upload);
+        let what = format!("{} part {number}", upload.target);
+        let body = body_of(self.get(range).await?, range.len)?;
+        let hasher = engine.settings.checksum.md5.then(|| engine.lanes.hasher());
+        let (body, watched) = stream::watch(body, range.len, hasher);
+        let payload = Payload::Streamed { body, length: range.len, trailer: self.crc64nvme };
+        let written = engine.destination.upload_part(upload, number, payload).await;
+        let (written, md5) = match (written, watched.outcome()) {
+            // What ended the body is the reason why the request failed.
+            (_, Some(Err(error))) => return Err(error),
+            (Err(error), _) => return Err(error),
+            (Ok(_), None) => {
+                let message = format!("{what}: the destination answered before it had all bytes");
+                return Err(Error::new(ErrorKind::Damaged, message));
+            }
+            (Ok(written), Some(Ok(md5))) => (written, md5),
+        };
+        let verdict = proof::compare(&written, Proof { md5, crc64nvme: None }, &what)?;
+        match self.crc64nvme && written.crc64nvme.is_some() {
+            // The store itself has compared the trailer with what it took.
+            true => Ok((written, Verdict::Proven)),
+            false => Ok((written, verdict)),
+        }
+    }
+
+    /// One part through memory, its digest in front.
+    async fn hold(&self, number: u32, range: ByteRange) -> Result<Written> {
+        let (engine, upload) = (&self.engine, &self.upload);
+        let _reservation = engine.reserve(range.len, &self.halt).await?;
+        let policy = Policy::data(engine.settings.max_retry, range.len);
+        let read = || async { read_exactly(self.get(range).await?, range.len).await };
+        let bytes: Bytes = retry(policy, &self.halt.abort, read).await?;
+        engine.monitor.downloaded(range.len, &self.src);
+        let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
+        let proof = Proof { md5: Some(digest::md5(&bytes)), crc64nvme };
+        let put = || async {
+            let payload = Payload::Held { bytes: bytes.clone(), proof };
+            let written = engine.destination.upload_part(upload, number, payload).await?;
+            proof::compare(&written, proof, &format!("{} part {number}", upload.target))?;
+            Ok(written)
+        };
+        let written = retry(policy, &self.halt.abort, put).await?;
+        engine.monitor.uploaded(range.len, &self.src);
+        Ok(written)
     }
 
     async fn proves(&self, part: &Part) -> Result<bool> {
         let range = self.range(part.number)?;
-        let _reservation = self.engine.reserve(range.len, &self.halt).await?;
-        let (_, md5) = self.fetch(range).await?;
-        Ok(part.etag.same_digest(&digest::single_etag(&md5)))
+        let _window = self.engine.reserve(range.len.min(WINDOW), &self.halt).await?;
+        let policy = Policy::data(self.engine.settings.max_retry, range.len);
+        let read = || async {
+            let body = body_of(self.get(range).await?, range.len)?;
+            let hasher = self.engine.lanes.hasher();
+            let (mut body, watched) = stream::watch(body, range.len, Some(hasher));
+            while body.try_next().await?.is_some() {}
+            watched.outcome().unwrap_or(Ok(None))
+        };
+        let md5 = retry(policy, &self.halt.abort, read).await?;
+        self.engine.monitor.downloaded(range.len, &self.src);
+        Ok(md5.is_some_and(|md5| part.etag.same_digest(&digest::single_etag(&md5))))
     }
 
     fn range(&self, number: u32) -> Result<ByteRange> {
@@ -106,35 +204,13 @@ impl PartMover {
         self.layout.range(number).ok_or_else(outside)
     }
 
-    async fn fetch(&self, range: ByteRange) -> Result<(Bytes, Md5)> {
+    async fn get(&self, range: ByteRange) -> Result<GetAnswer> {
         let request = GetRequest {
             id: self.src.clone(),
             version: self.version.clone(),
             range: Some(range),
             if_match: Some(self.etag.clone()),
         };
-        let read = || async {
-            let answer = self.engine.source.get(&request).await?;
-            read_exactly(answer, range.len).await
-        };
-        let policy = Policy::data(self.engine.settings.max_retry, range.len);
-        let read = retry(policy, &self.halt.abort, read).await?;
-        self.engine.monitor.downloaded(range.len, &self.src);
-        Ok(read)
-    }
-
-    async fn store(&self, number: u32, bytes: Bytes, md5: Md5) -> Result<Etag> {
-        let (engine, upload) = (&self.engine, &self.upload);
-        let size = bytes.len() as u64;
-        let put = || async {
-            let written =
-                engine.destination.upload_part(upload, number, bytes.clone(), md5).await?;
-            check_etag(&written, &md5, &format!("{} part {number}", upload.target))?;
-            Ok(written.etag)
-        };
-        let policy = Policy::data(engine.settings.max_retry, size);
-        let etag = retry(policy, &self.halt.abort, put).await?;
-        engine.monitor.uploaded(size, &self.src);
-        Ok(etag)
+        self.engine.source.get(&request).await
     }
 }

@@ -1,12 +1,13 @@
 //! Finding the upload that an earlier attempt began, and deciding what of it may be trusted.
 
-use tracing::{debug, info};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
 
-use super::{Attempt, Copied};
-use crate::error::{ErrorKind, Result};
-use crate::object::MIB;
+use super::{Attempt, Copied, Engine};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{MIB, ObjectId};
 use crate::plan::parts::{self, Layout};
-use crate::retry::retry;
+use crate::retry::{Policy, retry};
 use crate::state::{JobStatus, Record, UploadRef};
 use crate::store::{ListedUpload, ObjectMeta, Part, Upload};
 
@@ -18,6 +19,8 @@ const MOST_PROVEN_BYTES: u64 = 32 * 1024 * MIB;
 pub(super) struct Begun {
     pub upload: Upload,
     pub layout: Layout,
+    /// It was created with CRC-64/NVME checksums.
+    pub crc64nvme: bool,
     pub held: Vec<Part>,
 }
 
@@ -29,6 +32,20 @@ pub(super) enum Found {
     Upload(Begun),
     /// The whole object: only the answer to its completion was lost.
     Object,
+}
+
+impl Engine {
+    /// Aborts an upload that nobody will continue. What this fails to clear away costs a little money
+    /// and no truth.
+    pub async fn give_up(&self, target: &ObjectId, upload: &UploadRef, cancel: &CancellationToken) {
+        let upload = Upload { target: target.clone(), id: upload.id.clone() };
+        let abort = || async { self.destination.abort_upload(&upload).await };
+        let policy = Policy::control(self.settings.max_retry);
+        match retry(policy, cancel, abort).await {
+            Ok(()) => debug!(object = %target, upload = upload.id, "aborted a worthless upload"),
+            Err(error) => warn!(object = %target, "an upload could not be aborted: {error}"),
+        }
+    }
 }
 
 impl Attempt<'_> {
@@ -57,11 +74,13 @@ impl Attempt<'_> {
                     false => Found::Nothing,
                 });
             };
-            if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held) {
-                return Ok(Found::Upload(Begun { upload, layout, held }));
+            if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
+                && let Some(begun) = self.continued(upload.clone(), layout, held)
+            {
+                return Ok(Found::Upload(begun));
             }
         }
-        info!(object = %self.job.src, "the upload begun earlier is of another object or layout");
+        info!(object = %self.job.src, "the upload begun earlier is of another object or kind");
         self.abort(&upload).await?;
         Ok(Found::Nothing)
     }
@@ -76,16 +95,38 @@ impl Attempt<'_> {
         let Some(ListedUpload { upload, .. }) = newest else { return Ok(None) };
         let Some(held) = self.held(&upload).await? else { return Ok(None) };
         let Some(part_size) = held.iter().map(|part| part.size).max() else {
-            return Ok(Some(Begun { upload, layout: planned, held }));
+            return Ok(self.continued(upload, planned, held));
         };
         let held_bytes: u64 = held.iter().map(|part| part.size).sum();
         let Some(layout) = parts::adopt(meta.size, part_size, &held) else { return Ok(None) };
         if held_bytes > MOST_PROVEN_BYTES {
             return Ok(None);
         }
-        let begun = Begun { upload, layout, held };
+        let Some(begun) = self.continued(upload, layout, held) else { return Ok(None) };
         let proven = self.mover(meta, &begun).proven(begun.held.clone()).await?;
         Ok((proven.len() == begun.held.len()).then_some(begun))
+    }
+
+    /// An upload to continue; `None` where it lacks the checksums that one begun now would have.
+    fn continued(&self, upload: Upload, layout: Layout, held: Vec<Part>) -> Option<Begun> {
+        let crc64nvme = held.iter().any(|part| part.crc64nvme.is_some());
+        let wanted = self.engine.wants_crc64nvme(&upload.target.bucket, layout);
+        (crc64nvme || !wanted).then_some(Begun { upload, layout, crc64nvme, held })
+    }
+
+    /// Where the source's object is gone, so is the sense of an upload of it.
+    pub(super) async fn clear_away_if_gone(&self) {
+        let gone = |error: Error| error.kind() == ErrorKind::NotFound;
+        if self.head_source().await.is_err_and(gone) {
+            self.clear_away().await;
+        }
+    }
+
+    /// Gives up the upload on record, of an object that is no more.
+    pub(super) async fn clear_away(&self) {
+        let Ok(Some(record)) = self.record().await else { return };
+        let Some((_, recorded)) = unfinished(&record) else { return };
+        self.engine.give_up(&self.job.des, recorded, &self.halt.abort).await;
     }
 
     /// The upload vanished while it was being filled: whether that is because another attempt
@@ -137,12 +178,12 @@ impl Attempt<'_> {
         }
     }
 
-    async fn list_uploads(&self) -> Result<Vec<ListedUpload>> {
+    pub(super) async fn list_uploads(&self) -> Result<Vec<ListedUpload>> {
         let list = || async { self.engine.destination.list_uploads(&self.job.des).await };
         retry(self.control(), &self.halt.abort, list).await
     }
 
-    async fn abort(&self, upload: &Upload) -> Result<()> {
+    pub(super) async fn abort(&self, upload: &Upload) -> Result<()> {
         debug!(object = %upload.target, upload = upload.id, "abort the upload");
         let abort = || async { self.engine.destination.abort_upload(upload).await };
         retry(self.control(), &self.halt.abort, abort).await

@@ -2,16 +2,30 @@
 
 use bytes::Bytes;
 
-use super::{Attempt, Copied, Turn, check_etag, read_exactly};
-use crate::error::{Error, Result};
+use super::proof::{self, read_exactly};
+use super::{Attempt, Copied, Turn};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::digest;
 use crate::retry::retry;
 use crate::store::{GetRequest, Md5, ObjectMeta};
 
+/// How often an object is read whose bytes are never those that its ETag says.
+const MAX_READS: u32 = 5;
+
 /// What one GET brought.
-struct Fetched {
-    meta: ObjectMeta,
-    body: Bytes,
-    md5: Md5,
+enum Fetched {
+    Whole(Box<ObjectMeta>, Bytes),
+    /// More than was reserved; this many bytes.
+    Larger(u64),
+    /// It was written in parts, and its copy shall be.
+    InParts,
+}
+
+/// What became of the bytes of one GET.
+enum Stored {
+    Copied(Copied),
+    /// The destination refused them: they are not what the source's ETag says, but have this MD5.
+    Doubted(Md5),
 }
 
 impl Attempt<'_> {
@@ -20,30 +34,31 @@ impl Attempt<'_> {
     pub(super) async fn copy_single(&self, seen: Option<&ObjectMeta>) -> Result<Turn> {
         let engine = self.engine;
         let mut size = seen.map_or(self.job.size, |meta| meta.size);
-        loop {
-            let reservation = engine.reserve(size, self.halt).await?;
+        let mut doubted = None;
+        for _ in 0..MAX_READS {
+            if size > engine.largest_single() {
+                return Ok(Turn::InParts);
+            }
+            let _reservation = engine.reserve(size, self.halt).await?;
             let fetch = || async { self.fetch(size, seen).await };
             match retry(self.data(size), &self.halt.abort, fetch).await? {
-                Ok(fetched) => {
-                    let copied = self.store(fetched).await?;
-                    drop(reservation);
-                    return Ok(Turn::Copied(copied));
-                }
-                Err(larger) if larger > engine.settings.threshold => {
-                    return Ok(Turn::TooLargeForOnePiece);
-                }
+                Fetched::Whole(meta, body) => match self.store(*meta, body, doubted).await? {
+                    Stored::Copied(copied) => return Ok(Turn::Copied(copied)),
+                    Stored::Doubted(md5) => doubted = Some(md5),
+                },
+                Fetched::InParts => return Ok(Turn::InParts),
                 // The job's size is out of date: reserve what is really needed and ask again.
-                Err(larger) => size = larger,
+                Fetched::Larger(larger) => size = larger,
             }
         }
+        let message = format!(
+            "{}: read {MAX_READS} times, and the bytes are not those that its ETag says",
+            self.job.src
+        );
+        Err(Error::new(ErrorKind::Damaged, message))
     }
 
-    /// One GET. `Ok(Err(size))`: the object is larger than what was reserved for it.
-    async fn fetch(
-        &self,
-        reserved: u64,
-        seen: Option<&ObjectMeta>,
-    ) -> Result<Result<Fetched, u64>> {
+    async fn fetch(&self, reserved: u64, seen: Option<&ObjectMeta>) -> Result<Fetched> {
         let engine = self.engine;
         let request = GetRequest {
             id: self.job.src.clone(),
@@ -53,28 +68,59 @@ impl Attempt<'_> {
         };
         let answer = engine.source.get(&request).await?;
         let (size, meta) = (answer.content_length, answer.meta.clone());
-        if size > reserved {
-            return Ok(Err(size));
+        if seen.is_none() && self.may_have_layout(&meta) {
+            return Ok(Fetched::InParts);
         }
-        let (body, md5) = read_exactly(answer, size).await?;
+        if size > reserved {
+            return Ok(Fetched::Larger(size));
+        }
+        let body = read_exactly(answer, size).await?;
+        let kept = meta.crc64nvme.filter(|_| engine.settings.checksum.crc64nvme);
+        if kept.is_some_and(|kept| kept != digest::crc64nvme(&body)) {
+            let message =
+                format!("{}: the bytes differ from the source's CRC-64/NVME", self.job.src);
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
         engine.monitor.downloaded(size, &self.job.src);
-        Ok(Ok(Fetched { meta, body, md5 }))
+        Ok(Fetched::Whole(Box::new(meta), body))
     }
 
-    async fn store(&self, fetched: Fetched) -> Result<Copied> {
-        let Fetched { meta, body, md5 } = fetched;
-        let (engine, job) = (self.engine, self.job);
+    /// One PUT that demands the MD5 which the source's ETag vouches for. Where the bytes have
+    /// another one they are read again; where a second reading gives the same bytes, the ETag is
+    /// of a kind of its own.
+    async fn store(&self, meta: ObjectMeta, body: Bytes, doubted: Option<Md5>) -> Result<Stored> {
+        let (engine, job, size) = (self.engine, self.job, body.len() as u64);
+        let vouched = meta.md5().filter(|_| engine.settings.checksum.md5);
+        let vouched = match doubted {
+            Some(md5) if md5 == digest::md5(&body) => {
+                engine.monitor.etag_is_no_md5(&job.src);
+                None
+            }
+            _ => vouched,
+        };
         let new = self.new_object(&meta).await?;
-        let size = body.len() as u64;
         if self.halt.abort.is_cancelled() {
             return Err(Error::cancelled());
         }
+        let proof = proof::proof(engine.settings.checksum, &body, vouched);
         let put = || async {
-            let written = engine.destination.put(&job.des, &new, body.clone(), md5).await?;
-            check_etag(&written, &md5, &job.des.to_string())
+            let written = engine.destination.put(&job.des, &new, body.clone(), proof).await;
+            let stored = written.and_then(|written| {
+                proof::compare(&written, proof, &job.des.to_string())?;
+                Ok(None)
+            });
+            match stored {
+                Err(error) if error.kind() == ErrorKind::Damaged && vouched.is_some() => {
+                    let md5 = digest::md5(&body);
+                    if vouched == Some(md5) { Err(error) } else { Ok(Some(md5)) }
+                }
+                stored => stored,
+            }
         };
-        retry(self.data(size), &self.halt.abort, put).await?;
+        if let Some(md5) = retry(self.data(size), &self.halt.abort, put).await? {
+            return Ok(Stored::Doubted(md5));
+        }
         engine.monitor.uploaded(size, &job.src);
-        Ok(Copied { size, etag: meta.etag, version: meta.version })
+        Ok(Stored::Copied(Copied { size, etag: meta.etag, version: meta.version }))
     }
 }

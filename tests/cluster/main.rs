@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `stage.rs` | two accounts with everything a migration needs, and the program run in it |
 //! | `door.rs` | a way to S3 that lets so many bytes through and then waits |
+//! | `ledger.rs` | a way to the services that counts what they are asked |
+//! | `packs.rs` | many small objects in one message: what they cost, and one that fails |
 //! | `migration.rs` | a whole migration by a jobsender and two workers; JobType GET; the packed form |
 //! | `events.rs` | objects that arrive by S3 event, in every form |
 //! | `handover.rs` | a worker is stopped in the middle of an object |
@@ -19,7 +21,9 @@ mod door;
 mod events;
 mod failures;
 mod handover;
+mod ledger;
 mod migration;
+mod packs;
 mod refusals;
 mod stage;
 mod store;

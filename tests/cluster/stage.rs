@@ -36,6 +36,8 @@ pub struct Stage {
     pub table: String,
     /// The parameter with account B's keys.
     pub credentials: String,
+    /// PackObjects.
+    pub pack_objects: u32,
     job_type: &'static str,
     bucket_list: String,
     ignore_list: String,
@@ -76,6 +78,7 @@ impl Stage {
         let ignored = if ignored.is_empty() { "# nothing" } else { ignored };
         Self {
             server,
+            pack_objects: 100,
             job_type,
             bucket_list: text(pairs.to_string()).await,
             ignore_list: text(ignored.to_owned()).await,
@@ -111,8 +114,8 @@ impl Stage {
              ssm_parameter_credentials = {credentials}\n\
              ssm_parameter_ignore_list = {ignore_list}\n\
              Des_bucket_default = {}\nDes_prefix_default = arrived\n\
-             [Debug]\nLogFormat = text\n",
-            self.queues.name, self.destination
+             [Mode]\nPackObjects = {}\n[Debug]\nLogFormat = text\n",
+            self.queues.name, self.destination, self.pack_objects
         );
         std::fs::write(&file, text).expect("the ini can be written");
         file

@@ -7,12 +7,14 @@ use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
 use s3_migration::error::{Error, ErrorKind};
 use s3_migration::object::{ByteRange, Etag, ObjectId};
 use s3_migration::store::s3::S3Store;
-use s3_migration::store::{GetAnswer, GetRequest, NewObject, ObjectStore, Side, Written};
+use s3_migration::store::{GetAnswer, GetRequest, NewObject, ObjectStore, Proof, Side, Written};
 use tempfile::TempDir;
 
 use crate::support::ministack::{ACCOUNT_A, Ministack};
 use crate::support::resources;
 
+mod bodies;
+mod line;
 mod objects;
 mod uploads;
 
@@ -31,8 +33,25 @@ async fn ministack() -> Lab {
     Lab { store: Box::new(store), bucket, _server: None }
 }
 
+/// The same, all calls made by the SDK.
+async fn ministack_by_sdk() -> Lab {
+    let server = Ministack::shared();
+    let bucket = resources::bucket(&server.sdk_config(ACCOUNT_A)).await;
+    let store = S3Store::with_key(Side::Source, &server.endpoint(), ACCOUNT_A, "test").await;
+    Lab { store: Box::new(store.by_sdk()), bucket, _server: None }
+}
+
 /// The endpoint of the demo.
 async fn endpoint() -> Lab {
+    on_endpoint(|store| store).await
+}
+
+/// The same, all calls made by the SDK.
+async fn endpoint_by_sdk() -> Lab {
+    on_endpoint(S3Store::by_sdk).await
+}
+
+async fn on_endpoint(way: impl Fn(S3Store) -> S3Store) -> Lab {
     let (folder, bucket) = (tempfile::tempdir().expect("a temporary folder"), "bucket".to_owned());
     let options = EndpointOptions {
         folder: folder.path().join("data"),
@@ -43,7 +62,7 @@ async fn endpoint() -> Lab {
     };
     let endpoint = Endpoint::start(options).await.expect("a free port");
     let store = S3Store::with_key(Side::Source, &endpoint.url(), "key", "secret").await;
-    Lab { store: Box::new(store), bucket, _server: Some((endpoint, folder)) }
+    Lab { store: Box::new(way(store)), bucket, _server: Some((endpoint, folder)) }
 }
 
 impl Lab {
@@ -80,8 +99,8 @@ async fn whole_body(answer: GetAnswer) -> Result<Vec<u8>, Error> {
     Ok(chunks.concat())
 }
 
-fn md5(body: &[u8]) -> [u8; 16] {
-    Md5::digest(body).into()
+fn md5(body: &[u8]) -> Proof {
+    Proof { md5: Some(Md5::digest(body).into()), crc64nvme: None }
 }
 
 fn kind<T>(answer: Result<T, Error>) -> Option<ErrorKind> {
@@ -112,6 +131,11 @@ macro_rules! suite {
             a_completion_with_a_wrong_part_leaves_the_upload,
             metadata_of_an_upload_is_that_of_the_object,
         );
+        suite!($lab, bodies:
+            a_streamed_part_is_stored_with_and_without_a_checksum_behind_it,
+            a_streamed_body_that_is_cut_or_of_another_length_stores_nothing,
+            a_body_with_another_checksum_is_refused,
+        );
     };
     ($lab:path, $module:ident: $($name:ident),* $(,)?) => {
         $(#[tokio::test]
@@ -125,16 +149,27 @@ mod on_ministack {
     suite!(super::ministack);
 }
 
+mod on_ministack_by_sdk {
+    suite!(super::ministack_by_sdk);
+}
+
+// What ministack does otherwise than Amazon S3: it takes undersized parts at completion, takes no
+// tags for an upload, makes a checksum of the parts' checksums where one of the whole is wanted, and
+// a thousand parts would keep it busy for long.
 mod on_the_demos_endpoint {
     suite!(super::endpoint);
-
-    // What ministack does otherwise than Amazon S3: it takes undersized parts at completion, takes no
-    // tags for an upload, and a thousand parts would keep it busy for long.
     suite!(super::endpoint, uploads:
         more_parts_than_fit_one_page_are_listed_in_order,
         a_part_that_is_too_small_is_refused_at_completion,
         tags_of_an_upload_are_those_of_the_object,
     );
+    suite!(super::endpoint, bodies: the_checksum_of_an_upload_is_that_of_the_whole);
+}
+
+mod on_the_demos_endpoint_by_sdk {
+    suite!(super::endpoint_by_sdk);
+    suite!(super::endpoint_by_sdk, uploads: tags_of_an_upload_are_those_of_the_object);
+    suite!(super::endpoint_by_sdk, bodies: the_checksum_of_an_upload_is_that_of_the_whole);
 }
 
 mod versions {

@@ -10,6 +10,10 @@ use s3_migration::state::{
 
 use crate::support::{control_texts, odd_texts};
 
+mod batches;
+
+pub use batches::*;
+
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
 /// `async fn() -> Fresh<dyn StateStore>` that makes a store without records.
 macro_rules! state_suite {
@@ -31,6 +35,11 @@ macro_rules! state_suite {
             two_pairs_that_share_a_source_have_two_records,
             keys_are_bytes,
             a_large_batch_is_recorded_whole,
+            each_end_of_a_batch_has_its_own_answer,
+            a_batch_counts_the_tries_of_what_is_known_and_of_what_is_new,
+            a_batch_that_is_sent_again_changes_nothing,
+            one_key_twice_in_a_batch_is_two_attempts,
+            pairs_that_share_a_source_share_a_batch,
             concurrent_starts_are_all_counted,
             records_are_tallied,
             records_are_found_by_status,
@@ -193,24 +202,6 @@ pub async fn a_replaced_token_ends_nothing(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await.status, JobStatus::Done);
 }
 
-pub async fn a_batch_with_one_fenced_end_records_the_others(store: &dyn StateStore) {
-    for key in ["a", "b", "c"] {
-        store.begin(&start(key, "t1", 10)).await.unwrap();
-    }
-    store.begin(&start("b", "t2", 20)).await.unwrap();
-    let mut batch = ["a", "b", "c"].map(|key| end(key, Some("t1"), 10, 30)).to_vec();
-    batch.push(end("d", None, 10, 30));
-    assert_fenced(store, &batch).await;
-    for (key, status) in [
-        ("a", JobStatus::Done),
-        ("b", JobStatus::Running),
-        ("c", JobStatus::Done),
-        ("d", JobStatus::Done),
-    ] {
-        assert_eq!(load(store, key).await.status, status, "{key}");
-    }
-}
-
 pub async fn an_attempt_without_a_token_takes_over(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.finish(&[end("key", None, 20, 21)]).await.unwrap();
@@ -237,9 +228,15 @@ pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn S
 }
 
 pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {
-    store.begin(&start("key", "t1", 10)).await.unwrap();
+    let begun = start("key", "t1", 10);
+    store.begin(&begun).await.unwrap();
+    let same = Outcome { status: JobStatus::Running, ..end("key", None, 15, 16) };
     let other = Outcome { etag: Some(Etag::new("etag-2")), ..end("key", None, 20, 21) };
-    store.finish(&[other]).await.unwrap();
+    // Whoever drops an upload learns of it, once: nobody else would abort it.
+    for (outcome, dropped) in [(same, None), (other.clone(), Some(begun.upload)), (other, None)] {
+        let answers = store.finish_each(&[outcome]).await;
+        assert_eq!(answers.into_iter().next().unwrap().unwrap(), dropped);
+    }
     let record = load(store, "key").await;
     assert_eq!((record.etag, record.upload), (Some(Etag::new("etag-2")), None));
 }
@@ -287,13 +284,6 @@ pub async fn keys_are_bytes(store: &dyn StateStore) {
     let mut ids = ids;
     ids.sort();
     assert_eq!(found.into_iter().map(|r| r.id).collect::<Vec<_>>(), ids);
-}
-
-pub async fn a_large_batch_is_recorded_whole(store: &dyn StateStore) {
-    let keys: Vec<String> = (0..130).map(|n| format!("k{n}")).collect();
-    let ends: Vec<Outcome> = keys.iter().map(|key| end(key, None, 10, 20)).collect();
-    store.finish(&ends).await.unwrap();
-    assert_eq!(store.tally(at(0)).await.unwrap().done, 130);
 }
 
 pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {

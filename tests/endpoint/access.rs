@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use s3_migration::demo::endpoint::{Endpoint, EndpointOptions, Gate};
+use s3_migration::demo::endpoint::{Endpoint, EndpointOptions, Gate, Passage};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
@@ -67,10 +67,11 @@ struct Turnstile {
 
 #[async_trait]
 impl Gate for Turnstile {
-    async fn before(&self, operation: &str, bucket: &str, key: &str) {
+    async fn before(&self, operation: &str, bucket: &str, key: &str) -> Passage {
         self.seen.lock().unwrap().push(format!("{operation} {bucket} {key}"));
         self.arrivals.add_permits(1);
         self.permits.acquire().await.unwrap().forget();
+        Passage::Free
     }
 }
 

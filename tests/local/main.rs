@@ -12,5 +12,8 @@ mod crash;
 mod demo;
 mod faults;
 mod objects;
+mod pace;
+mod packs;
+mod proofs;
 mod run;
 mod wrong_input;

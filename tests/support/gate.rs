@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3_migration::demo::endpoint::Gate;
+use s3_migration::demo::endpoint::{Gate, Passage};
 use tokio::sync::watch;
 
 use crate::process::BOUND;
@@ -50,9 +50,9 @@ impl Hold {
 
 #[async_trait::async_trait]
 impl Gate for Hold {
-    async fn before(&self, operation: &str, _: &str, _: &str) {
+    async fn before(&self, operation: &str, _: &str, _: &str) -> Passage {
         if operation != self.operation || self.end.borrow().is_some() {
-            return;
+            return Passage::Free;
         }
         let mut end = self.end.subscribe();
         let mut asked = 0;
@@ -61,11 +61,12 @@ impl Gate for Hold {
             asked = *all;
         });
         if asked <= self.pass {
-            return;
+            return Passage::Free;
         }
         let released = end.wait_for(Option::is_some).await.map(|release| *release);
         if let Ok(Some(Release::Lost)) = released {
             std::future::pending().await
         }
+        Passage::Free
     }
 }

@@ -10,7 +10,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, EncodingType};
 use percent_encoding::percent_decode_str;
 use s3_migration::demo::endpoint::{Endpoint, EndpointOptions, Gate};
 use tempfile::TempDir;
@@ -49,14 +49,14 @@ pub struct Local {
 
 impl Local {
     pub async fn new() -> Self {
-        Self::gated(None).await
+        Self::gated(None::<Arc<Hold>>).await
     }
 
     /// `gate` stands before the destination.
-    pub async fn gated(gate: Option<Arc<Hold>>) -> Self {
+    pub async fn gated(gate: Option<Arc<impl Gate>>) -> Self {
+        let gate = gate.map(|gate| gate as Arc<dyn Gate>);
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
-        let gate = gate.map(|gate| gate as Arc<dyn Gate>);
         let source = Place::start(0, folder.path(), None).await;
         let destination = Place::start(1, folder.path(), gate).await;
         let mut local = Self { source, destination, folder, settings: Vec::new() };
@@ -178,6 +178,28 @@ impl Place {
     pub async fn put(&self, key: &str, body: Vec<u8>) {
         let put = self.client.put_object().bucket(self.bucket).key(key).body(body.into());
         put.send().await.unwrap();
+    }
+
+    /// Uploads an object in these parts.
+    pub async fn put_in_parts(&self, key: &str, parts: &[&[u8]]) {
+        let create = self.client.create_multipart_upload().bucket(self.bucket).key(key);
+        let upload = create.send().await.unwrap().upload_id.unwrap();
+        let mut completed = Vec::new();
+        for (number, part) in (1..).zip(parts) {
+            let put = self.client.upload_part().bucket(self.bucket).key(key).upload_id(&upload);
+            let put = put.part_number(number).body(part.to_vec().into()).send().await.unwrap();
+            let part = CompletedPart::builder().part_number(number).set_e_tag(put.e_tag);
+            completed.push(part.build());
+        }
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
+        let complete = self.client.complete_multipart_upload().bucket(self.bucket).key(key);
+        complete.upload_id(upload).multipart_upload(parts).send().await.unwrap();
+    }
+
+    /// The object's ETag, without its quotation marks.
+    pub async fn etag(&self, key: &str) -> String {
+        let head = self.client.head_object().bucket(self.bucket).key(key).send().await.unwrap();
+        head.e_tag().unwrap().trim_matches('"').to_owned()
     }
 
     pub async fn get(&self, key: &str) -> Vec<u8> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use crc_fast::{CrcAlgorithm, Digest as Crc};
 use futures_util::{Stream, StreamExt, stream};
 use md5::{Digest, Md5};
 use s3s::StdError;
@@ -31,6 +32,7 @@ pub(super) struct Blob {
     file: Arc<OwnedFile>,
     pub(super) len: u64,
     pub(super) md5: [u8; 16],
+    pub(super) crc64nvme: u64,
 }
 
 struct OwnedFile(PathBuf);
@@ -67,18 +69,21 @@ impl Folder {
         let mut file = None;
         let mut len = 0;
         let mut digest = Md5::new();
+        let mut crc = Crc::new(CrcAlgorithm::Crc64Nvme);
         let mut pending = BytesMut::new();
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(StoreError::Body)?;
             len += bytes.len() as u64;
             digest.update(&bytes);
+            crc.update(&bytes);
             pending.extend_from_slice(&bytes);
             if pending.len() >= CHUNK {
                 file = Some(append(&owned, file, pending.split()).await?);
             }
         }
         append(&owned, file, pending).await?;
-        Ok(Blob { file: owned, len, md5: digest.finalize().into() })
+        let (md5, crc64nvme) = (digest.finalize().into(), crc.finalize());
+        Ok(Blob { file: owned, len, md5, crc64nvme })
     }
 }
 

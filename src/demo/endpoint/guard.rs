@@ -1,4 +1,4 @@
-//! Who may call, what is counted, and where a test may hold a call.
+//! Who may call, what is counted, and where a test may hold or refuse a call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +8,21 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::{S3Result, s3_error};
 
-/// A place where calls wait, so that a test can observe them or hold one back.
+/// A place where calls wait, so that a test can observe them, hold one back or refuse it.
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
     /// Awaited once a call is authenticated, before its body is read; `key` is empty where the
     /// operation has none.
-    async fn before(&self, operation: &str, bucket: &str, key: &str);
+    async fn before(&self, operation: &str, bucket: &str, key: &str) -> Passage;
+}
+
+/// What a gate says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It goes on.
+    Free,
+    /// It is answered with 503 SlowDown.
+    Refused,
 }
 
 /// What one operation was asked and moved.
@@ -89,10 +98,14 @@ impl Guard {
             return Err(s3_error!(AccessDenied, "anonymous calls are not allowed"));
         }
         self.stats.update(operation, |stats| stats.requests += 1);
-        if let Some(gate) = &self.gate {
-            gate.before(operation, bucket, key).await;
+        let passage = match &self.gate {
+            Some(gate) => gate.before(operation, bucket, key).await,
+            None => Passage::Free,
+        };
+        match passage {
+            Passage::Free => Ok(()),
+            Passage::Refused => Err(s3_error!(SlowDown, "please reduce your request rate")),
         }
-        Ok(())
     }
 }
 

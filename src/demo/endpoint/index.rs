@@ -30,12 +30,16 @@ pub(super) struct Object {
     pub(super) multipart: bool,
     pub(super) modified: Timestamp,
     pub(super) kept: Kept,
+    /// The checksum of the whole, where its writer wanted one.
+    pub(super) crc64nvme: Option<u64>,
 }
 
 /// An unfinished multipart upload.
 pub(super) struct Upload {
     pub(super) initiated: Timestamp,
     pub(super) kept: Kept,
+    /// Its object has a checksum of the whole.
+    pub(super) crc64nvme: bool,
     pub(super) parts: BTreeMap<i32, Part>,
 }
 
@@ -123,19 +127,20 @@ impl Bucket {
 
 impl Object {
     /// An object from one PutObject.
-    pub(super) fn single(blob: Blob, kept: Kept) -> Self {
+    pub(super) fn single(blob: Blob, kept: Kept, crc64nvme: Option<u64>) -> Self {
         let (size, etag) = (blob.len, md5_etag(&blob));
-        Self { parts: vec![blob], size, etag, multipart: false, modified: now(), kept }
+        let modified = now();
+        Self { parts: vec![blob], size, etag, multipart: false, modified, kept, crc64nvme }
     }
 
     /// An object from the parts of an upload; its ETag is the MD5 of the parts' MD5s, a hyphen
     /// and their number.
-    pub(super) fn assembled(parts: Vec<Blob>, kept: Kept) -> Self {
+    pub(super) fn assembled(parts: Vec<Blob>, kept: Kept, crc64nvme: Option<u64>) -> Self {
         let mut digest = Md5::new();
         parts.iter().for_each(|part| digest.update(part.md5));
         let etag = ETag::Strong(format!("{}-{}", hex::encode(digest.finalize()), parts.len()));
         let size = parts.iter().map(|part| part.len).sum();
-        Self { parts, size, etag, multipart: true, modified: now(), kept }
+        Self { parts, size, etag, multipart: true, modified: now(), kept, crc64nvme }
     }
 
     pub(super) fn matches(&self, condition: &ETagCondition) -> bool {

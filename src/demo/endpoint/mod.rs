@@ -3,18 +3,20 @@
 //! | file | decides |
 //! |---|---|
 //! | `mod.rs` | the server: its socket, its tasks, its end |
-//! | `guard.rs` | who may call, what is counted, where a test may hold a call |
+//! | `guard.rs` | who may call, what is counted, where a test may hold or refuse a call |
 //! | `service.rs` | which function answers which S3 operation |
 //! | `untyped.rs` | the calls that s3s would refuse for their headers |
 //! | `objects.rs`, `uploads.rs`, `listing.rs` | what the answers are |
 //! | `headers.rs` | what an object keeps beside its bytes |
 //! | `index.rs` | what exists, in memory |
 //! | `blob.rs` | the bytes, in files |
+//! | `checksum.rs` | CRC-64/NVME, said and told |
 //!
 //! The index lives in memory only, so an endpoint forgets everything when it ends, and takes its
 //! files along.
 
 mod blob;
+mod checksum;
 mod guard;
 mod headers;
 mod index;
@@ -28,6 +30,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -39,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub use guard::{Gate, OperationStats};
+pub use guard::{Gate, OperationStats, Passage};
 
 /// How an [`Endpoint`] is set up.
 #[derive(Clone, Default)]
@@ -62,6 +65,7 @@ pub struct EndpointOptions {
 pub struct Endpoint {
     address: SocketAddr,
     stats: Arc<guard::Stats>,
+    connections: Arc<AtomicU64>,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -83,8 +87,10 @@ impl Endpoint {
         let stats = Arc::new(guard::Stats::default());
         let service = build(options, folder, Arc::clone(&stats));
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, service, stop.clone()));
-        Ok(Self { address, stats, stop, server })
+        let connections = Arc::new(AtomicU64::new(0));
+        let serving = serve(listener, service, stop.clone(), Arc::clone(&connections));
+        let server = tokio::spawn(serving);
+        Ok(Self { address, stats, connections, stop, server })
     }
 
     /// The URL of the endpoint, for path-style requests.
@@ -97,6 +103,11 @@ impl Endpoint {
     /// Only calls that passed authentication count.
     pub fn stats(&self) -> BTreeMap<String, OperationStats> {
         self.stats.snapshot()
+    }
+
+    /// How many connections it has taken so far.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Ends the endpoint; calls under way are cut.
@@ -128,13 +139,19 @@ fn build(options: EndpointOptions, folder: blob::Folder, stats: Arc<guard::Stats
 }
 
 /// Accepts until told to stop; owns every connection, so that none outlives it.
-async fn serve(listener: TcpListener, service: S3Service, stop: CancellationToken) {
+async fn serve(
+    listener: TcpListener,
+    service: S3Service,
+    stop: CancellationToken,
+    taken: Arc<AtomicU64>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    taken.fetch_add(1, Ordering::Relaxed);
                     connections.spawn(connection(stream, service.clone()));
                 }
                 Err(error) => {

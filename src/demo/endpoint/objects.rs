@@ -15,6 +15,7 @@ use s3s::dto::{
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 
 use super::blob::{Segment, read};
+use super::checksum::{Said, told};
 use super::headers::Kept;
 use super::index::{Object as Stored, md5_etag};
 use super::listing::{Marker, Query, echo, encoder, limit, page};
@@ -65,7 +66,11 @@ impl Store {
         check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let range = wanted(&object, input.range, input.part_number)?;
         let bytes = range.clone().unwrap_or(0..object.size);
+        let crc = object.crc64nvme.filter(|_| range.is_none());
+        let (checksum_crc64nvme, checksum_type) = told(crc, input.checksum_mode.as_ref());
         let output = HeadObjectOutput {
+            checksum_crc64nvme,
+            checksum_type,
             accept_ranges: Some("bytes".to_owned()),
             content_length: i64::try_from(bytes.end - bytes.start).ok(),
             content_range: range.map(|range| content_range(&range, object.size)),
@@ -92,7 +97,11 @@ impl Store {
                 stats.bytes_out("GetObject", chunk.len() as u64);
             }
         });
+        let crc = object.crc64nvme.filter(|_| range.is_none());
+        let (checksum_crc64nvme, checksum_type) = told(crc, input.checksum_mode.as_ref());
         let output = GetObjectOutput {
+            checksum_crc64nvme,
+            checksum_type,
             accept_ranges: Some("bytes".to_owned()),
             body: Some(StreamingBlob::wrap(body)),
             content_length: i64::try_from(bytes.end - bytes.start).ok(),
@@ -109,21 +118,24 @@ impl Store {
         &self,
         input: PutObjectInput,
         headers: &HeaderMap,
+        crc: Said,
     ) -> S3Result<PutObjectOutput> {
         // Without its bucket a body is refused before it is read, as S3 does.
         self.index.read(&input.bucket, |_| Ok(()))?;
         let kept = Kept::from_request(headers)?;
         let (body, length, md5) = (input.body, input.content_length, input.content_md5);
-        let blob = self.receive("PutObject", Incoming { body, length, md5 }).await?;
+        let incoming = Incoming { body, length, md5, crc };
+        let (blob, checksum_crc64nvme) = self.receive("PutObject", incoming).await?;
         let e_tag = Some(md5_etag(&blob));
-        let object = Arc::new(Stored::single(blob, kept));
+        let crc = checksum_crc64nvme.as_ref().map(|_| blob.crc64nvme);
+        let object = Arc::new(Stored::single(blob, kept, crc));
         let replaced = self.index.write(&input.bucket, |bucket| {
             let (if_match, if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
             bucket.permits(&input.key, if_match, if_none_match)?;
             Ok(bucket.objects.insert(input.key, object))
         })?;
         drop(replaced);
-        Ok(PutObjectOutput { e_tag, ..PutObjectOutput::default() })
+        Ok(PutObjectOutput { e_tag, checksum_crc64nvme, ..PutObjectOutput::default() })
     }
 
     /// Deletes the object; one that does not exist is deleted already.

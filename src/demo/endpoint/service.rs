@@ -11,6 +11,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::blob::{Blob, Folder, StoreError};
+use super::checksum::Said;
 use super::guard::Stats;
 use super::index::Index;
 
@@ -27,11 +28,17 @@ pub(super) struct Incoming {
     pub(super) body: Option<StreamingBlob>,
     pub(super) length: Option<i64>,
     pub(super) md5: Option<String>,
+    pub(super) crc: Said,
 }
 
 impl Store {
-    /// Stores a body and holds it to its announced length and digest.
-    pub(super) async fn receive(&self, operation: &str, incoming: Incoming) -> S3Result<Blob> {
+    /// Stores a body and holds it to its announced length, digest and checksum; the last is handed
+    /// back.
+    pub(super) async fn receive(
+        &self,
+        operation: &str,
+        incoming: Incoming,
+    ) -> S3Result<(Blob, Option<String>)> {
         let length = incoming.length.ok_or_else(|| s3_error!(MissingContentLength))?;
         let md5 = incoming.md5.map(|text| content_md5(&text)).transpose()?;
         let stored = match incoming.body {
@@ -46,7 +53,8 @@ impl Store {
         if md5.is_some_and(|md5| md5 != blob.md5) {
             return Err(s3_error!(BadDigest));
         }
-        Ok(blob)
+        let crc = incoming.crc.check(&blob)?;
+        Ok((blob, crc))
     }
 }
 
@@ -118,7 +126,8 @@ impl S3 for Store {
     }
 
     async fn put_object(&self, r: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
-        self.put(r.input, &r.headers).await.map(S3Response::new)
+        let crc = Said::new(&r.headers, r.trailing_headers);
+        self.put(r.input, &r.headers, crc).await.map(S3Response::new)
     }
 
     async fn delete_object(&self, r: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
@@ -148,7 +157,8 @@ impl S3 for Store {
     }
 
     async fn upload_part(&self, r: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
-        self.part(r.input).await.map(S3Response::new)
+        let crc = Said::new(&r.headers, r.trailing_headers);
+        self.part(r.input, crc).await.map(S3Response::new)
     }
 
     async fn list_parts(&self, r: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
@@ -193,7 +203,7 @@ mod tests {
         };
         for (length, code) in [(None, "MissingContentLength"), (Some(3), "IncompleteBody")] {
             let body = Some(StreamingBlob::from(s3s::Body::from("body".to_owned())));
-            let incoming = Incoming { body, length, md5: None };
+            let incoming = Incoming { body, length, md5: None, crc: Said::default() };
             let error = store.receive("PutObject", incoming).await.map(drop).unwrap_err();
             assert_eq!(error.code().as_str(), code);
         }

@@ -19,6 +19,7 @@ use s3s::route::S3Route;
 use s3s::xml::{Serialize, Serializer};
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 
+use super::checksum::Said;
 use super::guard::Guard;
 use super::service::Store;
 
@@ -70,7 +71,8 @@ impl Untyped {
             content_md5: header(&call.headers, HeaderName::from_static("content-md5")),
             ..PutObjectInput::default()
         };
-        let output = self.store.put(input, &call.headers).await?;
+        let crc = Said::new(&call.headers, call.trailing_headers);
+        let output = self.store.put(input, &call.headers, crc).await?;
         let mut headers = HeaderMap::new();
         if let Some(etag) = output.e_tag {
             headers.insert("etag", etag.to_http_header().map_err(S3Error::internal_error)?);

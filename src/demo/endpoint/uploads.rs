@@ -15,6 +15,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 
 use super::blob::Blob;
+use super::checksum::{self, Said};
 use super::headers::Kept;
 use super::index::{Bucket, Object, Part, Upload, md5_etag, now};
 use super::listing::{echo, encoder, limit};
@@ -32,7 +33,8 @@ impl Store {
         headers: &HeaderMap,
     ) -> S3Result<CreateMultipartUploadOutput> {
         let kept = Kept::from_request(headers)?;
-        let upload = Upload { initiated: now(), kept, parts: BTreeMap::new() };
+        let crc64nvme = checksum::is_wanted(headers);
+        let upload = Upload { initiated: now(), kept, crc64nvme, parts: BTreeMap::new() };
         let upload_id = self.index.write(&input.bucket, |bucket| {
             let id = upload_id();
             bucket.uploads.insert((input.key.clone(), id.clone()), upload);
@@ -46,7 +48,11 @@ impl Store {
         })
     }
 
-    pub(super) async fn part(&self, input: UploadPartInput) -> S3Result<UploadPartOutput> {
+    pub(super) async fn part(
+        &self,
+        input: UploadPartInput,
+        crc: Said,
+    ) -> S3Result<UploadPartOutput> {
         if !PART_NUMBERS.contains(&input.part_number) {
             return Err(s3_error!(InvalidArgument, "part numbers go from 1 to 10000"));
         }
@@ -54,14 +60,15 @@ impl Store {
         // An upload that is gone is refused before the part is read, as S3 does.
         self.index.read(&input.bucket, |bucket| bucket.upload(&id).map(drop))?;
         let (body, length, md5) = (input.body, input.content_length, input.content_md5);
-        let blob = self.receive("UploadPart", Incoming { body, length, md5 }).await?;
+        let incoming = Incoming { body, length, md5, crc };
+        let (blob, checksum_crc64nvme) = self.receive("UploadPart", incoming).await?;
         let e_tag = Some(md5_etag(&blob));
         let replaced = self.index.write(&input.bucket, |bucket| {
             let upload = bucket.uploads.get_mut(&id).ok_or_else(|| s3_error!(NoSuchUpload))?;
             Ok(upload.parts.insert(input.part_number, Part { blob, modified: now() }))
         })?;
         drop(replaced);
-        Ok(UploadPartOutput { e_tag, ..UploadPartOutput::default() })
+        Ok(UploadPartOutput { e_tag, checksum_crc64nvme, ..UploadPartOutput::default() })
     }
 
     pub(super) fn list_parts(&self, input: ListPartsInput) -> S3Result<ListPartsOutput> {
@@ -72,7 +79,8 @@ impl Store {
             let upload = bucket.upload(&id)?;
             let rest = upload.parts.range((Bound::Excluded(after), Bound::Unbounded));
             // One more than the page holds tells whether it is the last one.
-            let parts: Vec<_> = rest.take(limit + 1).map(|(n, part)| listed(*n, part)).collect();
+            let parts = rest.take(limit + 1);
+            let parts: Vec<_> = parts.map(|(n, part)| listed(*n, part, upload.crc64nvme)).collect();
             Ok((parts, upload.kept.storage_class().to_owned()))
         })?;
         let is_truncated = limit > 0 && parts.len() > limit;
@@ -143,19 +151,25 @@ impl Store {
     ) -> S3Result<CompleteMultipartUploadOutput> {
         let asked = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let id = (input.key, input.upload_id);
-        let (e_tag, done) = self.index.write(&input.bucket, |bucket| {
+        let said = input.checksum_crc64nvme;
+        let ((e_tag, checksum_crc64nvme), done) = self.index.write(&input.bucket, |bucket| {
             let parts = chosen(bucket.upload(&id)?, &asked)?;
+            let crc = bucket.upload(&id)?.crc64nvme.then(|| checksum::combined(&parts));
+            if said.is_some() && said != crc.map(checksum::text) {
+                return Err(s3_error!(BadDigest, "the parts make another CRC64NVME"));
+            }
             bucket.permits(&id.0, input.if_match.as_ref(), input.if_none_match.as_ref())?;
             let upload = bucket.uploads.remove(&id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-            let object = Object::assembled(parts, upload.kept.clone());
-            let e_tag = object.etag.clone();
-            Ok((e_tag, (upload, bucket.objects.insert(id.0.clone(), Arc::new(object)))))
+            let object = Object::assembled(parts, upload.kept.clone(), crc);
+            let told = (object.etag.clone(), crc.map(checksum::text));
+            Ok((told, (upload, bucket.objects.insert(id.0.clone(), Arc::new(object)))))
         })?;
         drop(done);
         Ok(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: echo(id.0),
             e_tag: Some(e_tag),
+            checksum_crc64nvme,
             ..CompleteMultipartUploadOutput::default()
         })
     }
@@ -175,8 +189,9 @@ fn upload_id() -> String {
     format!("{:016x}{:016x}", NEXT.fetch_add(1, Ordering::Relaxed), fastrand::u64(..))
 }
 
-fn listed(number: i32, part: &Part) -> ListedPart {
+fn listed(number: i32, part: &Part, checksum: bool) -> ListedPart {
     ListedPart {
+        checksum_crc64nvme: checksum.then(|| checksum::text(part.blob.crc64nvme)),
         part_number: Some(number),
         e_tag: Some(md5_etag(&part.blob)),
         last_modified: Some(part.modified.clone()),
@@ -214,6 +229,8 @@ fn chosen(upload: &Upload, asked: &[CompletedPart]) -> S3Result<Vec<Blob>> {
     let find = |asked: &CompletedPart| {
         let blob = &upload.parts.get(&asked.part_number?)?.blob;
         let same = asked.e_tag.as_ref()?.value() == md5_etag(blob).value();
+        let same = same
+            && asked.checksum_crc64nvme.iter().all(|crc| *crc == checksum::text(blob.crc64nvme));
         same.then(|| blob.clone())
     };
     let parts: Vec<Blob> = asked

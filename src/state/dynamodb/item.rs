@@ -102,6 +102,17 @@ pub(super) fn status(item: &Item) -> JobStatus {
     text(item, "jobStatus").and_then(JobStatus::parse).unwrap_or(otherwise)
 }
 
+/// The upload that an item names.
+fn upload(item: &Item) -> Option<UploadRef> {
+    let (id, part_size) = text(item, "uploadId").zip(integer(item, "partSize"))?;
+    Some(UploadRef { id: id.to_owned(), part_size })
+}
+
+/// The upload that an item names and that has not become its object.
+pub(super) fn unfinished_upload(item: &Item) -> Option<UploadRef> {
+    upload(item).filter(|_| status(item) != JobStatus::Done)
+}
+
 /// Reads an item. What the original did not write is left out; only the names are demanded.
 pub(super) fn record(item: &Item) -> Result<Record> {
     let key = text(item, "Key").unwrap_or_default();
@@ -121,9 +132,7 @@ pub(super) fn record(item: &Item) -> Result<Record> {
         size: integer(item, "Size").unwrap_or(0),
         version: text(item, "versionId").filter(|v| *v != NO_VERSION).map(str::to_owned),
         etag: text(item, "sourceEtag").map(Etag::new),
-        upload: text(item, "uploadId")
-            .zip(integer(item, "partSize"))
-            .map(|(id, part_size)| UploadRef { id: id.to_owned(), part_size }),
+        upload: upload(item),
         target_etag: text(item, "targetEtag").filter(|_| sealed).map(Etag::new),
         status: status(item),
         instance: text(item, "instanceID").unwrap_or_default().to_owned(),

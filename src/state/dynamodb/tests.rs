@@ -90,3 +90,64 @@ async fn a_lost_answer_is_left_to_the_one_retry_loop() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(script.asked().len(), 2);
 }
+
+fn new(key: &str) -> Outcome {
+    let id = RecordId { src: ObjectId::new("src", key), ..outcome("").id };
+    Outcome { id, lease: None, ..outcome("") }
+}
+
+fn kinds(answers: Vec<crate::state::Recorded>) -> Vec<Option<ErrorKind>> {
+    answers.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect()
+}
+
+#[tokio::test]
+async fn only_what_a_batch_refuses_is_written_by_itself() {
+    let refused = |code: &str| json!({"Error": {"Code": code, "Message": "x"}});
+    let batch = json!({"Responses": [
+        {"TableName": "t"},
+        refused("DuplicateItem"),
+        refused("ProvisionedThroughputExceeded"),
+        refused("ValidationError"),
+    ]});
+    let (state, script) = state([(200, batch), (200, json!({})), (200, json!({}))]).await;
+    let outcomes = ["a", "b", "c", "d", "e"].map(new);
+    let answers = kinds(state.finish_each(&outcomes).await);
+    let (throttled, unavailable) = (ErrorKind::Throttled, ErrorKind::Unavailable);
+    assert_eq!(answers, [None, None, Some(throttled), None, Some(unavailable)], "e has no answer");
+    let asked = script.asked();
+    assert_eq!(asked[1]["Statements"].as_array().map(Vec::len), Some(5));
+    let mut updated: Vec<_> = asked[2..].iter().map(|u| u["Key"]["Key"]["S"].clone()).collect();
+    updated.sort_by_key(Value::to_string);
+    assert_eq!(updated, ["src/b", "src/d"]);
+}
+
+#[tokio::test]
+async fn a_statement_names_every_attribute_and_holds_no_value() {
+    let done = (200, json!({"Responses": [{"TableName": "t"}, {"TableName": "t"}]}));
+    let (state, script) = state([done]).await;
+    state.finish(&[new("it's \"a\""), new("b")]).await.expect("inserted");
+    let statement = &script.asked()[1]["Statements"][0];
+    let text = statement["Statement"].as_str().expect("a statement");
+    assert!(text.starts_with("INSERT INTO \"t\" VALUE {'"), "{text}");
+    let marks = text.matches(": ?").count();
+    assert_eq!(statement["Parameters"].as_array().map(Vec::len), Some(marks));
+    assert!(text.contains("'Key': ?") && text.contains("'tryTimes': ?") && !text.contains("it's"));
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_whole_is_written_by_nobody() {
+    let (state, _) = state([error("ThrottlingException")]).await;
+    let answers = kinds(state.finish_each(&["a", "b"].map(new)).await);
+    assert_eq!(answers, [Some(ErrorKind::Throttled), Some(ErrorKind::Throttled)]);
+}
+
+#[tokio::test]
+async fn where_batches_are_not_allowed_each_is_written_by_itself_from_then_on() {
+    let one = || (200, json!({}));
+    let (state, script) = state([error("AccessDeniedException"), one(), one(), one(), one()]).await;
+    for _ in 0..2 {
+        state.finish(&["a", "b"].map(new)).await.expect("written");
+    }
+    let batches = script.asked().iter().filter(|asked| asked["Statements"].is_array()).count();
+    assert_eq!(batches, 1);
+}

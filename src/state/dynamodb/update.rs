@@ -173,6 +173,11 @@ impl Update {
         update
     }
 
+    /// The item that the update makes where there is none yet, without its key.
+    pub(super) fn into_item(self) -> impl Iterator<Item = (String, AttributeValue)> {
+        self.values.into_iter().map(|(name, value)| (name[1..].to_owned(), value))
+    }
+
     /// The update expression.
     pub(super) fn expression(&self) -> String {
         let clauses = [("SET", &self.set), ("REMOVE", &self.remove), ("ADD", &self.add)];

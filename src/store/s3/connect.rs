@@ -8,14 +8,16 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider,
 };
 use aws_sdk_s3::types::RequestPayer;
 
+use super::lean::Lean;
+use super::renew::Renewed;
 use super::{S3Store, Writing};
 use crate::aws;
-use crate::config::{Config, Credentials, Endpoint};
+use crate::config::{Config, Credentials, Endpoint, HttpPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{ParameterStore, StoredCredentials};
 use crate::store::Side;
@@ -71,6 +73,8 @@ impl S3Store {
     /// The side that is read.
     pub async fn source(config: &Config, who: Credentials, stored: Option<Stored>) -> Result<Self> {
         let mut store = connect(Side::Source, &config.source.endpoint, who, stored).await?;
+        store.checksums = config.mode.checksum.crc64nvme;
+        store.choose(config.debug.http_path);
         store.request_payer = config.source.request_payer.then_some(RequestPayer::Requester);
         Ok(store)
     }
@@ -83,6 +87,7 @@ impl S3Store {
     ) -> Result<Self> {
         let endpoint = &config.destination.endpoint;
         let mut store = connect(Side::Destination, endpoint, who, stored).await?;
+        store.choose(config.debug.http_path);
         store.writing = Writing::from(&config.destination);
         Ok(store)
     }
@@ -92,13 +97,46 @@ impl S3Store {
         let sdk = aws::load_sdk_config(None, Some(FALLBACK_REGION)).await;
         let keys = Keys::new(access_key, secret_key, None, None, "fixed");
         let builder = base(&sdk).endpoint_url(url).force_path_style(true);
-        let builder = builder.credentials_provider(SharedCredentialsProvider::new(keys));
-        Self::of(side, builder, "a fixed key".to_owned(), Some(url.to_owned()))
+        let provider = Some(SharedCredentialsProvider::new(keys));
+        Self::of(side, builder, provider, "a fixed key".to_owned(), Some(url.to_owned()))
     }
 
-    fn of(side: Side, builder: Builder, identity: String, url: Option<String>) -> Self {
+    /// The same store with all calls made by the SDK.
+    pub fn by_sdk(mut self) -> Self {
+        self.choose(HttpPath::Sdk);
+        self
+    }
+
+    fn choose(&mut self, path: HttpPath) {
+        match path {
+            HttpPath::Lean => {}
+            HttpPath::Sdk => self.lean = None,
+        }
+    }
+
+    fn of(
+        side: Side,
+        mut builder: Builder,
+        provider: Option<SharedCredentialsProvider>,
+        identity: String,
+        url: Option<String>,
+    ) -> Self {
+        let credentials = provider.map(Renewed::new);
+        builder.set_credentials_provider(credentials.clone().map(SharedCredentialsProvider::new));
+        // They are kept here, where they can be given up when they are refused.
+        builder.set_identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(builder.build());
-        Self { client, side, identity, url, writing: Writing::default(), request_payer: None }
+        Self {
+            lean: Lean::new(credentials.clone()),
+            credentials,
+            client,
+            side,
+            identity,
+            url,
+            writing: Writing::default(),
+            request_payer: None,
+            checksums: false,
+        }
     }
 }
 
@@ -122,13 +160,14 @@ async fn connect(
     };
     let sdk = aws::load_sdk_config(profile, endpoint.region.as_deref()).await;
     let mut builder = base(&sdk);
+    let mut provider = sdk.credentials_provider();
     let mut region = sdk.region().map(|region| region.as_ref().to_owned());
     let identity = match who {
         Credentials::Default => "the default credentials".to_owned(),
         Credentials::Profile => format!("profile {}", profile.unwrap_or(DEFAULT_PROFILE)),
         Credentials::Anonymous => {
             builder = builder.allow_no_auth();
-            builder.set_credentials_provider(None);
+            provider = None;
             "unsigned requests".to_owned()
         }
         Credentials::Ssm => {
@@ -140,7 +179,7 @@ async fn connect(
             let keys = stored.read().await?;
             region = endpoint.region.clone().or(keys.region);
             let identity = format!("the credentials in parameter {}", stored.name);
-            builder = builder.credentials_provider(SharedCredentialsProvider::new(stored));
+            provider = Some(SharedCredentialsProvider::new(stored));
             identity
         }
     };
@@ -152,5 +191,5 @@ async fn connect(
     let url = endpoint.url.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
     // Most compatible stores have no host name for each bucket.
     builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(url.is_some()));
-    Ok(S3Store::of(side, builder, identity, url))
+    Ok(S3Store::of(side, builder, provider, identity, url))
 }

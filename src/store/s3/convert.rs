@@ -1,13 +1,22 @@
 //! Between the SDK's forms and our own.
 
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::ChecksumType;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::time;
 use crate::error::{Error, Result};
 use crate::object::Etag;
-use crate::store::{Headers, ObjectMeta, Part};
+use crate::store::{Body, Headers, ObjectMeta, Part, SSE_C};
 
 /// An answer that describes an object.
 pub(super) trait Headed {
@@ -38,6 +47,11 @@ macro_rules! headed {
                         user: self.metadata().into_iter().flatten()
                             .map(|(name, value)| (name.clone(), value.clone())).collect(),
                     },
+                    sse: self.server_side_encryption().map(|sse| sse.as_str().to_owned())
+                        .or_else(|| self.sse_customer_algorithm().map(|_| SSE_C.to_owned())),
+                    crc64nvme: self.checksum_crc64_nvme()
+                        .filter(|_| self.checksum_type() != Some(&ChecksumType::Composite))
+                        .and_then(parse_crc64nvme),
                 }
             }
         }
@@ -53,6 +67,54 @@ pub(super) fn part(part: &aws_sdk_s3::types::Part) -> Part {
         number: positive(part.part_number().unwrap_or_default().into()) as u32,
         size: positive(part.size().unwrap_or_default()),
         etag: Etag::new(part.e_tag().unwrap_or_default()),
+        crc64nvme: part.checksum_crc64_nvme().and_then(parse_crc64nvme),
+    }
+}
+
+/// A CRC-64/NVME as headers and answers carry it: base64 of its eight bytes, the highest first.
+pub(super) fn crc64nvme_text(crc: u64) -> String {
+    BASE64_STANDARD.encode(crc.to_be_bytes())
+}
+
+/// The reverse of [`crc64nvme_text`].
+pub(super) fn parse_crc64nvme(text: &str) -> Option<u64> {
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// A body of a length that is known before it comes.
+pub(super) struct Sized {
+    // The SDK wants a body that may be shared between threads, and a stream may only be sent.
+    body: Mutex<Body>,
+    left: u64,
+}
+
+impl Sized {
+    pub(super) fn new(body: Body, length: u64) -> Self {
+        Self { body: Mutex::new(body), left: length }
+    }
+}
+
+impl hyper::body::Body for Sized {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let item = ready!(body.as_mut().poll_next(context));
+        Poll::Ready(item.map(|chunk| {
+            let chunk = chunk?;
+            this.left = this.left.saturating_sub(chunk.len() as u64);
+            Ok(Frame::data(chunk))
+        }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

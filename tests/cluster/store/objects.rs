@@ -51,7 +51,7 @@ pub async fn a_listing_begins_at_the_prefix_and_after_a_key(lab: &Lab) {
     assert_eq!(keys(lab, "none", None).await, [""; 0]);
     let listed = list(lab, ListRequest { prefix: "c".into(), ..ListRequest::default() }).await;
     let [listed] = &listed.concat()[..] else { panic!("one object") };
-    let etag = Etag::new(hex::encode(md5(b"body")));
+    let etag = Etag::new(hex::encode(md5(b"body").md5.unwrap()));
     assert_eq!((listed.size, &listed.etag), (4, &Some(etag)));
     assert!(listed.last_modified.is_some());
 }
@@ -103,7 +103,7 @@ pub async fn a_head_and_a_get_tell_the_same(lab: &Lab) {
     for body in [&b"some bytes"[..], b""] {
         let written = lab.put("k", body).await;
         assert!(written.etag_is_md5());
-        assert_eq!(written.etag.as_str(), hex::encode(md5(body)));
+        assert_eq!(written.etag.as_str(), hex::encode(md5(body).md5.unwrap()));
         let head = lab.store.head(&lab.id("k"), None).await.expect("a head");
         assert_eq!((head.size, &head.etag), (body.len() as u64, &written.etag));
         assert!(head.last_modified.is_some());

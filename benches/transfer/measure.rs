@@ -1,0 +1,69 @@
+//! What a process costs: its CPU time, its memory, its time.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Between two looks at a process.
+const LOOK: Duration = Duration::from_millis(10);
+/// The unit of the times in /proc (`getconf CLK_TCK`; Linux has shown 100 to user space since 2.6).
+const TICKS: f64 = 100.0;
+
+/// What a process has cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Seconds from start to end.
+    pub wall: f64,
+    /// User and system CPU seconds of all its threads, and of the children that it has waited for.
+    pub cpu: f64,
+    /// Bytes of the peak of its resident memory; children's are not in it.
+    pub peak: u64,
+    /// Its exit status was 0.
+    pub fine: bool,
+}
+
+/// Runs a command to its end. Its output is kept in a file where one is named.
+pub fn run(command: &mut Command, output: fs::File) -> std::io::Result<Cost> {
+    let errors = output.try_clone()?;
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    let began = Instant::now();
+    let mut child = command.spawn()?;
+    let mut cost = watch(&child, began);
+    cost.fine = child.wait()?.success();
+    Ok(cost)
+}
+
+/// Looks at the process until it has ended and only its accounts are left (a zombie).
+fn watch(child: &Child, began: Instant) -> Cost {
+    let mut cost = Cost::default();
+    loop {
+        cost.peak = peak(child.id()).unwrap_or_default().max(cost.peak);
+        match stat(child.id()) {
+            Some((state, cpu)) => {
+                cost.cpu = cpu;
+                if state == 'Z' {
+                    break;
+                }
+            }
+            None => break,
+        }
+        std::thread::sleep(LOOK);
+    }
+    cost.wall = began.elapsed().as_secs_f64();
+    cost
+}
+
+/// State and CPU seconds (proc(5): fields 3 and 14 to 17, behind the name in parentheses).
+fn stat(pid: u32) -> Option<(char, f64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11..15)?.iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Some((fields.first()?.chars().next()?, ticks / TICKS))
+}
+
+/// The highest resident memory so far, bytes; a zombie has none.
+fn peak(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}

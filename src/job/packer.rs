@@ -1,0 +1,181 @@
+//! How many jobs become one message: pure, so that the limits are tested without a queue.
+
+use super::{Job, pack_within};
+use crate::config::Mode;
+use crate::object::MIB;
+
+/// Bytes of object data in one message. A worker has a pack of this size done in a fraction of the
+/// default JobTimeout even at 1 MiB a second, a crash repeats no more than this, and objects of up
+/// to 3.8 MiB still come a hundred to a message.
+const MAX_DATA: u64 = 384 * MIB;
+
+/// Bytes of a packed message: ten of them are one batch, which Amazon SQS takes up to 256 KiB in
+/// every region
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>),
+/// and one is billed as one request, as every 64 KiB are.
+const MAX_TEXT: usize = 25 * 1024;
+
+/// A message that is full before it has all its objects is cut to a multiple of this, because a
+/// worker puts so many outcomes on record in one request.
+const RECORDED_AT_ONCE: usize = 25;
+
+/// What goes into one message.
+#[derive(Clone, Copy, Debug)]
+pub struct PackLimits {
+    /// Objects in one message, at least 1.
+    pub objects: usize,
+    /// Bytes of the largest object that is packed; a larger one has a message of its own.
+    pub largest: u64,
+}
+
+impl From<&Mode> for PackLimits {
+    fn from(mode: &Mode) -> Self {
+        Self { objects: mode.pack_objects, largest: mode.resumable_threshold }
+    }
+}
+
+/// Collects the small objects of one pair into messages. Holds one message's jobs at most.
+#[derive(Debug)]
+pub struct Packer {
+    limits: PackLimits,
+    jobs: Vec<Job>,
+    data: u64,
+}
+
+impl Packer {
+    /// Nothing is collected yet.
+    pub fn new(limits: PackLimits) -> Self {
+        Self { limits, jobs: Vec::new(), data: 0 }
+    }
+
+    /// Takes a job; answers the messages that can be sent now. A large object's is among them at
+    /// once, small ones wait until their message is full.
+    pub fn add(&mut self, job: Job) -> Vec<String> {
+        if job.size > self.limits.largest || self.limits.objects <= 1 {
+            return vec![job.to_message()];
+        }
+        let mut messages = Vec::new();
+        if self.data.saturating_add(job.size) > MAX_DATA {
+            // The last object to fit may leave little more than a whole number of records.
+            let whole = self.jobs.len() - self.jobs.len() % RECORDED_AT_ONCE;
+            let cut = if whole == 0 { self.jobs.len() } else { whole };
+            messages = self.take(cut);
+        }
+        self.data += job.size;
+        self.jobs.push(job);
+        if self.jobs.len() >= self.limits.objects {
+            messages.extend(self.take(self.jobs.len()));
+        }
+        messages
+    }
+
+    /// The messages of what is left.
+    pub fn finish(mut self) -> Vec<String> {
+        self.take(self.jobs.len())
+    }
+
+    fn take(&mut self, count: usize) -> Vec<String> {
+        let taken: Vec<Job> = self.jobs.drain(..count).collect();
+        self.data = self.jobs.iter().map(|job| job.size).sum();
+        messages(&taken)
+    }
+}
+
+/// These jobs in as few messages as their text allows; one by itself is no pack.
+pub fn messages(jobs: &[Job]) -> Vec<String> {
+    pack_within(jobs, MAX_TEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EventTarget, parse};
+    use super::*;
+    use crate::object::ObjectId;
+
+    const LIMITS: PackLimits = PackLimits { objects: 100, largest: 5 * MIB };
+
+    fn jobs(sizes: impl IntoIterator<Item = u64>) -> Vec<Job> {
+        let job = |(n, size)| {
+            let key = format!("k{n:05}");
+            let (src, des) = (ObjectId::new("s", key.as_str()), ObjectId::new("d", key));
+            Job { src, des, size, version: None }
+        };
+        (0..).zip(sizes).map(job).collect()
+    }
+
+    /// The jobs of each message, of all that come of `jobs`.
+    fn packed(limits: PackLimits, jobs: &[Job]) -> Vec<Vec<Job>> {
+        let mut packer = Packer::new(limits);
+        let mut all: Vec<String> = jobs.iter().flat_map(|job| packer.add(job.clone())).collect();
+        all.extend(packer.finish());
+        assert!(all.iter().all(|message| message.len() <= MAX_TEXT));
+        all.iter().map(|message| parse(message, &EventTarget::default()).unwrap().jobs).collect()
+    }
+
+    fn counts(limits: PackLimits, sizes: impl IntoIterator<Item = u64>) -> Vec<usize> {
+        packed(limits, &jobs(sizes)).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn small_objects_fill_messages_and_large_ones_have_their_own() {
+        assert_eq!(counts(LIMITS, [1; 250]), [100, 100, 50]);
+        assert_eq!(counts(LIMITS, [5 * MIB, 5 * MIB + 1]), [1, 1]);
+        assert_eq!(counts(LIMITS, []), [0; 0]);
+        assert_eq!(counts(PackLimits { objects: 1, ..LIMITS }, [1; 3]), [1, 1, 1]);
+        // What is large does not wait for what is small.
+        let mixed = jobs([1, 6 * MIB, 2]);
+        let sent = packed(LIMITS, &mixed);
+        assert_eq!(sent, [vec![mixed[1].clone()], vec![mixed[0].clone(), mixed[2].clone()]]);
+    }
+
+    #[test]
+    fn a_message_of_one_object_is_a_plain_job() {
+        let job = jobs([7]).remove(0);
+        let mut packer = Packer::new(LIMITS);
+        assert_eq!(packer.add(job.clone()), [""; 0]);
+        assert_eq!(packer.finish(), [job.to_message()]);
+    }
+
+    #[test]
+    fn the_data_of_one_message_is_bounded_and_cut_where_records_end() {
+        // 76 objects of 5 MiB fit.
+        assert_eq!(counts(LIMITS, [5 * MIB; 160]), [75, 75, 10]);
+        // Where fewer fit than one record request takes, what fits is sent.
+        let limits = PackLimits { largest: 100 * MIB, ..LIMITS };
+        assert_eq!(counts(limits, [100 * MIB; 7]), [3, 3, 1]);
+        let limits = PackLimits { largest: u64::MAX, ..LIMITS };
+        assert_eq!(counts(limits, [u64::MAX, u64::MAX, 1]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn long_keys_make_smaller_messages_in_whole_records() {
+        let long = |n: usize| {
+            let key = format!("{n:03}{}", "k".repeat(700));
+            let (src, des) = (ObjectId::new("s", key.as_str()), ObjectId::new("d", key));
+            Job { src, des, size: 1, version: None }
+        };
+        let jobs: Vec<Job> = (0..100).map(long).collect();
+        let sent = packed(LIMITS, &jobs);
+        assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [25; 4]);
+        assert_eq!(sent.concat(), jobs);
+    }
+
+    #[test]
+    fn every_job_is_in_one_message_once() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let sizes: Vec<u64> = (0..rng.usize(..400)).map(|_| rng.u64(..8 * MIB)).collect();
+            let limits = PackLimits { objects: rng.usize(1..130), ..LIMITS };
+            let jobs = jobs(sizes);
+            let sent = packed(limits, &jobs);
+            for pack in sent.iter().filter(|pack| pack.len() > 1) {
+                assert!(pack.len() <= limits.objects, "seed {seed}");
+                assert!(pack.iter().all(|job| job.size <= limits.largest), "seed {seed}");
+                assert!(pack.iter().map(|job| job.size).sum::<u64>() <= MAX_DATA, "seed {seed}");
+            }
+            let mut all = sent.concat();
+            all.sort_by(|a, b| a.src.cmp(&b.src));
+            assert_eq!(all, jobs, "seed {seed}");
+        }
+    }
+}

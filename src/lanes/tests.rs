@@ -1,0 +1,94 @@
+//! md-5 is the referee.
+
+use futures_util::FutureExt as _;
+use md5::{Digest, Md5};
+use tokio::task::JoinSet;
+
+use super::*;
+
+fn noise(length: usize, random: &mut fastrand::Rng) -> Bytes {
+    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+}
+
+/// Cuts `bytes` at random: pieces of a few bytes, of about a block, of several steps, empty ones.
+fn cut(mut bytes: Bytes, random: &mut fastrand::Rng) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        let most = [1, 65, 600, 5_000, 70_000, 300_000][random.usize(..6)];
+        pieces.push(bytes.split_to(random.usize(..=most).min(bytes.len())));
+    }
+    pieces
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_streams_in_any_pieces_give_the_digests_of_md5() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lanes = Lanes::new();
+    for streams in [1, 2, 3, 5, 7, 8, 9, 16, 17, 40] {
+        let mut tasks = JoinSet::new();
+        for _ in 0..streams {
+            let longest = [0, 1, 63, 64, 65, 70_000, 200_000, 3_000_000][random.usize(..8)];
+            let bytes = noise(random.usize(..=longest), &mut random);
+            let (expected, length) = (Md5::digest(&bytes), bytes.len());
+            let (pieces, mut hasher) = (cut(bytes, &mut random), lanes.hasher());
+            tasks.spawn(async move {
+                for piece in pieces {
+                    hasher.push(piece).await;
+                }
+                (hasher.finish().await, expected, length)
+            });
+        }
+        for (digest, expected, length) in tasks.join_all().await {
+            assert_eq!(digest[..], expected[..], "{length} bytes, {streams} streams, seed {seed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_given_up_leaves_its_lane() {
+    let lanes = Lanes::new();
+    let bytes = noise(1 << 20, &mut fastrand::Rng::with_seed(1));
+    for _ in 0..100 {
+        let mut dropped = lanes.hasher();
+        dropped.push(bytes.clone()).await;
+        let mut finishing = lanes.hasher();
+        finishing.push(bytes.clone()).await;
+        drop(tokio::spawn(finishing.finish()));
+    }
+    let mut last = lanes.hasher();
+    last.push(bytes.clone()).await;
+    assert_eq!(last.finish().await[..], Md5::digest(&bytes)[..]);
+    // Nobody but us holds the bytes once the thread, and what waited for it, is gone.
+    drop(lanes);
+    for _ in 0..1000 {
+        if bytes.is_unique() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("somebody still holds the bytes");
+}
+
+#[tokio::test]
+async fn a_stream_waits_while_too_much_of_it_is_waiting() {
+    let flow = Flow::default();
+    flow.waiting.store(MAX_WAITING + 1, Ordering::Release);
+    let room = flow.room();
+    tokio::pin!(room);
+    assert_eq!((&mut room).now_or_never(), None);
+    flow.done(1);
+    assert_eq!((&mut room).now_or_never(), Some(()));
+}
+
+#[tokio::test]
+async fn without_a_thread_a_stream_is_hashed_where_it_is() {
+    let lanes = Lanes::new();
+    lanes.0.thread.set(None).expect("not started yet");
+    let bytes = noise(300_000, &mut fastrand::Rng::with_seed(2));
+    let mut hasher = lanes.hasher();
+    for piece in cut(bytes.clone(), &mut fastrand::Rng::with_seed(3)) {
+        hasher.push(piece).await;
+    }
+    assert_eq!(hasher.finish().await[..], Md5::digest(&bytes)[..]);
+}

@@ -1,0 +1,171 @@
+//! Why a call failed, before it is an error in the user's words.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use hyper::{HeaderMap, StatusCode};
+
+use super::super::region_hint;
+use super::answer::text;
+use crate::aws::{self, Refusal};
+use crate::error::{Error, ErrorKind};
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The request cannot be made, however often it is tried.
+    Unsendable(Cause),
+    /// No connection, no credentials, or no answer.
+    Unanswered(Cause),
+    /// The store says no.
+    Refused(Box<Refused>),
+}
+
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: u16,
+    code: String,
+    text: String,
+    request_id: Option<String>,
+    retry_after: Option<String>,
+    region: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn unsendable(cause: impl Into<Cause>) -> Self {
+        Self::Unsendable(cause.into())
+    }
+
+    pub(super) fn unreached(cause: impl Into<Cause>) -> Self {
+        Self::Unanswered(cause.into())
+    }
+
+    /// The connection ended before the answer did.
+    pub(super) fn cut(error: hyper::Error) -> Self {
+        Self::Unanswered(error.into())
+    }
+
+    pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let body = String::from_utf8_lossy(body);
+        let header = |name: &str| text(headers, name);
+        Self::Refused(Box::new(Refused {
+            status: status.as_u16(),
+            code: element(&body, "Code").unwrap_or_default(),
+            text: element(&body, "Message").unwrap_or_default(),
+            request_id: header("x-amz-request-id"),
+            retry_after: header("retry-after"),
+            region: header("x-amz-bucket-region"),
+        }))
+    }
+
+    /// Whether the credentials have been called expired.
+    pub(super) fn is_expired(&self) -> bool {
+        match self {
+            Self::Refused(refused) => matches!(
+                refused.code.as_str(),
+                "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken"
+            ),
+            Self::Unsendable(_) | Self::Unanswered(_) => false,
+        }
+    }
+
+    /// Whether it is the line or the endpoint that failed.
+    pub(super) fn is_unreached(&self) -> bool {
+        matches!(self, Self::Unanswered(cause) if aws::own_error(Some(&**cause)).is_none())
+    }
+
+    /// The region that the bucket is in, where that is another one.
+    pub(super) fn region(&self) -> Option<String> {
+        match self {
+            Self::Refused(refused) => region_hint(refused.status, refused.region.as_deref()),
+            Self::Unsendable(_) | Self::Unanswered(_) => None,
+        }
+    }
+
+    /// The error, its message beginning with `call`.
+    pub(super) fn error(&self, call: impl fmt::Display) -> Error {
+        match self {
+            Self::Unsendable(cause) => Error::new(
+                ErrorKind::Invalid,
+                format!("{call}: the request cannot be made: {cause}"),
+            ),
+            Self::Unanswered(cause) => match aws::own_error(Some(&**cause)) {
+                // What the body failed with that was to be sent.
+                Some(own) => Error::new(own.kind(), format!("{call}: {own}")),
+                None => aws::unanswered(call, &**cause),
+            },
+            Self::Refused(refused) => Refusal {
+                status: refused.status,
+                code: &refused.code,
+                text: &refused.text,
+                request_id: refused.request_id.as_deref(),
+                retry_after: refused.retry_after.as_deref(),
+            }
+            .error(call),
+        }
+    }
+}
+
+/// The text of the first element of this name. An error is a small, flat document
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+fn element(document: &str, name: &str) -> Option<String> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    let entities =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(entities.iter().fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> Failure {
+        let headers = headers.iter().map(|(name, value)| {
+            (name.parse().unwrap(), hyper::header::HeaderValue::from_static(value))
+        });
+        let status = StatusCode::from_u16(status).unwrap();
+        Failure::refused(status, &HeaderMap::from_iter(headers), body.as_bytes())
+    }
+
+    #[test]
+    fn an_error_document_says_what_the_sdk_would() {
+        let body = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>a &lt;b&gt; &amp;amp;\
+                    </Message></Error>";
+        let failure = refused(503, body, &[("retry-after", "7"), ("x-amz-request-id", "ID")]);
+        let error = failure.error("PutObject s3://b/k (source)");
+        assert_eq!(error.kind(), ErrorKind::Throttled);
+        assert_eq!(error.retry_after().unwrap().as_secs(), 7);
+        let said = "PutObject s3://b/k (source): SlowDown: a <b> &amp; (status 503, request ID)";
+        assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
+    fn an_answer_without_a_document_speaks_by_its_status() {
+        for (status, kind) in [
+            (412, ErrorKind::SourceChanged),
+            (404, ErrorKind::NotFound),
+            (500, ErrorKind::Unavailable),
+            (403, ErrorKind::Denied),
+        ] {
+            assert_eq!(refused(status, "no XML", &[]).error("c").kind(), kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn another_region_is_named_where_the_answer_is_a_redirect() {
+        let header = [("x-amz-bucket-region", "eu-west-1")];
+        assert_eq!(refused(301, "", &header).region().as_deref(), Some("eu-west-1"));
+        assert_eq!(refused(403, "", &header).region(), None);
+        assert!(refused(400, "<Code>ExpiredToken</Code>", &[]).is_expired());
+    }
+
+    #[test]
+    fn what_a_body_failed_with_keeps_its_kind() {
+        let own = Error::new(ErrorKind::SourceChanged, "the body changed");
+        let error = Failure::unreached(own).error("UploadPart s3://b/k part 1 (destination)");
+        assert_eq!(error.kind(), ErrorKind::SourceChanged);
+    }
+}

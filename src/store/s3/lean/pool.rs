@@ -1,0 +1,233 @@
+//! Connections: each is moved by whoever uses it, and lies idle in between.
+//!
+//! There is no task for a connection. The one that wants an answer polls the connection itself,
+//! which saves a channel and two wakings for every piece of a body, and a connection ends with the
+//! call that is dropped.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::{Request, Response, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::Failure;
+use super::body::Outgoing;
+use crate::aws::CONNECT_TIMEOUT;
+
+/// What one read may take, and with it the memory of a connection: few calls of the system for a
+/// large body, and little for a small one, since the buffer starts small and grows by use.
+const MAX_BUFFER: usize = 256 * 1024;
+/// Servers close a connection after some idle time, AWS after about 20 s; one that waited for
+/// less is worth a try.
+const MAX_IDLE: Duration = Duration::from_secs(15);
+
+/// The connections of one store.
+pub(super) struct Pool {
+    plain: HttpConnector,
+    /// Made at the first HTTPS call, since reading the system's roots takes tens of milliseconds.
+    secure: OnceLock<Result<HttpsConnector<HttpConnector>, String>>,
+    idle: Mutex<HashMap<String, Vec<Line>>>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Self {
+        let mut plain = HttpConnector::new();
+        plain.enforce_http(false);
+        // A request's head and a small body must not wait for an acknowledgement.
+        plain.set_nodelay(true);
+        plain.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Self { plain, secure: OnceLock::new(), idle: Mutex::default() }
+    }
+
+    /// A connection to `origin`: one that lay idle and is still open, or a new one.
+    pub(super) async fn line(&self, origin: &str) -> Result<Line, Failure> {
+        while let Some(mut line) = self.take(origin) {
+            // Asked once: what the server has closed meanwhile shows without waiting.
+            if poll_fn(|context| Poll::Ready(line.is_idle(context))).await {
+                return Ok(line);
+            }
+        }
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(origin)).await;
+        connected.unwrap_or_else(|_| {
+            Err(Failure::unreached(format!("no connection within {CONNECT_TIMEOUT:?}")))
+        })
+    }
+
+    /// Keeps a connection for the next call.
+    pub(super) fn put_back(&self, mut line: Line, context: &mut Context<'_>) {
+        if !line.is_idle(context) {
+            return;
+        }
+        line.idle_since = Instant::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = idle.get_mut(&line.origin) {
+            lines.retain(|line| line.idle_since.elapsed() < MAX_IDLE);
+            lines.push(line);
+        } else {
+            idle.insert(line.origin.clone(), vec![line]);
+        }
+    }
+
+    fn take(&self, origin: &str) -> Option<Line> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = idle.get_mut(origin)?.pop()?;
+        (line.idle_since.elapsed() < MAX_IDLE).then_some(line)
+    }
+
+    async fn connect(&self, origin: &str) -> Result<Line, Failure> {
+        let uri: Uri = origin.parse().map_err(Failure::unreached)?;
+        let stream = match uri.scheme_str() {
+            Some("https") => self.secure()?.call(uri).await.map_err(Failure::unreached)?,
+            _ => {
+                let plain = self.plain.clone().call(uri).await.map_err(Failure::unreached)?;
+                MaybeHttpsStream::Http(plain)
+            }
+        };
+        let socket = Socket { stream, deaf: false };
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .handshake(socket)
+            .await
+            .map_err(Failure::unreached)?;
+        let (origin, idle_since) = (origin.to_owned(), Instant::now());
+        Ok(Line { sender, connection, open: true, origin, idle_since })
+    }
+
+    fn secure(&self) -> Result<HttpsConnector<HttpConnector>, Failure> {
+        let build = || {
+            let roots = HttpsConnectorBuilder::new().with_native_roots();
+            let roots = roots.map_err(|error| format!("no certificate authorities: {error}"))?;
+            Ok(roots.https_or_http().enable_http1().wrap_connector(self.plain.clone()))
+        };
+        self.secure.get_or_init(build).clone().map_err(Failure::unreached)
+    }
+}
+
+/// One HTTP/1.1 connection.
+pub(super) struct Line {
+    sender: http1::SendRequest<Outgoing>,
+    connection: http1::Connection<Socket, Outgoing>,
+    open: bool,
+    origin: String,
+    idle_since: Instant,
+}
+
+impl Line {
+    /// Sends the request until its answer begins; also where that comes before the body is sent.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Outgoing>,
+    ) -> hyper::Result<Response<Incoming>> {
+        let mut answer = pin!(self.sender.send_request(request));
+        poll_fn(|context| {
+            // The answer of a connection that ends by this is there by then.
+            if self.open && self.connection.poll_unpin(context).is_ready() {
+                self.open = false;
+            }
+            answer.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Moves what can be moved without waiting; false where that cannot be more.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) -> bool {
+        self.open = self.open && self.connection.poll_unpin(context).is_pending();
+        self.open
+    }
+
+    /// Whether it is open and may take a request.
+    fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
+        self.drive(context) && self.sender.is_ready()
+    }
+}
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// A stream on which a failed write waits for what is to be read.
+///
+/// A server that refuses a request before it has read its body answers and closes; the next write
+/// fails, but the answer is there to be read, and says why. Where there is none, the read fails.
+struct Socket {
+    stream: Stream,
+    /// The other side does not listen any more.
+    deaf: bool,
+}
+
+impl Socket {
+    fn written(
+        &mut self,
+        write: impl FnOnce(Pin<&mut Stream>) -> Poll<std::io::Result<usize>>,
+    ) -> Poll<std::io::Result<usize>> {
+        if self.deaf {
+            return Poll::Pending;
+        }
+        match ready!(write(Pin::new(&mut self.stream))) {
+            Err(_) => {
+                self.deaf = true;
+                Poll::Pending
+            }
+            written => Poll::Ready(written),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.written(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        self.written(|stream| stream.poll_write_vectored(context, slices))
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if !self.deaf {
+            self.deaf = ready!(Pin::new(&mut self.stream).poll_flush(context)).is_err();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

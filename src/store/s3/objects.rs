@@ -1,0 +1,173 @@
+//! Whole objects, by the SDK.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumMode;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use futures_util::{StreamExt, stream};
+
+use super::convert::{Headed, parse_crc64nvme, whole_size};
+use super::new_object::{with_expires, with_new_object};
+use super::*;
+
+/// Asks for the bytes as they are stored: some compatible stores would decompress a gzip object on
+/// the way. Put on after signing, because some change this header before they check signatures.
+#[derive(Debug)]
+struct AsStored;
+
+#[dyn_dispatch_hint]
+impl Intercept for AsStored {
+    fn name(&self) -> &'static str {
+        "AsStored"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().insert("accept-encoding", "identity");
+        Ok(())
+    }
+}
+
+impl S3Store {
+    /// HeadObject.
+    pub(super) async fn head_object(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+    ) -> Result<ObjectMeta> {
+        let answer = self
+            .client
+            .head_object()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .set_version_id(version.map(str::to_owned))
+            .set_request_payer(self.request_payer.clone())
+            .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
+            .customize()
+            .interceptor(AsStored)
+            .send()
+            .await;
+        let head = answer.map_err(|e| self.error("HeadObject", "s3:GetObject", id, e))?;
+        let size = head.content_length().unwrap_or_default();
+        Ok(head.meta(u64::try_from(size).unwrap_or_default()))
+    }
+
+    /// HeadObject of the first part.
+    pub(super) async fn first_part(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        etag: &Etag,
+    ) -> Result<Option<PartsSeen>> {
+        let answer = self
+            .client
+            .head_object()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .part_number(1)
+            .if_match(etag.quoted())
+            .set_version_id(version.map(str::to_owned))
+            .set_request_payer(self.request_payer.clone())
+            .customize()
+            .interceptor(AsStored)
+            .send()
+            .await;
+        let head = answer.map_err(|e| self.error("HeadObject", "s3:GetObject", id, e))?;
+        let count = head.parts_count().and_then(|count| u32::try_from(count).ok());
+        let first = head.content_length().and_then(|length| u64::try_from(length).ok());
+        Ok(count.zip(first).map(|(count, first)| PartsSeen { count, first }))
+    }
+
+    /// GetObject by the SDK.
+    pub(super) async fn get_by_sdk(&self, request: &GetRequest) -> Result<GetAnswer> {
+        let id = &request.id;
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .set_version_id(request.version.clone())
+            .set_range(request.range.map(crate::object::ByteRange::header))
+            .set_if_match(request.if_match.as_ref().map(Etag::quoted))
+            .set_request_payer(self.request_payer.clone())
+            .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
+            .customize()
+            .interceptor(AsStored)
+            .send()
+            .await;
+        let permission = read_permission(request);
+        let mut answer = answer.map_err(|e| self.error("GetObject", permission, id, e))?;
+        let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
+        let content_length = length
+            .ok_or_else(|| Error::invalid(format!("GetObject s3://{id}: no Content-Length")))?;
+        let meta = answer.meta(whole_size(answer.content_range()).unwrap_or(content_length));
+        let body = std::mem::take(&mut answer.body);
+        Ok(GetAnswer { meta, content_length, body: chunks(body, id.clone()) })
+    }
+
+    /// GetObjectTagging.
+    pub(super) async fn object_tags(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+    ) -> Result<Vec<(String, String)>> {
+        let answer = self
+            .client
+            .get_object_tagging()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .set_version_id(version.map(str::to_owned))
+            .set_request_payer(self.request_payer.clone())
+            .send()
+            .await;
+        let tags =
+            answer.map_err(|e| self.error("GetObjectTagging", "s3:GetObjectTagging", id, e))?;
+        Ok(tags.tag_set().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect())
+    }
+
+    /// PutObject by the SDK.
+    pub(super) async fn put_by_sdk(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Bytes,
+        proof: Proof,
+    ) -> Result<Written> {
+        let (md5, crc64nvme) = Self::digests(proof);
+        let request = self
+            .client
+            .put_object()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .content_length(body.len() as i64)
+            .set_content_md5(md5)
+            .set_checksum_crc64_nvme(crc64nvme)
+            .body(ByteStream::from(body));
+        let answer = with_expires!(with_new_object!(request, self, new), new).send().await;
+        let put = answer.map_err(|e| self.error("PutObject", self.write_permission(new), id, e))?;
+        let sse = put.server_side_encryption().map(|sse| sse.as_str().to_owned());
+        let crc64nvme = put.checksum_crc64_nvme().and_then(parse_crc64nvme);
+        Ok(Written { etag: Etag::new(put.e_tag().unwrap_or_default()), sse, crc64nvme })
+    }
+}
+
+fn chunks(body: ByteStream, id: ObjectId) -> Body {
+    let next = move |(mut body, id): (ByteStream, ObjectId)| async move {
+        let item = match body.next().await? {
+            Ok(bytes) => Ok(bytes),
+            Err(cut) => {
+                let message = format!("GetObject s3://{id}: the body was cut: {cut}");
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        };
+        Some((item, (body, id)))
+    };
+    stream::unfold((body, id), next).boxed()
+}

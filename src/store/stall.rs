@@ -1,0 +1,228 @@
+//! A store whose bodies may be slow and not silent: a wrapper around any other.
+//!
+//! A time limit for a whole request must grow with its bytes, so that a bad line is slow and not
+//! broken; for a large part it is hours long. Silence shows much sooner. Its clock runs only while
+//! the other side is waited for: a source waits for nobody when its reader is busy writing, nor a
+//! destination when its bytes have not come yet.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+
+/// A body that brings no byte for this long while it is waited for has stalled. TCP repeats a lost
+/// segment after 0.2, 0.4, 0.8 ... seconds (RFC 6298): some six in a row would have to be lost.
+const SILENCE: Duration = Duration::from_secs(20);
+/// A destination that takes no byte for this long has stalled; longer than [`SILENCE`], since a
+/// store may write what it has before it takes more.
+const UNTAKEN: Duration = Duration::from_secs(30);
+/// The first byte of an answer, also once all of a body has been sent. The same as the least time
+/// limit in `retry`, which for large parts is much longer.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// A store whose stalled bodies end with `Unavailable`, to be tried again.
+#[derive(Debug)]
+pub struct Watched {
+    inner: Arc<dyn ObjectStore>,
+    side: Side,
+}
+
+impl Watched {
+    /// Watches the bodies of `inner`.
+    pub fn new(inner: Arc<dyn ObjectStore>, side: Side) -> Self {
+        Self { inner, side }
+    }
+}
+
+fn stalled(id: &ObjectId, side: Side, what: &str, limit: Duration) -> Error {
+    let seconds = limit.as_secs();
+    Error::new(ErrorKind::Unavailable, format!("{id} ({side}): {what} for {seconds} s"))
+}
+
+#[async_trait]
+impl ObjectStore for Watched {
+    async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
+        let answer = tokio::time::timeout(ANSWER, self.inner.get(request)).await;
+        let unanswered = |_| stalled(&request.id, self.side, "no answer", ANSWER);
+        let answer = answer.map_err(unanswered)??;
+        let body =
+            Incoming { inner: answer.body, id: request.id.clone(), side: self.side, waiting: None };
+        Ok(GetAnswer { body: body.boxed(), ..answer })
+    }
+
+    async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
+        let Payload::Streamed { body, length, trailer } = payload else {
+            // In memory: the whole request has a time limit that fits what fits into memory.
+            return self.inner.upload_part(upload, number, payload).await;
+        };
+        let taking = Arc::new(Taking(Mutex::new(Taken::UpTo(Instant::now()))));
+        let body = Outgoing { inner: body, left: length, taking: Arc::clone(&taking) }.boxed();
+        let payload = Payload::Streamed { body, length, trailer };
+        tokio::select! {
+            written = self.inner.upload_part(upload, number, payload) => written,
+            (what, limit) = taking.stalls() => {
+                Err(stalled(&upload.target, self.side, what, limit))
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Bytes,
+        proof: Proof,
+    ) -> Result<Written> {
+        self.inner.put(id, new, body, proof).await
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        self.inner.list(request).await
+    }
+
+    async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {
+        self.inner.head(id, version).await
+    }
+
+    async fn parts_seen(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        etag: &Etag,
+    ) -> Result<Option<PartsSeen>> {
+        self.inner.parts_seen(id, version, etag).await
+    }
+
+    async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>> {
+        self.inner.tags(id, version).await
+    }
+
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload> {
+        self.inner.create_upload(target, new).await
+    }
+
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>> {
+        self.inner.list_parts(upload).await
+    }
+
+    async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>> {
+        self.inner.list_uploads(target).await
+    }
+
+    async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        crc64nvme: Option<u64>,
+    ) -> Result<Written> {
+        self.inner.complete_upload(upload, parts, crc64nvme).await
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        self.inner.abort_upload(upload).await
+    }
+}
+
+/// The body of a GET.
+struct Incoming {
+    inner: Body,
+    id: ObjectId,
+    side: Side,
+    /// Runs out when the body has been silent; there while somebody waits for it.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for Incoming {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // The bytes first: they may have come long ago, to a reader that was busy.
+        if let Poll::Ready(item) = self.inner.poll_next_unpin(cx) {
+            self.waiting = None;
+            return Poll::Ready(item);
+        }
+        let silence = self.waiting.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
+        if silence.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let error = stalled(&self.id, self.side, "the body brought no byte", SILENCE);
+        // Whoever reads on after the error finds the end.
+        self.inner = futures_util::stream::empty().boxed();
+        self.waiting = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+/// The body of an UploadPart.
+struct Outgoing {
+    inner: Body,
+    left: u64,
+    taking: Arc<Taking>,
+}
+
+impl Stream for Outgoing {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.inner.poll_next_unpin(cx);
+        let now = Instant::now();
+        match &polled {
+            Poll::Pending => self.taking.set(Taken::AllThereIs),
+            Poll::Ready(Some(Ok(bytes))) => {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                let all = self.left == 0;
+                self.taking.set(if all { Taken::Whole(now) } else { Taken::UpTo(now) });
+            }
+            Poll::Ready(Some(Err(_)) | None) => self.taking.set(Taken::Whole(now)),
+        }
+        polled
+    }
+}
+
+/// What a destination has taken of a body.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// Something, at this time; there may be more.
+    UpTo(Instant),
+    /// All that has come so far: the source is waited for.
+    AllThereIs,
+    /// All of it, at this time: the answer is waited for.
+    Whole(Instant),
+}
+
+#[derive(Debug)]
+struct Taking(Mutex<Taken>);
+
+impl Taking {
+    fn get(&self) -> Taken {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, taken: Taken) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+    }
+
+    /// Waits until the destination has stalled; what it does not do, and for how long.
+    async fn stalls(&self) -> (&'static str, Duration) {
+        loop {
+            let (since, what, limit) = match self.get() {
+                Taken::UpTo(since) => (since, "no byte of the part was taken", UNTAKEN),
+                Taken::Whole(since) => (since, "no answer to the part", ANSWER),
+                Taken::AllThereIs => (Instant::now(), "", UNTAKEN),
+            };
+            if since.elapsed() >= limit {
+                return (what, limit);
+            }
+            sleep_until(since + limit).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

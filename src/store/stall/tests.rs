@@ -1,0 +1,109 @@
+//! Silence on a paused clock.
+
+use futures_util::{FutureExt, TryStreamExt, stream};
+
+use super::*;
+use crate::store::tests::{Fake, answer, upload, whole, written};
+
+const S: Duration = Duration::from_secs(1);
+
+fn watched(fake: Fake) -> Watched {
+    Watched::new(Arc::new(fake), Side::Source)
+}
+
+/// One byte after each of these pauses, then silence.
+fn bytes_after(pauses: Vec<Duration>) -> Body {
+    let byte = |pause| async move {
+        sleep(pause).await;
+        Ok(Bytes::from_static(b"b"))
+    };
+    stream::iter(pauses).then(byte).chain(stream::pending()).boxed()
+}
+
+/// Answers every GET with such a body.
+fn source(pauses: &'static [u64]) -> Watched {
+    let get = Box::new(move |_| {
+        let body = bytes_after(pauses.iter().map(|pause| S * *pause as u32).collect());
+        async move { Ok(answer(9, body)) }.boxed()
+    });
+    watched(Fake { get, ..Fake::default() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_falls_silent_is_cut() {
+    let began = Instant::now();
+    let mut body = source(&[1, 19, 19]).get(&whole("b")).await.unwrap().body;
+    for _ in 0..3 {
+        body.next().await.unwrap().unwrap();
+    }
+    let error = body.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("b/key (source): the body brought no byte for 20 s"));
+    assert_eq!(began.elapsed(), S * (39 + 20));
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_has_not_stalled() {
+    let mut body = source(&[1, 1]).get(&whole("b")).await.unwrap().body;
+    assert!(body.next().now_or_never().is_none());
+    sleep(S * 3600).await;
+    body.next().await.unwrap().unwrap();
+    sleep(S * 3600).await;
+    body.next().await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_without_an_answer_is_cut() {
+    let began = Instant::now();
+    let error = watched(Fake::default()).get(&whole("b")).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(began.elapsed(), ANSWER);
+}
+
+/// A destination that takes one piece after each of these pauses, then none, or the answer.
+fn destination(pauses: &'static [u64], answers: bool) -> Watched {
+    let upload_part = Box::new(move |payload| {
+        async move {
+            let Payload::Streamed { mut body, .. } = payload else { unreachable!() };
+            for pause in pauses {
+                sleep(S * *pause as u32).await;
+                body.try_next().await?;
+            }
+            if answers { Ok(written()) } else { std::future::pending().await }
+        }
+        .boxed()
+    });
+    watched(Fake { upload_part, ..Fake::default() })
+}
+
+async fn send(to: &Watched, body: Body, length: u64) -> (Result<Written>, Duration) {
+    let began = Instant::now();
+    let payload = Payload::Streamed { body, length, trailer: false };
+    (to.upload_part(&upload("b"), 1, payload).await, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_takes_nothing_more_is_cut() {
+    let at_once = bytes_after(vec![Duration::ZERO; 5]);
+    let (sent, after) = send(&destination(&[1, 29, 29], false), at_once, 5).await;
+    let error = sent.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("no byte of the part was taken for 30 s"), "{error}");
+    assert_eq!(after, S * (59 + 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_waits_for_a_slow_source_has_not_stalled() {
+    let slow = bytes_after(vec![S * 100; 5]);
+    let (sent, _) = send(&destination(&[0; 5], true), slow, 5).await;
+    sent.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_was_taken_whole_is_answered_soon_or_cut() {
+    let at_once = bytes_after(vec![Duration::ZERO; 2]);
+    let (sent, after) = send(&destination(&[0, 0], false), at_once, 2).await;
+    assert!(sent.unwrap_err().to_string().contains("no answer to the part for 120 s"));
+    assert_eq!(after, ANSWER);
+}

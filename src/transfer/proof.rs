@@ -1,0 +1,159 @@
+//! What a body and an object are proven by.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+
+use crate::config::Checksum;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::digest;
+use crate::store::{Body, GetAnswer, Md5, Proof, Written};
+
+/// Reads a whole body of exactly `expected` bytes into memory; one that is short or long is
+/// `Damaged`.
+pub(super) async fn read_exactly(answer: GetAnswer, expected: u64) -> Result<Bytes> {
+    let mut body = body_of(answer, expected)?;
+    let mut bytes = BytesMut::with_capacity(expected as usize);
+    while let Some(chunk) = body.try_next().await? {
+        let so_far = bytes.len() as u64 + chunk.len() as u64;
+        if so_far > expected {
+            return Err(wrong_length(expected, so_far));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    match bytes.len() as u64 == expected {
+        true => Ok(bytes.freeze()),
+        false => Err(wrong_length(expected, bytes.len() as u64)),
+    }
+}
+
+/// The body of an answer that announces as many bytes as were asked for.
+pub(super) fn body_of(answer: GetAnswer, expected: u64) -> Result<Body> {
+    match answer.content_length == expected {
+        true => Ok(answer.body),
+        false => Err(wrong_length(expected, answer.content_length)),
+    }
+}
+
+pub(super) fn wrong_length(expected: u64, got: u64) -> Error {
+    let message = format!("the source's answer has {got} bytes instead of {expected}");
+    Error::new(ErrorKind::Damaged, message)
+}
+
+/// What a body in memory is sent with. Its MD5 is the one that the source vouches for, where it
+/// does: then the destination checks the bytes against the source and not only against what came
+/// over the line.
+pub(super) fn proof(wanted: Checksum, bytes: &Bytes, vouched: Option<Md5>) -> Proof {
+    Proof {
+        md5: wanted.md5.then(|| vouched.unwrap_or_else(|| digest::md5(bytes))),
+        crc64nvme: wanted.crc64nvme.then(|| digest::crc64nvme(bytes)),
+    }
+}
+
+/// Whether what was stored is what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A digest that the store answers is the one computed here.
+    Proven,
+    /// The store answers nothing that could tell: its ETags are no MD5, and it names no checksum.
+    Open,
+}
+
+/// The destination's answer against the digests computed here; `Damaged` where one differs.
+pub(super) fn compare(written: &Written, sent: Proof, what: &str) -> Result<Verdict> {
+    let mut verdict = Verdict::Open;
+    if let Some(md5) = sent.md5.filter(|_| written.etag_is_md5()) {
+        let expected = digest::single_etag(&md5);
+        if !written.etag.same_digest(&expected) {
+            let held = &written.etag;
+            let message = format!("{what}: the destination holds {held} where {expected} was sent");
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        verdict = Verdict::Proven;
+    }
+    if let (Some(crc), Some(held)) = (sent.crc64nvme, written.crc64nvme) {
+        if crc != held {
+            let message = format!(
+                "{what}: the destination's CRC-64/NVME is {held:016x} where {crc:016x} was sent"
+            );
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        verdict = Verdict::Proven;
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+    use crate::object::Etag;
+    use crate::store::{Headers, ObjectMeta};
+
+    fn answer(content_length: u64, chunks: &[&'static [u8]]) -> GetAnswer {
+        let chunks: Vec<Result<Bytes>> =
+            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
+        let meta = ObjectMeta {
+            size: content_length,
+            etag: Etag::new("e"),
+            version: None,
+            last_modified: None,
+            storage_class: None,
+            tag_count: 0,
+            headers: Headers::default(),
+            sse: None,
+            crc64nvme: None,
+        };
+        GetAnswer { meta, content_length, body: stream::iter(chunks).boxed() }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_short_or_long_is_never_used() {
+        let read = read_exactly(answer(4, &[b"ab", b"cd"]), 4).await.unwrap();
+        assert_eq!(read, Bytes::from_static(b"abcd"));
+        for wrong in [answer(4, &[b"ab"]), answer(4, &[b"abcde"]), answer(5, &[b"abcde"])] {
+            let error = read_exactly(wrong, 4).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged);
+        }
+    }
+
+    #[test]
+    fn an_md5_etag_that_differs_is_damage_and_another_kind_is_no_proof() {
+        let md5 = digest::md5(b"sent");
+        let verdict = |etag: &Etag, sse: Option<&str>| {
+            let sse = sse.map(str::to_owned);
+            compare(&Written { etag: etag.clone(), sse, crc64nvme: None }, md5.into(), "p").ok()
+        };
+        let (right, other) = (digest::single_etag(&md5), digest::single_etag(&digest::md5(b"x")));
+        assert_eq!(verdict(&right, None), Some(Verdict::Proven));
+        assert_eq!(verdict(&other, None), None);
+        assert_eq!(verdict(&other, Some("AES256")), None);
+        assert_eq!(verdict(&other, Some("aws:kms")), Some(Verdict::Open));
+        assert_eq!(verdict(&other, Some("aws:kms:dsse")), Some(Verdict::Open));
+        assert_eq!(verdict(&Etag::new("opaque"), None), Some(Verdict::Open));
+    }
+
+    #[test]
+    fn a_checksum_that_the_store_answers_is_a_proof_under_any_encryption() {
+        let sent = Proof { md5: Some(digest::md5(b"sent")), crc64nvme: Some(7) };
+        let verdict = |crc64nvme| {
+            let sse = Some("aws:kms".to_owned());
+            compare(&Written { etag: Etag::new("opaque"), sse, crc64nvme }, sent, "p").ok()
+        };
+        assert_eq!(verdict(Some(7)), Some(Verdict::Proven));
+        assert_eq!(verdict(Some(8)), None);
+        assert_eq!(verdict(None), Some(Verdict::Open));
+    }
+
+    #[test]
+    fn the_sources_own_md5_is_demanded_where_it_vouches_for_one() {
+        let (bytes, other) = (Bytes::from_static(b"read"), digest::md5(b"what the source has"));
+        let both = Checksum { md5: true, crc64nvme: true };
+        let crc64nvme = Some(digest::crc64nvme(b"read"));
+        let own = Some(digest::md5(b"read"));
+        assert_eq!(proof(both, &bytes, None), Proof { md5: own, crc64nvme });
+        assert_eq!(proof(both, &bytes, Some(other)), Proof { md5: Some(other), crc64nvme });
+        let crc = Checksum { md5: false, crc64nvme: true };
+        assert_eq!(proof(crc, &bytes, Some(other)), Proof { md5: None, crc64nvme });
+    }
+}

@@ -1,0 +1,312 @@
+//! The objects of one message: at once as far as the line allows, their outcomes on record in
+//! batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::OptionFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::Worker;
+use super::outcome::Ended;
+use super::record::record;
+use crate::error::{Error, ErrorKind};
+use crate::job::Job;
+use crate::retry::Policy;
+use crate::shutdown::Halt;
+use crate::state::{Outcome, Recorded};
+use crate::transfer::Fence;
+
+/// Outcomes put on record in one request: what Amazon DynamoDB takes in a batch
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
+const RECORDED_AT_ONCE: usize = 25;
+/// An outcome waits for others at most this long, as long as a heartbeat does by default: where
+/// objects end more slowly, the record costs no more than the lease.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// What all jobs of one message share.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub jobs: Vec<Job>,
+    /// How often the message has been received.
+    pub receives: u32,
+    /// Stops or cuts the work on this message.
+    pub halt: Halt,
+    /// Cancelled when the lease is lost or everything is cut. Outcomes go on record until then, also
+    /// where the time for the message is used up.
+    pub held: CancellationToken,
+    time_up: AtomicBool,
+    gained: AtomicBool,
+}
+
+impl Delivery {
+    pub(super) fn new(jobs: Vec<Job>, receives: u32, halt: &Halt, held: CancellationToken) -> Self {
+        // The loss of the lease aborts the work.
+        let halt = Halt { stop: halt.stop.child_token(), abort: held.child_token() };
+        let (time_up, gained) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { jobs, receives, halt, held, time_up, gained }
+    }
+
+    /// The message has one job only.
+    pub(super) fn alone(&self) -> bool {
+        self.jobs.len() == 1
+    }
+
+    /// The time for the message is used up.
+    pub(super) fn is_time_up(&self) -> bool {
+        self.time_up.load(Ordering::Acquire)
+    }
+
+    /// This turn has brought parts of an object to the destination that the next one continues
+    /// from.
+    pub(super) fn gained(&self) -> bool {
+        self.gained.load(Ordering::Acquire)
+    }
+}
+
+/// The connections that all objects of a worker share: an object in parts takes MaxThread of them,
+/// one in a single piece takes one. First come, first served, so that a message is not overtaken by
+/// a later one.
+#[derive(Debug)]
+pub(super) struct Line {
+    connections: Arc<Semaphore>,
+    /// Of an object in parts.
+    in_parts: u32,
+}
+
+impl Line {
+    /// A line for `parallel` objects of `max_thread` parts each.
+    pub(super) fn new(parallel: usize, max_thread: usize) -> Self {
+        let all = parallel.saturating_mul(max_thread).clamp(1, Semaphore::MAX_PERMITS);
+        let in_parts = u32::try_from(max_thread.clamp(1, all)).unwrap_or(u32::MAX);
+        Self { connections: Arc::new(Semaphore::new(all)), in_parts }
+    }
+
+    /// Waits for room; `None` where the work stops first.
+    async fn room(&self, large: bool, halt: &Halt) -> Option<OwnedSemaphorePermit> {
+        let wanted = if large { self.in_parts } else { 1 };
+        let room = Arc::clone(&self.connections).acquire_many_owned(wanted);
+        // It is never closed.
+        halt.unless_stopping(room).await?.ok()
+    }
+}
+
+/// An object that has ended, by its place in the message.
+struct Finished {
+    at: usize,
+    ended: Ended,
+    outcome: Option<Outcome>,
+}
+
+impl Worker {
+    /// Works on all objects of a message; how each ended, by its place.
+    pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<Ended> {
+        // The time for one message stops the work at the next part.
+        let time_up = async {
+            tokio::time::sleep(self.settings.job_timeout).await;
+            delivery.time_up.store(true, Ordering::Release);
+            delivery.halt.drain(self.settings.grace).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = Round::new(self, delivery).run() => ended,
+            never = time_up => never,
+        }
+    }
+
+    /// Copies one object.
+    async fn one(self: Arc<Self>, at: usize, delivery: Arc<Delivery>) -> Finished {
+        let (job, start_time) = (&delivery.jobs[at], SystemTime::now());
+        let fence = Fence::new(&self.engine.instance);
+        let watch = self.is_large(job).then(|| self.engine.monitor.watch(&job.src));
+        let ended = match self.engine.transfer(job, &fence, &delivery.halt).await {
+            Ok(copied) => Ended::Copied(copied),
+            Err(error) => {
+                // Parts that the next attempt throws away are no gain.
+                let kept = !self.engine.settings.clean_unfinished_upload;
+                let advanced = kept && watch.is_some_and(|watch| watch.bytes() > 0);
+                if advanced {
+                    delivery.gained.store(true, Ordering::Release);
+                }
+                self.judge(error, &delivery, advanced)
+            }
+        };
+        let outcome = self.outcome(job, &ended, &delivery, start_time, &fence);
+        Finished { at, ended, outcome }
+    }
+
+    fn is_large(&self, job: &Job) -> bool {
+        job.size > self.engine.settings.threshold
+    }
+
+    /// Aborts the uploads that these outcomes have made worthless: begun when the object was another
+    /// one. They are the only ones to know of them.
+    async fn give_up_dropped(
+        &self,
+        jobs: &[Job],
+        batch: &[Finished],
+        answers: &[Recorded],
+        held: &CancellationToken,
+    ) {
+        let recorded = batch.iter().filter(|finished| finished.outcome.is_some());
+        for (finished, answer) in recorded.zip(answers) {
+            if let Ok(Some(dropped)) = answer {
+                self.engine.give_up(&jobs[finished.at].des, dropped, held).await;
+            }
+        }
+    }
+
+    /// Puts a batch on record. Only what is on record counts as done.
+    async fn record(
+        self: Arc<Self>,
+        batch: Vec<Finished>,
+        delivery: Arc<Delivery>,
+    ) -> Vec<Finished> {
+        let outcomes: Vec<Outcome> =
+            batch.iter().filter_map(|finished| finished.outcome.clone()).collect();
+        let policy = Policy::control(self.settings.max_retry);
+        let answers = record(&*self.engine.state, &outcomes, policy, &delivery.held).await;
+        self.give_up_dropped(&delivery.jobs, &batch, &answers, &delivery.held).await;
+        let mut answers = answers.into_iter();
+        let recorded = batch.into_iter().map(|mut finished| {
+            let answer = finished.outcome.take().and_then(|_| answers.next());
+            let object = &delivery.jobs[finished.at].src;
+            finished.ended = match (answer, finished.ended) {
+                // Another attempt has the record; the object is there and proven all the same.
+                (Some(Err(error)), Ended::Copied(copied))
+                    if error.kind() == ErrorKind::LeaseLost =>
+                {
+                    info!(%object, "copied, but another attempt keeps the record");
+                    return Finished { ended: Ended::Copied(copied), ..finished };
+                }
+                (Some(Err(error)), _) => {
+                    warn!(%object, "goes back, the outcome could not be recorded: {error}");
+                    return Finished { ended: Ended::Again(error), ..finished };
+                }
+                (_, ended) => ended,
+            };
+            self.tell(&delivery.jobs[finished.at], &delivery, &finished.ended);
+            finished
+        });
+        recorded.collect()
+    }
+}
+
+/// The work on one message: objects that are under way, those that wait to be recorded, and those
+/// that have ended.
+struct Round<'a> {
+    worker: &'a Arc<Worker>,
+    delivery: &'a Arc<Delivery>,
+    next: usize,
+    running: JoinSet<Finished>,
+    waiting: Vec<Finished>,
+    /// When the first of `waiting` has waited long enough.
+    due: Instant,
+    recording: JoinSet<Vec<Finished>>,
+    ended: Vec<Option<Ended>>,
+}
+
+impl<'a> Round<'a> {
+    fn new(worker: &'a Arc<Worker>, delivery: &'a Arc<Delivery>) -> Self {
+        Self {
+            worker,
+            delivery,
+            next: 0,
+            running: JoinSet::new(),
+            waiting: Vec::new(),
+            due: Instant::now(),
+            recording: JoinSet::new(),
+            ended: delivery.jobs.iter().map(|_| None).collect(),
+        }
+    }
+
+    async fn run(mut self) -> Vec<Ended> {
+        let (jobs, line) = (&self.delivery.jobs, &self.worker.line);
+        // Kept from one turn to the next, or it would lose its place in the line.
+        let mut asking = None;
+        loop {
+            if asking.is_none()
+                && let Some(job) = jobs.get(self.next)
+            {
+                let large = self.worker.is_large(job);
+                asking = Some(Box::pin(line.room(large, &self.delivery.halt)));
+            }
+            tokio::select! {
+                Some(finished) = self.running.join_next() => match finished {
+                    Ok(finished) => self.finished(finished),
+                    Err(panic) => error!("an object's task failed: {panic}"),
+                },
+                Some(recorded) = self.recording.join_next() => match recorded {
+                    Ok(recorded) => recorded.into_iter().for_each(|one| self.end(one)),
+                    Err(panic) => error!("a recording task failed: {panic}"),
+                },
+                Some(room) = OptionFuture::from(asking.as_mut()) => {
+                    asking = None;
+                    self.begin(room);
+                }
+                () = tokio::time::sleep_until(self.due), if !self.waiting.is_empty() => self.record(),
+                else => break,
+            }
+            let all = self.next == jobs.len() && self.running.is_empty();
+            if self.waiting.len() >= RECORDED_AT_ONCE || (all && !self.waiting.is_empty()) {
+                self.record();
+            }
+        }
+        let lost = || Ended::Again(Error::invalid("the task of this object failed"));
+        self.ended.into_iter().map(|ended| ended.unwrap_or_else(lost)).collect()
+    }
+
+    /// The next object begins; without room, the work stops, and none of the rest does.
+    fn begin(&mut self, room: Option<OwnedSemaphorePermit>) {
+        let Some(room) = room else {
+            for at in std::mem::replace(&mut self.next, self.ended.len())..self.ended.len() {
+                let (job, fence) =
+                    (&self.delivery.jobs[at], Fence::new(&self.worker.engine.instance));
+                let ended = self.worker.judge(Error::cancelled(), self.delivery, false);
+                let now = SystemTime::now();
+                let outcome = self.worker.outcome(job, &ended, self.delivery, now, &fence);
+                self.finished(Finished { at, ended, outcome });
+            }
+            return;
+        };
+        let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
+        let one = worker.one(self.next, delivery);
+        self.running.spawn(async move {
+            let finished = one.await;
+            drop(room);
+            finished
+        });
+        self.next += 1;
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        let Some(outcome) = &finished.outcome else {
+            self.worker.tell(&self.delivery.jobs[finished.at], self.delivery, &finished.ended);
+            return self.end(finished);
+        };
+        // The end of an object in parts is worth a request of its own.
+        let at_once = outcome.lease.is_some();
+        if self.waiting.is_empty() {
+            self.due = Instant::now() + LONGEST_WAIT;
+        }
+        self.waiting.push(finished);
+        if at_once {
+            self.record();
+        }
+    }
+
+    fn record(&mut self) {
+        let batch = std::mem::take(&mut self.waiting);
+        let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
+        self.recording.spawn(worker.record(batch, delivery));
+    }
+
+    fn end(&mut self, finished: Finished) {
+        self.ended[finished.at] = Some(finished.ended);
+    }
+}

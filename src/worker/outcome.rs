@@ -1,0 +1,125 @@
+//! How one object of a message ended: what it means for the job, and what goes on record.
+
+use std::time::SystemTime;
+
+use tracing::{debug, error, warn};
+
+use super::Worker;
+use super::objects::Delivery;
+use crate::error::{Error, ErrorKind, Next};
+use crate::job::Job;
+use crate::state::{JobStatus, Outcome};
+use crate::transfer::{Copied, Fence};
+
+/// How one job of a message ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The object is there, proven.
+    Copied(Copied),
+    /// Cut before its end: by a stop, or because the time for the message is used up.
+    Stopped(Error),
+    /// A further try may succeed.
+    Again(Error),
+    /// It will not.
+    Failed(Error),
+}
+
+impl Worker {
+    /// What an error means for the job. `advanced`: this turn has brought parts of the object to
+    /// the destination.
+    pub(super) fn judge(&self, error: Error, delivery: &Delivery, advanced: bool) -> Ended {
+        let error = match error.kind() {
+            ErrorKind::Cancelled if delivery.is_time_up() => {
+                let seconds = self.settings.job_timeout.as_secs();
+                let message = format!(
+                    "not finished within JobTimeout of {seconds} s; its parts stay, the next \
+                     attempt continues"
+                );
+                let error = Error::new(ErrorKind::Unavailable, message);
+                if advanced || !delivery.alone() || !self.is_last(delivery) {
+                    return Ended::Stopped(error);
+                }
+                error
+            }
+            ErrorKind::Cancelled => return Ended::Stopped(error),
+            ErrorKind::LeaseLost => return Ended::Again(error),
+            ErrorKind::Unfit => {
+                let again = Error::new(ErrorKind::Unfit, error.to_string());
+                self.unfit(error);
+                return Ended::Again(again);
+            }
+            _ => error,
+        };
+        match error.kind().next() {
+            Next::RecordFailure => Ended::Failed(error),
+            // A message of several jobs is divided at its last receipt, and each tried by itself.
+            Next::Retry | Next::ReturnToQueue if delivery.alone() && self.is_last(delivery) => {
+                let receives = delivery.receives;
+                Ended::Failed(error.context(format_args!("given up, receipt {receives}")))
+            }
+            Next::Retry | Next::ReturnToQueue => Ended::Again(error),
+        }
+    }
+
+    /// Whether the message is not given back again.
+    pub(super) fn is_last(&self, delivery: &Delivery) -> bool {
+        delivery.receives >= self.settings.max_receives
+    }
+
+    /// What goes on record; nothing where the work was merely stopped, because the parts and the
+    /// record of their upload stay as they are. In a message of several jobs a failure is not final:
+    /// the job is sent on by itself and fails there.
+    pub(super) fn outcome(
+        &self,
+        job: &Job,
+        ended: &Ended,
+        delivery: &Delivery,
+        start_time: SystemTime,
+        fence: &Fence,
+    ) -> Option<Outcome> {
+        let lease = fence.begun();
+        let (status, copied, error) = match ended {
+            Ended::Copied(copied) => (JobStatus::Done, Some(copied), None),
+            Ended::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),
+            Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled => return None,
+            Ended::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
+            Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
+                (JobStatus::Running, None, Some(error))
+            }
+        };
+        Some(Outcome {
+            id: job.into(),
+            size: copied.map_or(job.size, |copied| copied.size),
+            version: copied.map_or(job.version.clone(), |copied| copied.version.clone()),
+            etag: copied.map(|copied| copied.etag.clone()),
+            status,
+            instance: self.engine.instance.clone(),
+            lease,
+            start_time,
+            end_time: SystemTime::now(),
+            error: error.map(ToString::to_string),
+        })
+    }
+
+    /// Counts and logs the end of one object.
+    pub(super) fn tell(&self, job: &Job, delivery: &Delivery, ended: &Ended) {
+        let (monitor, receives) = (&self.engine.monitor, delivery.receives);
+        match ended {
+            Ended::Copied(copied) => {
+                self.fit();
+                monitor.done(copied.size, &job.src);
+            }
+            Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
+                debug!(object = %job.src, "stopped, goes back to the queue");
+            }
+            Ended::Failed(error) if delivery.alone() => {
+                monitor.failed();
+                error!(object = %job.src, receives, "failed: {error}");
+            }
+            Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
+                monitor.returned();
+                warn!(object = %job.src, receives, "goes back to the queue: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What becomes of a message once its objects have ended: a decision, without I/O or clock.
+
+use super::outcome::Ended;
+
+/// The end of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// Every object is there: deleted.
+    Delete,
+    /// Its one object failed for good: a dead letter.
+    Bury,
+    /// Given back as it is, which counts as one of its receipts.
+    Release,
+    /// What is left, by its places, is sent as new messages before this one is deleted.
+    SendOn {
+        /// In as few messages as they fit into.
+        together: Vec<usize>,
+        /// In a message each.
+        apart: Vec<usize>,
+    },
+}
+
+/// Decides the end of a message. `gained`: this turn has brought parts of an object to the
+/// destination; `last`: the message must not be given back, it would become a dead letter.
+///
+/// A turn that gained something is not held against the objects that are left: they go on as new
+/// messages, with all their receipts before them. Every such division leaves less to do.
+pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
+    let copied = |ended: &Ended| matches!(ended, Ended::Copied(_));
+    if ended.iter().all(copied) {
+        return Settlement::Delete;
+    }
+    let gained = gained || ended.iter().any(copied);
+    let failed = ended.iter().any(|ended| matches!(ended, Ended::Failed(_)));
+    match ended {
+        [Ended::Failed(_)] => return Settlement::Bury,
+        [Ended::Again(_)] => return Settlement::Release,
+        _ if !gained && !failed && !last => return Settlement::Release,
+        _ => {}
+    }
+    let (mut together, mut apart) = (Vec::new(), Vec::new());
+    for (at, ended) in ended.iter().enumerate() {
+        match ended {
+            Ended::Copied(_) => {}
+            // Where nothing at all went forward, one of them may be what holds the others up.
+            Ended::Stopped(_) if gained || failed => together.push(at),
+            Ended::Stopped(_) | Ended::Again(_) | Ended::Failed(_) => apart.push(at),
+        }
+    }
+    Settlement::SendOn { together, apart }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::object::Etag;
+    use crate::transfer::Copied;
+
+    /// One letter each: copied, stopped, again, failed.
+    fn ended(letters: &str) -> Vec<Ended> {
+        let one = |letter| match letter {
+            'c' => Ended::Copied(Copied { size: 1, etag: Etag::new("e"), version: None }),
+            's' => Ended::Stopped(Error::cancelled()),
+            'a' => Ended::Again(Error::cancelled()),
+            _ => Ended::Failed(Error::cancelled()),
+        };
+        letters.chars().map(one).collect()
+    }
+
+    fn on(together: &[usize], apart: &[usize]) -> Settlement {
+        Settlement::SendOn { together: together.to_vec(), apart: apart.to_vec() }
+    }
+
+    #[test]
+    fn one_object_by_itself() {
+        for (letters, gained, last, expected) in [
+            ("c", false, true, Settlement::Delete),
+            ("f", true, false, Settlement::Bury),
+            ("a", false, false, Settlement::Release),
+            ("a", true, true, Settlement::Release),
+            ("s", false, false, Settlement::Release),
+            // It advances, or was stopped through no fault of its own at its last receipt.
+            ("s", true, false, on(&[0], &[])),
+            ("s", false, true, on(&[], &[0])),
+        ] {
+            assert_eq!(
+                settle(&ended(letters), gained, last),
+                expected,
+                "{letters} {gained} {last}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_objects() {
+        for (letters, gained, last, expected) in [
+            ("cccc", false, false, Settlement::Delete),
+            // Nothing went forward: as it was, until its receipts are used up.
+            ("ssas", false, false, Settlement::Release),
+            ("ssas", false, true, on(&[], &[0, 1, 2, 3])),
+            // What failed and what had trouble goes by itself, what was only stopped together.
+            ("cfas", false, false, on(&[3], &[1, 2])),
+            ("ffff", false, false, on(&[], &[0, 1, 2, 3])),
+            ("csss", false, true, on(&[1, 2, 3], &[])),
+            ("ssss", true, false, on(&[0, 1, 2, 3], &[])),
+        ] {
+            assert_eq!(
+                settle(&ended(letters), gained, last),
+                expected,
+                "{letters} {gained} {last}"
+            );
+        }
+    }
+}

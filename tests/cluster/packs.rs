@@ -1,0 +1,94 @@
+//! Many small objects in one message: what they cost, and what becomes of one that fails.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::ledger::Ledger;
+use crate::stage::{MIB, Stage, noise, ran};
+use crate::support::resources;
+
+const SMALL: u64 = 1000;
+const LARGE: u64 = 3;
+
+/// A thousand small objects and a few in parts.
+async fn fill(stage: &Stage) {
+    let small = stream::iter(0..SMALL).map(|n| async move {
+        stage.put_source(&format!("small/{n:04}"), &noise(100, n)).await;
+    });
+    small.buffer_unordered(16).collect::<Vec<()>>().await;
+    for n in 0..LARGE {
+        stage.put_source(&format!("large/{n}"), &noise(6 * MIB, n)).await;
+    }
+}
+
+fn sum(counts: &BTreeMap<String, u64>, names: &[&str]) -> u64 {
+    names.iter().filter_map(|name| counts.get(*name)).sum()
+}
+
+#[tokio::test]
+async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
+    let stage = Stage::put(5).await;
+    fill(&stage).await;
+    let ledger = Ledger::before(stage.server.address()).await;
+    let mut jobsender = stage.program(&["jobsender", "--json"]);
+    jobsender.env("AWS_ENDPOINT_URL", ledger.url());
+    let sent = ran(jobsender).await;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let sent: Value = serde_json::from_str(&sent.stdout).expect("JSON");
+    assert_eq!((&sent[0]["to_copy"], &sent[0]["messages"]), (&json!(1003), &json!(13)), "{sent}");
+    assert_eq!(stage.depth().await, (13, 0));
+
+    let mut worker = stage.worker(&[("AWS_ENDPOINT_URL", ledger.url())]);
+    stage.until_done(SMALL + LARGE).await;
+    let counts = ledger.counts();
+    worker.terminate().await;
+    assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log());
+
+    let queue = ["SendMessageBatch", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"];
+    assert!(sum(&counts, &queue) <= SMALL / 25, "{counts:?}");
+    // Each object in parts has its begin, its seal and its end.
+    assert_eq!(counts["BatchExecuteStatement"], SMALL / 25, "{counts:?}");
+    assert_eq!(counts["UpdateItem"], 3 * LARGE, "{counts:?}");
+
+    let again = stage.run(&["jobsender", "--json"]).await;
+    let again: Value = serde_json::from_str(&again.stdout).expect("JSON");
+    assert_eq!(again[0]["already_there"], SMALL + LARGE, "{again}");
+    let record = stage.record("small/0500").await;
+    for (name, expected) in [
+        ("tryTimes", "1"),
+        ("Size", "100"),
+        ("versionId", "null"),
+        ("desKey", "moved/small/0500"),
+        ("lastTimeProgress", "0"),
+    ] {
+        assert_eq!(record[name], expected, "{name} of {record}");
+    }
+}
+
+#[tokio::test]
+async fn one_object_of_a_pack_that_is_gone_fails_by_itself() {
+    let stage = Stage::put(5).await;
+    for n in 0..30 {
+        stage.put_source(&format!("{n:02}"), &noise(10, n)).await;
+    }
+    assert_eq!(stage.run(&["jobsender"]).await.code, Some(0));
+    assert_eq!(stage.depth().await, (1, 0));
+    let client = resources::s3(stage.at_source());
+    let gone = client.delete_object().bucket(&stage.source).key("17");
+    gone.send().await.expect("DeleteObject");
+
+    let _worker = stage.worker(&[]);
+    let (letter, reason) = stage.dead_letter().await;
+    let letter: Value = serde_json::from_str(&letter).expect("a plain job");
+    assert_eq!((&letter["Src_key"], &letter["Des_key"]), (&json!("17"), &json!("moved/17")));
+    assert!(reason.expect("a reason").contains("GetObject"));
+    stage.until_done(29).await;
+    let failed = stage.records("FAILED").await;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0]["desKey"], "moved/17");
+    assert_eq!(stage.arrived_keys().await.len(), 29);
+    let status = stage.status().await;
+    assert_eq!((&status["done"], &status["failed"]), (&json!(29), &json!(1)), "{status}");
+}

@@ -1,0 +1,108 @@
+//! Processes that end at any moment, and sources that change at any moment.
+
+use std::pin::pin;
+
+use fastrand::Rng;
+
+use crate::bench::{Bench, LARGE};
+use crate::faulty::{Fault, Faults, Rule};
+use crate::local::{ALL, noise};
+use crate::process::signal;
+
+/// So many runs are ended before one is left alone.
+const DEATHS: usize = 6;
+
+/// Ends runs by a signal after so many requests as the seed says, and leaves the last one alone.
+async fn runs_ended_by(name: &str, seed: u64) {
+    let mut bench = Bench::new().await;
+    for n in 0..6 {
+        bench.put(&format!("more/{n}"), noise(10_000, n)).await;
+    }
+    bench.put("another", noise(2 * LARGE, 9)).await;
+    bench.local.set("MaxThread", "2");
+    let mut rng = Rng::with_seed(seed);
+    for death in 0..DEATHS {
+        let run = bench.local.spawn(&["run", ALL[0], ALL[1]]);
+        let id = run.id().to_string();
+        let moment = bench.destination.seen().len() + rng.usize(2..14);
+        let what = format!("request {moment} of run {death}, seed {seed}");
+        let mut ended = pin!(run.ended());
+        let ended = tokio::select! {
+            ended = &mut ended => ended,
+            () = bench.destination.until(&what, |seen| seen.len() >= moment) => {
+                signal(name, &id);
+                ended.await
+            }
+        };
+        match ended.status {
+            // By SIGKILL; stopped by SIGTERM, before there was anything to do or after.
+            None | Some(1) => {}
+            Some(0) => break,
+            _ => panic!("{what}: {}", ended.all()),
+        }
+    }
+    bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
+    bench.assert_arrived().await;
+    // Every death costs at most the parts that were on their way.
+    let sent = bench.destination.calls("UploadPart");
+    assert!(sent <= 3 + 5 + DEATHS * 4, "{sent} parts were sent");
+}
+
+#[tokio::test]
+async fn runs_that_are_killed_at_any_moment_lose_nothing() {
+    runs_ended_by("KILL", 1).await;
+    runs_ended_by("KILL", 2).await;
+}
+
+#[tokio::test]
+async fn runs_that_are_stopped_at_any_moment_lose_nothing() {
+    runs_ended_by("TERM", 3).await;
+}
+
+/// Replaces an object while a request of its copy is held.
+async fn replaced(bench: &mut Bench, held: &Faults, key: &str, body: Vec<u8>) {
+    held.held().await;
+    bench.put(key, body).await;
+    held.let_go();
+}
+
+#[tokio::test]
+async fn a_source_replaced_at_any_request_arrives_new_and_whole() {
+    for (operation, at, size) in [
+        // By one of the same size, of another one, and by one that is in one piece.
+        ("HeadObject", 0, LARGE),
+        ("GetObject", 0, LARGE),
+        ("GetObject", 1, LARGE + 1),
+        ("GetObject", 2, 10),
+    ] {
+        let mut bench = Bench::empty().await;
+        bench.local.set("MaxThread", "1");
+        bench.put("large", noise(LARGE, 1)).await;
+        let hold = Rule::on(operation, Fault::Hold).after(at).once();
+        let held = bench.source.inject(1, vec![hold]);
+        let run = bench.local.spawn(&["run", ALL[0], ALL[1]]);
+        replaced(&mut bench, &held, "large", noise(size, 2)).await;
+        run.ended().await.with_status(0);
+        match size > LARGE / 2 {
+            true => bench.assert_arrived().await,
+            // The upload that was begun for the large one stays, see SEMANTICS.md, promise 8.
+            false => bench.assert_equal().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_replaced_between_the_last_part_and_the_completion_does_no_harm() {
+    let mut bench = Bench::empty().await;
+    bench.put("large", noise(LARGE, 1)).await;
+    let hold = Rule::on("CompleteMultipartUpload", Fault::Hold).once();
+    let held = bench.destination.inject(1, vec![hold]);
+    let run = bench.local.spawn(&["run", ALL[0], ALL[1]]);
+    replaced(&mut bench, &held, "large", noise(LARGE + 1, 2)).await;
+    // The old one arrives whole; the closing comparison finds that it is the old one.
+    let ended = run.ended().await.with_status(1);
+    assert!(ended.stdout.contains("1 of 1 objects missing or different"), "{}", ended.all());
+    assert!(bench.local.destination.get("large").await == noise(LARGE, 1));
+    bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
+    bench.assert_arrived().await;
+}

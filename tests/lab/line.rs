@@ -1,0 +1,194 @@
+//! A bad line between the binary and either side.
+
+use std::time::Duration;
+
+use crate::bench::Bench;
+use crate::faulty::{Fault, Rule};
+use crate::local::{ALL, noise};
+
+/// What a run of one small and one large object asks of the source, and of the destination.
+const READS: [&str; 3] = ["ListObjectsV2", "HeadObject", "GetObject"];
+const WRITES: [&str; 6] = [
+    "ListObjectsV2",
+    "PutObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "ListParts",
+    "CompleteMultipartUpload",
+];
+
+/// The fault once for each of these operations.
+fn once_each<const N: usize>(operations: [&'static str; N], fault: &Fault) -> Vec<Rule> {
+    operations.map(|operation| Rule::on(operation, fault.clone()).once()).to_vec()
+}
+
+/// The fault for the small object's GET, and for two of the large one's.
+fn down(fault: &Fault) -> Vec<Rule> {
+    let rule = || Rule::on("GetObject", fault.clone());
+    vec![rule().containing("small").once(), rule().containing("large").most(2)]
+}
+
+/// The fault for the small object's PUT, and for two parts of the large one.
+fn up(fault: &Fault) -> Vec<Rule> {
+    let (put, parts) =
+        (Rule::on("PutObject", fault.clone()), Rule::on("UploadPart", fault.clone()));
+    vec![put.once(), parts.most(2)]
+}
+
+#[tokio::test]
+async fn throttling_and_internal_errors_pass() {
+    let bench = Bench::new().await;
+    for fault in [Fault::slow_down(), Fault::internal_error()] {
+        bench.source.inject(1, once_each(READS, &fault));
+        bench.destination.inject(1, once_each(WRITES, &fault));
+    }
+    bench.arrives().await;
+    let (source, destination) = (bench.source.injected(), bench.destination.injected());
+    for name in ["SlowDown", "InternalError"] {
+        for operation in READS {
+            assert_eq!(source.get(&(operation.to_owned(), name)), Some(&1), "{operation}");
+        }
+        for operation in WRITES {
+            assert_eq!(destination.get(&(operation.to_owned(), name)), Some(&1), "{operation}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_slow_down_fails_nothing() {
+    let mut bench = Bench::new().await;
+    for n in 0..20 {
+        bench.put(&format!("many/{n:02}"), noise(1000 * n, n as u64)).await;
+    }
+    // The first page of a listing is a probe, which is not patient: a wrong endpoint shows soon.
+    let storm = |operation| Rule::on(operation, Fault::slow_down()).chance(0.5);
+    let source = bench.source.inject(11, READS[1..].iter().map(|op| storm(*op)).collect());
+    let destination =
+        bench.destination.inject(12, WRITES[1..].iter().map(|op| storm(*op)).collect());
+    bench.arrives().await;
+    assert!(source.injected() > 10 && destination.injected() > 10);
+}
+
+#[tokio::test]
+async fn resets_before_a_request_pass() {
+    let bench = Bench::new().await;
+    let (source, destination) = (once_each(READS, &Fault::Reset), once_each(WRITES, &Fault::Reset));
+    bench.arrives_in_spite_of(source, destination).await;
+}
+
+#[tokio::test]
+async fn resets_within_a_body_pass() {
+    let bench = Bench::new().await;
+    bench
+        .arrives_in_spite_of(
+            down(&Fault::ResetInAnswer(70_000)),
+            up(&Fault::ResetInRequest(70_000)),
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_body_that_ends_too_soon_is_read_again() {
+    let bench = Bench::new().await;
+    bench.source.inject(1, down(&Fault::CutAnswer(99_000)));
+    // Announced as short as it is: only who knows how long a part must be can tell.
+    for less in [1, 99_999] {
+        let short = Rule::on("GetObject", Fault::ShortAnswer(less)).containing("large").most(2);
+        bench.source.inject(1, vec![short]);
+    }
+    bench.arrives().await;
+    let injected: usize = bench.source.injected().values().sum();
+    assert_eq!(injected, 7, "{:?}", bench.source.injected());
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_read_again() {
+    let bench = Bench::new().await;
+    let parts = Rule::on("GetObject", Fault::LongAnswer(1)).containing("large").most(2);
+    let behind = Rule::on("GetObject", Fault::BytesBehindAnswer(3)).most(4);
+    bench.arrives_in_spite_of(vec![parts, behind], Vec::new()).await;
+}
+
+#[tokio::test]
+async fn answers_that_are_lost_after_the_work_do_no_harm() {
+    let bench = Bench::new().await;
+    let lost = &Fault::LostAnswer;
+    let answered = ["ListObjectsV2", "PutObject", "UploadPart", "ListParts"];
+    bench.arrives_in_spite_of(once_each(READS, lost), once_each(answered, lost)).await;
+    let put = bench.destination.calls("PutObject");
+    assert_eq!((put, bench.destination.calls("UploadPart")), (2, 4));
+}
+
+#[tokio::test]
+async fn an_upload_whose_creation_was_not_answered_is_not_left() {
+    let bench = Bench::new().await;
+    let lost = Rule::on("CreateMultipartUpload", Fault::LostAnswer).once();
+    bench.arrives_in_spite_of(Vec::new(), vec![lost]).await;
+}
+
+#[tokio::test]
+async fn a_bit_flipped_on_the_way_up_is_refused_and_sent_again() {
+    let bench = Bench::new().await;
+    let rules = up(&Fault::FlipInRequest(50_000));
+    bench.arrives_in_spite_of(Vec::new(), rules).await;
+}
+
+// Where the source's ETag is the MD5 of its bytes, as that of an object put in one piece is, it
+// is a proof against the line as well: of its bits, and of a length that was announced wrong.
+#[tokio::test]
+async fn what_is_bent_on_the_way_down_is_found_where_the_etag_is_an_md5() {
+    let mut bench = Bench::empty().await;
+    for n in 0..4 {
+        bench.put(&format!("small/{n}"), noise(100_000, n)).await;
+    }
+    let faults = [Fault::FlipInAnswer(50_000), Fault::ShortAnswer(1), Fault::LongAnswer(1)];
+    let rules = faults.map(|fault| Rule::on("GetObject", fault).once()).to_vec();
+    bench.arrives_in_spite_of(rules, Vec::new()).await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_late_and_slow_is_slow_and_not_broken() {
+    let bench = Bench::new().await;
+    let late = Rule::always(Fault::Delay(Duration::from_millis(30)));
+    let slow = Rule::on("GetObject", Fault::Slow(20_000_000));
+    let slow_up = Rule::on("UploadPart", Fault::Slow(20_000_000));
+    let late_up = Rule::always(Fault::Delay(Duration::from_millis(30)));
+    bench.arrives_in_spite_of(vec![slow, late], vec![slow_up, late_up]).await;
+    assert_eq!(bench.source.calls("GetObject"), 4, "nothing is read twice");
+    assert_eq!(bench.destination.calls("UploadPart"), 3, "nothing is sent twice");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_cut_and_read_again() {
+    let bench = Bench::new().await;
+    let rules =
+        vec![Rule::on("GetObject", Fault::StallInAnswer(70_000)).containing("large").once()];
+    bench.arrives_in_spite_of(rules, Vec::new()).await;
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
+    let bench = Bench::new().await;
+    let rules = vec![Rule::on("UploadPart", Fault::StallInRequest(70_000)).once()];
+    bench.arrives_in_spite_of(Vec::new(), rules).await;
+}
+
+/// A listing that is announced and sent with fewer bytes is no shorter listing.
+#[tokio::test]
+async fn a_listing_that_is_cut_midway_is_never_a_shorter_listing() {
+    let mut bench = Bench::empty().await;
+    for n in 0..5 {
+        bench.put(&format!("key/{n}"), vec![1]).await;
+    }
+    // From nothing to a little more than one entry, so that every place of one is an end.
+    for less in (1..250).step_by(27) {
+        let cut = Rule::on("ListObjectsV2", Fault::ShortAnswer(less)).once();
+        let faults = bench.source.inject(1, vec![cut]);
+        let ended = bench.local.run(&["run", ALL[0], ALL[1], "--dry-run", "--json"]).await;
+        assert_eq!(faults.injected(), 1);
+        match ended.status {
+            Some(0) => assert_eq!(ended.json()[0]["listed"], 5, "{less} bytes less"),
+            _ => ended.with_status(3).says(&["ListObjectsV2", "source"]),
+        }
+    }
+}

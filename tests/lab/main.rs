@@ -1,0 +1,43 @@
+//! The fault laboratory: the real binary, and between it and the servers a proxy in which things go
+//! wrong. Each test ends with the right objects, no upload left and accounts that add up.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `bench.rs` | two endpoints, a proxy before each, and what must be true in the end |
+//! | `proxy.rs` | the proxy itself: every fault does what its name says |
+//! | `line.rs` | a bad line: errors, resets, lost answers, stalls, bodies short, long and bent |
+//! | `completion.rs` | CompleteMultipartUpload and its many endings |
+//! | `cloud.rs` | SQS, DynamoDB, SSM and S3 on ministack, a proxy before each |
+//! | `worker.rs` | a queue and a table that go away, a clock that is off, crashes, duplicates |
+//! | `credentials.rs` | credentials that expire or are rotated |
+//! | `soak.rs` | the mix of everything, by a seed |
+//! | `death.rs` | processes that end at any moment, sources that change at any moment |
+
+#[path = "../support/proxy/mod.rs"]
+#[allow(dead_code, reason = "no test binary uses all of it")]
+mod faulty;
+#[path = "../support/gate.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod gate;
+#[path = "../support/local.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod local;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod process;
+
+#[path = "../cluster/stage.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod cloud;
+mod completion;
+mod credentials;
+mod death;
+mod line;
+mod proxy;
+mod soak;
+mod worker;

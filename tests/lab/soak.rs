@@ -1,0 +1,361 @@
+//! The mix of everything: some hundred objects, a jobsender and three workers on SQS and DynamoDB,
+//! faults on every line, workers that are killed and stopped, a queue and a table that go away,
+//! messages that come twice, sources that are replaced.
+//!
+//! A run prints its seed. `S3_MIGRATION_SOAK_SEED=7` runs that one, `S3_MIGRATION_SOAK_SEEDS=10` the
+//! first ten. The seed decides on the objects, on what goes wrong with which call, and on the number
+//! of requests after which something happens; in which order requests come, the machine decides.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use s3_migration::job::Job;
+use s3_migration::object::ObjectId;
+use serde_json::Value;
+
+use crate::bench::{Bench, Object};
+use crate::faulty::{Fault, Proxy, Rule};
+use crate::local::{BUCKETS, MIB};
+use crate::process::{BOUND, Running, signal};
+use crate::support::ministack::{ACCOUNT_A, Ministack, REGION};
+use crate::support::resources::{self, Queues};
+
+/// Between two looks at what cannot be waited on.
+const LOOK: Duration = Duration::from_millis(50);
+const WORKERS: usize = 3;
+/// What each of them may have in memory.
+const MAX_MEMORY_MIB: u64 = 64;
+/// What it may use beyond that, as PRODUCT promises, in kB.
+const BESIDE_KB: u64 = 64 * 1024;
+
+#[tokio::test]
+async fn everything_at_once_loses_mixes_and_damages_nothing() {
+    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse().expect("a number"));
+    let seeds = match (number("S3_MIGRATION_SOAK_SEED"), number("S3_MIGRATION_SOAK_SEEDS")) {
+        (Some(seed), _) => seed..=seed,
+        (None, seeds) => 1..=seeds.unwrap_or(1),
+    };
+    for seed in seeds {
+        println!("soak: S3_MIGRATION_SOAK_SEED={seed}");
+        Soak::new(seed).await.run().await;
+    }
+}
+
+struct Soak {
+    rng: Rng,
+    seed: u64,
+    bench: Bench,
+    config: aws_config::SdkConfig,
+    queues: Queues,
+    queue: Proxy,
+    table: Proxy,
+    workers: Vec<Running>,
+    /// The largest peak of a worker so far, in kB.
+    peak_kb: u64,
+    /// How many ended by themselves.
+    restarts: u32,
+}
+
+impl Soak {
+    async fn new(seed: u64) -> Self {
+        let server = Ministack::shared();
+        let config = server.sdk_config(ACCOUNT_A);
+        let queues = resources::queues(&config, 40).await;
+        let table = resources::table(&config).await;
+        let mut bench = Bench::empty().await;
+        let (queue, records) =
+            (Proxy::before(server.address()).await, Proxy::before(server.address()).await);
+        for (key, value) in [
+            ("sqs_queue_name", queues.name.as_str()),
+            ("table_queue_name", &table),
+            ("AWS_ENDPOINT_URL_SQS", queue.url()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", records.url()),
+            ("AWS_REGION", REGION),
+            ("bucket_para_file", "pairs.json"),
+            ("ssm_parameter_ignore_list", ""),
+            ("ResumableThreshold", "1"),
+            ("MaxMemory", &MAX_MEMORY_MIB.to_string()),
+            ("VisibilityTimeout", "10"),
+            ("GraceTime", "2"),
+            ("LoggingLevel", "INFO"),
+        ] {
+            bench.local.set(key, value);
+        }
+        let [from, to] = BUCKETS;
+        let pairs = format!(r#"[{{"src_bucket":"{from}","des_bucket":"{to}"}}]"#);
+        bench.local.write("pairs.json", &pairs);
+        // Whoever names no profile is ministack's account.
+        let credentials = bench.local.work().with_file_name("credentials");
+        let keys =
+            format!("\n[default]\naws_access_key_id = {ACCOUNT_A}\naws_secret_access_key = test\n");
+        append(&credentials, &keys);
+        let (rng, workers) = (Rng::with_seed(seed), Vec::new());
+        let (table, peak_kb) = (records, 0);
+        let restarts = 0;
+        Self { rng, seed, bench, config, queues, queue, table, workers, peak_kb, restarts }
+    }
+
+    async fn run(mut self) {
+        for (key, object) in objects(&mut self.rng) {
+            self.bench.put_object(&key, object).await;
+        }
+        self.break_everything();
+        self.send_jobs().await;
+        self.send_some_twice().await;
+        for _ in 0..WORKERS {
+            self.workers.push(self.bench.local.spawn(&["worker"]));
+        }
+        self.disturb().await;
+        let injected = [&self.bench.source, &self.bench.destination, &self.queue, &self.table]
+            .map(|proxy| proxy.injected().values().sum::<usize>());
+        println!("soak: faults at source, destination, queue, table: {injected:?}");
+        assert!(injected.iter().all(|count| *count > 0), "{injected:?}");
+        self.heal();
+        self.drained().await;
+        // What was replaced after it had been copied is found by comparing again.
+        self.send_jobs().await;
+        self.drained().await;
+        self.stop_workers().await;
+        self.assert_accounts().await;
+        self.bench.assert_arrived().await;
+        self.bench.assert_same_headers().await;
+        println!("soak: peak of a worker {} MiB", self.peak_kb / 1024);
+    }
+
+    /// Faults on all four lines.
+    fn break_everything(&self) {
+        // Known where it is: a CreateMultipartUpload whose answer is lost leaves an upload, see
+        // `line.rs`.
+        let lost = ["GetObject", "PutObject", "UploadPart", "CompleteMultipartUpload", "ListParts"];
+        let lost = lost.map(|operation| Rule::on(operation, Fault::LostAnswer).chance(0.02));
+        let s3 = [
+            Rule::always(Fault::slow_down()).chance(0.05),
+            Rule::always(Fault::internal_error()).chance(0.02),
+            Rule::always(Fault::Reset).chance(0.02),
+            Rule::on("GetObject", Fault::ResetInAnswer(3000)).chance(0.03),
+            Rule::on("GetObject", Fault::CutAnswer(700)).chance(0.03),
+            Rule::on("GetObject", Fault::StallInAnswer(100)).chance(0.02).most(1),
+            Rule::on("PutObject", Fault::ResetInRequest(500)).chance(0.03),
+            Rule::on("UploadPart", Fault::ResetInRequest(70_000)).chance(0.03),
+            Rule::on("PutObject", Fault::FlipInRequest(20)).chance(0.03),
+            Rule::on("UploadPart", Fault::FlipInRequest(100_000)).chance(0.03),
+            Rule::on("CompleteMultipartUpload", Fault::error(200, "InternalError")).chance(0.2),
+            Rule::on("CompleteMultipartUpload", Fault::error(409, "OperationAborted")).chance(0.1),
+            Rule::always(Fault::Delay(Duration::from_millis(20))).chance(0.1),
+        ];
+        let s3 = || [&s3[..], &lost].concat();
+        self.bench.source.inject(self.seed, s3());
+        self.bench.destination.inject(self.seed + 1000, s3());
+        let service = |throttled| {
+            vec![
+                Rule::always(Fault::error(400, throttled)).chance(0.05),
+                Rule::always(Fault::error(500, "InternalFailure")).chance(0.02),
+                Rule::always(Fault::Reset).chance(0.02),
+                Rule::always(Fault::LostAnswer).chance(0.02),
+            ]
+        };
+        self.queue.inject(self.seed + 2000, service("ThrottlingException"));
+        self.table.inject(self.seed + 3000, service("ProvisionedThroughputExceededException"));
+    }
+
+    fn heal(&self) {
+        for proxy in [&self.bench.source, &self.bench.destination, &self.queue, &self.table] {
+            proxy.heal();
+        }
+    }
+
+    /// The jobsender tries a wrong endpoint only a few times: whoever runs it on a bad line runs it
+    /// again, jobs that are there already or not.
+    async fn send_jobs(&self) {
+        for _ in 0..10 {
+            let sent = self.bench.local.run(&["jobsender", "--force", "--json"]).await;
+            if sent.status == Some(0) {
+                return;
+            }
+            assert_eq!(sent.status, Some(3), "{}", sent.all());
+        }
+        panic!("the jobsender never came through");
+    }
+
+    async fn send_some_twice(&mut self) {
+        let keys: Vec<String> = self.bench.objects().keys().cloned().collect();
+        let client = aws_sdk_sqs::Client::new(&self.config);
+        for _ in 0..20 {
+            let key = &keys[self.rng.usize(..keys.len())];
+            let [from, to] = BUCKETS;
+            let size = self.bench.objects()[key].body.len() as u64;
+            let (src, des) = (ObjectId::new(from, key.clone()), ObjectId::new(to, key.clone()));
+            let job = Job { src, des, size, version: None };
+            let message = client.send_message().queue_url(&self.queues.url);
+            message.message_body(job.to_message()).send().await.expect("SendMessage");
+        }
+    }
+
+    /// Lets things happen while the work goes on.
+    async fn disturb(&mut self) {
+        let objects = self.bench.objects().len();
+        let begun = self.bench.destination.seen().len();
+        let mut moments: Vec<usize> =
+            (0..8).map(|_| begun + self.rng.usize(objects / 20..objects)).collect();
+        moments.sort_unstable();
+        for (n, moment) in moments.into_iter().enumerate() {
+            self.reached(moment).await;
+            match n {
+                1 | 5 => self.replace_an_object().await,
+                3 => self.take_queue_and_table_away().await,
+                6 => self.end_a_worker("TERM").await,
+                _ => self.end_a_worker("KILL").await,
+            }
+        }
+    }
+
+    async fn end_a_worker(&mut self, name: &str) {
+        let worker = self.workers.swap_remove(self.rng.usize(..self.workers.len()));
+        self.note_peak(&worker);
+        signal(name, &worker.id().to_string());
+        let ended = worker.ended().await;
+        // By the signal; or by itself, because it could not even begin on such a line.
+        let ok = matches!(ended.status, None | Some(0))
+            || ended.status == Some(3) && ended.stderr.contains("given up after 3 tries");
+        assert!(ok, "{}", ended.all());
+        self.workers.push(self.bench.local.spawn(&["worker"]));
+    }
+
+    async fn take_queue_and_table_away(&self) {
+        self.queue.go_out();
+        self.table.go_out();
+        tokio::join!(self.queue.refused(WORKERS as u64), self.table.refused(5));
+        self.queue.come_back();
+        self.table.come_back();
+    }
+
+    async fn replace_an_object(&mut self) {
+        let keys: Vec<String> = self.bench.objects().keys().cloned().collect();
+        let large = |key: &&String| self.bench.objects()[*key].body.len() > 6 * MIB;
+        let key = keys.iter().filter(large).nth(self.rng.usize(..4)).expect("a large one").clone();
+        let mut object = self.bench.objects()[&key].clone();
+        // Another size, so that the next comparison finds it; still in parts.
+        object.body = noise(&mut self.rng, object.body.len() - 1);
+        self.bench.put_object(&key, object).await;
+    }
+
+    /// Whoever starts workers starts another one where one ended by itself, as systemd does: because
+    /// it could not even begin on such a line.
+    async fn supervise(&mut self) {
+        let over = |worker: &Running| {
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", worker.id()));
+            status.expect("it was not waited for yet").contains(") Z ")
+        };
+        while let Some(at) = self.workers.iter().position(over) {
+            let ended = self.workers.swap_remove(at).ended().await.with_status(3);
+            println!("soak: a worker ended: {}", ended.stderr.lines().last().unwrap_or_default());
+            self.restarts += 1;
+            assert!(self.restarts < 20, "{}", ended.all());
+            self.workers.push(self.bench.local.spawn(&["worker"]));
+        }
+    }
+
+    /// Waits until this much was asked of the destination, or nothing is left to do.
+    async fn reached(&mut self, requests: usize) {
+        let begun = Instant::now();
+        while self.bench.destination.seen().len() < requests && self.depth().await > 0 {
+            self.supervise().await;
+            assert!(begun.elapsed() < BOUND, "never {requests} requests to the destination");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the queue has nothing to do.
+    async fn drained(&mut self) {
+        let begun = Instant::now();
+        while self.depth().await > 0 {
+            self.supervise().await;
+            assert!(begun.elapsed() < BOUND, "the queue is never empty");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many messages there are, held or not.
+    async fn depth(&self) -> u64 {
+        use aws_sdk_sqs::types::QueueAttributeName as Name;
+        let client = aws_sdk_sqs::Client::new(&self.config);
+        let names =
+            [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+        let ask = client.get_queue_attributes().queue_url(&self.queues.url);
+        let answer = ask.set_attribute_names(Some(names.to_vec())).send().await;
+        let counts = answer.expect("GetQueueAttributes").attributes.unwrap_or_default();
+        counts.values().map(|count| count.parse::<u64>().expect("a count")).sum()
+    }
+
+    async fn stop_workers(&mut self) {
+        for worker in std::mem::take(&mut self.workers) {
+            self.note_peak(&worker);
+            worker.signal("TERM");
+            worker.ended().await.with_status(0);
+        }
+    }
+
+    fn note_peak(&mut self, worker: &Running) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()));
+        let status = status.expect("the worker runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kb: u64 =
+            line.expect("Linux tells the peak").trim().trim_end_matches(" kB").parse().unwrap();
+        self.peak_kb = self.peak_kb.max(kb);
+        let bound = MAX_MEMORY_MIB * 1024 + BESIDE_KB;
+        assert!(kb <= bound, "a worker used {kb} kB, more than {bound} kB");
+    }
+
+    /// Everything is on record as done; nothing failed, nothing is a dead letter, and a comparison
+    /// finds nothing to copy.
+    async fn assert_accounts(&self) {
+        let all = Value::from(self.bench.objects().len());
+        let status = self.bench.local.run(&["status", "--json"]).await.with_status(0).json();
+        for (name, expected) in
+            [("done", &all), ("failed", &0.into()), ("dead", &0.into()), ("running", &0.into())]
+        {
+            assert_eq!(&status[name], expected, "{name} of {status}");
+        }
+        let closing = self.bench.local.run(&["jobsender", "--json"]).await.with_status(0).json();
+        let accounts =
+            [&closing[0]["listed"], &closing[0]["already_there"], &closing[0]["to_copy"]];
+        assert_eq!(accounts, [&all, &all, &0.into()], "{closing}");
+    }
+}
+
+fn append(file: &Path, text: &str) {
+    let before = std::fs::read_to_string(file).expect("the file is there");
+    std::fs::write(file, before + text).expect("it can be written");
+}
+
+fn noise(rng: &mut Rng, length: usize) -> Vec<u8> {
+    crate::local::noise(length, rng.u64(..))
+}
+
+/// From nothing to 20 MiB, under plain and odd keys, with and without headers.
+fn objects(rng: &mut Rng) -> BTreeMap<String, Object> {
+    let odd =
+        ["a//b", "./x", "../y", "/leading", "trailing/", " space ", "+", "%2F", "ü/文件", "e\u{1}"];
+    let mut sizes: Vec<usize> = vec![0; 10];
+    sizes.extend((0..120).map(|_| rng.usize(1..1000)));
+    sizes.extend((0..60).map(|_| rng.usize(1000..100_000)));
+    sizes.extend((0..20).map(|_| rng.usize(100_000..MIB)));
+    sizes.extend((0..8).map(|_| rng.usize(MIB..6 * MIB)));
+    sizes.extend((0..5).map(|_| rng.usize(7 * MIB..12 * MIB)));
+    sizes.push(20 * MIB - 1);
+    rng.shuffle(&mut sizes);
+    let mut objects = BTreeMap::new();
+    for (n, size) in sizes.into_iter().enumerate() {
+        let key = match n {
+            n if n < odd.len() => odd[n].to_owned(),
+            n if n < 2 * odd.len() => format!("{}/{n}", odd[n - odd.len()]),
+            n if n == 2 * odd.len() => "k".repeat(1024),
+            n => format!("dir-{}/{:016x}", n % 7, rng.u64(..)),
+        };
+        let object = Object { body: noise(rng, size), headers: rng.bool(), tags: rng.u8(..) < 80 };
+        objects.insert(key, object);
+    }
+    objects
+}

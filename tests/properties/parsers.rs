@@ -1,0 +1,117 @@
+//! Every parser that reads what others wrote, and what must hold whatever it is given. The fuzz
+//! targets in `fuzz/` are these functions.
+
+use s3_migration::config::Config;
+use s3_migration::job::{EventTarget, Job, PACK_VERSION, Refusal, pack, parse};
+use s3_migration::object::MAX_KEY_BYTES;
+use s3_migration::params::{StoredCredentials, parse_pairs};
+use s3_migration::plan::ignore::IgnoreList;
+
+/// What no error may repeat; the inputs have it where secrets stand.
+pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
+
+/// A message of the queue: a job, a pack, an S3 event, in any envelope, or something else.
+pub fn message(text: &str) {
+    let target = EventTarget { bucket: "default-bucket".into(), prefix: "arrived".into() };
+    match parse(text, &target) {
+        Ok(incoming) => {
+            incoming.jobs.iter().for_each(assert_can_be_carried_out);
+            // What is sent on is what came.
+            for job in &incoming.jobs {
+                let again = parse(&job.to_message(), &target).expect("a job of ours");
+                assert_eq!(again.jobs, std::slice::from_ref(job));
+            }
+            if !incoming.jobs.is_empty() {
+                let again = parse(&pack(&incoming.jobs), &target).expect("a pack of ours");
+                assert_eq!(again.jobs, incoming.jobs);
+            }
+            incoming.dropped.iter().for_each(|reason| assert_is_one_line(reason));
+        }
+        Err(refusal) => {
+            assert_is_one_line(&refusal.to_string());
+            if let Refusal::Newer(version) = refusal {
+                assert!(version > PACK_VERSION);
+            }
+        }
+    }
+    // Without a destination events are refused, and nothing else changes.
+    let nowhere = parse(text, &EventTarget::default());
+    if let Ok(incoming) = nowhere {
+        assert_eq!(parse(text, &target), Ok(incoming));
+    }
+}
+
+fn assert_can_be_carried_out(job: &Job) {
+    for id in [&job.src, &job.des] {
+        let key = id.key.as_str();
+        assert!(!id.bucket.is_empty() && !key.is_empty() && key.len() <= MAX_KEY_BYTES, "{job:?}");
+    }
+    assert_ne!(job.version.as_deref(), Some("null"));
+    assert!(job.to_message().bytes().all(|b| (b' '..=b'~').contains(&b)), "{job:?}");
+}
+
+/// The configuration's ini.
+pub fn ini(text: &str) {
+    if let Err(error) = Config::from_text("the.ini", text, [("", ""); 0]) {
+        let shown = error.to_string();
+        assert_shows_no_secret(&shown);
+        assert!(!shown.is_empty());
+    }
+}
+
+/// The ignore list, and a path that it is asked about.
+pub fn ignore_list(text: &str) {
+    let Ok(list) = IgnoreList::parse(text) else { return };
+    for path in ["bucket/key", "", text] {
+        if let Some(rule) = list.matches(path) {
+            assert!(text.contains(rule), "{rule:?} is no line of {text:?}");
+            assert!(!list.is_empty());
+        }
+    }
+    // A line that is not a comment and has no pattern in it matches itself.
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        let plain = !line.is_empty() && line.chars().all(|c| c.is_alphanumeric() || c == '/');
+        assert!(!plain || list.matches(line).is_some(), "{line:?}");
+    }
+}
+
+/// The bucket list.
+pub fn bucket_list(text: &str) {
+    match parse_pairs("the list", text, true) {
+        Ok(pairs) => {
+            assert!(!pairs.is_empty());
+            for pair in pairs {
+                assert_eq!(pair.problems(true), [""; 0]);
+                assert!(pair.src_bucket != pair.des_bucket || !pair.feeds_itself());
+            }
+        }
+        Err(error) => assert!(error.to_string().starts_with("the list: ")),
+    }
+}
+
+/// The stored credentials.
+pub fn credentials(text: &str) {
+    match StoredCredentials::parse("the parameter", text) {
+        Ok(keys) => {
+            assert!(!keys.access_key_id.is_empty() && !keys.secret_access_key.is_empty());
+            let shown = format!("{keys:?}");
+            let secret = &keys.secret_access_key;
+            assert!(secret.len() < 12 || !shown.contains(secret), "{shown}");
+        }
+        Err(error) => {
+            let shown = format!("{error} {error:?}");
+            assert_shows_no_secret(&shown);
+            assert_is_one_line(&error.to_string());
+        }
+    }
+}
+
+/// Control characters would break a log line, or a terminal.
+fn assert_is_one_line(text: &str) {
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+}
+
+/// Also no piece of it that would help.
+fn assert_shows_no_secret(shown: &str) {
+    assert!(!shown.contains(&SECRET[..8]) && !shown.contains(&SECRET[14..24]), "{shown}");
+}

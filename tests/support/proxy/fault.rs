@@ -1,0 +1,369 @@
+//! What goes wrong, where, and how often.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::BOUND;
+use super::call::Call;
+
+/// One fault. Offsets count the bytes of a body, not its framing.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The server never sees the request; this is the answer.
+    Answer(Answer),
+    /// The server does what it was asked; this is the answer.
+    Instead(Answer),
+    /// The connection is reset before the server sees anything.
+    Reset,
+    /// ... after so many bytes of the request's body were passed on.
+    ResetInRequest(u64),
+    /// ... after so many bytes of the answer's body were passed on.
+    ResetInAnswer(u64),
+    /// The server does what it was asked, then the connection is reset.
+    LostAnswer,
+    /// The connection is closed after so many bytes of the answer's body, fewer than announced.
+    CutAnswer(u64),
+    /// The answer is announced and sent with so many bytes less at its end.
+    ShortAnswer(u64),
+    /// The answer is announced and sent with so many more bytes at its end.
+    LongAnswer(u64),
+    /// So many bytes come behind the answer's body, beyond what was announced.
+    BytesBehindAnswer(u64),
+    /// A bit of the request's body is flipped, at this offset.
+    FlipInRequest(u64),
+    /// A bit of the answer's body is flipped, at this offset.
+    FlipInAnswer(u64),
+    /// After so many bytes of the answer's body nothing comes until the client gives up or the
+    /// faults end; then the connection is closed.
+    StallInAnswer(u64),
+    /// The server takes so many bytes of the request's body, then nothing moves, as before.
+    StallInRequest(u64),
+    /// The request waits before it is passed on.
+    Delay(Duration),
+    /// Both bodies go no faster than so many bytes a second.
+    Slow(u64),
+    /// The request waits until the test lets it go: [`Faults::held`], [`Faults::let_go`],
+    /// [`Faults::drop_held`].
+    Hold,
+    /// As [`Self::Hold`], but the server has done what it was asked, and the answer waits.
+    HoldAnswer,
+}
+
+/// A canned answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The service's name of the error.
+    pub code: &'static str,
+    pub message: &'static str,
+    /// Seconds of a Retry-After header.
+    pub retry_after: Option<u32>,
+}
+
+impl Answer {
+    pub fn of(status: u16, code: &'static str) -> Self {
+        Self { status, code, message: "injected", retry_after: None }
+    }
+}
+
+impl Fault {
+    /// 503 SlowDown.
+    pub fn slow_down() -> Self {
+        Self::error(503, "SlowDown")
+    }
+
+    /// 500 InternalError.
+    pub fn internal_error() -> Self {
+        Self::error(500, "InternalError")
+    }
+
+    /// An error in place of the call.
+    pub fn error(status: u16, code: &'static str) -> Self {
+        Self::Answer(Answer::of(status, code))
+    }
+
+    /// An error after the call.
+    pub fn error_after_the_work(status: u16, code: &'static str) -> Self {
+        Self::Instead(Answer::of(status, code))
+    }
+
+    /// How it is called in what was counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Answer(answer) => answer.code,
+            Self::Instead(_) => "instead of the answer",
+            Self::Reset => "reset",
+            Self::ResetInRequest(_) => "reset in the request",
+            Self::ResetInAnswer(_) => "reset in the answer",
+            Self::LostAnswer => "answer lost",
+            Self::CutAnswer(_) => "answer cut",
+            Self::ShortAnswer(_) => "answer short",
+            Self::LongAnswer(_) => "answer long",
+            Self::BytesBehindAnswer(_) => "bytes behind the answer",
+            Self::FlipInRequest(_) => "bit flipped in the request",
+            Self::FlipInAnswer(_) => "bit flipped in the answer",
+            Self::StallInAnswer(_) => "answer stalled",
+            Self::StallInRequest(_) => "request stalled",
+            Self::Delay(_) => "delayed",
+            Self::Slow(_) => "slow",
+            Self::Hold => "held",
+            Self::HoldAnswer => "answer held",
+        }
+    }
+
+    /// How the request's body is bent.
+    pub fn of_request(&self) -> Shape {
+        match *self {
+            Self::ResetInRequest(at) => Shape::stopped(at, Stop::Reset),
+            Self::StallInRequest(at) => Shape::stopped(at, Stop::Stall),
+            Self::FlipInRequest(at) => Shape { flip: Some(at), ..Shape::default() },
+            Self::Slow(rate) => Shape { bytes_per_second: Some(rate), ..Shape::default() },
+            _ => Shape::default(),
+        }
+    }
+
+    /// How the answer's body is bent.
+    pub fn of_answer(&self) -> Shape {
+        match *self {
+            Self::ResetInAnswer(at) => Shape::stopped(at, Stop::Reset),
+            Self::CutAnswer(at) => Shape::stopped(at, Stop::Close),
+            Self::StallInAnswer(at) => Shape::stopped(at, Stop::Stall),
+            Self::FlipInAnswer(at) => Shape { flip: Some(at), ..Shape::default() },
+            Self::Slow(rate) => Shape { bytes_per_second: Some(rate), ..Shape::default() },
+            _ => Shape::default(),
+        }
+    }
+}
+
+/// What happens to a body on its way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    pub flip: Option<u64>,
+    pub stop: Option<(u64, Stop)>,
+    pub bytes_per_second: Option<u64>,
+}
+
+/// How a body ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Reset,
+    Close,
+    Stall,
+}
+
+impl Shape {
+    pub fn stopped(at: u64, how: Stop) -> Self {
+        Self { stop: Some((at, how)), ..Self::default() }
+    }
+
+    /// The same, but inside a body of this length: a fault that is wanted happens, also to a short
+    /// body. An empty one has nothing to bend.
+    pub fn within(self, length: Option<u64>) -> Self {
+        let last = length.map_or(u64::MAX, |length| length.saturating_sub(1));
+        Self {
+            flip: self.flip.map(|at| at.min(last)),
+            stop: self.stop.map(|(at, how)| (at.min(last), how)),
+            ..self
+        }
+    }
+}
+
+/// Which calls a fault happens to.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    operation: Option<&'static str>,
+    containing: Option<String>,
+    part: Option<u32>,
+    signed_by: Option<String>,
+    chance: f64,
+    skip: u64,
+    most: u64,
+    fault: Fault,
+}
+
+impl Rule {
+    /// Every call of this operation.
+    pub fn on(operation: &'static str, fault: Fault) -> Self {
+        Self { operation: Some(operation), ..Self::always(fault) }
+    }
+
+    /// Every call.
+    pub fn always(fault: Fault) -> Self {
+        Self {
+            operation: None,
+            containing: None,
+            part: None,
+            signed_by: None,
+            chance: 1.0,
+            skip: 0,
+            most: u64::MAX,
+            fault,
+        }
+    }
+
+    /// Of those, the ones whose key (or JSON body) has this text in it.
+    pub fn containing(self, text: impl Into<String>) -> Self {
+        Self { containing: Some(text.into()), ..self }
+    }
+
+    /// Of those, the ones with this part's number.
+    pub fn part(self, number: u32) -> Self {
+        Self { part: Some(number), ..self }
+    }
+
+    /// Of those, the ones signed with the access key of this id.
+    pub fn signed_by(self, id: impl Into<String>) -> Self {
+        Self { signed_by: Some(id.into()), ..self }
+    }
+
+    /// Of those, about this share, chosen by the seed.
+    pub fn chance(self, chance: f64) -> Self {
+        Self { chance, ..self }
+    }
+
+    /// Of those, not the first ones.
+    pub fn after(self, skip: u64) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// Of those, the first ones.
+    pub fn most(self, most: u64) -> Self {
+        Self { most, ..self }
+    }
+
+    /// Of those, the first one.
+    pub fn once(self) -> Self {
+        self.most(1)
+    }
+
+    fn fits(&self, call: &Call) -> bool {
+        self.operation.is_none_or(|operation| operation == call.operation)
+            && self.containing.as_ref().is_none_or(|text| call.key.contains(text))
+            && self.part.is_none_or(|part| call.part == Some(part))
+            && self.signed_by.as_ref().is_none_or(|id| *id == call.signed_by)
+    }
+}
+
+/// Rules that are in force together until they are ended. Of several that fit a call the first one
+/// that wants it has it.
+pub struct Faults {
+    seed: u64,
+    rules: Vec<Rule>,
+    over: AtomicBool,
+    counts: Mutex<Counts>,
+    held: watch::Sender<u64>,
+    end: watch::Sender<Option<End>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Of each rule: calls that it wanted, and that it had.
+    rules: BTreeMap<usize, (u64, u64)>,
+    /// How often one and the same call was made.
+    calls: BTreeMap<(usize, String), u64>,
+}
+
+/// What becomes of calls that are held or stalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// They go on.
+    LetGo,
+    /// They were never made: their connections are reset.
+    Dropped,
+}
+
+impl Faults {
+    pub fn new(seed: u64, rules: Vec<Rule>) -> Arc<Self> {
+        Arc::new(Self {
+            seed,
+            rules,
+            over: AtomicBool::new(false),
+            counts: Mutex::default(),
+            held: watch::Sender::new(0),
+            end: watch::Sender::new(None),
+        })
+    }
+
+    /// Nothing goes wrong by these rules any more; what is held goes on, unless it was dropped.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.end.send_if_modified(|end| end.replace(end.unwrap_or(End::LetGo)).is_none());
+    }
+
+    /// How often they made something go wrong.
+    pub fn injected(&self) -> u64 {
+        self.counts().rules.values().map(|(_, had)| had).sum()
+    }
+
+    /// Waits until a call is held.
+    pub async fn held(&self) {
+        let mut held = self.held.subscribe();
+        let reached = tokio::time::timeout(BOUND, held.wait_for(|held| *held > 0)).await;
+        assert!(reached.is_ok(), "no call is held");
+    }
+
+    /// What is held goes on, and nothing is held any more.
+    pub fn let_go(&self) {
+        self.end.send_replace(Some(End::LetGo));
+    }
+
+    /// What is held was never made, and nothing is held any more.
+    pub fn drop_held(&self) {
+        self.end.send_replace(Some(End::Dropped));
+    }
+
+    /// Holds a call.
+    pub(super) async fn hold(&self) -> End {
+        let mut end = self.end.subscribe();
+        if self.end.borrow().is_some() {
+            return End::LetGo;
+        }
+        self.held.send_modify(|held| *held += 1);
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.unwrap_or(End::LetGo),
+            Err(_) => End::Dropped,
+        }
+    }
+
+    /// What goes wrong with a call. The same seed gives the same answer to the same call made the
+    /// same number of times, whatever else is asked in between.
+    pub(super) fn of(&self, call: &Call) -> Option<Fault> {
+        if self.over.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut counts = self.counts();
+        for (at, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.fits(call)) {
+            // The body of a call by target has receipts and times in it.
+            let key = if call.bucket.is_empty() { "" } else { &call.key };
+            let what = format!("{} {key} {:?} {:?}", call.operation, call.part, call.range);
+            let times = counts.calls.entry((at, what.clone())).or_default();
+            *times += 1;
+            if self.drawn(at, &what, *times) >= rule.chance {
+                continue;
+            }
+            let (wanted, had) = counts.rules.entry(at).or_default();
+            *wanted += 1;
+            if *wanted > rule.skip && *had < rule.most {
+                *had += 1;
+                return Some(rule.fault.clone());
+            }
+        }
+        None
+    }
+
+    /// A number from 0 up to 1.
+    fn drawn(&self, rule: usize, what: &str, times: u64) -> f64 {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, rule, what, times).hash(&mut hasher);
+        fastrand::Rng::with_seed(hasher.finish()).f64()
+    }
+
+    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
