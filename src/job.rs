@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::object::ObjectId;
+use crate::object::{NO_VERSION, ObjectId};
 
 mod event;
 mod message;
@@ -77,9 +77,6 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
-
-/// The text form of a job without a version.
-const NO_VERSION: &str = "null";
 
 /// The job as the original writes it.
 #[derive(Serialize)]

@@ -10,16 +10,19 @@ use tracing::{debug, error};
 use crate::error::{Error, Result};
 use crate::job::{Job, PackLimits, Packer};
 use crate::listing::Listing;
-use crate::object::{MAX_KEY_BYTES, ObjectId, ObjectKey, destination_key};
+use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId, ObjectKey, destination_key};
 use crate::params::Pair;
 use crate::plan::compare::{self, Difference, Step};
 use crate::plan::ignore::IgnoreList;
 use crate::queue::Queue;
 use crate::retry::{Policy, retry};
-use crate::store::{Listed, ObjectStore};
+use crate::state::{RecordId, StateStore};
+use crate::store::{ListRequest, Listed, ObjectStore};
 
 /// Messages that are collected before they are sent: what Amazon SQS takes in one request.
 const BATCH: usize = 10;
+/// Objects whose versions are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
+const LOOKED_UP: usize = 100;
 
 /// What was found and done for one pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -36,6 +39,9 @@ pub struct Summary {
     pub messages: u64,
     /// Of `to_copy`: those that the destination has with another size.
     pub size_differs: u64,
+    /// Of `to_copy`: those that the destination has with the same size, but of another version, or
+    /// of one that is on no record.
+    pub version_differs: u64,
     /// Objects that the destination has with the same size.
     pub already_there: u64,
     /// Their bytes.
@@ -60,6 +66,7 @@ impl Summary {
         self.to_copy_bytes += other.to_copy_bytes;
         self.messages += other.messages;
         self.size_differs += other.size_differs;
+        self.version_differs += other.version_differs;
         self.already_there += other.already_there;
         self.already_there_bytes += other.already_there_bytes;
         self.ignored += other.ignored;
@@ -79,7 +86,8 @@ impl Summary {
 pub enum Verdict<'a> {
     /// It is copied.
     Copy(Difference),
-    /// It is at the destination with the same size.
+    /// It is at the destination with the same size, and where versions are compared, of the same
+    /// version.
     AlreadyThere,
     /// This rule of the ignore list leaves it out.
     Ignored(&'a str),
@@ -124,6 +132,8 @@ pub struct Jobsender {
     pub queue: Option<Arc<dyn Queue>>,
     /// What shares a message.
     pub packs: PackLimits,
+    /// Where it is on record which version was copied; `None`: versions are not compared.
+    pub versions: Option<Arc<dyn StateStore>>,
     /// What is left out.
     pub ignore: IgnoreList,
     /// Tries for one call.
@@ -137,19 +147,26 @@ impl Jobsender {
     /// before anything is sent.
     pub async fn probe(&self, pairs: &[Pair]) -> Result<()> {
         for pair in pairs {
-            // The very prefixes of the comparison: a policy may allow no others.
-            let source = (&self.source, &pair.src_bucket, pair.src_prefix.clone());
-            let there = pair.copies_prefix();
-            for (store, bucket, prefix) in [source, (&self.destination, &pair.des_bucket, there)] {
-                let request = crate::store::ListRequest {
-                    bucket: bucket.clone(),
-                    prefix,
-                    ..crate::store::ListRequest::default()
-                };
+            for (store, request) in self.requests(pair) {
                 retry(Policy::probe(), &self.cancel, || store.list(&request)).await?;
             }
         }
         Ok(())
+    }
+
+    /// What is listed, and where: the source's side and the destination's.
+    fn requests(&self, pair: &Pair) -> [(&Arc<dyn ObjectStore>, ListRequest); 2] {
+        let request = |bucket: &str, prefix: &str| ListRequest {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            ..ListRequest::default()
+        };
+        let source = ListRequest {
+            versions: self.versions.is_some(),
+            ..request(&pair.src_bucket, &pair.src_prefix)
+        };
+        let destination = request(&pair.des_bucket, &pair.copies_prefix());
+        [(&self.source, source), (&self.destination, destination)]
     }
 
     /// Why nothing should be sent now: the queue still has jobs, which a comparison would send a
@@ -170,16 +187,11 @@ impl Jobsender {
     /// Compares one pair and sends what differs. An error means that the summary is not known: what
     /// has been sent by then stays sent, and the next comparison finds the rest.
     pub async fn compare(&self, pair: &Pair, finds: &mut dyn Finds) -> Result<Summary> {
-        let mut summary = Summary::default();
-        let mut packer = Packer::new(self.packs);
-        let mut batch = Vec::with_capacity(BATCH);
         let policy = Policy::listing(self.max_retry);
-        let there = pair.copies_prefix();
-        let list = |store: &Arc<dyn ObjectStore>, bucket: &str, prefix: &str| {
-            Listing::new(Arc::clone(store), bucket, prefix, policy, &self.cancel)
-        };
-        let mut source = list(&self.source, &pair.src_bucket, &pair.src_prefix);
-        let mut destination = list(&self.destination, &pair.des_bucket, &there);
+        let [mut source, mut destination] = self
+            .requests(pair)
+            .map(|(store, request)| Listing::new(Arc::clone(store), request, policy, &self.cancel));
+        let mut comparison = Comparison::new(self, pair, finds);
         let (mut left, mut right) = (source.next().await?, destination.next().await?);
         let target = |listed: &Listed| destination_key(&pair.des_prefix, &listed.key);
         loop {
@@ -187,37 +199,70 @@ impl Jobsender {
             let step = compare::step(mapped.as_ref(), right.as_ref().map(|listed| &listed.key));
             let Some(step) = step else { break };
             if step == Step::DestinationOnly {
-                summary.only_at_destination += 1;
+                comparison.summary.only_at_destination += 1;
                 right = destination.next().await?;
                 continue;
             }
             let copy = right.as_ref().filter(|_| step == Step::Both);
             if let (Some(listed), Some(target)) = (left.take(), mapped) {
-                let src = ObjectId { bucket: pair.src_bucket.clone(), key: listed.key.clone() };
-                let verdict = self.judge(&src, &listed, &target, copy);
-                if let Verdict::KeyTooLong(_) = verdict {
-                    error!(object = %src, "{verdict}");
-                }
-                finds.found(&src, &listed, &verdict);
-                if count(&mut summary, &listed, &verdict) && self.queue.is_some() {
-                    let des = ObjectId { bucket: pair.des_bucket.clone(), key: target };
-                    batch.extend(packer.add(Job { src, des, size: listed.size, version: None }));
-                }
-            }
-            if batch.len() >= BATCH {
-                self.send(&mut batch, &mut summary).await?;
+                comparison.add(listed, target, copy).await?;
             }
             left = source.next().await?;
             if step == Step::Both {
                 right = destination.next().await?;
             }
         }
-        batch.extend(packer.finish());
-        self.send(&mut batch, &mut summary).await?;
-        match summary.balances() {
-            true => Ok(summary),
-            false => Err(Error::invalid(format!("the accounts do not balance: {summary:?}"))),
+        comparison.finish().await
+    }
+}
+
+/// A listed object and what happens to it.
+struct Judged<'a> {
+    id: RecordId,
+    listed: Listed,
+    verdict: Verdict<'a>,
+}
+
+/// One comparison under way.
+struct Comparison<'a> {
+    jobsender: &'a Jobsender,
+    pair: &'a Pair,
+    finds: &'a mut dyn Finds,
+    summary: Summary,
+    /// In key order, waiting until their versions are looked up together.
+    judged: Vec<Judged<'a>>,
+    packer: Packer,
+    batch: Vec<String>,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(jobsender: &'a Jobsender, pair: &'a Pair, finds: &'a mut dyn Finds) -> Self {
+        Self {
+            jobsender,
+            pair,
+            finds,
+            summary: Summary::default(),
+            judged: Vec::new(),
+            packer: Packer::new(jobsender.packs),
+            batch: Vec::with_capacity(BATCH),
         }
+    }
+
+    async fn add(
+        &mut self,
+        listed: Listed,
+        target: ObjectKey,
+        copy: Option<&Listed>,
+    ) -> Result<()> {
+        let src = ObjectId { bucket: self.pair.src_bucket.clone(), key: listed.key.clone() };
+        let des = ObjectId { bucket: self.pair.des_bucket.clone(), key: target };
+        let verdict = self.judge(&src, &listed, &des.key, copy);
+        self.judged.push(Judged { id: RecordId { src, des }, listed, verdict });
+        let together = if self.jobsender.versions.is_some() { LOOKED_UP } else { 1 };
+        if self.judged.len() >= together {
+            self.settle().await?;
+        }
+        Ok(())
     }
 
     fn judge(
@@ -226,9 +271,9 @@ impl Jobsender {
         listed: &Listed,
         target: &ObjectKey,
         copy: Option<&Listed>,
-    ) -> Verdict<'_> {
+    ) -> Verdict<'a> {
         let path = format!("{}/{}", src.bucket, src.key.as_str());
-        if let Some(rule) = self.ignore.matches(&path) {
+        if let Some(rule) = self.jobsender.ignore.matches(&path) {
             return Verdict::Ignored(rule);
         }
         if target.as_str().len() > MAX_KEY_BYTES {
@@ -237,13 +282,67 @@ impl Jobsender {
         compare::difference(listed, copy).map_or(Verdict::AlreadyThere, Verdict::Copy)
     }
 
-    async fn send(&self, batch: &mut Vec<String>, summary: &mut Summary) -> Result<()> {
-        let Some(queue) = self.queue.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
-        debug!(messages = batch.len(), "send");
-        retry(Policy::control(self.max_retry), &self.cancel, || queue.send(batch)).await?;
-        summary.messages += batch.len() as u64;
-        batch.clear();
+    /// Accounts for the objects judged so far, and sends what is to be copied of them.
+    async fn settle(&mut self) -> Result<()> {
+        self.compare_versions().await?;
+        for Judged { id, listed, verdict } in std::mem::take(&mut self.judged) {
+            if let Verdict::KeyTooLong(_) = verdict {
+                error!(object = %id.src, "{verdict}");
+            }
+            self.finds.found(&id.src, &listed, &verdict);
+            if count(&mut self.summary, &listed, &verdict) && self.jobsender.queue.is_some() {
+                let version = listed.version.filter(|version| version != NO_VERSION);
+                let job = Job { src: id.src, des: id.des, size: listed.size, version };
+                self.batch.extend(self.packer.add(job));
+            }
+            if self.batch.len() >= BATCH {
+                self.send().await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Looks up which versions were copied of what is there already.
+    async fn compare_versions(&mut self) -> Result<()> {
+        let Some(state) = &self.jobsender.versions else { return Ok(()) };
+        let there = |judged: &&mut Judged<'_>| judged.verdict == Verdict::AlreadyThere;
+        let mut there: Vec<_> = self.judged.iter_mut().filter(there).collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<RecordId> = there.iter().map(|judged| judged.id.clone()).collect();
+        let policy = Policy::control(self.jobsender.max_retry);
+        let copied = retry(policy, &self.jobsender.cancel, || state.copied(&ids)).await?;
+        for (judged, copied) in there.iter_mut().zip(copied) {
+            if let Some(difference) = compare::version_difference(&judged.listed, copied.as_ref()) {
+                judged.verdict = Verdict::Copy(difference);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<()> {
+        let Some(queue) = self.jobsender.queue.as_ref().filter(|_| !self.batch.is_empty()) else {
+            return Ok(());
+        };
+        let (batch, policy) = (&self.batch, Policy::control(self.jobsender.max_retry));
+        debug!(messages = batch.len(), "send");
+        retry(policy, &self.jobsender.cancel, || queue.send(batch)).await?;
+        self.summary.messages += batch.len() as u64;
+        self.batch.clear();
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Summary> {
+        self.settle().await?;
+        self.batch.extend(self.packer.finish());
+        self.send().await?;
+        match self.summary.balances() {
+            true => Ok(self.summary),
+            false => {
+                Err(Error::invalid(format!("the accounts do not balance: {:?}", self.summary)))
+            }
+        }
     }
 }
 
@@ -253,7 +352,13 @@ fn count(summary: &mut Summary, listed: &Listed, verdict: &Verdict<'_>) -> bool 
     summary.listed_bytes += listed.size;
     let (objects, bytes) = match verdict {
         Verdict::Copy(difference) => {
-            summary.size_differs += u64::from(*difference == Difference::SizeDiffers);
+            match difference {
+                Difference::Missing => {}
+                Difference::SizeDiffers => summary.size_differs += 1,
+                Difference::VersionDiffers | Difference::VersionUnknown => {
+                    summary.version_differs += 1;
+                }
+            }
             (&mut summary.to_copy, &mut summary.to_copy_bytes)
         }
         Verdict::AlreadyThere => (&mut summary.already_there, &mut summary.already_there_bytes),

@@ -35,19 +35,14 @@ impl Drop for Ahead {
 }
 
 impl Listing {
-    /// The keys of `bucket` that begin with `prefix`. The first page is asked for at once.
+    /// The keys from the page that `request` asks for to the last. The first page is asked for at
+    /// once.
     pub fn new(
         store: Arc<dyn ObjectStore>,
-        bucket: &str,
-        prefix: &str,
+        request: ListRequest,
         policy: Policy,
         cancel: &CancellationToken,
     ) -> Self {
-        let request = ListRequest {
-            bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
-            ..ListRequest::default()
-        };
         let cancel = cancel.clone();
         let mut listing =
             Self { store, request, policy, cancel, page: VecDeque::new(), last: None, ahead: None };

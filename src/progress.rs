@@ -178,7 +178,14 @@ mod tests {
         use crate::object::ObjectKey;
         use crate::plan::compare::Difference;
         let key = ObjectKey::new("k");
-        let listed = Listed { key, size: 7, etag: None, last_modified: None, storage_class: None };
+        let listed = Listed {
+            key,
+            size: 7,
+            etag: None,
+            last_modified: None,
+            storage_class: None,
+            version: None,
+        };
         let mut totals = Arc::new(Totals::default());
         let object = ObjectId::new("b", "k");
         totals.found(&object, &listed, &Verdict::AlreadyThere);

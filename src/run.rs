@@ -108,6 +108,7 @@ impl Run {
             destination: Arc::clone(&sides.destination),
             queue: None,
             packs: (&config.mode).into(),
+            versions: None,
             ignore,
             max_retry: config.mode.max_retry,
             cancel: halt.stop.clone(),
@@ -122,6 +123,9 @@ impl Run {
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
         let state = Arc::new(EmbeddedState::new(&database));
+        if config.mode.jobsender_compare_version_id {
+            jobsender.versions = Some(Arc::<EmbeddedState>::clone(&state));
+        }
         let engine = services::engine(config, sides, state, Arc::clone(&monitor));
         jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
         let mut settings = services::worker_settings(config);

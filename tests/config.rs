@@ -133,7 +133,6 @@ fn other_value(key: &keys::Key) -> String {
 fn every_key_of_the_table_changes_the_configuration() {
     for key in KEYS {
         let needed = match key.name {
-            "JobsenderCompareVersionId" => continue, // refused, see below
             "Des_prefix_default" => "[Basic]\nDes_bucket_default = b\n",
             "KmsKeyId" => "[Destination]\nSSE = aws:kms\n",
             _ => "",
@@ -278,11 +277,6 @@ fn variables_need_not_be_text_unless_they_are_meant() {
 #[test]
 fn contradictions_are_refused() {
     for (text, expected) in [
-        (
-            "[Mode]\nJobsenderCompareVersionId = True",
-            "t.ini:2: [Mode] JobsenderCompareVersionId = True is not available yet in this \
-             release; allowed: False",
-        ),
         (
             "[Destination]\nKmsKeyId = k\nSSE = AES256",
             "t.ini:2: [Destination] KmsKeyId is used with SSE = aws:kms only",

@@ -65,12 +65,17 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Roun
         true => None,
         false => Some(services::queue(config).await?),
     };
+    let versions = match config.mode.jobsender_compare_version_id {
+        true => Some(services::state(config).await?),
+        false => None,
+    };
     let sides = Sides::open(config, &parameters, false).await?;
     let jobsender = Jobsender {
         source: sides.source,
         destination: sides.destination,
         queue,
         packs: (&config.mode).into(),
+        versions,
         ignore,
         max_retry: config.mode.max_retry,
         cancel: halt.stop.clone(),
@@ -124,7 +129,7 @@ pub(super) fn text(results: &[PairResult], dry_run: bool) -> String {
     for result in results {
         let Summary { listed, listed_bytes, to_copy, to_copy_bytes, .. } = result.summary;
         let Summary { already_there, already_there_bytes, .. } = result.summary;
-        let Summary { ignored, ignored_bytes, size_differs, .. } = result.summary;
+        let Summary { ignored, ignored_bytes, size_differs, version_differs, .. } = result.summary;
         let sent = if dry_run { "to copy" } else { "sent" };
         let _ = writeln!(text, "{} -> {}", result.source, result.destination);
         for (what, objects, bytes) in [
@@ -140,12 +145,15 @@ pub(super) fn text(results: &[PairResult], dry_run: bool) -> String {
             let messages = human::count(result.summary.messages);
             let _ = writeln!(text, "  {:<14} {messages:>12} messages", "in");
         }
-        if size_differs > 0 {
-            let _ = writeln!(
-                text,
-                "  of those {sent}, {} are at the destination with another size",
-                human::count(size_differs)
-            );
+        for (objects, what) in [
+            (size_differs, "with another size"),
+            (version_differs, "of another version, or of one on no record"),
+        ] {
+            if objects > 0 {
+                let objects = human::count(objects);
+                let _ =
+                    writeln!(text, "  of those {sent}, {objects} are at the destination {what}");
+            }
         }
         if result.summary.key_too_long > 0 {
             let _ = writeln!(

@@ -1,6 +1,7 @@
 //! `run`: one process, no services but the two object stores.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::jobsender::{compare_all, text as comparison_text};
@@ -14,6 +15,8 @@ use crate::params::{Pair, load_ignore_list, load_pairs, same_place};
 use crate::run::{Report, Run};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
+use crate::sqlite::Database;
+use crate::state::embedded::EmbeddedState;
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let parameters = services::parameters();
@@ -31,16 +34,21 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     if args.dry_run {
-        let jobsender = Jobsender {
+        let mut jobsender = Jobsender {
             source: sides.source,
             destination: sides.destination,
             queue: None,
             packs: (&config.mode).into(),
+            versions: None,
             ignore,
             max_retry: config.mode.max_retry,
             cancel: halt.stop.clone(),
         };
         jobsender.probe(&pairs).await?;
+        if config.mode.jobsender_compare_version_id {
+            let database = Database::open(&config.backend.path).await?;
+            jobsender.versions = Some(Arc::new(EmbeddedState::new(&database)));
+        }
         let results = compare_all(&jobsender, &pairs, !args.json).await?;
         print(args.json, &results, || comparison_text(&results, true))?;
         return Ok(Exit::Done);

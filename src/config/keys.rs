@@ -198,7 +198,7 @@ pub static KEYS: &[Key] = &[
     key("Mode", "CopyTags", Bool, "True",
         "tags travel with the object"),
     key("Mode", "JobsenderCompareVersionId", Bool, "False",
-        "the jobsender compares versions too; not available yet in this release"),
+        "the jobsender compares each source object's version with the one on record as copied, too"),
     key("Mode", "UpdateVersionId", Bool, "False",
         "the worker looks the version up when a copy begins and checks it at the end"),
     key("Mode", "GetObjectWithVersionId", Bool, "False",

@@ -152,7 +152,7 @@ fn basic(reader: &mut Reader<'_>) -> Basic {
 }
 
 fn mode(reader: &mut Reader<'_>) -> Mode {
-    let mode = Mode {
+    Mode {
         storage_class: match reader.word("Mode", "StorageClass") {
             "KEEP" => None,
             class => Some(class.to_owned()),
@@ -177,12 +177,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         copy_metadata: reader.bool("Mode", "CopyMetadata"),
         copy_tags: reader.bool("Mode", "CopyTags"),
         grace_time: reader.seconds("Mode", "GraceTime"),
-    };
-    if mode.jobsender_compare_version_id {
-        let message = "= True is not available yet in this release; allowed: False";
-        reader.contradiction("Mode", "JobsenderCompareVersionId", message);
     }
-    mode
 }
 
 fn debug(reader: &mut Reader<'_>) -> Debug {

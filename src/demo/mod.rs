@@ -173,6 +173,7 @@ impl Stage {
             destination: Arc::clone(&self.destination),
             queue: Some(Arc::<EmbeddedQueue>::clone(&self.queue)),
             packs: (&Config::default().mode).into(),
+            versions: None,
             ignore: IgnoreList::default(),
             max_retry: MAX_RETRY,
             cancel: CancellationToken::new(),

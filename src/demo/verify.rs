@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::listing::Listing;
 use crate::object::{ObjectId, ObjectKey};
 use crate::retry::Policy;
-use crate::store::{Body, GetRequest, ObjectStore};
+use crate::store::{Body, GetRequest, ListRequest, ObjectStore};
 
 const OBJECTS_AT_ONCE: usize = 8;
 
@@ -51,7 +51,8 @@ pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Re
 
 async fn keys((store, bucket): Place<'_>) -> Result<Vec<ObjectKey>> {
     let cancel = CancellationToken::new();
-    let mut listing = Listing::new(Arc::clone(store), bucket, "", Policy::probe(), &cancel);
+    let request = ListRequest { bucket: bucket.to_owned(), ..ListRequest::default() };
+    let mut listing = Listing::new(Arc::clone(store), request, Policy::probe(), &cancel);
     let mut keys = Vec::new();
     while let Some(listed) = listing.next().await? {
         keys.push(listed.key);

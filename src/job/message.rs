@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{EventTarget, Incoming, Job, NO_VERSION, Refusal, event, pack};
-use crate::object::{MAX_KEY_BYTES, ObjectId};
+use super::{EventTarget, Incoming, Job, Refusal, event, pack};
+use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId};
 
 pub(super) type Fields = Map<String, Value>;
 

@@ -70,7 +70,7 @@ impl Packer {
     }
 
     /// The messages of what is left.
-    pub fn finish(mut self) -> Vec<String> {
+    pub fn finish(&mut self) -> Vec<String> {
         self.take(self.jobs.len())
     }
 

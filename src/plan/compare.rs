@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, Revision};
 use crate::store::Listed;
 
 /// Where the smaller of two keys stands.
@@ -38,6 +38,10 @@ pub enum Difference {
     Missing,
     /// The destination has another number of bytes.
     SizeDiffers,
+    /// Another version than the current one was copied.
+    VersionDiffers,
+    /// No record says which version was copied.
+    VersionUnknown,
 }
 
 impl Difference {
@@ -46,6 +50,8 @@ impl Difference {
         match self {
             Self::Missing => "missing at the destination",
             Self::SizeDiffers => "size differs",
+            Self::VersionDiffers => "another version was copied",
+            Self::VersionUnknown => "no record says which version was copied",
         }
     }
 }
@@ -59,13 +65,25 @@ pub fn difference(source: &Listed, destination: Option<&Listed>) -> Option<Diffe
     }
 }
 
+/// What differs between the current version of an object and the one that was copied. The null
+/// version is whatever was written last while the bucket kept none, so its ETag counts too.
+pub fn version_difference(source: &Listed, copied: Option<&Revision>) -> Option<Difference> {
+    let Some(copied) = copied else { return Some(Difference::VersionUnknown) };
+    let current = Revision::new(source.version.clone(), source.etag.clone());
+    let etags = current.etag.as_ref().zip(copied.etag.as_ref());
+    let same_null = || etags.is_none_or(|(current, copied)| current == copied);
+    let same = current.version == copied.version && (current.version.is_some() || same_null());
+    (!same).then_some(Difference::VersionDiffers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::Etag;
 
     fn listed(key: &str, size: u64) -> Listed {
         let key = ObjectKey::new(key);
-        Listed { key, size, etag: None, last_modified: None, storage_class: None }
+        Listed { key, size, etag: None, last_modified: None, storage_class: None, version: None }
     }
 
     #[test]
@@ -92,5 +110,28 @@ mod tests {
         assert_eq!(difference(&source, None), Some(Difference::Missing));
         assert_eq!(difference(&source, Some(&listed("k", 4))), Some(Difference::SizeDiffers));
         assert_eq!(difference(&source, Some(&listed("k", 5))), None);
+    }
+
+    #[test]
+    fn a_version_differs_from_another_and_a_null_version_by_its_etag() {
+        use Difference::{VersionDiffers, VersionUnknown};
+        let copied = |version: Option<&str>, etag: &str| {
+            Revision::new(version.map(str::to_owned), Some(Etag::new(etag)))
+        };
+        for (version, from, expected) in [
+            (Some("v2"), None, Some(VersionUnknown)),
+            (None, None, Some(VersionUnknown)),
+            (Some("v2"), Some(copied(Some("v2"), "e")), None),
+            (Some("v2"), Some(copied(Some("v1"), "e")), Some(VersionDiffers)),
+            (Some("v2"), Some(copied(None, "e")), Some(VersionDiffers)),
+            (Some("null"), Some(copied(None, "e")), None),
+            (None, Some(copied(None, "e")), None),
+            (Some("null"), Some(copied(None, "other")), Some(VersionDiffers)),
+            (Some("null"), Some(copied(Some("v1"), "e")), Some(VersionDiffers)),
+        ] {
+            let (version, etag) = (version.map(str::to_owned), Some(Etag::new("e")));
+            let listed = Listed { version, etag, ..listed("k", 5) };
+            assert_eq!(version_difference(&listed, from.as_ref()), expected, "{listed:?} {from:?}");
+        }
     }
 }

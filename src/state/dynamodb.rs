@@ -28,8 +28,10 @@ use self::update::{OldUpload, Refusal, Update};
 use super::{JobStatus, Outcome, Record, RecordId, Recorded, Seal, Start, StateStore, Tally};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
+use crate::object::Revision;
 
 mod batch;
+mod copied;
 mod item;
 mod update;
 
@@ -307,6 +309,11 @@ impl StateStore for DynamoState {
             answers[at] = Some(answer);
         }
         answers.into_iter().map(|answer| answer.unwrap_or(Ok(None))).collect()
+    }
+
+    /// Half a read unit for each record of up to 4 KiB, or for each that is not there.
+    async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+        self.copied_from(ids).await
     }
 
     /// Reads the whole table: see [`Self::scan`] for the price.

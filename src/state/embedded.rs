@@ -11,7 +11,7 @@ use super::{
     JobStatus, Outcome, Record, RecordId, Recorded, Seal, Start, StateStore, Tally, UploadRef,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{Etag, ObjectId};
+use crate::object::{Etag, ObjectId, Revision};
 use crate::sqlite::Database;
 
 /// The records in one file.
@@ -90,6 +90,11 @@ impl StateStore for EmbeddedState {
             }
         };
         outcomes.iter().zip(recorded).map(answer).collect()
+    }
+
+    async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+        let ids = ids.to_vec();
+        self.db.read(move |tx| ids.iter().map(|id| copied(tx, id)).collect()).await
     }
 
     async fn tally(&self, since: SystemTime) -> Result<Tally> {
@@ -180,6 +185,18 @@ fn begin(tx: &Transaction<'_>, start: &Start) -> rusqlite::Result<()> {
             ":progress": start.progress,
         })
         .map(drop)
+}
+
+const SELECT_COPIED: &str = r#"
+SELECT versionId, sourceEtag FROM record
+WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3 AND jobStatus = 'DONE'"#;
+
+fn copied(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<Revision>> {
+    tx.prepare_cached(SELECT_COPIED)?
+        .query_row(params![table_key(&id.src), id.des.bucket, id.des.key.as_str()], |row| {
+            Ok(Revision::new(row.get(0)?, row.get::<_, Option<String>>(1)?.map(Etag::new)))
+        })
+        .optional()
 }
 
 /// The unfinished upload of another ETag.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::error::{Error, Next, Result};
 use crate::job::Job;
-use crate::object::{Etag, ObjectId};
+use crate::object::{Etag, ObjectId, Revision};
 
 pub mod dynamodb;
 pub mod embedded;
@@ -228,6 +228,10 @@ pub trait StateStore: Send + Sync + fmt::Debug {
         errors.sort_by_key(|error| error.kind().next() != Next::Retry);
         errors.into_iter().next().map_or(Ok(()), Err)
     }
+
+    /// What of each of these objects was copied, in order; `None` where no finished copy is on
+    /// record. The last second's writes may be missing.
+    async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>>;
 
     /// Counts all records; `recent` is what ended at or after `since`.
     async fn tally(&self, since: SystemTime) -> Result<Tally>;

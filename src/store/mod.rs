@@ -49,6 +49,9 @@ pub struct ListRequest {
     pub start_after: Option<ObjectKey>,
     /// The token of the page before; for every further page.
     pub token: Option<String>,
+    /// Tell each object's current version too. This asks by another call, which needs
+    /// `s3:ListBucketVersions` and brings all versions along, so it is slower.
+    pub versions: bool,
 }
 
 /// One object as a listing shows it.
@@ -64,6 +67,8 @@ pub struct Listed {
     pub last_modified: Option<SystemTime>,
     /// The storage class, where the listing gives one.
     pub storage_class: Option<String>,
+    /// The current version, where it was asked for; `"null"` is given as it is.
+    pub version: Option<String>,
 }
 
 /// One page of a listing.
@@ -288,7 +293,8 @@ pub struct Part {
 /// itself: see [`crate::retry`]. Errors name the call, the object and the side.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
-    /// One page of the bucket's current objects.
+    /// One page of the bucket's current objects. A key whose current version is a delete marker has
+    /// none. A page may be empty and not the last.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
     /// What the store says about an object, without its bytes.

@@ -214,7 +214,10 @@ fn read_permission(request: &GetRequest) -> &'static str {
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        self.list_page(request).await
+        match request.versions {
+            true => self.list_versions_page(request).await,
+            false => self.list_page(request).await,
+        }
     }
 
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {

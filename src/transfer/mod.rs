@@ -172,7 +172,9 @@ impl Engine {
         halt: &Halt,
     ) -> Result<Copied> {
         let started = SystemTime::now();
-        let version = job.version.clone().filter(|_| self.settings.get_with_version);
+        // UpdateVersionId looks the version up itself.
+        let Settings { get_with_version, update_version, .. } = self.settings;
+        let version = job.version.clone().filter(|_| get_with_version && !update_version);
         let attempt = Attempt { engine: self, job, halt, version, fence, started };
         let mut fresh_starts = 0;
         loop {

@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
     use crate::error::{ErrorKind, Result};
-    use crate::object::ObjectId;
+    use crate::object::{ObjectId, Revision};
     use crate::state::{JobStatus, Record, RecordId, Seal, Start, Tally};
 
     const POLICY: Policy = Policy {
@@ -97,6 +97,9 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn seal(&self, _: &Seal) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn copied(&self, _: &[RecordId]) -> Result<Vec<Option<Revision>>> {
             unreachable!("only outcomes are put on record")
         }
         async fn tally(&self, _: SystemTime) -> Result<Tally> {

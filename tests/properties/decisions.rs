@@ -197,7 +197,7 @@ proptest! {
 
 fn listed(key: &str, size: u64) -> Listed {
     let key = ObjectKey::new(key);
-    Listed { key, size, etag: None, last_modified: None, storage_class: None }
+    Listed { key, size, etag: None, last_modified: None, storage_class: None, version: None }
 }
 
 fn job() -> impl Strategy<Value = Job> {

@@ -8,14 +8,11 @@ use md5::{Digest, Md5};
 use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
-use crate::object::{Etag, ObjectId};
+use crate::object::{Etag, NO_VERSION, ObjectId, Revision};
 use crate::state::{JobStatus, Record, RecordId, UploadRef};
 
 /// An item as the SDK gives it.
 pub(super) type Item = HashMap<String, AttributeValue>;
-
-/// What stands for a version where there is none, in the table as in the original's messages.
-const NO_VERSION: &str = "null";
 
 /// The partition key of the original: the source, byte for byte (`Display` would escape control
 /// characters).
@@ -90,6 +87,13 @@ pub(super) fn readable(time: SystemTime) -> String {
 /// The version in its stored form.
 pub(super) fn version(version: Option<&str>) -> &str {
     version.unwrap_or(NO_VERSION)
+}
+
+/// What was copied, where the copy has ended well.
+pub(super) fn copied(item: &Item) -> Option<Revision> {
+    let version = text(item, "versionId").map(str::to_owned);
+    let done = status(item) == JobStatus::Done;
+    done.then(|| Revision::new(version, text(item, "sourceEtag").map(Etag::new)))
 }
 
 /// The status of an item. One that the original wrote may hold another text: it has ended if it
