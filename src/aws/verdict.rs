@@ -165,6 +165,7 @@ fn by_code(code: &str) -> Option<Verdict> {
             ErrorKind::NotFound,
             "there is no such bucket here: check its name, the region and the endpoint",
         ),
+        "MethodNotAllowed" => deleted_version(),
         "NoSuchKey"
         | "NoSuchVersion"
         | "NotFound"
@@ -198,6 +199,15 @@ fn by_code(code: &str) -> Option<Verdict> {
     })
 }
 
+/// A version that is a delete marker has no method but DELETE
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html>).
+fn deleted_version() -> Verdict {
+    Verdict::with(
+        ErrorKind::NotFound,
+        "this version is a delete marker: the object has been deleted",
+    )
+}
+
 fn by_status(status: u16, code: &str) -> Verdict {
     match status {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
@@ -207,6 +217,7 @@ fn by_status(status: u16, code: &str) -> Verdict {
             "allow this call in the IAM policy of whoever asks, and in the policy of the resource",
         ),
         404 | 410 => Verdict::from(ErrorKind::NotFound),
+        405 => deleted_version(),
         412 | 416 => Verdict::from(ErrorKind::SourceChanged),
         // A success that could not be read was cut short on its way.
         200..=299 => Verdict::from(ErrorKind::Unavailable),
@@ -256,6 +267,8 @@ mod tests {
             (404, "NoSuchKey", NotFound),
             (404, "NoSuchBucket", NotFound),
             (404, "", NotFound),
+            (405, "MethodNotAllowed", NotFound),
+            (405, "", NotFound),
             (400, "AWS.SimpleQueueService.NonExistentQueue", NotFound),
             (400, "QueueDoesNotExist", NotFound),
             (400, "ResourceNotFoundException", NotFound),

@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -62,7 +62,9 @@ impl ObjectStore for Watched {
             return self.inner.upload_part(upload, number, payload).await;
         };
         let taking = Arc::new(Taking(Mutex::new(Taken::UpTo(Instant::now()))));
-        let body = Outgoing { inner: body, left: length, taking: Arc::clone(&taking) }.boxed();
+        let outgoing =
+            Outgoing { inner: body, left: length, taking: Arc::clone(&taking), waiter: None };
+        let body = outgoing.boxed();
         let payload = Payload::Streamed { body, length, trailer };
         tokio::select! {
             written = self.inner.upload_part(upload, number, payload) => written,
@@ -164,16 +166,47 @@ struct Outgoing {
     inner: Body,
     left: u64,
     taking: Arc<Taking>,
+    waiter: Option<Arc<Waiter>>,
+}
+
+impl Outgoing {
+    /// Tells the destination's connection when more has come, and notes that it has.
+    fn waiter(&mut self, cx: &Context<'_>) -> Arc<Waiter> {
+        match &self.waiter {
+            Some(waiter) if waiter.connection.will_wake(cx.waker()) => Arc::clone(waiter),
+            _ => {
+                let (taking, connection) = (Arc::clone(&self.taking), cx.waker().clone());
+                Arc::clone(self.waiter.insert(Arc::new(Waiter { taking, connection })))
+            }
+        }
+    }
+}
+
+/// Whoever waits for more of the body. A connection that is woken and cannot send anything does not
+/// ask for more, so that the source cannot be called the slower one by what was asked last.
+struct Waiter {
+    taking: Arc<Taking>,
+    connection: Waker,
+}
+
+impl Wake for Waiter {
+    fn wake(self: Arc<Self>) {
+        self.taking.more_came();
+        self.connection.wake_by_ref();
+    }
 }
 
 impl Stream for Outgoing {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.poll_next_unpin(cx);
+        let waker = Waker::from(self.waiter(cx));
+        // Before the question: what comes in while it is asked must not be overlooked.
+        self.taking.set(Taken::AllThereIs);
+        let polled = self.inner.poll_next_unpin(&mut Context::from_waker(&waker));
         let now = Instant::now();
         match &polled {
-            Poll::Pending => self.taking.set(Taken::AllThereIs),
+            Poll::Pending => {}
             Poll::Ready(Some(Ok(bytes))) => {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
                 let all = self.left == 0;
@@ -206,6 +239,14 @@ impl Taking {
 
     fn set(&self, taken: Taken) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+    }
+
+    /// The destination was waiting for more, and there is more.
+    fn more_came(&self) {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*taken, Taken::AllThereIs) {
+            *taken = Taken::UpTo(Instant::now());
+        }
     }
 
     /// Waits until the destination has stalled; what it does not do, and for how long.

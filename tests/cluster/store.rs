@@ -17,6 +17,7 @@ mod bodies;
 mod line;
 mod objects;
 mod uploads;
+mod versions;
 
 /// A store with one empty bucket.
 struct Lab {
@@ -170,41 +171,4 @@ mod on_the_demos_endpoint_by_sdk {
     suite!(super::endpoint_by_sdk);
     suite!(super::endpoint_by_sdk, uploads: tags_of_an_upload_are_those_of_the_object);
     suite!(super::endpoint_by_sdk, bodies: the_checksum_of_an_upload_is_that_of_the_whole);
-}
-
-mod versions {
-    //! Only ministack has versions.
-
-    use s3_migration::store::GetRequest;
-
-    use super::{ErrorKind, kind, ministack, whole_body};
-    use crate::support::ministack::{ACCOUNT_A, Ministack};
-    use crate::support::resources;
-
-    #[tokio::test]
-    async fn a_version_is_told_and_can_be_read_after_it_was_replaced() {
-        use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-        let lab = ministack().await;
-        let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled);
-        let client = resources::s3(&Ministack::shared().sdk_config(ACCOUNT_A));
-        let put = client.put_bucket_versioning().bucket(&lab.bucket);
-        put.versioning_configuration(on.build()).send().await.expect("PutBucketVersioning");
-
-        lab.put("k", b"old").await;
-        let old = lab.store.head(&lab.id("k"), None).await.expect("a head").version;
-        let old = old.expect("a version");
-        lab.put("k", b"newer").await;
-        assert_eq!(lab.get("k").await.expect("a get"), b"newer");
-        let head = lab.store.head(&lab.id("k"), Some(&old)).await.expect("a head");
-        assert_eq!((head.size, head.version.as_ref()), (3, Some(&old)));
-        let request = GetRequest { version: Some(old.clone()), ..lab.whole("k") };
-        let answer = lab.store.get(&request).await.expect("a get");
-        assert_eq!(answer.meta.version, Some(old));
-        assert_eq!(whole_body(answer).await.expect("a body"), b"old");
-
-        let delete = client.delete_object().bucket(&lab.bucket).key("k");
-        delete.send().await.expect("DeleteObject");
-        let marker = lab.store.head(&lab.id("k"), None).await;
-        assert_eq!(kind(marker), Some(ErrorKind::NotFound), "a delete marker is no object");
-    }
 }

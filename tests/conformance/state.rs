@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use s3_migration::error::ErrorKind;
-use s3_migration::object::{Etag, ObjectId};
+use s3_migration::object::{Etag, ObjectId, Revision};
 use s3_migration::state::{
     JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef,
 };
@@ -41,6 +41,8 @@ macro_rules! state_suite {
             one_key_twice_in_a_batch_is_two_attempts,
             pairs_that_share_a_source_share_a_batch,
             concurrent_starts_are_all_counted,
+            what_was_copied_is_told_of_finished_copies_only,
+            what_was_copied_is_told_of_many_objects_and_of_each_pair,
             records_are_tallied,
             records_are_found_by_status,
         );
@@ -297,6 +299,62 @@ pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {
     for token in &tokens {
         let result = store.finish(&[end("key", Some(token), 10, 20)]).await;
         assert_eq!(result.is_ok(), *token == holder, "{token}, held by {holder}");
+    }
+}
+
+pub async fn what_was_copied_is_told_of_finished_copies_only(store: &dyn StateStore) {
+    store.begin(&start("running", "t1", 10)).await.unwrap();
+    let failed = Outcome { status: JobStatus::Failed, ..end("failed", None, 10, 20) };
+    let without = Outcome { version: None, ..end("without a version", None, 10, 20) };
+    let null = Outcome { version: Some("null".to_owned()), ..end("null", None, 10, 20) };
+    let done = end("done", None, 10, 20);
+    store.finish(&[failed, without, null, done]).await.unwrap();
+    let etag = Some(Etag::new("etag-1"));
+    let copied = |version: Option<&str>| {
+        Some(Revision { version: version.map(str::to_owned), etag: etag.clone() })
+    };
+    for (key, expected) in [
+        ("absent", None),
+        ("running", None),
+        ("failed", None),
+        ("without a version", copied(None)),
+        ("null", copied(None)),
+        ("done", copied(Some("v1"))),
+    ] {
+        assert_eq!(store.copied(&[id(key)]).await.unwrap(), [expected], "{key}");
+    }
+    assert_eq!(store.copied(&[]).await.unwrap(), []);
+}
+
+pub async fn what_was_copied_is_told_of_many_objects_and_of_each_pair(store: &dyn StateStore) {
+    let keys = (0..230).map(|n| format!("key {n}")).chain(odd_texts());
+    let keys: Vec<String> = keys.chain(control_texts()).collect();
+    let outcome = |id: &RecordId| Outcome {
+        id: id.clone(),
+        version: Some(format!("{}/{}", id.des.bucket, hex::encode(id.src.key.as_str()))),
+        ..end("", None, 10, 20)
+    };
+    let of_pair = |bucket: &str| -> Vec<RecordId> {
+        let id = |key: &String| RecordId {
+            src: ObjectId::new("src", key.as_str()),
+            des: ObjectId::new(bucket, key.as_str()),
+        };
+        keys.iter().map(id).collect()
+    };
+    // The second pair has records for every other object only, and asks for one of them twice.
+    let (first, mut second) = (of_pair("des-1"), of_pair("des-2"));
+    let outcomes: Vec<Outcome> =
+        first.iter().chain(second.iter().step_by(2)).map(outcome).collect();
+    store.finish(&outcomes).await.unwrap();
+    second.push(second[0].clone());
+    for (ids, step) in [(first, 1), (second, 2)] {
+        let copied = store.copied(&ids).await.unwrap();
+        assert_eq!(copied.len(), ids.len());
+        for (at, (id, copied)) in ids.iter().zip(copied).enumerate() {
+            let there = at % step == 0 || at == keys.len();
+            let version = copied.and_then(|revision| revision.version);
+            assert_eq!(version, outcome(id).version.filter(|_| there), "{id:?}");
+        }
     }
 }
 

@@ -119,3 +119,15 @@ pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(builder.build())
 }
+
+/// Lets a bucket keep versions, or suspends that.
+pub async fn set_versioning(client: &aws_sdk_s3::Client, bucket: &str, enabled: bool) {
+    use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+    let status = match enabled {
+        true => BucketVersioningStatus::Enabled,
+        false => BucketVersioningStatus::Suspended,
+    };
+    let configuration = VersioningConfiguration::builder().status(status).build();
+    let put = client.put_bucket_versioning().bucket(bucket);
+    put.versioning_configuration(configuration).send().await.expect("PutBucketVersioning");
+}

@@ -107,3 +107,31 @@ async fn a_part_that_was_taken_whole_is_answered_soon_or_cut() {
     assert!(sent.unwrap_err().to_string().contains("no answer to the part for 120 s"));
     assert_eq!(after, ANSWER);
 }
+
+/// Asks for a piece of the body once, and never again, whatever comes.
+fn asks_once() -> Watched {
+    let upload_part = Box::new(move |payload| {
+        async move {
+            let Payload::Streamed { mut body, .. } = payload else { unreachable!() };
+            let mut asked = false;
+            std::future::poll_fn(move |cx| {
+                if !std::mem::replace(&mut asked, true) {
+                    assert!(body.poll_next_unpin(cx).is_pending());
+                }
+                Poll::<Result<Written>>::Pending
+            })
+            .await
+        }
+        .boxed()
+    });
+    watched(Fake { upload_part, ..Fake::default() })
+}
+
+// A connection that cannot send what it has does not ask for more when it is told of it.
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_takes_nothing_of_what_it_waited_for_is_cut() {
+    let late = bytes_after(vec![S * 5]);
+    let (sent, after) = send(&asks_once(), late, 1).await;
+    assert!(sent.unwrap_err().to_string().contains("no byte of the part was taken for 30 s"));
+    assert_eq!(after, S * (5 + 30));
+}

@@ -7,7 +7,7 @@ use s3_migration::store::{Headers, ListRequest, Listed};
 use super::*;
 
 /// All pages of a listing.
-async fn list(lab: &Lab, mut request: ListRequest) -> Vec<Vec<Listed>> {
+pub async fn list(lab: &Lab, mut request: ListRequest) -> Vec<Vec<Listed>> {
     request.bucket.clone_from(&lab.bucket);
     let mut pages = Vec::new();
     loop {

@@ -302,9 +302,14 @@ impl Faults {
 
     /// Waits until a call is held.
     pub async fn held(&self) {
+        self.held_at_least(1).await;
+    }
+
+    /// Waits until so many calls are held.
+    pub async fn held_at_least(&self, calls: u64) {
         let mut held = self.held.subscribe();
-        let reached = tokio::time::timeout(BOUND, held.wait_for(|held| *held > 0)).await;
-        assert!(reached.is_ok(), "no call is held");
+        let reached = tokio::time::timeout(BOUND, held.wait_for(|held| *held >= calls)).await;
+        assert!(reached.is_ok(), "{} of {calls} calls are held", *held.borrow());
     }
 
     /// What is held goes on, and nothing is held any more.
