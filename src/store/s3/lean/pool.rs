@@ -33,6 +33,12 @@ const MAX_BUFFER: usize = 256 * 1024;
 /// less is worth a try.
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
+/// Bytes that the other side does not acknowledge, or has no room for, for so long end the connection
+/// (TCP_USER_TIMEOUT, RFC 5482): a megabyte may wait in the system's buffers where nothing else
+/// sees that it is not moving.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
 /// The connections of one store.
 pub(super) struct Pool {
     plain: HttpConnector,
@@ -48,6 +54,8 @@ impl Pool {
         // A request's head and a small body must not wait for an acknowledgement.
         plain.set_nodelay(true);
         plain.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        #[cfg(target_os = "linux")]
+        plain.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         Self { plain, secure: OnceLock::new(), idle: Mutex::default() }
     }
 
