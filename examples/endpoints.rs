@@ -86,7 +86,7 @@ async fn fill(url: &str, small: u64, large_mib: u64) -> Result<()> {
     if large_mib == 0 {
         return Ok(());
     }
-    let upload = store.create_upload(&ObjectId::new("source", "large"), new).await?;
+    let upload = store.create_upload(&ObjectId::new("source", "large"), new).await?.upload;
     let (mut parts, mut left) = (Vec::new(), large_mib * MIB);
     while left > 0 {
         let (number, size) = (parts.len() as u32 + 1, left.min(LARGE_PART));

@@ -17,7 +17,7 @@ use s3_migration::lanes::Lanes;
 use s3_migration::object::{ByteRange, MIB, ObjectId};
 use s3_migration::plan::digest;
 use s3_migration::store::s3::S3Store;
-use s3_migration::store::{GetRequest, NewObject, ObjectStore, Payload, Proof, Side, Upload};
+use s3_migration::store::{GetRequest, NewObject, ObjectStore, Payload, Proof, Room, Side, Upload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -126,7 +126,12 @@ async fn streamed(store: &S3Store, lanes: &Lanes, number: u64) -> Result<()> {
         hasher.push(chunk.clone()).await;
         Ok::<_, Error>(Some((chunk, (body, hasher))))
     });
-    let payload = Payload::Streamed { body: hashing.boxed(), length: PART, trailer: false };
+    let payload = Payload::Streamed {
+        body: hashing.boxed(),
+        length: PART,
+        trailer: false,
+        room: Room::default(),
+    };
     store.upload_part(&upload(), number as u32 + 1, payload).await?;
     Ok(())
 }

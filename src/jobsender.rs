@@ -14,13 +14,11 @@ use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId, ObjectKey, destination_
 use crate::params::Pair;
 use crate::plan::compare::{self, Difference, Step};
 use crate::plan::ignore::IgnoreList;
-use crate::queue::Queue;
+use crate::queue::{MAX_BATCH, Queue};
 use crate::retry::{Policy, retry};
 use crate::state::{RecordId, StateStore};
 use crate::store::{ListRequest, Listed, ObjectStore};
 
-/// Messages that are collected before they are sent: what Amazon SQS takes in one request.
-const BATCH: usize = 10;
 /// Objects whose versions are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
 const LOOKED_UP: usize = 100;
 
@@ -244,7 +242,7 @@ impl<'a> Comparison<'a> {
             summary: Summary::default(),
             judged: Vec::new(),
             packer: Packer::new(jobsender.packs),
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(MAX_BATCH),
         }
     }
 
@@ -295,7 +293,7 @@ impl<'a> Comparison<'a> {
                 let job = Job { src: id.src, des: id.des, size: listed.size, version };
                 self.batch.extend(self.packer.add(job));
             }
-            if self.batch.len() >= BATCH {
+            if self.batch.len() >= MAX_BATCH {
                 self.send().await?;
             }
         }
@@ -325,10 +323,13 @@ impl<'a> Comparison<'a> {
         let Some(queue) = self.jobsender.queue.as_ref().filter(|_| !self.batch.is_empty()) else {
             return Ok(());
         };
-        let (batch, policy) = (&self.batch, Policy::control(self.jobsender.max_retry));
-        debug!(messages = batch.len(), "send");
-        retry(policy, &self.jobsender.cancel, || queue.send(batch)).await?;
-        self.summary.messages += batch.len() as u64;
+        let policy = Policy::control(self.jobsender.max_retry);
+        // One request each: what has been sent is not sent again where a later one fails.
+        for batch in self.batch.chunks(MAX_BATCH) {
+            debug!(messages = batch.len(), "send");
+            retry(policy, &self.jobsender.cancel, || queue.send(batch)).await?;
+            self.summary.messages += batch.len() as u64;
+        }
         self.batch.clear();
         Ok(())
     }

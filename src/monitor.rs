@@ -1,8 +1,7 @@
 //! What is going on, counted once: the source of progress bars, summaries and traffic lines.
 
-use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -39,28 +38,6 @@ pub struct Monitor {
     intervals: [Mutex<Interval>; 3],
     tags_denied: AtomicBool,
     etag_is_no_md5: AtomicBool,
-    /// Bytes of single objects that somebody wants to know of.
-    watched: Mutex<HashMap<ObjectId, u64>>,
-}
-
-/// Counts what the destination takes of one object, as long as it lives.
-#[derive(Debug)]
-pub struct Watch<'a> {
-    monitor: &'a Monitor,
-    object: ObjectId,
-}
-
-impl Watch<'_> {
-    /// Bytes of the object that the destination has taken since the watch began.
-    pub fn bytes(&self) -> u64 {
-        self.monitor.watched().get(&self.object).copied().unwrap_or(0)
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.monitor.watched().remove(&self.object);
-    }
 }
 
 /// A reading of the counters.
@@ -90,21 +67,7 @@ impl Monitor {
     /// `bytes` of an object have been taken by the destination.
     pub fn uploaded(&self, bytes: u64, object: &ObjectId) {
         self.uploaded.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(watched) = self.watched().get_mut(object) {
-            *watched += bytes;
-        }
         self.traffic(Traffic::Uploading, bytes, object);
-    }
-
-    /// Watches what the destination takes of `object` from now on. Two watches of one object at
-    /// once, which only a message that came twice makes, count as one.
-    pub fn watch(&self, object: &ObjectId) -> Watch<'_> {
-        self.watched().insert(object.clone(), 0);
-        Watch { monitor: self, object: object.clone() }
-    }
-
-    fn watched(&self) -> MutexGuard<'_, HashMap<ObjectId, u64>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An object of `bytes` is at the destination and on record.
@@ -188,26 +151,5 @@ impl Monitor {
             self.log_traffic();
         }
         self.log_traffic();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_watch_counts_its_object_as_long_as_it_lives() {
-        let (monitor, one, other) =
-            (Monitor::default(), ObjectId::new("b", "one"), ObjectId::new("b", "other"));
-        monitor.uploaded(1, &one);
-        let watch = monitor.watch(&one);
-        assert_eq!(watch.bytes(), 0);
-        monitor.uploaded(2, &one);
-        monitor.uploaded(4, &other);
-        monitor.uploaded(8, &one);
-        assert_eq!(watch.bytes(), 10);
-        drop(watch);
-        assert!(monitor.watched().is_empty());
-        assert_eq!(monitor.counts().uploaded, 15);
     }
 }

@@ -175,7 +175,7 @@ pub fn engine(
         state,
         budget: MemoryBudget::of_machine(config.mode.max_memory),
         lanes: Lanes::new(),
-        opaque: OpaqueBuckets::default(),
+        opaque: OpaqueBuckets::new(config),
         settings: Settings::new(config, at_once(config).parts),
         monitor,
         instance: instance(),

@@ -166,6 +166,7 @@ fn by_code(code: &str) -> Option<Verdict> {
             "there is no such bucket here: check its name, the region and the endpoint",
         ),
         "MethodNotAllowed" => deleted_version(),
+        "NotImplemented" => not_implemented(),
         "NoSuchKey"
         | "NoSuchVersion"
         | "NotFound"
@@ -204,13 +205,23 @@ fn by_code(code: &str) -> Option<Verdict> {
 fn deleted_version() -> Verdict {
     Verdict::with(
         ErrorKind::NotFound,
-        "this version is a delete marker: the object has been deleted",
+        "this is not allowed here: a version that is a delete marker has no object; where no \
+         version was asked for, check Endpoint",
+    )
+}
+
+fn not_implemented() -> Verdict {
+    Verdict::with(
+        ErrorKind::Invalid,
+        "the store does not know this call or one of its headers: leave out what it cannot do \
+         (CopyTags, ACL, SSE, StorageClass, Checksum)",
     )
 }
 
 fn by_status(status: u16, code: &str) -> Verdict {
     match status {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
+        501 => not_implemented(),
         408 | 409 | 425 | 500.. => Verdict::from(ErrorKind::Unavailable),
         401 | 403 => Verdict::with(
             ErrorKind::Denied,
@@ -269,6 +280,8 @@ mod tests {
             (404, "", NotFound),
             (405, "MethodNotAllowed", NotFound),
             (405, "", NotFound),
+            (501, "NotImplemented", Invalid),
+            (501, "", Invalid),
             (400, "AWS.SimpleQueueService.NonExistentQueue", NotFound),
             (400, "QueueDoesNotExist", NotFound),
             (400, "ResourceNotFoundException", NotFound),

@@ -179,7 +179,7 @@ async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option
         store.put(&target, &new, piece.clone(), digest::md5(&piece).into()).await?;
         return Ok(Some((item.key, size)));
     }
-    let upload = store.create_upload(&target, &new).await?;
+    let upload = store.create_upload(&target, &new).await?.upload;
     let mut parts = Vec::new();
     while !piece.is_empty() {
         let (number, md5, len) = (parts.len() as u32 + 1, digest::md5(&piece), piece.len() as u64);

@@ -101,6 +101,8 @@ pub(super) fn size(value: Option<&Value>, path: &str) -> Result<u64, Refusal> {
         Some(Value::String(text)) => text.parse().ok(),
         Some(value) => value.as_u64(),
     };
+    // No object is near it, and no database has larger whole numbers.
+    let size = size.filter(|size| i64::try_from(*size).is_ok());
     size.ok_or_else(|| not_a_job(format!("{path} is not a number of bytes")))
 }
 

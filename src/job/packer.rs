@@ -60,6 +60,9 @@ impl Packer {
             let whole = self.jobs.len() - self.jobs.len() % RECORDED_AT_ONCE;
             let cut = if whole == 0 { self.jobs.len() } else { whole };
             messages = self.take(cut);
+            if self.data.saturating_add(job.size) > MAX_DATA {
+                messages.extend(self.take(self.jobs.len()));
+            }
         }
         self.data += job.size;
         self.jobs.push(job);

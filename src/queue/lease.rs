@@ -21,6 +21,9 @@ const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 /// after it, the heartbeat would hide the message once more.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// Tries for the last calls about a message that the heartbeat keeps: some minutes.
+const PATIENCE: u32 = 20;
+
 /// Why a lease was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -112,26 +115,51 @@ impl Lease {
         self.lost.get().copied()
     }
 
-    /// Ends the lease and the message: the work is done and on record. A passing fault is tried
-    /// again a few times, since a message that stays repeats all of its work; also while everything
-    /// else is being cut.
+    /// Ends the lease and the message: the work is done and on record. A message that stays repeats
+    /// all of it.
     pub async fn delete(mut self) -> Result<()> {
-        self.settle().await;
         let (queue, receipt) = (&self.queue, &self.message.receipt);
-        retry(Policy::probe(), &CancellationToken::new(), || queue.delete(receipt)).await
+        let deleted = self.while_held(|| queue.delete(receipt)).await;
+        self.settle().await;
+        deleted
     }
 
     /// Gives the message back, to be received again after `delay`.
     pub async fn release(mut self, delay: Duration) -> Result<()> {
         self.settle().await;
-        self.queue.release(&self.message.receipt, delay).await
+        let (queue, receipt) = (&self.queue, &self.message.receipt);
+        let release = || queue.release(receipt, delay);
+        retry(Policy::probe(), &CancellationToken::new(), release).await
     }
 
     /// Moves the message to the dead letters as `body`, with `reason`. `Ok(false)`: there are none,
     /// and the message comes back when its visibility ends.
     pub async fn bury(mut self, body: &str, reason: &str) -> Result<bool> {
+        let (queue, message) = (&self.queue, &self.message);
+        let buried = self.while_held(|| queue.bury(message, body, reason)).await;
         self.settle().await;
-        self.queue.bury(&self.message, body, reason).await
+        buried
+    }
+
+    /// Makes a call about this message. While the heartbeat keeps it, a queue that is out is waited
+    /// for; where everything is being cut, a few tries are left.
+    pub async fn while_held<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T> {
+        let patient = retry(Policy::control(PATIENCE), &self.work, &mut call).await;
+        let is_cut = |error: &Error| error.kind() == ErrorKind::Cancelled;
+        match patient {
+            Err(error) if is_cut(&error) && !self.is_gone() => {
+                retry(Policy::probe(), &CancellationToken::new(), call).await
+            }
+            ended => ended,
+        }
+    }
+
+    /// Somebody else may have the message by now.
+    fn is_gone(&self) -> bool {
+        matches!(self.lost(), Some(Loss::Taken | Loss::RanOut))
     }
 
     /// Ends the heartbeat between two beats.

@@ -11,6 +11,10 @@ pub mod embedded;
 pub mod lease;
 pub mod sqs;
 
+/// Messages that are sent in one request at most, as Amazon SQS has it
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
+pub const MAX_BATCH: usize = 10;
+
 /// Proof of one receipt of a message; it goes stale when the message is received again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt(pub String);

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::sync::Mutex;
 
-use super::{Depth, Message, Queue, Receipt};
+use super::{Depth, MAX_BATCH, Message, Queue, Receipt};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -288,7 +288,7 @@ impl Queue for SqsQueue {
         wait: Duration,
         visibility: Duration,
     ) -> Result<Vec<Message>> {
-        let max = i32::try_from(max.clamp(1, batch::MAX_ENTRIES)).unwrap_or(1);
+        let max = i32::try_from(max.clamp(1, MAX_BATCH)).unwrap_or(1);
         let seconds = lease_clock::visibility_seconds(visibility);
         // A poll eats into the lease of what it brings, as far as anybody can prove: it is kept
         // short against the lease, and repeated.

@@ -156,10 +156,10 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     partSize = iif(:etag IS NULL OR sourceEtag IS :etag, partSize, NULL),
     sourceEtag = ifnull(:etag, sourceEtag),
     jobStatus = excluded.jobStatus, instanceID = excluded.instanceID,
-    tryTimes = tryTimes + iif(:lease IS NOT NULL OR (lease IS NULL AND startTime IS :start
+    tryTimes = tryTimes + iif(:lease IS NOT NULL OR ((lease IS NULL OR :etag IS NULL) AND startTime IS :start
         AND endTime IS :end AND instanceID IS :instance AND jobStatus IS :status
         AND (:etag IS NULL OR sourceEtag IS :etag)), 0, 1),
-    lease = excluded.lease,
+    lease = iif(:etag IS NULL AND :lease IS NULL, lease, excluded.lease),
     startTime = excluded.startTime, startTime_f = excluded.startTime_f,
     endTime = excluded.endTime, endTime_f = excluded.endTime_f,
     totalSpentTime = excluded.totalSpentTime,

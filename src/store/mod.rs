@@ -228,8 +228,14 @@ pub enum Payload {
         length: u64,
         /// Send their CRC-64/NVME behind them, for the store to verify; it is in the answer.
         trailer: bool,
+        /// What [`ObjectStore::room`] has answered.
+        room: Room,
     },
 }
+
+/// Leave to send a part, where a store gives one: see [`ObjectStore::room`].
+#[derive(Debug, Default)]
+pub struct Room(Option<paced::Permit>);
 
 /// What a store answers to bytes it has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,6 +269,15 @@ pub struct Upload {
     pub target: ObjectId,
     /// The store's id of the upload.
     pub id: String,
+}
+
+/// An upload that has just been begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// The upload.
+    pub upload: Upload,
+    /// The answer says that its parts' ETags will be no MD5 (SSE-KMS).
+    pub hides_md5: bool,
 }
 
 /// An unfinished upload as a listing shows it.
@@ -324,7 +339,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     ) -> Result<Written>;
 
     /// Begins a multipart upload.
-    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload>;
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created>;
+
+    /// Waits until a part may be sent into `bucket`. Asked before the part's source is opened: a body
+    /// that nobody reads for minutes is cut by its server.
+    async fn room(&self, _bucket: &str) -> Result<Room> {
+        Ok(Room::default())
+    }
 
     /// Writes one part; the store refuses a body that differs from its proof, its trailer or its
     /// length. Fails with `UploadGone` where the upload has been completed or aborted.

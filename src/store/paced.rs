@@ -5,11 +5,12 @@
 //! pass, but a throttled one counts. Both sides have lanes of their own, also where they are one
 //! and the same bucket.
 //!
-//! A streamed part holds its GET's permit while it waits for the one of its UploadPart. That cannot
+//! A streamed part has the permit of its UploadPart before it asks for the one of its GET. That cannot
 //! lock up: these are two lanes, always in that order, and whoever holds the second waits for none.
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,7 +25,8 @@ mod lane;
 #[cfg(test)]
 mod tests;
 
-use lane::{Lane, Permit};
+use lane::Lane;
+pub(super) use lane::Permit;
 
 /// Up to here a PutObject's time is the store's and not the line's, and tells of its load.
 const SHORT_BYTES: usize = 64 * 1024;
@@ -118,9 +120,40 @@ impl ObjectStore for Paced {
         settle(permit, self.inner.put(id, new, body, proof).await, short)
     }
 
+    async fn room(&self, bucket: &str) -> Result<Room> {
+        let mut permit = self.lane(bucket).enter().await?;
+        permit.rest();
+        Ok(Room(Some(permit)))
+    }
+
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
-        let permit = self.lane(&upload.target.bucket).enter().await?;
-        settle(permit, self.inner.upload_part(upload, number, payload).await, false)
+        let Payload::Streamed { body, length, trailer, room } = payload else {
+            let permit = self.lane(&upload.target.bucket).enter().await?;
+            return settle(permit, self.inner.upload_part(upload, number, payload).await, false);
+        };
+        let mut permit = match room {
+            Room(Some(permit)) => permit,
+            Room(None) => self.lane(&upload.target.bucket).enter().await?,
+        };
+        permit.begin();
+        // A body that breaks is the source's affair.
+        let broken = Arc::new(AtomicBool::new(false));
+        let breaks = Arc::clone(&broken);
+        let note = move |piece: &Result<Bytes>| {
+            breaks.fetch_or(piece.is_err(), Ordering::Relaxed);
+        };
+        let payload = Payload::Streamed {
+            body: body.inspect(note).boxed(),
+            length,
+            trailer,
+            room: Room(None),
+        };
+        let answer = self.inner.upload_part(upload, number, payload).await;
+        if broken.load(Ordering::Relaxed) {
+            permit.rest();
+            return answer;
+        }
+        settle(permit, answer, false)
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
@@ -144,7 +177,7 @@ impl ObjectStore for Paced {
         self.control(&id.bucket, self.inner.tags(id, version)).await
     }
 
-    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload> {
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         self.control(&target.bucket, self.inner.create_upload(target, new)).await
     }
 

@@ -123,8 +123,11 @@ impl S3Store {
             if_match: None,
         };
         match self.get(&request).await {
-            Err(reason) if reason.kind() != ErrorKind::Invalid => reason,
-            _ => error,
+            // An empty object has no first byte.
+            Err(reason) if reason.kind() != ErrorKind::SourceChanged => reason,
+            Err(_) => error,
+            // It has passed: other credentials were fetched meanwhile.
+            Ok(_) => Error::new(ErrorKind::Unavailable, error.to_string()),
         }
     }
 
@@ -203,6 +206,16 @@ fn region_hint(status: u16, header: Option<&str>) -> Option<String> {
     header.filter(|_| matches!(status, 301 | 307 | 400)).map(str::to_owned)
 }
 
+/// What is asked for as `Accept-Encoding`, so that bytes come as they are stored. Some stores would
+/// decompress a gzip object for who does not take gzip, some would compress for who does: Google's
+/// is of the first kind (<https://cloud.google.com/storage/docs/transcoding>).
+fn accept_encoding(url: Option<&str>) -> &'static str {
+    match url.is_some_and(|url| url.contains(".googleapis.com")) {
+        true => "gzip",
+        false => "identity",
+    }
+}
+
 /// The permission that a read needs.
 fn read_permission(request: &GetRequest) -> &'static str {
     match request.version {
@@ -270,7 +283,7 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload> {
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         self.begin_upload(target, new).await
     }
 

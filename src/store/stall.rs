@@ -57,7 +57,7 @@ impl ObjectStore for Watched {
     }
 
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
-        let Payload::Streamed { body, length, trailer } = payload else {
+        let Payload::Streamed { body, length, trailer, room } = payload else {
             // In memory: the whole request has a time limit that fits what fits into memory.
             return self.inner.upload_part(upload, number, payload).await;
         };
@@ -65,7 +65,7 @@ impl ObjectStore for Watched {
         let outgoing =
             Outgoing { inner: body, left: length, taking: Arc::clone(&taking), waiter: None };
         let body = outgoing.boxed();
-        let payload = Payload::Streamed { body, length, trailer };
+        let payload = Payload::Streamed { body, length, trailer, room };
         tokio::select! {
             written = self.inner.upload_part(upload, number, payload) => written,
             (what, limit) = taking.stalls() => {
@@ -105,7 +105,7 @@ impl ObjectStore for Watched {
         self.inner.tags(id, version).await
     }
 
-    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload> {
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         self.inner.create_upload(target, new).await
     }
 

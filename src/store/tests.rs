@@ -98,7 +98,7 @@ impl ObjectStore for Fake {
         unreachable!()
     }
 
-    async fn create_upload(&self, _: &ObjectId, _: &NewObject) -> Result<Upload> {
+    async fn create_upload(&self, _: &ObjectId, _: &NewObject) -> Result<Created> {
         unreachable!()
     }
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::config::{Checksum, Config};
+use crate::config::{Checksum, Config, Sse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::monitor::Monitor;
@@ -111,25 +112,66 @@ pub struct Engine {
 /// Buckets that are known for ETags that are no MD5: under SSE-KMS, or of a store with a way of its
 /// own.
 #[derive(Debug, Default)]
-pub struct OpaqueBuckets(Mutex<BTreeSet<String>>);
-
-/// An attempt's fencing token: the record lets only the attempt that began last end it.
-#[derive(Debug)]
-pub struct Fence {
-    token: String,
-    begun: AtomicBool,
+pub struct OpaqueBuckets {
+    /// Every one, since the configuration asks for SSE-KMS.
+    all: bool,
+    known: Mutex<BTreeSet<String>>,
 }
 
-impl Fence {
-    /// A token that no other attempt has.
-    pub fn new(instance: &str) -> Self {
-        let token = format!("{instance}/{:016x}", fastrand::u64(..));
-        Self { token, begun: AtomicBool::new(false) }
+impl OpaqueBuckets {
+    /// None is known yet, beside what the configuration says.
+    pub fn new(config: &Config) -> Self {
+        let all = matches!(config.destination.sse, Sse::Kms(_));
+        Self { all, known: Mutex::default() }
+    }
+}
+
+/// What is known of the message that a job came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered {
+    /// It has been received before: an earlier attempt may have come to its very end.
+    pub again: bool,
+    /// It has no other job, as an event's has not.
+    pub alone: bool,
+}
+
+/// One attempt's claim to an object: its fencing token, since the record lets only the attempt that
+/// began last end it, and what the attempt has brought forward.
+#[derive(Debug)]
+pub struct Claim {
+    token: String,
+    begun: AtomicBool,
+    /// What is known of the job's message.
+    delivered: Delivered,
+    /// An earlier attempt's upload was of no use.
+    anew: AtomicBool,
+    /// Cancelled when the destination has taken a part.
+    first_part: CancellationToken,
+}
+
+impl Claim {
+    /// With a token that no other attempt has. `first_part` is cancelled when the destination has
+    /// taken a part.
+    pub fn new(instance: &str, delivered: Delivered, first_part: CancellationToken) -> Self {
+        Self {
+            token: format!("{instance}/{:016x}", fastrand::u64(..)),
+            begun: AtomicBool::new(false),
+            delivered,
+            anew: AtomicBool::new(false),
+            first_part,
+        }
     }
 
     /// The token, once the attempt has put its begin on record.
     pub fn begun(&self) -> Option<String> {
         self.begun.load(Ordering::Acquire).then(|| self.token.clone())
+    }
+
+    /// Parts are at the destination from which the next attempt continues. Not where those of an
+    /// earlier attempt were of no use: an object that is replaced faster than it is copied never
+    /// comes to an end, however many parts are sent.
+    pub fn advanced(&self) -> bool {
+        self.first_part.is_cancelled() && !self.anew.load(Ordering::Relaxed)
     }
 }
 
@@ -140,7 +182,7 @@ struct Attempt<'a> {
     halt: &'a Halt,
     /// The version that every read asks for.
     version: Option<String>,
-    fence: &'a Fence,
+    claim: &'a Claim,
     started: SystemTime,
 }
 
@@ -164,18 +206,22 @@ enum Turn {
 
 impl Engine {
     /// Copies the object of `job`. Begins anew where the source is replaced meanwhile, at most a
-    /// few times. `fence` is this attempt's token in the record.
+    /// few times.
     pub async fn transfer(
         self: &Arc<Self>,
         job: &Job,
-        fence: &Fence,
+        claim: &Claim,
         halt: &Halt,
     ) -> Result<Copied> {
         let started = SystemTime::now();
         // UpdateVersionId looks the version up itself.
         let Settings { get_with_version, update_version, .. } = self.settings;
         let version = job.version.clone().filter(|_| get_with_version && !update_version);
-        let attempt = Attempt { engine: self, job, halt, version, fence, started };
+        let attempt = Attempt { engine: self, job, halt, version, claim, started };
+        if let Some(newer) = attempt.superseded().await? {
+            info!(object = %job.src, "a newer version than the job's has been copied since");
+            return Ok(newer);
+        }
         let mut fresh_starts = 0;
         loop {
             let error = match attempt.copy().await {
@@ -228,19 +274,20 @@ impl Engine {
     }
 
     /// The largest object that goes in one piece.
-    fn largest_single(&self) -> u64 {
+    pub fn largest_single(&self) -> u64 {
         self.settings.threshold.min(self.largest_held())
     }
 
     /// Whether a bucket's answers do not tell the MD5 of what it has stored.
     fn is_opaque(&self, bucket: &str) -> bool {
-        self.opaque.0.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket)
+        let OpaqueBuckets { all, known } = &self.opaque;
+        *all || known.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket)
     }
 
     fn note_opaque(&self, bucket: &str) {
-        let mut opaque = self.opaque.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opaque = self.opaque.known.lock().unwrap_or_else(PoisonError::into_inner);
         if opaque.insert(bucket.to_owned()) {
-            info!(bucket, "ETags are no MD5 there: parts are verified by a checksum in front");
+            info!(bucket, "ETags prove no part there: parts are verified by a checksum in front");
         }
     }
 

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::part::PartMover;
 use super::proof;
-use super::resume::{Begun, Found};
+use super::resume::{Begun, Found, MOST_PROVEN_BYTES};
 use super::{Attempt, Copied};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Next, Result};
 use crate::object::Etag;
 use crate::plan::digest;
 use crate::plan::parts::Layout;
 use crate::retry::{Policy, retry};
 use crate::state::{Seal, Start, UploadRef};
-use crate::store::{NewObject, ObjectMeta, Part, Proof, Upload, Written};
+use crate::store::{Created, NewObject, ObjectMeta, Part, Proof, Upload, Written};
 
 /// How often parts that the destination does not list as they were sent are sent again.
 const MAX_ROUNDS: u32 = 3;
@@ -36,27 +36,66 @@ impl Attempt<'_> {
             Found::Nothing => self.create(meta, planned).await?,
         };
         self.record_start(meta, &begun).await?;
-        let mover = self.mover(meta, &begun);
+        let (mover, nothing_held) = (self.mover(meta, &begun), begun.held.is_empty());
         let held = match self.engine.settings.verify_twice {
-            true => mover.proven(begun.held).await?,
+            true => self.proven(&mover, begun.held).await?,
             false => begun.held,
         };
-        let mut parts = self.fill(&mover, held).await?;
+        let mut parts = match self.fill(&mover, held).await {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.give_up_empty(&mover, nothing_held, &error).await;
+                return Err(error);
+            }
+        };
         if self.could_have_source_etag(meta, &mover, &parts) {
             // Either a part is damaged, or the source's are of unequal size after all.
             info!(object = %self.job.src, "the parts do not make the source's ETag: read again");
-            let proven = mover.proven(parts).await?;
+            let proven = self.proven(&mover, parts).await?;
             parts = self.fill(&mover, proven).await?;
         }
         self.complete(meta, &mover, &parts).await?;
         Ok(copied)
     }
 
+    /// Those of the parts that are what the source has there now. ETags that are no MD5 tell nothing:
+    /// these parts were verified when they were sent, and stay.
+    async fn proven(&self, mover: &Arc<PartMover>, parts: Vec<Part>) -> Result<Vec<Part>> {
+        let bucket = &self.job.des.bucket;
+        if self.engine.is_opaque(bucket) {
+            let object = &self.job.des;
+            warn!(%object, "its parts cannot be verified again, since their ETags are no MD5");
+            return Ok(parts);
+        }
+        let proven = mover.proven(parts.clone()).await?;
+        let Some((first, others)) = parts.split_first().filter(|_| proven.is_empty()) else {
+            return Ok(proven);
+        };
+        // Damage of every part, or SSE-KMS: the answer to one that is sent again tells.
+        let mut sent = mover.send(vec![first.number]).await?;
+        if self.engine.is_opaque(bucket) {
+            sent.extend_from_slice(others);
+        }
+        Ok(sent)
+    }
+
+    /// An upload without a part, of an object that cannot be copied: nobody will continue it.
+    async fn give_up_empty(&self, mover: &PartMover, nothing_held: bool, error: &Error) {
+        let nothing = nothing_held && !self.claim.first_part.is_cancelled();
+        if nothing && error.kind().next() == Next::RecordFailure {
+            let upload =
+                UploadRef { id: mover.upload.id.clone(), part_size: mover.layout.part_size };
+            self.engine.give_up(&self.job.des, &upload, &self.halt.abort).await;
+        }
+    }
+
     /// Whether the object should get the source's ETag, for it has the same number of parts, and
-    /// does not.
+    /// does not. Beyond what can be read again within one turn, its parts are taken for unequal
+    /// ones at the source: each has been proven on its own.
     fn could_have_source_etag(&self, meta: &ObjectMeta, mover: &PartMover, parts: &[Part]) -> bool {
         let same_layout = meta.etag.parts() == Some(mover.layout.count());
         let preserves = self.may_have_layout(meta) && same_layout;
+        let preserves = preserves && meta.size <= MOST_PROVEN_BYTES;
         let opaque = self.engine.is_opaque(&self.job.des.bucket);
         let made = digest::multipart_etag(parts.iter().map(|part| &part.etag));
         preserves && !opaque && made.is_some_and(|made| !made.same_digest(&meta.etag))
@@ -72,6 +111,7 @@ impl Attempt<'_> {
             layout: begun.layout,
             crc64nvme: begun.crc64nvme,
             halt: self.halt.clone(),
+            first_part: self.claim.first_part.clone(),
         })
     }
 
@@ -84,9 +124,17 @@ impl Attempt<'_> {
             tries.fetch_add(1, Ordering::Relaxed);
             engine.destination.create_upload(target, &new).await
         };
-        let upload = retry(self.control(), &self.halt.abort, create).await?;
+        let Created { upload, hides_md5 } = retry(self.control(), &self.halt.abort, create).await?;
         if tries.into_inner() > 1 {
             self.abort_unanswered(&upload).await?;
+        }
+        if hides_md5 {
+            engine.note_opaque(&target.bucket);
+            if !crc64nvme && engine.wants_crc64nvme(&target.bucket, layout) {
+                // Known before the first part: nothing could prove one that is too large to hold.
+                self.abort(&upload).await?;
+                return Box::pin(self.create(meta, layout)).await;
+            }
         }
         Ok(Begun { upload, layout, crc64nvme, held: Vec::new() })
     }
@@ -116,13 +164,13 @@ impl Attempt<'_> {
             etag: meta.etag.clone(),
             upload: UploadRef { id: begun.upload.id.clone(), part_size: begun.layout.part_size },
             instance: self.engine.instance.clone(),
-            lease: self.fence.token.clone(),
+            lease: self.claim.token.clone(),
             start_time: self.started,
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
         let begin = || async { self.engine.state.begin(&start).await };
         retry(self.control(), &self.halt.abort, begin).await?;
-        self.fence.begun.store(true, Ordering::Release);
+        self.claim.begun.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -220,7 +268,7 @@ impl Attempt<'_> {
     async fn seal(&self, mover: &PartMover, target_etag: Option<Etag>) -> Result<()> {
         let seal = Seal {
             id: self.job.into(),
-            lease: self.fence.token.clone(),
+            lease: self.claim.token.clone(),
             upload_id: mover.upload.id.clone(),
             target_etag,
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::proof::{self, Verdict, body_of, read_exactly};
 use super::{Engine, stream};
@@ -32,6 +33,8 @@ pub(super) struct PartMover {
     /// The upload was created with CRC-64/NVME checksums, so that each part must bring one.
     pub crc64nvme: bool,
     pub halt: Halt,
+    /// Cancelled when the destination has taken a part.
+    pub first_part: CancellationToken,
 }
 
 impl PartMover {
@@ -104,9 +107,18 @@ impl PartMover {
             Part { number, size: range.len, etag, crc64nvme }
         };
         if self.crc64nvme || !engine.is_opaque(&target.bucket) {
-            match self.pass(number, range).await? {
-                (written, Verdict::Proven) => return Ok(part(written)),
-                (_, Verdict::Open) => engine.note_opaque(&target.bucket),
+            match self.pass(number, range).await {
+                Ok((written, Verdict::Proven)) => {
+                    if !written.etag_is_md5() {
+                        engine.note_opaque(&target.bucket);
+                    }
+                    return Ok(part(written));
+                }
+                Ok((_, Verdict::Open)) => engine.note_opaque(&target.bucket),
+                Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
+                    engine.note_opaque(&target.bucket);
+                }
+                Err(error) => return Err(error),
             }
         }
         if range.len <= engine.largest_held() {
@@ -132,17 +144,19 @@ impl PartMover {
         let pass = || async { self.pass_once(number, range).await };
         let passed = retry(policy, &self.halt.abort, pass).await?;
         engine.monitor.downloaded(range.len, &self.src);
-        engine.monitor.uploaded(range.len, &self.src);
+        self.taken(range.len);
         Ok(passed)
     }
 
     async fn pass_once(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
         let (engine, upload) = (&self.engine, &self.upload);
         let what = format!("{} part {number}", upload.target);
+        let room = engine.destination.room(&upload.target.bucket).await?;
         let body = body_of(self.get(range).await?, range.len)?;
         let hasher = engine.settings.checksum.md5.then(|| engine.lanes.hasher());
         let (body, watched) = stream::watch(body, range.len, hasher);
-        let payload = Payload::Streamed { body, length: range.len, trailer: self.crc64nvme };
+        let trailer = self.crc64nvme;
+        let payload = Payload::Streamed { body, length: range.len, trailer, room };
         let written = engine.destination.upload_part(upload, number, payload).await;
         let (written, md5) = match (written, watched.outcome()) {
             // What ended the body is the reason why the request failed.
@@ -179,8 +193,14 @@ impl PartMover {
             Ok(written)
         };
         let written = retry(policy, &self.halt.abort, put).await?;
-        engine.monitor.uploaded(range.len, &self.src);
+        self.taken(range.len);
         Ok(written)
+    }
+
+    /// The destination has taken so many bytes.
+    fn taken(&self, bytes: u64) {
+        self.first_part.cancel();
+        self.engine.monitor.uploaded(bytes, &self.src);
     }
 
     async fn proves(&self, part: &Part) -> Result<bool> {
@@ -213,4 +233,11 @@ impl PartMover {
         };
         self.engine.source.get(&request).await
     }
+}
+
+/// A bucket with Object Lock takes no part without a digest in its headers or behind its body
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>): 400
+/// InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required".
+fn wants_digest_in_front(error: &Error) -> bool {
+    error.kind() == ErrorKind::Invalid && error.to_string().contains("Content-MD5")
 }

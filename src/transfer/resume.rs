@@ -1,9 +1,11 @@
 //! Finding the upload that an earlier attempt began, and deciding what of it may be trusted.
 
+use std::sync::atomic::Ordering;
+
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Attempt, Copied, Engine};
+use super::{Attempt, Copied, Delivered, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{MIB, ObjectId};
 use crate::plan::parts::{self, Layout};
@@ -11,9 +13,10 @@ use crate::retry::{Policy, retry};
 use crate::state::{JobStatus, Record, UploadRef};
 use crate::store::{ListedUpload, ObjectMeta, Part, Upload};
 
-/// Parts of an upload that no record speaks of are read again and compared before they count, up
-/// to so many bytes: what a slow line carries within one JobTimeout. Beyond, the copy begins anew.
-const MOST_PROVEN_BYTES: u64 = 32 * 1024 * MIB;
+/// Parts that are not known to be this object's are read again and compared, up to so many bytes:
+/// what 10 Mbit/s carry within a JobTimeout of an hour. Such a reading cannot be continued, so one
+/// that takes longer would never end.
+pub(super) const MOST_PROVEN_BYTES: u64 = 4 * 1024 * MIB;
 
 /// An upload to fill, and what it holds of the very source object.
 pub(super) struct Begun {
@@ -60,6 +63,11 @@ impl Attempt<'_> {
             return Ok(Found::Nothing);
         }
         let record = self.record().await?;
+        if let Some(record) = &record
+            && self.was_copied(record, meta).await?
+        {
+            return Ok(Found::Object);
+        }
         let Some((record, recorded)) = record.as_ref().and_then(unfinished) else {
             return Ok(match self.adopt(meta, planned).await? {
                 Some(begun) => Found::Upload(begun),
@@ -69,11 +77,17 @@ impl Attempt<'_> {
         let upload = Upload { target: self.job.des.clone(), id: recorded.id.clone() };
         if is_of(record, meta) {
             let Some(held) = self.held(&upload).await? else {
-                return Ok(match self.is_complete(record, meta).await? {
-                    true => Found::Object,
-                    false => Found::Nothing,
-                });
+                if self.is_complete(record, meta).await? {
+                    return Ok(Found::Object);
+                }
+                self.claim.anew.store(true, Ordering::Relaxed);
+                return Ok(Found::Nothing);
             };
+            if held.is_empty() {
+                // Nothing is lost, and how it was created is not on record.
+                self.abort(&upload).await?;
+                return Ok(Found::Nothing);
+            }
             if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
                 && let Some(begun) = self.continued(upload.clone(), layout, held)
             {
@@ -81,8 +95,20 @@ impl Attempt<'_> {
             }
         }
         info!(object = %self.job.src, "the upload begun earlier is of another object or kind");
+        self.claim.anew.store(true, Ordering::Relaxed);
         self.abort(&upload).await?;
         Ok(Found::Nothing)
+    }
+
+    /// Whether an earlier attempt at this very job came to its end, and only its message came back.
+    /// Without the source's times an object that got other headers since, and has kept its ETag,
+    /// would be taken for the one that was copied.
+    async fn was_copied(&self, record: &Record, meta: &ObjectMeta) -> Result<bool> {
+        let done =
+            self.claim.delivered.again && record.status == JobStatus::Done && is_of(record, meta);
+        let same_version = record.version.is_some() && record.version == meta.version;
+        let unchanged = same_version || meta.last_modified <= Some(record.start_time);
+        Ok(done && unchanged && self.is_complete(record, meta).await?)
     }
 
     /// The newest upload of this very key that is no older than the source object: its worker died
@@ -127,6 +153,25 @@ impl Attempt<'_> {
         let Ok(Some(record)) = self.record().await else { return };
         let Some((_, recorded)) = unfinished(&record) else { return };
         self.engine.give_up(&self.job.des, recorded, &self.halt.abort).await;
+    }
+
+    /// A job that names a version may come late or twice: the current version stays where it has been
+    /// copied since. The jobs of a comparison, many to a message, name what was just listed, and
+    /// are looked up only when they come again.
+    pub(super) async fn superseded(&self) -> Result<Option<Copied>> {
+        let Delivered { again, alone } = self.claim.delivered;
+        let Some(asked) = self.version.as_ref().filter(|_| again || alone) else { return Ok(None) };
+        let copied = self.record().await?.filter(|record| record.status == JobStatus::Done);
+        let other = |record: &Record| record.version.as_ref().is_some_and(|known| known != asked);
+        let Some(copied) = copied.filter(other) else { return Ok(None) };
+        let head = || async { self.engine.source.head(&self.job.src, None).await };
+        let now = match retry(self.control(), &self.halt.abort, head).await {
+            Ok(now) => now,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let current = now.version == copied.version && is_of(&copied, &now);
+        Ok(current.then_some(Copied { size: now.size, etag: now.etag, version: now.version }))
     }
 
     /// The upload vanished while it was being filled: whether that is because another attempt

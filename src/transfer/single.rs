@@ -1,5 +1,7 @@
 //! An object in one piece: one GET, one PUT.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 
 use super::proof::{self, read_exactly};
@@ -58,6 +60,18 @@ impl Attempt<'_> {
         Err(Error::new(ErrorKind::Damaged, message))
     }
 
+    /// A PUT that had to be tried again may have come minutes after its GET, and after the copy of a
+    /// newer object by somebody else: nothing fences an object in one piece.
+    async fn still_current(&self, meta: &ObjectMeta) -> Result<()> {
+        match self.head_source().await {
+            Ok(now) if now.etag == meta.etag => Ok(()),
+            Ok(_) => Err(self.changed("it was replaced before its copy was written")),
+            // What has been deleted since was copied as it was.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn fetch(&self, reserved: u64, seen: Option<&ObjectMeta>) -> Result<Fetched> {
         let engine = self.engine;
         let request = GetRequest {
@@ -103,7 +117,9 @@ impl Attempt<'_> {
             return Err(Error::cancelled());
         }
         let proof = proof::proof(engine.settings.checksum, &body, vouched);
+        let tries = AtomicU32::new(0);
         let put = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
             let written = engine.destination.put(&job.des, &new, body.clone(), proof).await;
             let stored = written.and_then(|written| {
                 proof::compare(&written, proof, &job.des.to_string())?;
@@ -121,6 +137,9 @@ impl Attempt<'_> {
             return Ok(Stored::Doubted(md5));
         }
         engine.monitor.uploaded(size, &job.src);
+        if tries.into_inner() > 1 {
+            self.still_current(&meta).await?;
+        }
         Ok(Stored::Copied(Copied { size, etag: meta.etag, version: meta.version }))
     }
 }

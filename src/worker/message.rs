@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Worker;
@@ -12,9 +11,8 @@ use super::outcome::Ended;
 use super::settle::{Settlement, settle};
 use crate::error::{Error, Result};
 use crate::job::{self, Job, Refusal};
-use crate::queue::Message;
 use crate::queue::lease::{Lease, Loss};
-use crate::retry::{Policy, retry};
+use crate::queue::{MAX_BATCH, Message};
 use crate::shutdown::Halt;
 
 /// A passing trouble gives the object a rest that doubles with each receipt, up to this.
@@ -35,8 +33,7 @@ impl Worker {
             return log_failure("delete", self.queue.delete(&message.receipt).await);
         }
         if halt.is_stopping() {
-            let released = self.queue.release(&message.receipt, Duration::ZERO).await;
-            return log_failure("release", released);
+            return log_failure("release", self.hand_back(&message).await);
         }
         let receives = message.receive_count;
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
@@ -44,6 +41,17 @@ impl Worker {
         let delivery = Arc::new(Delivery::new(incoming.jobs, receives, &halt, lease.token()));
         let ended = self.work(&delivery).await;
         self.settle(lease, &ended, &delivery).await;
+    }
+
+    /// Gives a message back that nobody has worked on. At its last receipt the queue would make a
+    /// dead letter of it: then it goes on as a new one.
+    async fn hand_back(&self, message: &Message) -> Result<()> {
+        let receipt = &message.receipt;
+        if message.receive_count < self.settings.max_receives {
+            return self.queue.release(receipt, Duration::ZERO).await;
+        }
+        self.queue.send(std::slice::from_ref(&message.body)).await?;
+        self.queue.delete(receipt).await
     }
 
     /// What is no job is not deleted: it is given back until the queue itself makes a dead letter
@@ -88,6 +96,10 @@ impl Worker {
                 let together: Vec<Job> = together.into_iter().map(job).collect();
                 let mut left = job::messages(&together);
                 left.extend(apart.into_iter().map(|at| delivery.jobs[at].to_message()));
+                if delivery.alone() {
+                    // As it came, with whatever other fields its sender put there.
+                    left = vec![lease.message().body.clone()];
+                }
                 self.send_on(lease, &left, delay).await
             }
         };
@@ -117,14 +129,14 @@ impl Worker {
     /// Sends what is left of a message as new ones, and only then deletes it; also while everything
     /// else is being cut.
     async fn send_on(&self, lease: Lease, left: &[String], delay: Duration) -> Result<()> {
-        let send = || self.queue.send(left);
-        match retry(Policy::probe(), &CancellationToken::new(), send).await {
-            Ok(()) => lease.delete().await,
-            Err(error) => {
+        // One request each: what has been sent is not sent again where a later one fails.
+        for batch in left.chunks(MAX_BATCH) {
+            if let Err(error) = lease.while_held(|| self.queue.send(batch)).await {
                 warn!("what is left of a message could not be sent on: {error}");
-                lease.release(delay).await
+                return lease.release(delay).await;
             }
         }
+        lease.delete().await
     }
 }
 

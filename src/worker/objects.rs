@@ -15,12 +15,12 @@ use tracing::{error, info, warn};
 use super::Worker;
 use super::outcome::Ended;
 use super::record::record;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::retry::Policy;
 use crate::shutdown::Halt;
 use crate::state::{Outcome, Recorded};
-use crate::transfer::Fence;
+use crate::transfer::{Claim, Delivered};
 
 /// Outcomes put on record in one request: what Amazon DynamoDB takes in a batch
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
@@ -40,6 +40,8 @@ pub(super) struct Delivery {
     /// Cancelled when the lease is lost or everything is cut. Outcomes go on record until then, also
     /// where the time for the message is used up.
     pub held: CancellationToken,
+    /// Cancelled when the destination has taken a part of the only object.
+    first_part: CancellationToken,
     time_up: AtomicBool,
     gained: AtomicBool,
 }
@@ -49,12 +51,17 @@ impl Delivery {
         // The loss of the lease aborts the work.
         let halt = Halt { stop: halt.stop.child_token(), abort: held.child_token() };
         let (time_up, gained) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { jobs, receives, halt, held, time_up, gained }
+        let first_part = CancellationToken::new();
+        Self { jobs, receives, halt, held, first_part, time_up, gained }
     }
 
     /// The message has one job only.
     pub(super) fn alone(&self) -> bool {
         self.jobs.len() == 1
+    }
+
+    fn delivered(&self) -> Delivered {
+        Delivered { again: self.receives > 1, alone: self.alone() }
     }
 
     /// The time for the message is used up.
@@ -110,7 +117,7 @@ impl Worker {
         let time_up = async {
             tokio::time::sleep(self.settings.job_timeout).await;
             delivery.time_up.store(true, Ordering::Release);
-            delivery.halt.drain(self.settings.grace).await;
+            self.wind_up(delivery).await;
             std::future::pending().await
         };
         tokio::select! {
@@ -119,29 +126,52 @@ impl Worker {
         }
     }
 
+    /// Stops the work on a message whose time is used up, and cuts what is left of it after the grace
+    /// time. An object none of whose parts has arrived by then gets as long again for one of them:
+    /// large parts on a slow line would else be sent in vain, turn after turn.
+    async fn wind_up(&self, delivery: &Delivery) {
+        let Halt { stop, abort } = &delivery.halt;
+        stop.cancel();
+        let in_parts = delivery.alone() && self.is_large(&delivery.jobs[0]);
+        let grace = async {
+            tokio::time::sleep(self.settings.grace).await;
+            if in_parts && !self.engine.settings.clean_unfinished_upload {
+                let a_part = delivery.first_part.cancelled();
+                let _ = tokio::time::timeout(self.settings.job_timeout, a_part).await;
+            }
+        };
+        tokio::select! {
+            () = grace => abort.cancel(),
+            () = abort.cancelled() => {}
+        }
+    }
+
     /// Copies one object.
     async fn one(self: Arc<Self>, at: usize, delivery: Arc<Delivery>) -> Finished {
         let (job, start_time) = (&delivery.jobs[at], SystemTime::now());
-        let fence = Fence::new(&self.engine.instance);
-        let watch = self.is_large(job).then(|| self.engine.monitor.watch(&job.src));
-        let ended = match self.engine.transfer(job, &fence, &delivery.halt).await {
+        let first_part = match delivery.alone() {
+            true => delivery.first_part.clone(),
+            false => CancellationToken::new(),
+        };
+        let claim = Claim::new(&self.engine.instance, delivery.delivered(), first_part);
+        let ended = match self.engine.transfer(job, &claim, &delivery.halt).await {
             Ok(copied) => Ended::Copied(copied),
             Err(error) => {
                 // Parts that the next attempt throws away are no gain.
                 let kept = !self.engine.settings.clean_unfinished_upload;
-                let advanced = kept && watch.is_some_and(|watch| watch.bytes() > 0);
+                let advanced = kept && claim.advanced();
                 if advanced {
                     delivery.gained.store(true, Ordering::Release);
                 }
                 self.judge(error, &delivery, advanced)
             }
         };
-        let outcome = self.outcome(job, &ended, &delivery, start_time, &fence);
+        let outcome = self.outcome(job, &ended, &delivery, start_time, &claim);
         Finished { at, ended, outcome }
     }
 
     fn is_large(&self, job: &Job) -> bool {
-        job.size > self.engine.settings.threshold
+        job.size > self.engine.largest_single()
     }
 
     /// Aborts the uploads that these outcomes have made worthless: begun when the object was another
@@ -184,8 +214,17 @@ impl Worker {
                     info!(%object, "copied, but another attempt keeps the record");
                     return Finished { ended: Ended::Copied(copied), ..finished };
                 }
+                // The object is there; what is not on record goes on together with what was stopped.
+                (Some(Err(error)), _) if error.kind() == ErrorKind::Cancelled => {
+                    return Finished { ended: Ended::Stopped(error), ..finished };
+                }
                 (Some(Err(error)), _) => {
                     warn!(%object, "goes back, the outcome could not be recorded: {error}");
+                    // Records that are refused for good make all work of this worker worthless.
+                    let lost = error.kind() == ErrorKind::LeaseLost;
+                    if !lost && error.kind().next() != Next::Retry {
+                        self.unfit(error.another());
+                    }
                     return Finished { ended: Ended::Again(error), ..finished };
                 }
                 (_, ended) => ended,
@@ -250,6 +289,8 @@ impl<'a> Round<'a> {
                     self.begin(room);
                 }
                 () = tokio::time::sleep_until(self.due), if !self.waiting.is_empty() => self.record(),
+                // Nothing waits for others that may be cut any moment.
+                () = self.delivery.halt.stop.cancelled(), if !self.waiting.is_empty() => self.record(),
                 else => break,
             }
             let all = self.next == jobs.len() && self.running.is_empty();
@@ -265,11 +306,13 @@ impl<'a> Round<'a> {
     fn begin(&mut self, room: Option<OwnedSemaphorePermit>) {
         let Some(room) = room else {
             for at in std::mem::replace(&mut self.next, self.ended.len())..self.ended.len() {
-                let (job, fence) =
-                    (&self.delivery.jobs[at], Fence::new(&self.worker.engine.instance));
+                let job = &self.delivery.jobs[at];
+                let instance = &self.worker.engine.instance;
+                let delivered = self.delivery.delivered();
+                let claim = Claim::new(instance, delivered, CancellationToken::new());
                 let ended = self.worker.judge(Error::cancelled(), self.delivery, false);
                 let now = SystemTime::now();
-                let outcome = self.worker.outcome(job, &ended, self.delivery, now, &fence);
+                let outcome = self.worker.outcome(job, &ended, self.delivery, now, &claim);
                 self.finished(Finished { at, ended, outcome });
             }
             return;

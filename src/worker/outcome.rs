@@ -9,7 +9,7 @@ use super::objects::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::state::{JobStatus, Outcome};
-use crate::transfer::{Copied, Fence};
+use crate::transfer::{Claim, Copied};
 
 /// How one job of a message ended.
 #[derive(Debug)]
@@ -75,9 +75,9 @@ impl Worker {
         ended: &Ended,
         delivery: &Delivery,
         start_time: SystemTime,
-        fence: &Fence,
+        claim: &Claim,
     ) -> Option<Outcome> {
-        let lease = fence.begun();
+        let lease = claim.begun();
         let (status, copied, error) = match ended {
             Ended::Copied(copied) => (JobStatus::Done, Some(copied), None),
             Ended::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),

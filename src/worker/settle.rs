@@ -34,7 +34,7 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
     let failed = ended.iter().any(|ended| matches!(ended, Ended::Failed(_)));
     match ended {
         [Ended::Failed(_)] => return Settlement::Bury,
-        [Ended::Again(_)] => return Settlement::Release,
+        [Ended::Again(_)] if !last => return Settlement::Release,
         _ if !gained && !failed && !last => return Settlement::Release,
         _ => {}
     }
@@ -78,7 +78,9 @@ mod tests {
             ("c", false, true, Settlement::Delete),
             ("f", true, false, Settlement::Bury),
             ("a", false, false, Settlement::Release),
-            ("a", true, true, Settlement::Release),
+            ("a", true, false, Settlement::Release),
+            // Its trouble is not its own: no dead letter for it without a failure on record.
+            ("a", true, true, on(&[], &[0])),
             ("s", false, false, Settlement::Release),
             // It advances, or was stopped through no fault of its own at its last receipt.
             ("s", true, false, on(&[0], &[])),

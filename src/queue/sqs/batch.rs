@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-/// The most entries one batch takes
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
-pub(super) const MAX_ENTRIES: usize = 10;
+use crate::queue::MAX_BATCH;
 
 /// What a queue takes where it does not say, and what every batch takes in every region.
 pub(super) const DEFAULT_MAX_BYTES: usize = 256 * 1024;
@@ -16,7 +14,7 @@ pub(super) struct TooLong {
     pub(super) bytes: usize,
 }
 
-/// Cuts bodies of these sizes, in order, into batches of at most [`MAX_ENTRIES`], none longer than
+/// Cuts bodies of these sizes, in order, into batches of at most [`MAX_BATCH`], none longer than
 /// a batch may be on a queue that takes messages of `max_bytes`.
 ///
 /// A region whose queues take larger messages takes batches of that size too, and no region takes
@@ -33,7 +31,7 @@ pub(super) fn batches(
             return Err(TooLong { index, bytes });
         }
         match ranges.last_mut() {
-            Some(last) if last.len() < MAX_ENTRIES && filled + bytes <= max_batch => {
+            Some(last) if last.len() < MAX_BATCH && filled + bytes <= max_batch => {
                 last.end = index + 1;
                 filled += bytes;
             }

@@ -12,7 +12,7 @@ use crate::state::{JobStatus, Outcome, RecordId, Seal, Start};
 const MAX_ERROR: usize = 1024;
 
 /// Without a token, an outcome that is on record already is known by who ended what and when.
-const REPEATED: &str = "(attribute_exists(#lease) OR attribute_not_exists(#endTime) \
+const REPEATED: &str = "(attribute_not_exists(#endTime) \
      OR #startTime <> :startTime OR #endTime <> :endTime OR #instanceID <> :instanceID \
      OR #jobStatus <> :jobStatus)";
 
@@ -137,7 +137,10 @@ impl Update {
             None => {
                 update.add("tryTimes", 1);
                 update.number("lastTimeProgress", 0);
-                update.remove(&["lease"]);
+                // One that has not even seen the object takes it from nobody.
+                if outcome.etag.is_some() {
+                    update.remove(&["lease"]);
+                }
                 update.fence(match outcome.etag {
                     Some(_) => REPEATED_WITH_ETAG,
                     None => REPEATED,
@@ -263,7 +266,7 @@ pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
 /// Why an outcome was refused by a record of the same destination.
 pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> Refusal {
     let etag = outcome.etag.as_ref().map(Etag::as_str);
-    let same = !item.contains_key("lease")
+    let same = (etag.is_none() || !item.contains_key("lease"))
         && item::text(item, "instanceID") == Some(outcome.instance.as_str())
         && item::moment(item, "startTime") == Some(outcome.start_time)
         && item::moment(item, "endTime") == Some(outcome.end_time)

@@ -125,7 +125,7 @@ impl Lane {
 
 /// One request under way. It ends when this is settled, or dropped where nothing is known of it.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(in crate::store) struct Permit {
     lane: Arc<Lane>,
     /// Gone once the request is settled.
     permit: Option<OwnedSemaphorePermit>,
@@ -135,6 +135,16 @@ pub(super) struct Permit {
 }
 
 impl Permit {
+    /// No request is under way by this permit: nothing is learned where it is dropped.
+    pub fn rest(&mut self) {
+        self.heard = true;
+    }
+
+    /// The request begins.
+    pub fn begin(&mut self) {
+        (self.began, self.heard) = (Instant::now(), false);
+    }
+
     /// How long the request has been under way.
     pub fn age(&self) -> Duration {
         self.began.elapsed()

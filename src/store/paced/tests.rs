@@ -177,8 +177,9 @@ async fn a_streamed_part_never_locks_up() {
     });
     let destination = paced(Fake { upload_part, ..Fake::default() }, 1);
     let part = || async {
+        let room = destination.room("b").await?;
         let GetAnswer { body, .. } = source.get(&whole("b")).await?;
-        let payload = Payload::Streamed { body, length: 2, trailer: false };
+        let payload = Payload::Streamed { body, length: 2, trailer: false, room };
         destination.upload_part(upload_ref(), 1, payload).await
     };
     let parts = timeout(Duration::from_secs(3600), join_all((0..50).map(|_| part()))).await;
@@ -215,4 +216,38 @@ async fn bodies_that_break_lower_the_level() {
         sleep(Duration::from_secs(2)).await;
     }
     assert_eq!(paced.lane("b").limit(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_with_room_waits_for_none_and_gives_it_back() {
+    let capacity = Capacity::of(1);
+    let paced = paced(capacity.uploads(), 1);
+    for _ in 0..3 {
+        let room = paced.room("b").await.unwrap();
+        assert!(paced.room("b").now_or_never().is_none(), "there is room for one");
+        let payload = Payload::Streamed { body: body(b"ab"), length: 2, trailer: false, room };
+        paced.upload_part(upload_ref(), 1, payload).await.unwrap();
+    }
+    drop(paced.room("b").await.unwrap());
+    assert!(paced.room("b").now_or_never().is_some(), "what is not used comes back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_breaks_lowers_no_level_of_the_destination() {
+    let upload_part = Box::new(|payload| {
+        async move {
+            let Payload::Streamed { body, .. } = payload else { unreachable!() };
+            body.try_collect::<Vec<_>>().await?;
+            Ok(written())
+        }
+        .boxed()
+    });
+    let paced = paced(Fake { upload_part, ..Fake::default() }, 10);
+    for _ in 0..10 {
+        let body = stream::iter([Err(Error::new(ErrorKind::Unavailable, "reset"))]).boxed();
+        let payload = Payload::Streamed { body, length: 2, trailer: false, room: Room::default() };
+        assert!(paced.upload_part(upload_ref(), 1, payload).await.is_err());
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(paced.lane("b").limit(), 10);
 }

@@ -13,10 +13,10 @@ use super::convert::{Headed, parse_crc64nvme, whole_size};
 use super::new_object::{with_expires, with_new_object};
 use super::*;
 
-/// Asks for the bytes as they are stored: some compatible stores would decompress a gzip object on
-/// the way. Put on after signing, because some change this header before they check signatures.
+/// Asks for the bytes as they are stored. Put on after signing, because some stores change this header
+/// before they check signatures.
 #[derive(Debug)]
-struct AsStored;
+struct AsStored(&'static str);
 
 #[dyn_dispatch_hint]
 impl Intercept for AsStored {
@@ -30,7 +30,7 @@ impl Intercept for AsStored {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        context.request_mut().headers_mut().insert("accept-encoding", "identity");
+        context.request_mut().headers_mut().insert("accept-encoding", self.0);
         Ok(())
     }
 }
@@ -51,10 +51,15 @@ impl S3Store {
             .set_request_payer(self.request_payer.clone())
             .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
             .customize()
-            .interceptor(AsStored)
+            .interceptor(AsStored(accept_encoding(self.url.as_deref())))
             .send()
             .await;
-        let head = answer.map_err(|e| self.error("HeadObject", "s3:GetObject", id, e))?;
+        let head = answer.map_err(|e| {
+            // Expired credentials, a clock that is off, a key that SSE-C wants: S3 says no more.
+            let mute = e.raw_response().is_some_and(|raw| raw.status().as_u16() == 400);
+            let error = self.error("HeadObject", "s3:GetObject", id, e);
+            if mute { Error::new(ErrorKind::Invalid, error.to_string()) } else { error }
+        })?;
         let size = head.content_length().unwrap_or_default();
         Ok(head.meta(u64::try_from(size).unwrap_or_default()))
     }
@@ -76,7 +81,7 @@ impl S3Store {
             .set_version_id(version.map(str::to_owned))
             .set_request_payer(self.request_payer.clone())
             .customize()
-            .interceptor(AsStored)
+            .interceptor(AsStored(accept_encoding(self.url.as_deref())))
             .send()
             .await;
         let head = answer.map_err(|e| self.error("HeadObject", "s3:GetObject", id, e))?;
@@ -99,7 +104,7 @@ impl S3Store {
             .set_request_payer(self.request_payer.clone())
             .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
             .customize()
-            .interceptor(AsStored)
+            .interceptor(AsStored(accept_encoding(self.url.as_deref())))
             .send()
             .await;
         let permission = read_permission(request);

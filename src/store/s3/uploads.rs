@@ -23,7 +23,7 @@ enum Form {
 
 impl S3Store {
     /// CreateMultipartUpload.
-    pub(super) async fn begin_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Upload> {
+    pub(super) async fn begin_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         let request = self
             .client
             .create_multipart_upload()
@@ -38,7 +38,9 @@ impl S3Store {
         let id = created.upload_id().map(str::to_owned).ok_or_else(|| {
             Error::invalid(format!("CreateMultipartUpload s3://{target}: no upload id"))
         })?;
-        Ok(Upload { target: target.clone(), id })
+        let sse = created.server_side_encryption().map(ServerSideEncryption::as_str);
+        let hides_md5 = sse.is_some_and(hides_md5);
+        Ok(Created { upload: Upload { target: target.clone(), id }, hides_md5 })
     }
 
     /// UploadPart by the SDK.
@@ -70,7 +72,7 @@ impl S3Store {
                     .set_checksum_crc64_nvme(crc64nvme)
                     .body(ByteStream::from(bytes))
             }
-            Payload::Streamed { body, length, trailer } => request
+            Payload::Streamed { body, length, trailer, .. } => request
                 .content_length(length as i64)
                 .set_checksum_algorithm(trailer.then_some(ChecksumAlgorithm::Crc64Nvme))
                 .body(streamed(body, length)),

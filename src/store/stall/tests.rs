@@ -79,7 +79,7 @@ fn destination(pauses: &'static [u64], answers: bool) -> Watched {
 
 async fn send(to: &Watched, body: Body, length: u64) -> (Result<Written>, Duration) {
     let began = Instant::now();
-    let payload = Payload::Streamed { body, length, trailer: false };
+    let payload = Payload::Streamed { body, length, trailer: false, room: Room::default() };
     (to.upload_part(&upload("b"), 1, payload).await, began.elapsed())
 }
 

@@ -2,13 +2,13 @@
 
 use crc_fast::{CrcAlgorithm, checksum};
 use futures_util::{StreamExt, stream};
-use s3_migration::store::{Part, Payload, Upload};
+use s3_migration::store::{Part, Payload, Room, Upload};
 
 use super::*;
 use crate::stage::{MIB, noise};
 
 async fn begin(lab: &Lab, new: &NewObject) -> Upload {
-    lab.store.create_upload(&lab.id("k"), new).await.expect("an upload")
+    lab.store.create_upload(&lab.id("k"), new).await.expect("an upload").upload
 }
 
 fn crc(body: &[u8]) -> u64 {
@@ -17,7 +17,12 @@ fn crc(body: &[u8]) -> u64 {
 
 /// A body in pieces that fit nothing, `length` being what is said of it.
 fn streamed(pieces: Vec<Result<Bytes, Error>>, length: usize, trailer: bool) -> Payload {
-    Payload::Streamed { body: stream::iter(pieces).boxed(), length: length as u64, trailer }
+    Payload::Streamed {
+        body: stream::iter(pieces).boxed(),
+        length: length as u64,
+        trailer,
+        room: Room::default(),
+    }
 }
 
 fn pieces(body: &[u8]) -> Vec<Result<Bytes, Error>> {

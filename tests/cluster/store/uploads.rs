@@ -8,7 +8,7 @@ use super::*;
 use crate::stage::{MIB, noise};
 
 async fn begin(lab: &Lab, key: &str) -> Upload {
-    lab.store.create_upload(&lab.id(key), &NewObject::default()).await.expect("an upload")
+    lab.store.create_upload(&lab.id(key), &NewObject::default()).await.expect("an upload").upload
 }
 
 async fn send(lab: &Lab, upload: &Upload, number: u32, body: &[u8]) -> Part {
@@ -128,7 +128,7 @@ pub async fn a_completion_with_a_wrong_part_leaves_the_upload(lab: &Lab) {
 
 pub async fn metadata_of_an_upload_is_that_of_the_object(lab: &Lab) {
     let new = NewObject { headers: all_headers(), ..NewObject::default() };
-    let upload = lab.store.create_upload(&lab.id("k"), &new).await.expect("an upload");
+    let upload = lab.store.create_upload(&lab.id("k"), &new).await.expect("an upload").upload;
     let part = send(lab, &upload, 1, b"body").await;
     lab.store.complete_upload(&upload, &[part], None).await.expect("completed");
     let head = lab.store.head(&lab.id("k"), None).await.expect("a head");
@@ -137,7 +137,7 @@ pub async fn metadata_of_an_upload_is_that_of_the_object(lab: &Lab) {
 
 pub async fn tags_of_an_upload_are_those_of_the_object(lab: &Lab) {
     let new = NewObject { tags: some_tags(), ..NewObject::default() };
-    let upload = lab.store.create_upload(&lab.id("k"), &new).await.expect("an upload");
+    let upload = lab.store.create_upload(&lab.id("k"), &new).await.expect("an upload").upload;
     let part = send(lab, &upload, 1, b"body").await;
     lab.store.complete_upload(&upload, &[part], None).await.expect("completed");
     let mut tags = lab.store.tags(&lab.id("k"), None).await.expect("tags");

@@ -47,13 +47,13 @@ pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectMeta, u64)> {
     Some((meta, content_length))
 }
 
-/// What a PutObject or UploadPart has written.
-pub(super) fn written(headers: &HeaderMap) -> Written {
-    Written {
-        etag: Etag::new(text(headers, "etag").unwrap_or_default()),
+/// What a PutObject or UploadPart has written; `None` where the answer has no ETag.
+pub(super) fn written(headers: &HeaderMap) -> Option<Written> {
+    Some(Written {
+        etag: Etag::new(text(headers, "etag").filter(|etag| !etag.is_empty())?),
         sse: text(headers, "x-amz-server-side-encryption"),
         crc64nvme: text(headers, CRC64NVME).as_deref().and_then(parse_crc64nvme),
-    }
+    })
 }
 
 /// A header's text; several of one name are one list (RFC 9110, section 5.3).

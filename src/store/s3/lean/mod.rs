@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 
 use super::renew::Renewed;
 use super::*;
@@ -78,7 +78,10 @@ impl Lean {
         *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
         put_headers(request.headers_mut(), headers)?;
         // Not signed: some compatible stores, GCS among them, change it before they check.
-        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request.headers_mut().insert(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static(accept_encoding(Some(&place.origin))),
+        );
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         if method != Method::GET {
             request.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -88,7 +91,7 @@ impl Lean {
         let (head, body) = line.send(request).await.map_err(Failure::cut)?.into_parts();
         let body = Arriving::new(body, line, Arc::clone(&self.pool));
         match head.status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Response::from_parts(head, body)),
+            status if status.is_success() => Ok(Response::from_parts(head, body)),
             status => {
                 // What cannot be read of it is not missed: the status speaks.
                 let text = body.collect(SHORT).await.unwrap_or_default();
@@ -101,9 +104,12 @@ impl Lean {
     async fn write(&self, place: &Place, call: Call) -> Result<Written, Failure> {
         let (head, body) = self.send(place, call).await?.into_parts();
         body.collect(SHORT).await.map_err(Failure::cut)?;
-        Ok(answer::written(&head.headers))
+        answer::written(&head.headers).ok_or_else(|| Failure::unreached(NO_ETAG))
     }
 }
+
+/// A success without an ETag is not the store's answer: something on the way has made it up.
+const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
 
 fn put_headers(to: &mut HeaderMap, headers: Vec<(String, String)>) -> Result<(), Failure> {
     for (name, value) in headers {
@@ -202,6 +208,9 @@ impl S3Store {
         let (head, body) = answer.map_err(failed)?.into_parts();
         let (meta, content_length) = answer::object(&head.headers)
             .ok_or_else(|| Error::invalid(format!("GetObject s3://{id}: no Content-Length")))?;
+        if meta.etag.as_str().is_empty() {
+            return Err(failed(Failure::unreached(NO_ETAG)));
+        }
         let id = id.clone();
         let body = body.map(move |chunk| {
             chunk.map_err(|cut| {
@@ -248,7 +257,7 @@ impl S3Store {
             Payload::Held { bytes, proof } => {
                 (proven(proof).collect(), Outgoing::held(bytes), Signed::Unsigned)
             }
-            Payload::Streamed { body, length, trailer } => {
+            Payload::Streamed { body, length, trailer, .. } => {
                 let body = Outgoing::streamed(body, length, trailer);
                 match trailer {
                     true => (trailer_headers(length), body, Signed::Trailer),
