@@ -235,7 +235,7 @@ mod tests {
             _ => key.clone(),
         };
         let version = ["v1", "null2", "\u{fc}"][rng.usize(..3)];
-        let mut job = a_job(&key, &des, rng.u64(..), rng.bool().then_some(version));
+        let mut job = a_job(&key, &des, rng.u64(..1 << 63), rng.bool().then_some(version));
         job.src.bucket = ["s", "t"][rng.usize(..2)].to_owned();
         job
     }

@@ -146,8 +146,13 @@ mod tests {
         // Where fewer fit than one record request takes, what fits is sent.
         let limits = PackLimits { largest: 100 * MIB, ..LIMITS };
         assert_eq!(counts(limits, [100 * MIB; 7]), [3, 3, 1]);
-        let limits = PackLimits { largest: u64::MAX, ..LIMITS };
-        assert_eq!(counts(limits, [u64::MAX, u64::MAX, 1]), [1, 1, 1]);
+        let largest = u64::MAX >> 1;
+        let limits = PackLimits { largest, ..LIMITS };
+        assert_eq!(counts(limits, [largest, largest, 1]), [1, 1, 1]);
+        // What is left of a cut may still be too much beside the next object.
+        let limits = PackLimits { largest: 300 * MIB, ..LIMITS };
+        let sizes = [1; 25].into_iter().chain([300 * MIB, 300 * MIB]);
+        assert_eq!(counts(limits, sizes), [25, 1, 1]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ macro_rules! state_suite {
             a_batch_with_one_fenced_end_records_the_others,
             an_attempt_without_a_token_takes_over,
             an_end_that_learned_nothing_keeps_what_a_resume_needs,
+            an_end_that_learned_nothing_is_counted_once,
             an_upload_does_not_outlive_its_etag,
             two_pairs_that_share_a_source_have_two_records,
             keys_are_bytes,
@@ -227,6 +228,23 @@ pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn S
     let (record, begun) = (load(store, "key").await, begun("key"));
     assert_eq!(record.status, JobStatus::Failed);
     assert_eq!((record.etag, record.upload), (begun.etag, begun.upload));
+    // Nor has it taken the object from whoever is at work on it.
+    store.finish(&[end("key", Some("t1"), 10, 30)]).await.unwrap();
+    assert_eq!(load(store, "key").await.status, JobStatus::Done);
+}
+
+pub async fn an_end_that_learned_nothing_is_counted_once(store: &dyn StateStore) {
+    store.begin(&start("key", "t1", 10)).await.unwrap();
+    let refused = Outcome {
+        etag: None,
+        status: JobStatus::Failed,
+        error: Some("the source cannot be reached".to_owned()),
+        ..end("key", None, 20, 21)
+    };
+    for _ in 0..2 {
+        store.finish(std::slice::from_ref(&refused)).await.unwrap();
+        assert_eq!(load(store, "key").await.tries, 2);
+    }
 }
 
 pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {

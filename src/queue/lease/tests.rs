@@ -26,6 +26,8 @@ enum Answer {
 struct Scripted {
     begun: Instant,
     answers: Mutex<VecDeque<Answer>>,
+    /// Deletions and burials fail until then.
+    out_until: Instant,
     calls: Mutex<Vec<(u64, String)>>,
 }
 
@@ -34,8 +36,23 @@ impl Scripted {
         Arc::new(Self {
             begun: Instant::now(),
             answers: Mutex::new(answers.into_iter().collect()),
+            out_until: Instant::now(),
             calls: Mutex::default(),
         })
+    }
+
+    /// Takes no message away for so long.
+    fn out_for(out: Duration) -> Arc<Self> {
+        let Ok(mut queue) = Arc::try_unwrap(Self::new([])) else { unreachable!("it is new") };
+        queue.out_until += out;
+        Arc::new(queue)
+    }
+
+    fn is_back(&self) -> Result<()> {
+        match Instant::now() < self.out_until {
+            true => Err(Error::new(ErrorKind::Unavailable, "out")),
+            false => Ok(()),
+        }
     }
 
     fn record(&self, call: impl Into<String>) {
@@ -99,6 +116,7 @@ impl Queue for Scripted {
     }
 
     async fn delete(&self, receipt: &Receipt) -> Result<()> {
+        self.is_back()?;
         self.record(format!("delete {}", receipt.0));
         Ok(())
     }
@@ -109,6 +127,7 @@ impl Queue for Scripted {
     }
 
     async fn bury(&self, message: &Message, body: &str, reason: &str) -> Result<bool> {
+        self.is_back()?;
         self.record(format!("bury {} {body} {reason}", message.receipt.0));
         Ok(true)
     }
@@ -233,8 +252,29 @@ async fn a_heartbeat_without_an_answer_does_not_hold_up_the_end() {
     let queue = Scripted::new([Answer::Hang]);
     let lease = queue.hold();
     sleep(Duration::from_secs(21)).await;
-    assert!(lease.bury("other", "why").await.unwrap());
-    assert_eq!(queue.calls().last().unwrap(), &(26, "bury first other why".to_owned()));
+    lease.release(Duration::from_secs(7)).await.unwrap();
+    assert_eq!(queue.calls().last().unwrap(), &(26, "release first 7".to_owned()));
+}
+
+// The work is done: while the heartbeat keeps the message, nobody else repeats it.
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_out_is_waited_for_at_the_end_of_the_work() {
+    let queue = Scripted::out_for(Duration::from_secs(90));
+    queue.hold().delete().await.unwrap();
+    assert_eq!(queue.calls().last().unwrap().1, "delete first");
+    assert!(queue.beats().len() >= 4, "{:?}", queue.beats());
+    let queue = Scripted::out_for(Duration::from_secs(90));
+    assert!(queue.hold().bury("other", "why").await.unwrap());
+    assert_eq!(queue.calls().last().unwrap().1, "bury first other why");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_everything_is_being_cut_a_few_tries_are_left() {
+    let (queue, stop) = (Scripted::out_for(Duration::from_secs(3600)), CancellationToken::new());
+    let lease = queue.hold_under(&stop);
+    stop.cancel();
+    assert!(lease.delete().await.is_err());
+    assert!(queue.begun.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
