@@ -50,6 +50,18 @@ impl Bench {
         self.put_object(key, Object { body, headers: false, tags: false }).await;
     }
 
+    /// As [`Self::put`], with a CRC-64/NVME that the source keeps.
+    pub async fn put_with_checksum(&mut self, key: &str, body: Vec<u8>) {
+        let crc64nvme = base64::Engine::encode(
+            &base64::prelude::BASE64_STANDARD,
+            s3_migration::plan::digest::crc64nvme(&body).to_be_bytes(),
+        );
+        let put = self.local.source.client.put_object().bucket(BUCKETS[0]).key(key);
+        let put = put.checksum_crc64_nvme(crc64nvme).body(body.clone().into());
+        put.send().await.expect("PutObject");
+        self.objects.insert(key.to_owned(), Object { body, headers: false, tags: false });
+    }
+
     /// As [`Self::put`], with all that an object can have.
     pub async fn put_object(&mut self, key: &str, object: Object) {
         let put = self.local.source.client.put_object().bucket(BUCKETS[0]).key(key);

@@ -9,6 +9,7 @@
 //! | `completion.rs` | CompleteMultipartUpload and its many endings |
 //! | `cloud.rs` | SQS, DynamoDB, SSM and S3 on ministack, a proxy before each |
 //! | `worker.rs` | a queue and a table that go away, a clock that is off, crashes, duplicates |
+//! | `stores.rs` | SSE-KMS, Object Lock, checksums, answers that are no store's |
 //! | `versions.rs` | the version switches on a source that keeps versions |
 //! | `credentials.rs` | credentials that expire or are rotated |
 //! | `soak.rs` | the mix of everything, by a seed |
@@ -41,5 +42,6 @@ mod death;
 mod line;
 mod proxy;
 mod soak;
+mod stores;
 mod versions;
 mod worker;

@@ -86,6 +86,37 @@ async fn an_event_fetches_the_version_it_names_also_after_a_resume() {
     assert_eq!(cloud.uploads().await, 0);
 }
 
+// Events come late, twice and in any order: an older version never overwrites a newer one.
+#[tokio::test]
+async fn an_older_event_leaves_a_newer_version_as_it_is() {
+    let mut cloud = versioned(&[1000, LARGE]).await;
+    let keys = ["object/00", "object/01"];
+    let mut older = Vec::new();
+    for key in keys {
+        let version = Some(version(&cloud.stage, key).await);
+        older.push(s3_migration::job::Job { version, ..cloud.job(key) }.to_message());
+        replace(&mut cloud, key).await;
+    }
+    let _worker = cloud.worker(&[EVENTS]);
+    for key in keys {
+        let version = Some(version(&cloud.stage, key).await);
+        let newer = s3_migration::job::Job { version, ..cloud.job(key) };
+        cloud.stage.send(&newer.to_message()).await;
+    }
+    cloud.stage.until_done(2).await;
+    let written = cloud.destination.calls("PutObject") + cloud.destination.calls("UploadPart");
+    for message in &older {
+        cloud.stage.send(message).await;
+    }
+    cloud.assert_finished().await;
+    let now = cloud.destination.calls("PutObject") + cloud.destination.calls("UploadPart");
+    assert_eq!(now, written, "nothing is written again");
+    for key in keys {
+        let version = version(&cloud.stage, key).await;
+        assert_eq!(cloud.stage.record(key).await["versionId"], version, "{key}");
+    }
+}
+
 // Integrity: the job has no version, the worker looks it up, reads that very one to its end, finds
 // that another one is current by then, and copies that.
 #[tokio::test]

@@ -180,6 +180,7 @@ pub struct Rule {
     containing: Option<String>,
     part: Option<u32>,
     signed_by: Option<String>,
+    without_digest: bool,
     chance: f64,
     skip: u64,
     most: u64,
@@ -199,6 +200,7 @@ impl Rule {
             containing: None,
             part: None,
             signed_by: None,
+            without_digest: false,
             chance: 1.0,
             skip: 0,
             most: u64::MAX,
@@ -219,6 +221,11 @@ impl Rule {
     /// Of those, the ones signed with the access key of this id.
     pub fn signed_by(self, id: impl Into<String>) -> Self {
         Self { signed_by: Some(id.into()), ..self }
+    }
+
+    /// Of those, the ones with a body and no Content-MD5.
+    pub fn without_digest(self) -> Self {
+        Self { without_digest: true, ..self }
     }
 
     /// Of those, about this share, chosen by the seed.
@@ -245,6 +252,7 @@ impl Rule {
         self.operation.is_none_or(|operation| operation == call.operation)
             && self.containing.as_ref().is_none_or(|text| call.key.contains(text))
             && self.part.is_none_or(|part| call.part == Some(part))
+            && !(self.without_digest && call.has_digest)
             && self.signed_by.as_ref().is_none_or(|id| *id == call.signed_by)
     }
 }

@@ -1,0 +1,207 @@
+//! Destinations and sources of other kinds: SSE-KMS, Object Lock, checksums, and answers that are no
+//! store's.
+
+use crate::bench::{Bench, LARGE};
+use crate::cloud::Cloud;
+use crate::faulty::{Answer, Fault, Rule};
+use crate::local::{MIB, noise};
+use crate::stage::until;
+use crate::support::resources::s3;
+
+/// A key of the destination's account.
+const KEY: &str = "arn:aws:kms:us-east-1:222222222222:key/11111111-2222-3333-4444-555555555555";
+
+/// Lets every new object of the destination be encrypted with SSE-KMS.
+async fn encrypt_by_default(cloud: &Cloud) {
+    use aws_sdk_s3::types::{
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule,
+    };
+    let by_default = ServerSideEncryptionByDefault::builder()
+        .sse_algorithm(ServerSideEncryption::AwsKms)
+        .kms_master_key_id(KEY)
+        .build()
+        .expect("a whole default");
+    let rule = ServerSideEncryptionRule::builder()
+        .apply_server_side_encryption_by_default(by_default)
+        .build();
+    let all = ServerSideEncryptionConfiguration::builder().rules(rule).build();
+    let client = s3(cloud.stage.at_destination());
+    let put = client.put_bucket_encryption().bucket(&cloud.stage.destination);
+    let put = put.server_side_encryption_configuration(all.expect("a whole configuration"));
+    put.send().await.expect("PutBucketEncryption");
+}
+
+/// Moves objects of these sizes into a bucket under SSE-KMS; no part is sent twice.
+async fn arrives_under_kms(by_default: bool, settings: &[(&str, &str)], parts: usize) {
+    let cloud = Cloud::of(&[0, 1000, LARGE]).await;
+    if by_default {
+        encrypt_by_default(&cloud).await;
+    }
+    cloud.send().await;
+    let worker = cloud.worker(settings);
+    cloud.assert_finished().await;
+    assert_eq!(cloud.destination.calls("UploadPart"), parts);
+    for key in cloud.objects.keys() {
+        let client = s3(cloud.stage.at_destination());
+        let head = client.head_object().bucket(&cloud.stage.destination);
+        let head = head.key(format!("moved/{key}")).send().await.expect("HeadObject");
+        let sse = head.server_side_encryption().map(|sse| sse.as_str().to_owned());
+        assert_eq!(sse.as_deref(), Some("aws:kms"), "{key}");
+    }
+    worker.terminate().await;
+}
+
+#[tokio::test]
+async fn under_kms_every_part_is_verified_in_front_and_sent_once() {
+    arrives_under_kms(false, &[("Destination_SSE", "aws:kms"), ("KmsKeyId", KEY)], 3).await;
+    arrives_under_kms(true, &[], 3).await;
+}
+
+// An upload that another process has begun: nothing says that its ETags are no MD5 until one part
+// is answered.
+#[tokio::test]
+async fn under_kms_an_upload_is_continued_and_no_part_sent_again() {
+    for verify in ["False", "True"] {
+        let cloud = Cloud::of(&[LARGE]).await;
+        encrypt_by_default(&cloud).await;
+        let held = Rule::on("CompleteMultipartUpload", Fault::Hold).once();
+        let held = cloud.destination.inject(1, vec![held]);
+        cloud.send().await;
+        let settings = [("VisibilityTimeout", "10"), ("ifVerifyMD5Twice", verify)];
+        let killed = cloud.worker(&settings);
+        held.held().await;
+        drop(killed);
+        held.drop_held();
+        held.end();
+        let _second = cloud.worker(&settings);
+        cloud.assert_finished().await;
+        let again = cloud.destination.calls("UploadPart") - 3;
+        // ministack's ETags are MD5s under SSE-KMS too: what is read again is proven.
+        assert_eq!(again, 0, "ifVerifyMD5Twice = {verify}");
+    }
+}
+
+// 400 InvalidRequest, as Amazon S3 says it where a bucket has Object Lock.
+#[tokio::test]
+async fn a_store_that_wants_a_digest_in_front_of_every_part_gets_one() {
+    let mut bench = Bench::new().await;
+    bench.put("another", noise(LARGE, 3)).await;
+    let answer = Answer {
+        message: "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Part requests with \
+                  Object Lock parameters",
+        ..Answer::of(400, "InvalidRequest")
+    };
+    let rule = Rule::on("UploadPart", Fault::Answer(answer)).without_digest();
+    let locked = bench.destination.inject(1, vec![rule]);
+    bench.arrives().await;
+    assert!(locked.injected() >= 1);
+}
+
+/// A run with this Checksum; both objects have a CRC-64/NVME of their own at the destination.
+async fn arrives_with(checksum: &str) {
+    let mut bench = Bench::new().await;
+    bench.local.set("Checksum", checksum);
+    bench.put("empty", Vec::new()).await;
+    let faults = vec![
+        Rule::on("PutObject", Fault::FlipInRequest(5_000)).containing("small").once(),
+        Rule::on("UploadPart", Fault::FlipInRequest(50_000)).part(2).once(),
+        Rule::on("UploadPart", Fault::LostAnswer).part(3).once(),
+    ];
+    bench.arrives_in_spite_of(Vec::new(), faults).await;
+    for key in bench.objects().keys() {
+        assert!(bench.local.destination.crc64nvme(key).await.is_some(), "{key} has no checksum");
+    }
+}
+
+#[tokio::test]
+async fn what_is_bent_on_the_way_up_is_refused_whatever_the_checksum() {
+    arrives_with("CRC64NVME").await;
+    arrives_with("both").await;
+}
+
+// A source that keeps checksums of whole objects is a proof against the line, whatever was read
+// over it: the parts make the very checksum that the source has, or the upload is begun anew.
+#[tokio::test]
+async fn what_is_bent_on_the_way_down_is_found_by_the_sources_own_checksum() {
+    let mut bench = Bench::empty().await;
+    bench.local.set("Checksum", "CRC64NVME");
+    for (key, size) in [("small", 100_000), ("large", LARGE)] {
+        bench.put_with_checksum(key, noise(size, 2)).await;
+    }
+    let flip =
+        |key: &str| Rule::on("GetObject", Fault::FlipInAnswer(50_000)).containing(key).once();
+    bench.arrives_in_spite_of(vec![flip("small"), flip("large")], Vec::new()).await;
+    for key in ["small", "large"] {
+        let kept = bench.local.source.crc64nvme(key).await;
+        assert!(kept.is_some() && kept == bench.local.destination.crc64nvme(key).await, "{key}");
+    }
+    assert_eq!(bench.destination.calls("CreateMultipartUpload"), 2);
+}
+
+// A proxy's page with status 200 is neither an object nor a proof that one was written.
+#[tokio::test]
+async fn a_success_without_an_etag_is_not_the_stores() {
+    let bench = Bench::new().await;
+    let page = || Fault::Answer(Answer::of(200, "Welcome"));
+    let reads = vec![
+        Rule::on("GetObject", page()).containing("small").once(),
+        Rule::on("GetObject", page()).containing("large").once(),
+    ];
+    let writes = vec![Rule::on("PutObject", page()).once(), Rule::on("UploadPart", page()).once()];
+    bench.arrives_in_spite_of(reads, writes).await;
+}
+
+// S3 answers a HEAD with a bare 400 where credentials have expired or SSE-C wants a key; a GET says
+// why.
+#[tokio::test]
+async fn a_head_that_is_refused_without_a_reason_is_asked_again_by_a_get() {
+    let bench = Bench::new().await;
+    let bare = Rule::on("HeadObject", Fault::error(400, "")).most(2);
+    bench.arrives_in_spite_of(vec![bare], Vec::new()).await;
+
+    let bench = Bench::new().await;
+    let (head, get) = (Fault::error(400, ""), Fault::error(400, "InvalidRequest"));
+    let rules = vec![Rule::on("HeadObject", head), Rule::on("GetObject", get).containing("large")];
+    bench.source.inject(1, rules);
+    let ended = bench.local.run(&["run", crate::local::ALL[0], crate::local::ALL[1]]).await;
+    let ended = ended.with_status(1);
+    assert!(ended.all().contains("GetObject s3://from-here/large (source): InvalidRequest"));
+    assert!(bench.source.calls("HeadObject") <= 6, "what is refused for good is not asked again");
+}
+
+// What cannot be put on record makes all work worthless: the worker says so and ends.
+#[tokio::test]
+async fn a_worker_whose_records_are_refused_ends_and_buries_nothing() {
+    let cloud = Cloud::of(&[10, 20, 30, 40]).await;
+    cloud.send().await;
+    let denied = |operation| Rule::on(operation, Fault::error(400, "AccessDeniedException"));
+    let rules = vec![denied("BatchExecuteStatement"), denied("UpdateItem")];
+    let refused = cloud.table.inject(1, rules);
+    let mut worker = cloud.worker(&[]);
+    assert_eq!(worker.ended().await.code(), Some(3), "{}", worker.log());
+    until("the log is whole", async || worker.log().contains("UpdateItem").then_some(())).await;
+    refused.end();
+    let status = cloud.stage.status().await;
+    assert_eq!((&status["dead"], &status["failed"]), (&0.into(), &0.into()), "{status}");
+    let _worker = cloud.worker(&[]);
+    cloud.assert_finished().await;
+}
+
+// A PUT that is tried again for minutes may come after a newer copy by somebody else.
+#[tokio::test]
+async fn a_small_object_replaced_while_its_put_is_tried_again_arrives_new() {
+    let mut bench = Bench::empty().await;
+    bench.put("small", noise(MIB, 1)).await;
+    let rules = vec![
+        Rule::on("PutObject", Fault::slow_down()).once(),
+        Rule::on("PutObject", Fault::Hold).once(),
+    ];
+    let held = bench.destination.inject(1, rules);
+    let running = bench.local.spawn(&["run", crate::local::ALL[0], crate::local::ALL[1]]);
+    held.held().await;
+    bench.put("small", noise(MIB, 2)).await;
+    held.let_go();
+    running.ended().await.with_status(0);
+    bench.assert_arrived().await;
+}
