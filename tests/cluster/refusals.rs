@@ -5,7 +5,7 @@ use aws_sdk_ssm::types::ParameterType;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::stage::{Ran, Stage, ran};
+use crate::stage::{Ran, Stage, Worker, ran};
 use crate::support::iam::{self, User};
 use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
 use crate::support::resources;
@@ -191,4 +191,52 @@ async fn who_is_refused_is_told_which_side_which_call_and_whose_credentials() {
     allow(server, ACCOUNT_A, role, &["s3:*", "sqs:*", "dynamodb:*", "ssm:*", "kms:*"]);
     let allowed = ran(guarded.program("jobsender", own, stored).await).await;
     assert_eq!(allowed.code, Some(0), "{allowed:?}");
+}
+
+// Objects can be read and their versions cannot, as in many public data sets: without the switches
+// all goes well, with them the error names what is missing.
+#[tokio::test]
+async fn a_version_that_may_not_be_read_is_named_with_its_permission() {
+    let guarded = Guarded::new().await;
+    let (server, role) = (&guarded.server, &guarded.role);
+    let other = iam::user(server, ACCOUNT_B);
+    allow(server, ACCOUNT_B, &other, &["s3:*"]);
+    let own = (role.key.as_str(), role.secret.as_str());
+    let stored = (other.key.as_str(), other.secret.as_str());
+    let a = server.sdk_config(ACCOUNT_A);
+    let client = resources::s3(&a);
+    resources::set_versioning(&client, &guarded.source, true).await;
+    let put = client.put_object().bucket(&guarded.source).key("k").body(b"body".to_vec().into());
+    let version = put.send().await.expect("PutObject").version_id.expect("a version");
+    let rest = ["s3:ListBucket", "s3:GetObject", "sqs:*", "dynamodb:*", "ssm:*", "kms:*"];
+    allow(server, ACCOUNT_A, role, &rest);
+
+    let mut compares = guarded.program("jobsender", own, stored).await;
+    compares.env("JobsenderCompareVersionId", "True");
+    let parts = ["ListObjectVersions", "(source)", "s3:ListBucketVersions", "IAM policy"];
+    assert_refused(&ran(compares).await, 3, &parts);
+
+    let job = json!({"Src_bucket": guarded.source, "Src_key": "k", "Des_bucket": guarded.destination,
+                     "Des_key": "k", "Size": 4, "versionId": version});
+    let sqs = aws_sdk_sqs::Client::new(&a);
+    let url = sqs.get_queue_url().queue_name(&guarded.queue).send().await.expect("GetQueueUrl");
+    let url = url.queue_url.expect("a URL");
+    let send = || sqs.send_message().queue_url(&url).message_body(job.to_string()).send();
+    send().await.expect("SendMessage");
+    let mut worker = guarded.program("worker", own, stored).await;
+    worker.env("GetObjectWithVersionId", "True");
+    let worker = Worker::start(worker);
+    worker.until_logged("GetObject needs s3:GetObjectVersion").await;
+    drop(worker);
+
+    send().await.expect("SendMessage");
+    let worker = Worker::start(guarded.program("worker", own, stored).await);
+    let arrived = async || {
+        let client = resources::s3(&server.sdk_config(ACCOUNT_B));
+        let get = client.get_object().bucket(&guarded.destination).key("k").send().await.ok()?;
+        Some(get.body.collect().await.expect("a body").to_vec())
+    };
+    let arrived = crate::stage::until("the object arrives", arrived).await;
+    assert_eq!(arrived, b"body");
+    drop(worker);
 }

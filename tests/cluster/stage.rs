@@ -289,7 +289,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn start(mut program: Command) -> Self {
+    /// Starts a program as it is.
+    pub fn start(mut program: Command) -> Self {
         let mut child = program.spawn().expect("the program can be run");
         let lines = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let log = Arc::new(Mutex::new(String::new()));
