@@ -110,7 +110,7 @@ async fn held(store: &S3Store, lanes: &Lanes, number: u64) -> Result<()> {
         bytes.extend_from_slice(&chunk);
         hasher.push(chunk).await;
     }
-    let proof = Proof::from(hasher.finish().await);
+    let proof = Proof::from(hasher.finish().await.expect("a digest"));
     let payload = Payload::Held { bytes: bytes.freeze(), proof };
     store.upload_part(&upload(), number as u32 + 1, payload).await?;
     Ok(())
@@ -120,7 +120,7 @@ async fn streamed(store: &S3Store, lanes: &Lanes, number: u64) -> Result<()> {
     let body = store.get(&request(PART)).await?.body;
     let hashing = stream::try_unfold((body, lanes.hasher()), |(mut body, mut hasher)| async move {
         let Some(chunk) = body.try_next().await? else {
-            hasher.finish().await;
+            hasher.finish().await.expect("a digest");
             return Ok(None);
         };
         hasher.push(chunk.clone()).await;

@@ -38,7 +38,7 @@ async fn main() {
                         tokio::time::sleep(due.saturating_sub(start.elapsed())).await;
                     }
                 }
-                hasher.finish().await
+                hasher.finish().await.expect("a digest")
             });
         }
         tasks.join_all().await;

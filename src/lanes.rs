@@ -11,6 +11,9 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use md5_many::{Md5Many, Md5State};
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Result};
 
 mod worker;
 
@@ -64,7 +67,8 @@ impl Shared {
             let builder = std::thread::Builder::new().name("md5-lanes".to_owned());
             (engine.lanes() > 1).then(|| builder.spawn(move || worker::run(engine, &inbox)).ok())?
         };
-        self.thread.get_or_init(start).as_ref().map(|_| &self.inbox)
+        let alive = |_: &&JoinHandle<()>| !self.inbox.ended.is_cancelled();
+        self.thread.get_or_init(start).as_ref().filter(alive).map(|_| &self.inbox)
     }
 }
 
@@ -119,9 +123,11 @@ impl Flow {
         }
     }
 
-    async fn room(&self) {
+    async fn room(&self, ended: &CancellationToken) {
         while self.waiting.load(Ordering::Acquire) > MAX_WAITING {
-            self.less.notified().await;
+            if ended.run_until_cancelled(self.less.notified()).await.is_none() {
+                return;
+            }
         }
     }
 }
@@ -135,36 +141,42 @@ impl LaneHasher {
         if self.own.bytes >= HANDED_OVER {
             self.hand_over();
             if let Some(lane) = &self.lane {
-                lane.flow.room().await;
+                lane.flow.room(&lane.inbox.ended).await;
             }
         }
     }
 
-    /// The MD5 of all bytes pushed.
-    pub async fn finish(mut self) -> [u8; 16] {
+    /// The MD5 of all bytes pushed. Fails with `Unavailable` where the thread that hashed them has
+    /// died: those that come after it are hashed without lanes.
+    pub async fn finish(mut self) -> Result<[u8; 16]> {
         if self.lane.is_none() {
             self.own.hash();
-            return self.own.state.finalize();
+            return Ok(self.own.state.finalize());
         }
         self.hand_over();
         let (sender, digest) = oneshot::channel();
         if let Some(lane) = self.lane.take() {
             lane.inbox.post(Post::Finish(lane.id, sender));
         }
-        digest.await.unwrap_or_else(|_| unreachable!("the lanes' thread outlives its streams"))
+        let died = |lost| {
+            Error::new(ErrorKind::Unavailable, "the thread that hashes has died").with_source(lost)
+        };
+        digest.await.map_err(died)
     }
 
     /// Gives what has gathered to the thread, or hashes it here where there is none.
     fn hand_over(&mut self) {
-        let Some(inbox) = self.lanes.0.inbox() else { return self.own.hash() };
-        let lane = self.lane.get_or_insert_with(|| {
+        if self.lane.is_none() {
+            let Some(inbox) = self.lanes.0.inbox() else { return self.own.hash() };
             let flow = Arc::<Flow>::default();
-            Lane { id: inbox.open(Arc::clone(&flow)), flow, inbox: Arc::clone(inbox) }
-        });
+            let id = inbox.open(Arc::clone(&flow));
+            self.lane = Some(Lane { id, flow, inbox: Arc::clone(inbox) });
+        }
+        let Some(lane) = &self.lane else { return };
         let chunks = std::mem::take(&mut self.own.chunks);
         lane.flow.waiting.fetch_add(self.own.bytes, Ordering::AcqRel);
         self.own.bytes = 0;
-        inbox.post(Post::Bytes(lane.id, chunks));
+        lane.inbox.post(Post::Bytes(lane.id, chunks));
     }
 }
 

@@ -36,7 +36,7 @@ async fn any_streams_in_any_pieces_give_the_digests_of_md5() {
                 for piece in pieces {
                     hasher.push(piece).await;
                 }
-                (hasher.finish().await, expected, length)
+                (hasher.finish().await.unwrap(), expected, length)
             });
         }
         for (digest, expected, length) in tasks.join_all().await {
@@ -58,7 +58,7 @@ async fn a_stream_that_is_given_up_leaves_its_lane() {
     }
     let mut last = lanes.hasher();
     last.push(bytes.clone()).await;
-    assert_eq!(last.finish().await[..], Md5::digest(&bytes)[..]);
+    assert_eq!(last.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
     // Nobody but us holds the bytes once the thread, and what waited for it, is gone.
     drop(lanes);
     for _ in 0..1000 {
@@ -74,7 +74,8 @@ async fn a_stream_that_is_given_up_leaves_its_lane() {
 async fn a_stream_waits_while_too_much_of_it_is_waiting() {
     let flow = Flow::default();
     flow.waiting.store(MAX_WAITING + 1, Ordering::Release);
-    let room = flow.room();
+    let ended = CancellationToken::new();
+    let room = flow.room(&ended);
     tokio::pin!(room);
     assert_eq!((&mut room).now_or_never(), None);
     flow.done(1);
@@ -90,5 +91,25 @@ async fn without_a_thread_a_stream_is_hashed_where_it_is() {
     for piece in cut(bytes.clone(), &mut fastrand::Rng::with_seed(3)) {
         hasher.push(piece).await;
     }
-    assert_eq!(hasher.finish().await[..], Md5::digest(&bytes)[..]);
+    assert_eq!(hasher.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
+}
+
+// A panic in the thread must not leave anybody waiting: who was under way learns of it, and who
+// comes after it is hashed without lanes.
+#[tokio::test]
+async fn a_thread_that_has_died_leaves_nobody_waiting() {
+    let lanes = Lanes::new();
+    let bytes = noise(300_000, &mut fastrand::Rng::with_seed(1));
+    let mut under_way = lanes.hasher();
+    under_way.push(bytes.clone()).await;
+    let Some(inbox) = lanes.0.inbox() else { return };
+    inbox.close();
+    inbox.ended.cancelled().await;
+    for _ in 0..10 {
+        under_way.push(bytes.clone()).await;
+    }
+    assert_eq!(under_way.finish().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let mut after = lanes.hasher();
+    after.push(bytes.clone()).await;
+    assert_eq!(after.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::{Buf, Bytes};
 use md5_many::{Md5Many, Md5State};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::Flow;
 
@@ -28,6 +29,8 @@ const BLOCK: usize = 64;
 pub(super) struct Inbox {
     inner: Mutex<Inner>,
     wake: Condvar,
+    /// Cancelled when the thread has ended, however it did.
+    pub(super) ended: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +70,10 @@ impl Inbox {
 
     pub(super) fn post(&self, post: Post) {
         let mut inner = self.lock();
+        if inner.closed {
+            // Dropped with what it asks for.
+            return;
+        }
         inner.posts.push(post);
         if std::mem::take(&mut inner.asleep) {
             drop(inner);
@@ -92,8 +99,20 @@ impl Inbox {
     }
 }
 
+/// Tells everybody who waits for the thread that it has ended, by a panic too.
+struct Ending<'a>(&'a Inbox);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.lock().posts.clear();
+        self.0.ended.cancel();
+    }
+}
+
 /// Hashes until the inbox is closed.
 pub(super) fn run(engine: Md5Many, inbox: &Inbox) {
+    let _ending = Ending(inbox);
     let mut streams = Streams::default();
     let mut idle = true;
     while let Some(posts) = inbox.take(idle) {

@@ -85,7 +85,8 @@ impl PartMover {
                 }
                 Some(Err(join)) if join.is_cancelled() => {}
                 Some(Err(panic)) => {
-                    return Err(Error::invalid("a part's task failed").with_source(panic));
+                    let message = "a part's task failed";
+                    return Err(Error::new(ErrorKind::Unavailable, message).with_source(panic));
                 }
             }
         }

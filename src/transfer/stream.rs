@@ -75,7 +75,7 @@ impl Passing {
                 return Err(wrong_length(self.length, self.length + more.len() as u64));
             }
             let md5 = match self.hasher.take() {
-                Some(hasher) => Some(hasher.finish().await),
+                Some(hasher) => Some(hasher.finish().await?),
                 None => None,
             };
             self.end(Ok(md5));

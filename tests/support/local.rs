@@ -202,13 +202,6 @@ impl Place {
         head.e_tag().unwrap().trim_matches('"').to_owned()
     }
 
-    /// The object's CRC-64/NVME, where the store keeps one.
-    pub async fn crc64nvme(&self, key: &str) -> Option<String> {
-        let head = self.client.head_object().bucket(self.bucket).key(key);
-        let head = head.checksum_mode(aws_sdk_s3::types::ChecksumMode::Enabled).send().await;
-        head.unwrap().checksum_crc64_nvme().map(str::to_owned)
-    }
-
     pub async fn get(&self, key: &str) -> Vec<u8> {
         let get = self.client.get_object().bucket(self.bucket).key(key).send().await;
         let get = get.unwrap_or_else(|error| panic!("{key:?}: {error:?}"));
