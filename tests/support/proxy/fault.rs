@@ -41,7 +41,8 @@ pub enum Fault {
     /// After so many bytes of the answer's body nothing comes until the client gives up or the
     /// faults end; then the connection is closed.
     StallInAnswer(u64),
-    /// The server takes so many bytes of the request's body, then nothing moves, as before.
+    /// The server takes so many bytes of the request's body, then nothing moves until the faults
+    /// end; what the system has not taken by then stays with the client.
     StallInRequest(u64),
     /// The request waits before it is passed on.
     Delay(Duration),
