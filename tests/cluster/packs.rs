@@ -46,11 +46,16 @@ async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
     worker.terminate().await;
     assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log());
 
-    let queue = ["SendMessageBatch", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"];
+    // How often a lease is extended is a matter of time.
+    let queue = ["SendMessageBatch", "ReceiveMessage", "DeleteMessage"];
     assert!(sum(&counts, &queue) <= SMALL / 25, "{counts:?}");
     // Each object in parts has its begin, its seal and its end.
-    assert_eq!(counts["BatchExecuteStatement"], SMALL / 25, "{counts:?}");
-    assert_eq!(counts["UpdateItem"], 3 * LARGE, "{counts:?}");
+    let in_parts = 3 * LARGE;
+    assert!(counts["UpdateItem"] >= in_parts, "{counts:?}");
+    let table = ["BatchExecuteStatement", "UpdateItem", "PutItem", "BatchGetItem"];
+    assert!(sum(&counts, &table) - in_parts <= SMALL / 25, "{counts:?}");
+    // Those are looked up as well; nothing small is.
+    assert!(sum(&counts, &["GetItem"]) <= 2 * LARGE, "{counts:?}");
 
     let again = stage.run(&["jobsender", "--json"]).await;
     let again: Value = serde_json::from_str(&again.stdout).expect("JSON");

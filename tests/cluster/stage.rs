@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
 use crate::support::resources::{self, Queues};
@@ -286,6 +287,8 @@ pub async fn ran(mut program: Command) -> Ran {
 pub struct Worker {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends once everything is in the log.
+    reader: JoinHandle<()>,
 }
 
 impl Worker {
@@ -295,13 +298,13 @@ impl Worker {
         let lines = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let log = Arc::new(Mutex::new(String::new()));
         let writer = Arc::clone(&log);
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             let mut lines = lines.lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 *lock(&writer) += &format!("{line}\n");
             }
         });
-        Self { child, log }
+        Self { child, log, reader }
     }
 
     /// Everything logged so far.
@@ -323,10 +326,14 @@ impl Worker {
         self.until_logged("SIGTERM").await;
     }
 
-    /// Waits for the worker's own end.
+    /// Waits for the worker's own end, and until everything that it said is in the log.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let ended = ended.unwrap_or_else(|_| panic!("the worker goes on: {}", self.log()));
+        if !self.reader.is_finished() {
+            let read = tokio::time::timeout(PATIENCE, &mut self.reader).await;
+            read.expect("the end of stderr").expect("stderr is read");
+        }
         ended.expect("the worker can be waited for")
     }
 

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
+
 use crate::bench::Bench;
 use crate::faulty::{Fault, Rule};
 use crate::local::{ALL, noise};
+use crate::process::Ended;
 
+const LIST: &str = "ListObjectsV2";
 /// What a run of one small and one large object asks of the source, and of the destination.
-const READS: [&str; 3] = ["ListObjectsV2", "HeadObject", "GetObject"];
+const READS: [&str; 3] = [LIST, "HeadObject", "GetObject"];
 const WRITES: [&str; 6] = [
-    "ListObjectsV2",
+    LIST,
     "PutObject",
     "CreateMultipartUpload",
     "UploadPart",
@@ -17,9 +21,15 @@ const WRITES: [&str; 6] = [
     "CompleteMultipartUpload",
 ];
 
-/// The fault once for each of these operations.
-fn once_each<const N: usize>(operations: [&'static str; N], fault: &Fault) -> Vec<Rule> {
-    operations.map(|operation| Rule::on(operation, fault.clone()).once()).to_vec()
+/// Each of these faults once for each of these operations, one after the other; for a listing once
+/// more behind the probe, whose answer is thrown away, so that the listings that are compared meet
+/// them as well.
+fn once_each<const N: usize>(operations: [&'static str; N], faults: &[Fault]) -> Vec<Rule> {
+    let once =
+        |operation| faults.iter().map(move |fault| Rule::on(operation, fault.clone()).once());
+    let behind_the_probe = once(LIST).map(|rule| rule.after(1));
+    let listed = operations.contains(&LIST).then_some(behind_the_probe);
+    operations.into_iter().flat_map(once).chain(listed.into_iter().flatten()).collect()
 }
 
 /// The fault for the small object's GET, and for two of the large one's.
@@ -38,20 +48,8 @@ fn up(fault: &Fault) -> Vec<Rule> {
 #[tokio::test]
 async fn throttling_and_internal_errors_pass() {
     let bench = Bench::new().await;
-    for fault in [Fault::slow_down(), Fault::internal_error()] {
-        bench.source.inject(1, once_each(READS, &fault));
-        bench.destination.inject(1, once_each(WRITES, &fault));
-    }
-    bench.arrives().await;
-    let (source, destination) = (bench.source.injected(), bench.destination.injected());
-    for name in ["SlowDown", "InternalError"] {
-        for operation in READS {
-            assert_eq!(source.get(&(operation.to_owned(), name)), Some(&1), "{operation}");
-        }
-        for operation in WRITES {
-            assert_eq!(destination.get(&(operation.to_owned(), name)), Some(&1), "{operation}");
-        }
-    }
+    let faults = [Fault::slow_down(), Fault::internal_error()];
+    bench.arrives_in_spite_of(once_each(READS, &faults), once_each(WRITES, &faults)).await;
 }
 
 #[tokio::test]
@@ -60,11 +58,13 @@ async fn a_storm_of_slow_down_fails_nothing() {
     for n in 0..20 {
         bench.put(&format!("many/{n:02}"), noise(1000 * n, n as u64)).await;
     }
-    // The first page of a listing is a probe, which is not patient: a wrong endpoint shows soon.
-    let storm = |operation| Rule::on(operation, Fault::slow_down()).chance(0.5);
-    let source = bench.source.inject(11, READS[1..].iter().map(|op| storm(*op)).collect());
-    let destination =
-        bench.destination.inject(12, WRITES[1..].iter().map(|op| storm(*op)).collect());
+    let storm = |operation: &&'static str| {
+        let rule = Rule::on(operation, Fault::slow_down()).chance(0.5);
+        // A listing is probed first, and a probe is not patient: a wrong endpoint shows soon.
+        if *operation == LIST { rule.after(1) } else { rule }
+    };
+    let source = bench.source.inject(11, READS.iter().map(storm).collect());
+    let destination = bench.destination.inject(12, WRITES.iter().map(storm).collect());
     bench.arrives().await;
     assert!(source.injected() > 10 && destination.injected() > 10);
 }
@@ -72,8 +72,8 @@ async fn a_storm_of_slow_down_fails_nothing() {
 #[tokio::test]
 async fn resets_before_a_request_pass() {
     let bench = Bench::new().await;
-    let (source, destination) = (once_each(READS, &Fault::Reset), once_each(WRITES, &Fault::Reset));
-    bench.arrives_in_spite_of(source, destination).await;
+    let reset = &[Fault::Reset];
+    bench.arrives_in_spite_of(once_each(READS, reset), once_each(WRITES, reset)).await;
 }
 
 #[tokio::test]
@@ -112,8 +112,8 @@ async fn a_body_that_is_too_long_is_read_again() {
 #[tokio::test]
 async fn answers_that_are_lost_after_the_work_do_no_harm() {
     let bench = Bench::new().await;
-    let lost = &Fault::LostAnswer;
-    let answered = ["ListObjectsV2", "PutObject", "UploadPart", "ListParts"];
+    let lost = &[Fault::LostAnswer];
+    let answered = [LIST, "PutObject", "UploadPart", "ListParts"];
     bench.arrives_in_spite_of(once_each(READS, lost), once_each(answered, lost)).await;
     let put = bench.destination.calls("PutObject");
     assert_eq!((put, bench.destination.calls("UploadPart")), (2, 4));
@@ -172,7 +172,18 @@ async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
     // A part that is larger than what the system takes of it (4 MiB): a smaller one would have left
     // whole, and the time for its answer would run.
     let rules = vec![Rule::on("UploadPart", Fault::StallInRequest(70_000)).part(1).once()];
-    bench.arrives_in_spite_of(Vec::new(), rules).await;
+    let ended = bench.arrives_in_spite_of(Vec::new(), rules).await;
+    assert!(ended.stderr.contains("no byte of the part was taken"), "{}", ended.all());
+}
+
+/// A dry run whose source's listing meets this fault behind the probe, whose answer is thrown away,
+/// and so many pages.
+async fn compared_in_spite_of(bench: &Bench, pages: u64, fault: Fault) -> Ended {
+    let listing = Rule::on(LIST, fault).after(1 + pages).once();
+    let faults = bench.source.inject(1, vec![listing]);
+    let ended = bench.local.run(&["run", ALL[0], ALL[1], "--dry-run", "--json"]).await;
+    assert_eq!(faults.injected(), 1, "{}", ended.all());
+    ended
 }
 
 /// A listing that is announced and sent with fewer bytes is no shorter listing.
@@ -191,6 +202,31 @@ async fn a_listing_that_is_cut_midway_is_never_a_shorter_listing() {
         match ended.status {
             Some(0) => assert_eq!(ended.json()[0]["listed"], 5, "{less} bytes less"),
             _ => ended.with_status(3).says(&["ListObjectsV2", "source"]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listing_of_several_pages_loses_none_of_them() {
+    let bench = Bench::empty().await;
+    // The endpoint gives a thousand keys a page: two whole ones, and one with a single key.
+    const OBJECTS: u64 = 2001;
+    let puts = stream::iter(0..OBJECTS).map(async |n| {
+        bench.local.source.put(&format!("key/{n:04}"), Vec::new()).await;
+    });
+    puts.buffer_unordered(16).collect::<Vec<()>>().await;
+    for page in [1, 2] {
+        for fault in [
+            Fault::slow_down(),
+            Fault::internal_error(),
+            Fault::Reset,
+            Fault::LostAnswer,
+            Fault::CutAnswer(200),
+            Fault::ResetInAnswer(200),
+        ] {
+            let name = fault.name();
+            let ended = compared_in_spite_of(&bench, page, fault).await.with_status(0);
+            assert_eq!(ended.json()[0]["listed"], OBJECTS, "{name}");
         }
     }
 }

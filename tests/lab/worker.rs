@@ -5,7 +5,7 @@ use s3_migration::job::Job;
 
 use crate::bench::LARGE;
 use crate::cloud::Cloud;
-use crate::faulty::{Answer, Fault, Rule};
+use crate::faulty::{Answer, Fault, Proxy, Rule, Seen};
 use crate::stage::until;
 
 /// The shortest time that a dead worker's message stays hidden.
@@ -108,14 +108,14 @@ async fn a_clock_that_is_off_buries_no_object_in_parts_either() {
     assert_eq!((&status["dead"], &status["failed"]), (&0.into(), &0.into()), "{status}");
 }
 
-/// Kills a worker while a call is held that no other may follow, and lets another one go on.
-async fn killed_at(pick: impl Fn(&Cloud) -> (&crate::faulty::Proxy, Rule), arrived: bool) -> Cloud {
+/// Kills a worker while so many calls are held that no other may follow, and lets another one go on.
+async fn killed_at(pick: impl Fn(&Cloud) -> (&Proxy, Rule), calls: u64, arrived: bool) -> Cloud {
     let cloud = Cloud::of(&[1000, LARGE]).await;
     let (proxy, rule) = pick(&cloud);
     let held = proxy.inject(1, vec![rule]);
     cloud.send().await;
     let first = cloud.worker(&[SHORT]);
-    held.held().await;
+    held.held_at_least(calls).await;
     drop(first);
     match arrived {
         true => held.let_go(),
@@ -128,18 +128,26 @@ async fn killed_at(pick: impl Fn(&Cloud) -> (&crate::faulty::Proxy, Rule), arriv
     cloud
 }
 
+/// The large object's end on record.
+fn done(fault: Fault) -> Rule {
+    Rule::on("UpdateItem", fault).containing("\"DONE\"").containing("object/01")
+}
+
 #[tokio::test]
 async fn a_crash_between_object_record_and_deletion_repeats_work_and_loses_none() {
+    // Both messages are held at their deletion: all of their work is done.
+    let deleted = |fault| Rule::on("DeleteMessage", fault);
     let (before_record, after_record, before_deletion, after_deletion) = tokio::join!(
-        killed_at(|cloud| (&cloud.table, Rule::always(Fault::Hold).containing("\"DONE\"")), false),
-        killed_at(
-            |cloud| (&cloud.table, Rule::always(Fault::HoldAnswer).containing("\"DONE\"")),
-            true
-        ),
-        killed_at(|cloud| (&cloud.queue, Rule::on("DeleteMessage", Fault::Hold)), false),
-        killed_at(|cloud| (&cloud.queue, Rule::on("DeleteMessage", Fault::HoldAnswer)), true),
+        killed_at(|cloud| (&cloud.table, done(Fault::Hold)), 1, false),
+        killed_at(|cloud| (&cloud.table, done(Fault::HoldAnswer)), 1, true),
+        killed_at(|cloud| (&cloud.queue, deleted(Fault::Hold)), 2, false),
+        killed_at(|cloud| (&cloud.queue, deleted(Fault::HoldAnswer)), 2, true),
     );
-    for cloud in [before_record, after_record, before_deletion, after_deletion] {
+    // What the record says of the upload, or the queue of the message, is enough.
+    for cloud in [before_record, after_deletion] {
+        assert_eq!(cloud.destination.calls("UploadPart"), 3);
+    }
+    for cloud in [after_record, before_deletion] {
         assert!(cloud.destination.calls("UploadPart") <= 2 * 3);
     }
 }
@@ -193,14 +201,15 @@ async fn messages_that_come_twice_and_in_any_order_give_one_object_each() {
     }
 }
 
-#[tokio::test]
-async fn two_workers_on_one_object_are_fenced_by_its_record() {
+/// Two workers on one object: the first one, whose log is the answer, is held until the second has
+/// done all.
+async fn overtaken_at(pick: impl Fn(&Cloud) -> (&Proxy, Rule)) -> String {
     let cloud = Cloud::of(&[LARGE]).await;
-    // The first one sleeps on its completion until the second has done all.
-    let completion = Rule::on("CompleteMultipartUpload", Fault::Hold).once();
-    let held = cloud.destination.inject(1, vec![completion]);
+    let (proxy, rule) = pick(&cloud);
+    let held = proxy.inject(1, vec![rule.once()]);
     cloud.send().await;
-    let first = cloud.worker(&[]);
+    // It has no room for the second message.
+    let first = cloud.worker(&[("MaxParallelFile", "1")]);
     held.held().await;
     cloud.stage.send(&cloud.job("object/00").to_message()).await;
     let second = cloud.worker(&[]);
@@ -212,4 +221,27 @@ async fn two_workers_on_one_object_are_fenced_by_its_record() {
     cloud.assert_finished().await;
     first.terminate().await;
     second.terminate().await;
+    // Both have worked on the same upload.
+    let seen = cloud.destination.seen();
+    let upload = seen.iter().find_map(|seen| seen.call.upload.clone()).expect("an upload");
+    let of_it = |seen: &&Seen| seen.call.upload.as_ref() == Some(&upload);
+    let completions = seen.iter().filter(of_it);
+    let completions = completions.filter(|s| s.call.operation == "CompleteMultipartUpload").count();
+    assert_eq!(completions, 1, "the first one never completes: {seen:?}");
+    first.log()
+}
+
+#[tokio::test]
+async fn two_workers_on_one_object_are_fenced_by_its_record() {
+    let (sealing, _) = tokio::join!(
+        // The first one sleeps on the seal, without which nothing may be completed ...
+        overtaken_at(|cloud| {
+            (&cloud.table, Rule::on("UpdateItem", Fault::Hold).containing("targetUploadId"))
+        }),
+        // ... or on the answer to its last part.
+        overtaken_at(|cloud| {
+            (&cloud.destination, Rule::on("UploadPart", Fault::HoldAnswer).part(3))
+        }),
+    );
+    assert!(sealing.contains("another attempt has taken over"), "{sealing}");
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use s3_migration::demo::endpoint::{Gate, Passage};
+use tokio::sync::watch;
 
 use crate::local::{Local, MIB, noise};
 
@@ -71,18 +72,89 @@ async fn a_store_that_asks_for_patience_is_asked_for_less_and_gets_everything() 
     assert!(ended.stderr.contains("the destination asks for patience"), "{}", ended.all());
 }
 
+/// A store that answers PutObject in rounds: none of a round before all of it are there, however fast
+/// or slow the machine is.
+struct Rounds {
+    /// The last call of each round, counted from 1; what comes behind the last round is free.
+    ends: Vec<usize>,
+    begun: watch::Sender<usize>,
+    /// Calls that wait, and the most that ever did.
+    waiting: Mutex<(usize, usize)>,
+}
+
+impl Rounds {
+    fn of(sizes: &[usize]) -> Arc<Self> {
+        let sum = |sum: &mut usize, size: &usize| {
+            *sum += size;
+            Some(*sum)
+        };
+        let ends = sizes.iter().scan(0, sum).collect();
+        Arc::new(Self { ends, begun: watch::Sender::new(0), waiting: Mutex::default() })
+    }
+
+    fn waits(&self, more: bool) {
+        let mut waiting = self.waiting.lock().unwrap();
+        waiting.0 = if more { waiting.0 + 1 } else { waiting.0 - 1 };
+        waiting.1 = waiting.1.max(waiting.0);
+    }
+}
+
+#[async_trait::async_trait]
+impl Gate for Rounds {
+    async fn before(&self, operation: &str, _: &str, _: &str) -> Passage {
+        if operation != "PutObject" {
+            return Passage::Free;
+        }
+        self.waits(true);
+        let mut number = 0;
+        self.begun.send_modify(|begun| {
+            *begun += 1;
+            number = *begun;
+        });
+        if let Some(end) = self.ends.iter().find(|end| **end >= number) {
+            // The sender is our own.
+            let _ = self.begun.subscribe().wait_for(|begun| begun >= end).await;
+        }
+        self.waits(false);
+        Passage::Free
+    }
+}
+
+/// Of a size whose time is the line's and tells nothing of the store's load: how long each waits for its
+/// round is the machine's doing.
+const IN_ROUNDS: usize = 300;
+const SIZE: usize = 64 * 1024 + 1;
+
+/// The most that a run does at once of what the store wants to have in these rounds; one that is
+/// larger than the run ever gets does not end.
+async fn at_once(rounds: &[usize], settings: &[(&str, &str)]) -> usize {
+    let gate = Rounds::of(rounds);
+    let mut local = Local::gated(Some(Arc::clone(&gate))).await;
+    for n in 0..IN_ROUNDS {
+        local.source.put(&format!("object/{n:03}"), noise(SIZE, n as u64)).await;
+    }
+    for (key, value) in settings {
+        local.set(key, value);
+    }
+    local.migrate().await.with_status(0);
+    assert_eq!(local.destination.keys().await.len(), IN_ROUNDS);
+    // By itself, since it waits in the line for room that a round does not leave.
+    local.source.put("parts", noise(12 * MIB, 1)).await;
+    local.migrate().await.with_status(0);
+    assert_eq!(local.destination.keys().await.len(), IN_ROUNDS + 1);
+    let (_, most) = *gate.waiting.lock().unwrap();
+    most
+}
+
 #[tokio::test]
 async fn auto_does_more_at_once_than_the_default() {
-    let gate = Arc::new(Busy { carries: usize::MAX, seen: Mutex::default() });
-    let mut local = Local::gated(Some(Arc::clone(&gate))).await;
-    for n in 0..100 {
-        local.source.put(&format!("object/{n:03}"), noise(100, n)).await;
-    }
-    local.source.put("parts", noise(12 * MIB, 1)).await;
-    local.set("MaxParallelFile", "auto");
-    local.set("MaxThread", "Auto");
-    local.migrate().await.with_status(0);
-    assert_eq!(local.destination.keys().await.len(), 101);
-    let most = gate.seen.lock().unwrap().crowds.iter().copied().max();
-    assert!(most > Some(5), "{most:?}");
+    // MaxParallelFile x MaxThread.
+    const DEFAULT: usize = 5 * 20;
+    const MORE: usize = DEFAULT + 50;
+    let default = at_once(&[DEFAULT; IN_ROUNDS / DEFAULT], &[]).await;
+    assert_eq!(default, DEFAULT);
+    // The first round teaches it that the store carries as much as it was asked for.
+    let auto = [("MaxParallelFile", "auto"), ("MaxThread", "Auto")];
+    let auto = at_once(&[DEFAULT, MORE], &auto).await;
+    assert!(auto >= MORE, "{auto}");
 }

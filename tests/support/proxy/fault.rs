@@ -41,7 +41,8 @@ pub enum Fault {
     /// After so many bytes of the answer's body nothing comes until the client gives up or the
     /// faults end; then the connection is closed.
     StallInAnswer(u64),
-    /// The server takes so many bytes of the request's body, then nothing moves, as before.
+    /// The server takes so many bytes of the request's body, then nothing moves until the faults
+    /// end; what the system has not taken by then stays with the client.
     StallInRequest(u64),
     /// The request waits before it is passed on.
     Delay(Duration),
@@ -177,7 +178,7 @@ impl Shape {
 #[derive(Clone, Debug)]
 pub struct Rule {
     operation: Option<&'static str>,
-    containing: Option<String>,
+    containing: Vec<String>,
     part: Option<u32>,
     signed_by: Option<String>,
     without_digest: bool,
@@ -197,7 +198,7 @@ impl Rule {
     pub fn always(fault: Fault) -> Self {
         Self {
             operation: None,
-            containing: None,
+            containing: Vec::new(),
             part: None,
             signed_by: None,
             without_digest: false,
@@ -209,8 +210,9 @@ impl Rule {
     }
 
     /// Of those, the ones whose key (or JSON body) has this text in it.
-    pub fn containing(self, text: impl Into<String>) -> Self {
-        Self { containing: Some(text.into()), ..self }
+    pub fn containing(mut self, text: impl Into<String>) -> Self {
+        self.containing.push(text.into());
+        self
     }
 
     /// Of those, the ones with this part's number.
@@ -250,7 +252,7 @@ impl Rule {
 
     fn fits(&self, call: &Call) -> bool {
         self.operation.is_none_or(|operation| operation == call.operation)
-            && self.containing.as_ref().is_none_or(|text| call.key.contains(text))
+            && self.containing.iter().all(|text| call.key.contains(text))
             && self.part.is_none_or(|part| call.part == Some(part))
             && !(self.without_digest && call.has_digest)
             && self.signed_by.as_ref().is_none_or(|id| *id == call.signed_by)
@@ -306,6 +308,13 @@ impl Faults {
     /// How often they made something go wrong.
     pub fn injected(&self) -> u64 {
         self.counts().rules.values().map(|(_, had)| had).sum()
+    }
+
+    /// The rules that have made nothing go wrong.
+    pub fn missed(&self) -> Vec<&Rule> {
+        let counts = self.counts();
+        let had = |at| counts.rules.get(&at).is_some_and(|(_, had)| *had > 0);
+        self.rules.iter().enumerate().filter(|(at, _)| !had(*at)).map(|(_, rule)| rule).collect()
     }
 
     /// Waits until a call is held.

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -30,6 +30,11 @@ pub use fault::{Answer, Fault, Faults, Rule};
 
 /// Longer than anything here takes; what is not there by then will never come.
 const BOUND: Duration = Duration::from_secs(90);
+
+/// What the system takes of a connection that nobody reads: so little that a request that stalls is
+/// not there whole, and several segments of loopback (64 KiB), without which each would wait for the
+/// acknowledgement of the one before.
+const RECEIVED: u32 = 256 * 1024;
 
 /// Stands in front of a server. Dropping it cuts every connection.
 pub struct Proxy {
@@ -71,7 +76,7 @@ struct Shared {
 impl Proxy {
     /// On a free port of loopback, before the server that listens at `target`.
     pub async fn before(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = listen().expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             target,
@@ -208,6 +213,15 @@ impl Shared {
     fn ends(&self, number: usize, outcome: Outcome) {
         self.seen.send_modify(|seen| seen[number].outcome = outcome);
     }
+}
+
+/// Listens on a free port of loopback. Whoever connects has [`RECEIVED`] bytes taken of it.
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // Sockets that are accepted inherit it.
+    socket.set_recv_buffer_size(RECEIVED)?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(1024)
 }
 
 /// Accepts until it is dropped, and owns every connection.

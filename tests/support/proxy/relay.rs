@@ -170,7 +170,12 @@ impl Relay {
                 }
             }
         };
-        Ok(Asked::Stopped(self.stop(stopped, fault).await))
+        if let (Stop::Stall, Some((faults, _))) = (stopped, fault) {
+            // Nothing is read meanwhile, not even to see whether the client has closed: what is read
+            // has left the client, for whom nothing stalls then.
+            faults.hold().await;
+        }
+        Ok(Asked::Stopped(stopped.then()))
     }
 
     /// A connection to the server that it has not closed.
@@ -214,21 +219,16 @@ impl Relay {
         client.output.write_all(&vec![b'+'; behind as usize]).await?;
         match passed.stopped {
             None => Ok(None),
-            Some(stop) => Ok(Some(self.stop(stop, fault).await)),
-        }
-    }
-
-    async fn stop(&mut self, stop: Stop, fault: Option<&(Arc<Faults>, Fault)>) -> Then {
-        match (stop, fault) {
-            (Stop::Stall, Some((faults, _))) => {
-                tokio::select! {
-                    () = self.client.input.closed() => {}
-                    _ = faults.hold() => {}
+            Some(stop) => {
+                if let (Stop::Stall, Some((faults, _))) = (stop, fault) {
+                    // The request was read whole: what comes now is the client's end.
+                    tokio::select! {
+                        () = client.input.closed() => {}
+                        _ = faults.hold() => {}
+                    }
                 }
-                Then::Reset
+                Ok(Some(stop.then()))
             }
-            (Stop::Reset | Stop::Stall, _) => Then::Reset,
-            (Stop::Close, _) => Then::Close,
         }
     }
 
@@ -267,6 +267,15 @@ impl Relay {
         }
         http::answer(&mut self.client.output, *status, &headers, &text).await?;
         Ok(if unread && waits { Then::Close } else { Then::Again })
+    }
+}
+
+impl Stop {
+    fn then(self) -> Then {
+        match self {
+            Self::Reset | Self::Stall => Then::Reset,
+            Self::Close => Then::Close,
+        }
     }
 }
 
