@@ -10,6 +10,7 @@
 //! | `cloud.rs` | SQS, DynamoDB, SSM and S3 on ministack, a proxy before each |
 //! | `worker.rs` | a queue and a table that go away, a clock that is off, crashes, duplicates |
 //! | `stores.rs` | SSE-KMS, Object Lock, checksums, answers that are no store's |
+//! | `turns.rs` | objects that take more than one turn |
 //! | `versions.rs` | the version switches on a source that keeps versions |
 //! | `credentials.rs` | credentials that expire or are rotated |
 //! | `soak.rs` | the mix of everything, by a seed |
@@ -43,5 +44,6 @@ mod line;
 mod proxy;
 mod soak;
 mod stores;
+mod turns;
 mod versions;
 mod worker;
