@@ -18,13 +18,18 @@ use serde_json::Value;
 use crate::bench::{Bench, Object};
 use crate::faulty::{Fault, Proxy, Rule};
 use crate::local::{BUCKETS, MIB};
-use crate::process::{BOUND, Running, signal};
+use crate::process::{BOUND, Running, signal, until};
 use crate::support::ministack::{ACCOUNT_A, Ministack, REGION};
 use crate::support::resources::{self, Queues};
 
 /// Between two looks at what cannot be waited on.
 const LOOK: Duration = Duration::from_millis(50);
+/// The product gives an object that is in trouble again and again a rest of up to 300 s: only what
+/// rests for longer will never come.
+const PATIENCE: Duration = Duration::from_secs(300 + BOUND.as_secs());
 const WORKERS: usize = 3;
+/// So often the table refuses while it is away.
+const TABLE_REFUSALS: u64 = 5;
 /// What each of them may have in memory.
 const MAX_MEMORY_MIB: u64 = 64;
 /// What it may use beyond that, as PRODUCT promises, in kB.
@@ -223,10 +228,19 @@ impl Soak {
         self.workers.push(self.bench.local.spawn(&["worker"]));
     }
 
-    async fn take_queue_and_table_away(&self) {
-        self.queue.go_out();
+    /// The table first: as long as there is a queue, there is work whose end is to be put on record.
+    /// Without either, nobody might ask the table any more.
+    async fn take_queue_and_table_away(&mut self) {
         self.table.go_out();
-        tokio::join!(self.queue.refused(WORKERS as u64), self.table.refused(5));
+        let begun = Instant::now();
+        while self.table.refusals() < TABLE_REFUSALS && self.depth().await > 0 {
+            self.supervise().await;
+            assert!(begun.elapsed() < PATIENCE, "the table is not asked, and the queue not empty");
+            tokio::time::sleep(LOOK).await;
+        }
+        self.queue.go_out();
+        self.queue.refused(WORKERS as u64).await;
+        println!("soak: the table has refused {} times", self.table.refusals());
         self.queue.come_back();
         self.table.come_back();
     }
@@ -244,11 +258,7 @@ impl Soak {
     /// Whoever starts workers starts another one where one ended by itself, as systemd does: because
     /// it could not even begin on such a line.
     async fn supervise(&mut self) {
-        let over = |worker: &Running| {
-            let status = std::fs::read_to_string(format!("/proc/{}/stat", worker.id()));
-            status.expect("it was not waited for yet").contains(") Z ")
-        };
-        while let Some(at) = self.workers.iter().position(over) {
+        while let Some(at) = self.workers.iter().position(has_ended) {
             let ended = self.workers.swap_remove(at).ended().await.with_status(3);
             println!("soak: a worker ended: {}", ended.stderr.lines().last().unwrap_or_default());
             self.restarts += 1;
@@ -262,17 +272,21 @@ impl Soak {
         let begun = Instant::now();
         while self.bench.destination.seen().len() < requests && self.depth().await > 0 {
             self.supervise().await;
-            assert!(begun.elapsed() < BOUND, "never {requests} requests to the destination");
+            assert!(begun.elapsed() < PATIENCE, "never {requests} requests to the destination");
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Waits until the queue has nothing to do.
+    /// Waits until the queue has nothing to do, as long as it has less and less.
     async fn drained(&mut self) {
-        let begun = Instant::now();
-        while self.depth().await > 0 {
+        let (mut least, mut since) = (u64::MAX, Instant::now());
+        loop {
+            match self.depth().await {
+                0 => return,
+                depth if depth < least => (least, since) = (depth, Instant::now()),
+                depth => assert!(since.elapsed() < PATIENCE, "{depth} messages are never done"),
+            }
             self.supervise().await;
-            assert!(begun.elapsed() < BOUND, "the queue is never empty");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -290,7 +304,11 @@ impl Soak {
     }
 
     async fn stop_workers(&mut self) {
+        // One may have ended at the very end of the faults; its successor has to be there first, since
+        // a signal before it listens to it ends it at once.
+        self.supervise().await;
         for worker in std::mem::take(&mut self.workers) {
+            until("the worker listens to SIGTERM", async || listens_to_sigterm(&worker)).await;
             self.note_peak(&worker);
             worker.signal("TERM");
             worker.ended().await.with_status(0);
@@ -298,11 +316,9 @@ impl Soak {
     }
 
     fn note_peak(&mut self, worker: &Running) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()));
-        let status = status.expect("the worker runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kb: u64 =
-            line.expect("Linux tells the peak").trim().trim_end_matches(" kB").parse().unwrap();
+        // Whoever has just ended uses nothing any more.
+        let Some(peak) = said_of(worker, "VmHWM") else { return };
+        let kb: u64 = peak.trim_end_matches(" kB").parse().expect("a number of kB");
         self.peak_kb = self.peak_kb.max(kb);
         let bound = MAX_MEMORY_MIB * 1024 + BESIDE_KB;
         assert!(kb <= bound, "a worker used {kb} kB, more than {bound} kB");
@@ -323,6 +339,25 @@ impl Soak {
             [&closing[0]["listed"], &closing[0]["already_there"], &closing[0]["to_copy"]];
         assert_eq!(accounts, [&all, &all, &0.into()], "{closing}");
     }
+}
+
+/// What Linux says of a process under this name; nothing of some where it has ended.
+fn said_of(worker: &Running, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()));
+    let status = status.expect("it was not waited for yet");
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(field, _)| *field == name).map(|(_, value)| value.trim().to_owned())
+}
+
+/// Whether it has ended, and was not waited for yet.
+fn has_ended(worker: &Running) -> bool {
+    said_of(worker, "State").is_some_and(|state| state.starts_with('Z'))
+}
+
+fn listens_to_sigterm(worker: &Running) -> bool {
+    const SIGTERM: u32 = 15;
+    let caught = said_of(worker, "SigCgt").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    caught.is_some_and(|mask| mask >> (SIGTERM - 1) & 1 == 1)
 }
 
 fn append(file: &Path, text: &str) {

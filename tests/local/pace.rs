@@ -7,6 +7,7 @@ use s3_migration::demo::endpoint::{Gate, Passage};
 use tokio::sync::watch;
 
 use crate::local::{Local, MIB, noise};
+use crate::process::until;
 
 /// As long as the store works on one object.
 const SERVICE: Duration = Duration::from_millis(40);
@@ -92,6 +93,11 @@ impl Rounds {
         Arc::new(Self { ends, begun: watch::Sender::new(0), waiting: Mutex::default() })
     }
 
+    /// A call that is none: a round with one more in it waits for the test.
+    fn join(&self) {
+        self.begun.send_modify(|begun| *begun += 1);
+    }
+
     fn waits(&self, more: bool) {
         let mut waiting = self.waiting.lock().unwrap();
         waiting.0 = if more { waiting.0 + 1 } else { waiting.0 - 1 };
@@ -126,8 +132,8 @@ const IN_ROUNDS: usize = 300;
 const SIZE: usize = 64 * 1024 + 1;
 
 /// The most that a run does at once of what the store wants to have in these rounds; one that is
-/// larger than the run ever gets does not end.
-async fn at_once(rounds: &[usize], settings: &[(&str, &str)]) -> usize {
+/// larger than the run ever gets does not end. A round may wait for what has been read until then.
+async fn at_once(rounds: &[usize], settings: &[(&str, &str)], read: Option<usize>) -> usize {
     let gate = Rounds::of(rounds);
     let mut local = Local::gated(Some(Arc::clone(&gate))).await;
     for n in 0..IN_ROUNDS {
@@ -136,7 +142,14 @@ async fn at_once(rounds: &[usize], settings: &[(&str, &str)]) -> usize {
     for (key, value) in settings {
         local.set(key, value);
     }
-    local.migrate().await.with_status(0);
+    let reading = async {
+        let Some(objects) = read else { return };
+        let bytes = || local.source.endpoint.stats().get("GetObject").map_or(0, |s| s.bytes_out);
+        until("what is read", async || bytes() >= (objects * SIZE) as u64).await;
+        gate.join();
+    };
+    let (ended, ()) = tokio::join!(local.migrate(), reading);
+    ended.with_status(0);
     assert_eq!(local.destination.keys().await.len(), IN_ROUNDS);
     // By itself, since it waits in the line for room that a round does not leave.
     local.source.put("parts", noise(12 * MIB, 1)).await;
@@ -150,11 +163,12 @@ async fn at_once(rounds: &[usize], settings: &[(&str, &str)]) -> usize {
 async fn auto_does_more_at_once_than_the_default() {
     // MaxParallelFile x MaxThread.
     const DEFAULT: usize = 5 * 20;
-    const MORE: usize = DEFAULT + 50;
-    let default = at_once(&[DEFAULT; IN_ROUNDS / DEFAULT], &[]).await;
+    const MORE: usize = DEFAULT + 10;
+    let default = at_once(&[DEFAULT; IN_ROUNDS / DEFAULT], &[], None).await;
     assert_eq!(default, DEFAULT);
-    // The first round teaches it that the store carries as much as it was asked for.
+    // The first round teaches it that the store carries as much as it was asked for, if more would
+    // have been asked for: twice as many as are wanted wait for the end of that round.
     let auto = [("MaxParallelFile", "auto"), ("MaxThread", "Auto")];
-    let auto = at_once(&[DEFAULT, MORE], &auto).await;
+    let auto = at_once(&[DEFAULT + 1, MORE], &auto, Some(DEFAULT + 20)).await;
     assert!(auto >= MORE, "{auto}");
 }

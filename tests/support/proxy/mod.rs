@@ -134,6 +134,11 @@ impl Proxy {
         );
     }
 
+    /// How many connections were refused so far.
+    pub fn refusals(&self) -> u64 {
+        *self.shared.refused.borrow()
+    }
+
     /// Every request so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.seen.borrow().clone()
