@@ -30,6 +30,7 @@ mod new_object;
 mod objects;
 mod renew;
 mod uploads;
+mod whole;
 
 use convert::crc64nvme_text;
 use lean::Lean;

@@ -4,6 +4,7 @@ use aws_sdk_s3::types::EncodingType;
 use percent_encoding::NON_ALPHANUMERIC;
 
 use super::convert::decode_key;
+use super::whole::Whole;
 use super::*;
 
 /// Between a key and a version in the token of a page of versions; an encoded key has none.
@@ -23,6 +24,8 @@ impl S3Store {
             .set_continuation_token(request.token.clone())
             .encoding_type(EncodingType::Url)
             .set_request_payer(self.request_payer.clone())
+            .customize()
+            .interceptor(Whole)
             .send()
             .await;
         let place = place(request);
@@ -65,6 +68,8 @@ impl S3Store {
             .set_version_id_marker(version_marker.map(str::to_owned))
             .encoding_type(EncodingType::Url)
             .set_request_payer(self.request_payer.clone())
+            .customize()
+            .interceptor(Whole)
             .send()
             .await;
         let place = place(request);

@@ -10,6 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use super::convert::{crc64nvme_text, decode_key, parse_crc64nvme};
 use super::exact::exactly;
 use super::new_object::{with_expires, with_new_object};
+use super::whole::Whole;
 use super::*;
 
 /// How the SDK sends a part's body.
@@ -110,6 +111,8 @@ impl S3Store {
                 .key(target.key.as_str())
                 .upload_id(&upload.id)
                 .set_part_number_marker(parts.last().map(|part| part.number.to_string()))
+                .customize()
+                .interceptor(Whole)
                 .send()
                 .await;
             let page = answer
@@ -139,6 +142,8 @@ impl S3Store {
                 .encoding_type(EncodingType::Url)
                 .set_key_marker(key_marker)
                 .set_upload_id_marker(id_marker)
+                .customize()
+                .interceptor(Whole)
                 .send()
                 .await;
             let page = answer.map_err(|e| {
