@@ -15,8 +15,6 @@ pub struct Call {
     pub key: String,
     /// The part's number of an UploadPart.
     pub part: Option<u32>,
-    /// The id of the multipart upload that it is about.
-    pub upload: Option<String>,
     /// The Range header.
     pub range: Option<String>,
     /// The id of the access key that signed it.
@@ -43,13 +41,11 @@ impl Call {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let operation = operation(head.word(0), !bucket.is_empty(), !key.is_empty(), query);
         let part = parameter(query, "partNumber").and_then(|part| part.parse().ok());
-        let upload = parameter(query, "uploadId").map(decoded);
         Self {
             operation: operation.to_owned(),
             bucket: decoded(bucket),
             key: decoded(key),
             part,
-            upload,
             range,
             signed_by,
         }
