@@ -68,36 +68,47 @@ impl Attempt<'_> {
         {
             return Ok(Found::Object);
         }
-        let Some((record, recorded)) = record.as_ref().and_then(unfinished) else {
-            return Ok(match self.adopt(meta, planned).await? {
-                Some(begun) => Found::Upload(begun),
-                None => Found::Nothing,
-            });
-        };
+        if let Some((record, recorded)) = record.as_ref().and_then(unfinished)
+            && let Some(found) = self.continue_recorded(record, recorded, meta).await?
+        {
+            return Ok(found);
+        }
+        Ok(match self.adopt(meta, planned).await? {
+            Some(begun) => Found::Upload(begun),
+            None => Found::Nothing,
+        })
+    }
+
+    /// What is to be continued of the upload on record; where nothing is, it is aborted.
+    async fn continue_recorded(
+        &self,
+        record: &Record,
+        recorded: &UploadRef,
+        meta: &ObjectMeta,
+    ) -> Result<Option<Found>> {
         let upload = Upload { target: self.job.des.clone(), id: recorded.id.clone() };
         if is_of(record, meta) {
-            let Some(held) = self.held(&upload).await? else {
-                if self.is_complete(record, meta).await? {
-                    return Ok(Found::Object);
-                }
-                self.claim.anew.store(true, Ordering::Relaxed);
-                return Ok(Found::Nothing);
-            };
-            if held.is_empty() {
+            match self.held(&upload).await? {
+                None if self.is_complete(record, meta).await? => return Ok(Some(Found::Object)),
                 // Nothing is lost, and how it was created is not on record.
-                self.abort(&upload).await?;
-                return Ok(Found::Nothing);
-            }
-            if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
-                && let Some(begun) = self.continued(upload.clone(), layout, held)
-            {
-                return Ok(Found::Upload(begun));
+                Some(held) if held.is_empty() => {
+                    self.abort(&upload).await?;
+                    return Ok(None);
+                }
+                Some(held) => {
+                    if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
+                        && let Some(begun) = self.continued(upload.clone(), layout, held)
+                    {
+                        return Ok(Some(Found::Upload(begun)));
+                    }
+                }
+                None => {}
             }
         }
-        info!(object = %self.job.src, "the upload begun earlier is of another object or kind");
+        info!(object = %self.job.src, "the upload begun earlier is of another object, or gone");
         self.claim.anew.store(true, Ordering::Relaxed);
         self.abort(&upload).await?;
-        Ok(Found::Nothing)
+        Ok(None)
     }
 
     /// Whether an earlier attempt at this very job came to its end, and only its message came back.
@@ -112,7 +123,7 @@ impl Attempt<'_> {
     }
 
     /// The newest upload of this very key that is no older than the source object: its worker died
-    /// before it could put it on record, or the record is lost. All its parts must be proven,
+    /// before it could put it on record in place of an earlier one, or the record is lost. All its parts must be proven,
     /// before it goes on record as this object's.
     async fn adopt(&self, meta: &ObjectMeta, planned: Layout) -> Result<Option<Begun>> {
         let not_older = |listed: &ListedUpload| listed.initiated >= meta.last_modified;

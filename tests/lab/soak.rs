@@ -16,7 +16,7 @@ use s3_migration::object::ObjectId;
 use serde_json::Value;
 
 use crate::bench::{Bench, Object};
-use crate::faulty::{Fault, Proxy, Rule};
+use crate::faulty::{Call, Fault, Proxy, Rule};
 use crate::local::{BUCKETS, MIB};
 use crate::process::{BOUND, Running, signal, until};
 use crate::support::ministack::{ACCOUNT_A, Ministack, REGION};
@@ -124,6 +124,7 @@ impl Soak {
         self.drained().await;
         self.stop_workers().await;
         self.assert_accounts().await;
+        self.tell_of_uploads().await;
         self.bench.assert_arrived().await;
         self.bench.assert_same_headers().await;
         println!("soak: peak of a worker {} MiB", self.peak_kb / 1024);
@@ -322,6 +323,22 @@ impl Soak {
         self.peak_kb = self.peak_kb.max(kb);
         let bound = MAX_MEMORY_MIB * 1024 + BESIDE_KB;
         assert!(kb <= bound, "a worker used {kb} kB, more than {bound} kB");
+    }
+
+    /// Of an upload that is left, all that was asked about its object, in order.
+    async fn tell_of_uploads(&self) {
+        let list = self.bench.local.destination.client.list_multipart_uploads();
+        let left = list.bucket(BUCKETS[1]).send().await.expect("ListMultipartUploads");
+        for key in left.uploads().iter().filter_map(|upload| upload.key()) {
+            println!("soak: an upload of {key:?} is left");
+            for (name, proxy) in [("destination", &self.bench.destination), ("table", &self.table)]
+            {
+                for seen in proxy.seen().iter().filter(|seen| seen.call.key.contains(key)) {
+                    let Call { operation, part, .. } = &seen.call;
+                    println!("{name}: {operation} {part:?}: {:?} {:?}", seen.outcome, seen.fault);
+                }
+            }
+        }
     }
 
     /// Everything is on record as done; nothing failed, nothing is a dead letter, and a comparison

@@ -149,6 +149,29 @@ async fn a_crash_between_object_record_and_deletion_repeats_work_and_loses_none(
     }
 }
 
+/// The record names the upload of the object as it was before; the one that was begun for the new one
+/// is known to nobody but the worker that dies.
+#[tokio::test]
+async fn a_crash_between_an_upload_begun_anew_and_its_record_leaves_no_upload() {
+    let mut cloud = Cloud::of(&[LARGE]).await;
+    let part = cloud.destination.inject(1, vec![Rule::on("UploadPart", Fault::Hold).once()]);
+    cloud.send().await;
+    let first = cloud.worker(&[SHORT, ("MaxThread", "1")]);
+    part.held().await;
+    let (key, body) = ("object/00".to_owned(), crate::local::noise(LARGE + 1, 99));
+    cloud.stage.put_source(&key, &body).await;
+    cloud.objects.insert(key, body);
+    let record = cloud.table.inject(1, vec![Rule::on("UpdateItem", Fault::Hold)]);
+    part.let_go();
+    record.held().await;
+    drop(first);
+    record.drop_held();
+    record.end();
+    assert_eq!(cloud.destination.calls("CreateMultipartUpload"), 2);
+    let _second = cloud.worker(&[SHORT]);
+    cloud.assert_finished().await;
+}
+
 /// Kills a worker at the dead letter of a job that cannot be done.
 async fn killed_at_the_dead_letter(fault: Fault, letters: std::ops::RangeInclusive<usize>) {
     let cloud = Cloud::of(&[]).await;
