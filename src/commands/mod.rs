@@ -76,9 +76,9 @@ async fn worker(config: &Config, args: &WorkerArgs) -> Result<Exit> {
     let engine = services::engine(config, sides, state, Arc::clone(&monitor));
     let memory_mib = engine.budget.total() / crate::object::MIB;
     let parallel = services::at_once(config).objects;
-    info!(instance = engine.instance, memory_mib, parallel, "worker started");
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
+    info!(instance = engine.instance, memory_mib, parallel, "worker started");
     if args.until_stdin_closes {
         stop_on_closed_stdin(&halt);
     }

@@ -30,7 +30,7 @@ impl Attempt<'_> {
     ) -> Result<Copied> {
         let copied =
             Copied { size: meta.size, etag: meta.etag.clone(), version: meta.version.clone() };
-        let begun = match self.find(meta, planned).await? {
+        let begun = match self.find(meta).await? {
             Found::Object => return Ok(copied),
             Found::Upload(begun) => begun,
             Found::Nothing => self.create(meta, planned).await?,

@@ -55,7 +55,7 @@ impl Attempt<'_> {
     /// What there is to continue. The record ties an upload to the source object whose copy it is;
     /// one without a record might hold another object's parts, and is taken over only when each
     /// has been compared with the source.
-    pub(super) async fn find(&self, meta: &ObjectMeta, planned: Layout) -> Result<Found> {
+    pub(super) async fn find(&self, meta: &ObjectMeta) -> Result<Found> {
         if self.engine.settings.clean_unfinished_upload {
             for listed in self.list_uploads().await? {
                 self.abort(&listed.upload).await?;
@@ -73,7 +73,7 @@ impl Attempt<'_> {
         {
             return Ok(found);
         }
-        Ok(match self.adopt(meta, planned).await? {
+        Ok(match self.adopt(meta).await? {
             Some(begun) => Found::Upload(begun),
             None => Found::Nothing,
         })
@@ -90,11 +90,6 @@ impl Attempt<'_> {
         if is_of(record, meta) {
             match self.held(&upload).await? {
                 None if self.is_complete(record, meta).await? => return Ok(Some(Found::Object)),
-                // Nothing is lost, and how it was created is not on record.
-                Some(held) if held.is_empty() => {
-                    self.abort(&upload).await?;
-                    return Ok(None);
-                }
                 Some(held) => {
                     if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
                         && let Some(begun) = self.continued(upload.clone(), layout, held)
@@ -123,17 +118,25 @@ impl Attempt<'_> {
     }
 
     /// The newest upload of this very key that is no older than the source object: its worker died
-    /// before it could put it on record in place of an earlier one, or the record is lost. All its parts must be proven,
-    /// before it goes on record as this object's.
-    async fn adopt(&self, meta: &ObjectMeta, planned: Layout) -> Result<Option<Begun>> {
-        let not_older = |listed: &ListedUpload| listed.initiated >= meta.last_modified;
-        let uploads = self.list_uploads().await?;
-        let newest = uploads.into_iter().filter(not_older).max_by_key(|listed| listed.initiated);
-        let Some(ListedUpload { upload, .. }) = newest else { return Ok(None) };
-        let Some(held) = self.held(&upload).await? else { return Ok(None) };
-        let Some(part_size) = held.iter().map(|part| part.size).max() else {
-            return Ok(self.continued(upload, planned, held));
-        };
+    /// before it could put it on record in place of an earlier one, or the record is lost. All its
+    /// parts must be proven, before it goes on record as this object's. One without parts proves
+    /// nothing: it may have been begun with the headers of an earlier object, and is aborted.
+    async fn adopt(&self, meta: &ObjectMeta) -> Result<Option<Begun>> {
+        let mut newest: Option<(ListedUpload, Vec<Part>)> = None;
+        for listed in self.list_uploads().await? {
+            match self.held(&listed.upload).await? {
+                None => {}
+                Some(held) if held.is_empty() => self.abort(&listed.upload).await?,
+                Some(held) => {
+                    let newer = newest.as_ref().is_none_or(|(n, _)| n.initiated < listed.initiated);
+                    if newer && listed.initiated >= meta.last_modified {
+                        newest = Some((listed, held));
+                    }
+                }
+            }
+        }
+        let Some((ListedUpload { upload, .. }, held)) = newest else { return Ok(None) };
+        let part_size = held.iter().map(|part| part.size).max().unwrap_or_default();
         let held_bytes: u64 = held.iter().map(|part| part.size).sum();
         let Some(layout) = parts::adopt(meta.size, part_size, &held) else { return Ok(None) };
         if held_bytes > MOST_PROVEN_BYTES {
