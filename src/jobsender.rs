@@ -145,9 +145,12 @@ impl Jobsender {
     /// before anything is sent.
     pub async fn probe(&self, pairs: &[Pair]) -> Result<()> {
         for pair in pairs {
-            for (store, request) in self.requests(pair) {
-                retry(Policy::probe(), &self.cancel, || store.list(&request)).await?;
-            }
+            let [source, destination] = self.requests(pair).map(|(store, request)| async move {
+                retry(Policy::probe(), &self.cancel, || store.list(&request)).await
+            });
+            let (source, destination) = tokio::join!(source, destination);
+            source?;
+            destination?;
         }
         Ok(())
     }
