@@ -156,6 +156,8 @@ impl Soak {
         self.bench.destination.inject(self.seed + 1000, s3());
         let service = |throttled| {
             vec![
+                // Few calls are made of these: one is throttled whatever the seed decides.
+                Rule::always(Fault::error(400, throttled)).after(10).once(),
                 Rule::always(Fault::error(400, throttled)).chance(0.05),
                 Rule::always(Fault::error(500, "InternalFailure")).chance(0.02),
                 Rule::always(Fault::Reset).chance(0.02),
