@@ -1,11 +1,9 @@
 //! Moving one object: the way it takes, what is pinned, and what is proven at the end.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::config::{Checksum, Config, Sse};
@@ -19,6 +17,7 @@ use crate::shutdown::Halt;
 use crate::state::StateStore;
 use crate::store::{Headers, NewObject, ObjectMeta, ObjectStore};
 
+mod claim;
 pub mod memory;
 mod multipart;
 mod part;
@@ -26,6 +25,8 @@ mod proof;
 mod resume;
 mod single;
 mod stream;
+
+pub use claim::{Claim, Delivered};
 
 use crate::lanes::Lanes;
 use memory::{MemoryBudget, Reservation};
@@ -123,55 +124,6 @@ impl OpaqueBuckets {
     pub fn new(config: &Config) -> Self {
         let all = matches!(config.destination.sse, Sse::Kms(_));
         Self { all, known: Mutex::default() }
-    }
-}
-
-/// What is known of the message that a job came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Delivered {
-    /// It has been received before: an earlier attempt may have come to its very end.
-    pub again: bool,
-    /// It has no other job, as an event's has not.
-    pub alone: bool,
-}
-
-/// One attempt's claim to an object: its fencing token, since the record lets only the attempt that
-/// began last end it, and what the attempt has brought forward.
-#[derive(Debug)]
-pub struct Claim {
-    token: String,
-    begun: AtomicBool,
-    /// What is known of the job's message.
-    delivered: Delivered,
-    /// An earlier attempt's upload was of no use.
-    anew: AtomicBool,
-    /// Cancelled when the destination has taken a part.
-    first_part: CancellationToken,
-}
-
-impl Claim {
-    /// With a token that no other attempt has. `first_part` is cancelled when the destination has
-    /// taken a part.
-    pub fn new(instance: &str, delivered: Delivered, first_part: CancellationToken) -> Self {
-        Self {
-            token: format!("{instance}/{:016x}", fastrand::u64(..)),
-            begun: AtomicBool::new(false),
-            delivered,
-            anew: AtomicBool::new(false),
-            first_part,
-        }
-    }
-
-    /// The token, once the attempt has put its begin on record.
-    pub fn begun(&self) -> Option<String> {
-        self.begun.load(Ordering::Acquire).then(|| self.token.clone())
-    }
-
-    /// Parts are at the destination from which the next attempt continues. Not where those of an
-    /// earlier attempt were of no use: an object that is replaced faster than it is copied never
-    /// comes to an end, however many parts are sent.
-    pub fn advanced(&self) -> bool {
-        self.first_part.is_cancelled() && !self.anew.load(Ordering::Relaxed)
     }
 }
 
