@@ -30,7 +30,7 @@ soak SEEDS="10":
 
 # Fuzz a parser until it is stopped
 fuzz TARGET:
-    cargo +nightly fuzz run {{TARGET}}
+    cargo fuzz run --sanitizer none {{TARGET}}
 
 # The main job
 demo *DIR:
