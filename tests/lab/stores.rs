@@ -218,3 +218,22 @@ async fn a_small_object_replaced_while_its_put_is_tried_again_arrives_new() {
     running.ended().await.with_status(0);
     bench.assert_arrived().await;
 }
+
+// HEAD tells of it, GET does not give it: nobody will continue an upload that has no part.
+#[tokio::test]
+async fn a_large_object_that_cannot_be_read_leaves_no_upload() {
+    for (status, code, words) in [
+        (403, "InvalidObjectState", "restore it"),
+        (403, "AccessDenied", "GetObject needs s3:GetObject"),
+        (400, "KMS.DisabledException", "KMS key cannot be used"),
+    ] {
+        let bench = Bench::new().await;
+        let rule = Rule::on("GetObject", Fault::error(status, code)).containing("large");
+        bench.source.inject(1, vec![rule]);
+        let ended = bench.local.run(&["run", crate::local::ALL[0], crate::local::ALL[1]]).await;
+        let ended = ended.with_status(1);
+        assert!(ended.stdout.contains(words), "{}", ended.all());
+        assert_eq!(bench.local.destination.uploads().await, 0, "{code}");
+        assert_eq!(bench.local.destination.keys().await, ["small"]);
+    }
+}
