@@ -1,7 +1,7 @@
 //! Destinations and sources of other kinds: SSE-KMS, Object Lock, checksums, and answers that are no
 //! store's.
 
-use crate::bench::{Bench, LARGE};
+use crate::bench::{Bench, LARGE, Object};
 use crate::cloud::Cloud;
 use crate::faulty::{Answer, Fault, Rule};
 use crate::local::{BUCKETS, MIB, Place, noise};
@@ -92,7 +92,7 @@ async fn a_store_that_wants_a_digest_in_front_of_every_part_gets_one() {
                   Object Lock parameters",
         ..Answer::of(400, "InvalidRequest")
     };
-    let rule = Rule::on("UploadPart", Fault::Answer(answer)).without_digest();
+    let rule = Rule::on("UploadPart", Fault::Answer(answer)).lacking("content-md5:");
     let locked = bench.destination.inject(1, vec![rule]);
     bench.arrives().await;
     assert!(locked.injected() >= 1);
@@ -236,4 +236,52 @@ async fn a_large_object_that_cannot_be_read_leaves_no_upload() {
         assert_eq!(bench.local.destination.uploads().await, 0, "{code}");
         assert_eq!(bench.local.destination.keys().await, ["small"]);
     }
+}
+
+// Whoever makes the call: ours or the SDK's.
+#[tokio::test]
+async fn every_request_says_what_the_configuration_wants() {
+    for path in ["lean", "sdk"] {
+        let mut bench = Bench::new().await;
+        for (key, value) in [
+            ("HttpPath", path),
+            ("RequestPayer", "True"),
+            ("Destination_ACL", "bucket-owner-full-control"),
+            ("Destination_SSE", "AES256"),
+            ("StorageClass", "STANDARD_IA"),
+        ] {
+            bench.local.set(key, value);
+        }
+        let wrong = || Fault::error(400, "InvalidRequest");
+        let payer = Rule::always(wrong()).lacking("x-amz-request-payer: requester");
+        let missing = |operation| {
+            [
+                "x-amz-acl: bucket-owner-full-control",
+                "x-amz-server-side-encryption: aes256",
+                "x-amz-storage-class: standard_ia",
+            ]
+            .map(|header| Rule::on(operation, wrong()).lacking(header))
+        };
+        let written = [missing("PutObject"), missing("CreateMultipartUpload")].concat();
+        let faults = [bench.source.inject(1, vec![payer]), bench.destination.inject(1, written)];
+        bench.arrives().await;
+        assert!(faults.iter().all(|faults| faults.injected() == 0), "{path}");
+    }
+}
+
+// A missing permission for tags is worth a warning, and not the objects.
+#[tokio::test]
+async fn objects_whose_tags_may_not_be_read_arrive_without_them_and_with_one_warning() {
+    let mut bench = Bench::empty().await;
+    for (key, size) in [("one", 10), ("two", 20), ("large", LARGE)] {
+        let object = Object { body: noise(size, 1), headers: true, tags: true };
+        bench.put_object(key, object).await;
+    }
+    let denied = Rule::on("GetObjectTagging", Fault::error(403, "AccessDenied"));
+    let denied = bench.source.inject(1, vec![denied]);
+    let ended = bench.arrives().await;
+    assert_eq!(denied.injected(), 3);
+    let warning = "objects are copied without their tags";
+    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.all());
+    assert!(ended.stderr.contains("s3:GetObjectTagging"), "{}", ended.all());
 }

@@ -19,8 +19,8 @@ pub struct Call {
     pub range: Option<String>,
     /// The id of the access key that signed it.
     pub signed_by: String,
-    /// A digest of the body goes in front of it.
-    pub has_digest: bool,
+    /// The lines of its head, in small letters.
+    pub head: String,
 }
 
 impl Call {
@@ -50,7 +50,7 @@ impl Call {
             part,
             range,
             signed_by,
-            has_digest: head.header("content-md5").is_some(),
+            head: String::from_utf8_lossy(head.bytes()).to_lowercase(),
         }
     }
 }

@@ -181,7 +181,7 @@ pub struct Rule {
     containing: Vec<String>,
     part: Option<u32>,
     signed_by: Option<String>,
-    without_digest: bool,
+    lacking: Option<&'static str>,
     chance: f64,
     skip: u64,
     most: u64,
@@ -201,7 +201,7 @@ impl Rule {
             containing: Vec::new(),
             part: None,
             signed_by: None,
-            without_digest: false,
+            lacking: None,
             chance: 1.0,
             skip: 0,
             most: u64::MAX,
@@ -225,9 +225,9 @@ impl Rule {
         Self { signed_by: Some(id.into()), ..self }
     }
 
-    /// Of those, the ones with a body and no Content-MD5.
-    pub fn without_digest(self) -> Self {
-        Self { without_digest: true, ..self }
+    /// Of those, the ones without this text in their head, written in small letters.
+    pub fn lacking(self, text: &'static str) -> Self {
+        Self { lacking: Some(text), ..self }
     }
 
     /// Of those, about this share, chosen by the seed.
@@ -254,7 +254,7 @@ impl Rule {
         self.operation.is_none_or(|operation| operation == call.operation)
             && self.containing.iter().all(|text| call.key.contains(text))
             && self.part.is_none_or(|part| call.part == Some(part))
-            && !(self.without_digest && call.has_digest)
+            && self.lacking.is_none_or(|text| !call.head.contains(text))
             && self.signed_by.as_ref().is_none_or(|id| *id == call.signed_by)
     }
 }
