@@ -126,7 +126,7 @@ impl Attempt<'_> {
         };
         let Created { upload, hides_md5 } = retry(self.control(), &self.halt.abort, create).await?;
         if tries.into_inner() > 1 {
-            self.abort_unanswered(&upload).await?;
+            self.abort_empty_others(&upload).await?;
         }
         if hides_md5 {
             engine.note_opaque(&target.bucket);
@@ -139,9 +139,10 @@ impl Attempt<'_> {
         Ok(Begun { upload, layout, crc64nvme, held: Vec::new() })
     }
 
-    /// A creation whose answer was lost has left an empty upload that nobody knows of. Another
-    /// worker's that was begun this very moment looks the same; it begins anew then.
-    async fn abort_unanswered(&self, known: &Upload) -> Result<()> {
+    /// A creation whose answer was lost, or whose worker died before it was on record, has left an
+    /// empty upload that nobody knows of. Another worker's that was begun this very moment looks the
+    /// same; it begins anew then.
+    pub(super) async fn abort_empty_others(&self, known: &Upload) -> Result<()> {
         for listed in self.list_uploads().await? {
             let other = listed.upload.id != known.id;
             if other && self.held(&listed.upload).await?.is_some_and(|held| held.is_empty()) {

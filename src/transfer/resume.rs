@@ -94,6 +94,7 @@ impl Attempt<'_> {
                     if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
                         && let Some(begun) = self.continued(upload.clone(), layout, held)
                     {
+                        self.abort_empty_others(&begun.upload).await?;
                         return Ok(Some(Found::Upload(begun)));
                     }
                 }

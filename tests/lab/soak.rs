@@ -132,8 +132,8 @@ impl Soak {
 
     /// Faults on all four lines.
     fn break_everything(&self) {
-        // Known where it is: a CreateMultipartUpload whose answer is lost leaves an upload, see
-        // `line.rs`.
+        // A CreateMultipartUpload whose answer is lost is left to `line.rs`: together with a worker's
+        // death it may leave an empty upload until the object is worked on again.
         let lost = ["GetObject", "PutObject", "UploadPart", "CompleteMultipartUpload", "ListParts"];
         let lost = lost.map(|operation| Rule::on(operation, Fault::LostAnswer).chance(0.02));
         let s3 = [

@@ -55,8 +55,8 @@ async fn an_object_that_is_replaced_in_every_turn_comes_to_an_end() {
 // Large parts on a slow line: if all were cut whenever the time is used up, none would ever arrive.
 #[tokio::test]
 async fn where_no_part_arrives_in_time_one_is_waited_for() {
-    let (bench, queue) = bench("3").await;
-    let slow = Rule::on("UploadPart", Fault::Delay(Duration::from_secs(4)));
+    let (bench, queue) = bench("6").await;
+    let slow = Rule::on("UploadPart", Fault::Delay(Duration::from_secs(7)));
     bench.destination.inject(1, vec![slow]);
     let worker = bench.local.spawn(&["worker"]);
     until("an empty queue", async || queue.is_empty().await.unwrap()).await;

@@ -172,6 +172,30 @@ async fn a_crash_between_an_upload_begun_anew_and_its_record_leaves_no_upload() 
     cloud.assert_finished().await;
 }
 
+/// The record names an upload to continue; another one, begun by somebody who died before it was on
+/// record, has no part.
+#[tokio::test]
+async fn an_upload_that_is_continued_leaves_no_empty_one_beside_it() {
+    let cloud = Cloud::of(&[LARGE]).await;
+    let rule = Rule::on("UploadPart", Fault::Hold).part(3);
+    let part = cloud.destination.inject(1, vec![rule]);
+    cloud.send().await;
+    let first = cloud.worker(&[SHORT]);
+    part.held().await;
+    cloud.destination.until_calls("UploadPart", 3).await;
+    until("two parts are there", async || (cloud.stage.parts().await.len() == 2).then_some(()))
+        .await;
+    drop(first);
+    part.drop_held();
+    part.end();
+    let client = crate::support::resources::s3(cloud.stage.at_destination());
+    let empty = client.create_multipart_upload().bucket(&cloud.stage.destination);
+    empty.key("moved/object/00").send().await.expect("CreateMultipartUpload");
+    let _second = cloud.worker(&[SHORT]);
+    cloud.assert_finished().await;
+    assert_eq!(cloud.destination.calls("CreateMultipartUpload"), 1, "it was continued");
+}
+
 /// Kills a worker at the dead letter of a job that cannot be done.
 async fn killed_at_the_dead_letter(fault: Fault, letters: std::ops::RangeInclusive<usize>) {
     let cloud = Cloud::of(&[]).await;
