@@ -1,9 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Migrates objects between S3 buckets that replication cannot connect, and proves it.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ pub struct JobsenderArgs {
     /// Send nothing; print what would be sent, and why the rest is skipped
     #[arg(long)]
     pub dry_run: bool,
-    /// Send although the queue still has jobs
+    /// Send also what an earlier comparison has sent and the queue may still have
     #[arg(long)]
     pub force: bool,
     /// Again and again, with this pause in between, such as 1h
@@ -51,6 +51,57 @@ pub struct JobsenderArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// What is compared.
+    #[command(flatten)]
+    pub compare: CompareArgs,
+}
+
+/// What is looked at and what counts as a difference.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is compared")]
+pub struct CompareArgs {
+    /// Copy every object, whatever the destination has
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What is compared of an object that both sides have (default: Compare in the ini)
+    #[arg(long, value_name = "size|etag", conflicts_with = "overwrite")]
+    pub compare: Option<CompareBy>,
+    /// Only objects whose bucket/key matches; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+    /// Only objects of at least so many bytes
+    #[arg(long, value_name = "BYTES")]
+    pub min_size: Option<u64>,
+    /// Only objects of at most so many bytes
+    #[arg(long, value_name = "BYTES")]
+    pub max_size: Option<u64>,
+    /// Only objects written then or later: 2026-01-31, or 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub modified_after: Option<SystemTime>,
+    /// Only objects written before
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub modified_before: Option<SystemTime>,
+    /// Compare nothing: tell what becomes of this key of each pair, and why
+    #[arg(long, value_name = "KEY")]
+    pub explain: Option<String>,
+    /// Write every object that is not already there to this file, a line of JSON each: jobs as they are
+    /// sent, and what is left out with the reason
+    #[arg(long, value_name = "FILE")]
+    pub job_list: Option<PathBuf>,
+}
+
+/// What is compared of an object that both sides have.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CompareBy {
+    /// The number of bytes
+    Size,
+    /// And the ETag, where both sides' are of one kind
+    Etag,
+}
+
+fn moment(text: &str) -> Result<SystemTime, String> {
+    let allowed = "write a day such as 2026-01-31, or a moment such as 2026-01-31T23:59:59Z (UTC)";
+    crate::config::moment(text).ok_or_else(|| allowed.to_owned())
 }
 
 /// Arguments of `worker`.
@@ -76,6 +127,9 @@ pub struct RunArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// What is compared.
+    #[command(flatten)]
+    pub compare: CompareArgs,
 }
 
 /// Arguments of `demo`.

@@ -15,7 +15,7 @@ mod pack;
 mod packer;
 
 pub use message::parse;
-pub use pack::{PACK_VERSION, pack, pack_within};
+pub use pack::{PACK_VERSION, Packed, pack, pack_within};
 pub use packer::{PackLimits, Packer, messages};
 
 /// One object to move from the source to the destination.

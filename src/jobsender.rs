@@ -1,126 +1,51 @@
-//! The jobsender: lists both sides in key order, merges them, and sends a job for what differs.
+//! The jobsender: lists both sides in ranges of keys, merges each, and sends a job for what differs.
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{error, warn};
 
-use crate::error::{Error, Result};
-use crate::job::{Job, PackLimits, Packer};
-use crate::listing::Listing;
-use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId, ObjectKey, destination_key};
+use crate::error::{Error, Next, Result};
+use crate::job::{Job, PackLimits};
 use crate::params::Pair;
-use crate::plan::compare::{self, Difference, Step};
-use crate::plan::ignore::IgnoreList;
-use crate::queue::{MAX_BATCH, Queue};
+use crate::plan::compare::Compare;
+use crate::plan::filter::Filter;
+use crate::plan::patterns::Patterns;
+use crate::plan::ranges::{Bounds, RangeId, Ranges};
+use crate::queue::Queue;
 use crate::retry::{Policy, retry};
-use crate::state::{RecordId, StateStore};
+use crate::state::StateStore;
 use crate::store::{ListRequest, Listed, ObjectStore};
 
-/// Objects whose versions are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
-const LOOKED_UP: usize = 100;
+mod accounts;
+mod context;
+mod copies;
+mod explain;
+mod judge;
+mod range;
+mod sender;
+mod sent;
 
-/// What was found and done for one pair.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// Keys at the source.
-    pub listed: u64,
-    /// Their bytes.
-    pub listed_bytes: u64,
-    /// Objects that differ: sent, or under a dry run to be sent.
-    pub to_copy: u64,
-    /// Their bytes.
-    pub to_copy_bytes: u64,
-    /// Messages that the objects to copy were sent in.
-    pub messages: u64,
-    /// Of `to_copy`: those that the destination has with another size.
-    pub size_differs: u64,
-    /// Of `to_copy`: those that the destination has with the same size, but of another version, or
-    /// of one that is on no record.
-    pub version_differs: u64,
-    /// Objects that the destination has with the same size.
-    pub already_there: u64,
-    /// Their bytes.
-    pub already_there_bytes: u64,
-    /// Objects that the ignore list leaves out.
-    pub ignored: u64,
-    /// Their bytes.
-    pub ignored_bytes: u64,
-    /// Objects whose key with the destination's prefix in front is longer than S3 takes; each is
-    /// named in the log.
-    pub key_too_long: u64,
-    /// Keys under the pair's prefix that only the destination has; they are left alone.
-    pub only_at_destination: u64,
-}
+pub use accounts::{MissingRange, Summary, Verdict};
+use context::Context;
+use judge::Judge;
+use range::{Ended, Range};
+use sender::{Sender, Tally};
+pub use sent::Sent;
 
-impl Summary {
-    /// Adds another pair's numbers.
-    pub fn add(&mut self, other: &Self) {
-        self.listed += other.listed;
-        self.listed_bytes += other.listed_bytes;
-        self.to_copy += other.to_copy;
-        self.to_copy_bytes += other.to_copy_bytes;
-        self.messages += other.messages;
-        self.size_differs += other.size_differs;
-        self.version_differs += other.version_differs;
-        self.already_there += other.already_there;
-        self.already_there_bytes += other.already_there_bytes;
-        self.ignored += other.ignored;
-        self.ignored_bytes += other.ignored_bytes;
-        self.key_too_long += other.key_too_long;
-        self.only_at_destination += other.only_at_destination;
-    }
-
-    /// Every listed key is accounted for.
-    pub fn balances(&self) -> bool {
-        self.listed == self.to_copy + self.already_there + self.ignored + self.key_too_long
-    }
-}
-
-/// What happens to one listed object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    /// It is copied.
-    Copy(Difference),
-    /// It is at the destination with the same size, and where versions are compared, of the same
-    /// version.
-    AlreadyThere,
-    /// This rule of the ignore list leaves it out.
-    Ignored(&'a str),
-    /// It cannot be copied: its key at the destination would have this many bytes.
-    KeyTooLong(usize),
-}
-
-impl fmt::Display for Verdict<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Copy(difference) => write!(f, "copy, {}", difference.as_str()),
-            Self::AlreadyThere => f.write_str("skip, already there with the same size"),
-            Self::Ignored(rule) => write!(f, "skip, ignored by {rule}"),
-            Self::KeyTooLong(bytes) => write!(
-                f,
-                "cannot be copied, its key with the destination's prefix has {bytes} bytes and S3 \
-                 takes {MAX_KEY_BYTES}: choose a shorter prefix"
-            ),
-        }
-    }
-}
+/// Windows of jobs that wait for the queue: what listing is ahead of sending.
+const JOBS_AHEAD: usize = 16;
 
 /// Takes what a comparison finds.
-pub trait Finds: Send {
-    /// Told of every listed object, in key order.
-    fn found(&mut self, object: &ObjectId, listed: &Listed, verdict: &Verdict<'_>);
-}
-
-/// Takes no notice.
-impl Finds for () {
-    fn found(&mut self, _: &ObjectId, _: &Listed, _: &Verdict<'_>) {}
+pub trait Finds: Send + Sync {
+    /// Told of every listed object; in key order within a range of keys. `job`: what would be sent.
+    fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>);
 }
 
 /// Compares bucket pairs, and sends what differs where it has a queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Jobsender {
     /// Where the objects are.
     pub source: Arc<dyn ObjectStore>,
@@ -132,8 +57,18 @@ pub struct Jobsender {
     pub packs: PackLimits,
     /// Where it is on record which version was copied; `None`: versions are not compared.
     pub versions: Option<Arc<dyn StateStore>>,
+    /// What counts as a difference.
+    pub compare: Compare,
     /// What is left out.
-    pub ignore: IgnoreList,
+    pub ignore: Arc<Patterns>,
+    /// What is looked at.
+    pub filter: Arc<Filter>,
+    /// Ranges of keys that are listed at once.
+    pub at_once: usize,
+    /// What earlier comparisons have sent, and where this one notes what it sends; `None`: nowhere.
+    pub sent: Option<Arc<Sent>>,
+    /// Send again also what earlier comparisons have sent.
+    pub resend: bool,
     /// Tries for one call.
     pub max_retry: u32,
     /// Ends the comparison.
@@ -141,6 +76,31 @@ pub struct Jobsender {
 }
 
 impl Jobsender {
+    /// Compares sizes of all objects, one range of keys after the other, and sends nothing.
+    pub fn new(
+        source: Arc<dyn ObjectStore>,
+        destination: Arc<dyn ObjectStore>,
+        packs: PackLimits,
+        max_retry: u32,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            queue: None,
+            packs,
+            versions: None,
+            compare: Compare::default(),
+            ignore: Arc::default(),
+            filter: Arc::default(),
+            at_once: 1,
+            sent: None,
+            resend: false,
+            max_retry,
+            cancel,
+        }
+    }
+
     /// One page of each side of each pair, so that a wrong name, address, key or permission shows
     /// before anything is sent.
     pub async fn probe(&self, pairs: &[Pair]) -> Result<()> {
@@ -170,209 +130,136 @@ impl Jobsender {
         [(&self.source, source), (&self.destination, destination)]
     }
 
-    /// Why nothing should be sent now: the queue still has jobs, which a comparison would send a
-    /// second time.
-    pub async fn filled_queue(&self) -> Result<Option<String>> {
-        let Some(queue) = &self.queue else { return Ok(None) };
-        let depth = retry(Policy::probe(), &self.cancel, || queue.depth()).await?;
-        Ok((depth.waiting + depth.running > 0).then(|| {
-            format!(
-                "the queue still has {} messages waiting and {} running; a comparison now would \
-                 send their objects a second time: wait until it is empty, or add --force (a job done twice does \
-                 no harm, it costs requests)",
-                depth.waiting, depth.running
-            )
-        }))
+    /// Compares one pair and sends what differs; `finds` are told of every object. What could not be
+    /// listed is among the summary's missing ranges. An error means that the summary is not known:
+    /// what has been sent by then stays sent, and the next comparison finds the rest.
+    pub async fn compare(&self, pair: &Pair, finds: &[Arc<dyn Finds>]) -> Result<Summary> {
+        let cancel = self.cancel.child_token();
+        let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
+        let sender = self.sender(taken, &cancel);
+        let (ranges, first) = Ranges::new(Bounds::default(), self.at_once);
+        // Each is a range under way, so that there is always room.
+        let (new, begun) = mpsc::channel(self.at_once.max(1));
+        let context = Arc::new(Context {
+            jobsender: self.clone(),
+            judge: Judge::of(self, pair),
+            finds: finds.to_vec(),
+            jobs,
+            new,
+            ranges: Mutex::new(ranges),
+            cancel,
+        });
+        let listed = list(&context, first, begun).await;
+        // The last sender of jobs, so that whoever takes them comes to an end.
+        drop(context);
+        let tally = sender.await;
+        self.account(listed, tally)
     }
 
-    /// Compares one pair and sends what differs. An error means that the summary is not known: what
-    /// has been sent by then stays sent, and the next comparison finds the rest.
-    pub async fn compare(&self, pair: &Pair, finds: &mut dyn Finds) -> Result<Summary> {
-        let policy = Policy::listing(self.max_retry);
-        let [mut source, mut destination] = self
-            .requests(pair)
-            .map(|(store, request)| Listing::new(Arc::clone(store), request, policy, &self.cancel));
-        let mut comparison = Comparison::new(self, pair, finds);
-        let (mut left, mut right) = (source.next().await?, destination.next().await?);
-        let target = |listed: &Listed| destination_key(&pair.des_prefix, &listed.key);
-        loop {
-            let mapped = left.as_ref().map(target);
-            let step = compare::step(mapped.as_ref(), right.as_ref().map(|listed| &listed.key));
-            let Some(step) = step else { break };
-            if step == Step::DestinationOnly {
-                comparison.summary.only_at_destination += 1;
-                right = destination.next().await?;
-                continue;
-            }
-            let copy = right.as_ref().filter(|_| step == Step::Both);
-            if let (Some(listed), Some(target)) = (left.take(), mapped) {
-                comparison.add(listed, target, copy).await?;
-            }
-            left = source.next().await?;
-            if step == Step::Both {
-                right = destination.next().await?;
-            }
-        }
-        comparison.finish().await
-    }
-}
-
-/// A listed object and what happens to it.
-struct Judged<'a> {
-    id: RecordId,
-    listed: Listed,
-    verdict: Verdict<'a>,
-}
-
-/// One comparison under way.
-struct Comparison<'a> {
-    jobsender: &'a Jobsender,
-    pair: &'a Pair,
-    finds: &'a mut dyn Finds,
-    summary: Summary,
-    /// In key order, waiting until their versions are looked up together.
-    judged: Vec<Judged<'a>>,
-    packer: Packer,
-    batch: Vec<String>,
-}
-
-impl<'a> Comparison<'a> {
-    fn new(jobsender: &'a Jobsender, pair: &'a Pair, finds: &'a mut dyn Finds) -> Self {
-        Self {
-            jobsender,
-            pair,
-            finds,
-            summary: Summary::default(),
-            judged: Vec::new(),
-            packer: Packer::new(jobsender.packs),
-            batch: Vec::with_capacity(MAX_BATCH),
-        }
-    }
-
-    async fn add(
-        &mut self,
-        listed: Listed,
-        target: ObjectKey,
-        copy: Option<&Listed>,
-    ) -> Result<()> {
-        let src = ObjectId { bucket: self.pair.src_bucket.clone(), key: listed.key.clone() };
-        let des = ObjectId { bucket: self.pair.des_bucket.clone(), key: target };
-        let verdict = self.judge(&src, &listed, &des.key, copy);
-        self.judged.push(Judged { id: RecordId { src, des }, listed, verdict });
-        let together = if self.jobsender.versions.is_some() { LOOKED_UP } else { 1 };
-        if self.judged.len() >= together {
-            self.settle().await?;
-        }
-        Ok(())
-    }
-
-    fn judge(
+    /// Sends what comes by the channel, until all who have its other end are gone.
+    fn sender(
         &self,
-        src: &ObjectId,
-        listed: &Listed,
-        target: &ObjectKey,
-        copy: Option<&Listed>,
-    ) -> Verdict<'a> {
-        let path = format!("{}/{}", src.bucket, src.key.as_str());
-        if let Some(rule) = self.jobsender.ignore.matches(&path) {
-            return Verdict::Ignored(rule);
-        }
-        if target.as_str().len() > MAX_KEY_BYTES {
-            return Verdict::KeyTooLong(target.as_str().len());
-        }
-        compare::difference(listed, copy).map_or(Verdict::AlreadyThere, Verdict::Copy)
-    }
-
-    /// Accounts for the objects judged so far, and sends what is to be copied of them.
-    async fn settle(&mut self) -> Result<()> {
-        self.compare_versions().await?;
-        for Judged { id, listed, verdict } in std::mem::take(&mut self.judged) {
-            if let Verdict::KeyTooLong(_) = verdict {
-                error!(object = %id.src, "{verdict}");
-            }
-            self.finds.found(&id.src, &listed, &verdict);
-            if count(&mut self.summary, &listed, &verdict) && self.jobsender.queue.is_some() {
-                let version = listed.version.filter(|version| version != NO_VERSION);
-                let job = Job { src: id.src, des: id.des, size: listed.size, version };
-                self.batch.extend(self.packer.add(job));
-            }
-            if self.batch.len() >= MAX_BATCH {
-                self.send().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks up which versions were copied of what is there already.
-    async fn compare_versions(&mut self) -> Result<()> {
-        let Some(state) = &self.jobsender.versions else { return Ok(()) };
-        let there = |judged: &&mut Judged<'_>| judged.verdict == Verdict::AlreadyThere;
-        let mut there: Vec<_> = self.judged.iter_mut().filter(there).collect();
-        if there.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<RecordId> = there.iter().map(|judged| judged.id.clone()).collect();
-        let policy = Policy::control(self.jobsender.max_retry);
-        let copied = retry(policy, &self.jobsender.cancel, || state.copied(&ids)).await?;
-        for (judged, copied) in there.iter_mut().zip(copied) {
-            if let Some(difference) = compare::version_difference(&judged.listed, copied.as_ref()) {
-                judged.verdict = Verdict::Copy(difference);
-            }
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self) -> Result<()> {
-        let Some(queue) = self.jobsender.queue.as_ref().filter(|_| !self.batch.is_empty()) else {
-            return Ok(());
-        };
-        let policy = Policy::control(self.jobsender.max_retry);
-        // One request each: what has been sent is not sent again where a later one fails.
-        for batch in self.batch.chunks(MAX_BATCH) {
-            debug!(messages = batch.len(), "send");
-            retry(policy, &self.jobsender.cancel, || queue.send(batch)).await?;
-            self.summary.messages += batch.len() as u64;
-        }
-        self.batch.clear();
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Summary> {
-        self.settle().await?;
-        self.batch.extend(self.packer.finish());
-        self.send().await?;
-        match self.summary.balances() {
-            true => Ok(self.summary),
-            false => {
-                Err(Error::invalid(format!("the accounts do not balance: {:?}", self.summary)))
-            }
-        }
-    }
-}
-
-/// Adds one object to the accounts; whether it is copied.
-fn count(summary: &mut Summary, listed: &Listed, verdict: &Verdict<'_>) -> bool {
-    summary.listed += 1;
-    summary.listed_bytes += listed.size;
-    let (objects, bytes) = match verdict {
-        Verdict::Copy(difference) => {
-            match difference {
-                Difference::Missing => {}
-                Difference::SizeDiffers => summary.size_differs += 1,
-                Difference::VersionDiffers | Difference::VersionUnknown => {
-                    summary.version_differs += 1;
+        mut taken: mpsc::Receiver<Vec<range::Marked>>,
+        cancel: &CancellationToken,
+    ) -> impl Future<Output = Tally> + use<> {
+        let sender = self.queue.clone().map(|queue| {
+            let policy = Policy::control(self.max_retry);
+            Sender::new(queue, self.sent.clone(), self.packs, policy, cancel.clone())
+        });
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            match sender {
+                Some(sender) => sender.run(taken).await,
+                None => {
+                    taken.close();
+                    Tally::default()
                 }
             }
-            (&mut summary.to_copy, &mut summary.to_copy_bytes)
+        });
+        async move {
+            let ended = task.join_next().await;
+            ended.and_then(std::result::Result::ok).unwrap_or_default()
         }
-        Verdict::AlreadyThere => (&mut summary.already_there, &mut summary.already_there_bytes),
-        Verdict::Ignored(_) => (&mut summary.ignored, &mut summary.ignored_bytes),
-        Verdict::KeyTooLong(_) => {
-            summary.key_too_long += 1;
-            return false;
+    }
+
+    /// The balance of what was listed and what was sent.
+    fn account(&self, listed: Listing, tally: Tally) -> Result<Summary> {
+        let Listing { mut summary, error, unlisted } = listed;
+        (summary.sent, summary.failed_to_send) = (tally.sent, tally.failed);
+        summary.messages = tally.messages;
+        match (tally.error, error) {
+            // Where something has been sent, it is said what was and what was not.
+            (Some(unsent), _) if summary.sent > 0 => {
+                error!("the queue does not take jobs any more, nothing more is compared: {unsent}");
+            }
+            (Some(error), _) | (None, Some(error)) => return Err(error),
+            (None, None) => {}
         }
-    };
-    *objects += 1;
-    *bytes += listed.size;
-    matches!(verdict, Verdict::Copy(_))
+        if let Some(error) = unlisted.filter(|_| summary.listed == 0) {
+            return Err(error);
+        }
+        match summary.balances(self.queue.is_some()) {
+            true => Ok(summary),
+            false => Err(Error::invalid(format!("the accounts do not balance: {summary:?}"))),
+        }
+    }
+}
+
+/// What the ranges have found.
+#[derive(Default)]
+struct Listing {
+    summary: Summary,
+    /// Why it has been given up.
+    error: Option<Error>,
+    /// The first reason why keys are missing.
+    unlisted: Option<Error>,
+}
+
+/// Compares the first range and all that are split from it, each by a task of its own.
+async fn list(
+    context: &Arc<Context>,
+    first: RangeId,
+    mut begun: mpsc::Receiver<RangeId>,
+) -> Listing {
+    let mut listing = Listing::default();
+    let mut tasks = JoinSet::new();
+    let begin = |tasks: &mut JoinSet<Ended>, id| tasks.spawn(Range::new(context, id).run());
+    begin(&mut tasks, first);
+    loop {
+        let ended = tokio::select! {
+            biased;
+            Some(id) = begun.recv() => {
+                begin(&mut tasks, id);
+                continue;
+            }
+            ended = tasks.join_next() => ended,
+        };
+        match ended {
+            None => return listing,
+            Some(Ok(ended)) => listing.add(ended, &context.cancel),
+            Some(Err(join)) => {
+                listing.error.get_or_insert(Error::cancelled().with_source(join));
+                context.cancel.cancel();
+            }
+        }
+        // What was split off before its task ended waits in the channel, never only in the plan.
+    }
+}
+
+impl Listing {
+    fn add(&mut self, Ended { summary, failed }: Ended, cancel: &CancellationToken) {
+        self.summary.add(&summary);
+        let Some((error, bounds)) = failed else { return };
+        let missing = MissingRange::new(bounds, error.to_string());
+        // The first error is the cause, what follows are cancelled ones.
+        if error.kind().next() != Next::Retry {
+            self.error.get_or_insert(error);
+            cancel.cancel();
+        } else {
+            // It may work for all other keys.
+            warn!("not compared: {missing}");
+            self.unlisted.get_or_insert(error);
+        }
+        self.summary.missing.push(missing);
+    }
 }

@@ -1,27 +1,39 @@
-//! A bucket's keys as a stream in key order, one page ahead.
+//! A bucket's keys in order, page by page, the next page on its way while one is worked on.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::object::ObjectKey;
 use crate::retry::{Policy, retry};
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore};
+
+/// How the pages of listings are asked for.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// Who is asked.
+    pub store: Arc<dyn ObjectStore>,
+    /// How patiently.
+    pub policy: Policy,
+    /// Ends it.
+    pub cancel: CancellationToken,
+}
 
 /// Reads one bucket's listing. A page that fails for good is an error, never the end; a key out of
 /// order is an error too, because a merge would take it for a missing one.
 #[derive(Debug)]
 pub struct Listing {
-    store: Arc<dyn ObjectStore>,
+    asking: Asking,
     request: ListRequest,
-    policy: Policy,
-    cancel: CancellationToken,
-    page: VecDeque<Listed>,
-    last: Option<ObjectKey>,
+    /// Bytes of every key that are left out in front.
+    strip: usize,
+    page: ListPage,
+    at: usize,
+    /// The key behind which the next page begins.
+    last: Option<String>,
     ahead: Option<Ahead>,
+    pages: u64,
 }
 
 /// The request for the next page, on its way while the page before is being worked on.
@@ -35,54 +47,109 @@ impl Drop for Ahead {
 }
 
 impl Listing {
-    /// The keys from the page that `request` asks for to the last. The first page is asked for at
-    /// once.
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        request: ListRequest,
-        policy: Policy,
-        cancel: &CancellationToken,
-    ) -> Self {
-        let cancel = cancel.clone();
-        let mut listing =
-            Self { store, request, policy, cancel, page: VecDeque::new(), last: None, ahead: None };
+    /// The keys from the page that `request` asks for to the last, each without the first `strip`
+    /// bytes. The first page is asked for at once.
+    pub fn new(asking: Asking, request: ListRequest, strip: usize) -> Self {
+        let last = request.start_after.as_ref().map(|key| key.as_str().to_owned());
+        let page = ListPage::default();
+        let mut listing = Self { asking, request, strip, page, at: 0, last, ahead: None, pages: 0 };
         listing.ask();
         listing
     }
 
-    /// The next object; `None` after the last.
-    pub async fn next(&mut self) -> Result<Option<Listed>> {
-        while self.page.is_empty() {
-            let Some(mut ahead) = self.ahead.take() else { return Ok(None) };
+    /// Sees that there is an object to look at, unless the listing has ended. The page after the next
+    /// one is asked for only where `goes_on` says that keys behind this one are wanted.
+    pub async fn fill(&mut self, goes_on: impl Fn(&str) -> bool) -> Result<()> {
+        while self.at >= self.page.len() {
+            let Some(mut ahead) = self.ahead.take() else { return Ok(()) };
             let joined = (&mut ahead.0).await;
-            let page = joined.map_err(|join| Error::cancelled().with_source(join))??;
-            if let Some(token) = page.next {
-                self.request.token = Some(token);
+            let mut page = joined.map_err(|join| Error::cancelled().with_source(join))??;
+            self.pages += 1;
+            let next = page.next.take();
+            self.check_order(&page)?;
+            (self.page, self.at) = (page, 0);
+            let end = self.page.last().map(|listed| self.stripped(listed.key));
+            if next.is_some() && end.is_none_or(&goes_on) {
+                self.request.token = next;
                 self.ask();
             }
-            self.page = page.objects.into();
+            if let Some(listed) = self.page.last() {
+                self.last = Some(listed.key.to_owned());
+            }
         }
-        let Some(listed) = self.page.pop_front() else { return Ok(None) };
-        self.check_order(&listed)?;
-        self.last = Some(listed.key.clone());
-        Ok(Some(listed))
+        Ok(())
+    }
+
+    /// The object at hand, if [`Self::fill`] has found one.
+    pub fn peek(&self) -> Option<Listed<'_>> {
+        let listed = self.page.get(self.at)?;
+        Some(Listed { key: self.stripped(listed.key), ..listed })
+    }
+
+    /// Goes on to the next object.
+    pub fn skip(&mut self) {
+        self.at += 1;
+    }
+
+    /// The last object at hand: `None` where there is none.
+    pub fn last_at_hand(&self) -> Option<&str> {
+        (self.at < self.page.len()).then(|| self.stripped(self.page.last().map_or("", |l| l.key)))
+    }
+
+    /// Up to which key everything is at hand: `None` where all that is wanted is.
+    pub fn known_through(&self) -> Option<&str> {
+        self.ahead.as_ref().and(self.last_at_hand())
+    }
+
+    /// How many objects are at hand.
+    pub fn at_hand(&self) -> usize {
+        self.page.len().saturating_sub(self.at)
+    }
+
+    /// The keys at hand, in order.
+    pub fn keys_at_hand(&self) -> impl Iterator<Item = &str> {
+        (self.at..self.page.len()).filter_map(|at| Some(self.stripped(self.page.get(at)?.key)))
+    }
+
+    /// Up to `count` objects of the page at hand, spread over it.
+    pub fn sample(&self, count: usize) -> impl Iterator<Item = Listed<'_>> {
+        let rest = &self.page;
+        let at = move |i| Some(rest.len() * i / count).filter(|_| i < rest.len());
+        let listed = (0..count).filter_map(at).filter_map(|at| self.page.get(at));
+        listed.map(|listed| Listed { key: self.stripped(listed.key), ..listed })
+    }
+
+    /// Pages that have been read.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    fn stripped<'a>(&self, key: &'a str) -> &'a str {
+        key.get(self.strip..).unwrap_or_default()
     }
 
     fn ask(&mut self) {
-        let (store, request) = (Arc::clone(&self.store), self.request.clone());
-        let (policy, cancel) = (self.policy, self.cancel.clone());
+        let Asking { store, policy, cancel } = self.asking.clone();
+        let request = self.request.clone();
         let page = async move { retry(policy, &cancel, || store.list(&request)).await };
         self.ahead = Some(Ahead(tokio::spawn(page)));
     }
 
-    fn check_order(&self, listed: &Listed) -> Result<()> {
-        match &self.last {
-            Some(last) if *last >= listed.key => Err(Error::invalid(format!(
-                "bucket {} does not list its keys in byte order ({} before {}): directory buckets \
-                 and some compatible stores do not, and cannot be compared",
-                self.request.bucket, last, listed.key
-            ))),
-            _ => Ok(()),
+    fn check_order(&self, page: &ListPage) -> Result<()> {
+        let mut last = self.last.as_deref();
+        for listed in page.iter() {
+            if let Some(last) = last.filter(|last| *last >= listed.key) {
+                return Err(Error::invalid(format!(
+                    "bucket {} does not list its keys in byte order ({} before {}): directory \
+                     buckets and some compatible stores do not; set ListOrder = any for this side, \
+                     which sorts the listing on disk before it is compared",
+                    self.request.bucket,
+                    last.escape_debug(),
+                    listed.key.escape_debug()
+                )));
+            }
+            last = Some(listed.key);
         }
+        Ok(())
     }
 }

@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::human;
+use crate::job::Job;
 use crate::jobsender::{Finds, Verdict};
 use crate::monitor::Counts;
-use crate::object::ObjectId;
 use crate::observe;
 use crate::store::Listed;
 
@@ -42,8 +42,8 @@ impl Totals {
     }
 }
 
-impl Finds for Arc<Totals> {
-    fn found(&mut self, _: &ObjectId, listed: &Listed, verdict: &Verdict<'_>) {
+impl Finds for Totals {
+    fn found(&self, _: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
         self.listed.fetch_add(1, Ordering::Relaxed);
         if matches!(verdict, Verdict::Copy(_)) {
             self.add(1, listed.size);
@@ -175,22 +175,16 @@ mod tests {
 
     #[test]
     fn what_is_ignored_or_there_is_not_to_be_copied() {
-        use crate::object::ObjectKey;
+        use crate::object::ObjectId;
         use crate::plan::compare::Difference;
-        let key = ObjectKey::new("k");
-        let listed = Listed {
-            key,
-            size: 7,
-            etag: None,
-            last_modified: None,
-            storage_class: None,
-            version: None,
-        };
-        let mut totals = Arc::new(Totals::default());
-        let object = ObjectId::new("b", "k");
-        totals.found(&object, &listed, &Verdict::AlreadyThere);
-        totals.found(&object, &listed, &Verdict::Ignored("*"));
-        totals.found(&object, &listed, &Verdict::Copy(Difference::Missing));
+        let totals = Totals::default();
+        let (src, des) = (ObjectId::new("b", "k"), ObjectId::new("c", "k"));
+        let job = Job { src, des, size: 7, version: None };
+        for verdict in
+            [Verdict::AlreadyThere, Verdict::Ignored("*"), Verdict::Copy(Difference::Missing)]
+        {
+            totals.found(&job, Listed::new("k", 7), &verdict);
+        }
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!((read(&totals.listed), read(&totals.objects), read(&totals.bytes)), (3, 1, 7));
     }

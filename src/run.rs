@@ -1,7 +1,7 @@
 //! The single-node version: jobsender and worker in one process on the embedded queue and state.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,11 +10,10 @@ use tracing::{info, warn};
 use self::lock::Lock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::job::Job;
 use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
 use crate::monitor::{Counts, Monitor};
-use crate::object::ObjectId;
 use crate::params::Pair;
-use crate::plan::ignore::IgnoreList;
 use crate::progress::{Progress, Totals};
 use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
@@ -74,13 +73,12 @@ pub struct Failure {
 impl Report {
     /// Everything that was listed and not ignored is at the destination.
     pub fn is_complete(&self) -> bool {
-        let differing = self.closing.as_ref().map(|c| c.to_copy + c.key_too_long);
-        !self.interrupted && self.failed_count == 0 && differing == Some(0)
+        let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
+        !self.interrupted && self.failed_count == 0 && whole
     }
 }
 
 /// A migration by this process alone.
-#[derive(Debug)]
 pub struct Run {
     jobsender: Jobsender,
     worker: Arc<Worker>,
@@ -88,33 +86,23 @@ pub struct Run {
     monitor: Arc<Monitor>,
     totals: Arc<Totals>,
     pairs: Vec<Pair>,
+    finds: Vec<Arc<dyn Finds>>,
     halt: Halt,
     _lock: Lock,
 }
 
 impl Run {
-    /// Sees that both sides answer, then opens the embedded queue and state. Jobs that an earlier
-    /// run left are dropped, since the comparison finds them again; parts and records stay, so that
-    /// the work continues.
+    /// Opens the embedded queue and state for what `jobsender` finds; `finds` are told of it too. Jobs
+    /// that an earlier run left are dropped, since the comparison finds them again; parts and records
+    /// stay, so that the work continues.
     pub async fn open(
         config: &Config,
         sides: Sides,
+        mut jobsender: Jobsender,
         pairs: Vec<Pair>,
-        ignore: IgnoreList,
+        mut finds: Vec<Arc<dyn Finds>>,
         halt: Halt,
     ) -> Result<Self> {
-        let mut jobsender = Jobsender {
-            source: Arc::clone(&sides.source),
-            destination: Arc::clone(&sides.destination),
-            queue: None,
-            packs: (&config.mode).into(),
-            versions: None,
-            ignore,
-            max_retry: config.mode.max_retry,
-            cancel: halt.stop.clone(),
-        };
-        // Before any file is made: a mistyped name leaves nothing behind.
-        jobsender.probe(&pairs).await?;
         let name = queue_name(config, &pairs);
         let database = Database::open(&config.backend.path).await?;
         let lock = Lock::take(&config.backend.path, &name)?;
@@ -134,7 +122,8 @@ impl Run {
         settings.job_timeout = JOB_TIMEOUT;
         let worker = Worker::new(Arc::<EmbeddedQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
-        Ok(Self { jobsender, worker, queue, monitor, totals, pairs, halt, _lock: lock })
+        finds.push(Arc::<Totals>::clone(&totals));
+        Ok(Self { jobsender, worker, queue, monitor, totals, pairs, finds, halt, _lock: lock })
     }
 
     /// Compares, copies, compares again.
@@ -182,8 +171,7 @@ impl Run {
     async fn copy_all(&self, worker: &Halt) -> Result<Summary> {
         let mut summary = Summary::default();
         for pair in &self.pairs {
-            let mut finds = Arc::clone(&self.totals);
-            summary.add(&self.jobsender.compare(pair, &mut finds).await?);
+            summary.add(&self.jobsender.compare(pair, &self.finds).await?);
         }
         self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
@@ -214,28 +202,37 @@ impl Run {
     async fn close(&mut self, report: &mut Report) -> Result<()> {
         self.jobsender.queue = None;
         self.jobsender.cancel = self.halt.stop.clone();
-        let mut differing = Differing::default();
+        let differing = Arc::new(Differing::default());
         let mut closing = Summary::default();
         for pair in &self.pairs {
-            closing.add(&self.jobsender.compare(pair, &mut differing).await?);
+            let finds: [Arc<dyn Finds>; 1] = [Arc::<Differing>::clone(&differing)];
+            closing.add(&self.jobsender.compare(pair, &finds).await?);
         }
         if closing.to_copy > 0 {
             warn!(objects = closing.to_copy, "the closing comparison finds differences");
         }
         report.closing = Some(closing);
-        report.differing = differing.0;
+        report.differing = std::mem::take(&mut *differing.named());
         Ok(())
     }
 }
 
 /// The first keys that differ.
 #[derive(Default)]
-struct Differing(Vec<String>);
+struct Differing(Mutex<Vec<String>>);
+
+impl Differing {
+    fn named(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Finds for Differing {
-    fn found(&mut self, object: &ObjectId, _: &Listed, verdict: &Verdict<'_>) {
-        if matches!(verdict, Verdict::Copy(_)) && self.0.len() < NAMED {
-            self.0.push(format!("{object} ({verdict})"));
+    fn found(&self, job: &Job, _: Listed<'_>, verdict: &Verdict<'_>) {
+        let there = matches!(verdict, Verdict::AlreadyThere | Verdict::Ignored(_));
+        let mut named = self.named();
+        if !there && named.len() < NAMED {
+            named.push(format!("{} ({verdict})", job.src));
         }
     }
 }

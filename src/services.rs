@@ -91,6 +91,13 @@ pub fn at_once(config: &Config) -> AtOnce {
     AtOnce::new(config.mode.max_parallel_file.fixed(), config.mode.max_thread.fixed(), cores, room)
 }
 
+/// Ranges of keys that are listed at once. A request takes S3 50 to 150 ms and a core a few for a page
+/// of 1,000 keys.
+pub fn list_concurrency(config: &Config) -> usize {
+    let cores = available_parallelism().map_or(1, usize::from);
+    config.mode.list_concurrency.fixed().unwrap_or((32 * cores).min(64))
+}
+
 /// Who asks on a side.
 pub fn credentials(config: &Config, side: Side, standalone: bool) -> Credentials {
     let endpoint = match side {

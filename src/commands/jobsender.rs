@@ -1,46 +1,41 @@
 //! `jobsender`: compare, send, say what was found.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use tracing::{info, warn};
 
+use super::comparing::{self, PairResult, Told, compare_all, with_args};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::human;
-use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
-use crate::object::ObjectId;
-use crate::params::{Pair, load_ignore_list, load_pairs};
+use crate::jobsender::{Jobsender, Sent, Summary};
+use crate::params::{load_ignore_list, load_pairs};
+use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
-use crate::store::Listed;
+use crate::state::{NoteKey, StateStore};
+use crate::transfer::memory::MemoryBudget;
 
-/// What one comparison found for one pair.
-#[derive(Debug, Serialize)]
-pub(super) struct PairResult {
-    source: String,
-    destination: String,
-    #[serde(flatten)]
-    pub(super) summary: Summary,
-}
+/// Bytes of memory that an object takes that was sent before.
+const REMEMBERED: u64 = 16;
 
 pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
+    let config = &with_args(config, &args.compare)?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     loop {
         let round = once(config, args, &halt).await;
         let Some(pause) = args.every else {
             signals.abort();
-            return match round? {
-                Round::Compared(exit) => Ok(exit),
-                Round::Refused(why) => Err(Error::usage(why)),
-            };
+            return round;
         };
         match round {
-            Ok(Round::Compared(_)) => {}
-            Ok(Round::Refused(why)) => info!("nothing sent: {why}"),
+            Ok(_) => {}
             Err(_) if halt.is_stopping() => {}
             Err(error) => warn!("this comparison failed, the next may not: {error}"),
         }
@@ -50,126 +45,191 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
     }
 }
 
-/// How one comparison went.
-enum Round {
-    Compared(Exit),
-    /// Nothing was compared or sent, for this reason.
-    Refused(String),
-}
-
-async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Round> {
+async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit> {
     let parameters = services::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
     let ignore = load_ignore_list(config, Some(&*parameters)).await?;
-    let queue = match args.dry_run {
-        true => None,
-        false => Some(services::queue(config).await?),
-    };
-    let versions = match config.mode.jobsender_compare_version_id {
-        true => Some(services::state(config).await?),
+    let sends = !args.dry_run && args.compare.explain.is_none();
+    let queue = match sends {
+        true => Some(services::queue(config).await?),
         false => None,
     };
+    let state = records(config, sends).await?;
     let sides = Sides::open(config, &parameters, false).await?;
-    let jobsender = Jobsender {
-        source: sides.source,
-        destination: sides.destination,
-        queue,
-        packs: (&config.mode).into(),
-        versions,
-        ignore,
-        max_retry: config.mode.max_retry,
-        cancel: halt.stop.clone(),
-    };
+    let mut jobsender = comparing::jobsender(config, &sides, ignore, args.compare.overwrite, halt)?;
+    jobsender.queue = queue;
+    jobsender.resend = args.force;
+    jobsender.versions = state.clone().filter(|_| config.mode.jobsender_compare_version_id);
     jobsender.probe(&pairs).await?;
-    if !args.force
-        && let Some(why) = jobsender.filled_queue().await?
-    {
-        return Ok(Round::Refused(why));
+    if let Some(key) = &args.compare.explain {
+        return comparing::explain(&jobsender, &pairs, key).await;
     }
-    let results = compare_all(&jobsender, &pairs, args.dry_run && !args.json).await?;
+    jobsender.sent = remember(config, &jobsender, state.as_ref()).await?;
+    let told = Told::new(&args.compare, args.dry_run && !args.json)?;
+    let results = compare_all(&jobsender, &pairs, &told.finds).await?;
+    told.finish()?;
+    let is_whole = results.iter().all(|result| result.summary.is_whole());
+    if let Some(state) = state.filter(|_| sends) {
+        close(config, &jobsender, &*state, &results).await;
+    }
     print(args.json, &results, || text(&results, args.dry_run))?;
-    let impossible: u64 = results.iter().map(|result| result.summary.key_too_long).sum();
-    Ok(Round::Compared(if impossible > 0 { Exit::Incomplete } else { Exit::Done }))
+    Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
 }
 
-/// Compares every pair; `name`: each object is printed with what happens to it.
-pub(super) async fn compare_all(
-    jobsender: &Jobsender,
-    pairs: &[Pair],
-    name: bool,
-) -> Result<Vec<PairResult>> {
-    let mut results = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        let summary = match name {
-            true => jobsender.compare(pair, &mut Named).await?,
-            false => jobsender.compare(pair, &mut ()).await?,
-        };
-        results.push(PairResult {
-            source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
-            destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
-            summary,
-        });
+/// The records, where they are needed: to compare versions, and to note what is sent. Without the
+/// latter, sending goes on.
+async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn StateStore>>> {
+    let needed = config.mode.jobsender_compare_version_id;
+    if !needed && !sends {
+        return Ok(None);
     }
-    Ok(results)
+    match services::state(config).await {
+        Ok(state) => Ok(Some(state)),
+        Err(error) if needed => Err(error),
+        Err(error) => {
+            warn!(
+                "what is sent is not noted, so that a comparison before the queue is empty sends \
+                   it again: {error}"
+            );
+            Ok(None)
+        }
+    }
 }
 
-/// Prints each object with what happens to it.
-struct Named;
+/// What earlier comparisons have sent to a queue that is not empty.
+async fn remember(
+    config: &Config,
+    jobsender: &Jobsender,
+    state: Option<&Arc<dyn StateStore>>,
+) -> Result<Option<Arc<Sent>>> {
+    let Some(queue) = &jobsender.queue else { return Ok(None) };
+    let depth = retry(Policy::probe(), &jobsender.cancel, || queue.depth()).await?;
+    let is_empty = depth.waiting + depth.running == 0;
+    let Some(state) = state else { return Ok(None) };
+    let room = MemoryBudget::of_machine(config.mode.max_memory).total() / 4 / REMEMBERED;
+    let most = usize::try_from(room).unwrap_or(usize::MAX);
+    let (name, policy) = (&config.basic.sqs_queue_name, Policy::control(jobsender.max_retry));
+    let opened =
+        Sent::open(Arc::clone(state), name, is_empty, most, policy, jobsender.cancel.clone());
+    let sent = match opened.await {
+        Ok(sent) => sent,
+        Err(error) => {
+            warn!("what was sent is not known, so that it may be sent again: {error}");
+            return Ok(None);
+        }
+    };
+    if !is_empty {
+        info!(
+            waiting = depth.waiting,
+            running = depth.running,
+            remembered = sent.len(),
+            "the queue still has messages; what is known to be among them is not sent again"
+        );
+    }
+    Ok(Some(Arc::new(sent)))
+}
 
-impl Finds for Named {
-    fn found(&mut self, object: &ObjectId, listed: &Listed, verdict: &Verdict<'_>) {
-        let line = format!("{object}\t{}\t{verdict}", listed.size);
-        // A closed pipe ends the naming, not the comparison.
-        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+/// What is kept of a comparison.
+#[derive(Serialize)]
+struct Kept<'a> {
+    /// Seconds since 1970.
+    ended: u64,
+    pairs: &'a [PairResult],
+}
+
+/// Puts the accounts on record, and forgets what is no longer under way. The comparison itself is done:
+/// what fails here is said and no more.
+async fn close(
+    config: &Config,
+    jobsender: &Jobsender,
+    state: &dyn StateStore,
+    results: &[PairResult],
+) {
+    let policy = Policy::control(jobsender.max_retry);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let kept = Kept { ended: since.as_secs(), pairs: results };
+    let note = NoteKey::new(format_args!("comparison:{}", config.basic.sqs_queue_name));
+    let text = serde_json::to_vec(&kept).unwrap_or_default();
+    if let Err(error) = retry(policy, &jobsender.cancel, || state.set_note(&note, &text)).await {
+        warn!("the accounts of this comparison could not be put on record: {error}");
+    }
+    // Of what lies in a missing range nothing has been found.
+    let seen_all = results.iter().all(|result| result.summary.missing.is_empty());
+    if let (true, Some(sent)) = (seen_all, &jobsender.sent)
+        && let Err(error) = sent.renew().await
+    {
+        warn!("old notes of what was sent could not be removed: {error}");
     }
 }
 
 pub(super) fn text(results: &[PairResult], dry_run: bool) -> String {
     let mut text = String::new();
     for result in results {
-        let Summary { listed, listed_bytes, to_copy, to_copy_bytes, .. } = result.summary;
-        let Summary { already_there, already_there_bytes, .. } = result.summary;
-        let Summary { ignored, ignored_bytes, size_differs, version_differs, .. } = result.summary;
-        let sent = if dry_run { "to copy" } else { "sent" };
         let _ = writeln!(text, "{} -> {}", result.source, result.destination);
-        for (what, objects, bytes) in [
-            ("listed", listed, listed_bytes),
-            (sent, to_copy, to_copy_bytes),
-            ("already there", already_there, already_there_bytes),
-            ("ignored", ignored, ignored_bytes),
-        ] {
-            let (objects, bytes) = (human::count(objects), human::bytes(bytes));
-            let _ = writeln!(text, "  {what:<14} {objects:>12} objects  {bytes:>12}");
-        }
-        if result.summary.messages > 0 {
-            let messages = human::count(result.summary.messages);
-            let _ = writeln!(text, "  {:<14} {messages:>12} messages", "in");
-        }
-        for (objects, what) in [
-            (size_differs, "with another size"),
-            (version_differs, "of another version, or of one on no record"),
-        ] {
-            if objects > 0 {
-                let objects = human::count(objects);
-                let _ =
-                    writeln!(text, "  of those {sent}, {objects} are at the destination {what}");
-            }
-        }
-        if result.summary.key_too_long > 0 {
-            let _ = writeln!(
-                text,
-                "  {:<14} {:>12} objects: the key would be too long at the destination",
-                "impossible",
-                human::count(result.summary.key_too_long)
-            );
-        }
-        if result.summary.only_at_destination > 0 {
-            let only = human::count(result.summary.only_at_destination);
-            let _ = writeln!(text, "  {only} more at the destination only, left alone");
-        }
+        accounts(&mut text, &result.summary, dry_run);
     }
     if dry_run {
         text.push_str("dry run: nothing was sent");
     }
     text.trim_end().to_owned()
+}
+
+/// The accounts: what was listed, and that it is all accounted for.
+fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
+    let copied = if dry_run { "to copy" } else { "sent" };
+    let sent = if dry_run { summary.to_copy } else { summary.sent };
+    let failed = summary.failed_to_send > 0;
+    // Bytes are known of what was to be sent as a whole.
+    let sent_bytes = Some(summary.to_copy_bytes).filter(|_| !failed);
+    for (what, objects, bytes, always) in [
+        ("listed", summary.listed, Some(summary.listed_bytes), true),
+        (copied, sent, sent_bytes, true),
+        ("not sent", summary.failed_to_send, None, false),
+        ("already there", summary.already_there, Some(summary.already_there_bytes), true),
+        ("ignored", summary.ignored, Some(summary.ignored_bytes), true),
+        ("in queue", summary.in_queue, Some(summary.in_queue_bytes), false),
+        ("archived", summary.archived, Some(summary.archived_bytes), false),
+    ] {
+        if always || objects > 0 {
+            let bytes = bytes.map(human::bytes).unwrap_or_default();
+            let objects = human::count(objects);
+            let line = format!("  {what:<14} {objects:>12} objects  {bytes:>12}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+    if summary.messages > 0 {
+        let messages = human::count(summary.messages);
+        let _ = writeln!(text, "  {:<14} {messages:>12} messages", "in");
+    }
+    for (objects, what) in [
+        (summary.size_differs, "with another size"),
+        (summary.etag_differs, "with another ETag"),
+        (summary.version_differs, "of another version, or of one on no record"),
+        (summary.overwritten, "as they are, and copied as asked"),
+    ] {
+        if objects > 0 {
+            let objects = human::count(objects);
+            let _ = writeln!(text, "  of those {copied}, {objects} are at the destination {what}");
+        }
+    }
+    if summary.key_too_long > 0 {
+        let _ = writeln!(
+            text,
+            "  {:<14} {:>12} objects: the key would be too long at the destination",
+            "impossible",
+            human::count(summary.key_too_long)
+        );
+    }
+    if summary.archived > 0 {
+        text.push_str(
+            "  archived objects must be restored at the source before they can be copied\n",
+        );
+    }
+    if summary.only_at_destination > 0 {
+        let only = human::count(summary.only_at_destination);
+        let _ = writeln!(text, "  {only} more at the destination only, left alone");
+    }
+    for missing in &summary.missing {
+        let _ = writeln!(text, "  NOT COMPARED: {missing}");
+    }
 }

@@ -17,6 +17,7 @@ use crate::services::{self, Sides};
 use crate::shutdown::{Halt, signalled};
 use crate::worker::Worker;
 
+pub(crate) mod comparing;
 mod jobsender;
 mod run;
 mod status;

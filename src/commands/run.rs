@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::jobsender::{compare_all, text as comparison_text};
+use super::comparing::{Told, compare_all, explain, jobsender, with_args};
+use super::jobsender::text as comparison_text;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -19,6 +20,7 @@ use crate::sqlite::Database;
 use crate::state::embedded::EmbeddedState;
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
+    let config = &with_args(config, &args.compare)?;
     let parameters = services::parameters();
     let (pairs, ignore) = match (&args.source, &args.destination) {
         (Some(source), Some(destination)) => {
@@ -33,34 +35,38 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    if args.dry_run {
-        let mut jobsender = Jobsender {
-            source: sides.source,
-            destination: sides.destination,
-            queue: None,
-            packs: (&config.mode).into(),
-            versions: None,
-            ignore,
-            max_retry: config.mode.max_retry,
-            cancel: halt.stop.clone(),
-        };
-        jobsender.probe(&pairs).await?;
+    let mut jobsender = jobsender(config, &sides, ignore, args.compare.overwrite, &halt)?;
+    // Before any file is made: a mistyped name leaves nothing behind.
+    jobsender.probe(&pairs).await?;
+    if args.dry_run || args.compare.explain.is_some() {
         if config.mode.jobsender_compare_version_id {
             let database = Database::open(&config.backend.path).await?;
             jobsender.versions = Some(Arc::new(EmbeddedState::new(&database)));
         }
-        let results = compare_all(&jobsender, &pairs, !args.json).await?;
-        print(args.json, &results, || comparison_text(&results, true))?;
-        return Ok(Exit::Done);
+        return match &args.compare.explain {
+            Some(key) => explain(&jobsender, &pairs, key).await,
+            None => dry_run(&jobsender, &pairs, args).await,
+        };
     }
-    let run = Run::open(config, sides, pairs, ignore, halt).await?;
+    let told = Told::new(&args.compare, false)?;
+    let run = Run::open(config, sides, jobsender, pairs, told.finds.clone(), halt).await?;
     let report = run.execute().await?;
     signals.abort();
+    told.finish()?;
     print(args.json, &report, || text(&report))?;
     Ok(match report.is_complete() {
         true => Exit::Done,
         false => Exit::Incomplete,
     })
+}
+
+async fn dry_run(jobsender: &Jobsender, pairs: &[Pair], args: &RunArgs) -> Result<Exit> {
+    let told = Told::new(&args.compare, !args.json)?;
+    let results = compare_all(jobsender, pairs, &told.finds).await?;
+    told.finish()?;
+    print(args.json, &results, || comparison_text(&results, true))?;
+    let is_whole = results.iter().all(|result| result.summary.is_whole());
+    Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
 }
 
 /// Two addresses as one pair, held to what a line of the bucket list is held to.

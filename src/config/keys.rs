@@ -33,6 +33,8 @@ pub enum Kind {
     ParameterName,
     /// The URL of an endpoint.
     Url,
+    /// A day or a moment.
+    Moment,
     /// A file, named relative to the working directory.
     Path,
     /// A file; in the ini it is named relative to the ini's folder.
@@ -69,6 +71,7 @@ pub struct Section {
 pub static SECTIONS: &[Section] = &[
     Section { name: "Basic", meaning: "what the system works with" },
     Section { name: "Mode", meaning: "how objects are moved" },
+    Section { name: "Filter", meaning: "what is looked at; the ignore list leaves more out" },
     Section { name: "Debug", meaning: "logging and rarely needed switches" },
     Section { name: "Source", meaning: "where objects are read" },
     Section { name: "Destination", meaning: "where objects are written" },
@@ -77,7 +80,7 @@ pub static SECTIONS: &[Section] = &[
 
 /// Names that are ambiguous or too general to be environment variables by themselves: `Path` is a
 /// variable of every process on some systems. They are read in the form `SECTION_KEY` only.
-const TOO_GENERAL: &[&str] = &["Path", "Queue", "State", "ACL", "SSE"];
+const TOO_GENERAL: &[&str] = &["Path", "Queue", "State", "ACL", "SSE", "Include", "Compare"];
 
 /// Storage classes that S3 knows, and KEEP
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
@@ -135,6 +138,10 @@ const fn optional(key: Key) -> Key {
 
 const fn count(min: u64, max: u64) -> Kind {
     Kind::Integer { min, max, unit: "" }
+}
+
+const fn bytes() -> Kind {
+    Kind::Integer { min: 0, max: u64::MAX, unit: "bytes" }
 }
 
 const fn mib(min: u64, max: u64) -> Kind {
@@ -197,12 +204,27 @@ pub static KEYS: &[Key] = &[
         "headers and user metadata travel with the object"),
     key("Mode", "CopyTags", Bool, "True",
         "tags travel with the object"),
+    key("Mode", "Compare", Choice(&["size", "etag"]), "size",
+        "what the jobsender compares of an object that both sides have; etag: the size, and the ETag where both sides' are of one kind"),
+    key("Mode", "ListConcurrency", CountOrAuto { min: 1, max: 1000 }, "auto",
+        "ranges of keys that are listed at once, each by a request to either side; auto: 32 for each core, at most 64"),
     key("Mode", "JobsenderCompareVersionId", Bool, "False",
         "the jobsender compares each source object's version with the one on record as copied, too"),
     key("Mode", "UpdateVersionId", Bool, "False",
         "the worker looks the version up when a copy begins and checks it at the end"),
     key("Mode", "GetObjectWithVersionId", Bool, "False",
         "the worker fetches the job's version instead of the latest one"),
+
+    key("Filter", "Include", Text, "",
+        "only objects whose bucket/key matches one of these patterns, which | separates; empty: all"),
+    optional(key("Filter", "MinSize", bytes(), "",
+        "only objects of at least this size")),
+    optional(key("Filter", "MaxSize", bytes(), "",
+        "only objects of at most this size")),
+    key("Filter", "ModifiedAfter", Kind::Moment, "",
+        "only objects written at this time or later"),
+    key("Filter", "ModifiedBefore", Kind::Moment, "",
+        "only objects written before this time"),
 
     key("Debug", "LoggingLevel", Choice(&["WARNING", "INFO", "DEBUG"]), "INFO",
         "what is logged; DEBUG: a line for every part"),
@@ -217,7 +239,7 @@ pub static KEYS: &[Key] = &[
     key("Debug", "ifVerifyMD5Twice", Bool, "False",
         "check the finished object's ETag again, re-reading the parts that an earlier run sent"),
     key("Debug", "HttpPath", Choice(&["lean", "sdk"]), "lean",
-        "who makes the calls that move bytes; sdk: the AWS SDK, slower, a way round trouble with lean"),
+        "who makes the calls that move bytes or list keys; sdk: the AWS SDK, slower, a way round trouble with lean"),
     key("Debug", "LocalProfileMode", Bool, "False",
         "credentials of both sides come from local profiles: each side's Profile, or else the one named default"),
 
@@ -225,6 +247,8 @@ pub static KEYS: &[Key] = &[
         "the URL of the S3 endpoint; empty: Amazon S3"),
     key("Source", "Region", Text, "",
         "the region; empty: from the stored credentials, the profile or the environment"),
+    key("Source", "ListOrder", Choice(&["bytes", "any"]), "bytes",
+        "the order in which the store lists keys; any: directory buckets and stores that do not list in byte order, whose listing is sorted on disk first"),
     key("Source", "ForcePathStyle", Bool, "",
         "the bucket's name in the path instead of the host name; empty: only with an Endpoint"),
     key("Source", "Credentials", Choice(CREDENTIALS), "",
@@ -240,6 +264,8 @@ pub static KEYS: &[Key] = &[
         "the URL of the S3 endpoint; empty: Amazon S3"),
     key("Destination", "Region", Text, "",
         "the region; empty: from the stored credentials, the profile or the environment"),
+    key("Destination", "ListOrder", Choice(&["bytes", "any"]), "bytes",
+        "the order in which the store lists keys; any: directory buckets and stores that do not list in byte order, whose listing is sorted on disk first"),
     key("Destination", "ForcePathStyle", Bool, "",
         "the bucket's name in the path instead of the host name; empty: only with an Endpoint"),
     key("Destination", "Credentials", Choice(CREDENTIALS), "",
@@ -307,6 +333,10 @@ impl Key {
             Kind::Bucket => "the name of a bucket, without s3:// and prefix".to_owned(),
             Kind::ParameterName => "the name of a parameter".to_owned(),
             Kind::Url => "a URL that begins with http:// or https://".to_owned(),
+            Kind::Moment => {
+                "a day such as 2026-01-31, or a moment such as 2026-01-31T23:59:59Z (UTC)"
+                    .to_owned()
+            }
             Kind::Path => "a file".to_owned(),
             Kind::PathBesideIni => "a file, relative to this one's folder".to_owned(),
         };

@@ -4,7 +4,7 @@
 //! value, `typed` makes the [`Config`] and finds contradictions, `problem` reports all at once.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub mod keys;
 mod layers;
@@ -16,7 +16,7 @@ mod value;
 
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
-pub use value::is_bucket_name;
+pub use value::{is_bucket_name, moment};
 
 /// Everything the ini and the environment can say, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub basic: Basic,
     /// `[Mode]`
     pub mode: Mode,
+    /// `[Filter]`
+    pub filter: Filter,
     /// `[Debug]`
     pub debug: Debug,
     /// `[Source]`
@@ -107,6 +109,10 @@ pub struct Mode {
     pub pack_objects: usize,
     /// Longest time on one message before what is not done goes back to the queue.
     pub job_timeout: Duration,
+    /// What of an object that both sides have is compared.
+    pub compare: Comparison,
+    /// Ranges of keys that are listed at once.
+    pub list_concurrency: Count,
     /// Versions are compared by the jobsender.
     pub jobsender_compare_version_id: bool,
     /// The worker looks the version up when a copy begins and checks it at the end.
@@ -127,6 +133,44 @@ pub struct Mode {
     pub copy_tags: bool,
     /// How long running parts may take to finish after a stop.
     pub grace_time: Duration,
+}
+
+/// What of an object that both sides have is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// The size.
+    Size,
+    /// And the ETag, where both are of one kind.
+    Etag,
+}
+
+/// `[Filter]`: which objects are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only objects whose `bucket/key` one of these patterns matches; without any: all.
+    pub include: Vec<String>,
+    /// Only objects of at least this many bytes.
+    pub min_size: Option<u64>,
+    /// Only objects of at most this many bytes.
+    pub max_size: Option<u64>,
+    /// Only objects written at this time or later.
+    pub modified_after: Option<SystemTime>,
+    /// Only objects written before this time.
+    pub modified_before: Option<SystemTime>,
+}
+
+impl Filter {
+    /// Bounds that nothing can satisfy: the key, and what is wrong with it.
+    pub fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+        let sizes = self.min_size.zip(self.max_size).is_some_and(|(min, max)| min > max);
+        let times = self.modified_after.zip(self.modified_before);
+        let times = times.is_some_and(|(after, before)| after >= before);
+        let wrong = [
+            (sizes, ("MaxSize", "is below MinSize: no object could pass both")),
+            (times, ("ModifiedBefore", "is not after ModifiedAfter: no object could pass both")),
+        ];
+        wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, wrong)| wrong).collect()
+    }
 }
 
 /// What the destination verifies bodies by.
@@ -162,7 +206,7 @@ pub enum LogFormat {
     Journal,
 }
 
-/// How GetObject, PutObject and UploadPart are made.
+/// How the calls that move bytes or list keys are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpPath {
     /// On connections of our own, where that is possible.
@@ -184,7 +228,7 @@ pub struct Debug {
     pub if_verify_md5_twice: bool,
     /// Bytes of a part; grows so that an object has at most 10,000 parts.
     pub chunk_size: u64,
-    /// How the calls that move bytes are made.
+    /// How the calls that move bytes or list keys are made.
     pub http_path: HttpPath,
     /// The form of log lines.
     pub log_format: LogFormat,
@@ -212,6 +256,8 @@ pub struct Endpoint {
     pub url: Option<String>,
     /// Region; `None`: from the credentials parameter, the profile or the environment.
     pub region: Option<String>,
+    /// The store lists keys in byte order.
+    pub sorts_keys: bool,
     /// Bucket in the path instead of the host name; `None`: where an endpoint is given.
     pub force_path_style: Option<bool>,
     /// Name of the profile; always there with `Credentials::Profile`.

@@ -1,7 +1,7 @@
 //! From the merged layers to the typed [`Config`], and the contradictions between values.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ::config::{Map, Value, ValueKind};
 
@@ -95,6 +95,13 @@ impl<'a> Reader<'a> {
         self.integer(section, name).saturating_mul(MIB)
     }
 
+    fn moment(&mut self, section: &str, name: &str) -> Option<SystemTime> {
+        match self.parsed(section, name) {
+            Parsed::Moment(moment) => Some(moment),
+            _ => None,
+        }
+    }
+
     fn word(&mut self, section: &str, name: &str) -> &'static str {
         match self.parsed(section, name) {
             Parsed::Word(word) => word,
@@ -123,6 +130,7 @@ pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config
         source: source(reader, debug.local_profile_mode),
         destination: destination(reader, debug.local_profile_mode),
         backend: backend(reader),
+        filter: filter(reader),
         debug,
         folder,
     };
@@ -163,6 +171,11 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         max_parallel_file: reader.count_or_auto("Mode", "MaxParallelFile"),
         pack_objects: reader.count("Mode", "PackObjects"),
         job_timeout: reader.seconds("Mode", "JobTimeout"),
+        compare: match reader.word("Mode", "Compare") {
+            "etag" => Comparison::Etag,
+            _ => Comparison::Size,
+        },
+        list_concurrency: reader.count_or_auto("Mode", "ListConcurrency"),
         jobsender_compare_version_id: reader.bool("Mode", "JobsenderCompareVersionId"),
         update_version_id: reader.bool("Mode", "UpdateVersionId"),
         get_object_with_version_id: reader.bool("Mode", "GetObjectWithVersionId"),
@@ -178,6 +191,22 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         copy_tags: reader.bool("Mode", "CopyTags"),
         grace_time: reader.seconds("Mode", "GraceTime"),
     }
+}
+
+fn filter(reader: &mut Reader<'_>) -> Filter {
+    let include = reader.text("Filter", "Include");
+    let patterns = include.split('|').map(str::trim).filter(|pattern| !pattern.is_empty());
+    let filter = Filter {
+        include: patterns.map(str::to_owned).collect(),
+        min_size: reader.optional_integer("Filter", "MinSize"),
+        max_size: reader.optional_integer("Filter", "MaxSize"),
+        modified_after: reader.moment("Filter", "ModifiedAfter"),
+        modified_before: reader.moment("Filter", "ModifiedBefore"),
+    };
+    for (name, wrong) in filter.contradictions() {
+        reader.contradiction("Filter", name, wrong);
+    }
+    filter
 }
 
 fn debug(reader: &mut Reader<'_>) -> Debug {
@@ -253,6 +282,7 @@ fn endpoint(
     Endpoint {
         url: reader.optional_text(section, "Endpoint"),
         region: reader.optional_text(section, "Region"),
+        sorts_keys: reader.word(section, "ListOrder") != "any",
         force_path_style: reader.optional_bool(section, "ForcePathStyle"),
         profile,
         credentials,

@@ -1,5 +1,7 @@
 //! One value: from the text of a layer to what its key's kind says.
 
+use std::time::SystemTime;
+
 use super::keys::{Key, Kind};
 
 /// Longer values are not repeated in messages: a secret may have been pasted in the wrong place.
@@ -20,6 +22,8 @@ pub(super) enum Parsed {
     Word(&'static str),
     /// Text, names, URLs and files.
     Text(String),
+    /// A moment.
+    Moment(SystemTime),
 }
 
 /// Reads `raw` for `key`; the error says what is wrong and what is allowed.
@@ -44,6 +48,7 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
             .find(|word| word.eq_ignore_ascii_case(raw))
             .map(|word| Parsed::Word(word))
             .ok_or_else(|| wrong(key, &shown(raw))),
+        Kind::Moment => moment(raw).map(Parsed::Moment).ok_or_else(|| wrong(key, &shown(raw))),
         Kind::ParameterName if !is_parameter_name(raw) => {
             Err(wrong(key, "is not a name (the value is not shown)"))
         }
@@ -77,6 +82,13 @@ fn boolean(raw: &str) -> Option<bool> {
         (_, true) => Some(false),
         _ => None,
     }
+}
+
+/// A day, which begins at midnight UTC, or a moment by RFC 3339.
+pub fn moment(raw: &str) -> Option<SystemTime> {
+    let day = raw.len() == "2026-01-31".len();
+    let text = if day { format!("{raw}T00:00:00Z") } else { raw.to_owned() };
+    humantime::parse_rfc3339_weak(&text).ok()
 }
 
 /// Letters, digits and `. - _ /`, and `:` for an ARN
@@ -192,6 +204,21 @@ mod tests {
         assert!(read("Basic", "ssm_parameter_bucket", "/a/b-c_d.e").is_ok());
         assert!(read("Basic", "Des_bucket_default", "s3://bucket").is_err());
         assert!(is_bucket_name("arn:aws:s3:eu-west-1:111122223333:accesspoint/mine"));
+    }
+
+    #[test]
+    fn a_moment_is_a_day_or_a_second_of_one() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        for (raw, expected) in [
+            ("2026-01-01", Some(at(1_767_225_600))),
+            ("2026-01-01T00:00:01Z", Some(at(1_767_225_601))),
+            ("2026-01-01 00:00:01", Some(at(1_767_225_601))),
+            ("2026-13-01", None),
+            ("yesterday!", None),
+        ] {
+            assert_eq!(moment(raw), expected, "{raw}");
+        }
+        assert!(read("Filter", "ModifiedAfter", "soon").unwrap_err().contains("2026-01-31"));
     }
 
     #[test]

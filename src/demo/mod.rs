@@ -17,7 +17,6 @@ use crate::monitor::Counts;
 use crate::object::{MIB, ObjectId};
 use crate::observe::say;
 use crate::params::Pair;
-use crate::plan::ignore::IgnoreList;
 use crate::progress::{Progress, Totals};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::shutdown::Halt;
@@ -168,15 +167,11 @@ impl Stage {
     }
 
     async fn send(&self) -> Result<Summary> {
+        let (source, destination) = (Arc::clone(&self.source), Arc::clone(&self.destination));
+        let packs = (&Config::default().mode).into();
         let jobsender = Jobsender {
-            source: Arc::clone(&self.source),
-            destination: Arc::clone(&self.destination),
             queue: Some(Arc::<EmbeddedQueue>::clone(&self.queue)),
-            packs: (&Config::default().mode).into(),
-            versions: None,
-            ignore: IgnoreList::default(),
-            max_retry: MAX_RETRY,
-            cancel: CancellationToken::new(),
+            ..Jobsender::new(source, destination, packs, MAX_RETRY, CancellationToken::new())
         };
         let pair = Pair {
             src_bucket: SOURCE_BUCKET.to_owned(),
@@ -184,7 +179,7 @@ impl Stage {
             des_bucket: DESTINATION_BUCKET.to_owned(),
             des_prefix: String::new(),
         };
-        jobsender.compare(&pair, &mut ()).await
+        jobsender.compare(&pair, &[]).await
     }
 
     /// Two workers; the one that holds the largest object is killed in the middle of it.

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::listing::Listing;
+use crate::listing::{Asking, Listing};
 use crate::object::{ObjectId, ObjectKey};
 use crate::retry::Policy;
 use crate::store::{Body, GetRequest, ListRequest, ObjectStore};
@@ -52,12 +52,15 @@ pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Re
 async fn keys((store, bucket): Place<'_>) -> Result<Vec<ObjectKey>> {
     let cancel = CancellationToken::new();
     let request = ListRequest { bucket: bucket.to_owned(), ..ListRequest::default() };
-    let mut listing = Listing::new(Arc::clone(store), request, Policy::probe(), &cancel);
+    let asking = Asking { store: Arc::clone(store), policy: Policy::probe(), cancel };
+    let mut listing = Listing::new(asking, request, 0);
     let mut keys = Vec::new();
-    while let Some(listed) = listing.next().await? {
-        keys.push(listed.key);
+    loop {
+        listing.fill(|_| true).await?;
+        let Some(listed) = listing.peek() else { return Ok(keys) };
+        keys.push(ObjectKey::new(listed.key));
+        listing.skip();
     }
-    Ok(keys)
 }
 
 /// The object's size, or what differs.

@@ -50,21 +50,29 @@ pub fn pack(jobs: &[Job]) -> String {
     ascii_json(&Pack { version: PACK_VERSION, groups })
 }
 
+/// A message and how many objects it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// The message's text.
+    pub body: String,
+    /// Number of its objects.
+    pub objects: usize,
+}
+
 /// As few messages as halving gives, in order, each of at most `max_bytes` bytes; a single job may
 /// take more (13 KiB at most, with the longest keys escaped).
-pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<String> {
-    if jobs.is_empty() {
-        return Vec::new();
+pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<Packed> {
+    let objects = jobs.len();
+    let body = match jobs {
+        [] => return Vec::new(),
+        // As a plain job, which every reader of jobs understands.
+        [job] => job.to_message(),
+        jobs => pack(jobs),
+    };
+    if objects == 1 || body.len() <= max_bytes {
+        return vec![Packed { body, objects }];
     }
-    // As a plain job, which every reader of jobs understands.
-    if let [job] = jobs {
-        return vec![job.to_message()];
-    }
-    let whole = pack(jobs);
-    if whole.len() <= max_bytes {
-        return vec![whole];
-    }
-    let (first, second) = jobs.split_at(jobs.len() / 2);
+    let (first, second) = jobs.split_at(objects / 2);
     let mut packs = pack_within(first, max_bytes);
     packs.extend(pack_within(second, max_bytes));
     packs
@@ -258,8 +266,8 @@ mod tests {
         let jobs: Vec<Job> =
             (0..1000).map(|i| a_job(&format!("k{i}"), &format!("p/k{i}"), i, None)).collect();
         let packs = pack_within(&jobs, 4096);
-        assert!(packs.len() > 1 && packs.iter().all(|p| p.len() <= 4096));
-        let all: Vec<Job> = packs.iter().flat_map(|p| read(p).unwrap().jobs).collect();
+        assert!(packs.len() > 1 && packs.iter().all(|p| p.body.len() <= 4096));
+        let all: Vec<Job> = packs.iter().flat_map(|p| read(&p.body).unwrap().jobs).collect();
         assert_eq!(all, jobs);
         assert_eq!(pack_within(&jobs[..3], 1).len(), 3);
         assert!(pack_within(&[], 1).is_empty());

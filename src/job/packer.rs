@@ -1,6 +1,6 @@
 //! How many jobs become one message: pure, so that the limits are tested without a queue.
 
-use super::{Job, pack_within};
+use super::{Job, Packed, pack_within};
 use crate::config::Mode;
 use crate::object::MIB;
 
@@ -50,9 +50,9 @@ impl Packer {
 
     /// Takes a job; answers the messages that can be sent now. A large object's is among them at
     /// once, small ones wait until their message is full.
-    pub fn add(&mut self, job: Job) -> Vec<String> {
+    pub fn add(&mut self, job: Job) -> Vec<Packed> {
         if job.size > self.limits.largest || self.limits.objects <= 1 {
-            return vec![job.to_message()];
+            return vec![Packed { body: job.to_message(), objects: 1 }];
         }
         let mut messages = Vec::new();
         if self.data.saturating_add(job.size) > MAX_DATA {
@@ -73,20 +73,20 @@ impl Packer {
     }
 
     /// The messages of what is left.
-    pub fn finish(&mut self) -> Vec<String> {
+    pub fn finish(&mut self) -> Vec<Packed> {
         self.take(self.jobs.len())
     }
 
-    fn take(&mut self, count: usize) -> Vec<String> {
+    fn take(&mut self, count: usize) -> Vec<Packed> {
         let taken: Vec<Job> = self.jobs.drain(..count).collect();
         self.data = self.jobs.iter().map(|job| job.size).sum();
-        messages(&taken)
+        pack_within(&taken, MAX_TEXT)
     }
 }
 
 /// These jobs in as few messages as their text allows; one by itself is no pack.
 pub fn messages(jobs: &[Job]) -> Vec<String> {
-    pack_within(jobs, MAX_TEXT)
+    pack_within(jobs, MAX_TEXT).into_iter().map(|packed| packed.body).collect()
 }
 
 #[cfg(test)]
@@ -109,10 +109,15 @@ mod tests {
     /// The jobs of each message, of all that come of `jobs`.
     fn packed(limits: PackLimits, jobs: &[Job]) -> Vec<Vec<Job>> {
         let mut packer = Packer::new(limits);
-        let mut all: Vec<String> = jobs.iter().flat_map(|job| packer.add(job.clone())).collect();
+        let mut all: Vec<Packed> = jobs.iter().flat_map(|job| packer.add(job.clone())).collect();
         all.extend(packer.finish());
-        assert!(all.iter().all(|message| message.len() <= MAX_TEXT));
-        all.iter().map(|message| parse(message, &EventTarget::default()).unwrap().jobs).collect()
+        assert!(all.iter().all(|message| message.body.len() <= MAX_TEXT));
+        let parsed = |packed: &Packed| {
+            let jobs = parse(&packed.body, &EventTarget::default()).unwrap().jobs;
+            assert_eq!(jobs.len(), packed.objects);
+            jobs
+        };
+        all.iter().map(parsed).collect()
     }
 
     fn counts(limits: PackLimits, sizes: impl IntoIterator<Item = u64>) -> Vec<usize> {
@@ -135,8 +140,8 @@ mod tests {
     fn a_message_of_one_object_is_a_plain_job() {
         let job = jobs([7]).remove(0);
         let mut packer = Packer::new(LIMITS);
-        assert_eq!(packer.add(job.clone()), [""; 0]);
-        assert_eq!(packer.finish(), [job.to_message()]);
+        assert_eq!(packer.add(job.clone()), []);
+        assert_eq!(packer.finish(), [Packed { body: job.to_message(), objects: 1 }]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::config::{Config, IGNORE_LIST_FILE};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::ignore::IgnoreList;
+use crate::plan::patterns::Patterns;
 
 mod credentials;
 mod pairs;
@@ -61,7 +61,7 @@ pub async fn load_pairs(
 pub async fn load_ignore_list(
     config: &Config,
     parameters: Option<&dyn ParameterStore>,
-) -> Result<IgnoreList> {
+) -> Result<Patterns> {
     if let Some(file) = &config.basic.ignore_list_file {
         return parse_ignore_list(&file.display().to_string(), &read(file).await?);
     }
@@ -73,17 +73,17 @@ pub async fn load_ignore_list(
             return parse_ignore_list(&format!("parameter {name}"), &text);
         }
     }
-    let Some(folder) = &config.folder else { return Ok(IgnoreList::default()) };
+    let Some(folder) = &config.folder else { return Ok(Patterns::default()) };
     let file = folder.join(IGNORE_LIST_FILE);
     match tokio::fs::try_exists(&file).await {
-        Ok(false) => Ok(IgnoreList::default()),
+        Ok(false) => Ok(Patterns::default()),
         // Whatever keeps it from being looked at keeps it from being read too, and is reported.
         Ok(true) | Err(_) => parse_ignore_list(&file.display().to_string(), &read(&file).await?),
     }
 }
 
-fn parse_ignore_list(name: &str, text: &str) -> Result<IgnoreList> {
-    IgnoreList::parse(text).map_err(|e| e.context(name))
+fn parse_ignore_list(name: &str, text: &str) -> Result<Patterns> {
+    Patterns::parse(text).map_err(|e| e.context(name))
 }
 
 /// The text of a file that the configuration names.

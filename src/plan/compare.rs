@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::object::{ObjectKey, Revision};
+use crate::object::{Etag, Revision};
 use crate::store::Listed;
 
 /// Where the smaller of two keys stands.
@@ -17,7 +17,7 @@ pub enum Step {
 }
 
 /// One step of a merge of two ordered listings: which side to take from; `None` at the end of both.
-pub fn step(source: Option<&ObjectKey>, destination: Option<&ObjectKey>) -> Option<Step> {
+pub fn step(source: Option<&str>, destination: Option<&str>) -> Option<Step> {
     let (source, destination) = match (source, destination) {
         (None, None) => return None,
         (Some(_), None) => return Some(Step::SourceOnly),
@@ -31,6 +31,22 @@ pub fn step(source: Option<&ObjectKey>, destination: Option<&ObjectKey>) -> Opti
     })
 }
 
+/// What is compared of an object that both sides have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// The number of bytes.
+    #[default]
+    Size,
+    /// And the ETag, where both are of a kind.
+    Etag {
+        /// The destination encrypts by SSE-KMS, so that its ETags are no MD5s
+        /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+        opaque: bool,
+    },
+    /// Nothing: every object is copied, whatever is there.
+    Nothing,
+}
+
 /// Why an object is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -38,10 +54,14 @@ pub enum Difference {
     Missing,
     /// The destination has another number of bytes.
     SizeDiffers,
+    /// The destination has another ETag of the same kind.
+    EtagDiffers,
     /// Another version than the current one was copied.
     VersionDiffers,
     /// No record says which version was copied.
     VersionUnknown,
+    /// It is at the destination and is copied all the same.
+    Overwritten,
 }
 
 impl Difference {
@@ -50,26 +70,50 @@ impl Difference {
         match self {
             Self::Missing => "missing at the destination",
             Self::SizeDiffers => "size differs",
+            Self::EtagDiffers => "ETag differs",
             Self::VersionDiffers => "another version was copied",
             Self::VersionUnknown => "no record says which version was copied",
+            Self::Overwritten => "overwritten, as asked",
         }
     }
 }
 
-/// What differs between an object and its copy, if anything: the key is given, the size counts.
-pub fn difference(source: &Listed, destination: Option<&Listed>) -> Option<Difference> {
-    match destination {
-        None => Some(Difference::Missing),
-        Some(copy) if copy.size != source.size => Some(Difference::SizeDiffers),
-        Some(_) => None,
+/// What differs between an object and its copy, if anything; the key is given.
+pub fn difference(
+    compare: Compare,
+    source: Listed<'_>,
+    destination: Option<Listed<'_>>,
+) -> Option<Difference> {
+    let Some(copy) = destination else { return Some(Difference::Missing) };
+    if copy.size != source.size {
+        return Some(Difference::SizeDiffers);
     }
+    match compare {
+        Compare::Size => None,
+        Compare::Nothing => Some(Difference::Overwritten),
+        Compare::Etag { opaque } => {
+            let etags = source.etag.zip(copy.etag);
+            let differ = |(source, copy)| etags_differ(source, copy, opaque);
+            etags.is_some_and(differ).then_some(Difference::EtagDiffers)
+        }
+    }
+}
+
+/// Whether two ETags are of one kind and differ. An MD5 is comparable with an MD5; the digest of an
+/// upload's parts with that of as many parts, since both were cut alike then, or, where they were
+/// not, are told to differ and copied in the source's own layout. Anything else says nothing.
+fn etags_differ(source: &str, copy: &str, opaque: bool) -> bool {
+    let (source, copy) = (Etag::new(source), Etag::new(copy));
+    let both_md5 = source.looks_like_md5() && copy.looks_like_md5();
+    let alike = both_md5 || source.parts().is_some() && source.parts() == copy.parts();
+    alike && !opaque && !source.same_digest(&copy)
 }
 
 /// What differs between the current version of an object and the one that was copied. The null
 /// version is whatever was written last while the bucket kept none, so its ETag counts too.
-pub fn version_difference(source: &Listed, copied: Option<&Revision>) -> Option<Difference> {
+pub fn version_difference(source: Listed<'_>, copied: Option<&Revision>) -> Option<Difference> {
     let Some(copied) = copied else { return Some(Difference::VersionUnknown) };
-    let current = Revision::new(source.version.clone(), source.etag.clone());
+    let current = Revision::new(source.version.map(str::to_owned), source.etag.map(Etag::new));
     let etags = current.etag.as_ref().zip(copied.etag.as_ref());
     let same_null = || etags.is_none_or(|(current, copied)| current == copied);
     let same = current.version == copied.version && (current.version.is_some() || same_null());
@@ -79,16 +123,9 @@ pub fn version_difference(source: &Listed, copied: Option<&Revision>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::Etag;
-
-    fn listed(key: &str, size: u64) -> Listed {
-        let key = ObjectKey::new(key);
-        Listed { key, size, etag: None, last_modified: None, storage_class: None, version: None }
-    }
 
     #[test]
     fn the_smaller_key_in_byte_order_is_taken_first() {
-        let key = ObjectKey::new;
         for (source, destination, expected) in [
             (None, None, None),
             (Some("a"), None, Some(Step::SourceOnly)),
@@ -100,16 +137,45 @@ mod tests {
             (Some("Z"), Some("a"), Some(Step::SourceOnly)),
             (Some("é"), Some("z"), Some(Step::DestinationOnly)),
         ] {
-            assert_eq!(step(source.map(key).as_ref(), destination.map(key).as_ref()), expected);
+            assert_eq!(step(source, destination), expected);
         }
     }
 
     #[test]
     fn a_copy_differs_by_absence_or_size() {
-        let source = listed("k", 5);
-        assert_eq!(difference(&source, None), Some(Difference::Missing));
-        assert_eq!(difference(&source, Some(&listed("k", 4))), Some(Difference::SizeDiffers));
-        assert_eq!(difference(&source, Some(&listed("k", 5))), None);
+        let source = Listed::new("k", 5);
+        for compare in [Compare::Size, Compare::Etag { opaque: false }, Compare::Nothing] {
+            let difference = |copy| difference(compare, source, copy);
+            assert_eq!(difference(None), Some(Difference::Missing));
+            assert_eq!(difference(Some(Listed::new("k", 4))), Some(Difference::SizeDiffers));
+            let expected = (compare == Compare::Nothing).then_some(Difference::Overwritten);
+            assert_eq!(difference(Some(Listed::new("k", 5))), expected);
+        }
+    }
+
+    #[test]
+    fn etags_are_compared_where_they_are_of_a_kind() {
+        let md5 = |digit: &str| digit.repeat(32);
+        let parts = |digit: &str, count: u32| format!("{}-{count}", digit.repeat(32));
+        for (source, copy, differs) in [
+            (md5("a"), md5("a"), false),
+            (md5("a"), md5("A"), false),
+            (md5("a"), md5("b"), true),
+            (parts("a", 2), parts("a", 2), false),
+            (parts("a", 2), parts("b", 2), true),
+            (parts("a", 2), parts("b", 3), false),
+            (md5("a"), parts("b", 2), false),
+            ("opaque".to_owned(), "other".to_owned(), false),
+        ] {
+            let listed = |etag| Listed { etag: Some(etag), ..Listed::new("k", 5) };
+            let compared = |compare| difference(compare, listed(&source), Some(listed(&copy)));
+            let expected = differs.then_some(Difference::EtagDiffers);
+            assert_eq!(compared(Compare::Etag { opaque: false }), expected, "{source} {copy}");
+            assert_eq!(compared(Compare::Etag { opaque: true }), None);
+            assert_eq!(compared(Compare::Size), None);
+        }
+        let unknown = Listed::new("k", 5);
+        assert_eq!(difference(Compare::Etag { opaque: false }, unknown, Some(unknown)), None);
     }
 
     #[test]
@@ -129,9 +195,8 @@ mod tests {
             (Some("null"), Some(copied(None, "other")), Some(VersionDiffers)),
             (Some("null"), Some(copied(Some("v1"), "e")), Some(VersionDiffers)),
         ] {
-            let (version, etag) = (version.map(str::to_owned), Some(Etag::new("e")));
-            let listed = Listed { version, etag, ..listed("k", 5) };
-            assert_eq!(version_difference(&listed, from.as_ref()), expected, "{listed:?} {from:?}");
+            let listed = Listed { version, etag: Some("e"), ..Listed::new("k", 5) };
+            assert_eq!(version_difference(listed, from.as_ref()), expected, "{listed:?} {from:?}");
         }
     }
 }

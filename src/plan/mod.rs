@@ -2,6 +2,9 @@
 
 pub mod compare;
 pub mod digest;
-pub mod ignore;
+pub mod filter;
+pub mod keyspace;
 pub mod pace;
 pub mod parts;
+pub mod patterns;
+pub mod ranges;

@@ -25,14 +25,19 @@ use futures_util::stream;
 
 use self::item::Item;
 use self::update::{OldUpload, Refusal, Update};
-use super::{JobStatus, Outcome, Record, RecordId, Recorded, Seal, Start, StateStore, Tally};
+use super::{
+    CopiesPage, CopiesRequest, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
+    Start, StateStore, Tally,
+};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
 
 mod batch;
 mod copied;
+mod copies;
 mod item;
+mod notes;
 mod update;
 
 /// An answer must begin within this; the service's own are milliseconds.
@@ -49,6 +54,8 @@ pub struct DynamoState {
     table: String,
     /// Batches are refused here, by a missing permission or by a store without them.
     no_batches: AtomicBool,
+    /// The index can be read in the order of keys.
+    ordered_index: bool,
 }
 
 /// How a conditional write went.
@@ -69,9 +76,12 @@ impl DynamoState {
                 .build(),
         );
         let (table, no_batches) = (table.to_owned(), AtomicBool::new(false));
-        let state = Self { client, table, no_batches };
+        let mut state = Self { client, table, no_batches, ordered_index: false };
         match state.client.describe_table().table_name(&state.table).send().await {
-            Ok(answer) => state.check_schema(answer.table())?,
+            Ok(answer) => {
+                state.check_schema(answer.table())?;
+                state.ordered_index = copies::is_ordered(answer.table());
+            }
             // No credentials at all is no missing permission.
             Err(e) if e.raw_response().is_some() && aws::code(&e) == Some(NOT_ALLOWED) => {
                 tracing::debug!(
@@ -222,6 +232,7 @@ impl DynamoState {
             client: self.client.clone(),
             table: self.table.clone(),
             no_batches: AtomicBool::new(true),
+            ordered_index: self.ordered_index,
         };
         stream::try_unfold((Some(None), named), move |(from, named)| {
             let scan = scan.clone();
@@ -244,6 +255,9 @@ fn taken_over(id: &RecordId) -> Error {
 const NOT_ALLOWED: &str = "AccessDeniedException";
 
 fn count(tally: &mut Tally, item: &Item, since: SystemTime) {
+    if item.contains_key(notes::NOTE) {
+        return;
+    }
     let size = item::integer(item, "Size").unwrap_or(0);
     let end = item::moment(item, "endTime");
     match item::status(item) {
@@ -316,9 +330,37 @@ impl StateStore for DynamoState {
         self.copied_from(ids).await
     }
 
+    /// Half a read unit for each 4 KB of the index.
+    async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>> {
+        match self.ordered_index {
+            true => self.page_of_copies(request).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
+    async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool> {
+        self.put_note(key, text, false).await
+    }
+
+    async fn set_note(&self, key: &NoteKey, text: &[u8]) -> Result<()> {
+        self.put_note(key, text, true).await.map(drop)
+    }
+
+    async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut notes = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(copied::MAX_KEYS) {
+            notes.extend(self.get_notes(keys).await?);
+        }
+        Ok(notes)
+    }
+
+    async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()> {
+        self.delete_notes(keys).await
+    }
+
     /// Reads the whole table: see [`Self::scan`] for the price.
     async fn tally(&self, since: SystemTime) -> Result<Tally> {
-        const NEEDED: &[&str] = &["jobStatus", "Size", "firstTime", "endTime"];
+        const NEEDED: &[&str] = &["jobStatus", "Size", "firstTime", "endTime", notes::NOTE];
         let mut tally = Tally::default();
         let (mut first, mut last) = (None, None);
         let mut pages = std::pin::pin!(self.scan(Some(NEEDED), None));

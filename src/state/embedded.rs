@@ -8,10 +8,11 @@ use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use time::OffsetDateTime;
 
 use super::{
-    JobStatus, Outcome, Record, RecordId, Recorded, Seal, Start, StateStore, Tally, UploadRef,
+    CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
+    Start, StateStore, Tally, UploadRef,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{Etag, ObjectId, Revision};
+use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 use crate::sqlite::Database;
 
 /// The records in one file.
@@ -95,6 +96,45 @@ impl StateStore for EmbeddedState {
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         let ids = ids.to_vec();
         self.db.read(move |tx| ids.iter().map(|id| copied(tx, id)).collect()).await
+    }
+
+    async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>> {
+        let request = request.clone();
+        self.db.read(move |tx| copies(tx, &request)).await.map(Some)
+    }
+
+    async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool> {
+        let (key, text) = (key.clone(), text.to_owned());
+        let added = move |tx: &Transaction<'_>| {
+            tx.prepare_cached(ADD_NOTE)?.execute(params![key.as_str(), text])
+        };
+        self.db.write(added).await.map(|changed| changed > 0)
+    }
+
+    async fn set_note(&self, key: &NoteKey, text: &[u8]) -> Result<()> {
+        let (key, text) = (key.clone(), text.to_owned());
+        let set = move |tx: &Transaction<'_>| {
+            tx.prepare_cached(SET_NOTE)?.execute(params![key.as_str(), text])
+        };
+        self.db.write(set).await.map(drop)
+    }
+
+    async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
+        let keys = keys.to_vec();
+        let note = |tx: &Transaction<'_>, key: &NoteKey| {
+            let mut select = tx.prepare_cached(SELECT_NOTE)?;
+            select.query_row(params![key.as_str()], |row| row.get(0)).optional()
+        };
+        self.db.read(move |tx| keys.iter().map(|key| note(tx, key)).collect()).await
+    }
+
+    async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()> {
+        let keys = keys.to_vec();
+        let remove = move |tx: &Transaction<'_>| {
+            let mut delete = tx.prepare_cached(REMOVE_NOTE)?;
+            keys.iter().try_for_each(|key| delete.execute(params![key.as_str()]).map(drop))
+        };
+        self.db.write(remove).await
     }
 
     async fn tally(&self, since: SystemTime) -> Result<Tally> {
@@ -197,6 +237,45 @@ fn copied(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<Revisi
             Ok(Revision::new(row.get(0)?, row.get::<_, Option<String>>(1)?.map(Etag::new)))
         })
         .optional()
+}
+
+const ADD_NOTE: &str = r#"INSERT OR IGNORE INTO note ("Key", note) VALUES (?1, ?2)"#;
+const SET_NOTE: &str = r#"INSERT OR REPLACE INTO note ("Key", note) VALUES (?1, ?2)"#;
+const SELECT_NOTE: &str = r#"SELECT note FROM note WHERE "Key" = ?1"#;
+const REMOVE_NOTE: &str = r#"DELETE FROM note WHERE "Key" = ?1"#;
+
+/// Copies on one page.
+const PAGE: u32 = 1000;
+
+/// The rowid makes the order whole: several sources may have one destination.
+const SELECT_COPIES: &str = r#"
+SELECT rowid, "Key", srcBucket, desKey, versionId, sourceEtag FROM record INDEXED BY "desBucket-index"
+WHERE desBucket = ?1 AND (desKey, rowid) > (?2, ?3) AND jobStatus = 'DONE'
+ORDER BY desKey, rowid LIMIT ?4"#;
+
+fn copies(tx: &Transaction<'_>, request: &CopiesRequest) -> rusqlite::Result<CopiesPage> {
+    let token = request.token.as_deref().and_then(|token| token.split_once('/'));
+    let after = request.after.as_ref().map(ObjectKey::as_str);
+    let (after, row): (&str, i64) = match (token, after) {
+        (Some((row, key)), _) => (key, row.parse().unwrap_or(i64::MAX)),
+        (None, Some(after)) if after >= request.prefix.as_str() => (after, i64::MAX),
+        (None, _) => (&request.prefix, i64::MIN),
+    };
+    let mut select = tx.prepare_cached(SELECT_COPIES)?;
+    let rows = select.query_map(params![request.bucket, after, row, PAGE], |row| {
+        let (key, bucket): (String, String) = (row.get(1)?, row.get(2)?);
+        let src = key.get(bucket.len() + 1..).unwrap_or_default();
+        let des = ObjectId::new(&request.bucket, row.get::<_, String>(3)?);
+        let id = RecordId { src: ObjectId::new(&bucket, src), des };
+        let etag = row.get::<_, Option<String>>(5)?.map(Etag::new);
+        Ok((row.get::<_, i64>(0)?, Copy { id, revision: Revision::new(row.get(4)?, etag) }))
+    })?;
+    let rows: Vec<(i64, Copy)> = rows.collect::<rusqlite::Result<_>>()?;
+    let is_within = |copy: &Copy| copy.id.des.key.as_str().starts_with(&request.prefix);
+    let next = rows.last().filter(|(_, copy)| rows.len() == PAGE as usize && is_within(copy));
+    let next = next.map(|(row, copy)| format!("{row}/{}", copy.id.des.key.as_str()));
+    let copies = rows.into_iter().map(|(_, copy)| copy).filter(is_within).collect();
+    Ok(CopiesPage { copies, next })
 }
 
 /// The unfinished upload of another ETag.
@@ -322,11 +401,17 @@ fn integer(value: u64) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
 }
 
-fn unsigned<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<u64> {
+fn unsigned<I: rusqlite::RowIndex + std::marker::Copy>(
+    row: &Row<'_>,
+    column: I,
+) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|_| foreign(row, column, "a negative number"))
 }
 
-fn status<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<JobStatus> {
+fn status<I: rusqlite::RowIndex + std::marker::Copy>(
+    row: &Row<'_>,
+    column: I,
+) -> rusqlite::Result<JobStatus> {
     JobStatus::parse(&row.get::<_, String>(column)?)
         .ok_or_else(|| foreign(row, column, "an unknown status"))
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::error::{Error, Next, Result};
 use crate::job::Job;
-use crate::object::{Etag, ObjectId, Revision};
+use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 
 pub mod dynamodb;
 pub mod embedded;
@@ -164,6 +164,56 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
+/// One page of finished copies to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct CopiesRequest {
+    /// The bucket at the destination.
+    pub bucket: String,
+    /// Only keys at the destination that begin with this.
+    pub prefix: String,
+    /// Only keys at the destination after this one, in byte order; for the first page.
+    pub after: Option<ObjectKey>,
+    /// The token of the page before; for every further page.
+    pub token: Option<String>,
+}
+
+/// A finished copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Which object, and where it was copied.
+    pub id: RecordId,
+    /// What of it was copied.
+    pub revision: Revision,
+}
+
+/// One page of finished copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopiesPage {
+    /// In byte order of the destination's keys.
+    pub copies: Vec<Copy>,
+    /// The token for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// Names a note: what the jobsender keeps from one comparison to the next. Notes stand beside the
+/// records, in the same table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NoteKey(String);
+
+impl NoteKey {
+    /// The note `name`. Its key has a colon before the first slash, which no bucket's name has
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), so that it
+    /// cannot be a record's.
+    pub fn new(name: impl fmt::Display) -> Self {
+        Self(format!("note:{name}"))
+    }
+
+    /// The key as it is kept.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The records counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -232,6 +282,23 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// What of each of these objects was copied, in order; `None` where no finished copy is on
     /// record. The last second's writes may be missing.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>>;
+
+    /// One page of the finished copies that are on record, in byte order of the destination's keys;
+    /// the last second's writes may be missing. `None` where the records are kept in no such order:
+    /// then [`Self::copied`] tells.
+    async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>>;
+
+    /// Puts a note under a key that no record can have; `false` where there is one already.
+    async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool>;
+
+    /// Puts a note under a key, in place of the one there.
+    async fn set_note(&self, key: &NoteKey, text: &[u8]) -> Result<()>;
+
+    /// The notes under these keys, in order, read consistently.
+    async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Removes the notes under these keys; what is not there is not missed.
+    async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()>;
 
     /// Counts all records; `recent` is what ended at or after `since`.
     async fn tally(&self, since: SystemTime) -> Result<Tally>;

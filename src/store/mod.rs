@@ -11,7 +11,10 @@ use futures_util::stream::BoxStream;
 use crate::error::Result;
 use crate::object::{ByteRange, Etag, ObjectId, ObjectKey};
 
+pub use page::{ListPage, Listed};
+
 pub mod paced;
+mod page;
 pub mod s3;
 pub mod stall;
 #[cfg(test)]
@@ -52,32 +55,6 @@ pub struct ListRequest {
     /// Tell each object's current version too. This asks by another call, which needs
     /// `s3:ListBucketVersions` and brings all versions along, so it is slower.
     pub versions: bool,
-}
-
-/// One object as a listing shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The key, decoded.
-    pub key: ObjectKey,
-    /// Bytes.
-    pub size: u64,
-    /// The ETag, where the listing gives one.
-    pub etag: Option<Etag>,
-    /// When it was written, to the second.
-    pub last_modified: Option<SystemTime>,
-    /// The storage class, where the listing gives one.
-    pub storage_class: Option<String>,
-    /// The current version, where it was asked for; `"null"` is given as it is.
-    pub version: Option<String>,
-}
-
-/// One page of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct ListPage {
-    /// The objects, in the store's order.
-    pub objects: Vec<Listed>,
-    /// The token for the next page; `None` on the last.
-    pub next: Option<String>,
 }
 
 /// The headers that travel with an object.
@@ -308,8 +285,8 @@ pub struct Part {
 /// itself: see [`crate::retry`]. Errors name the call, the object and the side.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
-    /// One page of the bucket's current objects. A key whose current version is a delete marker has
-    /// none. A page may be empty and not the last.
+    /// One page of the bucket's current objects, 1,000 keys at most. A key whose current version is a
+    /// delete marker has none. A page may be empty and not the last.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
     /// What the store says about an object, without its bytes.

@@ -1,6 +1,7 @@
 //! Object storage by the S3 API: AWS itself and every compatible store.
 //!
-//! The SDK makes all calls but the three that move bytes: `lean` makes those, where it can.
+//! The SDK makes all calls but those that move bytes and those that list: `lean` makes these, where it
+//! can.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -23,6 +24,7 @@ use crate::object::ObjectKey;
 
 pub mod connect;
 mod convert;
+mod document;
 mod exact;
 mod lean;
 mod listing;
@@ -50,7 +52,7 @@ pub struct S3Store {
     pub(super) checksums: bool,
     /// What requests are signed with; `None`: nothing.
     credentials: Option<Renewed>,
-    /// The short way for GetObject, PutObject and UploadPart; `None`: the SDK makes them too.
+    /// The short way for the calls that are made most; `None`: the SDK makes them too.
     lean: Option<Lean>,
 }
 

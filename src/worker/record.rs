@@ -53,7 +53,9 @@ mod tests {
     use super::*;
     use crate::error::{ErrorKind, Result};
     use crate::object::{ObjectId, Revision};
-    use crate::state::{JobStatus, Record, RecordId, Seal, Start, Tally};
+    use crate::state::{
+        CopiesPage, CopiesRequest, JobStatus, NoteKey, Record, RecordId, Seal, Start, Tally,
+    };
 
     const POLICY: Policy = Policy {
         tries: 3,
@@ -100,6 +102,21 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn copied(&self, _: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn copies(&self, _: &CopiesRequest) -> Result<Option<CopiesPage>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn add_note(&self, _: &NoteKey, _: &[u8]) -> Result<bool> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn set_note(&self, _: &NoteKey, _: &[u8]) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn notes(&self, _: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn remove_notes(&self, _: &[NoteKey]) -> Result<()> {
             unreachable!("only outcomes are put on record")
         }
         async fn tally(&self, _: SystemTime) -> Result<Tally> {

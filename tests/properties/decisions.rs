@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use s3_migration::job::{EventTarget, Job, pack, pack_within, parse};
+use s3_migration::job::{EventTarget, Job, Packed, pack, pack_within, parse};
 use s3_migration::object::{Etag, MIB, ObjectId, ObjectKey, destination_key};
-use s3_migration::plan::compare::{Step, difference, step};
+use s3_migration::plan::compare::{Compare, Step, difference, step};
 use s3_migration::plan::digest;
-use s3_migration::plan::ignore::IgnoreList;
 use s3_migration::plan::parts::{
     Layout, MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Route, adopt, route,
 };
-use s3_migration::store::{Listed, Part};
+use s3_migration::plan::patterns::Patterns;
+use s3_migration::store::{ListPage, Listed, Part};
 
 /// Sizes about the limits as often as any other.
 fn size() -> impl Strategy<Value = u64> {
@@ -136,32 +136,31 @@ proptest! {
         source in prop::collection::btree_map("[ab/\u{fffd}\u{10000}]{1,3}", 0u64..3, 0..30),
         destination in prop::collection::btree_map("[ab/\u{fffd}\u{10000}]{1,3}", 0u64..3, 0..30),
     ) {
-        let listed = |map: &BTreeMap<String, u64>| -> Vec<Listed> {
-            map.iter().map(|(key, size)| listed(key, *size)).collect()
+        let listed = |map: &BTreeMap<String, u64>| -> ListPage {
+            map.iter().map(|(key, size)| Listed::new(key, *size)).collect()
         };
         let (left, right) = (listed(&source), listed(&destination));
         let (mut l, mut r) = (left.iter().peekable(), right.iter().peekable());
         let (mut copied, mut kept, mut only) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some(step) = step(l.peek().map(|x| &x.key), r.peek().map(|x| &x.key)) {
+        while let Some(step) = step(l.peek().map(|x| x.key), r.peek().map(|x| x.key)) {
             let from = if step == Step::DestinationOnly { None } else { l.next() };
             let to = if step == Step::SourceOnly { None } else { r.next() };
             match (from, to) {
-                (Some(from), to) if difference(from, to).is_some() => copied.push(&from.key),
-                (Some(from), _) => kept.push(&from.key),
-                (None, Some(to)) => only.push(&to.key),
+                (Some(from), to) if difference(Compare::Size, from, to).is_some() => {
+                    copied.push(from.key);
+                }
+                (Some(from), _) => kept.push(from.key),
+                (None, Some(to)) => only.push(to.key),
                 (None, None) => unreachable!(),
             }
         }
         let same = |key: &&String| destination.get(*key) == source.get(*key);
-        let keys = |keys: Vec<&ObjectKey>| -> Vec<String> {
-            keys.iter().map(|key| key.as_str().to_owned()).collect()
-        };
-        let owned = |keys: Vec<&String>| -> Vec<String> { keys.into_iter().cloned().collect() };
-        let (expected_kept, expected_copied) = source.keys().partition(same);
-        prop_assert_eq!(keys(copied), owned(expected_copied));
-        prop_assert_eq!(keys(kept), owned(expected_kept));
+        let (expected_kept, expected_copied): (Vec<&String>, Vec<&String>) =
+            source.keys().partition(same);
+        prop_assert_eq!(copied, expected_copied);
+        prop_assert_eq!(kept, expected_kept);
         let only_there = destination.keys().filter(|key| !source.contains_key(*key));
-        prop_assert_eq!(keys(only), owned(only_there.collect()));
+        prop_assert_eq!(only, only_there.collect::<Vec<_>>());
     }
 
     #[test]
@@ -171,11 +170,12 @@ proptest! {
         let read = |text: &String| parse(text, &EventTarget::default()).expect("ours").jobs;
         prop_assert_eq!(&read(&pack(&jobs)), &jobs);
         let packs = pack_within(&jobs, limit);
-        for pack in &packs {
-            prop_assert!(pack.len() <= limit || read(pack).len() == 1);
-            prop_assert!(pack.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        for Packed { body, objects } in &packs {
+            prop_assert_eq!(read(body).len(), *objects);
+            prop_assert!(body.len() <= limit || *objects == 1);
+            prop_assert!(body.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
         }
-        let all: Vec<Job> = packs.iter().flat_map(read).collect();
+        let all: Vec<Job> = packs.iter().flat_map(|packed| read(&packed.body)).collect();
         prop_assert_eq!(all, jobs);
     }
 
@@ -187,17 +187,12 @@ proptest! {
     ) {
         let rules: Vec<String> =
             patterns.iter().map(|pieces| pieces.iter().map(Piece::text).collect()).collect();
-        let list = IgnoreList::parse(&rules.join("\n")).expect("a small list");
+        let list = Patterns::parse(&rules.join("\n")).expect("a small list");
         let path: Vec<char> = path.chars().collect();
         let expected = patterns.iter().position(|pieces| fits(pieces, &path));
         let path: String = path.into_iter().collect();
         prop_assert_eq!(list.matches(&path), expected.map(|at| rules[at].as_str()), "{:?}", rules);
     }
-}
-
-fn listed(key: &str, size: u64) -> Listed {
-    let key = ObjectKey::new(key);
-    Listed { key, size, etag: None, last_modified: None, storage_class: None, version: None }
 }
 
 fn job() -> impl Strategy<Value = Job> {

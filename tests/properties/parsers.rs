@@ -5,7 +5,7 @@ use s3_migration::config::Config;
 use s3_migration::job::{EventTarget, Job, PACK_VERSION, Refusal, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{StoredCredentials, parse_pairs};
-use s3_migration::plan::ignore::IgnoreList;
+use s3_migration::plan::patterns::Patterns;
 
 /// What no error may repeat; the inputs have it where secrets stand.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
@@ -61,7 +61,7 @@ pub fn ini(text: &str) {
 
 /// The ignore list, and a path that it is asked about.
 pub fn ignore_list(text: &str) {
-    let Ok(list) = IgnoreList::parse(text) else { return };
+    let Ok(list) = Patterns::parse(text) else { return };
     for path in ["bucket/key", "", text] {
         if let Some(rule) = list.matches(path) {
             assert!(text.contains(rule), "{rule:?} is no line of {text:?}");

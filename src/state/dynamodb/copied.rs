@@ -11,7 +11,7 @@ use crate::object::Revision;
 
 /// The most keys of one BatchGetItem
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
-const MAX_KEYS: usize = 100;
+pub(super) const MAX_KEYS: usize = 100;
 
 /// What is read of an item.
 const ATTRIBUTES: [&str; 7] =

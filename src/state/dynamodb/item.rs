@@ -153,7 +153,7 @@ pub(super) fn record(item: &Item) -> Result<Record> {
 
 /// The source that a partition key names. The bucket may be the ARN of an access point, which has
 /// a `/` of its own, and is therefore stored; the original has no such attribute and no such buckets.
-fn source(key: &str, bucket: Option<&str>, des: &ObjectId) -> Result<ObjectId> {
+pub(super) fn source(key: &str, bucket: Option<&str>, des: &ObjectId) -> Result<ObjectId> {
     let split = match bucket {
         Some(bucket) => {
             key.strip_prefix(bucket).and_then(|k| k.strip_prefix('/')).map(|k| (bucket, k))

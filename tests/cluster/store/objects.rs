@@ -2,18 +2,19 @@
 
 use futures_util::{StreamExt, stream};
 use s3_migration::object::ObjectKey;
-use s3_migration::store::{Headers, ListRequest, Listed};
+use s3_migration::store::{Headers, ListPage, ListRequest, Listed};
 
 use super::*;
 
 /// All pages of a listing.
-pub async fn list(lab: &Lab, mut request: ListRequest) -> Vec<Vec<Listed>> {
+pub async fn list(lab: &Lab, mut request: ListRequest) -> Vec<ListPage> {
     request.bucket.clone_from(&lab.bucket);
     let mut pages = Vec::new();
     loop {
-        let page = lab.store.list(&request).await.expect("a page");
-        pages.push(page.objects);
-        match page.next {
+        let mut page = lab.store.list(&request).await.expect("a page");
+        let next = page.next.take();
+        pages.push(page);
+        match next {
             None => return pages,
             next => request.token = next,
         }
@@ -23,8 +24,8 @@ pub async fn list(lab: &Lab, mut request: ListRequest) -> Vec<Vec<Listed>> {
 async fn keys(lab: &Lab, prefix: &str, start_after: Option<&str>) -> Vec<String> {
     let start_after = start_after.map(ObjectKey::new);
     let request = ListRequest { prefix: prefix.to_owned(), start_after, ..ListRequest::default() };
-    let listed = list(lab, request).await.concat();
-    listed.iter().map(|listed| listed.key.as_str().to_owned()).collect()
+    let pages = list(lab, request).await;
+    pages.iter().flat_map(ListPage::iter).map(|listed| listed.key.to_owned()).collect()
 }
 
 pub async fn a_listing_goes_on_by_token_in_byte_order(lab: &Lab) {
@@ -34,10 +35,10 @@ pub async fn a_listing_goes_on_by_token_in_byte_order(lab: &Lab) {
         .await;
     expected.sort();
     let pages = list(lab, ListRequest::default()).await;
-    let sizes: Vec<usize> = pages.iter().map(Vec::len).collect();
+    let sizes: Vec<usize> = pages.iter().map(ListPage::len).collect();
     assert_eq!(sizes, [1000, 3]);
-    let pages = pages.concat();
-    let listed: Vec<&str> = pages.iter().map(|listed| listed.key.as_str()).collect();
+    let listed: Vec<&str> =
+        pages.iter().flat_map(ListPage::iter).map(|listed| listed.key).collect();
     assert_eq!(listed, expected);
 }
 
@@ -50,9 +51,10 @@ pub async fn a_listing_begins_at_the_prefix_and_after_a_key(lab: &Lab) {
     assert_eq!(keys(lab, "", Some("b/2x")).await, ["b/3", "c"]);
     assert_eq!(keys(lab, "none", None).await, [""; 0]);
     let listed = list(lab, ListRequest { prefix: "c".into(), ..ListRequest::default() }).await;
-    let [listed] = &listed.concat()[..] else { panic!("one object") };
-    let etag = Etag::new(hex::encode(md5(b"body").md5.unwrap()));
-    assert_eq!((listed.size, &listed.etag), (4, &Some(etag)));
+    let listed: Vec<Listed<'_>> = listed.iter().flat_map(ListPage::iter).collect();
+    let [listed] = &listed[..] else { panic!("one object") };
+    let etag = hex::encode(md5(b"body").md5.unwrap());
+    assert_eq!((listed.size, listed.etag), (4, Some(etag.as_str())));
     assert!(listed.last_modified.is_some());
 }
 

@@ -1,7 +1,7 @@
 //! A bucket with versions. Only ministack has them.
 
 use futures_util::{StreamExt, stream};
-use s3_migration::store::ListRequest;
+use s3_migration::store::{ListPage, ListRequest};
 
 use super::*;
 use crate::support::resources::{s3, set_versioning};
@@ -18,9 +18,9 @@ async fn versioned() -> (Lab, aws_sdk_s3::Client) {
 async fn current(lab: &Lab, prefix: &str) -> Vec<(String, u64, String)> {
     let prefix = prefix.to_owned();
     let request = ListRequest { prefix, versions: true, ..ListRequest::default() };
-    let listed = super::objects::list(lab, request).await.concat();
-    let shown = listed.into_iter().map(|listed| {
-        (listed.key.as_str().to_owned(), listed.size, listed.version.expect("a version"))
+    let pages = super::objects::list(lab, request).await;
+    let shown = pages.iter().flat_map(ListPage::iter).map(|listed| {
+        (listed.key.to_owned(), listed.size, listed.version.expect("a version").to_owned())
     });
     shown.collect()
 }

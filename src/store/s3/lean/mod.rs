@@ -1,5 +1,5 @@
-//! GetObject, PutObject and UploadPart without the SDK's machinery, which costs several times what
-//! moving the bytes does: the SDK's rules (`place`) and credentials, its signer (`sign`), and hyper
+//! GetObject, PutObject, UploadPart and the pages of a listing without the SDK's machinery, which costs
+//! several times what moving the bytes does: the SDK's rules (`place`) and credentials, its signer (`sign`), and hyper
 //! on connections of our own (`pool`, `body`).
 //!
 //! Each call does what the SDK's does, and fails with the same errors (`failure`). The conformance
@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_sigv4::http_request::SignableBody;
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
@@ -21,6 +22,7 @@ use super::*;
 mod answer;
 mod body;
 mod failure;
+mod pages;
 mod place;
 mod pool;
 mod sign;
@@ -175,11 +177,11 @@ impl S3Store {
         &self,
         bucket: &str,
         call: &str,
-        id: &ObjectId,
+        what: impl fmt::Display,
     ) -> Result<Option<Way<'_>>> {
         let Some(lean) = &self.lean else { return Ok(None) };
         let place = lean.places.find(&self.client, bucket).await;
-        let place = place.map_err(|error| self.error(call, "s3:GetObject", id, error))?;
+        let place = place.map_err(|error| self.error(call, "s3:GetObject", what, error))?;
         Ok(place.map(|place| Way { lean, place }))
     }
 

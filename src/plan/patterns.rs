@@ -1,4 +1,4 @@
-//! The ignore list: shell patterns that name objects to leave out.
+//! Lists of shell patterns that name objects: the ignore list, and what a filter includes.
 //!
 //! The patterns are those of Python's `fnmatch.fnmatchcase`, which the original used, down to its
 //! reading of `[...]` (<https://docs.python.org/3/library/fnmatch.html>): lists written for it
@@ -12,21 +12,21 @@ use crate::error::{Error, Result};
 /// thousands of lines fit.
 const MAX_COMPILED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Patterns over `bucket/key`; an object that one of them matches is not migrated.
+/// Patterns over `bucket/key`.
 #[derive(Clone, Debug)]
-pub struct IgnoreList {
+pub struct Patterns {
     rules: Vec<String>,
     set: RegexSet,
 }
 
-impl Default for IgnoreList {
+impl Default for Patterns {
     /// The list that matches nothing.
     fn default() -> Self {
         Self { rules: Vec::new(), set: RegexSet::empty() }
     }
 }
 
-impl IgnoreList {
+impl Patterns {
     /// Reads one pattern a line. Blank lines and lines that begin with `#` are skipped; blanks
     /// around a pattern do not belong to it (`[ ]` names a blank). Fails only where the whole
     /// list is too large.
@@ -40,8 +40,7 @@ impl IgnoreList {
             .build()
             .map_err(|e| {
                 let count = rules.len();
-                Error::usage(format!("the ignore list with its {count} patterns is too large"))
-                    .with_source(e)
+                Error::usage(format!("a list of {count} patterns is too large")).with_source(e)
             })?;
         Ok(Self { rules, set })
     }
@@ -178,7 +177,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, path: &str) -> bool {
-        IgnoreList::parse(pattern).unwrap().matches(path).is_some()
+        Patterns::parse(pattern).unwrap().matches(path).is_some()
     }
 
     #[test]
@@ -267,7 +266,7 @@ mod tests {
     fn comments_blank_lines_and_line_ends_are_no_patterns() {
         let text =
             "\u{feff}# all pictures\r\n*.jpg\r\n\r\n  \t\n  # indented\n  b/two words  \nb/[ ]";
-        let list = IgnoreList::parse(text).unwrap();
+        let list = Patterns::parse(text).unwrap();
         assert_eq!(list.rules, ["*.jpg", "b/two words", "b/[ ]"]);
         assert_eq!(list.len(), 3);
         assert_eq!(list.matches("b/two words"), Some("b/two words"));
@@ -277,14 +276,14 @@ mod tests {
 
     #[test]
     fn the_first_pattern_that_matches_is_named() {
-        let list = IgnoreList::parse("b/x\nb/*\n*").unwrap();
+        let list = Patterns::parse("b/x\nb/*\n*").unwrap();
         assert_eq!(list.matches("b/y"), Some("b/*"));
         assert_eq!(list.matches("c/y"), Some("*"));
     }
 
     #[test]
     fn an_empty_list_matches_nothing() {
-        for list in [IgnoreList::default(), IgnoreList::parse("# nothing\n").unwrap()] {
+        for list in [Patterns::default(), Patterns::parse("# nothing\n").unwrap()] {
             assert!(list.is_empty());
             assert_eq!(list.matches(""), None);
             assert_eq!(list.matches("b/k"), None);
@@ -294,7 +293,7 @@ mod tests {
     #[test]
     fn thousands_of_patterns_fit() {
         let text: String = (0..5000).map(|i| format!("bucket/some/longer/dir_{i}/*\n")).collect();
-        let list = IgnoreList::parse(&text).unwrap();
+        let list = Patterns::parse(&text).unwrap();
         assert_eq!(
             list.matches("bucket/some/longer/dir_4999/x"),
             Some("bucket/some/longer/dir_4999/*")

@@ -1,0 +1,217 @@
+//! What `jobsender` and `run` share: what is compared, and what is said of it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::{Exit, print};
+use crate::cli::{CompareArgs, CompareBy};
+use crate::config::{Comparison, Config, Sse};
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
+use crate::object::NO_VERSION;
+use crate::params::Pair;
+use crate::plan::compare::Compare;
+use crate::plan::filter::Filter;
+use crate::plan::patterns::Patterns;
+use crate::services::{self, Sides};
+use crate::shutdown::Halt;
+use crate::store::Listed;
+
+/// What one comparison found for one pair.
+#[derive(Debug, Serialize)]
+pub(super) struct PairResult {
+    pub(super) source: String,
+    pub(super) destination: String,
+    #[serde(flatten)]
+    pub(super) summary: Summary,
+}
+
+/// The configuration with what the command line says in front of it.
+pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
+    let mut config = config.clone();
+    if let Some(by) = args.compare {
+        config.mode.compare = match by {
+            CompareBy::Size => Comparison::Size,
+            CompareBy::Etag => Comparison::Etag,
+        };
+    }
+    let filter = &mut config.filter;
+    if !args.include.is_empty() {
+        filter.include.clone_from(&args.include);
+    }
+    filter.min_size = args.min_size.or(filter.min_size);
+    filter.max_size = args.max_size.or(filter.max_size);
+    filter.modified_after = args.modified_after.or(filter.modified_after);
+    filter.modified_before = args.modified_before.or(filter.modified_before);
+    match config.filter.contradictions().first() {
+        Some((key, wrong)) => Err(Error::usage(format!("[Filter] {key} {wrong}"))),
+        None => Ok(config),
+    }
+}
+
+/// A jobsender of this configuration that has neither queue nor records yet.
+pub(crate) fn jobsender(
+    config: &Config,
+    sides: &Sides,
+    ignore: Patterns,
+    overwrite: bool,
+    halt: &Halt,
+) -> Result<Jobsender> {
+    let opaque = matches!(config.destination.sse, Sse::Kms(_));
+    let compare = match config.mode.compare {
+        _ if overwrite => Compare::Nothing,
+        Comparison::Size => Compare::Size,
+        Comparison::Etag => Compare::Etag { opaque },
+    };
+    let filter = &config.filter;
+    let filter = Filter {
+        include: Patterns::parse(&filter.include.join("\n")).map_err(|e| e.context("Include"))?,
+        min_size: filter.min_size,
+        max_size: filter.max_size,
+        modified_after: filter.modified_after,
+        modified_before: filter.modified_before,
+    };
+    let (source, destination) = (Arc::clone(&sides.source), Arc::clone(&sides.destination));
+    let (packs, cancel) = ((&config.mode).into(), halt.stop.clone());
+    Ok(Jobsender {
+        compare,
+        ignore: Arc::new(ignore),
+        filter: Arc::new(filter),
+        at_once: services::list_concurrency(config),
+        ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)
+    })
+}
+
+/// Compares every pair.
+pub(super) async fn compare_all(
+    jobsender: &Jobsender,
+    pairs: &[Pair],
+    finds: &[Arc<dyn Finds>],
+) -> Result<Vec<PairResult>> {
+    let mut results = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        results.push(PairResult {
+            source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
+            destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
+            summary: jobsender.compare(pair, finds).await?,
+        });
+    }
+    Ok(results)
+}
+
+/// Says what becomes of one key of each pair.
+pub(super) async fn explain(jobsender: &Jobsender, pairs: &[Pair], key: &str) -> Result<Exit> {
+    for pair in pairs {
+        let explained = jobsender.explain(pair, key).await?;
+        print(false, &(), || explained)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints each object with what happens to it.
+struct Named;
+
+impl Finds for Named {
+    fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
+        let line = format!("{}\t{}\t{verdict}", job.src, listed.size);
+        // A closed pipe ends the naming, not the comparison.
+        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+    }
+}
+
+/// One line of the job list: a job as it is sent, with what is said of it.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(rename = "Src_bucket")]
+    src_bucket: &'a str,
+    #[serde(rename = "Src_key")]
+    src_key: &'a str,
+    #[serde(rename = "Des_bucket")]
+    des_bucket: &'a str,
+    #[serde(rename = "Des_key")]
+    des_key: &'a str,
+    #[serde(rename = "Size")]
+    size: u64,
+    #[serde(rename = "versionId")]
+    version_id: &'a str,
+    verdict: &'static str,
+    reason: String,
+}
+
+/// Writes a list of what is not already there.
+struct JobList {
+    path: PathBuf,
+    file: Mutex<(BufWriter<File>, std::io::Result<()>)>,
+}
+
+impl JobList {
+    /// Into a new file, or in place of an old one.
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| cannot_write(path, e))?;
+        Ok(Self { path: path.to_owned(), file: Mutex::new((BufWriter::new(file), Ok(()))) })
+    }
+
+    /// Fails where not all of it is written.
+    fn finish(&self) -> Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = std::mem::replace(&mut file.1, Ok(()));
+        written.and_then(|()| file.0.flush()).map_err(|e| cannot_write(&self.path, e))
+    }
+}
+
+/// Who is told of every object: the printed names, and the job list.
+pub(super) struct Told {
+    pub(super) finds: Vec<Arc<dyn Finds>>,
+    list: Option<Arc<JobList>>,
+}
+
+impl Told {
+    /// `named`: each object is printed.
+    pub(super) fn new(args: &CompareArgs, named: bool) -> Result<Self> {
+        let list = args.job_list.as_deref().map(|path| JobList::create(path).map(Arc::new));
+        let list = list.transpose()?;
+        let mut finds: Vec<Arc<dyn Finds>> = Vec::new();
+        finds.extend(named.then(|| Arc::new(Named) as Arc<dyn Finds>));
+        finds.extend(list.clone().map(|list| list as Arc<dyn Finds>));
+        Ok(Self { finds, list })
+    }
+
+    /// Fails where the job list is not whole.
+    pub(super) fn finish(&self) -> Result<()> {
+        self.list.as_ref().map_or(Ok(()), |list| list.finish())
+    }
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> Error {
+    Error::usage(format!("{} cannot be written: {error}", path.display())).with_source(error)
+}
+
+impl Finds for JobList {
+    fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
+        if *verdict == Verdict::AlreadyThere {
+            return;
+        }
+        let line = Line {
+            src_bucket: &job.src.bucket,
+            src_key: job.src.key.as_str(),
+            des_bucket: &job.des.bucket,
+            des_key: job.des.key.as_str(),
+            size: listed.size,
+            version_id: job.version.as_deref().unwrap_or(NO_VERSION),
+            verdict: verdict.as_str(),
+            reason: verdict.to_string(),
+        };
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (writer, written) = &mut *file;
+        if written.is_ok() {
+            *written = serde_json::to_writer(&mut *writer, &line)
+                .map_err(std::io::Error::from)
+                .and_then(|()| writer.write_all(b"\n"));
+        }
+    }
+}

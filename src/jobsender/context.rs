@@ -1,0 +1,91 @@
+//! What the ranges of one comparison share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::copies::Copies;
+use super::judge::Judge;
+use super::range::Marked;
+use super::{Finds, Jobsender, Verdict};
+use crate::job::Job;
+use crate::listing::{Asking, Listing};
+use crate::object::{NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
+use crate::plan::ranges::{RangeId, Ranges};
+use crate::retry::Policy;
+use crate::store::{ListRequest, Listed};
+
+/// One comparison.
+pub(super) struct Context {
+    pub(super) jobsender: Jobsender,
+    pub(super) judge: Judge,
+    pub(super) finds: Vec<Arc<dyn Finds>>,
+    /// Where jobs go.
+    pub(super) jobs: mpsc::Sender<Vec<Marked>>,
+    /// Ranges that wait for a task.
+    pub(super) new: mpsc::Sender<RangeId>,
+    pub(super) ranges: Mutex<Ranges>,
+    /// Ends all of it.
+    pub(super) cancel: CancellationToken,
+}
+
+impl Context {
+    pub(super) fn ranges(&self) -> MutexGuard<'_, Ranges> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives work to tasks that have none.
+    pub(super) fn split(&self) {
+        for id in self.ranges().split() {
+            // Nobody listens once the comparison has been given up.
+            let _ = self.new.try_send(id);
+        }
+    }
+
+    /// Both sides behind the source's key `after`.
+    pub(super) fn listings(&self, after: Option<&str>) -> [Listing; 2] {
+        let pair = &self.judge.pair;
+        let strip = [0, destination_prefix(&pair.des_prefix).len()];
+        let target = |key: &str| destination_key(&pair.des_prefix, &ObjectKey::new(key));
+        let after = [after.map(ObjectKey::new), after.map(target)];
+        let policy = Policy::listing(self.jobsender.max_retry);
+        let requests = self.jobsender.requests(pair).into_iter().zip(strip).zip(after);
+        let mut listings = requests.map(|(((store, request), strip), start_after)| {
+            let cancel = self.cancel.clone();
+            let asking = Asking { store: Arc::clone(store), policy, cancel };
+            Listing::new(asking, ListRequest { start_after, ..request }, strip)
+        });
+        std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
+    }
+
+    /// The records of what was copied, where versions are compared.
+    pub(super) fn copies(&self, after: Option<&str>) -> Option<Copies> {
+        let state = Arc::clone(self.jobsender.versions.as_ref()?);
+        let policy = Policy::control(self.jobsender.max_retry);
+        Some(Copies::new(state, &self.judge.pair, after, policy, self.cancel.clone()))
+    }
+
+    /// Tells of an object; its job, where it is to be copied and there is a queue.
+    pub(super) fn found(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Marked> {
+        let pair = &self.judge.pair;
+        let is_copied = matches!(verdict, Verdict::Copy(_)) && self.jobsender.queue.is_some();
+        if let Verdict::KeyTooLong(_) = verdict {
+            error!(object = %ObjectId::new(&pair.src_bucket, listed.key), "{verdict}");
+        }
+        if self.finds.is_empty() && !is_copied {
+            return None;
+        }
+        let version = listed.version.filter(|version| *version != NO_VERSION).map(str::to_owned);
+        let src = ObjectId::new(&pair.src_bucket, listed.key);
+        let des_key = destination_key(&pair.des_prefix, &src.key);
+        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
+        let job = Job { src, des, size: listed.size, version };
+        self.finds.iter().for_each(|finds| finds.found(&job, listed, verdict));
+        is_copied.then(|| (job, self.judge.mark(listed)))
+    }
+
+    /// Tells of an object that only the destination has.
+    pub(super) fn only_there(&self, _listed: Listed<'_>) {}
+}

@@ -1,0 +1,172 @@
+//! One range of keys, compared by one task.
+
+use std::sync::Arc;
+
+use super::Summary;
+use super::context::Context;
+use super::copies::Copies;
+use super::sent::Mark;
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::listing::Listing;
+use crate::plan::compare::{self, Step};
+use crate::plan::ranges::{Bounds, RangeId};
+use crate::store::Listed;
+
+/// One in so many keys of a page shows what keys look like.
+const SAMPLED: usize = 32;
+
+/// A job and what its object is known by.
+pub(super) type Marked = (Job, Mark);
+
+/// How a range has ended.
+pub(super) struct Ended {
+    pub(super) summary: Summary,
+    /// Why it is not whole, and what of it is missing.
+    pub(super) failed: Option<(Error, Bounds)>,
+}
+
+/// Compares both sides of one range.
+pub(super) struct Range {
+    context: Arc<Context>,
+    id: RangeId,
+    source: Listing,
+    destination: Listing,
+    copies: Option<Copies>,
+    summary: Summary,
+    /// Up to here everything is accounted for.
+    done: Option<String>,
+    /// The range's last possible key, once the range is closed.
+    end: Option<Option<String>>,
+    jobs: Vec<Marked>,
+}
+
+impl Range {
+    pub(super) fn new(context: &Arc<Context>, id: RangeId) -> Self {
+        let after = context.ranges().bounds(id).after;
+        let [source, destination] = context.listings(after.as_deref());
+        let copies = context.copies(after.as_deref());
+        let (context, summary) = (Arc::clone(context), Summary::default());
+        Self {
+            context,
+            id,
+            source,
+            destination,
+            copies,
+            summary,
+            done: after,
+            end: None,
+            jobs: Vec::new(),
+        }
+    }
+
+    /// Compares the range to its end.
+    pub(super) async fn run(mut self) -> Ended {
+        let compared = self.compare().await;
+        self.summary.source_pages = self.source.pages();
+        self.summary.destination_pages = self.destination.pages();
+        let failed = compared.err().map(|error| {
+            let through = self.close();
+            (error, Bounds { after: self.done.take(), through })
+        });
+        self.context.split();
+        Ended { summary: self.summary, failed }
+    }
+
+    async fn compare(&mut self) -> Result<()> {
+        loop {
+            // What both sides have at hand is all up to the claim.
+            let claim = self.fill().await?.filter(|claim| self.advance(claim));
+            let ended = claim.is_none();
+            let through = claim.or_else(|| self.close());
+            if let Some(copies) = &mut self.copies {
+                let keys = self.source.keys_at_hand();
+                let wanted =
+                    keys.take_while(|key| through.as_deref().is_none_or(|end| *key <= end));
+                copies.fill(through.as_deref(), wanted).await?;
+            }
+            self.merge(through.as_deref());
+            self.ship().await?;
+            self.done = through;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the range for good; its last possible key.
+    fn close(&mut self) -> Option<String> {
+        let keys = self.source.at_hand() + self.destination.at_hand();
+        self.end.get_or_insert_with(|| self.context.ranges().close(self.id, keys)).clone()
+    }
+
+    /// Gets the next pages of both sides; up to which key both are known, `None`: to the end.
+    async fn fill(&mut self) -> Result<Option<String>> {
+        let (context, id) = (&self.context, self.id);
+        let goes_on = |key: &str| context.ranges().goes_beyond(id, key);
+        let (source, destination) =
+            tokio::join!(self.source.fill(goes_on), self.destination.fill(goes_on));
+        // The source's word comes first: it is what the user has to look at first.
+        source?;
+        destination?;
+        let known = [self.source.known_through(), self.destination.known_through()];
+        Ok(known.into_iter().flatten().min().map(str::to_owned))
+    }
+
+    /// Takes the keys up to `claim`; `false` where the range ends with them or before.
+    fn advance(&self, claim: &str) -> bool {
+        let sides = [&self.source, &self.destination];
+        let fetched = sides.iter().filter_map(|side| side.last_at_hand()).max().unwrap_or(claim);
+        let keys = sides.iter().map(|side| side.at_hand()).max().unwrap_or_default();
+        let mut ranges = self.context.ranges();
+        for side in sides {
+            side.sample(SAMPLED).for_each(|listed| ranges.see(listed.key));
+        }
+        let goes_on = ranges.advance(self.id, claim, fetched, keys);
+        drop(ranges);
+        self.context.split();
+        goes_on
+    }
+
+    /// Compares what is at hand, up to `through`.
+    fn merge(&mut self, through: Option<&str>) {
+        let within = |listed: &Listed<'_>| through.is_none_or(|through| listed.key <= through);
+        let Self { source, destination, context, copies, summary, jobs, .. } = self;
+        loop {
+            let left = source.peek().filter(within);
+            let right = destination.peek().filter(within);
+            let step = compare::step(left.map(|l| l.key), right.map(|r| r.key));
+            match (step, left, right) {
+                (Some(Step::DestinationOnly), _, Some(right)) => {
+                    summary.only_at_destination += 1;
+                    summary.only_at_destination_bytes += right.size;
+                    context.only_there(right);
+                    destination.skip();
+                }
+                (Some(step), Some(left), right) => {
+                    let copy = right.filter(|_| step == Step::Both);
+                    let copied = copies.as_mut().map(|copies| copies.of(left.key));
+                    let copied = copied.as_ref().map(Option::as_ref);
+                    let verdict = context.judge.judge(left, copy, copied);
+                    summary.count(left, &verdict);
+                    jobs.extend(context.found(left, &verdict));
+                    source.skip();
+                    if step == Step::Both {
+                        destination.skip();
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Hands over what is to be copied.
+    async fn ship(&mut self) -> Result<()> {
+        if self.jobs.is_empty() {
+            return Ok(());
+        }
+        let jobs = std::mem::take(&mut self.jobs);
+        // The receiver is gone where sending has failed, which has cancelled all of this.
+        self.context.jobs.send(jobs).await.map_err(|gone| Error::cancelled().with_source(gone))
+    }
+}
