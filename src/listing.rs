@@ -91,9 +91,15 @@ impl Listing {
         self.at += 1;
     }
 
-    /// The last object at hand: `None` where there is none.
+    /// The key at hand: `None` where there is none.
+    pub fn first_at_hand(&self) -> Option<&str> {
+        Some(self.stripped(self.page.get(self.at)?.key))
+    }
+
+    /// The last key at hand: `None` where there is none.
     pub fn last_at_hand(&self) -> Option<&str> {
-        (self.at < self.page.len()).then(|| self.stripped(self.page.last().map_or("", |l| l.key)))
+        let last = self.page.last().filter(|_| self.at < self.page.len())?;
+        Some(self.stripped(last.key))
     }
 
     /// Up to which key everything is at hand: `None` where all that is wanted is.
@@ -112,7 +118,7 @@ impl Listing {
     }
 
     /// Up to `count` objects of the page at hand, spread over it.
-    pub fn sample(&self, count: usize) -> impl Iterator<Item = Listed<'_>> {
+    pub fn sample(&self, count: usize) -> impl Iterator<Item = Listed<'_>> + Clone {
         let rest = &self.page;
         let at = move |i| Some(rest.len() * i / count).filter(|_| i < rest.len());
         let listed = (0..count).filter_map(at).filter_map(|at| self.page.get(at));

@@ -120,11 +120,13 @@ fn other_value(key: &keys::Key) -> String {
         Kind::Bool if key.default == "True" => "False".into(),
         Kind::Bool => "True".into(),
         Kind::Integer { max, .. } => max.to_string(),
+        Kind::CountOrAuto { .. } if key.default == "auto" => "7".into(),
         Kind::CountOrAuto { .. } => "auto".into(),
         Kind::Choice(words) => {
             words.iter().rev().find(|word| **word != key.default).unwrap().to_string()
         }
         Kind::Url => "https://s3.example".into(),
+        Kind::Moment => "2026-01-31".into(),
         _ => "other".into(),
     }
 }

@@ -106,6 +106,9 @@ fn text(report: &Report) -> String {
     line("already there", compared.already_there, compared.already_there_bytes);
     line("ignored", compared.ignored, compared.ignored_bytes);
     line("copied", report.copied, report.copied_bytes);
+    if compared.archived > 0 {
+        line("archived", compared.archived, compared.archived_bytes);
+    }
     if compared.key_too_long > 0 {
         let impossible = human::count(compared.key_too_long);
         let _ = writeln!(
@@ -133,26 +136,27 @@ fn verdict(report: &Report) -> String {
             "stopped before the end: run the same command again to continue".to_owned()
         }
         None => "there was no closing comparison".to_owned(),
-        Some(closing) if closing.to_copy == 0 && closing.key_too_long > 0 => format!(
-            "closing comparison: {} of {} objects are at the destination; {} cannot be copied, each \
-             is named in the log",
-            human::count(closing.already_there),
-            human::count(closing.listed),
-            human::count(closing.key_too_long),
-        ),
-        Some(closing) if closing.to_copy == 0 => {
+        Some(closing) if closing.to_copy == 0 && closing.is_whole() => {
             let there = human::count(closing.already_there);
             format!("closing comparison: all {there} objects are at the destination")
         }
         Some(closing) => {
-            let mut text = format!(
-                "closing comparison: {} of {} objects missing or different; run the same command \
-                 again to copy them",
-                human::count(closing.to_copy),
-                human::count(closing.listed)
-            );
+            let mut text = "closing comparison:".to_owned();
+            for (objects, what) in [
+                (closing.to_copy, "missing or different; run the same command again to copy them"),
+                (closing.archived, "archived; restore them at the source, then run this again"),
+                (closing.key_too_long, "impossible, each is named in the log"),
+            ] {
+                if objects > 0 {
+                    let (objects, of) = (human::count(objects), human::count(closing.listed));
+                    let _ = write!(text, "\n  {objects} of {of} objects {what}");
+                }
+            }
             for object in &report.differing {
                 let _ = write!(text, "\n    {object}");
+            }
+            for missing in &closing.missing {
+                let _ = write!(text, "\n    not compared: {missing}");
             }
             text
         }

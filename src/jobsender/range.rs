@@ -9,8 +9,8 @@ use super::sent::Mark;
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::listing::Listing;
-use crate::plan::compare::{self, Step};
-use crate::plan::ranges::{Bounds, RangeId};
+use crate::plan::compare;
+use crate::plan::ranges::{Bounds, RangeId, Step};
 use crate::store::Listed;
 
 /// One in so many keys of a page shows what keys look like.
@@ -116,13 +116,14 @@ impl Range {
     /// Takes the keys up to `claim`; `false` where the range ends with them or before.
     fn advance(&self, claim: &str) -> bool {
         let sides = [&self.source, &self.destination];
+        let first = sides.iter().filter_map(|side| side.first_at_hand()).min().unwrap_or(claim);
         let fetched = sides.iter().filter_map(|side| side.last_at_hand()).max().unwrap_or(claim);
         let keys = sides.iter().map(|side| side.at_hand()).max().unwrap_or_default();
         let mut ranges = self.context.ranges();
         for side in sides {
-            side.sample(SAMPLED).for_each(|listed| ranges.see(listed.key));
+            ranges.see(side.sample(SAMPLED).map(|listed| listed.key));
         }
-        let goes_on = ranges.advance(self.id, claim, fetched, keys);
+        let goes_on = ranges.advance(self.id, Step { first, claim, fetched, keys });
         drop(ranges);
         self.context.split();
         goes_on
@@ -137,21 +138,21 @@ impl Range {
             let right = destination.peek().filter(within);
             let step = compare::step(left.map(|l| l.key), right.map(|r| r.key));
             match (step, left, right) {
-                (Some(Step::DestinationOnly), _, Some(right)) => {
+                (Some(compare::Step::DestinationOnly), _, Some(right)) => {
                     summary.only_at_destination += 1;
                     summary.only_at_destination_bytes += right.size;
                     context.only_there(right);
                     destination.skip();
                 }
                 (Some(step), Some(left), right) => {
-                    let copy = right.filter(|_| step == Step::Both);
+                    let copy = right.filter(|_| step == compare::Step::Both);
                     let copied = copies.as_mut().map(|copies| copies.of(left.key));
                     let copied = copied.as_ref().map(Option::as_ref);
                     let verdict = context.judge.judge(left, copy, copied);
                     summary.count(left, &verdict);
                     jobs.extend(context.found(left, &verdict));
                     source.skip();
-                    if step == Step::Both {
+                    if step == compare::Step::Both {
                         destination.skip();
                     }
                 }

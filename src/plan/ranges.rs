@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keyspace::Alphabet;
+use super::keyspace::{Alphabet, common};
 
 /// A range that is guessed to have no more keys than this is left to whoever lists it: two pages.
 const WORTH: f64 = 2000.0;
@@ -34,12 +34,23 @@ impl Bounds {
     }
 }
 
+/// How far a task has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The first key at hand.
+    pub first: &'a str,
+    /// Up to here everything is at hand.
+    pub claim: &'a str,
+    /// The last key at hand on either side.
+    pub fetched: &'a str,
+    /// How many keys are at hand.
+    pub keys: usize,
+}
+
 #[derive(Debug)]
 struct Range {
     bounds: Bounds,
-    /// Up to here all belongs to its task; a split comes behind.
-    claimed: Option<String>,
-    /// Up to here requests have been answered, so that a split pays only behind it.
+    /// Up to here requests have been answered, so that a split comes behind it.
     fetched: Option<String>,
     /// Keys that are guessed to be left; `None` before the first step.
     left: Option<f64>,
@@ -86,27 +97,32 @@ impl Ranges {
         self.running.get(&id).is_some_and(|range| range.bounds.goes_beyond(key))
     }
 
-    /// Takes everything up to `claim` out of reach of splits, where the range goes on behind it; if it
-    /// does not, answers `false` and changes nothing: then the range is to be closed. `keys`: how many
-    /// there are up to the claim; `fetched`: the last that is known of.
-    pub fn advance(&mut self, id: RangeId, claim: &str, fetched: &str, keys: usize) -> bool {
+    /// Takes everything up to `step.claim` out of reach of splits, where the range goes on behind it;
+    /// if it does not, answers `false` and changes nothing: then the range is to be closed.
+    pub fn advance(&mut self, id: RangeId, step: Step<'_>) -> bool {
         let Self { alphabet, running, steps, .. } = self;
-        let Some(range) = running.get_mut(&id).filter(|range| range.bounds.goes_beyond(claim))
-        else {
+        let Some(range) = running.get_mut(&id).filter(|r| r.bounds.goes_beyond(step.claim)) else {
             return false;
         };
         *steps += 1;
-        let from = range.claimed.as_deref().or(range.bounds.after.as_deref());
+        // How close together keys are here says more than the range's beginning, before which there
+        // may be nothing for long.
         let through = range.bounds.through.as_deref();
-        range.left = Some(alphabet.ratio(from, claim, through) * keys.max(1) as f64);
-        range.claimed = Some(claim.to_owned());
-        range.fetched = Some(fetched.max(claim).to_owned());
+        let ratio = alphabet.ratio(step.first, step.claim, through);
+        range.left = Some(ratio * step.keys.max(1) as f64);
+        range.fetched = Some(step.fetched.max(step.claim).to_owned());
         true
     }
 
-    /// Takes in what keys look like: a few of a page are enough.
-    pub fn see(&mut self, key: &str) {
-        self.alphabet.see(key);
+    /// Takes in what keys look like: a few of a page are enough. The characters that all of these begin
+    /// with tell nothing of what others may be like.
+    pub fn see<'a>(&mut self, keys: impl Iterator<Item = &'a str> + Clone) {
+        let shared = keys.clone().reduce(|one, key| {
+            let shared = common(one, key);
+            one.char_indices().nth(shared).map_or(one, |(end, _)| &one[..end])
+        });
+        let shared = shared.map_or(0, |shared| if keys.clone().nth(1).is_some() { shared.len() } else { 0 });
+        keys.for_each(|key| self.alphabet.see(&key[shared..]));
     }
 
     /// The task takes the rest of its range, or gives it up; answers the range's last possible key.
@@ -165,7 +181,7 @@ impl Ranges {
     fn begin(&mut self, bounds: Bounds) -> RangeId {
         let id = RangeId(self.begun);
         self.begun += 1;
-        let range = Range { bounds, claimed: None, fetched: None, left: None, splits: 0 };
+        let range = Range { bounds, fetched: None, left: None, splits: 0 };
         self.running.insert(id, range);
         id
     }
@@ -179,10 +195,14 @@ mod tests {
         Ranges::new(Bounds::default(), at_once)
     }
 
-    /// A task that has come to this key of many.
+    fn step<'a>(first: &'a str, claim: &'a str, fetched: &'a str) -> Step<'a> {
+        Step { first, claim, fetched, keys: 1000 }
+    }
+
+    /// A task that has come to this key of many, which are close together.
     fn at(ranges: &mut Ranges, id: RangeId, key: &str) -> bool {
-        ranges.see(key);
-        ranges.advance(id, key, key, 1000)
+        ranges.see([key].into_iter());
+        ranges.advance(id, step(key, key, key))
     }
 
     #[test]
@@ -203,13 +223,13 @@ mod tests {
     #[test]
     fn a_split_never_takes_what_was_claimed_or_fetched() {
         let (mut ranges, id) = whole(64);
-        ranges.see("0123456789");
-        ranges.advance(id, "3", "5", 1000);
+        ranges.see(["0123456789"].into_iter());
+        ranges.advance(id, step("31", "32", "5"));
         ranges.split();
         let through = ranges.bounds(id).through.unwrap();
         assert!(through.as_str() > "5", "{through}");
         // A claim that reaches the end is none: the range is closed there.
-        assert!(!ranges.advance(id, &through, "z", 1000));
+        assert!(!ranges.advance(id, step("6", &through, "z")));
         assert_eq!(ranges.close(id, 1), Some(through));
     }
 
@@ -226,8 +246,8 @@ mod tests {
     fn a_range_with_little_left_is_not_split() {
         let (mut ranges, id) =
             Ranges::new(Bounds { after: Some("0".into()), through: Some("2".into()) }, 64);
-        ranges.see("0123456789");
-        ranges.advance(id, "19", "19", 1000);
+        ranges.see(["0123456789"].into_iter());
+        ranges.advance(id, step("10", "19", "19"));
         assert!(ranges.split().is_empty());
     }
 
@@ -241,6 +261,6 @@ mod tests {
         }
         assert_eq!(whole(0).0.at_once, 1);
         ranges.close(id, 0);
-        assert!(!ranges.advance(id, "x", "x", 1));
+        assert!(!at(&mut ranges, id, "x"));
     }
 }
