@@ -27,6 +27,8 @@ mod judge;
 mod range;
 mod sender;
 mod sent;
+#[cfg(test)]
+mod tests;
 
 pub use accounts::{MissingRange, Summary, Verdict};
 use context::Context;

@@ -118,12 +118,11 @@ impl Range {
         let sides = [&self.source, &self.destination];
         let first = sides.iter().filter_map(|side| side.first_at_hand()).min().unwrap_or(claim);
         let fetched = sides.iter().filter_map(|side| side.last_at_hand()).max().unwrap_or(claim);
-        let keys = sides.iter().map(|side| side.at_hand()).max().unwrap_or_default();
         let mut ranges = self.context.ranges();
         for side in sides {
             ranges.see(side.sample(SAMPLED).map(|listed| listed.key));
         }
-        let goes_on = ranges.advance(self.id, Step { first, claim, fetched, keys });
+        let goes_on = ranges.advance(self.id, Step { first, claim, fetched });
         drop(ranges);
         self.context.split();
         goes_on

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use super::keyspace::{Alphabet, common};
 
-/// A range that is guessed to have no more keys than this is left to whoever lists it: two pages.
-const WORTH: f64 = 2000.0;
+/// A range that is guessed to have no more pages than this is left to whoever lists it.
+const WORTH: f64 = 2.0;
 /// Ranges begun, at most, for each step forward: a small bucket costs few requests, and as many
 /// answers may be empty as a guess needs to become good.
 const BEGUN_PER_STEP: u64 = 4;
@@ -43,8 +43,6 @@ pub struct Step<'a> {
     pub claim: &'a str,
     /// The last key at hand on either side.
     pub fetched: &'a str,
-    /// How many keys are at hand.
-    pub keys: usize,
 }
 
 #[derive(Debug)]
@@ -52,7 +50,7 @@ struct Range {
     bounds: Bounds,
     /// Up to here requests have been answered, so that a split comes behind it.
     fetched: Option<String>,
-    /// Keys that are guessed to be left; `None` before the first step.
+    /// Pages that are guessed to be left; `None` before the first step.
     left: Option<f64>,
     /// How often it has been split, so that its cuts are of one kind and the other in turn.
     splits: usize,
@@ -108,9 +106,8 @@ impl Ranges {
         // How close together keys are here says more than the range's beginning, before which there
         // may be nothing for long.
         let through = range.bounds.through.as_deref();
-        let ratio = alphabet.ratio(step.first, step.claim, through);
-        range.left = Some(ratio * step.keys.max(1) as f64);
-        range.fetched = Some(step.fetched.max(step.claim).to_owned());
+        range.left = Some(alphabet.ratio(step.first, step.fetched, through));
+        range.fetched = Some(step.fetched.to_owned());
         true
     }
 
@@ -121,7 +118,8 @@ impl Ranges {
             let shared = common(one, key);
             one.char_indices().nth(shared).map_or(one, |(end, _)| &one[..end])
         });
-        let shared = shared.map_or(0, |shared| if keys.clone().nth(1).is_some() { shared.len() } else { 0 });
+        let shared =
+            shared.map_or(0, |shared| if keys.clone().nth(1).is_some() { shared.len() } else { 0 });
         keys.for_each(|key| self.alphabet.see(&key[shared..]));
     }
 
@@ -196,7 +194,7 @@ mod tests {
     }
 
     fn step<'a>(first: &'a str, claim: &'a str, fetched: &'a str) -> Step<'a> {
-        Step { first, claim, fetched, keys: 1000 }
+        Step { first, claim, fetched }
     }
 
     /// A task that has come to this key of many, which are close together.

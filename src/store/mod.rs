@@ -18,7 +18,7 @@ mod page;
 pub mod s3;
 pub mod stall;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// An MD5 digest, 16 bytes.
 pub type Md5 = [u8; 16];

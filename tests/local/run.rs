@@ -125,9 +125,10 @@ async fn an_archived_object_is_named_and_the_others_arrive() {
     put.storage_class("GLACIER".into()).body(vec![1].into()).send().await.unwrap();
 
     let ended = local.migrate().await.with_status(1);
-    for words in
-        ["from-here/frozen (skip, archived: ", "1 of 6 objects archived; restore them at the source"]
-    {
+    for words in [
+        "from-here/frozen (skip, archived: ",
+        "1 of 6 objects archived; restore them at the source",
+    ] {
         assert!(ended.stdout.contains(words), "no {words:?} in {}", ended.all());
     }
     let json = local.run(&["run", ALL[0], ALL[1], "--json"]).await.with_status(1).json();
