@@ -42,6 +42,8 @@ pub(super) fn read(document: &[u8]) -> Result<Page> {
         match event {
             Event::Start(element) => reading.open(element.local_name().as_ref()),
             Event::End(_) => reading.close()?,
+            // Something on the way has put it there.
+            Event::Text(text) if reading.ended && !text.trim_ascii().is_empty() => return Err(cut()),
             Event::Text(text) => reading.text.extend_from_slice(&text),
             Event::CData(text) => reading.text.extend_from_slice(&text),
             Event::GeneralRef(entity) => reading.entity(&entity)?,
@@ -315,6 +317,8 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "cut at {at}: {error}");
         }
         assert!(read(&PAGE.as_bytes()[..end]).is_ok());
+        let longer = format!("{PAGE}and more");
+        assert_eq!(read(longer.as_bytes()).unwrap_err().kind(), ErrorKind::Unavailable);
     }
 
     #[test]
