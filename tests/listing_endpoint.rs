@@ -163,6 +163,12 @@ fn pages_add_up_to_the_bucket_whatever_their_size() {
     }
     let whole = Keyspace::new(Layout::Flat, 1000);
     assert_eq!(listed(&whole, Side::Source, "").2, 1, "a page that is just full is the last");
+    let missing = (10..).find(|n| Side::Destination.object(*n).is_none()).unwrap();
+    let ends_with_it = Keyspace::new(Layout::Flat, missing + 1);
+    let there = (0..missing).filter(|n| Side::Destination.object(*n).is_some()).count();
+    let query = format!("max-keys={there}");
+    let pages = listed(&ends_with_it, Side::Destination, &query).2;
+    assert_eq!(pages, 1, "nothing is behind it but what is missing");
 }
 
 #[test]
