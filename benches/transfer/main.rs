@@ -8,21 +8,23 @@
 mod call;
 mod chunked;
 mod content;
+#[path = "../support/measure.rs"]
 mod measure;
 mod null_endpoint;
+#[path = "../support/served.rs"]
+mod served;
 mod shaped;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use measure::Cost;
 use null_endpoint::{SINK, SOURCE, Serve};
+use served::Served;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -109,7 +111,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let asked = read(&arguments)?;
-    println!("{}", machine());
+    println!("{}", measure::machine());
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for scenario in &SCENARIOS {
         if !asked.scenarios.is_empty() && !asked.scenarios.iter().any(|s| s == scenario.name) {
@@ -204,47 +206,12 @@ fn human(bytes: u64) -> String {
     }
 }
 
-/// The endpoints' process; it ends with this.
-struct Endpoints {
-    process: Child,
-    addresses: [String; 2],
-}
-
-impl Endpoints {
-    fn start(scenario: &Scenario) -> Result<Self> {
-        let rate = scenario.bits.unwrap_or_default() / 8;
-        let latency = scenario.latency.as_millis() as u64;
-        let numbers = [scenario.objects, scenario.size, latency, rate].map(|n| n.to_string());
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").args(numbers).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn()?;
-        let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        let mut line =
-            || lines.next().ok_or("the endpoints do not start")?.map_err(Box::<dyn Error>::from);
-        let addresses = [line()?, line()?];
-        Ok(Self { process, addresses })
-    }
-
-    fn url(&self, at: usize) -> String {
-        format!("http://{}", self.addresses[at])
-    }
-
-    /// Requests by operation.
-    fn counts(&self) -> Result<BTreeMap<String, u64>> {
-        let mut stream = TcpStream::connect(&self.addresses[0])?;
-        stream.write_all(b"GET /_counts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
-        Ok(serde_json::from_str(body)?)
-    }
-}
-
-impl Drop for Endpoints {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Source and destination, for one scenario.
+fn served_for(scenario: &Scenario) -> Result<Served> {
+    let rate = scenario.bits.unwrap_or_default() / 8;
+    let latency = scenario.latency.as_millis() as u64;
+    let numbers = [scenario.objects, scenario.size, latency, rate].map(|n| n.to_string());
+    Served::start(std::iter::once("serve".to_owned()).chain(numbers), 2)
 }
 
 /// Every tool that is there, with its version.
@@ -266,7 +233,7 @@ fn tools(asked: &Asked) -> Vec<(String, String)> {
 
 fn measured(scenario: &Scenario, tool: &str, version: &str, asked: &Asked) -> Result<String> {
     let folder = tempfile::tempdir()?;
-    let endpoints = Endpoints::start(scenario)?;
+    let endpoints = served_for(scenario)?;
     let mut command = match tool {
         "rclone" => rclone(&endpoints, scenario, version),
         "s5cmd" => s5cmd(&endpoints, folder.path()),
@@ -276,8 +243,8 @@ fn measured(scenario: &Scenario, tool: &str, version: &str, asked: &Asked) -> Re
     command.env("AWS_REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
     command.env("HOME", folder.path()).env("TMPDIR", folder.path());
     let log = folder.path().join("output");
-    let cost = measure::run(&mut command, File::create(&log)?)?;
-    let counts = endpoints.counts()?;
+    let cost = measure::run(&mut command, File::create(&log)?, None)?;
+    let counts: BTreeMap<String, u64> = serde_json::from_str(&endpoints.get("/_counts")?)?;
     let arrived = ["PutObject", "CompleteMultipartUpload"].map(|op| counts.get(op).unwrap_or(&0));
     if !cost.fine || arrived.into_iter().sum::<u64>() < scenario.objects {
         let said = fs::read_to_string(log)?;
@@ -293,7 +260,7 @@ fn clean(program: &str) -> Command {
     command
 }
 
-fn ours(endpoints: &Endpoints, folder: &Path, asked: &Asked) -> Result<Command> {
+fn ours(endpoints: &Served, folder: &Path, asked: &Asked) -> Result<Command> {
     let ini = folder.join("bench.ini");
     let side = |name: &str, at| {
         format!("[{name}]\nEndpoint = {}\nRegion = us-east-1\n", endpoints.url(at))
@@ -312,7 +279,7 @@ fn ours(endpoints: &Endpoints, folder: &Path, asked: &Asked) -> Result<Command> 
     Ok(command)
 }
 
-fn rclone(endpoints: &Endpoints, scenario: &Scenario, version: &str) -> Command {
+fn rclone(endpoints: &Served, scenario: &Scenario, version: &str) -> Command {
     let mut command = clean("rclone");
     for (remote, at) in [("FROM", 0), ("TO", 1)] {
         for (name, value) in [
@@ -338,7 +305,7 @@ fn rclone(endpoints: &Endpoints, scenario: &Scenario, version: &str) -> Command 
 }
 
 /// It has one set of credentials and one endpoint: down to a folder, and up from it.
-fn s5cmd(endpoints: &Endpoints, folder: &Path) -> Command {
+fn s5cmd(endpoints: &Served, folder: &Path) -> Command {
     let mut command = clean("sh");
     let script = "s5cmd --endpoint-url \"$FROM\" cp \"s3://$SOURCE/*\" \"$DIR/\" > /dev/null && \
                   s5cmd --endpoint-url \"$TO\" cp \"$DIR/\" \"s3://$SINK/\" > /dev/null";
@@ -385,20 +352,5 @@ fn row(
         cost.wall,
         cost.cpu,
         cost.cpu * 1000.0 / objects,
-    )
-}
-
-/// The machine, in a line.
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg");
-    format!(
-        "{cores} cores, {}, Linux {}, load before the run {}",
-        model.trim_start_matches([' ', '\t', ':']),
-        read("/proc/sys/kernel/osrelease").trim(),
-        load.split_whitespace().next().unwrap_or("unknown"),
     )
 }

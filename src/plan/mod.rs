@@ -1,10 +1,16 @@
-//! Decisions, without I/O, SDK or clock: what is copied, how it is split, what may be trusted.
+//! Decisions, without I/O, SDK or clock: what is copied, how it is split, what may be trusted, what
+//! it will cost.
 
 pub mod compare;
 pub mod digest;
+pub mod estimate;
 pub mod filter;
+pub mod histogram;
 pub mod keyspace;
 pub mod pace;
 pub mod parts;
 pub mod patterns;
+pub mod prices;
 pub mod ranges;
+pub mod tally;
+pub mod work;

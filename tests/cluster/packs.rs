@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
+use s3_migration::plan::estimate::{Estimate, Places, Way, estimate};
+use s3_migration::plan::work::{Messages, Work};
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
@@ -60,6 +62,7 @@ async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
     assert!(sum(&counts, &["PutItem", "BatchGetItem"]) <= notes, "{counts:?}");
     // Those are looked up as well; nothing small is.
     assert!(sum(&counts, &["GetItem"]) <= 2 * LARGE, "{counts:?}");
+    as_estimated(&counts);
 
     let again = stage.run(&["jobsender", "--json"]).await;
     let again: Value = serde_json::from_str(&again.stdout).expect("JSON");
@@ -74,6 +77,21 @@ async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
     ] {
         assert_eq!(record[name], expected, "{name} of {record}");
     }
+}
+
+/// What a dry run says of queue and table is what they are asked.
+fn as_estimated(counts: &BTreeMap<String, u64>) {
+    let messages = Messages { packs: SMALL / 100, singles: LARGE };
+    let mut work = Work { messages, ..Work::default() };
+    (0..SMALL).for_each(|_| work.copy(100, None, None));
+    (0..LARGE).for_each(|_| work.copy(6 * MIB as u64, None, None));
+    let [source, destination, queue, table] = [None; 4];
+    let places = Places { source, destination, queue, table, way: Way::Internet };
+    let Estimate { queue, table, .. } = estimate(&work, &places);
+    assert_eq!(queue.send, counts["SendMessageBatch"], "{counts:?}");
+    assert_eq!(queue.delete, counts["DeleteMessage"], "{counts:?}");
+    assert_eq!(table.read, counts["GetItem"], "{counts:?}");
+    assert_eq!(table.write, SMALL + 3 * LARGE);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod process;
 
 mod crash;
 mod demo;
+mod estimate;
 mod faults;
 mod objects;
 mod pace;

@@ -22,9 +22,14 @@ pub struct Cost {
     pub fine: bool,
 }
 
-/// Runs a command to its end. Its output is kept in a file where one is named.
-pub fn run(command: &mut Command, output: fs::File) -> std::io::Result<Cost> {
-    let errors = output.try_clone()?;
+/// Runs a command to its end. What it prints is kept in a file, its log in another where one is
+/// named.
+pub fn run(
+    command: &mut Command,
+    output: fs::File,
+    errors: Option<fs::File>,
+) -> std::io::Result<Cost> {
+    let errors = errors.map_or_else(|| output.try_clone(), Ok)?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let began = Instant::now();
     let mut child = command.spawn()?;
@@ -66,4 +71,19 @@ fn peak(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The machine, in a line.
+pub fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = read("/proc/loadavg");
+    format!(
+        "{cores} cores, {}, Linux {}, load before the run {}",
+        model.trim_start_matches([' ', '\t', ':']),
+        read("/proc/sys/kernel/osrelease").trim(),
+        load.split_whitespace().next().unwrap_or("unknown"),
+    )
 }
