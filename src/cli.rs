@@ -54,6 +54,9 @@ pub struct JobsenderArgs {
     /// What is compared.
     #[command(flatten)]
     pub compare: CompareArgs,
+    /// What a dry run's estimate rests on.
+    #[command(flatten)]
+    pub estimate: EstimateArgs,
 }
 
 /// What is looked at and what counts as a difference.
@@ -88,6 +91,21 @@ pub struct CompareArgs {
     /// sent, and what is left out with the reason
     #[arg(long, value_name = "FILE")]
     pub job_list: Option<PathBuf>,
+}
+
+/// What a dry run's estimate rests on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What a dry run estimates")]
+pub struct EstimateArgs {
+    /// Prices to use in place of the shipped ones; the same form as prices.json
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub prices: Option<PathBuf>,
+    /// What each worker's line carries, in megabits a second
+    #[arg(long, value_name = "MBIT", requires = "dry_run", value_parser = clap::value_parser!(u64).range(1..))]
+    pub bandwidth: Option<u64>,
+    /// How many workers share the work (default: 1)
+    #[arg(long, value_name = "N", requires = "dry_run", value_parser = clap::value_parser!(u32).range(1..))]
+    pub workers: Option<u32>,
 }
 
 /// What is compared of an object that both sides have.
@@ -130,6 +148,9 @@ pub struct RunArgs {
     /// What is compared.
     #[command(flatten)]
     pub compare: CompareArgs,
+    /// What a dry run's estimate rests on.
+    #[command(flatten)]
+    pub estimate: EstimateArgs,
 }
 
 /// Arguments of `demo`.

@@ -16,7 +16,7 @@ mod packer;
 
 pub use message::parse;
 pub use pack::{PACK_VERSION, Packed, pack, pack_within};
-pub use packer::{PackLimits, Packer, messages};
+pub use packer::{MAX_PACK_DATA, PackLimits, Packer, messages};
 
 /// One object to move from the source to the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]

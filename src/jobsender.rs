@@ -24,6 +24,7 @@ mod context;
 mod copies;
 mod explain;
 mod judge;
+mod outlook;
 mod range;
 mod sender;
 mod sent;
@@ -33,6 +34,7 @@ mod tests;
 pub use accounts::{MissingRange, Summary, Verdict};
 use context::Context;
 use judge::Judge;
+pub use outlook::Outlook;
 use range::{Ended, Range};
 use sender::{Sender, Tally};
 pub use sent::Sent;
@@ -71,6 +73,8 @@ pub struct Jobsender {
     pub sent: Option<Arc<Sent>>,
     /// Send again also what earlier comparisons have sent.
     pub resend: bool,
+    /// Where it is added up what copying will cost; `None`: nowhere.
+    pub outlook: Option<Arc<Mutex<Outlook>>>,
     /// Tries for one call.
     pub max_retry: u32,
     /// Ends the comparison.
@@ -98,6 +102,7 @@ impl Jobsender {
             at_once: 1,
             sent: None,
             resend: false,
+            outlook: None,
             max_retry,
             cancel,
         }

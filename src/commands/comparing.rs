@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::outlook::{Estimating, Told};
 use super::{Exit, print};
 use crate::cli::{CompareArgs, CompareBy};
 use crate::config::{Comparison, Config, Sse};
@@ -29,6 +30,9 @@ pub(super) struct PairResult {
     pub(super) destination: String,
     #[serde(flatten)]
     pub(super) summary: Summary,
+    /// What copying will cost: of a dry run.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(super) outlook: Option<Told>,
 }
 
 /// The configuration with what the command line says in front of it.
@@ -55,7 +59,7 @@ pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
 }
 
 /// A jobsender of this configuration that has neither queue nor records yet.
-pub(crate) fn jobsender(
+pub(super) fn jobsender(
     config: &Config,
     sides: &Sides,
     ignore: Patterns,
@@ -87,19 +91,27 @@ pub(crate) fn jobsender(
     })
 }
 
-/// Compares every pair.
+/// Compares every pair; `estimating`: and counts what copying would cost.
 pub(super) async fn compare_all(
     jobsender: &Jobsender,
     pairs: &[Pair],
     finds: &[Arc<dyn Finds>],
+    estimating: Option<&Estimating>,
 ) -> Result<Vec<PairResult>> {
     let mut results = Vec::with_capacity(pairs.len());
     for pair in pairs {
-        results.push(PairResult {
+        let mut jobsender = jobsender.clone();
+        jobsender.outlook = estimating.map(Estimating::outlook);
+        let mut result = PairResult {
             source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
             destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
             summary: jobsender.compare(pair, finds).await?,
-        });
+            outlook: None,
+        };
+        if let (Some(estimating), Some(outlook)) = (estimating, &jobsender.outlook) {
+            estimating.finish(outlook, &mut result);
+        }
+        results.push(result);
     }
     Ok(results)
 }
@@ -165,12 +177,12 @@ impl JobList {
 }
 
 /// Who is told of every object: the printed names, and the job list.
-pub(super) struct Told {
+pub(super) struct Audience {
     pub(super) finds: Vec<Arc<dyn Finds>>,
     list: Option<Arc<JobList>>,
 }
 
-impl Told {
+impl Audience {
     /// `named`: each object is printed.
     pub(super) fn new(args: &CompareArgs, named: bool) -> Result<Self> {
         let list = args.job_list.as_deref().map(|path| JobList::create(path).map(Arc::new));

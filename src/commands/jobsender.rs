@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tracing::{info, warn};
 
-use super::comparing::{self, PairResult, Told, compare_all, with_args};
+use super::comparing::{self, Audience, PairResult, compare_all, with_args};
+use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
 use crate::config::Config;
@@ -65,14 +66,18 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit
         return comparing::explain(&jobsender, &pairs, key).await;
     }
     jobsender.sent = remember(config, &jobsender, state.as_ref()).await?;
-    let told = Told::new(&args.compare, args.dry_run && !args.json)?;
-    let results = compare_all(&jobsender, &pairs, &told.finds).await?;
-    told.finish()?;
+    let estimating = match args.dry_run {
+        true => Some(Estimating::new(config, &args.estimate, false)?),
+        false => None,
+    };
+    let audience = Audience::new(&args.compare, args.dry_run && !args.json)?;
+    let results = compare_all(&jobsender, &pairs, &audience.finds, estimating.as_ref()).await?;
+    audience.finish()?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
     if let Some(state) = state.filter(|_| sends) {
         close(config, &jobsender, &*state, &results).await;
     }
-    print(args.json, &results, || text(&results, args.dry_run))?;
+    print(args.json, &results, || text(&results, estimating.as_ref()))?;
     Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
 }
 
@@ -162,13 +167,16 @@ async fn close(
     }
 }
 
-pub(super) fn text(results: &[PairResult], dry_run: bool) -> String {
+/// `estimating`: it was a dry run.
+pub(super) fn text(results: &[PairResult], estimating: Option<&Estimating>) -> String {
     let mut text = String::new();
+    let dry_run = estimating.is_some();
     for result in results {
         let _ = writeln!(text, "{} -> {}", result.source, result.destination);
         accounts(&mut text, &result.summary, dry_run);
     }
-    if dry_run {
+    if let Some(estimating) = estimating {
+        text.push_str(&estimating.text(results));
         text.push_str("dry run: nothing was sent");
     }
     text.trim_end().to_owned()

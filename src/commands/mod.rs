@@ -17,8 +17,9 @@ use crate::services::{self, Sides};
 use crate::shutdown::{Halt, signalled};
 use crate::worker::Worker;
 
-pub(crate) mod comparing;
+mod comparing;
 mod jobsender;
+mod outlook;
 mod run;
 mod status;
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::comparing::{Told, compare_all, explain, jobsender, with_args};
+use super::comparing::{Audience, compare_all, explain, jobsender, with_args};
 use super::jobsender::text as comparison_text;
+use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -45,14 +46,14 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
         }
         return match &args.compare.explain {
             Some(key) => explain(&jobsender, &pairs, key).await,
-            None => dry_run(&jobsender, &pairs, args).await,
+            None => dry_run(config, &jobsender, &pairs, args).await,
         };
     }
-    let told = Told::new(&args.compare, false)?;
-    let run = Run::open(config, sides, jobsender, pairs, told.finds.clone(), halt).await?;
+    let audience = Audience::new(&args.compare, false)?;
+    let run = Run::open(config, sides, jobsender, pairs, audience.finds.clone(), halt).await?;
     let report = run.execute().await?;
     signals.abort();
-    told.finish()?;
+    audience.finish()?;
     print(args.json, &report, || text(&report))?;
     Ok(match report.is_complete() {
         true => Exit::Done,
@@ -60,11 +61,17 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     })
 }
 
-async fn dry_run(jobsender: &Jobsender, pairs: &[Pair], args: &RunArgs) -> Result<Exit> {
-    let told = Told::new(&args.compare, !args.json)?;
-    let results = compare_all(jobsender, pairs, &told.finds).await?;
-    told.finish()?;
-    print(args.json, &results, || comparison_text(&results, true))?;
+async fn dry_run(
+    config: &Config,
+    jobsender: &Jobsender,
+    pairs: &[Pair],
+    args: &RunArgs,
+) -> Result<Exit> {
+    let estimating = Estimating::new(config, &args.estimate, true)?;
+    let audience = Audience::new(&args.compare, !args.json)?;
+    let results = compare_all(jobsender, pairs, &audience.finds, Some(&estimating)).await?;
+    audience.finish()?;
+    print(args.json, &results, || comparison_text(&results, Some(&estimating)))?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
     Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
 }

@@ -7,7 +7,7 @@ use crate::object::MIB;
 /// Bytes of object data in one message. A worker has a pack of this size done in a fraction of the
 /// default JobTimeout even at 1 MiB a second, a crash repeats no more than this, and objects of up
 /// to 3.8 MiB still come a hundred to a message.
-const MAX_DATA: u64 = 384 * MIB;
+pub const MAX_PACK_DATA: u64 = 384 * MIB;
 
 /// Bytes of a packed message: ten of them are one batch, which Amazon SQS takes up to 256 KiB in
 /// every region
@@ -55,12 +55,12 @@ impl Packer {
             return vec![Packed { body: job.to_message(), objects: 1 }];
         }
         let mut messages = Vec::new();
-        if self.data.saturating_add(job.size) > MAX_DATA {
+        if self.data.saturating_add(job.size) > MAX_PACK_DATA {
             // The last object to fit may leave little more than a whole number of records.
             let whole = self.jobs.len() - self.jobs.len() % RECORDED_AT_ONCE;
             let cut = if whole == 0 { self.jobs.len() } else { whole };
             messages = self.take(cut);
-            if self.data.saturating_add(job.size) > MAX_DATA {
+            if self.data.saturating_add(job.size) > MAX_PACK_DATA {
                 messages.extend(self.take(self.jobs.len()));
             }
         }
@@ -184,7 +184,10 @@ mod tests {
             for pack in sent.iter().filter(|pack| pack.len() > 1) {
                 assert!(pack.len() <= limits.objects, "seed {seed}");
                 assert!(pack.iter().all(|job| job.size <= limits.largest), "seed {seed}");
-                assert!(pack.iter().map(|job| job.size).sum::<u64>() <= MAX_DATA, "seed {seed}");
+                assert!(
+                    pack.iter().map(|job| job.size).sum::<u64>() <= MAX_PACK_DATA,
+                    "seed {seed}"
+                );
             }
             let mut all = sent.concat();
             all.sort_by(|a, b| a.src.cmp(&b.src));

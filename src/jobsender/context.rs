@@ -9,7 +9,7 @@ use tracing::error;
 use super::copies::Copies;
 use super::judge::Judge;
 use super::range::Marked;
-use super::{Finds, Jobsender, Verdict};
+use super::{Finds, Jobsender, Outlook, Verdict};
 use crate::job::Job;
 use crate::listing::{Asking, Listing};
 use crate::object::{NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
@@ -41,6 +41,19 @@ impl Context {
         for id in self.ranges().split() {
             // Nobody listens once the comparison has been given up.
             let _ = self.new.try_send(id);
+        }
+    }
+
+    /// Where a range counts what copying will cost.
+    pub(super) fn outlook(&self) -> Option<Outlook> {
+        let outlook = self.jobsender.outlook.as_ref()?;
+        Some(outlook.lock().unwrap_or_else(PoisonError::into_inner).empty())
+    }
+
+    /// Adds what a range has counted.
+    pub(super) fn add_outlook(&self, of_range: Option<Outlook>) {
+        if let (Some(outlook), Some(of_range)) = (&self.jobsender.outlook, of_range) {
+            outlook.lock().unwrap_or_else(PoisonError::into_inner).merge(&of_range);
         }
     }
 

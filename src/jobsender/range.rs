@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Summary;
 use super::context::Context;
 use super::copies::Copies;
 use super::sent::Mark;
+use super::{Outlook, Summary};
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::listing::Listing;
@@ -34,6 +34,7 @@ pub(super) struct Range {
     destination: Listing,
     copies: Option<Copies>,
     summary: Summary,
+    outlook: Option<Outlook>,
     /// Up to here everything is accounted for.
     done: Option<String>,
     /// The range's last possible key, once the range is closed.
@@ -46,14 +47,15 @@ impl Range {
         let after = context.ranges().bounds(id).after;
         let [source, destination] = context.listings(after.as_deref());
         let copies = context.copies(after.as_deref());
-        let (context, summary) = (Arc::clone(context), Summary::default());
+        let (outlook, context) = (context.outlook(), Arc::clone(context));
         Self {
             context,
             id,
             source,
             destination,
             copies,
-            summary,
+            summary: Summary::default(),
+            outlook,
             done: after,
             end: None,
             jobs: Vec::new(),
@@ -70,6 +72,7 @@ impl Range {
             (error, Bounds { after: self.done.take(), through })
         });
         self.context.split();
+        self.context.add_outlook(self.outlook);
         Ended { summary: self.summary, failed }
     }
 
@@ -131,7 +134,7 @@ impl Range {
     /// Compares what is at hand, up to `through`.
     fn merge(&mut self, through: Option<&str>) {
         let within = |listed: &Listed<'_>| through.is_none_or(|through| listed.key <= through);
-        let Self { source, destination, context, copies, summary, jobs, .. } = self;
+        let Self { source, destination, context, copies, summary, outlook, jobs, .. } = self;
         loop {
             let left = source.peek().filter(within);
             let right = destination.peek().filter(within);
@@ -149,6 +152,9 @@ impl Range {
                     let copied = copied.as_ref().map(Option::as_ref);
                     let verdict = context.judge.judge(left, copy, copied);
                     summary.count(left, &verdict);
+                    if let Some(outlook) = outlook {
+                        outlook.count(left, &verdict);
+                    }
                     jobs.extend(context.found(left, &verdict));
                     source.skip();
                     if step == compare::Step::Both {

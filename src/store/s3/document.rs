@@ -43,7 +43,9 @@ pub(super) fn read(document: &[u8]) -> Result<Page> {
             Event::Start(element) => reading.open(element.local_name().as_ref()),
             Event::End(_) => reading.close()?,
             // Something on the way has put it there.
-            Event::Text(text) if reading.ended && !text.trim_ascii().is_empty() => return Err(cut()),
+            Event::Text(text) if reading.ended && !text.trim_ascii().is_empty() => {
+                return Err(cut());
+            }
             Event::Text(text) => reading.text.extend_from_slice(&text),
             Event::CData(text) => reading.text.extend_from_slice(&text),
             Event::GeneralRef(entity) => reading.entity(&entity)?,
