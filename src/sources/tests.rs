@@ -151,7 +151,8 @@ async fn a_manifest_that_could_mean_something_else_is_refused_with_its_line() {
         ("b,a%2\n", ":1: the key is not URL-encoded"),
         ("b,a%zzb\n", ":1: the key is not URL-encoded"),
         ("b,%FC\n", ":1: the key is not UTF-8"),
-        ("b,k\nb,\"l\nb,m\nb,n\n", ":2: a line break inside a key is written %0A"),
+        ("b,k\nb,\"l\nb,m\nb,n\n", ": line 2: a field with a line break"),
+        ("b,k\nb,\"l", ": line 2: a field with a line break"),
         (&format!("b,{longest}\n"), ":1: the key is longer than 1024 bytes"),
     ] {
         let refusal = refused(manifest_of(text)).await;
