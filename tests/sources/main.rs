@@ -1,0 +1,11 @@
+//! Inventories as S3 writes them, made here, and read as the product reads them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `make.rs` | inventories in CSV and Parquet, in S3's folders |
+//! | `rows.rs` | which objects an inventory gives, and how |
+//! | `refusals.rs` | damaged, incomplete and unfit ones |
+
+mod make;
+mod refusals;
+mod rows;
