@@ -5,7 +5,13 @@
 //! | `make.rs` | inventories in CSV and Parquet, in S3's folders |
 //! | `rows.rs` | which objects an inventory gives, and how |
 //! | `refusals.rs` | damaged, incomplete and unfit ones |
+//! | `remote.rs` | the same in a bucket, over a bad line |
+
+#[path = "../support/proxy/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "no test binary uses all of it")]
+mod faulty;
 
 mod make;
 mod refusals;
+mod remote;
 mod rows;

@@ -130,6 +130,15 @@ pub struct Made {
 impl Made {
     /// One data file for each of `files`.
     pub fn new(format: Format, columns: &[&str], files: &[Vec<Object>]) -> Self {
+        Self::one_by_one(format, columns, files.iter().cloned())
+    }
+
+    /// The same, of whose objects no more is held than one file's.
+    pub fn one_by_one(
+        format: Format,
+        columns: &[&str],
+        files: impl Iterator<Item = Vec<Object>>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join(CONFIGURATION);
         let manifest = root.join("2025-11-24T00-00Z/manifest.json");
@@ -137,10 +146,10 @@ impl Made {
         fs::create_dir_all(root.join("data")).unwrap();
         let mut made = Self { folder, manifest, files: Vec::new() };
         let mut listed = Vec::new();
-        for (number, objects) in files.iter().enumerate() {
+        for (number, objects) in files.enumerate() {
             let (ending, content) = match format {
-                Format::Csv => ("csv.gz", csv(columns, objects)),
-                Format::Parquet => ("parquet", parquet(columns, objects)),
+                Format::Csv => ("csv.gz", csv(columns, &objects)),
+                Format::Parquet => ("parquet", parquet(columns, &objects)),
             };
             let key = format!("{CONFIGURATION}/data/0000-{number}.{ending}");
             listed.push(json!({"key": key, "size": content.len(),
