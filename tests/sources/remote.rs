@@ -178,6 +178,13 @@ async fn cancelling_ends_the_reading_as_an_error() {
         stage.cancel.cancel();
         let error = inventory.sorted(BUCKET, "").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
+        // Nor is a local one read to its end.
+        let (folder, cancel) = (None, stage.cancel.clone());
+        let access = Access { store: None, max_retry: 1, folder, cancel };
+        let address = Address::Local(stage.made.manifest.clone());
+        let inventory = Inventory::open(address, access).await.unwrap();
+        let error = inventory.sorted(BUCKET, "").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
 }
 
