@@ -178,3 +178,12 @@ async fn an_inventory_without_its_checksum_is_read() {
     fs::remove_file(made.checksum()).unwrap();
     assert_eq!(made.rows("").await.unwrap().len(), 1);
 }
+
+/// gzip files may follow each other in one (RFC 1952, section 2.2).
+#[tokio::test]
+async fn all_members_of_a_gzip_file_are_read() {
+    let made = Made::new(Format::Csv, CURRENT, &[vec![]]);
+    let members = ["a", "b"].map(|key| csv(CURRENT, &[object(key, 1)]));
+    made.replace(0, &members.concat());
+    assert_eq!(made.rows("").await.unwrap().len(), 2);
+}
