@@ -1,7 +1,8 @@
 //! Where jobs come from besides listings: a file of keys, a manifest, an inventory.
 //!
 //! Everything here reads and never holds a whole list: what is read arrives in chunks through a
-//! [`Feed`], what must be in order is sorted on disk ([`sorted`]).
+//! [`Feed`], what must be in order is sorted on disk ([`sorted`]). All of it needs a Tokio runtime,
+//! whose threads for blocking work do the reading.
 
 use std::fs::File;
 use std::path::Path;

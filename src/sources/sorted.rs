@@ -7,10 +7,10 @@
 //! | `pile.rs` | rows in memory until they are a run; runs until they are too many |
 //! | `merge.rs` | many runs as one |
 //!
-//! SQLite's sorter would do the same, but it writes to one folder that is chosen for the whole
-//! process, by a pragma that is not safe beside open connections
-//! (<https://www.sqlite.org/pragma.html#pragma_temp_store_directory>): two sorters could not have
-//! two folders, and where that folder is memory (tmpfs), memory would not be bounded.
+//! SQLite's sorter would do the same, but its files lie in one folder that is chosen for the whole
+//! process, by the environment or by a pragma that is not safe beside open connections
+//! (<https://www.sqlite.org/tempfiles.html#temporary_file_storage_locations>): nobody could say where
+//! a sort finds room, and where that folder is memory (tmpfs), memory would not be bounded.
 
 mod merge;
 mod pile;
@@ -92,7 +92,8 @@ impl Sorter {
         pushed.map_err(|join| Error::cancelled().with_source(join))?
     }
 
-    /// The rows in order, as soon as the last runs are merged. Nothing can be pushed any more.
+    /// The rows in order, as soon as the last runs are merged; to be called inside a Tokio runtime.
+    /// Nothing can be pushed any more.
     pub fn finish(self) -> Sorted {
         let rows = Feed::start(CHUNK, move |out| {
             let pile = self.pile.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -84,3 +84,35 @@ impl Pile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ObjectKey;
+
+    #[test]
+    fn few_runs_are_open_however_many_were_written() {
+        let mut pile = Pile::new(std::env::temp_dir(), 0);
+        // Each row is a run of its own.
+        for n in 0..2 * FAN_IN * FAN_IN {
+            pile.push(&row(n)).unwrap();
+            let open: usize = pile.levels.iter().map(Vec::len).sum();
+            assert!(open <= 3 * (FAN_IN - 1), "{open} after {n} rows");
+        }
+        let mut merge = pile.finish().unwrap();
+        let rows = std::iter::from_fn(|| merge.next_row().unwrap());
+        assert_eq!(rows.count(), 2 * FAN_IN * FAN_IN);
+    }
+
+    fn row(n: usize) -> Row {
+        Row {
+            key: ObjectKey::new(format!("{n}")),
+            size: 0,
+            etag: None,
+            last_modified: None,
+            storage_class: None,
+            version: None,
+            restored: false,
+        }
+    }
+}
