@@ -29,6 +29,7 @@ pub mod retry;
 pub mod run;
 pub mod services;
 pub mod shutdown;
+pub mod sources;
 pub mod sqlite;
 pub mod state;
 pub mod store;

@@ -42,6 +42,11 @@ fn only_the_lanes_name_their_crate() {
 }
 
 #[test]
+fn only_the_sources_name_the_formats_of_files() {
+    only(&["sources/"], |word| matches!(word, "csv" | "flate2" | "parquet"));
+}
+
+#[test]
 fn only_main_ends_the_process() {
     only(&["main.rs"], |word| word == "ExitCode");
     for source in sources() {
@@ -101,6 +106,11 @@ fn arrows_point_one_way() {
         ("queue/", &[above_transfer, &["job", "plan", "state", "store", "transfer"]]),
         ("state/", &[above_transfer, &["plan", "queue", "store", "transfer"]]),
         ("transfer/", &[above_transfer, &["aws", "queue", "services", "sqlite"]]),
+        // What names objects knows a store at most.
+        (
+            "sources/",
+            &[above_transfer, &["aws", "job", "queue", "services", "sqlite", "state", "transfer"]],
+        ),
         ("worker.rs", &[&["aws", "cli", "commands", "demo", "jobsender", "run", "services"]]),
         ("jobsender.rs", &[&["aws", "cli", "commands", "demo", "run", "services", "worker"]]),
     ];

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `decisions.rs` | layouts, resuming, ranges, keys, merging, the ignore list |
 //! | `parsers.rs` | one function for each parser; those of `fuzz/` call them too |
+//! | `sorting.rs` | the external sort against a sorted model |
 //! | `inputs.rs` | what the parsers are given: good texts, bent ones, and nonsense |
 //!
 //! `PROPTEST_CASES=100000` tries more than the few hundred cases of an ordinary run.
@@ -12,3 +13,4 @@
 mod decisions;
 mod inputs;
 mod parsers;
+mod sorting;

@@ -1,0 +1,126 @@
+//! Rows into byte order of their keys, in bounded memory: an external merge sort.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `record.rs` | a row as bytes |
+//! | `run.rs` | one sorted file |
+//! | `pile.rs` | rows in memory until they are a run; runs until they are too many |
+//! | `merge.rs` | many runs as one |
+//!
+//! SQLite's sorter would do the same, but its files lie in one folder that is chosen for the whole
+//! process, by the environment or by a pragma that is not safe beside open connections
+//! (<https://www.sqlite.org/tempfiles.html#temporary_file_storage_locations>): nobody could say where
+//! a sort finds room, and where that folder is memory (tmpfs), memory would not be bounded.
+
+mod merge;
+mod pile;
+mod record;
+mod run;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tokio::task;
+
+use super::{CHUNK, Feed};
+use crate::error::{Error, Result};
+use crate::object::{Etag, ObjectKey};
+use pile::Pile;
+
+/// Bytes of rows that a sorter holds before it writes them out.
+const MEMORY: usize = 16 * 1024 * 1024;
+
+/// One object, as an inventory or a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The key, decoded.
+    pub key: ObjectKey,
+    /// Bytes.
+    pub size: u64,
+    /// The ETag, where it is known.
+    pub etag: Option<Etag>,
+    /// When it was written.
+    pub last_modified: Option<SystemTime>,
+    /// The storage class, where it is known.
+    pub storage_class: Option<String>,
+    /// The version, where it is known; `"null"` is given as it is.
+    pub version: Option<String>,
+    /// Whether a readable copy of an archived object is there for a time. An inventory cannot tell.
+    pub restored: bool,
+}
+
+/// Takes rows in any order. Clones fill the same sorter.
+///
+/// Holds about 16 MiB; what is more lies in unnamed files, of which the system keeps nothing when the
+/// process ends in whatever way. They need about as much space as the rows have bytes, and while runs
+/// are merged up to twice as much.
+#[derive(Clone, Debug)]
+pub struct Sorter {
+    /// `None` once it is finished, or has failed and may have lost a row.
+    pile: Arc<Mutex<Option<Pile>>>,
+}
+
+impl Sorter {
+    /// A sorter whose files lie in `folder`; `None` for the system's folder for temporary files.
+    pub fn new(folder: Option<&Path>) -> Self {
+        Self::with_memory(folder, MEMORY)
+    }
+
+    /// The same, holding about `bytes` in memory.
+    pub fn with_memory(folder: Option<&Path>, bytes: usize) -> Self {
+        let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+        Self { pile: Arc::new(Mutex::new(Some(Pile::new(folder, bytes)))) }
+    }
+
+    /// Takes rows; blocks while it writes. After an error all that follows fails as well: a row that
+    /// could not be kept must not be missing without a word.
+    pub fn push(&self, rows: &[Row]) -> Result<()> {
+        let mut slot = self.pile.lock().unwrap_or_else(PoisonError::into_inner);
+        // Put back only where all went well, also not after a panic.
+        let mut pile = slot.take().ok_or_else(over)?;
+        rows.iter().try_for_each(|row| pile.push(row))?;
+        *slot = Some(pile);
+        Ok(())
+    }
+
+    /// Takes a page of rows without blocking the runtime. The page is taken also where the future is
+    /// dropped.
+    pub async fn push_page(&self, rows: Vec<Row>) -> Result<()> {
+        let sorter = self.clone();
+        let pushed = task::spawn_blocking(move || sorter.push(&rows)).await;
+        pushed.map_err(|join| Error::cancelled().with_source(join))?
+    }
+
+    /// The rows in order, as soon as the last runs are merged; to be called inside a Tokio runtime.
+    /// Nothing can be pushed any more.
+    pub fn finish(self) -> Sorted {
+        let rows = Feed::start(CHUNK, move |out| {
+            let pile = self.pile.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut merge = pile.ok_or_else(over)?.finish()?;
+            while let Some(row) = merge.next_row()? {
+                out.push(row)?;
+            }
+            Ok(())
+        });
+        Sorted { rows }
+    }
+}
+
+fn over() -> Error {
+    Error::invalid("rows cannot be sorted any more: the sorter has ended or failed before")
+}
+
+/// Rows in byte order of their keys, each key once.
+#[derive(Debug)]
+pub struct Sorted {
+    rows: Feed<Row>,
+}
+
+impl Sorted {
+    /// Up to 1,000 rows; `None` after the last. Fails with `Invalid` where a key was pushed twice: of
+    /// two rows for one object, nobody can say which is true. An error stays one.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Row>>> {
+        self.rows.next().await
+    }
+}

@@ -1,0 +1,98 @@
+//! Many runs as one, each key once.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+
+use super::run::{Reader, Run, Writer};
+use super::{Row, record};
+use crate::error::{Error, Result};
+use crate::object::ObjectKey;
+
+/// The next record of each run, the least on top.
+#[derive(Debug)]
+pub(super) struct Merge {
+    heads: BinaryHeap<Reverse<Head>>,
+    /// The record that was given last.
+    last: Vec<u8>,
+}
+
+/// A run and its next record.
+#[derive(Debug)]
+struct Head {
+    record: Vec<u8>,
+    run: Reader,
+}
+
+impl Head {
+    fn key(&self) -> &[u8] {
+        record::key(&self.record)
+    }
+}
+
+impl Merge {
+    /// From the first record of every run.
+    pub(super) fn new(runs: impl IntoIterator<Item = Run>) -> Result<Self> {
+        let mut heads = BinaryHeap::new();
+        for run in runs {
+            let mut head = Head { record: Vec::new(), run: run.open()? };
+            if head.run.read(&mut head.record)? {
+                heads.push(Reverse(head));
+            }
+        }
+        Ok(Self { heads, last: Vec::new() })
+    }
+
+    /// The next row in byte order of the keys; a key that comes twice is an error.
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>> {
+        let Some(bytes) = self.next()? else { return Ok(None) };
+        let row = record::decode(bytes);
+        row.map(Some).ok_or_else(|| Error::invalid("a temporary file of sorted rows is damaged"))
+    }
+
+    /// Everything into one run.
+    pub(super) fn write(mut self, mut to: Writer<'_>) -> Result<Run> {
+        while let Some(bytes) = self.next()? {
+            to.write(bytes)?;
+        }
+        to.finish()
+    }
+
+    fn next(&mut self) -> Result<Option<&[u8]>> {
+        let Some(mut top) = self.heads.peek_mut() else { return Ok(None) };
+        if !self.last.is_empty() && record::key(&self.last) == top.0.key() {
+            return Err(twice(top.0.key()));
+        }
+        std::mem::swap(&mut self.last, &mut top.0.record);
+        let Head { record, run } = &mut top.0;
+        if !run.read(record)? {
+            PeekMut::pop(top);
+        }
+        Ok(Some(&self.last))
+    }
+}
+
+fn twice(key: &[u8]) -> Error {
+    let key = ObjectKey::new(String::from_utf8_lossy(key));
+    Error::invalid(format!("the key {key} is listed twice; of which object it speaks is not known"))
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Head {}
