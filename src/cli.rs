@@ -54,6 +54,9 @@ pub struct JobsenderArgs {
     /// What is compared.
     #[command(flatten)]
     pub compare: CompareArgs,
+    /// Where the keys come from.
+    #[command(flatten)]
+    pub origins: OriginArgs,
     /// What a dry run's estimate rests on.
     #[command(flatten)]
     pub estimate: EstimateArgs,
@@ -91,6 +94,25 @@ pub struct CompareArgs {
     /// sent, and what is left out with the reason
     #[arg(long, value_name = "FILE")]
     pub job_list: Option<PathBuf>,
+}
+
+/// Where the keys come from; without any of these both sides are listed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where the keys come from")]
+pub struct OriginArgs {
+    /// Look at these keys only, one a line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "inventory", "destination_inventory"])]
+    pub keys: Option<PathBuf>,
+    /// Look at these objects only: CSV lines of bucket,key[,versionId], keys URL-encoded, as S3 Batch
+    /// Operations takes them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["inventory", "destination_inventory"])]
+    pub manifest: Option<PathBuf>,
+    /// Read the source's keys from an S3 Inventory: its manifest.json, s3://BUCKET/KEY or a file
+    #[arg(long, value_name = "ADDRESS")]
+    pub inventory: Option<String>,
+    /// Read the destination's keys from an S3 Inventory
+    #[arg(long, value_name = "ADDRESS")]
+    pub destination_inventory: Option<String>,
 }
 
 /// What a dry run's estimate rests on.
@@ -148,6 +170,9 @@ pub struct RunArgs {
     /// What is compared.
     #[command(flatten)]
     pub compare: CompareArgs,
+    /// Where the keys come from.
+    #[command(flatten)]
+    pub origins: OriginArgs,
     /// What a dry run's estimate rests on.
     #[command(flatten)]
     pub estimate: EstimateArgs,

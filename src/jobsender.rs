@@ -9,6 +9,7 @@ use tracing::{error, warn};
 
 use crate::error::{Error, Next, Result};
 use crate::job::{Job, PackLimits};
+use crate::listing::Pages;
 use crate::params::Pair;
 use crate::plan::compare::Compare;
 use crate::plan::filter::Filter;
@@ -24,6 +25,8 @@ mod context;
 mod copies;
 mod explain;
 mod judge;
+mod named;
+mod origin;
 mod outlook;
 mod range;
 mod sender;
@@ -34,6 +37,8 @@ mod tests;
 pub use accounts::{MissingRange, Summary, Verdict};
 use context::Context;
 use judge::Judge;
+pub use named::Names;
+pub use origin::Origin;
 pub use outlook::Outlook;
 use range::{Ended, Range};
 use sender::{Sender, Tally};
@@ -67,7 +72,11 @@ pub struct Jobsender {
     pub ignore: Arc<Patterns>,
     /// What is looked at.
     pub filter: Arc<Filter>,
-    /// Ranges of keys that are listed at once.
+    /// Where the keys of the source and of the destination come from.
+    pub origins: [Origin; 2],
+    /// The file that names what is looked at; `None`: all keys are.
+    pub names: Option<Names>,
+    /// Ranges of keys that are listed at once, or objects that are looked at by themselves.
     pub at_once: usize,
     /// What earlier comparisons have sent, and where this one notes what it sends; `None`: nowhere.
     pub sent: Option<Arc<Sent>>,
@@ -99,6 +108,8 @@ impl Jobsender {
             compare: Compare::default(),
             ignore: Arc::default(),
             filter: Arc::default(),
+            origins: Default::default(),
+            names: None,
             at_once: 1,
             sent: None,
             resend: false,
@@ -141,26 +152,49 @@ impl Jobsender {
     /// listed is among the summary's missing ranges. An error means that the summary is not known:
     /// what has been sent by then stays sent, and the next comparison finds the rest.
     pub async fn compare(&self, pair: &Pair, finds: &[Arc<dyn Finds>]) -> Result<Summary> {
-        let cancel = self.cancel.child_token();
-        let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
-        let sender = self.sender(taken, &cancel);
-        let (ranges, first) = Ranges::new(Bounds::default(), self.at_once);
+        if let Some(names) = &self.names {
+            return self.compare_named(pair, names.read(), finds).await;
+        }
+        let at_once = self.ranges_at_once();
+        let (ranges, first) = Ranges::new(Bounds::default(), at_once);
         // Each is a range under way, so that there is always room.
-        let (new, begun) = mpsc::channel(self.at_once.max(1));
-        let context = Arc::new(Context {
-            jobsender: self.clone(),
-            judge: Judge::of(self, pair),
-            finds: finds.to_vec(),
-            jobs,
-            new,
-            ranges: Mutex::new(ranges),
-            cancel,
-        });
+        let (new, begun) = mpsc::channel(at_once.max(1));
+        let pages = self.pages(pair, &self.cancel).await?;
+        let (context, sender) = self.begin(pair, finds, pages, ranges, new);
         let listed = list(&context, first, begun).await;
         // The last sender of jobs, so that whoever takes them comes to an end.
         drop(context);
         let tally = sender.await;
         self.account(listed, tally)
+    }
+
+    /// What is sorted is read once, from its beginning to its end.
+    fn ranges_at_once(&self) -> usize {
+        if self.origins.iter().all(Origin::has_ranges) { self.at_once } else { 1 }
+    }
+
+    fn begin(
+        &self,
+        pair: &Pair,
+        finds: &[Arc<dyn Finds>],
+        pages: [Pages; 2],
+        ranges: Ranges,
+        new: mpsc::Sender<RangeId>,
+    ) -> (Arc<Context>, impl Future<Output = Tally> + use<>) {
+        let cancel = self.cancel.child_token();
+        let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
+        let sender = self.sender(taken, &cancel);
+        let context = Context {
+            jobsender: self.clone(),
+            judge: Judge::of(self, pair),
+            finds: finds.to_vec(),
+            pages,
+            jobs,
+            new,
+            ranges: Mutex::new(ranges),
+            cancel,
+        };
+        (Arc::new(context), sender)
     }
 
     /// Sends what comes by the channel, until all who have its other end are gone.

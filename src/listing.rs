@@ -2,18 +2,58 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::object::Etag;
 use crate::retry::{Policy, retry};
+use crate::sources::sorted::{Row, Sorted};
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore};
+
+/// Where pages come from.
+#[derive(Clone, Debug)]
+pub enum Pages {
+    /// A store's own listing.
+    Store(Arc<dyn ObjectStore>),
+    /// What has been sorted: it is read once, from its beginning to its end.
+    Sorted(Arc<Mutex<Sorted>>),
+}
+
+impl Pages {
+    async fn page(&self, request: &ListRequest) -> Result<ListPage> {
+        match self {
+            Self::Store(store) => store.list(request).await,
+            Self::Sorted(sorted) => {
+                let Some(rows) = sorted.lock().await.next_page().await? else {
+                    return Ok(ListPage::default());
+                };
+                let mut page: ListPage = rows.iter().map(listed).collect();
+                page.next = Some(String::new());
+                Ok(page)
+            }
+        }
+    }
+}
+
+fn listed(row: &Row) -> Listed<'_> {
+    Listed {
+        key: row.key.as_str(),
+        size: row.size,
+        etag: row.etag.as_ref().map(Etag::as_str),
+        last_modified: row.last_modified,
+        storage_class: row.storage_class.as_deref(),
+        version: row.version.as_deref(),
+        restored: row.restored,
+    }
+}
 
 /// How the pages of listings are asked for.
 #[derive(Clone, Debug)]
 pub struct Asking {
-    /// Who is asked.
-    pub store: Arc<dyn ObjectStore>,
+    /// Where they come from.
+    pub pages: Pages,
     /// How patiently.
     pub policy: Policy,
     /// Ends it.
@@ -135,9 +175,9 @@ impl Listing {
     }
 
     fn ask(&mut self) {
-        let Asking { store, policy, cancel } = self.asking.clone();
+        let Asking { pages, policy, cancel } = self.asking.clone();
         let request = self.request.clone();
-        let page = async move { retry(policy, &cancel, || store.list(&request)).await };
+        let page = async move { retry(policy, &cancel, || pages.page(&request)).await };
         self.ahead = Some(Ahead(tokio::spawn(page)));
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use super::comparing::{self, Audience, PairResult, compare_all, with_args};
+use super::origins::{names, origins};
 use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
@@ -58,6 +59,8 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit
     let state = records(config, sends).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let mut jobsender = comparing::jobsender(config, &sides, ignore, args.compare.overwrite, halt)?;
+    jobsender.names = names(&args.origins, &pairs).await?;
+    jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
     jobsender.queue = queue;
     jobsender.resend = args.force;
     jobsender.versions = state.clone().filter(|_| config.mode.jobsender_compare_version_id);
@@ -158,8 +161,9 @@ async fn close(
     if let Err(error) = retry(policy, &jobsender.cancel, || state.set_note(&note, &text)).await {
         warn!("the accounts of this comparison could not be put on record: {error}");
     }
-    // Of what lies in a missing range nothing has been found.
-    let seen_all = results.iter().all(|result| result.summary.missing.is_empty());
+    // Of what lies in a missing range, or what a file does not name, nothing has been found.
+    let seen_all =
+        jobsender.names.is_none() && results.iter().all(|r| r.summary.missing.is_empty());
     if let (true, Some(sent)) = (seen_all, &jobsender.sent)
         && let Err(error) = sent.renew().await
     {
@@ -197,6 +201,7 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
         ("ignored", summary.ignored, Some(summary.ignored_bytes), true),
         ("in queue", summary.in_queue, Some(summary.in_queue_bytes), false),
         ("archived", summary.archived, Some(summary.archived_bytes), false),
+        ("not there", summary.gone, None, false),
     ] {
         if always || objects > 0 {
             let bytes = bytes.map(human::bytes).unwrap_or_default();

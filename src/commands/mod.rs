@@ -19,6 +19,7 @@ use crate::worker::Worker;
 
 mod comparing;
 mod jobsender;
+mod origins;
 mod outlook;
 mod run;
 mod status;

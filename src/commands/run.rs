@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::comparing::{Audience, compare_all, explain, jobsender, with_args};
 use super::jobsender::text as comparison_text;
+use super::origins::{names, origins};
 use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
@@ -37,6 +38,8 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let mut jobsender = jobsender(config, &sides, ignore, args.compare.overwrite, &halt)?;
+    jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
+    jobsender.names = names(&args.origins, &pairs).await?;
     // Before any file is made: a mistyped name leaves nothing behind.
     jobsender.probe(&pairs).await?;
     if args.dry_run || args.compare.explain.is_some() {
@@ -50,7 +53,8 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
         };
     }
     let audience = Audience::new(&args.compare, false)?;
-    let run = Run::open(config, sides, jobsender, pairs, audience.finds.clone(), halt).await?;
+    let finds = audience.finds.clone();
+    let run = Run::open(config, sides, jobsender, pairs, finds, halt).await?;
     let report = run.execute().await?;
     signals.abort();
     audience.finish()?;

@@ -285,6 +285,8 @@ pub static KEYS: &[Key] = &[
         "the record of every object; embedded: the SQLite file, for one machine"),
     key("Backend", "Path", Kind::Path, "s3_migration.sqlite",
         "the SQLite file, relative to the working directory"),
+    key("Backend", "TemporaryFolder", Kind::Path, "",
+        "where listings and inventories are sorted that are not in byte order: room for all their keys; empty: the system's folder for temporary files"),
     key("Backend", "MaxReceiveCount", count(1, 1000), "60",
         "how often a message of the embedded queue is received before it is a dead letter"),
 ];

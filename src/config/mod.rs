@@ -324,6 +324,8 @@ pub struct Backend {
     pub state: StateBackend,
     /// The SQLite file of the embedded ones.
     pub path: PathBuf,
+    /// Where listings are sorted; `None`: the system's folder for temporary files.
+    pub temporary_folder: Option<PathBuf>,
     /// How often a message of the embedded queue is received before it is a dead letter
     /// (Amazon SQS keeps this in its redrive policy).
     pub max_receive_count: u32,

@@ -333,6 +333,7 @@ fn backend(reader: &mut Reader<'_>) -> Backend {
             _ => StateBackend::DynamoDb,
         },
         path: PathBuf::from(reader.text("Backend", "Path")),
+        temporary_folder: reader.optional_text("Backend", "TemporaryFolder").map(PathBuf::from),
         max_receive_count: reader.count("Backend", "MaxReceiveCount"),
     }
 }

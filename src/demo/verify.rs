@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::listing::{Asking, Listing};
+use crate::listing::{Asking, Listing, Pages};
 use crate::object::{ObjectId, ObjectKey};
 use crate::retry::Policy;
 use crate::store::{Body, GetRequest, ListRequest, ObjectStore};
@@ -52,7 +52,7 @@ pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Re
 async fn keys((store, bucket): Place<'_>) -> Result<Vec<ObjectKey>> {
     let cancel = CancellationToken::new();
     let request = ListRequest { bucket: bucket.to_owned(), ..ListRequest::default() };
-    let asking = Asking { store: Arc::clone(store), policy: Policy::probe(), cancel };
+    let asking = Asking { pages: Pages::Store(Arc::clone(store)), policy: Policy::probe(), cancel };
     let mut listing = Listing::new(asking, request, 0);
     let mut keys = Vec::new();
     loop {

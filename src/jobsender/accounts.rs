@@ -54,6 +54,8 @@ pub struct Summary {
     /// Objects whose key with the destination's prefix in front is longer than S3 takes; each is
     /// named in the log.
     pub key_too_long: u64,
+    /// Objects that were named and are not at the source; each is named in the log.
+    pub gone: u64,
     /// Keys under the pair's prefix that only the destination has; they are left alone.
     pub only_at_destination: u64,
     /// Their bytes.
@@ -122,6 +124,7 @@ impl Summary {
         self.in_queue += other.in_queue;
         self.in_queue_bytes += other.in_queue_bytes;
         self.key_too_long += other.key_too_long;
+        self.gone += other.gone;
         self.only_at_destination += other.only_at_destination;
         self.only_at_destination_bytes += other.only_at_destination_bytes;
         self.source_pages += other.source_pages;
@@ -166,14 +169,16 @@ impl Summary {
             + self.ignored
             + self.archived
             + self.in_queue
-            + self.key_too_long;
+            + self.key_too_long
+            + self.gone;
         let sent = self.sent + self.failed_to_send;
         self.listed == judged && (!has_queue || self.to_copy == sent)
     }
 
     /// Nothing that was listed is left out for want of a way, and all was listed.
     pub fn is_whole(&self) -> bool {
-        self.key_too_long + self.archived + self.failed_to_send == 0 && self.missing.is_empty()
+        self.key_too_long + self.archived + self.gone + self.failed_to_send == 0
+            && self.missing.is_empty()
     }
 }
 

@@ -11,7 +11,7 @@ use super::judge::Judge;
 use super::range::Marked;
 use super::{Finds, Jobsender, Outlook, Verdict};
 use crate::job::Job;
-use crate::listing::{Asking, Listing};
+use crate::listing::{Asking, Listing, Pages};
 use crate::object::{NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
 use crate::plan::ranges::{RangeId, Ranges};
 use crate::retry::Policy;
@@ -22,9 +22,11 @@ pub(super) struct Context {
     pub(super) jobsender: Jobsender,
     pub(super) judge: Judge,
     pub(super) finds: Vec<Arc<dyn Finds>>,
+    /// Where the pages of either side come from.
+    pub(super) pages: [Pages; 2],
     /// Where jobs go.
     pub(super) jobs: mpsc::Sender<Vec<Marked>>,
-    /// Ranges that wait for a task.
+    /// Where ranges wait for a task.
     pub(super) new: mpsc::Sender<RangeId>,
     pub(super) ranges: Mutex<Ranges>,
     /// Ends all of it.
@@ -64,10 +66,11 @@ impl Context {
         let target = |key: &str| destination_key(&pair.des_prefix, &ObjectKey::new(key));
         let after = [after.map(ObjectKey::new), after.map(target)];
         let policy = Policy::listing(self.jobsender.max_retry);
-        let requests = self.jobsender.requests(pair).into_iter().zip(strip).zip(after);
-        let mut listings = requests.map(|(((store, request), strip), start_after)| {
+        let requests = self.jobsender.requests(pair).into_iter().zip(&self.pages);
+        let requests = requests.zip(strip).zip(after);
+        let mut listings = requests.map(|((((_, request), pages), strip), start_after)| {
             let cancel = self.cancel.clone();
-            let asking = Asking { store: Arc::clone(store), policy, cancel };
+            let asking = Asking { pages: pages.clone(), policy, cancel };
             Listing::new(asking, ListRequest { start_after, ..request }, strip)
         });
         std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))

@@ -1,0 +1,74 @@
+//! Where the keys come from, as the command line and the configuration say.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::cli::OriginArgs;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::human;
+use crate::jobsender::{Names, Origin};
+use crate::params::Pair;
+use crate::services::Sides;
+use crate::sources::inventory::{Access, Address, Inventory};
+use crate::store::ObjectStore;
+
+/// The origins of both sides; inventories have been opened, and are told with their age.
+pub(super) async fn origins(
+    config: &Config,
+    args: &OriginArgs,
+    sides: &Sides,
+    cancel: &CancellationToken,
+) -> Result<[Origin; 2]> {
+    let side = async |address: &Option<String>, sorts: bool, store: &Arc<dyn ObjectStore>| {
+        let folder = config.backend.temporary_folder.clone();
+        match address {
+            Some(address) => {
+                let access = Access {
+                    store: Some(Arc::clone(store)),
+                    max_retry: config.mode.max_retry,
+                    folder,
+                    cancel: cancel.clone(),
+                };
+                let inventory = Inventory::open(Address::parse(address)?, access).await?;
+                tell(&inventory);
+                Ok::<_, Error>(Origin::Inventory(Arc::new(inventory)))
+            }
+            None if sorts => Ok(Origin::Listing),
+            None => Ok(Origin::Unordered(folder)),
+        }
+    };
+    Ok([
+        side(&args.inventory, config.source.endpoint.sorts_keys, &sides.source).await?,
+        side(
+            &args.destination_inventory,
+            config.destination.endpoint.sorts_keys,
+            &sides.destination,
+        )
+        .await?,
+    ])
+}
+
+/// An inventory is a picture of the past, which whoever reads the result must know.
+fn tell(inventory: &Inventory) {
+    let age = Duration::from_secs(inventory.age(SystemTime::now()).as_secs());
+    info!(
+        bucket = inventory.bucket(),
+        "the inventory is {} old: what has changed since is not in it",
+        human::duration(age)
+    );
+}
+
+/// The file that names objects, if one is given: it has been read to its end, and every entry belongs to
+/// some pair.
+pub(super) async fn names(args: &OriginArgs, pairs: &[Pair]) -> Result<Option<Names>> {
+    let keys = args.keys.clone().map(Names::Keys);
+    let names = keys.or_else(|| args.manifest.clone().map(Names::Manifest));
+    if let Some(names) = &names {
+        names.check(pairs).await?;
+    }
+    Ok(names)
+}
