@@ -205,7 +205,8 @@ impl Jobsender {
     ) -> impl Future<Output = Tally> + use<> {
         let sender = self.queue.clone().map(|queue| {
             let policy = Policy::control(self.max_retry);
-            Sender::new(queue, self.sent.clone(), self.packs, policy, cancel.clone())
+            let (stop, listing) = (self.cancel.clone(), cancel.clone());
+            Sender::new(queue, self.sent.clone(), self.packs, policy, stop, listing)
         });
         let mut task = JoinSet::new();
         task.spawn(async move {

@@ -14,6 +14,7 @@ use crate::job::Job;
 use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
 use crate::monitor::{Counts, Monitor};
 use crate::params::Pair;
+use crate::plan::compare::Compare;
 use crate::progress::{Progress, Totals};
 use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
@@ -201,6 +202,10 @@ impl Run {
     /// The closing comparison: both sides are listed again, nothing is sent.
     async fn close(&mut self, report: &mut Report) -> Result<()> {
         self.jobsender.queue = None;
+        // What was copied whatever was there is now there.
+        if self.jobsender.compare == Compare::Nothing {
+            self.jobsender.compare = Compare::Size;
+        }
         self.jobsender.cancel = self.halt.stop.clone();
         let differing = Arc::new(Differing::default());
         let mut closing = Summary::default();

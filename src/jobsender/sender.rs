@@ -45,8 +45,10 @@ pub(super) struct Sender {
     /// Where it is noted what has been sent, for a later comparison.
     pub(super) notes: Option<Arc<Sent>>,
     pub(super) policy: Policy,
-    /// Cancelled by the first error.
-    pub(super) cancel: CancellationToken,
+    /// Ends the requests.
+    pub(super) stop: CancellationToken,
+    /// Cancelled by the first error: listing on would be in vain.
+    pub(super) listing: CancellationToken,
     packer: Packer,
     largest: u64,
     /// Marks of what the packer holds, in its order.
@@ -62,13 +64,15 @@ impl Sender {
         notes: Option<Arc<Sent>>,
         limits: PackLimits,
         policy: Policy,
-        cancel: CancellationToken,
+        stop: CancellationToken,
+        listing: CancellationToken,
     ) -> Self {
         Self {
             queue,
             notes,
             policy,
-            cancel,
+            stop,
+            listing,
             packer: Packer::new(limits),
             largest: limits.largest,
             packed: VecDeque::new(),
@@ -139,7 +143,11 @@ impl Sender {
             }
             let rest = self.ready.split_off(MAX_BATCH.min(self.ready.len()));
             let batch = std::mem::replace(&mut self.ready, rest);
-            self.running.spawn(self.send(batch));
+            match self.tally.error {
+                None => drop(self.running.spawn(self.send(batch))),
+                // The queue does not take any more.
+                Some(_) => self.tally.failed += objects(&batch),
+            }
         }
     }
 
@@ -148,11 +156,11 @@ impl Sender {
         batch: Vec<Message>,
     ) -> impl Future<Output = (Vec<Message>, Result<()>)> + Send + use<> {
         let (queue, notes) = (Arc::clone(&self.queue), self.notes.clone());
-        let (policy, cancel) = (self.policy, self.cancel.clone());
+        let (policy, stop) = (self.policy, self.stop.clone());
         async move {
             let bodies: Vec<String> = batch.iter().map(|(body, _)| body.clone()).collect();
             debug!(messages = bodies.len(), "send");
-            let sent = retry(policy, &cancel, || queue.send(&bodies)).await;
+            let sent = retry(policy, &stop, || queue.send(&bodies)).await;
             if let (Ok(()), Some(notes)) = (&sent, notes) {
                 // Only now: what is noted and not sent would be missed.
                 let marks = batch.iter().flat_map(|(_, marks)| marks.iter().copied()).collect();
@@ -164,18 +172,21 @@ impl Sender {
 
     fn settle(&mut self, done: Result<(Vec<Message>, Result<()>), tokio::task::JoinError>) {
         let Ok((batch, sent)) = done else { return };
-        let objects: u64 = batch.iter().map(|(_, marks)| marks.len() as u64).sum();
         match sent {
             Ok(()) => {
-                self.tally.sent += objects;
+                self.tally.sent += objects(&batch);
                 self.tally.messages += batch.len() as u64;
             }
             Err(error) => {
-                self.tally.failed += objects;
+                self.tally.failed += objects(&batch);
                 self.tally.error.get_or_insert(error);
-                // The queue does not take any more: listing on would be in vain.
-                self.cancel.cancel();
+                self.listing.cancel();
             }
         }
     }
+}
+
+/// How many objects these messages are about.
+fn objects(batch: &[Message]) -> u64 {
+    batch.iter().map(|(_, marks)| marks.len() as u64).sum()
 }

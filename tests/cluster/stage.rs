@@ -201,6 +201,35 @@ impl Stage {
         (count(&names[0]), count(&names[1]))
     }
 
+    /// Takes up to ten messages out of the queue: their bodies.
+    pub async fn take(&self) -> Vec<String> {
+        let client = aws_sdk_sqs::Client::new(&self.a);
+        let receive = client.receive_message().queue_url(&self.queues.url);
+        let answer = receive.max_number_of_messages(10).send().await.expect("ReceiveMessage");
+        let mut bodies = Vec::new();
+        for message in answer.messages.unwrap_or_default() {
+            let delete = client.delete_message().queue_url(&self.queues.url);
+            let delete = delete.set_receipt_handle(message.receipt_handle);
+            delete.send().await.expect("DeleteMessage");
+            bodies.extend(message.body);
+        }
+        bodies
+    }
+
+    /// Waits until the jobsender has left so many notes of what it has sent.
+    pub async fn until_notes(&self, notes: usize) {
+        until(&format!("{notes} notes"), async || {
+            let client = aws_sdk_dynamodb::Client::new(&self.a);
+            let answer = client.scan().table_name(&self.table).consistent_read(true).send().await;
+            let items = answer.expect("Scan").items.unwrap_or_default().into_iter().map(plain);
+            let is_note = |item: &Value| {
+                item["Key"].as_str().is_some_and(|key| key.starts_with("note:sent:"))
+            };
+            (items.filter(is_note).count() >= notes).then_some(())
+        })
+        .await;
+    }
+
     /// Waits for a dead letter and takes it away: its body, and the reason beside it.
     pub async fn dead_letter(&self) -> (String, Option<String>) {
         let client = aws_sdk_sqs::Client::new(&self.a);

@@ -13,6 +13,7 @@
 //! | `turns.rs` | objects that take more than one turn |
 //! | `versions.rs` | the version switches on a source that keeps versions |
 //! | `credentials.rs` | credentials that expire or are rotated |
+//! | `sending.rs` | the jobsender: a queue, a table or a listing that fails, a kill midway |
 //! | `soak.rs` | the mix of everything, by a seed |
 //! | `death.rs` | processes that end at any moment, sources that change at any moment |
 
@@ -42,6 +43,7 @@ mod credentials;
 mod death;
 mod line;
 mod proxy;
+mod sending;
 mod soak;
 mod stores;
 mod turns;

@@ -8,11 +8,13 @@ mod local;
 #[path = "../support/process.rs"]
 mod process;
 
+mod comparing;
 mod crash;
 mod demo;
 mod estimate;
 mod faults;
 mod objects;
+mod origins;
 mod pace;
 mod packs;
 mod proofs;
