@@ -223,13 +223,18 @@ async fn a_range_that_cannot_be_listed_is_named_and_the_others_are_compared() {
     let broken = Some("data/000001500".to_owned());
     let moods = Moods { page: 10, broken, ..Moods::default() };
     let compared = compare(&keys, &Keys::new(), 16, &moods).await;
-    let [missing] = &compared.summary.missing[..] else { panic!("{:?}", compared.summary) };
+    // The range before may have met the page as well, which lies beyond its end.
+    let missing = &compared.summary.missing;
+    assert!((1..=2).contains(&missing.len()), "{:?}", compared.summary);
+    assert!(missing.iter().all(|range| range.error.contains("the page is broken")));
     assert!(!compared.summary.is_whole() && compared.summary.balances(false));
     let is_within = |key: &str| {
-        missing.after.as_deref().is_none_or(|after| key > after)
-            && missing.through.as_deref().is_none_or(|through| key <= through)
+        missing.iter().any(|range| {
+            range.after.as_deref().is_none_or(|after| key > after)
+                && range.through.as_deref().is_none_or(|through| key <= through)
+        })
     };
-    assert!(is_within("data/000001500") && missing.error.contains("the page is broken"));
+    assert!(is_within("data/000001500"));
     let (inside, outside): (Vec<_>, Vec<_>) = keys.keys().partition(|key| is_within(key));
     let seen: Vec<&String> = compared.seen.iter().map(|(key, _)| key).collect();
     assert_eq!(seen, outside, "all but {inside:?}");

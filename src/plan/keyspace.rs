@@ -100,14 +100,24 @@ impl Alphabet {
     }
 
     /// Up to `count` places between `low` and `high` (`None`: no end), in order, each above `low` and
-    /// below `high`. Half of them divide the interval evenly. The other half lie right behind what
-    /// begins as `low` does, for shorter and shorter beginnings: they find the end of keys that have
+    /// below `high`. `alike`: how many characters the last keys have in common.
+    ///
+    /// Half of them divide the interval evenly. The other half lie right behind what begins as `low`
+    /// does, for shorter and shorter beginnings of what is alike: they find the end of keys that have
     /// much in common. A single one is of the first kind or, where `nested`, of the second.
-    pub fn cuts(&self, low: &str, high: Option<&str>, count: usize, nested: bool) -> Vec<String> {
+    pub fn cuts(
+        &self,
+        low: &str,
+        high: Option<&str>,
+        alike: usize,
+        count: usize,
+        nested: bool,
+    ) -> Vec<String> {
         let shared = high.map_or(0, |high| common(low, high));
         let behind = if count == 1 { usize::from(nested) } else { count / 2 };
-        let mut cuts = self.even(low, high, shared, count - behind);
-        cuts.extend(nests(low, shared, behind));
+        let nests = nests(low, shared, alike, behind);
+        let mut cuts = self.even(low, high, shared, count - nests.len());
+        cuts.extend(nests);
         cuts.retain(|cut| cut.as_str() > low && high.is_none_or(|high| cut.as_str() < high));
         cuts.sort_unstable();
         cuts.dedup();
@@ -127,10 +137,13 @@ impl Alphabet {
     }
 }
 
-/// `count` places right behind what begins with the first characters of `low`, more of them than
-/// `shared`.
-fn nests(low: &str, shared: usize, count: usize) -> Vec<String> {
-    let starts: Vec<(usize, char)> = low.char_indices().skip(shared).collect();
+/// Up to `count` places right behind what begins with the first characters of `low`: more of them than
+/// `shared`, and no more than one beyond those that are `alike`, since any other lies behind a few keys
+/// only.
+fn nests(low: &str, shared: usize, alike: usize, count: usize) -> Vec<String> {
+    let starts = low.char_indices().take(alike.saturating_add(1)).skip(shared);
+    let starts: Vec<(usize, char)> = starts.collect();
+    let count = count.min(starts.len());
     let behind = |i: usize| {
         let (start, c) = *starts.get(starts.len() * (2 * i + 1) / (2 * count))?;
         Some(format!("{}{}", &low[..start], after(c)?))
@@ -162,7 +175,7 @@ mod tests {
     #[test]
     fn an_interval_of_numbers_is_cut_evenly() {
         let decimal = seen(&["0123456789"]);
-        let cuts = decimal.cuts("data/000001000", Some("data/9"), 7, false);
+        let cuts = decimal.cuts("data/000001000", Some("data/9"), 10, 7, false);
         let firsts: Vec<&str> = cuts.iter().map(|cut| &cut[..6]).collect();
         for expected in ["data/1", "data/3", "data/5", "data/7"] {
             assert!(firsts.contains(&expected), "{cuts:?}");
@@ -173,12 +186,12 @@ mod tests {
     #[test]
     fn the_end_of_keys_with_much_in_common_is_found_by_shorter_beginnings() {
         let low = "photos/2024/summer/img-0001.jpg";
-        let cuts = seen(&[low]).cuts(low, None, 62, false);
+        let cuts = seen(&[low]).cuts(low, None, low.len(), 62, false);
         for expected in ["q", "photos0", "photos/2025", "photos/2024/summer/img-1"] {
             assert!(cuts.iter().any(|cut| cut == expected), "{expected}: {cuts:?}");
         }
         // Alone it lies in the middle, so that each halves what is not known.
-        assert_eq!(seen(&[low]).cuts("b/k", None, 1, true), ["b0"]);
+        assert_eq!(seen(&[low]).cuts("b/k", None, 3, 1, true), ["b0"]);
     }
 
     #[test]
@@ -200,7 +213,7 @@ mod tests {
             for high in odd.into_iter().map(Some).chain([None]) {
                 for count in [1, 2, 7, 64] {
                     for nested in [false, true] {
-                        let cuts = alphabet.cuts(low, high, count, nested);
+                        let cuts = alphabet.cuts(low, high, 2, count, nested);
                         assert!(cuts.len() <= count);
                         assert!(cuts.is_sorted_by(|one, next| one < next));
                         let inside = |cut: &String| {
@@ -218,6 +231,6 @@ mod tests {
         let alphabet = seen(&["az"]);
         assert_eq!(alphabet.digit('m'), alphabet.digit('a'));
         assert!(alphabet.digit('z') > alphabet.digit('m'));
-        assert_eq!(Alphabet::default().cuts("x", Some("x"), 3, false), Vec::<String>::new());
+        assert_eq!(Alphabet::default().cuts("x", Some("x"), 1, 3, false), Vec::<String>::new());
     }
 }

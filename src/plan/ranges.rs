@@ -50,6 +50,8 @@ struct Range {
     bounds: Bounds,
     /// Up to here requests have been answered, so that a split comes behind it.
     fetched: Option<String>,
+    /// Characters that the keys at hand have in common.
+    alike: usize,
     /// Pages that are guessed to be left; `None` before the first step.
     left: Option<f64>,
     /// How often it has been split, so that its cuts are of one kind and the other in turn.
@@ -107,6 +109,7 @@ impl Ranges {
         // may be nothing for long.
         let through = range.bounds.through.as_deref();
         range.left = Some(alphabet.ratio(step.first, step.fetched, through));
+        range.alike = common(step.first, step.fetched);
         range.fetched = Some(step.fetched.to_owned());
         true
     }
@@ -164,7 +167,8 @@ impl Ranges {
         range.splits += 1;
         let Some(low) = range.fetched.as_deref() else { return Vec::new() };
         let high = range.bounds.through.clone();
-        let cuts = self.alphabet.cuts(low, high.as_deref(), count, range.splits % 2 == 0);
+        let nested = range.splits % 2 == 1;
+        let cuts = self.alphabet.cuts(low, high.as_deref(), range.alike, count, nested);
         let Some(first) = cuts.first() else { return Vec::new() };
         range.bounds.through = Some(first.clone());
         let ends = cuts.iter().skip(1).cloned().map(Some).chain([high]);
@@ -179,7 +183,7 @@ impl Ranges {
     fn begin(&mut self, bounds: Bounds) -> RangeId {
         let id = RangeId(self.begun);
         self.begun += 1;
-        let range = Range { bounds, fetched: None, left: None, splits: 0 };
+        let range = Range { bounds, fetched: None, alike: 0, left: None, splits: 0 };
         self.running.insert(id, range);
         id
     }
