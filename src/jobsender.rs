@@ -293,7 +293,7 @@ impl<'a> Comparison<'a> {
             self.finds.found(&id.src, &listed, &verdict);
             if count(&mut self.summary, &listed, &verdict) && self.jobsender.queue.is_some() {
                 let version = listed.version.filter(|version| version != NO_VERSION);
-                let job = Job { src: id.src, des: id.des, size: listed.size, version };
+                let job = Job::copy(id.src, id.des, listed.size, version);
                 self.batch.extend(self.packer.add(job));
             }
             if self.batch.len() >= MAX_BATCH {

@@ -22,7 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const APPLICATION_ID: i32 = 0x5333_4d47;
 
 /// The tables' version, kept in the file as `user_version`.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// Times of the queue are milliseconds since 1970. The times of a record have the original's unit,
 /// seconds, with a fraction.
@@ -80,6 +80,12 @@ CREATE TABLE record (
 CREATE INDEX "desBucket-index" ON record (desBucket, desKey);
 CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime);
 "#;
+
+/// What version 2 has more than version 1.
+const SINCE_1: &str = "
+ALTER TABLE record ADD COLUMN sequencer TEXT;
+ALTER TABLE record ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+";
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -281,23 +287,22 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.set_prepared_statement_cache_capacity(64);
     let created = write(&mut connection, |tx| match inspect(tx, path)? {
-        Ok(true) => create(tx).map(Ok),
-        Ok(false) => Ok(Ok(())),
+        Ok(version) => create(tx, version).map(Ok),
         Err(refusal) => Ok(Err(refusal)),
     })?;
     Ok(created.map(|()| connection))
 }
 
-/// Whether the file is new and waits for its tables; `Err` where it is not ours to use.
-fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<bool>> {
+/// The version of the file's tables, 0 for a new file; `Err` where it is not ours to use.
+fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<i32>> {
     let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let path = path.display();
     Ok(match (application, version, tables) {
-        (0, 0, 0) => Ok(true),
-        (APPLICATION_ID, SCHEMA_VERSION, _) => Ok(false),
+        (0, 0, 0) => Ok(0),
+        (APPLICATION_ID, known @ 1..=SCHEMA_VERSION, _) => Ok(known),
         (APPLICATION_ID, newer, _) => Err(Error::usage(format!(
             "{path} was written by a newer version of s3-migration: its tables have version \
              {newer}, this version knows {SCHEMA_VERSION}; update the program or choose another \
@@ -309,8 +314,13 @@ fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<bool>> 
     })
 }
 
-fn create(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    tx.execute_batch(SCHEMA)?;
+/// Brings the tables from this version to the one of this program.
+fn create(tx: &Transaction<'_>, version: i32) -> rusqlite::Result<()> {
+    for (since, sql) in [(1, SCHEMA), (2, SINCE_1)] {
+        if version < since {
+            tx.execute_batch(sql)?;
+        }
+    }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", SCHEMA_VERSION)
 }

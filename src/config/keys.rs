@@ -203,6 +203,8 @@ pub static KEYS: &[Key] = &[
         "the worker looks the version up when a copy begins and checks it at the end"),
     key("Mode", "GetObjectWithVersionId", Bool, "False",
         "the worker fetches the job's version instead of the latest one"),
+    key("Mode", "PropagateDelete", Bool, "False",
+        "what an S3 event says was deleted at the source, and is not there, is deleted at the destination too"),
 
     key("Debug", "LoggingLevel", Choice(&["WARNING", "INFO", "DEBUG"]), "INFO",
         "what is logged; DEBUG: a line for every part"),

@@ -3,5 +3,6 @@
 pub mod compare;
 pub mod digest;
 pub mod ignore;
+pub mod order;
 pub mod pace;
 pub mod parts;

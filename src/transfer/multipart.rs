@@ -167,6 +167,7 @@ impl Attempt<'_> {
             instance: self.engine.instance.clone(),
             lease: self.claim.token.clone(),
             start_time: self.started,
+            sequencer: self.claim.order().and_then(|order| order.sequencer),
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
         let begin = || async { self.engine.state.begin(&start).await };
