@@ -50,10 +50,10 @@ fn is_as_left(left: &Left<'_>, there: Option<&ObjectMeta>) -> Option<bool> {
 }
 
 /// A late event: passed over where the later one's outcome stands. The record alone does not say so:
-/// an attempt at this very message may have written after it, and have died. `again`: the message has
-/// been received before.
-pub fn late(left: &Left<'_>, there: Option<&ObjectMeta>, again: bool) -> Late {
-    match is_as_left(left, there).unwrap_or(!again) {
+/// an attempt at this very message may have written after it, and have died. `doubtful`: such an
+/// attempt is known of, so that what cannot be told does not stand.
+pub fn late(left: &Left<'_>, there: Option<&ObjectMeta>, doubtful: bool) -> Late {
+    match is_as_left(left, there).unwrap_or(!doubtful) {
         true => Late::PassOver,
         false => Late::Refresh,
     }
@@ -129,13 +129,13 @@ mod tests {
         let left = |etag, target_etag| Left { size: 5, etag, target_etag, deleted: false };
         let small = left(Some(&a), None);
         let (kms, stands, broken) = (Some("aws:kms"), Late::PassOver, Late::Refresh);
-        for (left, there, again, expected) in [
+        for (left, there, doubtful, expected) in [
             (small, Some(meta(5, A, None)), true, stands),
             (small, Some(meta(5, &A.to_uppercase(), None)), true, stands),
             (small, Some(meta(5, B, None)), false, broken),
             (small, Some(meta(6, A, None)), false, broken),
             (small, None, false, broken),
-            // ETags that are no MD5: only who has been at it before looks again.
+            // ETags that are no MD5.
             (small, Some(meta(5, B, kms)), false, stands),
             (small, Some(meta(5, B, kms)), true, broken),
             (small, Some(meta(6, B, kms)), false, broken),
@@ -146,7 +146,8 @@ mod tests {
             (Left { deleted: true, ..left(None, None) }, None, true, stands),
             (Left { deleted: true, ..left(None, None) }, Some(meta(5, A, None)), false, broken),
         ] {
-            assert_eq!(late(&left, there.as_ref(), again), expected, "{left:?} {there:?} {again}");
+            let decided = late(&left, there.as_ref(), doubtful);
+            assert_eq!(decided, expected, "{left:?} {there:?} {doubtful}");
         }
     }
 

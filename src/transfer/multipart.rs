@@ -171,7 +171,13 @@ impl Attempt<'_> {
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
         let begin = || async { self.engine.state.begin(&start).await };
-        retry(self.control(), &self.halt.abort, begin).await?;
+        if let Err(error) = retry(self.control(), &self.halt.abort, begin).await {
+            // A later event is on record, and this upload is not.
+            if error.kind() == ErrorKind::LeaseLost {
+                self.give_up_superseded(&begun.upload).await?;
+            }
+            return Err(error);
+        }
         self.claim.begun.store(true, Ordering::Release);
         Ok(())
     }

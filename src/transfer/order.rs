@@ -7,13 +7,13 @@
 
 use tracing::info;
 
-use super::{Attempt, Done};
+use super::{Attempt, Copied, Done};
 use crate::error::{ErrorKind, Result};
 use crate::job::Action;
 use crate::object::ObjectId;
 use crate::plan::order::{self, Late, Left};
 use crate::retry::retry;
-use crate::state::{Order, Record};
+use crate::state::{JobStatus, Order, Record};
 use crate::store::{ObjectMeta, ObjectStore};
 
 impl Attempt<'_> {
@@ -65,9 +65,12 @@ impl Attempt<'_> {
 
     async fn late(&self, record: &Record) -> Result<Done> {
         let there = self.now_at_destination().await?;
-        let again = self.claim.delivered.again;
-        match order::late(&left(record), there.as_ref(), again) {
-            Late::PassOver => Ok(Done::PassedOver("a later event's outcome is there")),
+        let ended_badly = record.status != JobStatus::Done && record.end_time.is_some();
+        let doubtful = self.claim.delivered.again || ended_badly;
+        match order::late(&left(record), there.as_ref(), doubtful) {
+            // An attempt that has failed since has left the record, and not the destination.
+            Late::PassOver if ended_badly => Ok(restored(record)),
+            Late::PassOver => Ok(Done::PassedOver(OUTDONE)),
             Late::Refresh => self.refresh(Some(record)).await,
         }
     }
@@ -101,6 +104,19 @@ impl Attempt<'_> {
 
     async fn now(&self, store: &dyn ObjectStore, id: &ObjectId) -> Result<Option<ObjectMeta>> {
         retry(self.control(), &self.halt.abort, || async { store.current(id).await }).await
+    }
+}
+
+/// Why a late event is passed over.
+const OUTDONE: &str = "a later event's outcome is there";
+
+/// The good end that a record has had before its bad one.
+fn restored(record: &Record) -> Done {
+    let (size, version) = (record.size, record.version.clone());
+    match &record.etag {
+        Some(etag) => Done::Copied(Copied { size, etag: etag.clone(), version }),
+        None if record.deleted => Done::Deleted,
+        None => Done::PassedOver(OUTDONE),
     }
 }
 

@@ -8,7 +8,7 @@ use super::Worker;
 use super::objects::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
-use crate::state::{JobStatus, Outcome};
+use crate::state::{JobStatus, Order, Outcome};
 use crate::transfer::{Claim, Done};
 
 /// How one job of a message ended.
@@ -83,6 +83,8 @@ impl Worker {
             Ended::Done(done) => (JobStatus::Done, Some(done), None),
             Ended::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),
             Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled => return None,
+            // It is another attempt's record.
+            Ended::Again(error) if error.kind() == ErrorKind::LeaseLost => return None,
             Ended::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
             Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
                 (JobStatus::Running, None, Some(error))
@@ -100,7 +102,7 @@ impl Worker {
             version: copied.map_or(asked, |copied| copied.version.clone()),
             etag: copied.map(|copied| copied.etag.clone()),
             deleted,
-            order: done.and_then(|_| claim.order()),
+            order: order(done, claim),
             status,
             instance: self.engine.instance.clone(),
             lease,
@@ -135,4 +137,10 @@ impl Worker {
             }
         }
     }
+}
+
+/// A bad end overwrites no later event's outcome either, but is no event's outcome itself.
+fn order(done: Option<&Done>, claim: &Claim) -> Option<Order> {
+    let order = claim.order()?;
+    Some(if done.is_some() { order } else { Order { sequencer: None, ..order } })
 }

@@ -11,6 +11,7 @@
 //! | `worker.rs` | a queue and a table that go away, a clock that is off, crashes, duplicates |
 //! | `stores.rs` | SSE-KMS, Object Lock, checksums, answers that are no store's |
 //! | `turns.rs` | objects that take more than one turn |
+//! | `order.rs` | events that come late, twice, in any order and at once; deletions |
 //! | `versions.rs` | the version switches on a source that keeps versions |
 //! | `credentials.rs` | credentials that expire or are rotated |
 //! | `soak.rs` | the mix of everything, by a seed |
@@ -41,6 +42,7 @@ mod completion;
 mod credentials;
 mod death;
 mod line;
+mod order;
 mod proxy;
 mod soak;
 mod stores;
