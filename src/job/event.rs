@@ -321,7 +321,10 @@ mod tests {
         let incoming = read(&bridge("Object Created", "red flower+%2F.jpg")).unwrap();
         assert_eq!(incoming.jobs, [a_job("red flower+%2F.jpg", Some("v2"))]);
         let incoming = read(&bridge("Object Deleted", "k")).unwrap();
-        assert_eq!(incoming.dropped, ["Object Deleted of s/k: deletions stay, PropagateDelete is False"]);
+        assert_eq!(
+            incoming.dropped,
+            ["Object Deleted of s/k: deletions stay, PropagateDelete is False"]
+        );
         assert!(incoming.jobs.is_empty());
         let mut other = bridge("Object Created", "k");
         other["source"] = json!("aws.ec2");

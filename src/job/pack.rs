@@ -86,7 +86,8 @@ pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<String> {
         return vec![job.to_message()];
     }
     if jobs.iter().any(Job::deletes) && !jobs.iter().all(Job::deletes) {
-        let (deletions, copies): (Vec<Job>, Vec<Job>) = jobs.iter().cloned().partition(Job::deletes);
+        let (deletions, copies): (Vec<Job>, Vec<Job>) =
+            jobs.iter().cloned().partition(Job::deletes);
         let mut packs = pack_within(&copies, max_bytes);
         packs.extend(pack_within(&deletions, max_bytes));
         return packs;
@@ -136,9 +137,8 @@ fn group(jobs: &[Job]) -> Group<'_> {
         let same = common.chars().zip(tail.chars()).take_while(|(a, b)| a == b);
         common.truncate(same.map(|(c, _)| c.len_utf8()).sum());
     }
-    let objects = jobs.iter().map(|job| {
-        entry(&job.src.key.as_str()[heads.src.len() + common.len()..], job)
-    });
+    let objects =
+        jobs.iter().map(|job| entry(&job.src.key.as_str()[heads.src.len() + common.len()..], job));
     Group {
         action: heads.deletes.then_some(DELETE),
         objects: objects.collect(),

@@ -187,7 +187,11 @@ mod tests {
             (6, None, false),
             (5, Some(B), false),
         ] {
-            assert_eq!(is_as_seen(size, etag.map(Etag::new).as_ref(), &there), expected, "{etag:?}");
+            assert_eq!(
+                is_as_seen(size, etag.map(Etag::new).as_ref(), &there),
+                expected,
+                "{etag:?}"
+            );
         }
     }
 }

@@ -44,7 +44,9 @@ impl Attempt<'_> {
             match self.now_at_destination().await? {
                 None => return Ok(Done::Deleted),
                 Some(there) if !order::is_as_seen(seen.size, seen.etag.as_ref(), &there) => {
-                    return Ok(Done::PassedOver("the destination has another object than was seen"));
+                    return Ok(Done::PassedOver(
+                        "the destination has another object than was seen",
+                    ));
                 }
                 Some(_) => {}
             }

@@ -97,10 +97,8 @@ pub async fn an_ordered_end_may_be_recorded_twice(store: &dyn StateStore) {
 pub async fn a_start_behind_a_later_event_is_refused(store: &dyn StateStore) {
     store.finish(&[event_end("00B", None, 10)]).await.unwrap();
     let once = load(store, "key").await;
-    let started = |text: &str, token: &str| Start {
-        sequencer: sequencer(text),
-        ..start("key", token, 20)
-    };
+    let started =
+        |text: &str, token: &str| Start { sequencer: sequencer(text), ..start("key", token, 20) };
     let refused = store.begin(&started("00A", "t1")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::LeaseLost, "{refused}");
     assert_eq!(load(store, "key").await, once);
