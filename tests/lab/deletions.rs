@@ -245,6 +245,46 @@ async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
     assert_eq!(found[0]["version_differs"], 2, "{found}");
 }
 
+// As an event's, but without a place among the events: the record tells that somebody was at work.
+#[tokio::test]
+async fn a_deletion_of_a_comparison_that_hits_a_newer_copy_is_made_good() {
+    let history = History::of(1000, false).await;
+    let _worker = history.cloud.worker(&[]);
+    let created = history.put(1).await;
+    history.send_and_wait(&created).await;
+    history.delete(2, None).await;
+    let rule = Rule::on("DeleteObject", Fault::Hold).once();
+    let held = history.cloud.destination.inject(1, vec![rule]);
+    let src = ObjectId::new(&history.cloud.stage.source, history.key);
+    let des = format!("arrived/{}", history.key);
+    let des = ObjectId::new(&history.cloud.stage.destination, des);
+    let deletion = Job::delete(src, des, Seen { size: 1000, etag: None });
+    history.cloud.stage.send(&deletion.to_message()).await;
+    held.held().await;
+    let again = history.put(3).await;
+    history.send(&again).await;
+    until("the new object is on record", async || {
+        (history.cloud.stage.record(history.key).await["sequencer"] == sequencer(3)).then_some(())
+    })
+    .await;
+    held.let_go();
+    history.assert_content(3, 3).await;
+    assert_eq!(history.cloud.destination.calls("DeleteObject"), 1);
+}
+
+// Its version is still there to be read, but it is not the newest that there is of it.
+#[tokio::test]
+async fn a_version_of_what_has_been_deleted_is_not_brought_back() {
+    let history = History::of(1000, true).await;
+    let worker = history.cloud.worker(&[DELETE, BY_VERSION]);
+    let created = history.put(1).await;
+    history.send_and_wait(&created).await;
+    history.send_and_wait(&history.delete(2, None).await).await;
+    history.send_and_wait(&created.uncounted()).await;
+    worker.until_logged("passed over: its object has been deleted since").await;
+    history.assert_deleted(2).await;
+}
+
 // What of a pack could not be done goes on by itself, still as a deletion.
 #[tokio::test]
 async fn a_deletion_that_fails_is_tried_again_as_one() {

@@ -140,6 +140,12 @@ impl Event {
         self.0["Records"][0]["s3"]["object"]["versionId"].as_str().map(str::to_owned)
     }
 
+    /// As a store writes it that counts no events.
+    pub fn uncounted(mut self) -> Self {
+        self.0["Records"][0]["s3"]["object"]["sequencer"] = "".into();
+        self
+    }
+
     /// About another bucket.
     pub fn of_bucket(mut self, bucket: &str) -> Self {
         self.0["Records"][0]["s3"]["bucket"]["name"] = bucket.into();
