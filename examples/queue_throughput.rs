@@ -21,7 +21,7 @@ async fn main() -> Result<()> {
         .map(|n| {
             let src = ObjectId::new("source", format!("prefix/{n:012}"));
             let des = ObjectId::new("destination", format!("prefix/{n:012}"));
-            Job { src, des, size: 4096, version: None }.to_message()
+            Job::copy(src, des, 4096, None).to_message()
         })
         .collect();
     let began = Instant::now();

@@ -87,6 +87,12 @@ pub struct CompareArgs {
     /// Only objects written before
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub modified_before: Option<SystemTime>,
+    /// Delete at the destination what the source does not have; look at it with --dry-run first
+    #[arg(long, conflicts_with_all = ["keys", "manifest"])]
+    pub delete: bool,
+    /// Delete nothing at all where there would be more to delete than this
+    #[arg(long, value_name = "N", requires = "delete", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_delete: u32,
     /// Compare nothing: tell what becomes of this key of each pair, and why
     #[arg(long, value_name = "KEY")]
     pub explain: Option<String>,

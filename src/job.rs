@@ -1,4 +1,4 @@
-//! The job: one object to move, and every form in which one can arrive.
+//! The job: one object to move or to delete, and every form in which one can arrive.
 //!
 //! `message` tells the forms apart, `event` reads those that S3 sends, `pack` is the product's own
 //! form for many small objects, `packer` decides which of them share a message.
@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::object::{NO_VERSION, ObjectId};
+use crate::object::{Etag, NO_VERSION, ObjectId};
+use crate::sequencer::Sequencer;
 
 mod event;
 mod message;
@@ -18,17 +19,61 @@ pub use message::parse;
 pub use pack::{PACK_VERSION, Packed, pack, pack_within};
 pub use packer::{MAX_PACK_DATA, PackLimits, Packer, messages};
 
-/// One object to move from the source to the destination.
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// The destination gets the source's object.
+    #[default]
+    Copy,
+    /// The destination's object is deleted, where the source has none. With what a comparison has
+    /// seen there: only that object is deleted. Events have seen nothing.
+    Delete(Option<Seen>),
+}
+
+/// An object at the destination as it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Bytes.
+    pub size: u64,
+    /// The ETag, where the listing gave one.
+    pub etag: Option<Etag>,
+}
+
+/// One object to move from the source to the destination, or to delete there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
+    /// What is asked for.
+    pub action: Action,
     /// Where the object is.
     pub src: ObjectId,
-    /// Where it goes.
+    /// Where it goes, or where it is deleted.
     pub des: ObjectId,
-    /// Its size in bytes as listed; the source's own answer decides when the copy begins.
+    /// Its size in bytes as listed; the source's own answer decides when the copy begins. 0 where
+    /// something is deleted.
     pub size: u64,
-    /// The version to fetch; `None` where the message says `"null"`.
+    /// The version to fetch; `None` where the message says `"null"`. Where something is deleted:
+    /// the version that was deleted for good at the source, and need not have been the current one.
     pub version: Option<String>,
+    /// When the event happened that the job came by; `None` where it came by none.
+    pub sequencer: Option<Sequencer>,
+}
+
+impl Job {
+    /// A copy of `size` bytes, of one `version` or of whatever is current.
+    pub fn copy(src: ObjectId, des: ObjectId, size: u64, version: Option<String>) -> Self {
+        Self { action: Action::Copy, src, des, size, version, sequencer: None }
+    }
+
+    /// The deletion of `des`, which a comparison has `seen` where the source has no `src`.
+    pub fn delete(src: ObjectId, des: ObjectId, seen: Seen) -> Self {
+        let action = Action::Delete(Some(seen));
+        Self { action, src, des, size: 0, version: None, sequencer: None }
+    }
+
+    /// Whether it deletes.
+    pub fn deletes(&self) -> bool {
+        matches!(self.action, Action::Delete(_))
+    }
 }
 
 /// Where objects go that arrive by S3 event, which names no destination.
@@ -38,6 +83,8 @@ pub struct EventTarget {
     pub bucket: String,
     /// `Des_prefix_default`.
     pub prefix: String,
+    /// `PropagateDelete`: what an event says was deleted is deleted there too.
+    pub deletions: bool,
 }
 
 /// What a message that was understood asks for.
@@ -93,11 +140,18 @@ struct Wire<'a> {
     size: u64,
     #[serde(rename = "versionId")]
     version_id: &'a str,
+    /// A further field, so that older workers copy all the same.
+    #[serde(rename = "Sequencer", skip_serializing_if = "Option::is_none")]
+    sequencer: Option<&'a str>,
 }
 
 impl Job {
-    /// The message of this job: JSON in pure ASCII.
+    /// The message of this job: JSON in pure ASCII. A deletion is packed, also by itself: a plain
+    /// job would be copied by older workers, whatever further field it had.
     pub fn to_message(&self) -> String {
+        if self.deletes() {
+            return pack(std::slice::from_ref(self));
+        }
         ascii_json(&Wire {
             src_bucket: &self.src.bucket,
             src_key: self.src.key.as_str(),
@@ -105,6 +159,7 @@ impl Job {
             des_key: self.des.key.as_str(),
             size: self.size,
             version_id: self.version.as_deref().unwrap_or(NO_VERSION),
+            sequencer: self.sequencer.as_ref().map(Sequencer::as_str),
         })
     }
 }
@@ -134,12 +189,8 @@ mod tests {
 
     #[test]
     fn a_job_is_written_as_the_original_does_in_ascii() {
-        let job = Job {
-            src: ObjectId::new("src", "\u{fc}/\u{6587}\u{1f600}\u{1}\u{7f}\"\\\n"),
-            des: ObjectId::new("des", "p/ +%2F"),
-            size: 5,
-            version: None,
-        };
+        let src = ObjectId::new("src", "\u{fc}/\u{6587}\u{1f600}\u{1}\u{7f}\"\\\n");
+        let job = Job::copy(src, ObjectId::new("des", "p/ +%2F"), 5, None);
         assert_eq!(
             job.to_message(),
             concat!(

@@ -10,6 +10,7 @@ use tracing::{error, warn};
 use crate::error::{Error, Next, Result};
 use crate::job::{Job, PackLimits};
 use crate::listing::Pages;
+use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::plan::compare::Compare;
 use crate::plan::filter::Filter;
@@ -23,6 +24,7 @@ use crate::store::{ListRequest, Listed, ObjectStore};
 mod accounts;
 mod context;
 mod copies;
+mod deletions;
 mod explain;
 mod judge;
 mod named;
@@ -51,6 +53,9 @@ const JOBS_AHEAD: usize = 16;
 pub trait Finds: Send + Sync {
     /// Told of every listed object; in key order within a range of keys. `job`: what would be sent.
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>);
+
+    /// Told of every object at the destination that is to be deleted.
+    fn doomed(&self, _des: &ObjectId, _listed: Listed<'_>) {}
 }
 
 /// Compares bucket pairs, and sends what differs where it has a queue.
@@ -82,6 +87,8 @@ pub struct Jobsender {
     pub sent: Option<Arc<Sent>>,
     /// Send again also what earlier comparisons have sent.
     pub resend: bool,
+    /// Delete what only the destination has, if it is no more than this; `None`: leave it alone.
+    pub delete_at_most: Option<usize>,
     /// Where it is added up what copying will cost; `None`: nowhere.
     pub outlook: Option<Arc<Mutex<Outlook>>>,
     /// Tries for one call.
@@ -113,6 +120,7 @@ impl Jobsender {
             at_once: 1,
             sent: None,
             resend: false,
+            delete_at_most: None,
             outlook: None,
             max_retry,
             cancel,
@@ -162,10 +170,13 @@ impl Jobsender {
         let pages = self.pages(pair, &self.cancel).await?;
         let (context, sender) = self.begin(pair, finds, pages, ranges, new);
         let listed = list(&context, first, begun).await;
+        let doomed = context.take_doomed();
         // The last sender of jobs, so that whoever takes them comes to an end.
         drop(context);
         let tally = sender.await;
-        self.account(listed, tally)
+        let mut summary = self.account(listed, tally)?;
+        self.send_deletions(doomed, &mut summary).await;
+        Ok(summary)
     }
 
     /// What is sorted is read once, from its beginning to its end.
@@ -192,6 +203,7 @@ impl Jobsender {
             jobs,
             new,
             ranges: Mutex::new(ranges),
+            doomed: Mutex::default(),
             cancel,
         };
         (Arc::new(context), sender)

@@ -27,6 +27,7 @@ pub mod progress;
 pub mod queue;
 pub mod retry;
 pub mod run;
+pub mod sequencer;
 pub mod services;
 pub mod shutdown;
 pub mod sources;

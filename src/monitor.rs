@@ -31,6 +31,7 @@ struct Interval {
 pub struct Monitor {
     done: AtomicU64,
     done_bytes: AtomicU64,
+    deleted: AtomicU64,
     failed: AtomicU64,
     returned: AtomicU64,
     downloaded: AtomicU64,
@@ -47,6 +48,8 @@ pub struct Counts {
     pub done: u64,
     /// Their bytes.
     pub done_bytes: u64,
+    /// Objects deleted at the destination.
+    pub deleted: u64,
     /// Objects that failed for good.
     pub failed: u64,
     /// Times that an object went back to the queue.
@@ -75,6 +78,11 @@ impl Monitor {
         self.done.fetch_add(1, Ordering::Relaxed);
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.traffic(Traffic::Complete, bytes, object);
+    }
+
+    /// An object is deleted at the destination, and that is on record.
+    pub fn deleted(&self) {
+        self.deleted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An object failed for good.
@@ -111,6 +119,7 @@ impl Monitor {
         Counts {
             done: read(&self.done),
             done_bytes: read(&self.done_bytes),
+            deleted: read(&self.deleted),
             failed: read(&self.failed),
             returned: read(&self.returned),
             downloaded: read(&self.downloaded),

@@ -179,7 +179,7 @@ mod tests {
         use crate::plan::compare::Difference;
         let totals = Totals::default();
         let (src, des) = (ObjectId::new("b", "k"), ObjectId::new("c", "k"));
-        let job = Job { src, des, size: 7, version: None };
+        let job = Job::copy(src, des, 7, None);
         for verdict in
             [Verdict::AlreadyThere, Verdict::Ignored("*"), Verdict::Copy(Difference::Missing)]
         {

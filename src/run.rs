@@ -46,6 +46,8 @@ pub struct Report {
     pub copied: u64,
     /// Their bytes.
     pub copied_bytes: u64,
+    /// Objects deleted at the destination by this run.
+    pub deleted: u64,
     /// Bytes that the destination took, parts sent again included.
     pub uploaded_bytes: u64,
     /// Objects that failed, with their last error; at most twenty are named.
@@ -75,6 +77,7 @@ impl Report {
     /// Everything that was listed and not ignored is at the destination.
     pub fn is_complete(&self) -> bool {
         let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
+        let whole = whole && self.compared.deletions_refused.is_none();
         !self.interrupted && self.failed_count == 0 && whole
     }
 }
@@ -151,11 +154,12 @@ impl Run {
             Err(error) if !interrupted => return Err(error),
             copied => copied.unwrap_or_default(),
         };
-        let Counts { done, done_bytes, uploaded, .. } = self.monitor.counts();
+        let Counts { done, done_bytes, uploaded, deleted, .. } = self.monitor.counts();
         let mut report = Report {
             compared,
             copied: done,
             copied_bytes: done_bytes,
+            deleted,
             uploaded_bytes: uploaded,
             interrupted,
             ..Report::default()
@@ -202,6 +206,7 @@ impl Run {
     /// The closing comparison: both sides are listed again, nothing is sent.
     async fn close(&mut self, report: &mut Report) -> Result<()> {
         self.jobsender.queue = None;
+        self.jobsender.delete_at_most = None;
         // What was copied whatever was there is now there.
         if self.jobsender.compare == Compare::Nothing {
             self.jobsender.compare = Compare::Size;

@@ -87,6 +87,8 @@ CREATE TABLE note (
     "Key" TEXT PRIMARY KEY,
     note  BLOB NOT NULL
 ) WITHOUT ROWID;
+ALTER TABLE record ADD COLUMN sequencer TEXT;
+ALTER TABLE record ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
 "#;
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -64,6 +64,7 @@ impl Settings {
             event_target: EventTarget {
                 bucket: config.basic.des_bucket_default.clone(),
                 prefix: config.basic.des_prefix_default.clone(),
+                deletions: config.mode.propagate_delete,
             },
         }
     }

@@ -96,6 +96,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert!(c.mode.copy_metadata && c.mode.copy_tags);
     assert!(!c.mode.jobsender_compare_version_id);
     assert!(!c.mode.update_version_id && !c.mode.get_object_with_version_id);
+    assert!(!c.mode.propagate_delete);
     assert_eq!(c.debug.chunk_size, 5 * MIB);
     assert_eq!(c.debug.logging_level, LogLevel::Info);
     assert_eq!(c.debug.log_format, LogFormat::Auto);

@@ -14,7 +14,7 @@ use crate::config::{Comparison, Config, Sse};
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
-use crate::object::NO_VERSION;
+use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
 use crate::plan::compare::Compare;
 use crate::plan::filter::Filter;
@@ -63,12 +63,12 @@ pub(super) fn jobsender(
     config: &Config,
     sides: &Sides,
     ignore: Patterns,
-    overwrite: bool,
+    args: &CompareArgs,
     halt: &Halt,
 ) -> Result<Jobsender> {
     let opaque = matches!(config.destination.sse, Sse::Kms(_));
     let compare = match config.mode.compare {
-        _ if overwrite => Compare::Nothing,
+        _ if args.overwrite => Compare::Nothing,
         Comparison::Size => Compare::Size,
         Comparison::Etag => Compare::Etag { opaque },
     };
@@ -86,6 +86,7 @@ pub(super) fn jobsender(
         compare,
         ignore: Arc::new(ignore),
         filter: Arc::new(filter),
+        delete_at_most: args.delete.then_some(args.max_delete as usize),
         at_once: services::list_concurrency(config),
         ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)
     })
@@ -132,6 +133,11 @@ impl Finds for Named {
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
         let line = format!("{}\t{}\t{verdict}", job.src, listed.size);
         // A closed pipe ends the naming, not the comparison.
+        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+    }
+
+    fn doomed(&self, des: &ObjectId, listed: Listed<'_>) {
+        let line = format!("{des}\t{}\tdelete, the source does not have it", listed.size);
         let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
     }
 }

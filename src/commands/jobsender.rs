@@ -58,7 +58,7 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit
     };
     let state = records(config, sends).await?;
     let sides = Sides::open(config, &parameters, false).await?;
-    let mut jobsender = comparing::jobsender(config, &sides, ignore, args.compare.overwrite, halt)?;
+    let mut jobsender = comparing::jobsender(config, &sides, ignore, &args.compare, halt)?;
     jobsender.names = names(&args.origins, &pairs).await?;
     jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
     jobsender.queue = queue;
@@ -240,7 +240,16 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     }
     if summary.only_at_destination > 0 {
         let only = human::count(summary.only_at_destination);
-        let _ = writeln!(text, "  {only} more at the destination only, left alone");
+        let what = if summary.to_delete > 0 { "" } else { ", left alone" };
+        let _ = writeln!(text, "  {only} more at the destination only{what}");
+    }
+    if summary.to_delete > 0 {
+        let (all, sent) = (human::count(summary.to_delete), human::count(summary.deletions_sent));
+        let _ = match (&summary.deletions_refused, dry_run) {
+            (Some(why), _) => writeln!(text, "  {sent} of {all} DELETIONS sent: {why}"),
+            (None, true) => writeln!(text, "  {all} of those to delete"),
+            (None, false) => writeln!(text, "  {sent} deletions of those sent"),
+        };
     }
     for missing in &summary.missing {
         let _ = writeln!(text, "  NOT COMPARED: {missing}");

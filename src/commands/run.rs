@@ -37,7 +37,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    let mut jobsender = jobsender(config, &sides, ignore, args.compare.overwrite, &halt)?;
+    let mut jobsender = jobsender(config, &sides, ignore, &args.compare, &halt)?;
     jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
     jobsender.names = names(&args.origins, &pairs).await?;
     // Before any file is made: a mistyped name leaves nothing behind.
@@ -117,6 +117,9 @@ fn text(report: &Report) -> String {
     line("already there", compared.already_there, compared.already_there_bytes);
     line("ignored", compared.ignored, compared.ignored_bytes);
     line("copied", report.copied, report.copied_bytes);
+    if report.deleted > 0 {
+        line("deleted", report.deleted, 0);
+    }
     if compared.archived > 0 {
         line("archived", compared.archived, compared.archived_bytes);
     }
@@ -127,6 +130,9 @@ fn text(report: &Report) -> String {
             "  {:<14} {impossible:>12} objects: the key would be too long at the destination",
             "impossible"
         );
+    }
+    if let Some(why) = &compared.deletions_refused {
+        let _ = writeln!(text, "  nothing was deleted: {why}");
     }
     let _ = writeln!(text, "  {:<14} {:>12} objects", "failed", human::count(report.failed_count));
     for failure in &report.failed {

@@ -214,6 +214,8 @@ pub static KEYS: &[Key] = &[
         "the worker looks the version up when a copy begins and checks it at the end"),
     key("Mode", "GetObjectWithVersionId", Bool, "False",
         "the worker fetches the job's version instead of the latest one"),
+    key("Mode", "PropagateDelete", Bool, "False",
+        "what an S3 event says was deleted at the source, and is not there, is deleted at the destination too"),
 
     key("Filter", "Include", Text, "",
         "only objects whose bucket/key matches one of these patterns, which | separates; empty: all"),

@@ -119,6 +119,8 @@ pub struct Mode {
     pub update_version_id: bool,
     /// The worker fetches the job's version, not the latest.
     pub get_object_with_version_id: bool,
+    /// What an event says was deleted at the source is deleted at the destination too.
+    pub propagate_delete: bool,
     /// Bytes of object data in memory at once; `None`: a share of the machine's memory.
     pub max_memory: Option<u64>,
     /// How long a received message is hidden before its heartbeat must have renewed it.

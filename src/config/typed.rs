@@ -179,6 +179,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         jobsender_compare_version_id: reader.bool("Mode", "JobsenderCompareVersionId"),
         update_version_id: reader.bool("Mode", "UpdateVersionId"),
         get_object_with_version_id: reader.bool("Mode", "GetObjectWithVersionId"),
+        propagate_delete: reader.bool("Mode", "PropagateDelete"),
         max_memory: reader.optional_integer("Mode", "MaxMemory").map(|n| n.saturating_mul(MIB)),
         visibility_timeout: reader.seconds("Mode", "VisibilityTimeout"),
         preserve_etag: reader.word("Mode", "PreserveEtag") == "auto",

@@ -1,10 +1,10 @@
-//! The events of S3: notifications, and EventBridge's "Object Created".
+//! The events of S3: notifications, and EventBridge's "Object Created" and "Object Deleted".
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::message::{Fields, not_a_job, object, size, text, version};
-use super::{EventTarget, Incoming, Job, Refusal};
+use super::message::{Fields, not_a_job, object, sequencer, size, text, version};
+use super::{Action, EventTarget, Incoming, Job, Refusal};
 use crate::object::{ObjectId, destination_key};
 
 /// A notification with all its records
@@ -26,11 +26,8 @@ pub(super) fn notification(fields: &Fields, target: &EventTarget) -> Result<Inco
         let name = text(record, "eventName", &format!("{path}.eventName"))?;
         let s3 = child(record, "s3", &path)?;
         let path = format!("{path}.s3");
-        // MinIO and others write the name with the prefix that subscriptions have.
-        match name.strip_prefix("s3:").unwrap_or(name).starts_with("ObjectCreated:") {
-            true => incoming.jobs.push(job(s3, &path, &NOTIFICATION, target)?),
-            false => incoming.dropped.push(dropped(name, s3, &path, &NOTIFICATION)?),
-        }
+        let told = Told { name, about: s3, path: &path, form: &NOTIFICATION };
+        told.into(happened(name), target, &mut incoming)?;
     }
     Ok(incoming)
 }
@@ -45,12 +42,45 @@ pub(super) fn event_bridge(fields: &Fields, target: &EventTarget) -> Result<Inco
     let Some(Value::Object(detail)) = fields.get("detail") else {
         return Err(not_a_job("detail is missing"));
     };
+    let happened = match name {
+        "Object Created" => Happened::Created,
+        // A version that is named is deleted for good, unless it is the marker that hides the others.
+        "Object Deleted" => {
+            let marker = detail.get("deletion-type").and_then(Value::as_str);
+            Happened::Deleted { for_good: marker != Some("Delete Marker Created") }
+        }
+        _ => Happened::Otherwise,
+    };
     let mut incoming = Incoming::default();
-    match name {
-        "Object Created" => incoming.jobs.push(job(detail, "detail", &EVENT_BRIDGE, target)?),
-        _ => incoming.dropped.push(dropped(name, detail, "detail", &EVENT_BRIDGE)?),
-    }
+    let told = Told { name, about: detail, path: "detail", form: &EVENT_BRIDGE };
+    told.into(happened, target, &mut incoming)?;
     Ok(incoming)
+}
+
+/// What an event is about.
+#[derive(Clone, Copy)]
+enum Happened {
+    Created,
+    Deleted {
+        /// A version is gone, if there are versions; else a delete marker came on top of them.
+        for_good: bool,
+    },
+    Otherwise,
+}
+
+/// By the name of a notification
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html>).
+fn happened(name: &str) -> Happened {
+    // MinIO and others write the name with the prefix that subscriptions have.
+    let name = name.strip_prefix("s3:").unwrap_or(name);
+    let (family, kind) = name.split_once(':').unwrap_or((name, ""));
+    match family {
+        "ObjectCreated" => Happened::Created,
+        "ObjectRemoved" | "LifecycleExpiration" => {
+            Happened::Deleted { for_good: kind != "DeleteMarkerCreated" }
+        }
+        _ => Happened::Otherwise,
+    }
 }
 
 /// In what the two forms differ.
@@ -71,6 +101,37 @@ const NOTIFICATION: Form = Form {
 /// Keys are not encoded.
 const EVENT_BRIDGE: Form = Form { version_field: "version-id", key: |key| Some(key.to_owned()) };
 
+/// One event and where its parts are.
+struct Told<'a> {
+    name: &'a str,
+    /// What has `bucket` and `object`.
+    about: &'a Fields,
+    /// What a refusal calls it.
+    path: &'a str,
+    form: &'a Form,
+}
+
+impl Told<'_> {
+    fn into(
+        self,
+        happened: Happened,
+        target: &EventTarget,
+        incoming: &mut Incoming,
+    ) -> Result<(), Refusal> {
+        match happened {
+            Happened::Created => incoming.jobs.push(self.copy(target)?),
+            Happened::Deleted { for_good } if target.deletions => {
+                incoming.jobs.push(self.deletion(for_good, target)?);
+            }
+            Happened::Deleted { .. } => {
+                incoming.dropped.push(self.dropped("deletions stay, PropagateDelete is False")?);
+            }
+            Happened::Otherwise => incoming.dropped.push(self.dropped("no new object")?),
+        }
+        Ok(())
+    }
+}
+
 /// The object that `{"bucket": {"name"}, "object": {"key"}}` speaks of.
 fn source(fields: &Fields, path: &str, form: &Form) -> Result<ObjectId, Refusal> {
     let bucket_path = format!("{path}.bucket.name");
@@ -83,30 +144,46 @@ fn source(fields: &Fields, path: &str, form: &Form) -> Result<ObjectId, Refusal>
     object(bucket, &key, &bucket_path, &key_path)
 }
 
-fn job(fields: &Fields, path: &str, form: &Form, target: &EventTarget) -> Result<Job, Refusal> {
-    if target.bucket.is_empty() {
-        return Err(Refusal::NoDestination);
+impl Told<'_> {
+    /// Where the object is, and where it goes.
+    fn places(&self, target: &EventTarget) -> Result<(ObjectId, ObjectId), Refusal> {
+        if target.bucket.is_empty() {
+            return Err(Refusal::NoDestination);
+        }
+        let src = source(self.about, self.path, self.form)?;
+        let des_key = destination_key(&target.prefix, &src.key);
+        let des = object(&target.bucket, des_key.as_str(), "Des_bucket", "Des_key")?;
+        Ok((src, des))
     }
-    let src = source(fields, path, form)?;
-    let about = child(fields, "object", path)?;
-    let des_key = destination_key(&target.prefix, &src.key);
-    let des = object(&target.bucket, des_key.as_str(), "Des_bucket", "Des_key")?;
-    Ok(Job {
-        size: size(about.get("size"), &format!("{path}.object.size"))?,
-        version: version(
-            about.get(form.version_field),
-            &format!("{path}.object.{}", form.version_field),
-        )?,
-        src,
-        des,
-    })
-}
 
-/// Why nothing is done about an event that made no object.
-fn dropped(name: &str, fields: &Fields, path: &str, form: &Form) -> Result<String, Refusal> {
-    let id = source(fields, path, form)?;
-    let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    Ok(format!("{name} of {id}: no new object"))
+    fn copy(&self, target: &EventTarget) -> Result<Job, Refusal> {
+        let (src, des) = self.places(target)?;
+        let object = child(self.about, "object", self.path)?;
+        let size = size(object.get("size"), &format!("{}.object.size", self.path))?;
+        let sequencer = sequencer(object.get("sequencer"));
+        Ok(Job { sequencer, ..Job::copy(src, des, size, self.version(object)?) })
+    }
+
+    /// A deletion has no size.
+    fn deletion(&self, for_good: bool, target: &EventTarget) -> Result<Job, Refusal> {
+        let (src, des) = self.places(target)?;
+        let object = child(self.about, "object", self.path)?;
+        let (action, size) = (Action::Delete(None), 0);
+        let version = self.version(object)?.filter(|_| for_good);
+        Ok(Job { action, src, des, size, version, sequencer: sequencer(object.get("sequencer")) })
+    }
+
+    fn version(&self, object: &Fields) -> Result<Option<String>, Refusal> {
+        let field = self.form.version_field;
+        version(object.get(field), &format!("{}.object.{field}", self.path))
+    }
+
+    /// Why nothing is done about it.
+    fn dropped(&self, why: &str) -> Result<String, Refusal> {
+        let id = source(self.about, self.path, self.form)?;
+        let name = self.name.chars().map(|c| if c.is_control() { '?' } else { c });
+        Ok(format!("{} of {id}: {why}", name.collect::<String>()))
+    }
 }
 
 fn child<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a Fields, Refusal> {
@@ -122,25 +199,31 @@ mod tests {
 
     use super::super::parse;
     use super::*;
+    use crate::sequencer::Sequencer;
 
     fn target() -> EventTarget {
-        EventTarget { bucket: "d".into(), prefix: "p".into() }
+        EventTarget { bucket: "d".into(), prefix: "p".into(), deletions: false }
+    }
+
+    fn deleting() -> EventTarget {
+        EventTarget { deletions: true, ..target() }
     }
 
     fn record(event: &str, key: &str, version: Value) -> Value {
         json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": event,
                "s3": {"bucket": {"name": "s", "arn": "arn:aws:s3:::s"},
                       "object": {"key": key, "size": 9, "eTag": "e", "versionId": version,
-                                 "sequencer": "0"}}})
+                                 "sequencer": "00A0"}}})
     }
 
     fn a_job(key: &str, version: Option<&str>) -> Job {
-        Job {
-            src: ObjectId::new("s", key),
-            des: ObjectId::new("d", format!("p/{key}")),
-            size: 9,
-            version: version.map(str::to_owned),
-        }
+        let (src, des) = (ObjectId::new("s", key), ObjectId::new("d", format!("p/{key}")));
+        let sequencer = Sequencer::parse("00A");
+        Job { sequencer, ..Job::copy(src, des, 9, version.map(str::to_owned)) }
+    }
+
+    fn a_deletion(key: &str, version: Option<&str>) -> Job {
+        Job { action: Action::Delete(None), size: 0, ..a_job(key, version) }
     }
 
     fn read(message: &Value) -> Result<Incoming, Refusal> {
@@ -179,7 +262,7 @@ mod tests {
         assert_eq!(
             incoming.dropped,
             [
-                "ObjectRemoved:DeleteMarkerCreated of s/a b: no new object",
+                "ObjectRemoved:DeleteMarkerCreated of s/a b: deletions stay, PropagateDelete is False",
                 "ObjectTagging:Put of s/t: no new object"
             ]
         );
@@ -187,10 +270,50 @@ mod tests {
         assert_eq!((empty.jobs.len(), empty.dropped.len()), (0, 1));
     }
 
+    // Lifecycle rules delete as users do. What names a version has deleted that one for good.
+    #[test]
+    fn deletions_are_jobs_where_they_are_propagated() {
+        for (name, version, expected) in [
+            ("ObjectRemoved:Delete", json!(null), None),
+            ("s3:ObjectRemoved:Delete", json!("v1"), Some("v1")),
+            ("ObjectRemoved:DeleteMarkerCreated", json!("marker"), None),
+            ("LifecycleExpiration:Delete", json!("v1"), Some("v1")),
+            ("LifecycleExpiration:DeleteMarkerCreated", json!("marker"), None),
+        ] {
+            let mut event = record(name, "a+b", version);
+            event["s3"]["object"].as_object_mut().unwrap().remove("size");
+            let created = record("ObjectCreated:Put", "a+b", json!(null));
+            let message = json!({"Records": [event, created]}).to_string();
+            let jobs = parse(&message, &deleting()).unwrap().jobs;
+            assert_eq!(jobs, [a_deletion("a b", expected), a_job("a b", None)], "{name}");
+        }
+        for (kind, expected) in
+            [("Permanently Deleted", Some("v2")), ("Delete Marker Created", None)]
+        {
+            let mut event = bridge("Object Deleted", "a+b");
+            event["detail"]["deletion-type"] = json!(kind);
+            let jobs = parse(&event.to_string(), &deleting()).unwrap().jobs;
+            assert_eq!(jobs, [a_deletion("a+b", expected)], "{kind}");
+        }
+        let tagged = json!({"Records": [record("ObjectTagging:Delete", "t", json!(null))]});
+        let incoming = parse(&tagged.to_string(), &deleting()).unwrap();
+        assert_eq!(incoming.dropped, ["ObjectTagging:Delete of s/t: no new object"]);
+    }
+
+    #[test]
+    fn an_event_without_a_sequencer_is_a_job_without_order() {
+        for sequencer in [json!(null), json!(""), json!("no number"), json!(7)] {
+            let mut event = record("ObjectCreated:Put", "k", json!(null));
+            event["s3"]["object"]["sequencer"] = sequencer;
+            let jobs = read(&json!({"Records": [event]})).unwrap().jobs;
+            assert_eq!(jobs, [Job { sequencer: None, ..a_job("k", None) }]);
+        }
+    }
+
     fn bridge(kind: &str, key: &str) -> Value {
         json!({"version": "0", "detail-type": kind, "source": "aws.s3", "detail": {
             "bucket": {"name": "s"},
-            "object": {"key": key, "size": 9, "etag": "e", "version-id": "v2", "sequencer": "0"}}})
+            "object": {"key": key, "size": 9, "etag": "e", "version-id": "v2", "sequencer": "00a"}}})
     }
 
     #[test]
@@ -198,7 +321,10 @@ mod tests {
         let incoming = read(&bridge("Object Created", "red flower+%2F.jpg")).unwrap();
         assert_eq!(incoming.jobs, [a_job("red flower+%2F.jpg", Some("v2"))]);
         let incoming = read(&bridge("Object Deleted", "k")).unwrap();
-        assert_eq!(incoming.dropped, ["Object Deleted of s/k: no new object"]);
+        assert_eq!(
+            incoming.dropped,
+            ["Object Deleted of s/k: deletions stay, PropagateDelete is False"]
+        );
         assert!(incoming.jobs.is_empty());
         let mut other = bridge("Object Created", "k");
         other["source"] = json!("aws.ec2");
@@ -214,6 +340,8 @@ mod tests {
         assert_eq!(parse(&message, &nowhere), Err(Refusal::NoDestination));
         let removed = json!({"Records": [record("ObjectRemoved:Delete", "k", json!(null))]});
         assert!(parse(&removed.to_string(), &nowhere).is_ok());
+        let nowhere = EventTarget { deletions: true, ..nowhere };
+        assert_eq!(parse(&removed.to_string(), &nowhere), Err(Refusal::NoDestination));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{EventTarget, Incoming, Job, Refusal, event, pack};
 use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId};
+use crate::sequencer::Sequencer;
 
 pub(super) type Fields = Map<String, Value>;
 
@@ -47,17 +48,20 @@ fn opened(body: &str, target: &EventTarget, envelopes: usize) -> Result<Incoming
     Err(not_a_job("none of the known forms: no Src_bucket, Records, detail-type or Type"))
 }
 
-/// The plain job; further fields are ignored.
+/// The plain job; further fields are ignored, but for one that would ask for anything else than a
+/// copy.
 fn job(fields: &Fields) -> Result<Job, Refusal> {
+    if fields.get("Action").is_some_and(|action| action != "copy") {
+        return Err(not_a_job("Action of a plain job is not \"copy\", deletions are packed"));
+    }
     let place = |bucket: &str, key: &str| {
         object(text(fields, bucket, bucket)?, text(fields, key, key)?, bucket, key)
     };
-    Ok(Job {
-        src: place("Src_bucket", "Src_key")?,
-        des: place("Des_bucket", "Des_key")?,
-        size: size(fields.get("Size"), "Size")?,
-        version: version(fields.get("versionId"), "versionId")?,
-    })
+    let (src, des) = (place("Src_bucket", "Src_key")?, place("Des_bucket", "Des_key")?);
+    let size = size(fields.get("Size"), "Size")?;
+    let version = version(fields.get("versionId"), "versionId")?;
+    let sequencer = sequencer(fields.get("Sequencer"));
+    Ok(Job { sequencer, ..Job::copy(src, des, size, version) })
 }
 
 pub(super) fn not_a_job(reason: impl Into<String>) -> Refusal {
@@ -116,6 +120,11 @@ pub(super) fn version(value: Option<&Value>, path: &str) -> Result<Option<String
     }
 }
 
+/// When an event happened. One that cannot be read tells nothing, and refuses nothing.
+pub(super) fn sequencer(value: Option<&Value>) -> Option<Sequencer> {
+    value.and_then(Value::as_str).and_then(Sequencer::parse)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -140,25 +149,26 @@ mod tests {
 
     #[test]
     fn a_job_is_read_as_it_is() {
-        let expected = Job {
-            src: ObjectId::new("s", "a//b +%2F"),
-            des: ObjectId::new("d", "p/a//b +%2F"),
-            size: 7,
-            version: None,
-        };
+        let (src, des) = (ObjectId::new("s", "a//b +%2F"), ObjectId::new("d", "p/a//b +%2F"));
+        let expected = Job::copy(src, des, 7, None);
         for message in [
             plain(),
             with("Size", json!("7")),
             with("Further", json!([1])),
             with("versionId", json!(null)),
             with("versionId", json!("")),
+            with("Action", json!("copy")),
+            with("Sequencer", json!("no number")),
         ] {
             assert_eq!(read(&message).unwrap(), std::slice::from_ref(&expected), "{message}");
         }
         let version = read(&with("versionId", json!("v1"))).unwrap().remove(0).version;
         assert_eq!(version.as_deref(), Some("v1"));
-        let again = parse(&expected.to_message(), &EventTarget::default()).unwrap();
-        assert_eq!(again, Incoming { jobs: vec![expected], dropped: vec![] });
+        let ordered = Job { sequencer: Sequencer::parse("0055AE"), ..expected.clone() };
+        for job in [expected, ordered] {
+            let again = parse(&job.to_message(), &EventTarget::default()).unwrap();
+            assert_eq!(again, Incoming { jobs: vec![job], dropped: vec![] });
+        }
     }
 
     #[test]
@@ -173,6 +183,7 @@ mod tests {
             (with("Size", json!("7 B")), "Size is not a number of bytes"),
             (with("Size", json!(null)), "Size is missing"),
             (with("versionId", json!(1)), "versionId is not text"),
+            (with("Action", json!("delete")), "Action of a plain job is not"),
             (json!({"Src_key": "k"}), "Src_bucket is missing"),
             (json!({"Src_bucket": "s", "Src_key": "k"}), "Des_bucket is missing"),
         ] {
@@ -184,7 +195,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_a_reason_and_not_repeated() {
-        let target = EventTarget { bucket: "d".into(), prefix: String::new() };
+        let target = EventTarget { bucket: "d".into(), ..EventTarget::default() };
         for (body, expected) in [
             ("", "not valid JSON at line 1"),
             ("hello secret", "not valid JSON at line 1"),

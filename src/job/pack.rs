@@ -6,18 +6,39 @@
 //!    "Objects":[["1.jpg",123],["2.jpg",5,"version"]]}]}
 //! ```
 //!
-//! An object's key is what its group has in common and then its own name, on both sides. A reader
-//! ignores fields that it does not know: whatever changes the meaning of the others raises the
-//! version.
+//! An object's key is what its group has in common and then its own name, on both sides. Behind the
+//! version, `null` where there is none, may stand the sequencer of the event that the job came by.
+//!
+//! Version 2 has groups of deletions as well:
+//!
+//! ```text
+//! {"PackVersion":2,"Groups":[
+//!   {"Action":"delete","Src_bucket":"s","Src_common":"a/","Des_bucket":"d","Des_common":"p/a/",
+//!    "Objects":[["1.jpg",123,null,null,"etag"],["2.jpg",null,null,"0055AE"]]}]}
+//! ```
+//!
+//! Their size and ETag are what was seen at the destination, the version is the one deleted for
+//! good at the source. Copies alone are written in version 1, for older workers.
+//!
+//! A reader ignores fields that it does not know: whatever changes the meaning of the others raises
+//! the version.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::message::{Fields, not_a_job, object, size, text, version};
-use super::{Incoming, Job, Refusal, ascii_json};
+use super::message::{Fields, not_a_job, object, sequencer, size, text, version};
+use super::{Action, Incoming, Job, Refusal, Seen, ascii_json};
+use crate::object::Etag;
+use crate::sequencer::Sequencer;
 
-/// The newest version of the packed form that this program reads, and the one that it writes.
-pub const PACK_VERSION: u64 = 1;
+/// The newest version of the packed form that this program reads. It writes deletions in it.
+pub const PACK_VERSION: u64 = 2;
+
+/// The version in which copies are written.
+const COPIES_ONLY: u64 = 1;
+
+/// What a group of deletions has as its `Action`.
+const DELETE: &str = "delete";
 
 /// The field that only a packed message has.
 pub(super) const VERSION_FIELD: &str = "PackVersion";
@@ -32,6 +53,8 @@ struct Pack<'a> {
 
 #[derive(Serialize)]
 struct Group<'a> {
+    #[serde(rename = "Action", skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
     #[serde(rename = "Src_bucket")]
     src_bucket: &'a str,
     #[serde(rename = "Src_common")]
@@ -47,7 +70,8 @@ struct Group<'a> {
 /// The message of all these jobs, in their order: JSON in pure ASCII.
 pub fn pack(jobs: &[Job]) -> String {
     let groups = jobs.chunk_by(|a, b| Heads::of(a) == Heads::of(b)).map(group).collect();
-    ascii_json(&Pack { version: PACK_VERSION, groups })
+    let version = if jobs.iter().any(Job::deletes) { PACK_VERSION } else { COPIES_ONLY };
+    ascii_json(&Pack { version, groups })
 }
 
 /// A message and how many objects it is about.
@@ -60,9 +84,17 @@ pub struct Packed {
 }
 
 /// As few messages as halving gives, in order, each of at most `max_bytes` bytes; a single job may
-/// take more (13 KiB at most, with the longest keys escaped).
+/// take more (13 KiB at most, with the longest keys escaped). Deletions have messages of their own,
+/// behind those of the copies, so that older workers refuse nothing else.
 pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<Packed> {
     let objects = jobs.len();
+    if jobs.iter().any(Job::deletes) && !jobs.iter().all(Job::deletes) {
+        let (deletions, copies): (Vec<Job>, Vec<Job>) =
+            jobs.iter().cloned().partition(Job::deletes);
+        let mut packs = pack_within(&copies, max_bytes);
+        packs.extend(pack_within(&deletions, max_bytes));
+        return packs;
+    }
     let body = match jobs {
         [] => return Vec::new(),
         // As a plain job, which every reader of jobs understands.
@@ -81,6 +113,7 @@ pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<Packed> {
 /// What stands in front of the part of the key that is the same on both sides.
 #[derive(PartialEq)]
 struct Heads<'a> {
+    deletes: bool,
     src_bucket: &'a str,
     src: &'a str,
     des_bucket: &'a str,
@@ -93,6 +126,7 @@ impl<'a> Heads<'a> {
         let same = src.chars().rev().zip(des.chars().rev()).take_while(|(a, b)| a == b);
         let tail: usize = same.map(|(c, _)| c.len_utf8()).sum();
         Self {
+            deletes: job.deletes(),
             src_bucket: &job.src.bucket,
             src: &src[..src.len() - tail],
             des_bucket: &job.des.bucket,
@@ -111,14 +145,10 @@ fn group(jobs: &[Job]) -> Group<'_> {
         let same = common.chars().zip(tail.chars()).take_while(|(a, b)| a == b);
         common.truncate(same.map(|(c, _)| c.len_utf8()).sum());
     }
-    let objects = jobs.iter().map(|job| {
-        let name = &job.src.key.as_str()[heads.src.len() + common.len()..];
-        match &job.version {
-            None => json!([name, job.size]),
-            Some(version) => json!([name, job.size, version]),
-        }
-    });
+    let objects =
+        jobs.iter().map(|job| entry(&job.src.key.as_str()[heads.src.len() + common.len()..], job));
     Group {
+        action: heads.deletes.then_some(DELETE),
         objects: objects.collect(),
         src_common: &jobs[0].src.key.as_str()[..heads.src.len() + common.len()],
         des_common: &jobs[0].des.key.as_str()[..heads.des.len() + common.len()],
@@ -127,19 +157,38 @@ fn group(jobs: &[Job]) -> Group<'_> {
     }
 }
 
+/// One object: its name, and the rest as far as there is anything to say.
+fn entry(name: &str, job: &Job) -> Value {
+    let seen = match &job.action {
+        Action::Copy => None,
+        Action::Delete(seen) => Some(seen.as_ref()),
+    };
+    let size = match seen {
+        None => json!(job.size),
+        Some(seen) => json!(seen.map(|seen| seen.size)),
+    };
+    let sequencer = job.sequencer.as_ref().map(Sequencer::as_str);
+    let etag = seen.flatten().and_then(|seen| seen.etag.as_ref()).map(Etag::as_str);
+    let mut fields = vec![json!(name), size, json!(job.version), json!(sequencer), json!(etag)];
+    while fields.len() > 2 && fields.last().is_some_and(Value::is_null) {
+        fields.pop();
+    }
+    Value::Array(fields)
+}
+
 /// Reads a packed message; one entry that is not as it must be refuses all of it.
 pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
-    match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
-        Some(PACK_VERSION) => {}
+    let version = match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
+        Some(known @ COPIES_ONLY..=PACK_VERSION) => known,
         Some(newer) if newer > PACK_VERSION => return Err(Refusal::Newer(newer)),
         _ => return Err(not_a_job(format!("{VERSION_FIELD} is no version"))),
-    }
+    };
     let Some(Value::Array(groups)) = fields.get("Groups") else {
         return Err(not_a_job("Groups is not a list"));
     };
     let mut incoming = Incoming::default();
     for (i, group) in groups.iter().enumerate() {
-        read_group(group, &format!("Groups[{i}]"), &mut incoming.jobs)?;
+        read_group(group, version, &format!("Groups[{i}]"), &mut incoming.jobs)?;
     }
     if incoming.jobs.is_empty() {
         incoming.dropped.push("a packed message without an object".to_owned());
@@ -147,9 +196,19 @@ pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
     Ok(incoming)
 }
 
-fn read_group(group: &Value, path: &str, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+fn read_group(
+    group: &Value,
+    pack_version: u64,
+    path: &str,
+    jobs: &mut Vec<Job>,
+) -> Result<(), Refusal> {
     let Value::Object(group) = group else {
         return Err(not_a_job(format!("{path} is not a JSON object")));
+    };
+    let deletes = match group.get("Action") {
+        None => false,
+        Some(action) if action == DELETE && pack_version > COPIES_ONLY => true,
+        Some(_) => return Err(not_a_job(format!("{path}.Action is not known here"))),
     };
     let field = |name: &str| text(group, name, &format!("{path}.{name}"));
     let (src_bucket, des_bucket) = (field("Src_bucket")?, field("Des_bucket")?);
@@ -166,14 +225,33 @@ fn read_group(group: &Value, path: &str, jobs: &mut Vec<Job>) -> Result<(), Refu
             let key = format!("{common}{name}");
             object(bucket, &key, &format!("{path} {side}_bucket"), &format!("{path} {side}_key"))
         };
-        jobs.push(Job {
-            src: place(src_bucket, src_common, "Src")?,
-            des: place(des_bucket, des_common, "Des")?,
-            size: size(entry.get(1), &format!("{path} Size"))?,
-            version: version(entry.get(2), &format!("{path} versionId"))?,
-        });
+        let src = place(src_bucket, src_common, "Src")?;
+        let des = place(des_bucket, des_common, "Des")?;
+        let (action, size) = match deletes {
+            true => (Action::Delete(seen(entry, &path)?), 0),
+            false => (Action::Copy, size(entry.get(1), &format!("{path} Size"))?),
+        };
+        let version = version(entry.get(2), &format!("{path} versionId"))?;
+        let sequencer = sequencer(entry.get(3));
+        jobs.push(Job { action, src, des, size, version, sequencer });
     }
     Ok(())
+}
+
+/// What a comparison has seen of an object that is to be deleted; an event has no size.
+fn seen(entry: &Value, path: &str) -> Result<Option<Seen>, Refusal> {
+    let listed = entry.get(1).filter(|size| !size.is_null());
+    if listed.is_none() {
+        return Ok(None);
+    }
+    let size = size(listed, &format!("{path} Size"))?;
+    let etag = match entry.get(4) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(etag)) => Some(Etag::new(etag)),
+        // Without it an object that has been replaced since would be deleted.
+        Some(_) => return Err(not_a_job(format!("{path} ETag is not text"))),
+    };
+    Ok(Some(Seen { size, etag }))
 }
 
 #[cfg(test)]
@@ -187,12 +265,13 @@ mod tests {
     }
 
     fn a_job(src: &str, des: &str, size: u64, version: Option<&str>) -> Job {
-        Job {
-            src: ObjectId::new("s", src),
-            des: ObjectId::new("d", des),
-            size,
-            version: version.map(str::to_owned),
-        }
+        let (src, des) = (ObjectId::new("s", src), ObjectId::new("d", des));
+        Job::copy(src, des, size, version.map(str::to_owned))
+    }
+
+    fn a_deletion(key: &str, seen: Option<(u64, Option<&str>)>) -> Job {
+        let seen = seen.map(|(size, etag)| Seen { size, etag: etag.map(Etag::new) });
+        Job { action: Action::Delete(seen), ..a_job(key, key, 0, None) }
     }
 
     #[test]
@@ -207,6 +286,59 @@ mod tests {
             )
         );
         assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs);
+    }
+
+    #[test]
+    fn deletions_are_packed_in_a_version_that_older_workers_refuse() {
+        let event = Job { sequencer: Sequencer::parse("0a10"), ..a_deletion("x/3", None) };
+        let jobs = [
+            a_deletion("x/1", Some((7, Some("e")))),
+            a_deletion("x/2", Some((0, None))),
+            Job { version: Some("v".to_owned()), ..event.clone() },
+        ];
+        assert_eq!(
+            pack(&jobs),
+            concat!(
+                r#"{"PackVersion":2,"Groups":[{"Action":"delete","Src_bucket":"s","Src_common":"x/","#,
+                r#""Des_bucket":"d","Des_common":"x/","Objects":[["1",7,null,null,"e"],["2",0],"#,
+                r#"["3",null,"v","0A1"]]}]}"#
+            )
+        );
+        assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs);
+        // Also one by itself: a plain job would be copied.
+        for job in [&jobs[0], &event] {
+            assert!(job.to_message().starts_with(r#"{"PackVersion":2,"#));
+            assert_eq!(read(&job.to_message()).unwrap().jobs, std::slice::from_ref(job));
+        }
+    }
+
+    #[test]
+    fn copies_and_deletions_have_messages_of_their_own() {
+        let copy = a_job("1", "1", 5, None);
+        let jobs = [copy.clone(), a_deletion("2", None), copy.clone(), a_deletion("3", None)];
+        let packs = pack_within(&jobs, 4096);
+        assert!(packs[0].body.starts_with(r#"{"PackVersion":1,"#), "{packs:?}");
+        assert_eq!(packs.len(), 2);
+        assert_eq!(read(&packs[0].body).unwrap().jobs, [copy.clone(), copy]);
+        assert_eq!(read(&packs[1].body).unwrap().jobs, [jobs[1].clone(), jobs[3].clone()]);
+        assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs, "one message may have both");
+    }
+
+    #[test]
+    fn an_action_that_is_not_known_is_never_taken_for_a_copy() {
+        let group = |version: u64, action: &str| {
+            format!(
+                r#"{{"PackVersion":{version},"Groups":[{{"Action":{action},"Src_bucket":"s",
+                    "Src_common":"","Des_bucket":"d","Des_common":"","Objects":[["k",1]]}}]}}"#
+            )
+        };
+        for (version, action) in [(1, "\"delete\""), (2, "\"move\""), (2, "null"), (2, "1")] {
+            let refusal = read(&group(version, action)).unwrap_err().to_string();
+            assert!(refusal.contains("Groups[0].Action is not known"), "{refusal}");
+        }
+        assert!(read(&group(2, "\"delete\"")).is_ok());
+        let etag = group(2, "\"delete\"").replace(r#"["k",1]"#, r#"["k",1,null,null,5]"#);
+        assert!(read(&etag).unwrap_err().to_string().contains("ETag is not text"));
     }
 
     /// Keys that break naive splitting: empty segments, repeated parts, wide characters, controls.
@@ -245,6 +377,12 @@ mod tests {
         let version = ["v1", "null2", "\u{fc}"][rng.usize(..3)];
         let mut job = a_job(&key, &des, rng.u64(..1 << 63), rng.bool().then_some(version));
         job.src.bucket = ["s", "t"][rng.usize(..2)].to_owned();
+        job.sequencer = rng.bool().then(|| Sequencer::parse("00A1")).flatten();
+        if rng.u8(..4) == 0 {
+            let etag = rng.bool().then(|| Etag::new("e"));
+            let size = std::mem::take(&mut job.size);
+            job.action = Action::Delete(rng.bool().then_some(Seen { size, etag }));
+        }
         job
     }
 
@@ -277,8 +415,8 @@ mod tests {
 
     #[test]
     fn a_newer_form_is_refused_as_such() {
-        let newer = r#"{"PackVersion":2,"Groups":"in another form"}"#;
-        assert_eq!(read(newer), Err(Refusal::Newer(2)));
+        let newer = r#"{"PackVersion":3,"Groups":"in another form"}"#;
+        assert_eq!(read(newer), Err(Refusal::Newer(3)));
         for version in ["0", "-1", "\"1\"", "1.5", "null"] {
             let body = format!("{{\"PackVersion\":{version},\"Groups\":[]}}");
             assert!(matches!(read(&body), Err(Refusal::NotAJob(_))), "{version}");

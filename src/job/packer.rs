@@ -101,7 +101,7 @@ mod tests {
         let job = |(n, size)| {
             let key = format!("k{n:05}");
             let (src, des) = (ObjectId::new("s", key.as_str()), ObjectId::new("d", key));
-            Job { src, des, size, version: None }
+            Job::copy(src, des, size, None)
         };
         (0..).zip(sizes).map(job).collect()
     }
@@ -165,7 +165,7 @@ mod tests {
         let long = |n: usize| {
             let key = format!("{n:03}{}", "k".repeat(700));
             let (src, des) = (ObjectId::new("s", key.as_str()), ObjectId::new("d", key));
-            Job { src, des, size: 1, version: None }
+            Job::copy(src, des, 1, None)
         };
         let jobs: Vec<Job> = (0..100).map(long).collect();
         let sent = packed(LIMITS, &jobs);

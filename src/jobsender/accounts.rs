@@ -60,6 +60,13 @@ pub struct Summary {
     pub only_at_destination: u64,
     /// Their bytes.
     pub only_at_destination_bytes: u64,
+    /// Of these, under `--delete`: those to be deleted.
+    pub to_delete: u64,
+    /// Of `to_delete`: those whose deletion the queue has taken. All or none, unless it refuses.
+    pub deletions_sent: u64,
+    /// Why none of `to_delete` was sent, or not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletions_refused: Option<String>,
     /// Pages that the source was asked for.
     pub source_pages: u64,
     /// Pages that the destination was asked for.
@@ -127,6 +134,9 @@ impl Summary {
         self.gone += other.gone;
         self.only_at_destination += other.only_at_destination;
         self.only_at_destination_bytes += other.only_at_destination_bytes;
+        self.to_delete += other.to_delete;
+        self.deletions_sent += other.deletions_sent;
+        self.deletions_refused = self.deletions_refused.take().or(other.deletions_refused.clone());
         self.source_pages += other.source_pages;
         self.destination_pages += other.destination_pages;
         self.missing.extend(other.missing.iter().cloned());

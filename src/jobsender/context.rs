@@ -9,10 +9,10 @@ use tracing::error;
 use super::copies::Copies;
 use super::judge::Judge;
 use super::range::Marked;
-use super::{Finds, Jobsender, Outlook, Verdict};
-use crate::job::Job;
+use super::{Finds, Jobsender, Outlook, Summary, Verdict};
+use crate::job::{Job, Seen};
 use crate::listing::{Asking, Listing, Pages};
-use crate::object::{NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
+use crate::object::{Etag, NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
 use crate::plan::ranges::{RangeId, Ranges};
 use crate::retry::Policy;
 use crate::store::{ListRequest, Listed};
@@ -29,6 +29,8 @@ pub(super) struct Context {
     /// Where ranges wait for a task.
     pub(super) new: mpsc::Sender<RangeId>,
     pub(super) ranges: Mutex<Ranges>,
+    /// What is to be deleted once all is known.
+    pub(super) doomed: Mutex<Vec<Job>>,
     /// Ends all of it.
     pub(super) cancel: CancellationToken,
 }
@@ -97,11 +99,36 @@ impl Context {
         let src = ObjectId::new(&pair.src_bucket, listed.key);
         let des_key = destination_key(&pair.des_prefix, &src.key);
         let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
-        let job = Job { src, des, size: listed.size, version };
+        let job = Job::copy(src, des, listed.size, version);
         self.finds.iter().for_each(|finds| finds.found(&job, listed, verdict));
         is_copied.then(|| (job, self.judge.mark(listed)))
     }
 
-    /// Tells of an object that only the destination has.
-    pub(super) fn only_there(&self, _listed: Listed<'_>) {}
+    /// Tells of an object that only the destination has; it is to be deleted where that is wanted and
+    /// no rule leaves it out.
+    pub(super) fn only_there(&self, listed: Listed<'_>, summary: &mut Summary) {
+        summary.only_at_destination += 1;
+        summary.only_at_destination_bytes += listed.size;
+        let Some(most) = self.jobsender.delete_at_most else { return };
+        if self.judge.left_out(listed).is_some() {
+            return;
+        }
+        summary.to_delete += 1;
+        let pair = &self.judge.pair;
+        let src = ObjectId::new(&pair.src_bucket, listed.key);
+        let des_key = destination_key(&pair.des_prefix, &src.key);
+        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
+        self.finds.iter().for_each(|finds| finds.doomed(&des, listed));
+        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        // One more than is allowed tells as much as all of them.
+        if self.jobsender.queue.is_some() && doomed.len() <= most {
+            let seen = Seen { size: listed.size, etag: listed.etag.map(Etag::new) };
+            doomed.push(Job::delete(src, des, seen));
+        }
+    }
+
+    /// What is to be deleted, as far as it has been kept.
+    pub(super) fn take_doomed(&self) -> Vec<Job> {
+        std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }

@@ -82,7 +82,8 @@ impl Judge {
         sent.is_some_and(|sent| sent.knows(self.mark(listed)))
     }
 
-    fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
+    /// The rule or the filter that leaves an object out.
+    pub(super) fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
         if self.ignore.is_empty() && !self.filter.asks_path() {
             return self.filter.leaves_out("", listed);
         }

@@ -141,9 +141,7 @@ impl Range {
             let step = compare::step(left.map(|l| l.key), right.map(|r| r.key));
             match (step, left, right) {
                 (Some(compare::Step::DestinationOnly), _, Some(right)) => {
-                    summary.only_at_destination += 1;
-                    summary.only_at_destination_bytes += right.size;
-                    context.only_there(right);
+                    context.only_there(right, summary);
                     destination.skip();
                 }
                 (Some(step), Some(left), right) => {

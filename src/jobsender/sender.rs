@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::range::Marked;
-use super::sent::{Mark, Sent};
+use super::sent::{Mark, Sent, UNMARKED};
 use crate::error::{Error, Result};
 use crate::job::{PackLimits, Packer};
 use crate::queue::{MAX_BATCH, Queue};
@@ -163,8 +163,8 @@ impl Sender {
             let sent = retry(policy, &stop, || queue.send(&bodies)).await;
             if let (Ok(()), Some(notes)) = (&sent, notes) {
                 // Only now: what is noted and not sent would be missed.
-                let marks = batch.iter().flat_map(|(_, marks)| marks.iter().copied()).collect();
-                notes.note(marks).await;
+                let marks = batch.iter().flat_map(|(_, marks)| marks.iter().copied());
+                notes.note(marks.filter(|mark| *mark != UNMARKED).collect()).await;
             }
             (batch, sent)
         }

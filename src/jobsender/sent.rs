@@ -26,6 +26,9 @@ const MARKS: usize = 40_000;
 /// What tells one content of one object in a pair from any other, as far as a listing does.
 pub(super) type Mark = u64;
 
+/// The mark of what is not remembered: a deletion, which sent twice is done once.
+pub(super) const UNMARKED: Mark = 0;
+
 /// The notes of one queue: numbered, from the one that the head note names.
 #[derive(Debug)]
 pub struct Sent {

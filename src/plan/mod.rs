@@ -7,6 +7,7 @@ pub mod estimate;
 pub mod filter;
 pub mod histogram;
 pub mod keyspace;
+pub mod order;
 pub mod pace;
 pub mod parts;
 pub mod patterns;

@@ -162,7 +162,7 @@ impl DynamoState {
             .update_expression(update.expression())
             .condition_expression(update.condition())
             .set_expression_attribute_names(Some(update.names.clone()))
-            .set_expression_attribute_values(Some(update.values.clone()))
+            .set_expression_attribute_values(Some(update.values()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -294,8 +294,10 @@ impl StateStore for DynamoState {
         let Written::Refused(item) = self.write(&start.id, &Update::begin(start)).await? else {
             return Ok(());
         };
-        if update::refused_begin(start, &item) == Refusal::Repeated {
-            return Ok(());
+        match update::refused_begin(start, &item) {
+            Refusal::Repeated => return Ok(()),
+            Refusal::Fenced => return Err(taken_over(&start.id)),
+            Refusal::OtherUpload => {}
         }
         match self.write(&start.id, &Update::begin_again(start)).await? {
             Written::Done => Ok(()),

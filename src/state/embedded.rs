@@ -13,6 +13,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
+use crate::sequencer::Sequencer;
 use crate::sqlite::Database;
 
 /// The records in one file.
@@ -43,8 +44,11 @@ impl StateStore for EmbeddedState {
     }
 
     async fn begin(&self, start: &Start) -> Result<()> {
-        let start = start.clone();
-        self.db.write(move |tx| begin(tx, &start)).await
+        let begun = start.clone();
+        match self.db.write(move |tx| begin(tx, &begun)).await? {
+            0 => Err(taken_over(&start.id.src)),
+            _ => Ok(()),
+        }
     }
 
     async fn seal(&self, seal: &Seal) -> Result<()> {
@@ -63,10 +67,7 @@ impl StateStore for EmbeddedState {
             })
             .await?;
         match changed {
-            0 => Err(Error::new(
-                ErrorKind::LeaseLost,
-                format!("another attempt has taken over {src}"),
-            )),
+            0 => Err(taken_over(src)),
             _ => Ok(()),
         }
     }
@@ -84,11 +85,7 @@ impl StateStore for EmbeddedState {
         };
         let answer = |(outcome, recorded): (&Outcome, Option<Dropped>)| match recorded {
             Some(dropped) => Ok(dropped),
-            None => {
-                let src = &outcome.id.src;
-                let message = format!("another attempt has taken over {src}");
-                Err(Error::new(ErrorKind::LeaseLost, message))
-            }
+            None => Err(taken_over(&outcome.id.src)),
         };
         outcomes.iter().zip(recorded).map(answer).collect()
     }
@@ -153,11 +150,16 @@ impl StateStore for EmbeddedState {
     }
 }
 
+fn taken_over(src: &ObjectId) -> Error {
+    Error::new(ErrorKind::LeaseLost, format!("another attempt has taken over {src}"))
+}
+
 const SELECT_ONE: &str =
     r#"SELECT * FROM record WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3"#;
 const SELECT_STATUS: &str = "SELECT * FROM record WHERE jobStatus = ?1 LIMIT ?2";
 
-/// A new attempt takes the record over: only the first time and the count of tries stay.
+/// A new attempt takes the record over: only the first time, the count of tries and what events have
+/// left stay. Not where a later event than its own is on record.
 const BEGIN: &str = r#"
 INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, uploadId,
     partSize, jobStatus, instanceID, lease, tryTimes, firstTime, startTime, startTime_f,
@@ -170,7 +172,8 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     instanceID = excluded.instanceID, lease = excluded.lease, tryTimes = tryTimes + 1,
     startTime = excluded.startTime, startTime_f = excluded.startTime_f,
     lastTimeProgress = excluded.lastTimeProgress,
-    endTime = NULL, endTime_f = NULL, totalSpentTime = NULL, lastError = NULL"#;
+    endTime = NULL, endTime_f = NULL, totalSpentTime = NULL, lastError = NULL
+WHERE :sequencer IS NULL OR sequencer IS NULL OR sequencer <= :sequencer"#;
 
 const SEAL: &str = r#"
 UPDATE record SET targetUploadId = ?1, targetEtag = ?2
@@ -182,54 +185,62 @@ WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 /// The ETag and the upload on record belong together, or a later attempt could fill an upload
 /// that holds parts of another content. So an outcome that never learned the source's ETag
 /// leaves size, version, ETag and upload as they are, for a later attempt to resume; one with
-/// another ETag drops the upload.
+/// another ETag drops the upload, as a deletion does.
+///
+/// An outcome with an order ends only the state of the record that it has seen, or the one that it
+/// has itself made.
 const FINISH: &str = r#"
 INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, jobStatus,
     instanceID, lease, tryTimes, firstTime, startTime, startTime_f, endTime, endTime_f,
-    totalSpentTime, lastTimeProgress, lastError)
+    totalSpentTime, lastTimeProgress, lastError, sequencer, deleted)
 VALUES (:key, :srcBucket, :desBucket, :desKey, :size, :version, :etag, :status,
-    :instance, :lease, 1, :start, :start, :start_f, :end, :end_f, :spent, 0, :error)
+    :instance, :lease, 1, :start, :start, :start_f, :end, :end_f, :spent, 0, :error,
+    :sequencer, :deleted)
 ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
-    Size = iif(:etag IS NULL, Size, excluded.Size),
-    versionId = iif(:etag IS NULL, versionId, excluded.versionId),
-    uploadId = iif(:etag IS NULL OR sourceEtag IS :etag, uploadId, NULL),
-    partSize = iif(:etag IS NULL OR sourceEtag IS :etag, partSize, NULL),
-    sourceEtag = ifnull(:etag, sourceEtag),
+    Size = iif(:knows, excluded.Size, Size),
+    versionId = iif(:knows, excluded.versionId, versionId),
+    uploadId = iif(NOT :knows OR (sourceEtag IS :etag AND NOT :deleted), uploadId, NULL),
+    partSize = iif(NOT :knows OR (sourceEtag IS :etag AND NOT :deleted), partSize, NULL),
+    sourceEtag = iif(:knows, :etag, sourceEtag),
     jobStatus = excluded.jobStatus, instanceID = excluded.instanceID,
     tryTimes = tryTimes + iif(:lease IS NOT NULL OR ((lease IS NULL OR :etag IS NULL) AND startTime IS :start
         AND endTime IS :end AND instanceID IS :instance AND jobStatus IS :status
         AND (:etag IS NULL OR sourceEtag IS :etag)), 0, 1),
-    lease = iif(:etag IS NULL AND :lease IS NULL, lease, excluded.lease),
+    lease = iif(NOT :knows AND :lease IS NULL, lease, excluded.lease),
     startTime = excluded.startTime, startTime_f = excluded.startTime_f,
     endTime = excluded.endTime, endTime_f = excluded.endTime_f,
     totalSpentTime = excluded.totalSpentTime,
-    lastTimeProgress = iif(:lease IS NULL, 0, lastTimeProgress), lastError = excluded.lastError
-WHERE :lease IS NULL OR lease IS :lease"#;
+    lastTimeProgress = iif(:lease IS NULL, 0, lastTimeProgress), lastError = excluded.lastError,
+    sequencer = ifnull(:sequencer, sequencer), deleted = iif(:knows, :deleted, deleted)
+WHERE lease = :lease OR (:lease IS NULL AND (NOT :ordered
+    OR (tryTimes IS :seenTries AND endTime IS :seenEnd)
+    OR (startTime IS :start AND endTime IS :end AND instanceID IS :instance
+        AND jobStatus IS :status)))"#;
 
-fn begin(tx: &Transaction<'_>, start: &Start) -> rusqlite::Result<()> {
-    tx.prepare_cached(BEGIN)?
-        .execute(named_params! {
-            ":key": table_key(&start.id.src),
-            ":srcBucket": start.id.src.bucket,
-            ":desBucket": start.id.des.bucket,
-            ":desKey": start.id.des.key.as_str(),
-            ":size": integer(start.size)?,
-            ":version": start.version,
-            ":etag": start.etag.as_str(),
-            ":upload": start.upload.id,
-            ":partSize": integer(start.upload.part_size)?,
-            ":instance": start.instance,
-            ":lease": start.lease,
-            ":start": seconds(start.start_time),
-            ":start_f": readable(start.start_time),
-            ":progress": start.progress,
-        })
-        .map(drop)
+/// How many records it has changed: none where a later event is on record.
+fn begin(tx: &Transaction<'_>, start: &Start) -> rusqlite::Result<usize> {
+    tx.prepare_cached(BEGIN)?.execute(named_params! {
+        ":key": table_key(&start.id.src),
+        ":srcBucket": start.id.src.bucket,
+        ":desBucket": start.id.des.bucket,
+        ":desKey": start.id.des.key.as_str(),
+        ":size": integer(start.size)?,
+        ":version": start.version,
+        ":etag": start.etag.as_str(),
+        ":upload": start.upload.id,
+        ":partSize": integer(start.upload.part_size)?,
+        ":instance": start.instance,
+        ":lease": start.lease,
+        ":start": seconds(start.start_time),
+        ":start_f": readable(start.start_time),
+        ":progress": start.progress,
+        ":sequencer": start.sequencer.as_ref().map(Sequencer::as_str),
+    })
 }
 
 const SELECT_COPIED: &str = r#"
 SELECT versionId, sourceEtag FROM record
-WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3 AND jobStatus = 'DONE'"#;
+WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3 AND jobStatus = 'DONE' AND NOT deleted"#;
 
 fn copied(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<Revision>> {
     tx.prepare_cached(SELECT_COPIED)?
@@ -251,6 +262,7 @@ const PAGE: u32 = 1000;
 const SELECT_COPIES: &str = r#"
 SELECT rowid, "Key", srcBucket, desKey, versionId, sourceEtag FROM record INDEXED BY "desBucket-index"
 WHERE desBucket = ?1 AND (desKey, rowid) > (?2, ?3) AND jobStatus = 'DONE'
+    AND NOT deleted
 ORDER BY desKey, rowid LIMIT ?4"#;
 
 fn copies(tx: &Transaction<'_>, request: &CopiesRequest) -> rusqlite::Result<CopiesPage> {
@@ -278,7 +290,7 @@ fn copies(tx: &Transaction<'_>, request: &CopiesRequest) -> rusqlite::Result<Cop
     Ok(CopiesPage { copies, next })
 }
 
-/// The unfinished upload of another ETag.
+/// The unfinished upload of another ETag; of any, where the object is deleted.
 const SELECT_OBSOLETE: &str = r#"
 SELECT uploadId, partSize FROM record
 WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3
@@ -288,10 +300,13 @@ WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3
 type Dropped = Option<UploadRef>;
 
 fn obsolete(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Dropped> {
-    let Some(etag) = &outcome.etag else { return Ok(None) };
+    if !outcome.knows() {
+        return Ok(None);
+    }
+    let etag = outcome.etag.as_ref().map(Etag::as_str);
     let (key, des) = (table_key(&outcome.id.src), &outcome.id.des);
     tx.prepare_cached(SELECT_OBSOLETE)?
-        .query_row(params![key, des.bucket, des.key.as_str(), etag.as_str()], |row| {
+        .query_row(params![key, des.bucket, des.key.as_str(), etag], |row| {
             Ok(UploadRef { id: row.get(0)?, part_size: unsigned(row, 1)? })
         })
         .optional()
@@ -301,6 +316,8 @@ fn obsolete(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Dropped
 fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dropped>> {
     let dropped = obsolete(tx, outcome)?;
     let spent = outcome.end_time.duration_since(outcome.start_time).unwrap_or_default();
+    let order = outcome.order.as_ref();
+    let (sequencer, seen) = (order.and_then(|o| o.sequencer.as_ref()), order.and_then(|o| o.seen));
     let changed = tx.prepare_cached(FINISH)?.execute(named_params! {
         ":key": table_key(&outcome.id.src),
         ":srcBucket": outcome.id.src.bucket,
@@ -318,6 +335,12 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dr
         ":end_f": readable(outcome.end_time),
         ":spent": spent.as_secs_f64(),
         ":error": outcome.error,
+        ":knows": outcome.knows(),
+        ":deleted": outcome.deleted,
+        ":ordered": order.is_some(),
+        ":sequencer": sequencer.map(Sequencer::as_str),
+        ":seenTries": seen.map(|seen| seen.tries),
+        ":seenEnd": seen.and_then(|seen| seen.end_time).map(seconds),
     })?;
     Ok((changed == 1).then_some(dropped))
 }
@@ -362,6 +385,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         None => None,
         Some(id) => Some(UploadRef { id, part_size: unsigned(row, "partSize")? }),
     };
+    let sequencer: Option<String> = row.get("sequencer")?;
     Ok(Record {
         id: RecordId {
             src: ObjectId::new(bucket.as_str(), src),
@@ -388,6 +412,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         spent: row.get::<_, Option<f64>>("totalSpentTime")?.map(duration),
         progress: row.get("lastTimeProgress")?,
         last_error: row.get("lastError")?,
+        sequencer: sequencer.as_deref().and_then(Sequencer::parse),
+        deleted: row.get("deleted")?,
     })
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::error::{Error, Next, Result};
 use crate::job::Job;
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
+use crate::sequencer::Sequencer;
 
 pub mod dynamodb;
 pub mod embedded;
@@ -100,6 +101,37 @@ pub struct Record {
     pub progress: u8,
     /// Why the latest attempt ended as it did, where it did not end well.
     pub last_error: Option<String>,
+    /// The latest event whose job has ended well; `None` where none has come.
+    pub sequencer: Option<Sequencer>,
+    /// What ended well last was a deletion: there is no object at the destination.
+    pub deleted: bool,
+}
+
+impl Record {
+    /// Which state of the record this is.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { tries: self.tries, end_time: self.end_time }
+    }
+}
+
+/// Tells one state of a record from every other: each beginning counts a try and has no end yet, each
+/// end has its own time, or counts a try by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Attempts so far.
+    pub tries: u32,
+    /// When the latest one ended.
+    pub end_time: Option<SystemTime>,
+}
+
+/// What an attempt whose order matters demands of the record, since events come late, twice, in any
+/// order, and two at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What goes on record: the later of the job's and the record's.
+    pub sequencer: Option<Sequencer>,
+    /// The state of the record when the attempt began; `None` where there was no record.
+    pub seen: Option<Stamp>,
 }
 
 /// What an attempt knows when it begins a multipart copy.
@@ -123,6 +155,8 @@ pub struct Start {
     pub start_time: SystemTime,
     /// Percent of the bytes already at the destination, 0 to 100.
     pub progress: u8,
+    /// The job's place among its object's events, where it came by one.
+    pub sequencer: Option<Sequencer>,
 }
 
 /// What an attempt knows just before it completes its upload.
@@ -162,6 +196,17 @@ pub struct Outcome {
     pub end_time: SystemTime,
     /// Why it failed or went back.
     pub error: Option<String>,
+    /// Done by deleting what was at the destination.
+    pub deleted: bool,
+    /// What of the record must still be as it was; `None`: nothing.
+    pub order: Option<Order>,
+}
+
+impl Outcome {
+    /// It knows what is at the destination now: an object with this ETag, or none.
+    fn knows(&self) -> bool {
+        self.etag.is_some() || self.deleted
+    }
 }
 
 /// One page of finished copies to ask for.
@@ -251,7 +296,8 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     async fn load(&self, id: &RecordId) -> Result<Option<Record>>;
 
     /// Puts the start of an attempt on record: counts the try, keeps `first_time`, replaces
-    /// version, ETag, upload and the fencing token, clears the last end and error.
+    /// version, ETag, upload and the fencing token, clears the last end and error. Fails with
+    /// `LeaseLost` where a later event than the start's is on record.
     async fn begin(&self, start: &Start) -> Result<()>;
 
     /// Puts on record what the upload is about to become, so that a completion whose answer is lost
@@ -266,7 +312,11 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     ///
     /// ETag and upload on record belong together: an outcome without an ETag leaves both as they
     /// are, for a later attempt to resume, and one with another ETag drops the upload, which is
-    /// answered where it was unfinished.
+    /// answered where it was unfinished, as a deletion does.
+    ///
+    /// One with an order but without a token fails with `LeaseLost` where the record is no longer in
+    /// the state that it has seen: somebody else has worked on the object at the same time, and what
+    /// is at the destination now is not known.
     async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded>;
 
     /// As [`Self::finish_each`], for whoever does not ask which: an error worth trying again comes
@@ -280,7 +330,7 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     }
 
     /// What of each of these objects was copied, in order; `None` where no finished copy is on
-    /// record. The last second's writes may be missing.
+    /// record, or its deletion is. The last second's writes may be missing.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>>;
 
     /// One page of the finished copies that are on record, in byte order of the destination's keys;

@@ -315,6 +315,18 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         proof: Proof,
     ) -> Result<Written>;
 
+    /// What the store says about the object that is there now; `None` only where it says of the
+    /// key itself that there is none (a delete marker is none). One request, and another one where
+    /// there is none: an answer to HEAD cannot say whether the key is missing or the bucket. Fails
+    /// with `NotFound` where the bucket is missing, and with `Denied` where a missing key may not
+    /// be told: that takes `s3:ListBucket`
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
+    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>>;
+
+    /// Deletes the object; in a bucket with versions a delete marker hides it. Deleting what is not
+    /// there succeeds.
+    async fn delete(&self, id: &ObjectId) -> Result<()>;
+
     /// Begins a multipart upload.
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created>;
 

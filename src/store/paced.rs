@@ -177,6 +177,14 @@ impl ObjectStore for Paced {
         self.control(&id.bucket, self.inner.tags(id, version)).await
     }
 
+    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
+        self.control(&id.bucket, self.inner.current(id)).await
+    }
+
+    async fn delete(&self, id: &ObjectId) -> Result<()> {
+        self.control(&id.bucket, self.inner.delete(id)).await
+    }
+
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         self.control(&target.bucket, self.inner.create_upload(target, new)).await
     }

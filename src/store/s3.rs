@@ -286,6 +286,24 @@ impl ObjectStore for S3Store {
         }
     }
 
+    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
+        let head = match self.head(id, None).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.missing(id).await,
+            answer => answer.map(Some),
+        };
+        head.map_err(|error| match error.kind() {
+            ErrorKind::Denied => error.note(format_args!(
+                "without s3:ListBucket on {} a key that is missing is refused in the same way",
+                id.bucket
+            )),
+            _ => error,
+        })
+    }
+
+    async fn delete(&self, id: &ObjectId) -> Result<()> {
+        self.delete_object(id).await
+    }
+
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         self.begin_upload(target, new).await
     }

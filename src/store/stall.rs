@@ -105,6 +105,14 @@ impl ObjectStore for Watched {
         self.inner.tags(id, version).await
     }
 
+    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
+        self.inner.current(id).await
+    }
+
+    async fn delete(&self, id: &ObjectId) -> Result<()> {
+        self.inner.delete(id).await
+    }
+
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         self.inner.create_upload(target, new).await
     }

@@ -98,6 +98,14 @@ impl ObjectStore for Fake {
         unreachable!()
     }
 
+    async fn current(&self, _: &ObjectId) -> Result<Option<ObjectMeta>> {
+        unreachable!()
+    }
+
+    async fn delete(&self, _: &ObjectId) -> Result<()> {
+        unreachable!()
+    }
+
     async fn create_upload(&self, _: &ObjectId, _: &NewObject) -> Result<Created> {
         unreachable!()
     }

@@ -1,8 +1,11 @@
 //! What an attempt at an object knows of its job, and what it has brought forward.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::state::Order;
 
 /// What is known of the message that a job came in.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,8 @@ pub struct Claim {
     pub(super) anew: AtomicBool,
     /// Cancelled when the destination has taken a part.
     pub(super) first_part: CancellationToken,
+    /// Where the order of the job matters.
+    pub(super) order: OnceLock<Order>,
 }
 
 impl Claim {
@@ -37,7 +42,13 @@ impl Claim {
             delivered,
             anew: AtomicBool::new(false),
             first_part,
+            order: OnceLock::new(),
         }
+    }
+
+    /// What of the record must still be as it was when the attempt's good end goes on record.
+    pub fn order(&self) -> Option<Order> {
+        self.order.get().cloned()
     }
 
     /// The token, once the attempt has put its begin on record.

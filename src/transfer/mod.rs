@@ -1,4 +1,4 @@
-//! Moving one object: the way it takes, what is pinned, and what is proven at the end.
+//! One object: the way it takes, what is pinned, and what is proven at the end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +18,10 @@ use crate::state::StateStore;
 use crate::store::{Headers, NewObject, ObjectMeta, ObjectStore};
 
 mod claim;
+mod deletion;
 pub mod memory;
 mod multipart;
+mod order;
 mod part;
 mod proof;
 mod resume;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub update_version: bool,
     /// Fetch that version, not the latest.
     pub get_with_version: bool,
+    /// What is deleted at the source has an event that is carried out.
+    pub propagate_delete: bool,
 }
 
 impl Settings {
@@ -83,6 +87,7 @@ impl Settings {
             verify_twice: debug.if_verify_md5_twice,
             update_version: mode.update_version_id,
             get_with_version: mode.get_object_with_version_id,
+            propagate_delete: mode.propagate_delete,
         }
     }
 }
@@ -149,6 +154,17 @@ pub struct Copied {
     pub version: Option<String>,
 }
 
+/// How a job ended well.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// The destination has the source's object.
+    Copied(Copied),
+    /// The destination has no object, as the source has none.
+    Deleted,
+    /// Nothing was to be done, for this reason; nothing goes on record.
+    PassedOver(&'static str),
+}
+
 /// Where the copy of an object turns out to need another way than its job said.
 enum Turn {
     Copied(Copied),
@@ -157,50 +173,15 @@ enum Turn {
 }
 
 impl Engine {
-    /// Copies the object of `job`. Begins anew where the source is replaced meanwhile, at most a
-    /// few times.
-    pub async fn transfer(
-        self: &Arc<Self>,
-        job: &Job,
-        claim: &Claim,
-        halt: &Halt,
-    ) -> Result<Copied> {
+    /// Carries `job` out: copies its object, or deletes it.
+    pub async fn transfer(self: &Arc<Self>, job: &Job, claim: &Claim, halt: &Halt) -> Result<Done> {
         let started = SystemTime::now();
         // UpdateVersionId looks the version up itself.
         let Settings { get_with_version, update_version, .. } = self.settings;
         let version = job.version.clone().filter(|_| get_with_version && !update_version);
         let attempt = Attempt { engine: self, job, halt, version, claim, started };
-        if let Some(newer) = attempt.superseded().await? {
-            info!(object = %job.src, "a newer version than the job's has been copied since");
-            return Ok(newer);
-        }
-        let mut fresh_starts = 0;
-        loop {
-            let error = match attempt.copy().await {
-                Ok(copied) => return Ok(copied),
-                Err(error) => error,
-            };
-            if error.kind() == ErrorKind::NotFound {
-                attempt.clear_away_if_gone().await;
-            }
-            let begin_anew =
-                matches!(error.kind(), ErrorKind::SourceChanged | ErrorKind::UploadGone);
-            if !begin_anew || halt.is_stopping() {
-                return Err(error);
-            }
-            if error.kind() == ErrorKind::UploadGone
-                && let Some(copied) = attempt.finished_by_another().await?
-            {
-                info!(object = %job.src, "another worker finished the object");
-                return Ok(copied);
-            }
-            fresh_starts += 1;
-            if fresh_starts > MAX_FRESH_STARTS {
-                attempt.clear_away().await;
-                return Err(given_up(error));
-            }
-            debug!(object = %job.src, "begun anew: {error}");
-        }
+        let record = attempt.standing().await?;
+        attempt.carry_out(record.as_ref()).await
     }
 }
 
@@ -258,6 +239,38 @@ impl Engine {
 }
 
 impl Attempt<'_> {
+    /// Copies the object. Begins anew where the source is replaced meanwhile, at most a few times.
+    async fn copied(&self) -> Result<Copied> {
+        let object = &self.job.src;
+        let mut fresh_starts = 0;
+        loop {
+            let error = match self.copy().await {
+                Ok(copied) => return Ok(copied),
+                Err(error) => error,
+            };
+            if error.kind() == ErrorKind::NotFound {
+                self.clear_away_if_gone().await;
+            }
+            let begin_anew =
+                matches!(error.kind(), ErrorKind::SourceChanged | ErrorKind::UploadGone);
+            if !begin_anew || self.halt.is_stopping() {
+                return Err(error);
+            }
+            if error.kind() == ErrorKind::UploadGone
+                && let Some(copied) = self.finished_by_another().await?
+            {
+                info!(%object, "another worker finished the object");
+                return Ok(copied);
+            }
+            fresh_starts += 1;
+            if fresh_starts > MAX_FRESH_STARTS {
+                self.clear_away().await;
+                return Err(given_up(error));
+            }
+            debug!(%object, "begun anew: {error}");
+        }
+    }
+
     async fn copy(&self) -> Result<Copied> {
         if self.engine.settings.update_version {
             return self.copy_recorded_version().await;

@@ -167,10 +167,17 @@ impl Attempt<'_> {
             instance: self.engine.instance.clone(),
             lease: self.claim.token.clone(),
             start_time: self.started,
+            sequencer: self.claim.order().and_then(|order| order.sequencer),
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
         let begin = || async { self.engine.state.begin(&start).await };
-        retry(self.control(), &self.halt.abort, begin).await?;
+        if let Err(error) = retry(self.control(), &self.halt.abort, begin).await {
+            // A later event is on record, and this upload is not.
+            if error.kind() == ErrorKind::LeaseLost {
+                self.give_up_superseded(&begun.upload).await?;
+            }
+            return Err(error);
+        }
         self.claim.begun.store(true, Ordering::Release);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Attempt, Copied, Delivered, Engine};
+use super::{Attempt, Copied, Delivered, Done, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{MIB, ObjectId};
 use crate::plan::parts::{self, Layout};
@@ -171,22 +171,32 @@ impl Attempt<'_> {
     }
 
     /// A job that names a version may come late or twice: the current version stays where it has been
-    /// copied since. The jobs of a comparison, many to a message, name what was just listed, and
-    /// are looked up only when they come again.
-    pub(super) async fn superseded(&self) -> Result<Option<Copied>> {
+    /// copied since, and what has been deleted since is not brought back. The jobs of a comparison,
+    /// many to a message, name what was just listed, and are looked up only when they come again.
+    /// `known`: the record, where the order of the job matters.
+    pub(super) async fn superseded(&self, known: Option<&Record>) -> Result<Option<Done>> {
         let Delivered { again, alone } = self.claim.delivered;
         let Some(asked) = self.version.as_ref().filter(|_| again || alone) else { return Ok(None) };
-        let copied = self.record().await?.filter(|record| record.status == JobStatus::Done);
-        let other = |record: &Record| record.version.as_ref().is_some_and(|known| known != asked);
-        let Some(copied) = copied.filter(other) else { return Ok(None) };
-        let head = || async { self.engine.source.head(&self.job.src, None).await };
-        let now = match retry(self.control(), &self.halt.abort, head).await {
-            Ok(now) => now,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let record = match self.claim.order.get() {
+            Some(_) => known.cloned(),
+            None => self.record().await?,
         };
-        let current = now.version == copied.version && is_of(&copied, &now);
-        Ok(current.then_some(Copied { size: now.size, etag: now.etag, version: now.version }))
+        let Some(record) = record.filter(|record| record.status == JobStatus::Done) else {
+            return Ok(None);
+        };
+        let other = record.version.as_ref().is_some_and(|known| known != asked);
+        if !other && !record.deleted {
+            return Ok(None);
+        }
+        Ok(match self.now_at_source().await? {
+            None if record.deleted => Some(Done::PassedOver("its object has been deleted since")),
+            Some(now) if other && now.version == record.version && is_of(&record, &now) => {
+                info!(object = %self.job.src, "a newer version than the job's has been copied since");
+                let (size, etag, version) = (now.size, now.etag, now.version);
+                Some(Done::Copied(Copied { size, etag, version }))
+            }
+            _ => None,
+        })
     }
 
     /// The upload vanished while it was being filled: whether that is because another attempt
@@ -222,7 +232,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn record(&self) -> Result<Option<Record>> {
+    pub(super) async fn record(&self) -> Result<Option<Record>> {
         let id = self.job.into();
         let load = || async { self.engine.state.load(&id).await };
         retry(self.control(), &self.halt.abort, load).await

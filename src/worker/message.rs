@@ -79,7 +79,7 @@ impl Worker {
             None => {}
         }
         if delivery.is_time_up() && !delivery.alone() {
-            let done = ended.iter().filter(|ended| matches!(ended, Ended::Copied(_))).count();
+            let done = ended.iter().filter(|ended| matches!(ended, Ended::Done(_))).count();
             let (objects, seconds) = (ended.len(), self.settings.job_timeout.as_secs());
             warn!(message, done, objects, "not finished within JobTimeout of {seconds} s");
         }

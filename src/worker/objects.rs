@@ -146,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Copies one object.
+    /// Carries one job out.
     async fn one(self: Arc<Self>, at: usize, delivery: Arc<Delivery>) -> Finished {
         let (job, start_time) = (&delivery.jobs[at], SystemTime::now());
         let first_part = match delivery.alone() {
@@ -155,7 +155,7 @@ impl Worker {
         };
         let claim = Claim::new(&self.engine.instance, delivery.delivered(), first_part);
         let ended = match self.engine.transfer(job, &claim, &delivery.halt).await {
-            Ok(copied) => Ended::Copied(copied),
+            Ok(done) => Ended::Done(done),
             Err(error) => {
                 // Parts that the next attempt throws away are no gain.
                 let kept = !self.engine.settings.clean_unfinished_upload;
@@ -204,15 +204,17 @@ impl Worker {
         self.give_up_dropped(&delivery.jobs, &batch, &answers, &delivery.held).await;
         let mut answers = answers.into_iter();
         let recorded = batch.into_iter().map(|mut finished| {
-            let answer = finished.outcome.take().and_then(|_| answers.next());
+            let outcome = finished.outcome.take();
+            let ordered = outcome.as_ref().is_some_and(|outcome| outcome.order.is_some());
+            let answer = outcome.and_then(|_| answers.next());
             let object = &delivery.jobs[finished.at].src;
             finished.ended = match (answer, finished.ended) {
                 // Another attempt has the record; the object is there and proven all the same.
-                (Some(Err(error)), Ended::Copied(copied))
-                    if error.kind() == ErrorKind::LeaseLost =>
+                (Some(Err(error)), Ended::Done(done))
+                    if error.kind() == ErrorKind::LeaseLost && !ordered =>
                 {
                     info!(%object, "copied, but another attempt keeps the record");
-                    return Finished { ended: Ended::Copied(copied), ..finished };
+                    return Finished { ended: Ended::Done(done), ..finished };
                 }
                 // The object is there; what is not on record goes on together with what was stopped.
                 (Some(Err(error)), _) if error.kind() == ErrorKind::Cancelled => {

@@ -2,20 +2,20 @@
 
 use std::time::SystemTime;
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Worker;
 use super::objects::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
-use crate::state::{JobStatus, Outcome};
-use crate::transfer::{Claim, Copied};
+use crate::state::{JobStatus, Order, Outcome};
+use crate::transfer::{Claim, Done};
 
 /// How one job of a message ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The object is there, proven.
-    Copied(Copied),
+    /// The object is there, proven, or deleted, or nothing was to be done.
+    Done(Done),
     /// Cut before its end: by a stop, or because the time for the message is used up.
     Stopped(Error),
     /// A further try may succeed.
@@ -78,20 +78,31 @@ impl Worker {
         claim: &Claim,
     ) -> Option<Outcome> {
         let lease = claim.begun();
-        let (status, copied, error) = match ended {
-            Ended::Copied(copied) => (JobStatus::Done, Some(copied), None),
+        let (status, done, error) = match ended {
+            Ended::Done(Done::PassedOver(_)) => return None,
+            Ended::Done(done) => (JobStatus::Done, Some(done), None),
             Ended::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),
             Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled => return None,
+            // It is another attempt's record.
+            Ended::Again(error) if error.kind() == ErrorKind::LeaseLost => return None,
             Ended::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
             Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
                 (JobStatus::Running, None, Some(error))
             }
         };
+        let copied = match done {
+            Some(Done::Copied(copied)) => Some(copied),
+            _ => None,
+        };
+        let deleted = matches!(done, Some(Done::Deleted));
+        let asked = job.version.clone().filter(|_| !job.deletes());
         Some(Outcome {
             id: job.into(),
             size: copied.map_or(job.size, |copied| copied.size),
-            version: copied.map_or(job.version.clone(), |copied| copied.version.clone()),
+            version: copied.map_or(asked, |copied| copied.version.clone()),
             etag: copied.map(|copied| copied.etag.clone()),
+            deleted,
+            order: order(done, claim),
             status,
             instance: self.engine.instance.clone(),
             lease,
@@ -105,9 +116,13 @@ impl Worker {
     pub(super) fn tell(&self, job: &Job, delivery: &Delivery, ended: &Ended) {
         let (monitor, receives) = (&self.engine.monitor, delivery.receives);
         match ended {
-            Ended::Copied(copied) => {
+            Ended::Done(done) => {
                 self.fit();
-                monitor.done(copied.size, &job.src);
+                match done {
+                    Done::Copied(copied) => monitor.done(copied.size, &job.src),
+                    Done::Deleted => monitor.deleted(),
+                    Done::PassedOver(why) => info!(object = %job.src, "passed over: {why}"),
+                }
             }
             Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
                 debug!(object = %job.src, "stopped, goes back to the queue");
@@ -122,4 +137,10 @@ impl Worker {
             }
         }
     }
+}
+
+/// A bad end overwrites no later event's outcome either, but is no event's outcome itself.
+fn order(done: Option<&Done>, claim: &Claim) -> Option<Order> {
+    let order = claim.order()?;
+    Some(if done.is_some() { order } else { Order { sequencer: None, ..order } })
 }

@@ -139,6 +139,8 @@ mod tests {
             start_time: SystemTime::UNIX_EPOCH,
             end_time: SystemTime::UNIX_EPOCH,
             error: None,
+            deleted: false,
+            order: None,
         }
     }
 

@@ -5,7 +5,7 @@ use super::outcome::Ended;
 /// The end of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
-    /// Every object is there: deleted.
+    /// Every job is done: deleted.
     Delete,
     /// Its one object failed for good: a dead letter.
     Bury,
@@ -26,11 +26,11 @@ pub(super) enum Settlement {
 /// A turn that gained something is not held against the objects that are left: they go on as new
 /// messages, with all their receipts before them. Every such division leaves less to do.
 pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
-    let copied = |ended: &Ended| matches!(ended, Ended::Copied(_));
-    if ended.iter().all(copied) {
+    let done = |ended: &Ended| matches!(ended, Ended::Done(_));
+    if ended.iter().all(done) {
         return Settlement::Delete;
     }
-    let gained = gained || ended.iter().any(copied);
+    let gained = gained || ended.iter().any(done);
     let failed = ended.iter().any(|ended| matches!(ended, Ended::Failed(_)));
     match ended {
         [Ended::Failed(_)] => return Settlement::Bury,
@@ -41,7 +41,7 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
     let (mut together, mut apart) = (Vec::new(), Vec::new());
     for (at, ended) in ended.iter().enumerate() {
         match ended {
-            Ended::Copied(_) => {}
+            Ended::Done(_) => {}
             // Where nothing at all went forward, one of them may be what holds the others up.
             Ended::Stopped(_) if gained || failed => together.push(at),
             Ended::Stopped(_) | Ended::Again(_) | Ended::Failed(_) => apart.push(at),
@@ -54,13 +54,12 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::object::Etag;
-    use crate::transfer::Copied;
+    use crate::transfer::Done;
 
-    /// One letter each: copied, stopped, again, failed.
+    /// One letter each: done, stopped, again, failed.
     fn ended(letters: &str) -> Vec<Ended> {
         let one = |letter| match letter {
-            'c' => Ended::Copied(Copied { size: 1, etag: Etag::new("e"), version: None }),
+            'd' => Ended::Done(Done::Deleted),
             's' => Ended::Stopped(Error::cancelled()),
             'a' => Ended::Again(Error::cancelled()),
             _ => Ended::Failed(Error::cancelled()),
@@ -75,7 +74,7 @@ mod tests {
     #[test]
     fn one_object_by_itself() {
         for (letters, gained, last, expected) in [
-            ("c", false, true, Settlement::Delete),
+            ("d", false, true, Settlement::Delete),
             ("f", true, false, Settlement::Bury),
             ("a", false, false, Settlement::Release),
             ("a", true, false, Settlement::Release),
@@ -97,14 +96,14 @@ mod tests {
     #[test]
     fn several_objects() {
         for (letters, gained, last, expected) in [
-            ("cccc", false, false, Settlement::Delete),
+            ("dddd", false, false, Settlement::Delete),
             // Nothing went forward: as it was, until its receipts are used up.
             ("ssas", false, false, Settlement::Release),
             ("ssas", false, true, on(&[], &[0, 1, 2, 3])),
             // What failed and what had trouble goes by itself, what was only stopped together.
-            ("cfas", false, false, on(&[3], &[1, 2])),
+            ("dfas", false, false, on(&[3], &[1, 2])),
             ("ffff", false, false, on(&[], &[0, 1, 2, 3])),
-            ("csss", false, true, on(&[1, 2, 3], &[])),
+            ("dsss", false, true, on(&[1, 2, 3], &[])),
             ("ssss", true, false, on(&[0, 1, 2, 3], &[])),
         ] {
             assert_eq!(

@@ -36,6 +36,7 @@ fn start(id: &RecordId, lease: &str) -> Start {
         lease: lease.to_owned(),
         start_time: at(0),
         progress: 0,
+        sequencer: None,
     }
 }
 
@@ -51,6 +52,8 @@ fn outcome(id: &RecordId, lease: Option<&str>) -> Outcome {
         start_time: at(0),
         end_time: at(9),
         error: None,
+        deleted: false,
+        order: None,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::stage::{MIB, Stage, noise, until};
 use crate::support::resources;
 
-/// Lets every new object of the source send an event to the queue.
+/// Lets every new object of the source, and every deletion, send an event to the queue.
 async fn watch(stage: &Stage) {
     let sqs = aws_sdk_sqs::Client::new(&stage.a);
     let attributes = sqs.get_queue_attributes().queue_url(&stage.queues.url);
@@ -18,7 +18,8 @@ async fn watch(stage: &Stage) {
     let arn = attributes.expect("GetQueueAttributes").attributes.expect("attributes")
         [&QueueAttributeName::QueueArn]
         .clone();
-    let to_queue = QueueConfiguration::builder().queue_arn(arn).events(Event::S3ObjectCreated);
+    let to_queue = QueueConfiguration::builder().queue_arn(arn);
+    let to_queue = to_queue.events(Event::S3ObjectCreated).events(Event::S3ObjectRemoved);
     let to_queue = to_queue.build().expect("a whole configuration");
     let configuration = NotificationConfiguration::builder().queue_configurations(to_queue).build();
     let put = resources::s3(&stage.a).put_bucket_notification_configuration();
@@ -54,6 +55,74 @@ async fn an_object_put_into_a_watched_bucket_arrives_at_the_default_destination(
     stage.send(&test.to_string()).await;
     stage.until_done(3).await;
     assert_eq!(stage.status().await["dead"], 0);
+}
+
+// What is in the queue by itself, with the sequencers of the server, in whatever order it comes.
+#[tokio::test]
+async fn objects_written_and_deleted_in_a_watched_bucket_end_as_at_the_source() {
+    for versions in [false, true] {
+        let stage = Stage::put(5).await;
+        let client = resources::s3(stage.at_source());
+        if versions {
+            resources::set_versioning(&client, &stage.source, true).await;
+        }
+        watch(&stage).await;
+        for n in 0..5_u8 {
+            for key in ["last put", "last deleted ü+"] {
+                stage.put_source(key, &[n; 100]).await;
+            }
+            let delete = |key| client.delete_object().bucket(&stage.source).key(key).send();
+            if n % 2 == 0 {
+                delete("last deleted ü+").await.expect("DeleteObject");
+            } else {
+                delete("last put").await.expect("DeleteObject");
+            }
+        }
+        let version = ("GetObjectWithVersionId", if versions { "True" } else { "False" });
+        let settings = [("PropagateDelete", "True"), version];
+        let _workers = [stage.worker(&settings), stage.worker(&settings)];
+        // The server sends its events when it gets round to it.
+        until("both are as at the source", async || {
+            let put = stage.arrived("arrived/last put").await == Some(vec![4; 100]);
+            (put && stage.arrived_keys().await.len() == 1).then_some(())
+        })
+        .await;
+        stage.until_done(2).await;
+        assert_eq!(stage.arrived_keys().await, ["arrived/last put"]);
+        let deleted = stage.record("last deleted ü+").await;
+        let put = stage.record("last put").await;
+        assert_eq!((&deleted["deleted"], &put["deleted"]), (&json!("True"), &Value::Null));
+        assert!(put["sequencer"].is_string() && deleted["sequencer"].is_string());
+        assert_eq!(stage.status().await["dead"], 0);
+    }
+}
+
+// EventBridge tells what was deleted as well, and Amazon S3's rules delete as users do.
+#[tokio::test]
+async fn deletions_by_event_bridge_and_by_lifecycle_are_propagated() {
+    let stage = Stage::put(5).await;
+    let worker = stage.worker(&[("PropagateDelete", "True")]);
+    let bridge = |kind: &str, key: &str, sequencer: &str| {
+        json!({"version": "0", "id": "i", "detail-type": kind, "source": "aws.s3",
+            "detail": {"version": "0", "bucket": {"name": stage.source}, "reason": "PutObject",
+                "deletion-type": "Permanently Deleted",
+                "object": {"key": key, "size": 3, "etag": "e", "sequencer": sequencer}}})
+    };
+    for key in ["by bridge +", "by rule"] {
+        stage.put_source(key, b"123").await;
+        stage.send(&bridge("Object Created", key, "00A").to_string()).await;
+        until_arrived(&stage, key, b"123").await;
+        let delete = resources::s3(stage.at_source()).delete_object().bucket(&stage.source);
+        delete.key(key).send().await.expect("DeleteObject");
+    }
+    stage.send(&bridge("Object Deleted", "by bridge +", "00B").to_string()).await;
+    let mut expired = record(&stage, "by+rule", 0);
+    expired["eventName"] = "LifecycleExpiration:Delete".into();
+    expired["s3"]["object"] = json!({"key": "by+rule", "sequencer": "00B"});
+    stage.send(&json!({"Records": [expired]}).to_string()).await;
+    until("both are deleted", async || stage.arrived_keys().await.is_empty().then_some(())).await;
+    stage.until_done(2).await;
+    worker.until_logged("deleted at the destination").await;
 }
 
 #[tokio::test]

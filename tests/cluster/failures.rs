@@ -8,12 +8,8 @@ use crate::stage::Stage;
 use crate::support::resources;
 
 fn job(stage: &Stage, key: &str, size: u64) -> Job {
-    Job {
-        src: ObjectId::new(&stage.source, key),
-        des: ObjectId::new(&stage.destination, format!("moved/{key}")),
-        size,
-        version: None,
-    }
+    let des = ObjectId::new(&stage.destination, format!("moved/{key}"));
+    Job::copy(ObjectId::new(&stage.source, key), des, size, None)
 }
 
 #[tokio::test]

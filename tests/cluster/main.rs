@@ -25,5 +25,6 @@ mod ledger;
 mod migration;
 mod packs;
 mod refusals;
+#[allow(dead_code, reason = "shared with the laboratory")]
 mod stage;
 mod store;

@@ -275,11 +275,10 @@ async fn headers_metadata_and_tags_arrive_with_the_object() {
 async fn many_objects_in_one_packed_message_are_all_carried_out() {
     let stage = Stage::put(5).await;
     let jobs: Vec<Job> = (0..30)
-        .map(|n| Job {
-            src: ObjectId::new(&stage.source, format!("pack/{n:02} ü+")),
-            des: ObjectId::new(&stage.destination, format!("p/pack/{n:02} ü+")),
-            size: n,
-            version: None,
+        .map(|n| {
+            let src = ObjectId::new(&stage.source, format!("pack/{n:02} ü+"));
+            let des = ObjectId::new(&stage.destination, format!("p/pack/{n:02} ü+"));
+            Job::copy(src, des, n, None)
         })
         .collect();
     for job in &jobs {

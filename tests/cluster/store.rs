@@ -119,6 +119,8 @@ macro_rules! suite {
             a_range_is_read_and_the_whole_size_told,
             a_read_that_is_pinned_fails_once_the_object_is_replaced,
             what_is_missing_is_not_found,
+            what_is_current_is_told_and_what_is_not_there_only_of_the_key,
+            what_is_deleted_is_gone_and_may_be_deleted_again,
             a_body_with_another_digest_is_refused,
             headers_and_user_metadata_come_back,
             tags_come_back,

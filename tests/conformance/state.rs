@@ -11,8 +11,10 @@ use s3_migration::state::{
 use crate::support::{control_texts, odd_texts};
 
 mod batches;
+mod order;
 
 pub use batches::*;
+pub use order::*;
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
 /// `async fn() -> Fresh<dyn StateStore>` that makes a store without records.
@@ -44,6 +46,15 @@ macro_rules! state_suite {
             concurrent_starts_are_all_counted,
             what_was_copied_is_told_of_finished_copies_only,
             what_was_copied_is_told_of_many_objects_and_of_each_pair,
+            an_events_end_puts_its_sequencer_on_record,
+            of_two_attempts_at_once_one_ends,
+            whoever_has_been_at_work_meanwhile_refuses_an_ordered_end,
+            an_ordered_end_may_be_recorded_twice,
+            a_start_behind_a_later_event_is_refused,
+            an_end_behind_a_beginning_breaks_its_fence,
+            a_deletion_is_on_record_and_is_no_copy,
+            a_deletion_drops_the_upload_that_was_begun,
+            ordered_ends_of_a_batch_stand_by_themselves,
             records_are_tallied,
             records_are_found_by_status,
         );
@@ -80,6 +91,8 @@ fn begun(key: &str) -> Record {
         spent: None,
         progress: 42,
         last_error: None,
+        sequencer: None,
+        deleted: false,
     }
 }
 
@@ -436,6 +449,7 @@ pub fn start(key: &str, token: &str, second: u64) -> Start {
         lease: token.to_owned(),
         start_time: at(second),
         progress: 42,
+        sequencer: None,
     }
 }
 
@@ -451,6 +465,8 @@ pub fn end(key: &str, token: Option<&str>, second: u64, ended: u64) -> Outcome {
         start_time: at(second),
         end_time: at(ended),
         error: None,
+        deleted: false,
+        order: None,
     }
 }
 

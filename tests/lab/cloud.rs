@@ -46,12 +46,9 @@ impl Cloud {
 
     /// The job of one object.
     pub fn job(&self, key: &str) -> Job {
-        Job {
-            src: ObjectId::new(&self.stage.source, key),
-            des: ObjectId::new(&self.stage.destination, format!("moved/{key}")),
-            size: self.objects.get(key).map_or(0, |body| body.len() as u64),
-            version: None,
-        }
+        let src = ObjectId::new(&self.stage.source, key);
+        let des = ObjectId::new(&self.stage.destination, format!("moved/{key}"));
+        Job::copy(src, des, self.objects.get(key).map_or(0, |body| body.len() as u64), None)
     }
 
     /// A worker that goes by the proxies.

@@ -11,6 +11,9 @@
 //! | `worker.rs` | a queue and a table that go away, a clock that is off, crashes, duplicates |
 //! | `stores.rs` | SSE-KMS, Object Lock, checksums, answers that are no store's |
 //! | `turns.rs` | objects that take more than one turn |
+//! | `history.rs` | an object with a history, and the events of it |
+//! | `order.rs` | events that come late, twice, in any order and at once |
+//! | `deletions.rs` | what is deleted at the source, and what is never deleted |
 //! | `versions.rs` | the version switches on a source that keeps versions |
 //! | `credentials.rs` | credentials that expire or are rotated |
 //! | `sending.rs` | the jobsender: a queue, a table or a listing that fails, a kill midway |
@@ -41,7 +44,10 @@ mod cloud;
 mod completion;
 mod credentials;
 mod death;
+mod deletions;
+mod history;
 mod line;
+mod order;
 mod proxy;
 mod sending;
 mod soak;

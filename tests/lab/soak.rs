@@ -195,7 +195,7 @@ impl Soak {
             let [from, to] = BUCKETS;
             let size = self.bench.objects()[key].body.len() as u64;
             let (src, des) = (ObjectId::new(from, key.clone()), ObjectId::new(to, key.clone()));
-            let job = Job { src, des, size, version: None };
+            let job = Job::copy(src, des, size, None);
             let message = client.send_message().queue_url(&self.queues.url);
             message.message_body(job.to_message()).send().await.expect("SendMessage");
         }

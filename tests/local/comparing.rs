@@ -153,3 +153,44 @@ async fn a_dry_run_says_sizes_requests_dollars_and_hours() {
     local.run(&wrong).await.with_status(2).says(&["prices.json"]);
     local.run(&["run", ALL[0], ALL[1], "--workers", "2"]).await.with_status(2);
 }
+
+#[tokio::test]
+async fn what_only_the_destination_has_is_deleted_where_that_is_asked_for() {
+    let local = three().await;
+    for key in ["old/1", "old/2", "keep/3"] {
+        local.destination.put(key, noise(3, 1)).await;
+    }
+    local.write("s3_migration_config.ini", "");
+    local.write("s3_migration_ignore_list.txt", "*/keep/*\n");
+    let preview = local.run(&["run", ALL[0], ALL[1], "--dry-run", "--delete"]).await.with_status(0);
+    for words in ["to-there/old/1\t3\tdelete, the source does not have it", "2 of those to delete"]
+    {
+        assert!(preview.stdout.contains(words), "no {words:?} in {}", preview.all());
+    }
+    let capped = ["run", ALL[0], ALL[1], "--json", "--delete", "--max-delete", "1"];
+    let capped = local.run(&capped).await.with_status(1).json();
+    let compared = &capped["compared"];
+    assert_eq!((&compared["to_delete"], &compared["deletions_sent"]), (&2.into(), &0.into()));
+    assert_eq!(compared["deletions_refused"], "more than --max-delete 1");
+    assert_eq!(local.destination.keys().await.len(), 6, "everything was copied, nothing deleted");
+
+    let deleted =
+        local.run(&["run", ALL[0], ALL[1], "--json", "--delete"]).await.with_status(0).json();
+    assert_eq!((&deleted["deleted"], &deleted["copied"]), (&2.into(), &0.into()), "{deleted}");
+    assert_eq!(local.destination.keys().await, ["a.jpg", "b.png", "c/d.jpg", "keep/3"]);
+    let plain = local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
+    assert!(plain.stdout.contains("all 3 objects are at the destination"), "{}", plain.all());
+}
+
+#[tokio::test]
+async fn an_empty_source_deletes_nothing() {
+    let local = Local::new().await;
+    local.destination.put("precious", noise(3, 1)).await;
+    let ended = local.run(&["run", ALL[0], ALL[1], "--delete"]).await.with_status(1);
+    assert!(
+        ended.stdout.contains("nothing was deleted: the source lists no object"),
+        "{}",
+        ended.all()
+    );
+    assert_eq!(local.destination.keys().await, ["precious"]);
+}

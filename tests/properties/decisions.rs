@@ -199,11 +199,9 @@ fn job() -> impl Strategy<Value = Job> {
     let key = prop_oneof!["[a-c/]{1,6}", "\\PC{1,10}", "[\u{0}-\u{1f}\"\\\\é\u{1f600}]{1,5}"];
     let version = prop::option::of("[a-z]{1,3}")
         .prop_filter("that is none", |version| version.as_deref() != Some("null"));
-    (key, "[a-b/]{0,3}", any::<u32>(), version).prop_map(|(key, prefix, size, version)| Job {
-        src: ObjectId::new("from", key.clone()),
-        des: ObjectId::new("to", prefix + &key),
-        size: u64::from(size),
-        version,
+    (key, "[a-b/]{0,3}", any::<u32>(), version).prop_map(|(key, prefix, size, version)| {
+        let src = ObjectId::new("from", key.clone());
+        Job::copy(src, ObjectId::new("to", prefix + &key), u64::from(size), version)
     })
 }
 

@@ -12,7 +12,8 @@ pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
 
 /// A message of the queue: a job, a pack, an S3 event, in any envelope, or something else.
 pub fn message(text: &str) {
-    let target = EventTarget { bucket: "default-bucket".into(), prefix: "arrived".into() };
+    let (bucket, prefix) = ("default-bucket".to_owned(), "arrived".to_owned());
+    let target = EventTarget { bucket, prefix, deletions: true };
     match parse(text, &target) {
         Ok(incoming) => {
             incoming.jobs.iter().for_each(assert_can_be_carried_out);
@@ -35,7 +36,7 @@ pub fn message(text: &str) {
         }
     }
     // Without a destination events are refused, and nothing else changes.
-    let nowhere = parse(text, &EventTarget::default());
+    let nowhere = parse(text, &EventTarget { deletions: true, ..EventTarget::default() });
     if let Ok(incoming) = nowhere {
         assert_eq!(parse(text, &target), Ok(incoming));
     }

@@ -37,11 +37,12 @@ impl DynamoState {
     pub(super) async fn insert_new(&self, outcomes: &[Outcome]) -> Vec<Option<Recorded>> {
         let mut answers: Vec<Option<Recorded>> = outcomes.iter().map(|_| None).collect();
         let mut keys = HashSet::new();
-        // An attempt with a token has a record. Of two outcomes of one key the second one is not
+        // An attempt with a token has a record, and one that has seen a record too. Of two outcomes of one key the second one is not
         // new.
         let may_be_new = |at: &usize| {
             let outcome = &outcomes[*at];
-            outcome.lease.is_none() && keys.insert(item::primary_key(&outcome.id))
+            let seen = outcome.order.as_ref().is_some_and(|order| order.seen.is_some());
+            outcome.lease.is_none() && !seen && keys.insert(item::primary_key(&outcome.id))
         };
         let new: Vec<usize> = (0..outcomes.len()).filter(may_be_new).collect();
         for chunk in new.chunks(MAX_STATEMENTS) {

@@ -14,8 +14,8 @@ use crate::object::Revision;
 pub(super) const MAX_KEYS: usize = 100;
 
 /// What is read of an item.
-const ATTRIBUTES: [&str; 7] =
-    ["Key", "desBucket", "desKey", "versionId", "sourceEtag", "jobStatus", "endTime"];
+const ATTRIBUTES: [&str; 8] =
+    ["Key", "desBucket", "desKey", "versionId", "sourceEtag", "jobStatus", "endTime", "deleted"];
 
 impl DynamoState {
     /// Under its primary key, or, where that belongs to another destination, under the alternate

@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::object::{Etag, NO_VERSION, ObjectId, Revision};
-use crate::state::{JobStatus, Record, RecordId, UploadRef};
+use crate::sequencer::Sequencer;
+use crate::state::{JobStatus, Record, RecordId, Stamp, UploadRef};
 
 /// An item as the SDK gives it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -92,7 +93,7 @@ pub(super) fn version(version: Option<&str>) -> &str {
 /// What was copied, where the copy has ended well.
 pub(super) fn copied(item: &Item) -> Option<Revision> {
     let version = text(item, "versionId").map(str::to_owned);
-    let done = status(item) == JobStatus::Done;
+    let done = status(item) == JobStatus::Done && !is_deleted(item);
     done.then(|| Revision::new(version, text(item, "sourceEtag").map(Etag::new)))
 }
 
@@ -104,6 +105,28 @@ pub(super) fn status(item: &Item) -> JobStatus {
         false => JobStatus::Running,
     };
     text(item, "jobStatus").and_then(JobStatus::parse).unwrap_or(otherwise)
+}
+
+/// What `deleted` holds, where it is there at all.
+pub(super) const DELETED: &str = "True";
+
+/// Whether what ended well last was a deletion.
+fn is_deleted(item: &Item) -> bool {
+    text(item, "deleted") == Some(DELETED)
+}
+
+/// The latest event whose job has ended well.
+pub(super) fn sequencer(item: &Item) -> Option<Sequencer> {
+    text(item, "sequencer").and_then(Sequencer::parse)
+}
+
+fn tries(item: &Item) -> u32 {
+    integer(item, "tryTimes").and_then(|n| n.try_into().ok()).unwrap_or(0)
+}
+
+/// Which state of the record an item is.
+pub(super) fn stamp(item: &Item) -> Stamp {
+    Stamp { tries: tries(item), end_time: moment(item, "endTime") }
 }
 
 /// The upload that an item names.
@@ -141,13 +164,15 @@ pub(super) fn record(item: &Item) -> Result<Record> {
         status: status(item),
         instance: text(item, "instanceID").unwrap_or_default().to_owned(),
         lease: text(item, "lease").map(str::to_owned),
-        tries: integer(item, "tryTimes").and_then(|n| n.try_into().ok()).unwrap_or(0),
+        tries: tries(item),
         first_time,
         start_time: start_time.unwrap_or(first_time),
         end_time: moment(item, "endTime"),
         spent: number(item, "totalSpentTime"),
         progress: integer(item, "lastTimeProgress").map_or(0, |n| n.min(100) as u8),
         last_error: text(item, "lastError").map(str::to_owned),
+        sequencer: sequencer(item),
+        deleted: is_deleted(item),
     })
 }
 

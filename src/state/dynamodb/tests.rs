@@ -32,6 +32,8 @@ fn outcome(lease: &str) -> Outcome {
         start_time: UNIX_EPOCH,
         end_time: UNIX_EPOCH,
         error: None,
+        deleted: false,
+        order: None,
     }
 }
 

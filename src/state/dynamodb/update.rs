@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Item};
 use crate::object::Etag;
-use crate::state::{JobStatus, Outcome, RecordId, Seal, Start};
+use crate::state::{JobStatus, Outcome, RecordId, Seal, Stamp, Start};
 
 /// An error text is cut to this many bytes: an item is billed by the kibibyte.
 const MAX_ERROR: usize = 1024;
@@ -31,7 +31,10 @@ pub(super) struct Update {
     /// What must hold for a record that is there.
     fence: String,
     pub(super) names: HashMap<String, String>,
-    pub(super) values: HashMap<String, AttributeValue>,
+    /// What is written.
+    written: HashMap<String, AttributeValue>,
+    /// What is only compared.
+    compared: HashMap<String, AttributeValue>,
 }
 
 /// What becomes of a multipart upload that the record may name.
@@ -48,7 +51,7 @@ pub(super) enum OldUpload {
 pub(super) enum Refusal {
     /// It is on record already: the answer to an earlier try was lost.
     Repeated,
-    /// Another attempt has replaced the token.
+    /// Another attempt has replaced the token, or has been at work meanwhile.
     Fenced,
     /// The token is right, but the record differs in its upload.
     OtherUpload,
@@ -61,6 +64,7 @@ impl Update {
         let mut update = Self::begun(start);
         update.add("tryTimes", 1);
         update.fence("(attribute_not_exists(#lease) OR #lease <> :lease)");
+        update.fence_later_event(start);
         update
     }
 
@@ -68,7 +72,16 @@ impl Update {
     pub(super) fn begin_again(start: &Start) -> Self {
         let mut update = Self::begun(start);
         update.fence("#lease = :lease");
+        update.fence_later_event(start);
         update
+    }
+
+    /// Refused where a later event's outcome is on record.
+    fn fence_later_event(&mut self, start: &Start) {
+        if let Some(sequencer) = &start.sequencer {
+            self.compare("sequencer", AttributeValue::S(sequencer.as_str().to_owned()));
+            self.fence("(attribute_not_exists(#sequencer) OR #sequencer <= :sequencer)");
+        }
     }
 
     fn begun(start: &Start) -> Self {
@@ -106,7 +119,7 @@ impl Update {
     ///
     /// The ETag and the upload on record belong together. So an outcome that never learned the
     /// source's ETag leaves size, version, ETag and upload for a later attempt to resume; one with
-    /// another ETag drops the upload.
+    /// another ETag drops the upload, as a deletion does.
     pub(super) fn finish(outcome: &Outcome, old: OldUpload) -> Self {
         let mut update = Self::of(&outcome.id);
         update.ended(outcome);
@@ -119,6 +132,17 @@ impl Update {
                 match old {
                     OldUpload::Keep => update
                         .fence("(attribute_not_exists(#uploadId) OR #sourceEtag = :sourceEtag)"),
+                    OldUpload::Drop => update.remove(&["uploadId", "partSize"]),
+                }
+                update.remove(&["deleted"]);
+            }
+            None if outcome.deleted => {
+                update.number("Size", 0);
+                update.text("versionId", version);
+                update.text("deleted", item::DELETED);
+                update.remove(&["sourceEtag"]);
+                match old {
+                    OldUpload::Keep => update.fence("attribute_not_exists(#uploadId)"),
                     OldUpload::Drop => update.remove(&["uploadId", "partSize"]),
                 }
             }
@@ -138,16 +162,40 @@ impl Update {
                 update.add("tryTimes", 1);
                 update.number("lastTimeProgress", 0);
                 // One that has not even seen the object takes it from nobody.
-                if outcome.etag.is_some() {
+                if outcome.knows() {
                     update.remove(&["lease"]);
                 }
-                update.fence(match outcome.etag {
-                    Some(_) => REPEATED_WITH_ETAG,
-                    None => REPEATED,
-                });
+                match (&outcome.order, &outcome.etag) {
+                    (Some(order), _) => update.fence_state(order.seen),
+                    (None, Some(_)) => update.fence(REPEATED_WITH_ETAG),
+                    (None, None) => update.fence(REPEATED),
+                }
             }
         }
+        if let Some(sequencer) = outcome.order.as_ref().and_then(|order| order.sequencer.as_ref()) {
+            update.text("sequencer", sequencer.as_str());
+        }
         update
+    }
+
+    /// Refused where the record is in another state than the one seen; that includes the state that
+    /// this very write has made, if its answer was lost.
+    fn fence_state(&mut self, seen: Option<Stamp>) {
+        let Some(Stamp { tries, end_time }) = seen else {
+            return self.fence("attribute_not_exists(#Key)");
+        };
+        self.compare("seenTries", AttributeValue::N(tries.to_string()));
+        self.fence(match tries {
+            0 => "(attribute_not_exists(#tryTimes) OR #tryTimes = :seenTries)",
+            _ => "#tryTimes = :seenTries",
+        });
+        match end_time {
+            None => self.fence("attribute_not_exists(#endTime)"),
+            Some(end_time) => {
+                self.compare("seenEnd", AttributeValue::N(item::epoch(end_time)));
+                self.fence("#endTime = :seenEnd");
+            }
+        }
     }
 
     fn ended(&mut self, outcome: &Outcome) {
@@ -178,7 +226,13 @@ impl Update {
 
     /// The item that the update makes where there is none yet, without its key.
     pub(super) fn into_item(self) -> impl Iterator<Item = (String, AttributeValue)> {
-        self.values.into_iter().map(|(name, value)| (name[1..].to_owned(), value))
+        self.written.into_iter().map(|(name, value)| (name[1..].to_owned(), value))
+    }
+
+    /// What the placeholders of expression and condition stand for.
+    pub(super) fn values(&self) -> HashMap<String, AttributeValue> {
+        let all = self.written.iter().chain(&self.compared);
+        all.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The update expression.
@@ -217,7 +271,11 @@ impl Update {
 
     fn value(&mut self, name: &str, value: AttributeValue) {
         self.name(name);
-        self.values.insert(format!(":{name}"), value);
+        self.written.insert(format!(":{name}"), value);
+    }
+
+    fn compare(&mut self, placeholder: &str, value: AttributeValue) {
+        self.compared.insert(format!(":{placeholder}"), value);
     }
 
     fn text(&mut self, name: &str, text: &str) {
@@ -252,13 +310,16 @@ impl Update {
     }
 }
 
-/// Why a begin was refused by a record of the same destination: only the same attempt can be.
+/// Why a begin was refused by a record of the same destination: by the same attempt, or by a later
+/// event.
 pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
     let same = item::text(item, "uploadId") == Some(start.upload.id.as_str())
         && item::moment(item, "startTime") == Some(start.start_time)
         && item::status(item) == JobStatus::Running;
+    let later = start.sequencer.as_ref().zip(item::sequencer(item));
     match same {
         true => Refusal::Repeated,
+        false if later.is_some_and(|(own, recorded)| recorded > *own) => Refusal::Fenced,
         false => Refusal::OtherUpload,
     }
 }
@@ -275,6 +336,9 @@ pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> Refusal {
     match &outcome.lease {
         Some(lease) if item::text(item, "lease") != Some(lease.as_str()) => Refusal::Fenced,
         None if same => Refusal::Repeated,
+        None if outcome.order.as_ref().is_some_and(|o| o.seen != Some(item::stamp(item))) => {
+            Refusal::Fenced
+        }
         _ => Refusal::OtherUpload,
     }
 }

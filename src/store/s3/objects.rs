@@ -35,6 +35,9 @@ impl Intercept for AsStored {
     }
 }
 
+/// What is missing is the key, and not the bucket.
+const NO_SUCH_KEY: &str = "NoSuchKey";
+
 impl S3Store {
     /// HeadObject.
     pub(super) async fn head_object(
@@ -115,6 +118,39 @@ impl S3Store {
         let meta = answer.meta(whole_size(answer.content_range()).unwrap_or(content_length));
         let body = std::mem::take(&mut answer.body);
         Ok(GetAnswer { meta, content_length, body: chunks(body, id.clone()) })
+    }
+
+    /// What a GET of one byte says of a key that HEAD has not found: its answer has a body, and so
+    /// names what is missing.
+    pub(super) async fn missing(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .range(ByteRange { start: 0, len: 1 }.header())
+            .set_request_payer(self.request_payer.clone())
+            .send()
+            .await;
+        match answer {
+            Err(error) if aws::code(&error) == Some(NO_SUCH_KEY) => Ok(None),
+            Err(error) => Err(self.error("GetObject", "s3:GetObject", id, error)),
+            Ok(_) => {
+                let message = format!("{}: just written", self.said("HeadObject", id));
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        }
+    }
+
+    /// DeleteObject.
+    pub(super) async fn delete_object(&self, id: &ObjectId) -> Result<()> {
+        let delete = self.client.delete_object().bucket(&id.bucket).key(id.key.as_str());
+        match delete.set_request_payer(self.request_payer.clone()).send().await {
+            Ok(_) => Ok(()),
+            // Amazon S3 does not mind, some stores do.
+            Err(error) if aws::code(&error) == Some(NO_SUCH_KEY) => Ok(()),
+            Err(error) => Err(self.error("DeleteObject", "s3:DeleteObject", id, error)),
+        }
     }
 
     /// GetObjectTagging.

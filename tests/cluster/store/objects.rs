@@ -167,6 +167,35 @@ pub async fn what_is_missing_is_not_found(lab: &Lab) {
     missing(uploads.map(drop), "no-such-bucket", "ListMultipartUploads");
 }
 
+pub async fn what_is_current_is_told_and_what_is_not_there_only_of_the_key(lab: &Lab) {
+    let etag = lab.put("there", b"body").await.etag;
+    let meta = lab.store.current(&lab.id("there")).await.expect("an answer").expect("an object");
+    assert_eq!((meta.size, meta.etag), (4, etag));
+    lab.put("empty", b"").await;
+    assert!(lab.store.current(&lab.id("empty")).await.expect("an answer").is_some());
+    assert_eq!(lab.store.current(&lab.id("absent")).await.expect("an answer"), None);
+    let nowhere = lab.store.current(&ObjectId::new("no-such-bucket", "k")).await;
+    let error = nowhere.expect_err("a missing bucket says nothing about its keys");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+}
+
+pub async fn what_is_deleted_is_gone_and_may_be_deleted_again(lab: &Lab) {
+    let odd = "a//b ü+%2F\n";
+    for key in [odd, "other"] {
+        lab.put(key, b"body").await;
+    }
+    for _ in 0..2 {
+        lab.store.delete(&lab.id(odd)).await.expect("a deletion");
+        assert_eq!(lab.store.current(&lab.id(odd)).await.expect("an answer"), None);
+    }
+    assert_eq!(keys(lab, "", None).await, ["other"]);
+    let nowhere = lab.store.delete(&ObjectId::new("no-such-bucket", "k")).await;
+    let error = nowhere.expect_err("a missing bucket");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("DeleteObject"), "{error}");
+}
+
 pub async fn a_body_with_another_digest_is_refused(lab: &Lab) {
     let body = Bytes::from_static(b"damaged on the way");
     let put = lab.store.put(&lab.id("k"), &NewObject::default(), body, md5(b"as it was")).await;

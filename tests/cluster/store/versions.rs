@@ -44,6 +44,7 @@ async fn a_version_is_told_and_can_be_read_after_it_was_replaced() {
     let marker = delete.send().await.expect("DeleteObject").version_id;
     let latest = lab.store.head(&lab.id("k"), None).await;
     assert_eq!(kind(latest), Some(ErrorKind::NotFound), "a delete marker is no object");
+    assert_eq!(lab.store.current(&lab.id("k")).await.expect("an answer"), None);
     let named = lab.store.head(&lab.id("k"), marker.as_deref()).await.expect_err("no object");
     assert_eq!(named.kind(), ErrorKind::NotFound);
     assert!(named.to_string().contains("delete marker"), "{named}");

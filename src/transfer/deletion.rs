@@ -1,0 +1,59 @@
+//! Deleting at the destination what the source no longer has.
+//!
+//! Nothing is deleted unless the source itself says that it has no such key: a missing bucket, a
+//! missing permission or an answer that did not come is an error like any other.
+
+use tracing::info;
+
+use super::order::left;
+use super::{Attempt, Done};
+use crate::error::Result;
+use crate::job::Seen;
+use crate::plan::order::{self, Late};
+use crate::retry::retry;
+use crate::state::Record;
+use crate::store::ObjectMeta;
+
+impl Attempt<'_> {
+    /// Deletes where the source has no object now. `seen`: what a comparison has seen at the
+    /// destination, and nothing else is deleted.
+    pub(super) async fn delete(
+        &self,
+        seen: Option<&Seen>,
+        record: Option<&Record>,
+    ) -> Result<Done> {
+        match self.now_at_source().await? {
+            Some(source) => self.outlived(&source, record).await,
+            None => self.remove(seen).await,
+        }
+    }
+
+    async fn outlived(&self, source: &ObjectMeta, record: Option<&Record>) -> Result<Done> {
+        let there = self.now_at_destination().await?;
+        let (left, for_good) = (record.map(left), self.job.version.is_some());
+        match order::outlived(source, there.as_ref(), left.as_ref(), for_good) {
+            Late::PassOver => Ok(Done::PassedOver("the source has the object now")),
+            Late::Refresh => self.refresh(record).await,
+        }
+    }
+
+    /// Deletes, where the source was just seen to have nothing.
+    pub(super) async fn remove(&self, seen: Option<&Seen>) -> Result<Done> {
+        let (engine, des) = (self.engine, &self.job.des);
+        if let Some(seen) = seen {
+            match self.now_at_destination().await? {
+                None => return Ok(Done::Deleted),
+                Some(there) if !order::is_as_seen(seen.size, seen.etag.as_ref(), &there) => {
+                    return Ok(Done::PassedOver(
+                        "the destination has another object than was seen",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let delete = || async { engine.destination.delete(des).await };
+        retry(self.control(), &self.halt.abort, delete).await?;
+        info!(object = %self.job.src, "deleted at the destination, the source has none");
+        Ok(Done::Deleted)
+    }
+}
