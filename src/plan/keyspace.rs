@@ -9,67 +9,146 @@ use std::collections::BTreeSet;
 
 /// Characters beyond these are no digits of their own: a few thousand tell enough.
 const MAX_DIGITS: usize = 4096;
+/// Places in a key that are looked at by themselves.
+const PLACES: usize = 128;
 /// Digits of a number: enough that a hundred million keys with a common beginning differ within.
 const DIGITS: usize = 16;
 /// A cut differs from the keys around it in its first digits; more would only make it longer.
 const FINE: usize = 3;
 
+/// What numbers and digests are written in: where only some of these have been seen, the others are
+/// likely to come.
+const CLASSES: [&str; 3] = ["0123456789", "0123456789abcdef", "0123456789ABCDEF"];
+
+/// A set of ASCII characters, a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ascii(u128);
+
+impl Ascii {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().filter(u8::is_ascii).fold(0, |set, byte| set | 1 << byte))
+    }
+
+    fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    fn chars(self) -> impl Iterator<Item = char> {
+        (0..128u8).filter(move |c| self.0 & (1 << c) != 0).map(char::from)
+    }
+}
+
 /// The characters that keys have been seen to have, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Alphabet {
-    ascii: u128,
-    others: BTreeSet<char>,
+    /// All of them.
     digits: Vec<char>,
+    seen: Ascii,
+    others: BTreeSet<char>,
+    /// Those in each place of a key; `None`: also such as are not ASCII.
+    places: Vec<Option<Ascii>>,
+    classes: [(Ascii, Vec<char>); 3],
+}
+
+impl Default for Alphabet {
+    fn default() -> Self {
+        Self {
+            digits: Vec::new(),
+            seen: Ascii::default(),
+            others: BTreeSet::new(),
+            places: Vec::new(),
+            classes: CLASSES.map(|class| (Ascii::of(class), class.chars().collect())),
+        }
+    }
 }
 
 impl Alphabet {
-    /// Takes in the characters of a key.
-    pub fn see(&mut self, key: &str) {
-        let mut news = false;
-        for c in key.chars() {
-            if c.is_ascii() {
-                let bit = 1 << u32::from(c);
-                news |= self.ascii & bit == 0;
-                self.ascii |= bit;
-            } else if self.others.len() < MAX_DIGITS {
-                news |= self.others.insert(c);
+    /// Takes in the characters of a key. The first `alike` are those of other keys too, and tell nothing
+    /// of what may stand in other places.
+    pub fn see(&mut self, key: &str, alike: usize) {
+        for (place, c) in key.chars().enumerate() {
+            self.see_in(place, c);
+            if place >= alike {
+                self.see_anywhere(c);
             }
         }
-        if news {
-            let ascii = (0..128u8).filter(|c| self.ascii & (1 << c) != 0).map(char::from);
-            self.digits = ascii.chain(self.others.iter().copied()).collect();
+    }
+
+    fn see_in(&mut self, place: usize, c: char) {
+        if place >= PLACES {
+            return;
         }
+        if place >= self.places.len() {
+            self.places.resize(place + 1, Some(Ascii::default()));
+        }
+        let seen = self.places[place].filter(|_| c.is_ascii());
+        self.places[place] = seen.map(|seen| Ascii(seen.0 | 1 << u32::from(c)));
     }
 
-    /// The number system's base: a digit for each character, and 0 for the end of a key.
-    fn base(&self) -> f64 {
-        self.digits.len() as f64 + 1.0
+    fn see_anywhere(&mut self, c: char) {
+        let is_new = match c.is_ascii() {
+            true => self.seen.0 & (1 << u32::from(c)) == 0,
+            false => self.others.len() < MAX_DIGITS && !self.others.contains(&c),
+        };
+        if !is_new {
+            return;
+        }
+        match c.is_ascii() {
+            true => self.seen.0 |= 1 << u32::from(c),
+            false => drop(self.others.insert(c)),
+        }
+        self.digits = self.seen.chars().chain(self.others.iter().copied()).collect();
     }
 
-    /// The digit of a character; one that has not been seen shares the digit of the next lower.
-    fn digit(&self, c: char) -> usize {
-        self.digits.partition_point(|digit| *digit <= c)
+    /// What may stand in this place: all that has been seen anywhere, or, where numbers stand, what
+    /// numbers are written in.
+    fn digits(&self, place: usize) -> &[char] {
+        let seen = self.places.get(place).copied().flatten().filter(|seen| seen.0 != 0);
+        let is_in =
+            |(class, _): &&(Ascii, Vec<char>)| seen.is_some_and(|seen| seen.is_within(*class));
+        self.classes.iter().find(is_in).map_or(&self.digits, |(_, digits)| digits)
     }
 
-    /// The key's part from `at` (in characters) on as a fraction: 0 for nothing, below 1.
+    /// Where the interval between the keys can be cut at all: how many characters any place inside begins
+    /// with as `low` does, and whether `high` bounds it there. Behind `a/part-17` and before `a/pas` there
+    /// is only what begins with `a/part`, as far as anybody knows.
+    fn frame(&self, low: &str, high: Option<&str>, alike: usize) -> (usize, bool) {
+        let mut shared = high.map_or(0, |high| common(low, high));
+        let mut bound = high.and_then(|high| high.chars().nth(shared));
+        let mut bounded = high.is_some();
+        for (place, c) in low.chars().enumerate().skip(shared).take(alike.saturating_sub(shared)) {
+            let is_between = |digit: &char| *digit > c && bound.is_none_or(|bound| *digit < bound);
+            if self.digits(place).iter().any(is_between) {
+                break;
+            }
+            (shared, bound, bounded) = (place + 1, None, false);
+        }
+        (shared, bounded)
+    }
+
+    /// The key's part from `at` (in characters) on as a fraction: 0 for nothing, below 1. A digit for
+    /// each character, and 0 for the end of a key; one that is no digit shares that of the next lower.
     fn fraction(&self, key: &str, at: usize) -> f64 {
         let (mut value, mut weight) = (0.0, 1.0);
-        for c in key.chars().skip(at).take(DIGITS) {
-            weight /= self.base();
-            value += self.digit(c) as f64 * weight;
+        for (place, c) in key.chars().enumerate().skip(at).take(DIGITS) {
+            let digits = self.digits(place);
+            weight /= digits.len() as f64 + 1.0;
+            value += digits.partition_point(|digit| *digit <= c) as f64 * weight;
         }
         value
     }
 
-    /// The characters of a fraction, up to a few behind the first in which it differs from `low`.
-    fn characters(&self, fraction: f64, low: &str) -> String {
+    /// The characters of a fraction of what begins at this place, up to a few behind the first in which
+    /// it differs from `low`.
+    fn characters(&self, at: usize, fraction: f64, low: &str) -> String {
         let (mut left, mut low, mut text) = (fraction, low.chars(), String::new());
         let mut fine = None;
-        for _ in 0..DIGITS {
-            left *= self.base();
-            let digit = (left as usize).min(self.digits.len());
+        for place in at..at + DIGITS {
+            let digits = self.digits(place);
+            left *= digits.len() as f64 + 1.0;
+            let digit = (left as usize).min(digits.len());
             left -= digit as f64;
-            let Some(c) = digit.checked_sub(1).and_then(|at| self.digits.get(at)) else { break };
+            let Some(c) = digit.checked_sub(1).and_then(|at| digits.get(at)) else { break };
             text.push(*c);
             if fine.is_none() && low.next() != Some(*c) {
                 fine = Some(0);
@@ -88,10 +167,10 @@ impl Alphabet {
     /// with the keys in the first a guess at those in the second. Infinite where the first is too
     /// small to be measured.
     pub fn ratio(&self, from: &str, at: &str, to: Option<&str>) -> f64 {
-        let common = to.map_or(0, |to| common(from, to));
-        let end = to.map_or(1.0, |to| self.fraction(to, common));
-        let at = self.fraction(at, common);
-        let passed = at - self.fraction(from, common);
+        let (shared, bounded) = self.frame(at, to, common(from, at));
+        let end = to.filter(|_| bounded).map_or(1.0, |to| self.fraction(to, shared));
+        let at = self.fraction(at, shared);
+        let passed = at - self.fraction(from, shared);
         let left = (end - at).max(0.0);
         match passed > 0.0 {
             true => left / passed,
@@ -99,39 +178,38 @@ impl Alphabet {
         }
     }
 
-    /// Up to `count` places between `low` and `high` (`None`: no end), in order, each above `low` and
+    /// Up to `evens + nests` places between `low` and `high` (`None`: no end), in order, each above `low` and
     /// below `high`. `alike`: how many characters the last keys have in common.
     ///
-    /// Half of them divide the interval evenly. The other half lie right behind what begins as `low`
-    /// does, for shorter and shorter beginnings of what is alike: they find the end of keys that have
-    /// much in common. A single one is of the first kind or, where `nested`, of the second.
+    /// `evens` of them divide the interval evenly. `nests` lie right behind what begins as `low` does, for
+    /// shorter and shorter beginnings of what is alike: they find the end of keys that have much in
+    /// common; those for which there is no place are even ones too.
     pub fn cuts(
         &self,
         low: &str,
         high: Option<&str>,
         alike: usize,
-        count: usize,
-        nested: bool,
+        (evens, nests): (usize, usize),
     ) -> Vec<String> {
         let shared = high.map_or(0, |high| common(low, high));
-        let behind = if count == 1 { usize::from(nested) } else { count / 2 };
-        let nests = nests(low, shared, alike, behind);
-        let mut cuts = self.even(low, high, shared, count - nests.len());
-        cuts.extend(nests);
+        let nested = nested(low, shared, alike, nests);
+        let mut cuts = self.even(low, high, alike, evens + nests - nested.len());
+        cuts.extend(nested);
         cuts.retain(|cut| cut.as_str() > low && high.is_none_or(|high| cut.as_str() < high));
         cuts.sort_unstable();
         cuts.dedup();
         cuts
     }
 
-    fn even(&self, low: &str, high: Option<&str>, shared: usize, count: usize) -> Vec<String> {
+    fn even(&self, low: &str, high: Option<&str>, alike: usize, count: usize) -> Vec<String> {
+        let (shared, bounded) = self.frame(low, high, alike);
         let begin: String = low.chars().take(shared).collect();
         let rest: String = low.chars().skip(shared).collect();
         let from = self.fraction(low, shared);
-        let to = high.map_or(1.0, |high| self.fraction(high, shared));
+        let to = high.filter(|_| bounded).map_or(1.0, |high| self.fraction(high, shared));
         let cut = |i: usize| {
             let fraction = from + (to - from) * (i as f64) / (count as f64 + 1.0);
-            format!("{begin}{}", self.characters(fraction, &rest))
+            format!("{begin}{}", self.characters(shared, fraction, &rest))
         };
         (1..=count).map(cut).collect()
     }
@@ -140,7 +218,7 @@ impl Alphabet {
 /// Up to `count` places right behind what begins with the first characters of `low`: more of them than
 /// `shared`, and no more than one beyond those that are `alike`, since any other lies behind a few keys
 /// only.
-fn nests(low: &str, shared: usize, alike: usize, count: usize) -> Vec<String> {
+fn nested(low: &str, shared: usize, alike: usize, count: usize) -> Vec<String> {
     let starts = low.char_indices().take(alike.saturating_add(1)).skip(shared);
     let starts: Vec<(usize, char)> = starts.collect();
     let count = count.min(starts.len());
@@ -168,14 +246,14 @@ mod tests {
 
     fn seen(keys: &[&str]) -> Alphabet {
         let mut alphabet = Alphabet::default();
-        keys.iter().for_each(|key| alphabet.see(key));
+        keys.iter().for_each(|key| alphabet.see(key, 0));
         alphabet
     }
 
     #[test]
     fn an_interval_of_numbers_is_cut_evenly() {
         let decimal = seen(&["0123456789"]);
-        let cuts = decimal.cuts("data/000001000", Some("data/9"), 10, 7, false);
+        let cuts = decimal.cuts("data/000001000", Some("data/9"), 10, (4, 3));
         let firsts: Vec<&str> = cuts.iter().map(|cut| &cut[..6]).collect();
         for expected in ["data/1", "data/3", "data/5", "data/7"] {
             assert!(firsts.contains(&expected), "{cuts:?}");
@@ -186,12 +264,12 @@ mod tests {
     #[test]
     fn the_end_of_keys_with_much_in_common_is_found_by_shorter_beginnings() {
         let low = "photos/2024/summer/img-0001.jpg";
-        let cuts = seen(&[low]).cuts(low, None, low.len(), 62, false);
+        let cuts = seen(&[low]).cuts(low, None, low.len(), (31, 31));
         for expected in ["q", "photos0", "photos/2025", "photos/2024/summer/img-1"] {
             assert!(cuts.iter().any(|cut| cut == expected), "{expected}: {cuts:?}");
         }
         // Alone it lies in the middle, so that each halves what is not known.
-        assert_eq!(seen(&[low]).cuts("b/k", None, 3, 1, true), ["b0"]);
+        assert_eq!(seen(&[low]).cuts("b/k", None, 3, (0, 1)), ["b0"]);
     }
 
     #[test]
@@ -200,7 +278,8 @@ mod tests {
         let ratio = decimal.ratio("100", "110", Some("200"));
         assert!((5.0..20.0).contains(&ratio), "{ratio}");
         assert_eq!(decimal.ratio("1", "1", Some("2")), f64::INFINITY);
-        assert_eq!(decimal.ratio("1", "2", Some("2")), 0.0);
+        // Behind 19 and before 20 there is only what begins with 1.
+        assert!(decimal.ratio("10", "19", Some("20")) < 1.0);
         assert!(decimal.ratio("", "0", None).is_finite());
     }
 
@@ -211,26 +290,38 @@ mod tests {
         let alphabet = seen(&odd);
         for low in odd {
             for high in odd.into_iter().map(Some).chain([None]) {
-                for count in [1, 2, 7, 64] {
-                    for nested in [false, true] {
-                        let cuts = alphabet.cuts(low, high, 2, count, nested);
-                        assert!(cuts.len() <= count);
-                        assert!(cuts.is_sorted_by(|one, next| one < next));
-                        let inside = |cut: &String| {
-                            cut.as_str() > low && high.is_none_or(|high| cut.as_str() < high)
-                        };
-                        assert!(cuts.iter().all(inside), "{low:?} {high:?} {cuts:?}");
-                    }
+                for (evens, nests) in [(0, 1), (1, 0), (1, 1), (4, 3), (32, 32)] {
+                    let cuts = alphabet.cuts(low, high, 2, (evens, nests));
+                    assert!(cuts.len() <= evens + nests);
+                    assert!(cuts.is_sorted_by(|one, next| one < next));
+                    let inside = |cut: &String| {
+                        cut.as_str() > low && high.is_none_or(|high| cut.as_str() < high)
+                    };
+                    assert!(cuts.iter().all(inside), "{low:?} {high:?} {cuts:?}");
                 }
             }
         }
     }
 
     #[test]
+    fn a_place_of_numbers_has_all_of_their_digits_and_no_others() {
+        let alphabet = seen(&["k/01-ab", "k/02-cz"]);
+        let digits = |place| alphabet.digits(place).iter().collect::<String>();
+        assert_eq!((digits(2), digits(3)), ("0123456789".to_owned(), "0123456789".to_owned()));
+        assert_eq!(
+            (digits(5), digits(6)),
+            ("0123456789abcdef".to_owned(), "-/012abckz".to_owned())
+        );
+        assert_eq!(digits(99), "-/012abckz");
+        let beyond = seen(&["\u{fc}1", "a1"]);
+        assert_eq!(beyond.digits(0).iter().collect::<String>(), "1a\u{fc}");
+    }
+
+    #[test]
     fn an_unseen_character_lies_between_its_neighbours() {
-        let alphabet = seen(&["az"]);
-        assert_eq!(alphabet.digit('m'), alphabet.digit('a'));
-        assert!(alphabet.digit('z') > alphabet.digit('m'));
-        assert_eq!(Alphabet::default().cuts("x", Some("x"), 1, 3, false), Vec::<String>::new());
+        let alphabet = seen(&["xyz", "zxw"]);
+        assert_eq!(alphabet.fraction("A", 0), 0.0);
+        assert!(alphabet.fraction("z", 0) > alphabet.fraction("y", 0));
+        assert_eq!(Alphabet::default().cuts("x", Some("x"), 1, (2, 1)), Vec::<String>::new());
     }
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use super::keyspace::{Alphabet, common};
 
 /// A range that is guessed to have no more pages than this is left to whoever lists it.
-const WORTH: f64 = 2.0;
+const WORTH: f64 = 8.0;
+/// One cut in so many of the same range is of the other kind.
+const TURN: usize = 4;
 /// Ranges begun, at most, for each step forward: a small bucket costs few requests, and as many
 /// answers may be empty as a guess needs to become good.
 const BEGUN_PER_STEP: u64 = 4;
@@ -117,13 +119,13 @@ impl Ranges {
     /// Takes in what keys look like: a few of a page are enough. The characters that all of these begin
     /// with tell nothing of what others may be like.
     pub fn see<'a>(&mut self, keys: impl Iterator<Item = &'a str> + Clone) {
-        let shared = keys.clone().reduce(|one, key| {
-            let shared = common(one, key);
-            one.char_indices().nth(shared).map_or(one, |(end, _)| &one[..end])
-        });
-        let shared =
-            shared.map_or(0, |shared| if keys.clone().nth(1).is_some() { shared.len() } else { 0 });
-        keys.for_each(|key| self.alphabet.see(&key[shared..]));
+        let beginning = |one: &'a str, key: &str| {
+            let alike = common(one, key);
+            one.char_indices().nth(alike).map_or(one, |(end, _)| &one[..end])
+        };
+        let alike = keys.clone().reduce(beginning).map_or(0, |alike| alike.chars().count());
+        let alike = if keys.clone().nth(1).is_some() { alike } else { 0 };
+        keys.for_each(|key| self.alphabet.see(key, alike));
     }
 
     /// The task takes the rest of its range, or gives it up; answers the range's last possible key.
@@ -140,18 +142,19 @@ impl Ranges {
             let may = (self.steps * BEGUN_PER_STEP).saturating_sub(self.begun);
             let idle = self.at_once.saturating_sub(self.running.len());
             let count = idle.min(usize::try_from(may).unwrap_or(usize::MAX));
-            let largest = self.largest();
-            let (Some(id), true) = (largest, count > 0) else { return new };
-            new.extend(self.split_one(id, count.div_ceil(self.worthy())));
+            let (Some((id, left)), true) = (self.largest(), count > 0) else { return new };
+            // Each piece is to be worth a range of its own.
+            let most = (left / WORTH) as usize;
+            new.extend(self.split_one(id, count.div_ceil(self.worthy()).min(most), left));
         }
     }
 
-    /// The range that is guessed to have most keys left, where that is worth a split.
-    fn largest(&self) -> Option<RangeId> {
+    /// The range that is guessed to have most pages left, where that is worth a split.
+    fn largest(&self) -> Option<(RangeId, f64)> {
         let worth =
             |(id, range): (&RangeId, &Range)| Some((*id, range.left.filter(|left| *left > WORTH)?));
         let worthy = self.running.iter().filter_map(worth);
-        worthy.max_by(|one, other| one.1.total_cmp(&other.1)).map(|(id, _)| id)
+        worthy.max_by(|one, other| one.1.total_cmp(&other.1))
     }
 
     fn worthy(&self) -> usize {
@@ -159,16 +162,24 @@ impl Ranges {
         self.running.values().filter(is_worth).count().max(1)
     }
 
-    /// Cuts a range into itself and up to `count` more.
-    fn split_one(&mut self, id: RangeId, count: usize) -> Vec<RangeId> {
+    /// Cuts a range of which so many pages are guessed to be left into itself and up to `count` more.
+    fn split_one(&mut self, id: RangeId, count: usize, left: f64) -> Vec<RangeId> {
         let Some(range) = self.running.get_mut(&id) else { return Vec::new() };
         // Not again before it has told how it fares.
         range.left = None;
         range.splits += 1;
         let Some(low) = range.fetched.as_deref() else { return Vec::new() };
         let high = range.bounds.through.clone();
-        let nested = range.splits % 2 == 1;
-        let cuts = self.alphabet.cuts(low, high.as_deref(), range.alike, count, nested);
+        // Where there is no telling how much is left, the end is looked for; elsewhere a nest now and
+        // then, since the guess may be wrong.
+        let nests = if left.is_finite() { 0 } else { count / 2 };
+        let nests = nests.max(usize::from(range.splits % TURN == 0));
+        let cuts = self.alphabet.cuts(
+            low,
+            high.as_deref(),
+            range.alike,
+            (count - nests.min(count), nests),
+        );
         let Some(first) = cuts.first() else { return Vec::new() };
         range.bounds.through = Some(first.clone());
         let ends = cuts.iter().skip(1).cloned().map(Some).chain([high]);
@@ -226,12 +237,12 @@ mod tests {
     fn a_split_never_takes_what_was_claimed_or_fetched() {
         let (mut ranges, id) = whole(64);
         ranges.see(["0123456789"].into_iter());
-        ranges.advance(id, step("31", "32", "5"));
+        ranges.advance(id, step("3001", "3002", "3005"));
         ranges.split();
         let through = ranges.bounds(id).through.unwrap();
-        assert!(through.as_str() > "5", "{through}");
+        assert!(through.as_str() > "3005", "{through}");
         // A claim that reaches the end is none: the range is closed there.
-        assert!(!ranges.advance(id, step("6", &through, "z")));
+        assert!(!ranges.advance(id, step("3006", &through, "z")));
         assert_eq!(ranges.close(id, 1), Some(through));
     }
 
