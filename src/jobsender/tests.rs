@@ -262,7 +262,7 @@ async fn a_store_that_does_not_list_in_byte_order_is_named() {
 /// Keys as buckets have them: one prefix, folders of which one holds a third of all, and digests.
 fn layouts(count: u64) -> [Keys; 3] {
     let digest = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let folder = |n: u64| if n % 3 == 0 { 10_000 } else { digest(n) % 24_192 };
+    let folder = |n: u64| if n.is_multiple_of(3) { 10_000 } else { digest(n) % 24_192 };
     let flat = (0..count).map(|n| (format!("data/{n:012}-{:016x}.bin", digest(n)), 1));
     let tree = (0..count).map(|n| {
         let at = folder(n);

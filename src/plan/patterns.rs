@@ -4,6 +4,8 @@
 //! reading of `[...]` (<https://docs.python.org/3/library/fnmatch.html>): lists written for it
 //! keep their meaning.
 
+use std::collections::HashMap;
+
 use regex::{RegexSet, RegexSetBuilder};
 
 use crate::error::{Error, Result};
@@ -13,16 +15,32 @@ use crate::error::{Error, Result};
 const MAX_COMPILED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Patterns over `bucket/key`.
+///
+/// Most lists consist of whole paths, of folders (`bucket/dir/*`) and of endings (`*.tmp`): these are
+/// looked up, so that thousands of them cost no more than a few. The others are one regular
+/// expression, which thousands of patterns with several stars would make slow.
 #[derive(Clone, Debug)]
 pub struct Patterns {
     rules: Vec<String>,
-    set: RegexSet,
+    whole: HashMap<String, usize>,
+    beginnings: Literals,
+    endings: Literals,
+    others: RegexSet,
+    /// The rules that are in `others`, in its order.
+    numbers: Vec<usize>,
 }
 
 impl Default for Patterns {
     /// The list that matches nothing.
     fn default() -> Self {
-        Self { rules: Vec::new(), set: RegexSet::empty() }
+        Self {
+            rules: Vec::new(),
+            whole: HashMap::new(),
+            beginnings: Literals::default(),
+            endings: Literals::default(),
+            others: RegexSet::empty(),
+            numbers: Vec::new(),
+        }
     }
 }
 
@@ -33,22 +51,54 @@ impl Patterns {
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = text.lines().map(|line| line.trim_matches([' ', '\t', '\r']));
-        let rules: Vec<String> =
-            lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();
-        let set = RegexSetBuilder::new(rules.iter().map(|rule| to_regex(rule)))
-            .size_limit(MAX_COMPILED_BYTES)
-            .build()
-            .map_err(|e| {
-                let count = rules.len();
-                Error::usage(format!("a list of {count} patterns is too large")).with_source(e)
-            })?;
-        Ok(Self { rules, set })
+        let rules = lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned);
+        let mut patterns = Self { rules: rules.collect(), ..Self::default() };
+        let (mut beginnings, mut endings) = (Vec::new(), Vec::new());
+        for (number, rule) in patterns.rules.iter().enumerate() {
+            let is_literal = |text: &str| !text.contains(['*', '?', '[']);
+            match (rule.strip_suffix('*'), rule.strip_prefix('*')) {
+                _ if is_literal(rule) => {
+                    patterns.whole.entry(rule.clone()).or_insert(number);
+                }
+                (Some(beginning), _) if is_literal(beginning) => {
+                    beginnings.push((beginning.to_owned(), number));
+                }
+                (_, Some(ending)) if is_literal(ending) => {
+                    endings.push((ending.chars().rev().collect(), number));
+                }
+                _ => patterns.numbers.push(number),
+            }
+        }
+        (patterns.beginnings, patterns.endings) =
+            (Literals::new(beginnings), Literals::new(endings));
+        let others = patterns.numbers.iter().map(|number| to_regex(&patterns.rules[*number]));
+        let set = RegexSetBuilder::new(others).size_limit(MAX_COMPILED_BYTES).build();
+        patterns.others = set.map_err(|e| {
+            let count = patterns.rules.len();
+            Error::usage(format!("a list of {count} patterns is too large")).with_source(e)
+        })?;
+        Ok(patterns)
     }
 
     /// The first pattern that matches `path`, which is `bucket/key`.
     pub fn matches(&self, path: &str) -> Option<&str> {
-        let first = self.set.matches(path).into_iter().next()?;
+        let ending = || {
+            let backwards: String = path.chars().rev().collect();
+            self.endings.first(&backwards)
+        };
+        let found = [
+            self.whole.get(path).copied(),
+            self.beginnings.first(path),
+            if self.endings.is_empty() { None } else { ending() },
+            if self.numbers.is_empty() { None } else { self.other(path) },
+        ];
+        let first = found.into_iter().flatten().min()?;
         self.rules.get(first).map(String::as_str)
+    }
+
+    fn other(&self, path: &str) -> Option<usize> {
+        let first = self.others.matches(path).into_iter().next()?;
+        self.numbers.get(first).copied()
     }
 
     /// Number of patterns.
@@ -60,6 +110,57 @@ impl Patterns {
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
+}
+
+/// What paths may begin with, in order, each with the number of its rule.
+#[derive(Clone, Debug, Default)]
+struct Literals(Vec<(String, usize)>);
+
+impl Literals {
+    /// Each gets the lowest number of those that it begins with, so that the longest one that fits tells
+    /// the first rule.
+    fn new(mut literals: Vec<(String, usize)>) -> Self {
+        literals.sort();
+        literals.dedup_by(|next, one| next.0 == one.0);
+        let mut sorted = Self(literals);
+        for at in 0..sorted.0.len() {
+            let (text, number) = &sorted.0[at];
+            // Those before it have theirs already.
+            let shorter = Self::longest(&sorted.0[..at], text).map(|at| sorted.0[at].1);
+            sorted.0[at].1 = shorter.map_or(*number, |shorter| shorter.min(*number));
+        }
+        sorted
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The number of the first rule whose literal `path` begins with.
+    fn first(&self, path: &str) -> Option<usize> {
+        Self::longest(&self.0, path).map(|at| self.0[at].1)
+    }
+
+    /// The longest one that `path` begins with.
+    fn longest(sorted: &[(String, usize)], path: &str) -> Option<usize> {
+        let mut path = path;
+        loop {
+            // The greatest that is not above the path is it, or has as much in common with the path as
+            // any that is.
+            let at = sorted.partition_point(|(text, _)| text.as_str() <= path).checked_sub(1)?;
+            let text = sorted[at].0.as_str();
+            if path.starts_with(text) {
+                return Some(at);
+            }
+            path = &path[..shared(path, text)];
+        }
+    }
+}
+
+/// Bytes that both begin with, in whole characters.
+fn shared(one: &str, other: &str) -> usize {
+    let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other);
+    same.map(|(c, _)| c.len_utf8()).sum()
 }
 
 /// The pattern as a regular expression over the whole path.
@@ -279,6 +380,31 @@ mod tests {
         let list = Patterns::parse("b/x\nb/*\n*").unwrap();
         assert_eq!(list.matches("b/y"), Some("b/*"));
         assert_eq!(list.matches("c/y"), Some("*"));
+    }
+
+    #[test]
+    fn the_first_of_several_kinds_is_named() {
+        let list =
+            Patterns::parse("*/x?\nb/dir/*\nb/*\n*.tmp\nb/dir/a.tmp\nb/dir/*\nb/di*\n*\u{fc}")
+                .unwrap();
+        for (path, expected) in [
+            ("b/x1", Some("*/x?")),
+            ("b/dir/x1", Some("*/x?")),
+            ("b/dir/a.tmp", Some("b/dir/*")),
+            ("b/d", Some("b/*")),
+            ("b/", Some("b/*")),
+            ("c/a.tmp", Some("*.tmp")),
+            ("c/\u{fc}", Some("*\u{fc}")),
+            ("c/u", None),
+            ("b", None),
+        ] {
+            assert_eq!(list.matches(path), expected, "{path}");
+        }
+        let nested = Patterns::parse("b/a/b*\nb/a*\nb/a/b/c*\nb/c").unwrap();
+        for (path, expected) in [("b/a/b/c/d", "b/a/b*"), ("b/a/x", "b/a*"), ("b/c", "b/c")] {
+            assert_eq!(nested.matches(path), Some(expected), "{path}");
+        }
+        assert_eq!(nested.matches("b/c/"), None);
     }
 
     #[test]
