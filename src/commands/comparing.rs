@@ -21,6 +21,7 @@ use crate::plan::filter::Filter;
 use crate::plan::patterns::Patterns;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
+use crate::state::NoteKey;
 use crate::store::Listed;
 
 /// What one comparison found for one pair.
@@ -115,6 +116,11 @@ pub(super) async fn compare_all(
         results.push(result);
     }
     Ok(results)
+}
+
+/// Where the accounts of the last comparison are kept.
+pub(super) fn comparison_note(config: &Config) -> NoteKey {
+    NoteKey::new(format_args!("comparison:{}", config.basic.sqs_queue_name))
 }
 
 /// Says what becomes of one key of each pair.

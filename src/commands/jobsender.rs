@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tracing::{info, warn};
 
-use super::comparing::{self, Audience, PairResult, compare_all, with_args};
+use super::comparing::{self, Audience, PairResult, compare_all, comparison_note, with_args};
 use super::origins::{names, origins};
 use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
@@ -20,7 +20,7 @@ use crate::params::{load_ignore_list, load_pairs};
 use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
-use crate::state::{NoteKey, StateStore};
+use crate::state::StateStore;
 use crate::transfer::memory::MemoryBudget;
 
 /// Bytes of memory that an object takes that was sent before.
@@ -156,7 +156,7 @@ async fn close(
     let policy = Policy::control(jobsender.max_retry);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let kept = Kept { ended: since.as_secs(), pairs: results };
-    let note = NoteKey::new(format_args!("comparison:{}", config.basic.sqs_queue_name));
+    let note = comparison_note(config);
     let text = serde_json::to_vec(&kept).unwrap_or_default();
     if let Err(error) = retry(policy, &jobsender.cancel, || state.set_note(&note, &text)).await {
         warn!("the accounts of this comparison could not be put on record: {error}");

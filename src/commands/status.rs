@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::comparing::comparison_note;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
@@ -51,6 +53,8 @@ struct Status {
     seconds_left: Option<u64>,
     /// The same if every message holds as many objects as PackObjects allows.
     seconds_left_at_most: Option<u64>,
+    /// The accounts of the last comparison that was sent, as `jobsender --json` has printed them.
+    comparison: Option<Value>,
 }
 
 impl Status {
@@ -75,6 +79,7 @@ impl Status {
             bytes_per_second: tally.recent_bytes as f64 / window,
             seconds_left: seconds_left(messages),
             seconds_left_at_most: seconds_left(messages.saturating_mul(pack as u64)),
+            comparison: None,
         }
     }
 }
@@ -126,7 +131,13 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
             Some(state) => count(&**state, &mut tally, &halt.stop).await?,
             None => Tally::default(),
         };
-        let status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
+        let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
+        if let Some(state) = &places.state {
+            let note = [comparison_note(config)];
+            let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await?;
+            let kept = kept.into_iter().flatten().next();
+            status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
+        }
         print(args.json, &status, || match missing {
             Some(file) => format!(
                 "nothing yet: there is no {}, nothing has been sent or recorded there",
@@ -163,8 +174,20 @@ async fn count(
     Ok(tally)
 }
 
+/// When the last comparison was, and how many objects it listed and sent.
+fn compared(comparison: &Value) -> Option<String> {
+    let sum = |name: &str| {
+        let pairs = comparison["pairs"].as_array()?;
+        pairs.iter().map(|pair| pair[name].as_u64()).sum::<Option<u64>>()
+    };
+    let (listed, sent) = (human::count(sum("listed")?), human::count(sum("sent")?));
+    let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(comparison["ended"].as_u64()?);
+    let ended = humantime::format_rfc3339_seconds(ended);
+    Some(format!("compared {listed:>12}  objects, {sent} of them sent, at {ended}\n"))
+}
+
 fn text(status: &Status) -> String {
-    let mut text = String::new();
+    let mut text = status.comparison.as_ref().and_then(compared).unwrap_or_default();
     let _ = writeln!(text, "waiting  {:>12}  messages", human::count(status.waiting));
     let _ = writeln!(text, "running  {:>12}  messages", human::count(status.running));
     let done = human::count(status.done);
@@ -204,6 +227,16 @@ fn text(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_comparison_is_told_in_a_line() {
+        let pair = |listed, sent| serde_json::json!({"listed": listed, "sent": sent});
+        let pairs = [pair(3, 1), pair(4, 0)];
+        let kept = serde_json::json!({"ended": 1_767_225_600, "pairs": pairs});
+        let line = "compared            7  objects, 1 of them sent, at 2026-01-01T00:00:00Z\n";
+        assert_eq!(compared(&kept).as_deref(), Some(line));
+        assert_eq!(compared(&Value::Null), None);
+    }
 
     #[test]
     fn the_time_left_follows_from_what_finished_lately() {

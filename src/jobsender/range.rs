@@ -86,7 +86,7 @@ impl Range {
                 let keys = self.source.keys_at_hand();
                 let wanted =
                     keys.take_while(|key| through.as_deref().is_none_or(|end| *key <= end));
-                copies.fill(through.as_deref(), wanted).await?;
+                copies.fill(wanted).await?;
             }
             self.merge(through.as_deref());
             self.ship().await?;

@@ -6,7 +6,7 @@
 //! the item's destination, so neither can overwrite the other.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -55,7 +55,7 @@ pub struct DynamoState {
     /// Batches are refused here, by a missing permission or by a store without them.
     no_batches: AtomicBool,
     /// The index can be read in the order of keys.
-    ordered_index: bool,
+    ordered_index: AtomicBool,
 }
 
 /// How a conditional write went.
@@ -76,11 +76,12 @@ impl DynamoState {
                 .build(),
         );
         let (table, no_batches) = (table.to_owned(), AtomicBool::new(false));
-        let mut state = Self { client, table, no_batches, ordered_index: false };
+        let ordered_index = AtomicBool::new(false);
+        let mut state = Self { client, table, no_batches, ordered_index };
         match state.client.describe_table().table_name(&state.table).send().await {
             Ok(answer) => {
                 state.check_schema(answer.table())?;
-                state.ordered_index = copies::is_ordered(answer.table());
+                state.ordered_index = copies::is_ordered(answer.table()).into();
             }
             // No credentials at all is no missing permission.
             Err(e) if e.raw_response().is_some() && aws::code(&e) == Some(NOT_ALLOWED) => {
@@ -232,7 +233,7 @@ impl DynamoState {
             client: self.client.clone(),
             table: self.table.clone(),
             no_batches: AtomicBool::new(true),
-            ordered_index: self.ordered_index,
+            ordered_index: AtomicBool::new(false),
         };
         stream::try_unfold((Some(None), named), move |(from, named)| {
             let scan = scan.clone();
@@ -334,8 +335,8 @@ impl StateStore for DynamoState {
 
     /// Half a read unit for each 4 KB of the index.
     async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>> {
-        match self.ordered_index {
-            true => self.page_of_copies(request).await.map(Some),
+        match self.ordered_index.load(Ordering::Relaxed) {
+            true => self.page_of_copies(request).await,
             false => Ok(None),
         }
     }

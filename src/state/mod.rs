@@ -246,9 +246,9 @@ pub struct CopiesPage {
 pub struct NoteKey(String);
 
 impl NoteKey {
-    /// The note `name`. Its key has a colon before the first slash, which no bucket's name has
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), so that it
-    /// cannot be a record's.
+    /// The note `name`. Its key begins as no record's does: a bucket's name has no colon
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), and the ARN of
+    /// an access point, which stands in its place, begins with `arn:`.
     pub fn new(name: impl fmt::Display) -> Self {
         Self(format!("note:{name}"))
     }
@@ -344,7 +344,7 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// Puts a note under a key, in place of the one there.
     async fn set_note(&self, key: &NoteKey, text: &[u8]) -> Result<()>;
 
-    /// The notes under these keys, in order, read consistently.
+    /// The notes under these keys, in order, read consistently. No key may stand among them twice.
     async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>>;
 
     /// Removes the notes under these keys; what is not there is not missed.

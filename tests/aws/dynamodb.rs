@@ -6,7 +6,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId};
 use s3_migration::state::dynamodb::DynamoState;
-use s3_migration::state::{JobStatus, Outcome, RecordId, Start, StateStore, UploadRef};
+use s3_migration::state::{
+    CopiesRequest, JobStatus, NoteKey, Outcome, RecordId, Start, StateStore, UploadRef,
+};
 
 use crate::support::ministack::{ACCOUNT_A, Ministack, unique};
 use crate::support::resources;
@@ -199,6 +201,21 @@ async fn scans_go_on_to_the_last_page() {
     state.finish(&outcomes).await.expect("finished");
     assert_eq!(state.tally(at(0)).await.expect("scanned").done, 1100);
     assert_eq!(state.with_status(JobStatus::Done, 2000).await.expect("scanned").len(), 1100);
+}
+
+#[tokio::test]
+async fn a_table_of_the_original_holds_all_and_keeps_no_order() {
+    let config = Ministack::shared().sdk_config(ACCOUNT_A);
+    let table = resources::table_of_the_original(&config).await;
+    let state = DynamoState::connect(&config, &table).await.expect("the table is there");
+    let id = id("k", "des");
+    state.finish(&[outcome(&id, None)]).await.expect("finished");
+    assert!(state.copied(&[id]).await.expect("looked up")[0].is_some());
+    let request = CopiesRequest { bucket: "des".to_owned(), ..CopiesRequest::default() };
+    assert_eq!(state.copies(&request).await.expect("answered"), None);
+    let key = NoteKey::new("n");
+    assert!(state.add_note(&key, b"text").await.expect("added"));
+    assert_eq!(state.notes(&[key]).await.expect("asked"), [Some(b"text".to_vec())]);
 }
 
 #[tokio::test]

@@ -188,8 +188,10 @@ async fn assert_status(stage: &Stage, objects: usize, bytes: usize) {
     ] {
         assert_eq!(status[name], expected, "{name} of {status}");
     }
+    assert_eq!(status["comparison"]["pairs"][0]["listed"], objects + 1, "{status}");
     let text = stage.run(&["status"]).await;
     assert_eq!(text.code, Some(0), "{text:?}");
+    assert!(text.stdout.starts_with("compared "), "{}", text.stdout);
     for line in [format!("done     {objects:>12}  "), format!("failed   {:>12}\n", 0)] {
         assert!(text.stdout.contains(&line), "{line:?} is not in {}", text.stdout);
     }

@@ -269,25 +269,6 @@ async fn a_table_bears_the_originals_names() {
     assert_eq!(row, format!("src/a/b des p/a/b DONE {times} 1"));
 }
 
-#[tokio::test]
-async fn a_file_of_the_first_version_is_brought_up_to_date() {
-    let (db, _dir) = database().await;
-    let path = db.path().to_owned();
-    EmbeddedState::new(&db).finish(&[end("a/b", None, 0, 90)]).await.unwrap();
-    drop(db);
-    set(
-        &path,
-        "ALTER TABLE record DROP COLUMN sequencer; ALTER TABLE record DROP COLUMN deleted;
-         PRAGMA user_version = 1",
-    );
-    for _ in 0..2 {
-        let store = EmbeddedState::new(&Database::open(&path).await.unwrap());
-        let record = store.load(&end("a/b", None, 0, 90).id).await.unwrap().unwrap();
-        assert_eq!((record.sequencer, record.deleted, record.tries), (None, false, 1));
-        assert!(store.copied(&[record.id]).await.unwrap()[0].is_some());
-    }
-}
-
 /// The error of opening `path`, which must name it.
 async fn refusal(path: &Path) -> Error {
     let error = Database::open(path).await.expect_err("opened");

@@ -13,4 +13,5 @@ mod state;
 
 mod aws;
 mod embedded;
+mod first_version;
 mod processes;

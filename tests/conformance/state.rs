@@ -11,9 +11,13 @@ use s3_migration::state::{
 use crate::support::{control_texts, odd_texts};
 
 mod batches;
+mod copies;
+mod notes;
 mod order;
 
 pub use batches::*;
+pub use copies::*;
+pub use notes::*;
 pub use order::*;
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
@@ -55,6 +59,18 @@ macro_rules! state_suite {
             a_deletion_is_on_record_and_is_no_copy,
             a_deletion_drops_the_upload_that_was_begun,
             ordered_ends_of_a_batch_stand_by_themselves,
+            copies_come_whole_and_in_byte_order,
+            copies_are_what_has_ended_well_and_was_not_deleted,
+            copies_of_a_prefix_and_behind_a_key,
+            copies_of_two_pairs_are_told_apart,
+            many_copies_come_on_pages,
+            a_note_is_added_once_and_may_be_set_again,
+            of_many_who_add_one_note_one_does,
+            notes_are_bytes_under_any_name,
+            large_notes_come_back_whole,
+            notes_are_answered_in_the_order_asked,
+            removed_notes_are_gone_and_no_others,
+            notes_are_no_records,
             records_are_tallied,
             records_are_found_by_status,
         );

@@ -183,6 +183,16 @@ async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
     );
 }
 
+#[tokio::test]
+async fn a_page_that_stalls_on_its_way_is_asked_for_again() {
+    let mut bench = Bench::empty().await;
+    for n in 0..20 {
+        bench.put(&format!("key/{n}"), vec![1]).await;
+    }
+    let ended = compared_in_spite_of(&bench, 0, Fault::StallInAnswer(1000)).await.with_status(0);
+    assert_eq!(ended.json()[0]["listed"], 20);
+}
+
 /// A dry run whose source's listing meets this fault behind the probe, whose answer is thrown away,
 /// and so many pages.
 async fn compared_in_spite_of(bench: &Bench, pages: u64, fault: Fault) -> Ended {

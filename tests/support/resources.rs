@@ -56,34 +56,48 @@ pub async fn plain_queue(config: &SdkConfig) -> String {
     name
 }
 
-/// A table as the product's templates make it; its name.
+/// A table as the product's templates make it, whose index keeps the order of keys; its name.
 pub async fn table(config: &SdkConfig) -> String {
-    table_with_key(config, "Key").await
+    create_table(config, "Key", true).await
+}
+
+/// A table as the original's templates make it: its index has no sort key; its name.
+pub async fn table_of_the_original(config: &SdkConfig) -> String {
+    create_table(config, "Key", false).await
 }
 
 /// A table whose partition key is called `key`; its name.
 pub async fn table_with_key(config: &SdkConfig, key: &str) -> String {
+    create_table(config, key, true).await
+}
+
+async fn create_table(config: &SdkConfig, key: &str, ordered: bool) -> String {
     let name = unique("table");
     let text = |name: &str| {
         let definition = AttributeDefinition::builder().attribute_name(name);
         definition.attribute_type(ScalarAttributeType::S).build().expect("a whole definition")
     };
-    let hash = |name: &str| {
+    let part = |name: &str, kind: KeyType| {
         let element = KeySchemaElement::builder().attribute_name(name);
-        element.key_type(KeyType::Hash).build().expect("a whole element")
+        element.key_type(kind).build().expect("a whole element")
     };
+    let mut sorted = vec![part("desBucket", KeyType::Hash)];
+    let mut attributes = vec![text(key), text("desBucket")];
+    if ordered {
+        sorted.push(part("desKey", KeyType::Range));
+        attributes.push(text("desKey"));
+    }
     let index = GlobalSecondaryIndex::builder()
         .index_name("desBucket-index")
-        .key_schema(hash("desBucket"))
+        .set_key_schema(Some(sorted))
         .projection(Projection::builder().projection_type(ProjectionType::All).build())
         .build()
         .expect("a whole index");
     aws_sdk_dynamodb::Client::new(config)
         .create_table()
         .table_name(&name)
-        .attribute_definitions(text(key))
-        .attribute_definitions(text("desBucket"))
-        .key_schema(hash(key))
+        .set_attribute_definitions(Some(attributes))
+        .key_schema(part(key, KeyType::Hash))
         .global_secondary_indexes(index)
         .billing_mode(BillingMode::PayPerRequest)
         .send()

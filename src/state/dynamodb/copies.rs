@@ -4,12 +4,18 @@
 //! each of them (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeyType, TableDescription};
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::types::{AttributeValue, IndexStatus, KeyType, TableDescription};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
-use super::DynamoState;
 use super::item::{self, Item};
+use super::{DynamoState, NOT_ALLOWED};
+use crate::aws;
 use crate::error::{Error, Result};
 use crate::object::{ObjectId, ObjectKey};
 use crate::state::{CopiesPage, CopiesRequest, Copy, RecordId};
@@ -18,7 +24,8 @@ use crate::state::{CopiesPage, CopiesRequest, Copy, RecordId};
 const INDEX: &str = "desBucket-index";
 
 /// Whether the index keeps the records of a bucket in the order of their keys, with all that is asked
-/// of it. The original's has no sort key.
+/// of it. The original's has no sort key, and one that is being made or removed cannot be read
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.OnlineOps.html>).
 pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
     let indexes = table.map(TableDescription::global_secondary_indexes).unwrap_or_default();
     let index = indexes.iter().find(|index| index.index_name() == Some(INDEX));
@@ -28,7 +35,9 @@ pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
         };
         let kind = index.projection().and_then(|projection| projection.projection_type());
         let whole = kind.is_some_and(|kind| kind.as_str() == "ALL");
-        whole && is("desBucket", &KeyType::Hash) && is("desKey", &KeyType::Range)
+        let absent = [IndexStatus::Creating, IndexStatus::Deleting];
+        let there = index.index_status().is_none_or(|status| !absent.contains(status));
+        there && whole && is("desBucket", &KeyType::Hash) && is("desKey", &KeyType::Range)
     })
 }
 
@@ -37,15 +46,18 @@ pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
 struct Token(String, String);
 
 impl DynamoState {
-    /// One Query of the index.
-    pub(super) async fn page_of_copies(&self, request: &CopiesRequest) -> Result<CopiesPage> {
+    /// One Query of the index; `None` where it may not be read, now or before.
+    pub(super) async fn page_of_copies(
+        &self,
+        request: &CopiesRequest,
+    ) -> Result<Option<CopiesPage>> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let (condition, from) = condition(request);
         let mut values = HashMap::from([(":bucket".to_owned(), text(&request.bucket))]);
         values.extend(from.map(|from| (":from".to_owned(), text(from))));
         let start =
             request.token.as_deref().map(|token| start(&request.bucket, token)).transpose()?;
-        let answer = self
+        let asked = self
             .client
             .query()
             .table_name(&self.table)
@@ -54,8 +66,12 @@ impl DynamoState {
             .set_expression_attribute_values(Some(values))
             .set_exclusive_start_key(start)
             .send()
-            .await
-            .map_err(|e| self.error("Query", &e))?;
+            .await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(refused) if self.may_not_query(&refused) => return Ok(None),
+            Err(failed) => return Err(self.error("Query", &failed)),
+        };
         let items = answer.items.unwrap_or_default();
         let last = answer.last_evaluated_key.as_ref();
         let passed = last.and_then(|key| item::text(key, "desKey"));
@@ -63,14 +79,27 @@ impl DynamoState {
         let next = last.filter(|_| goes_on).and_then(token);
         let is_within = |copy: &Copy| copy.id.des.key.as_str().starts_with(&request.prefix);
         let copies = items.iter().filter_map(copy).filter(is_within).collect();
-        Ok(CopiesPage { copies, next })
+        Ok(Some(CopiesPage { copies, next }))
+    }
+
+    /// Whether the index may not be read here: then it is not asked for again.
+    fn may_not_query(&self, error: &SdkError<QueryError, HttpResponse>) -> bool {
+        let refused = error.raw_response().is_some() && aws::code(error) == Some(NOT_ALLOWED);
+        if refused && self.ordered_index.swap(false, Ordering::Relaxed) {
+            warn!(
+                table = self.table,
+                "what was copied is looked up object by object, which costs about twelve times as \
+                 much: allow dynamodb:Query on the table's index {INDEX}"
+            );
+        }
+        refused
     }
 }
 
-/// Which keys: behind one, or those with the prefix.
+/// Which keys: behind one, or those with the prefix. No operand may be empty.
 fn condition(request: &CopiesRequest) -> (&'static str, Option<&str>) {
     let after = request.after.as_ref().map(ObjectKey::as_str);
-    match after.filter(|after| *after >= request.prefix.as_str()) {
+    match after.filter(|after| *after >= request.prefix.as_str() && !after.is_empty()) {
         Some(after) => ("desBucket = :bucket AND desKey > :from", Some(after)),
         None if request.prefix.is_empty() => ("desBucket = :bucket", None),
         None => ("desBucket = :bucket AND begins_with(desKey, :from)", Some(&request.prefix)),

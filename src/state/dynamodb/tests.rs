@@ -153,3 +153,84 @@ async fn where_batches_are_not_allowed_each_is_written_by_itself_from_then_on() 
     let batches = script.asked().iter().filter(|asked| asked["Statements"].is_array()).count();
     assert_eq!(batches, 1);
 }
+
+/// The description of a table whose index looks like this.
+fn indexed(status: Value, sort: &str, projection: &str) -> (u16, Value) {
+    let part = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    let index = json!({
+        "IndexName": "desBucket-index", "IndexStatus": status,
+        "KeySchema": [part("desBucket", "HASH"), part(sort, "RANGE")],
+        "Projection": {"ProjectionType": projection},
+    });
+    let keys = [part("Key", "HASH")];
+    (200, json!({"Table": {"KeySchema": keys, "GlobalSecondaryIndexes": [index]}}))
+}
+
+fn request() -> CopiesRequest {
+    CopiesRequest { bucket: "des".to_owned(), ..CopiesRequest::default() }
+}
+
+#[tokio::test]
+async fn an_index_is_read_once_it_is_there_whole_and_in_order() {
+    let page = || {
+        (
+            200,
+            json!({"Items": [{
+                "Key": {"S": "src/k"}, "srcBucket": {"S": "src"}, "desBucket": {"S": "des"},
+                "desKey": {"S": "k"}, "jobStatus": {"S": "DONE"}, "sourceEtag": {"S": "e"},
+            }]}),
+        )
+    };
+    for (table, read) in [
+        (indexed(json!("ACTIVE"), "desKey", "ALL"), true),
+        (indexed(json!("UPDATING"), "desKey", "ALL"), true),
+        // Some compatible stores do not say.
+        (indexed(Value::Null, "desKey", "ALL"), true),
+        (indexed(json!("CREATING"), "desKey", "ALL"), false),
+        (indexed(json!("DELETING"), "desKey", "ALL"), false),
+        (indexed(json!("ACTIVE"), "desKey", "KEYS_ONLY"), false),
+        (indexed(json!("ACTIVE"), "Size", "ALL"), false),
+    ] {
+        let said = table.1.to_string();
+        let script = Scripted::new([table, page()]);
+        let state = DynamoState::connect(&script.config(), "t").await.expect("connected");
+        let answer = state.copies(&request()).await.expect("answered");
+        assert_eq!(answer.map(|page| page.copies.len()), read.then_some(1), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_index_may_not_be_read_it_is_not_asked_for_again() {
+    let table = indexed(json!("ACTIVE"), "desKey", "ALL");
+    let throttled = error("ThrottlingException");
+    let script = Scripted::new([table, throttled, error("AccessDeniedException")]);
+    let state = DynamoState::connect(&script.config(), "t").await.expect("connected");
+    let failed = state.copies(&request()).await.expect_err("throttled");
+    assert_eq!(failed.kind(), ErrorKind::Throttled);
+    for _ in 0..2 {
+        assert_eq!(state.copies(&request()).await.expect("looked up instead"), None);
+    }
+    assert_eq!(script.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn notes_that_an_answer_has_no_room_for_are_asked_for_again() {
+    let keys = ["a", "b", "c"].map(NoteKey::new);
+    let note = |name: &str| json!({"Key": {"S": format!("note:{name}")}, "note": {"B": "eA=="}});
+    let left = |names: &[&str]| {
+        let key = |name: &&str| json!({"Key": {"S": format!("note:{name}")}});
+        json!({"t": {"Keys": names.iter().map(key).collect::<Vec<_>>()}})
+    };
+    let some = json!({"Responses": {"t": [note("b")]}, "UnprocessedKeys": left(&["a", "c"])});
+    let rest = json!({"Responses": {"t": [note("c")]}, "UnprocessedKeys": {}});
+    let (state, script) = state([(200, some), (200, rest)]).await;
+    let text = || Some(b"x".to_vec());
+    assert_eq!(state.notes(&keys).await.expect("answered"), [None, text(), text()]);
+    assert_eq!(script.asked()[2]["RequestItems"]["t"]["Keys"].as_array().map(Vec::len), Some(2));
+    assert_eq!(script.asked()[2]["RequestItems"]["t"]["ConsistentRead"], true);
+
+    let none = json!({"Responses": {"t": []}, "UnprocessedKeys": left(&["a", "b", "c"])});
+    let (state, _) = self::state([(200, none)]).await;
+    let error = state.notes(&keys).await.expect_err("nothing was answered");
+    assert_eq!(error.kind(), ErrorKind::Throttled);
+}

@@ -141,16 +141,8 @@ impl Arriving {
     }
 
     /// All of it, up to about `most` bytes.
-    pub(super) async fn collect(self, most: usize) -> hyper::Result<Bytes> {
-        self.collect_into(BytesMut::new(), most).await
-    }
-
-    /// As [`Self::collect`], into a buffer that may have its room already.
-    pub(super) async fn collect_into(
-        mut self,
-        mut all: BytesMut,
-        most: usize,
-    ) -> hyper::Result<Bytes> {
+    pub(super) async fn collect(mut self, most: usize) -> hyper::Result<Bytes> {
+        let mut all = BytesMut::new();
         while let Some(chunk) = std::future::poll_fn(|context| self.poll_chunk(context)).await {
             all.extend_from_slice(&chunk?);
             if all.len() >= most {

@@ -1,5 +1,7 @@
 //! ListObjectsV2 and ListObjectVersions.
 
+use std::time::Duration;
+
 use super::*;
 use crate::store::s3::document;
 use crate::store::s3::listing::place;
@@ -7,6 +9,10 @@ use crate::store::s3::listing::place;
 /// A page has 1,000 keys of at most 1,024 bytes, three times that encoded, and some hundred bytes
 /// around each; a document past this is none.
 const LARGEST_PAGE: usize = 16 * 1024 * 1024;
+
+/// A page that has begun to come and falls silent for so long is asked for again: a listing has to pass
+/// over many deleted keys before it begins to answer, not after.
+const SILENCE: Duration = Duration::from_secs(20);
 
 impl S3Store {
     /// One page: the answer to `query` on the bucket of `request`.
@@ -34,12 +40,27 @@ impl S3Store {
             let (head, body) = way.lean.send(&way.place, get).await?.into_parts();
             let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
             let room = length.and_then(|length| length.parse().ok()).unwrap_or_default();
-            body.collect_into(BytesMut::with_capacity(LARGEST_PAGE.min(room)), LARGEST_PAGE)
-                .await
-                .map_err(Failure::cut)
+            document(body, LARGEST_PAGE.min(room)).await
         };
         let failed = |failure| self.failed(call, permission, place(request), &failure);
         let read = document::read(&answered.await.map_err(failed)?);
         read.map_err(|error| error.context(self.said(call, place(request))))
+    }
+}
+
+/// The whole document, for which there will be so much room to begin with.
+async fn document(mut body: Arriving, room: usize) -> Result<BytesMut, Failure> {
+    let mut all = BytesMut::with_capacity(room);
+    loop {
+        let chunk = tokio::time::timeout(SILENCE, body.next()).await.map_err(|_| {
+            Failure::unreached(format!("nothing has come for {} s", SILENCE.as_secs()))
+        })?;
+        match chunk {
+            Some(chunk) => all.extend_from_slice(&chunk.map_err(Failure::cut)?),
+            None => return Ok(all),
+        }
+        if all.len() > LARGEST_PAGE {
+            return Err(Failure::unsendable(format!("a page of over {LARGEST_PAGE} bytes")));
+        }
     }
 }

@@ -1,0 +1,118 @@
+//! What holds for notes beside the records.
+
+use s3_migration::state::{JobStatus, NoteKey, StateStore, Tally};
+
+use super::{all_copies, at, control_texts, end, odd_texts};
+
+fn numbered(numbers: impl Iterator<Item = u32>) -> Vec<NoteKey> {
+    numbers.map(|n| NoteKey::new(format_args!("n:{n}"))).collect()
+}
+
+async fn note(store: &dyn StateStore, key: &NoteKey) -> Option<Vec<u8>> {
+    let notes = store.notes(std::slice::from_ref(key)).await.unwrap();
+    let [note] = <[_; 1]>::try_from(notes).expect("an answer for each key");
+    note
+}
+
+pub async fn a_note_is_added_once_and_may_be_set_again(store: &dyn StateStore) {
+    let key = NoteKey::new("one");
+    assert_eq!(note(store, &key).await, None);
+    assert!(store.add_note(&key, b"first").await.unwrap());
+    assert!(!store.add_note(&key, b"second").await.unwrap());
+    assert_eq!(note(store, &key).await.as_deref(), Some(&b"first"[..]));
+    store.set_note(&key, b"third").await.unwrap();
+    assert_eq!(note(store, &key).await.as_deref(), Some(&b"third"[..]));
+    assert!(!store.add_note(&key, b"fourth").await.unwrap());
+    let other = NoteKey::new("other");
+    store.set_note(&other, b"new").await.unwrap();
+    assert_eq!(note(store, &other).await.as_deref(), Some(&b"new"[..]));
+    assert_eq!(note(store, &key).await.as_deref(), Some(&b"third"[..]));
+}
+
+pub async fn of_many_who_add_one_note_one_does(store: &dyn StateStore) {
+    let key = NoteKey::new("contended");
+    let texts: Vec<Vec<u8>> = (0..8).map(|n| vec![n]).collect();
+    let added = texts.iter().map(|text| store.add_note(&key, text));
+    let added = futures_util::future::join_all(added).await;
+    let winners =
+        texts.into_iter().zip(added).filter_map(|(text, added)| added.unwrap().then_some(text));
+    let winners: Vec<_> = winners.collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(note(store, &key).await, winners.into_iter().next());
+}
+
+pub async fn notes_are_bytes_under_any_name(store: &dyn StateStore) {
+    let names = odd_texts().into_iter().chain(control_texts()).chain([String::new()]);
+    let keys: Vec<NoteKey> = names.map(NoteKey::new).collect();
+    let every: Vec<u8> = (0..=255).collect();
+    for (n, key) in keys.iter().enumerate() {
+        let text = &every[..n.min(every.len())];
+        assert!(store.add_note(key, text).await.unwrap(), "{key:?}");
+    }
+    store.set_note(&keys[1], &every).await.unwrap();
+    let mut expected: Vec<_> = (0..keys.len()).map(|n| Some(every[..n].to_vec())).collect();
+    expected[1] = Some(every);
+    assert_eq!(store.notes(&keys).await.unwrap(), expected);
+}
+
+pub async fn large_notes_come_back_whole(store: &dyn StateStore) {
+    let keys = numbered(0..60);
+    // Together more than the 16 MB of one answer of Amazon DynamoDB.
+    let text = |n: usize| -> Vec<u8> { (0..300 * 1024).map(|i| (i * 7 + n) as u8).collect() };
+    for (n, key) in keys.iter().enumerate() {
+        assert!(store.add_note(key, &text(n)).await.unwrap());
+    }
+    let notes = store.notes(&keys).await.unwrap();
+    assert_eq!(notes.len(), keys.len());
+    for (n, note) in notes.into_iter().enumerate() {
+        assert!(note == Some(text(n)), "note {n} is not what it was");
+    }
+}
+
+pub async fn notes_are_answered_in_the_order_asked(store: &dyn StateStore) {
+    for (n, key) in (0u32..).zip(numbered(0..250)).filter(|(n, _)| n % 3 != 0) {
+        assert!(store.add_note(&key, &n.to_be_bytes()).await.unwrap());
+    }
+    // Backwards, and some that are not there.
+    let asked: Vec<u32> = (0..270).rev().chain([999]).collect();
+    let answers = store.notes(&numbered(asked.iter().copied())).await.unwrap();
+    let there = |n: &u32| (*n < 250 && n % 3 != 0).then(|| n.to_be_bytes().to_vec());
+    assert_eq!(answers, asked.iter().map(there).collect::<Vec<_>>());
+    assert_eq!(store.notes(&[]).await.unwrap(), [None; 0]);
+}
+
+pub async fn removed_notes_are_gone_and_no_others(store: &dyn StateStore) {
+    let keys = numbered(0..130);
+    for key in &keys {
+        assert!(store.add_note(key, b"x").await.unwrap());
+    }
+    store.remove_notes(&[]).await.unwrap();
+    // What is not there is not missed, also when all of it is removed again.
+    for _ in 0..2 {
+        store.remove_notes(&numbered((10..125).chain(900..950))).await.unwrap();
+        let left = store.notes(&keys).await.unwrap();
+        let expected = (0..130).map(|n| (!(10..125).contains(&n)).then(|| b"x".to_vec()));
+        assert_eq!(left, expected.collect::<Vec<_>>());
+    }
+    assert!(store.add_note(&keys[10], b"again").await.unwrap());
+    assert_eq!(note(store, &keys[10]).await.as_deref(), Some(&b"again"[..]));
+}
+
+pub async fn notes_are_no_records(store: &dyn StateStore) {
+    for key in numbered(0..3) {
+        store.set_note(&key, &[7; 100]).await.unwrap();
+    }
+    assert_eq!(store.tally(at(0)).await.unwrap(), Tally::default());
+    for status in [JobStatus::Running, JobStatus::Done, JobStatus::Failed] {
+        assert_eq!(store.with_status(status, 10).await.unwrap(), [], "{status:?}");
+    }
+    let page = store.copies(&all_copies("des")).await.unwrap();
+    assert_eq!(page.map(|page| page.copies), Some(vec![]));
+    store.finish(&[end("key", None, 10, 20)]).await.unwrap();
+    let tally = store.tally(at(0)).await.unwrap();
+    assert_eq!((tally.done, tally.running, tally.failed), (1, 0, 0));
+    assert_eq!(tally.span, Some((at(10), at(20))));
+    assert_eq!(store.with_status(JobStatus::Done, 10).await.unwrap().len(), 1);
+    let keys = numbered(0..3);
+    assert_eq!(store.notes(&keys).await.unwrap(), vec![Some(vec![7; 100]); 3]);
+}
