@@ -7,13 +7,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::error::{Error, Next, Result};
+use crate::error::{Error, ErrorKind, Next, Result};
 use crate::job::{Job, PackLimits};
 use crate::listing::Pages;
-use crate::object::ObjectId;
+use crate::object::{MAX_KEY_BYTES, ObjectId, destination_prefix};
 use crate::params::Pair;
 use crate::plan::compare::Compare;
 use crate::plan::filter::Filter;
+use crate::plan::keyspace;
 use crate::plan::patterns::Patterns;
 use crate::plan::ranges::{Bounds, RangeId, Ranges};
 use crate::queue::Queue;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use accounts::{MissingRange, Summary, Verdict};
 use context::Context;
+pub use deletions::Deletions;
 use judge::Judge;
 pub use named::Names;
 pub use origin::Origin;
@@ -87,8 +89,9 @@ pub struct Jobsender {
     pub sent: Option<Arc<Sent>>,
     /// Send again also what earlier comparisons have sent.
     pub resend: bool,
-    /// Delete what only the destination has, if it is no more than this; `None`: leave it alone.
-    pub delete_at_most: Option<usize>,
+    /// Where it is kept what is to be deleted of all pairs; `None`: it is left alone. They are sent by
+    /// [`Self::send_deletions`].
+    pub deletions: Option<Arc<Deletions>>,
     /// Where it is added up what copying will cost; `None`: nowhere.
     pub outlook: Option<Arc<Mutex<Outlook>>>,
     /// Tries for one call.
@@ -120,7 +123,7 @@ impl Jobsender {
             at_once: 1,
             sent: None,
             resend: false,
-            delete_at_most: None,
+            deletions: None,
             outlook: None,
             max_retry,
             cancel,
@@ -164,19 +167,19 @@ impl Jobsender {
             return self.compare_named(pair, names.read(), finds).await;
         }
         let at_once = self.ranges_at_once();
-        let (ranges, first) = Ranges::new(Bounds::default(), at_once);
+        // Nothing lies beyond the prefix.
+        let bounds = Bounds { after: None, through: keyspace::behind(&pair.src_prefix) };
+        let longest = MAX_KEY_BYTES.saturating_sub(destination_prefix(&pair.des_prefix).len());
+        let (ranges, first) = Ranges::new(bounds, at_once, longest);
         // Each is a range under way, so that there is always room.
         let (new, begun) = mpsc::channel(at_once.max(1));
         let pages = self.pages(pair, &self.cancel).await?;
         let (context, sender) = self.begin(pair, finds, pages, ranges, new);
         let listed = list(&context, first, begun).await;
-        let doomed = context.take_doomed();
         // The last sender of jobs, so that whoever takes them comes to an end.
         drop(context);
         let tally = sender.await;
-        let mut summary = self.account(listed, tally)?;
-        self.send_deletions(doomed, &mut summary).await;
-        Ok(summary)
+        self.account(listed, tally)
     }
 
     /// What is sorted is read once, from its beginning to its end.
@@ -203,7 +206,6 @@ impl Jobsender {
             jobs,
             new,
             ranges: Mutex::new(ranges),
-            doomed: Mutex::default(),
             cancel,
         };
         (Arc::new(context), sender)
@@ -243,7 +245,7 @@ impl Jobsender {
         summary.messages = tally.messages;
         match (tally.error, error) {
             // Where something has been sent, it is said what was and what was not.
-            (Some(unsent), _) if summary.sent > 0 => {
+            (Some(unsent), _) if summary.sent > 0 && unsent.kind() != ErrorKind::Cancelled => {
                 error!("the queue does not take jobs any more, nothing more is compared: {unsent}");
             }
             (Some(error), _) | (None, Some(error)) => return Err(error),

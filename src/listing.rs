@@ -107,6 +107,7 @@ impl Listing {
             self.pages += 1;
             let next = page.next.take();
             self.check_order(&page)?;
+            self.check_token(next.as_deref(), page.is_empty())?;
             (self.page, self.at) = (page, 0);
             let end = self.page.last().map(|listed| self.stripped(listed.key));
             if next.is_some() && end.is_none_or(&goes_on) {
@@ -179,6 +180,16 @@ impl Listing {
         let request = self.request.clone();
         let page = async move { retry(policy, &cancel, || pages.page(&request)).await };
         self.ahead = Some(Ahead(tokio::spawn(page)));
+    }
+
+    /// An empty page that is to be asked for again by the same token would be asked for for ever.
+    fn check_token(&self, next: Option<&str>, is_empty: bool) -> Result<()> {
+        if is_empty && next.is_some() && next == self.request.token.as_deref() {
+            let bucket = &self.request.bucket;
+            let message = format!("bucket {bucket} answers an empty page and its token once more");
+            return Err(Error::invalid(message));
+        }
+        Ok(())
     }
 
     fn check_order(&self, page: &ListPage) -> Result<()> {

@@ -11,7 +11,7 @@ use self::lock::Lock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
+use crate::jobsender::{Finds, Jobsender, Origin, Summary, Verdict};
 use crate::monitor::{Counts, Monitor};
 use crate::params::Pair;
 use crate::plan::compare::Compare;
@@ -175,9 +175,12 @@ impl Run {
     /// Sends what differs, and waits until the queue is empty or the run is stopped.
     async fn copy_all(&self, worker: &Halt) -> Result<Summary> {
         let mut summary = Summary::default();
+        let mut of_pairs = Vec::with_capacity(self.pairs.len());
         for pair in &self.pairs {
-            summary.add(&self.jobsender.compare(pair, &self.finds).await?);
+            of_pairs.push(self.jobsender.compare(pair, &self.finds).await?);
         }
+        self.jobsender.send_deletions(of_pairs.iter_mut().collect()).await;
+        of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
         self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
         let look = Policy::control(self.jobsender.max_retry);
@@ -206,7 +209,11 @@ impl Run {
     /// The closing comparison: both sides are listed again, nothing is sent.
     async fn close(&mut self, report: &mut Report) -> Result<()> {
         self.jobsender.queue = None;
-        self.jobsender.delete_at_most = None;
+        // An inventory shows what was there before.
+        if let Origin::Inventory(_) = self.jobsender.origins[1] {
+            self.jobsender.origins[1] = Origin::Listing;
+        }
+        self.jobsender.deletions = None;
         // What was copied whatever was there is now there.
         if self.jobsender.compare == Compare::Nothing {
             self.jobsender.compare = Compare::Size;

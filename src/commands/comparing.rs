@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use tracing::warn;
 
 use super::outlook::{Estimating, Told};
 use super::{Exit, print};
@@ -13,7 +14,7 @@ use crate::cli::{CompareArgs, CompareBy};
 use crate::config::{Comparison, Config, Sse};
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::jobsender::{Finds, Jobsender, Summary, Verdict};
+use crate::jobsender::{Deletions, Finds, Jobsender, Summary, Verdict};
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
 use crate::plan::compare::Compare;
@@ -65,8 +66,10 @@ pub(super) fn jobsender(
     sides: &Sides,
     ignore: Patterns,
     args: &CompareArgs,
+    pairs: &[Pair],
     halt: &Halt,
 ) -> Result<Jobsender> {
+    let deletions = args.delete.then(|| Deletions::new(args.max_delete as usize, pairs));
     let opaque = matches!(config.destination.sse, Sse::Kms(_));
     let compare = match config.mode.compare {
         _ if args.overwrite => Compare::Nothing,
@@ -87,7 +90,7 @@ pub(super) fn jobsender(
         compare,
         ignore: Arc::new(ignore),
         filter: Arc::new(filter),
-        delete_at_most: args.delete.then_some(args.max_delete as usize),
+        deletions: deletions.transpose()?.map(Arc::new),
         at_once: services::list_concurrency(config),
         ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)
     })
@@ -102,20 +105,40 @@ pub(super) async fn compare_all(
 ) -> Result<Vec<PairResult>> {
     let mut results = Vec::with_capacity(pairs.len());
     for pair in pairs {
-        let mut jobsender = jobsender.clone();
-        jobsender.outlook = estimating.map(Estimating::outlook);
-        let mut result = PairResult {
-            source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
-            destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
-            summary: jobsender.compare(pair, finds).await?,
-            outlook: None,
-        };
-        if let (Some(estimating), Some(outlook)) = (estimating, &jobsender.outlook) {
-            estimating.finish(outlook, &mut result);
+        match compare_one(jobsender, pair, finds, estimating).await {
+            Ok(result) => results.push(result),
+            Err(error) => {
+                // What has been sent of the pairs before is sent.
+                for PairResult { source, destination, summary, .. } in &results {
+                    let (listed, sent) = (summary.listed, summary.sent);
+                    warn!(listed, sent, "compared before the error: {source} -> {destination}");
+                }
+                return Err(error);
+            }
         }
-        results.push(result);
     }
+    jobsender.send_deletions(results.iter_mut().map(|result| &mut result.summary).collect()).await;
     Ok(results)
+}
+
+async fn compare_one(
+    jobsender: &Jobsender,
+    pair: &Pair,
+    finds: &[Arc<dyn Finds>],
+    estimating: Option<&Estimating>,
+) -> Result<PairResult> {
+    let mut jobsender = jobsender.clone();
+    jobsender.outlook = estimating.map(Estimating::outlook);
+    let mut result = PairResult {
+        source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
+        destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
+        summary: jobsender.compare(pair, finds).await?,
+        outlook: None,
+    };
+    if let (Some(estimating), Some(outlook)) = (estimating, &jobsender.outlook) {
+        estimating.finish(outlook, &mut result);
+    }
+    Ok(result)
 }
 
 /// Where the accounts of the last comparison are kept.
@@ -215,7 +238,27 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     Error::usage(format!("{} cannot be written: {error}", path.display())).with_source(error)
 }
 
+impl JobList {
+    fn write(&self, line: &impl Serialize) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (writer, written) = &mut *file;
+        if written.is_ok() {
+            *written = serde_json::to_writer(&mut *writer, line)
+                .map_err(std::io::Error::from)
+                .and_then(|()| writer.write_all(b"\n"));
+        }
+    }
+}
+
 impl Finds for JobList {
+    fn doomed(&self, des: &ObjectId, listed: Listed<'_>) {
+        // No job: whoever takes a line for one must not copy what is to be deleted.
+        self.write(&serde_json::json!({
+            "bucket": des.bucket, "key": des.key.as_str(), "size": listed.size,
+            "verdict": "delete", "reason": "the source does not have it",
+        }));
+    }
+
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
         if *verdict == Verdict::AlreadyThere {
             return;
@@ -230,12 +273,6 @@ impl Finds for JobList {
             verdict: verdict.as_str(),
             reason: verdict.to_string(),
         };
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let (writer, written) = &mut *file;
-        if written.is_ok() {
-            *written = serde_json::to_writer(&mut *writer, &line)
-                .map_err(std::io::Error::from)
-                .and_then(|()| writer.write_all(b"\n"));
-        }
+        self.write(&line);
     }
 }

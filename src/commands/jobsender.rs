@@ -13,7 +13,7 @@ use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::human;
 use crate::jobsender::{Jobsender, Sent, Summary};
 use crate::params::{load_ignore_list, load_pairs};
@@ -24,7 +24,7 @@ use crate::state::StateStore;
 use crate::transfer::memory::MemoryBudget;
 
 /// Bytes of memory that an object takes that was sent before.
-const REMEMBERED: u64 = 16;
+const REMEMBERED: u64 = 32;
 
 pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
     let config = &with_args(config, &args.compare)?;
@@ -39,6 +39,8 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
         match round {
             Ok(_) => {}
             Err(_) if halt.is_stopping() => {}
+            // It will be as wrong in the next round.
+            Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
             Err(error) => warn!("this comparison failed, the next may not: {error}"),
         }
         if halt.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -58,7 +60,7 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit
     };
     let state = records(config, sends).await?;
     let sides = Sides::open(config, &parameters, false).await?;
-    let mut jobsender = comparing::jobsender(config, &sides, ignore, &args.compare, halt)?;
+    let mut jobsender = comparing::jobsender(config, &sides, ignore, &args.compare, &pairs, halt)?;
     jobsender.names = names(&args.origins, &pairs).await?;
     jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
     jobsender.queue = queue;
@@ -246,7 +248,10 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     if summary.to_delete > 0 {
         let (all, sent) = (human::count(summary.to_delete), human::count(summary.deletions_sent));
         let _ = match (&summary.deletions_refused, dry_run) {
-            (Some(why), _) => writeln!(text, "  {sent} of {all} DELETIONS sent: {why}"),
+            (Some(why), true) => {
+                writeln!(text, "  {all} of those to delete, WHICH WILL NOT BE: {why}")
+            }
+            (Some(why), false) => writeln!(text, "  {all} DELETIONS NOT SENT: {why}"),
             (None, true) => writeln!(text, "  {all} of those to delete"),
             (None, false) => writeln!(text, "  {sent} deletions of those sent"),
         };

@@ -114,6 +114,7 @@ impl Estimating {
         if self.packs <= 1 {
             (work.messages.packs, work.messages.singles) = (0, total.small + total.large);
         }
+        work.deletes = summary.to_delete;
         work.versions_compared = if self.versions { summary.already_there } else { 0 };
     }
 
@@ -146,7 +147,9 @@ impl Estimating {
             let parts = parts.iter().filter(|(_, count)| *count > 0);
             let parts: Vec<String> =
                 parts.map(|(name, count)| format!("{} {name}", human::count(*count))).collect();
-            let _ = writeln!(text, "  {what:<14} {}", parts.join(", "));
+            if !parts.is_empty() {
+                let _ = writeln!(text, "  {what:<14} {}", parts.join(", "));
+            }
         };
         line("source", &[("LIST", source.list), ("HEAD", source.head), ("GET", source.get)]);
         let uploads = destination.create_upload;

@@ -37,7 +37,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    let mut jobsender = jobsender(config, &sides, ignore, &args.compare, &halt)?;
+    let mut jobsender = jobsender(config, &sides, ignore, &args.compare, &pairs, &halt)?;
     jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
     jobsender.names = names(&args.origins, &pairs).await?;
     // Before any file is made: a mistyped name leaves nothing behind.

@@ -134,8 +134,9 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
         let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
         if let Some(state) = &places.state {
             let note = [comparison_note(config)];
-            let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await?;
-            let kept = kept.into_iter().flatten().next();
+            // Without it the other numbers are as good.
+            let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await;
+            let kept = kept.unwrap_or_default().into_iter().flatten().next();
             status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
         }
         print(args.json, &status, || match missing {

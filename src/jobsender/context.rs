@@ -9,13 +9,23 @@ use tracing::error;
 use super::copies::Copies;
 use super::judge::Judge;
 use super::range::Marked;
+use super::sent::Mark;
 use super::{Finds, Jobsender, Outlook, Summary, Verdict};
 use crate::job::{Job, Seen};
 use crate::listing::{Asking, Listing, Pages};
 use crate::object::{Etag, NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
+use crate::plan::compare::Difference;
 use crate::plan::ranges::{RangeId, Ranges};
 use crate::retry::Policy;
+use crate::state::RecordId;
 use crate::store::{ListRequest, Listed};
+
+/// An object to copy of which it is not known whether the job sent before still waits.
+pub(super) struct Doubtful {
+    job: Job,
+    mark: Mark,
+    difference: Difference,
+}
 
 /// One comparison.
 pub(super) struct Context {
@@ -29,8 +39,6 @@ pub(super) struct Context {
     /// Where ranges wait for a task.
     pub(super) new: mpsc::Sender<RangeId>,
     pub(super) ranges: Mutex<Ranges>,
-    /// What is to be deleted once all is known.
-    pub(super) doomed: Mutex<Vec<Job>>,
     /// Ends all of it.
     pub(super) cancel: CancellationToken,
 }
@@ -85,6 +93,51 @@ impl Context {
         Some(Copies::new(state, &self.judge.pair, after, policy, self.cancel.clone()))
     }
 
+    /// What of these was sent before and still waits or runs is counted so; the jobs of the others.
+    pub(super) async fn settle(
+        &self,
+        doubtful: Vec<Doubtful>,
+        summary: &mut Summary,
+        outlook: &mut Option<Outlook>,
+    ) -> Vec<Marked> {
+        let (Some(sent), false) = (&self.judge.sent, doubtful.is_empty()) else {
+            return Vec::new();
+        };
+        let asked: Vec<(RecordId, Mark)> = doubtful
+            .iter()
+            .map(|doubtful| (RecordId::from(&doubtful.job), doubtful.mark))
+            .collect();
+        let waiting = sent.are_waiting(&asked).await;
+        let settled = doubtful.iter().zip(waiting).filter_map(|(doubtful, waits)| {
+            let Doubtful { job, mark, difference } = doubtful;
+            let listed = Listed::new(job.src.key.as_str(), job.size);
+            let verdict = if waits { Verdict::InQueue } else { Verdict::Copy(*difference) };
+            summary.count(listed, &verdict);
+            if let Some(outlook) = outlook {
+                outlook.count(listed, &verdict);
+            }
+            self.finds.iter().for_each(|finds| finds.found(job, listed, &verdict));
+            (!waits && self.jobsender.queue.is_some()).then(|| (job.clone(), *mark))
+        });
+        settled.collect()
+    }
+
+    /// An object to copy that was sent before.
+    pub(super) fn doubtful(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Doubtful> {
+        let Verdict::Copy(difference) = verdict else { return None };
+        let mark = self.judge.sent_before(listed)?;
+        Some(Doubtful { job: self.job(listed), mark, difference: *difference })
+    }
+
+    fn job(&self, listed: Listed<'_>) -> Job {
+        let pair = &self.judge.pair;
+        let version = listed.version.filter(|version| *version != NO_VERSION).map(str::to_owned);
+        let src = ObjectId::new(&pair.src_bucket, listed.key);
+        let des_key = destination_key(&pair.des_prefix, &src.key);
+        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
+        Job::copy(src, des, listed.size, version)
+    }
+
     /// Tells of an object; its job, where it is to be copied and there is a queue.
     pub(super) fn found(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Marked> {
         let pair = &self.judge.pair;
@@ -95,11 +148,7 @@ impl Context {
         if self.finds.is_empty() && !is_copied {
             return None;
         }
-        let version = listed.version.filter(|version| *version != NO_VERSION).map(str::to_owned);
-        let src = ObjectId::new(&pair.src_bucket, listed.key);
-        let des_key = destination_key(&pair.des_prefix, &src.key);
-        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
-        let job = Job::copy(src, des, listed.size, version);
+        let job = self.job(listed);
         self.finds.iter().for_each(|finds| finds.found(&job, listed, verdict));
         is_copied.then(|| (job, self.judge.mark(listed)))
     }
@@ -109,8 +158,9 @@ impl Context {
     pub(super) fn only_there(&self, listed: Listed<'_>, summary: &mut Summary) {
         summary.only_at_destination += 1;
         summary.only_at_destination_bytes += listed.size;
-        let Some(most) = self.jobsender.delete_at_most else { return };
-        if self.judge.left_out(listed).is_some() {
+        let Some(deletions) = &self.jobsender.deletions else { return };
+        // The marker of the prefix itself is no copy of any object.
+        if listed.key.is_empty() || self.judge.left_out(listed).is_some() {
             return;
         }
         summary.to_delete += 1;
@@ -119,16 +169,7 @@ impl Context {
         let des_key = destination_key(&pair.des_prefix, &src.key);
         let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
         self.finds.iter().for_each(|finds| finds.doomed(&des, listed));
-        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
-        // One more than is allowed tells as much as all of them.
-        if self.jobsender.queue.is_some() && doomed.len() <= most {
-            let seen = Seen { size: listed.size, etag: listed.etag.map(Etag::new) };
-            doomed.push(Job::delete(src, des, seen));
-        }
-    }
-
-    /// What is to be deleted, as far as it has been kept.
-    pub(super) fn take_doomed(&self) -> Vec<Job> {
-        std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner))
+        let seen = Seen { size: listed.size, etag: listed.etag.map(Etag::new) };
+        deletions.add(Job::delete(src, des, seen));
     }
 }

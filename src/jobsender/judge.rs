@@ -72,14 +72,15 @@ impl Judge {
         match difference {
             None => Verdict::AlreadyThere,
             Some(_) if is_archived(listed) => Verdict::Archived,
-            Some(_) if self.was_sent(listed) => Verdict::InQueue,
             Some(difference) => Verdict::Copy(difference),
         }
     }
 
-    fn was_sent(&self, listed: Listed<'_>) -> bool {
-        let sent = self.sent.as_ref().filter(|sent| !sent.is_empty());
-        sent.is_some_and(|sent| sent.knows(self.mark(listed)))
+    /// The mark of what is to be copied and was sent before, whether or not its job still waits.
+    pub(super) fn sent_before(&self, listed: Listed<'_>) -> Option<Mark> {
+        let sent = self.sent.as_ref().filter(|sent| !sent.is_empty())?;
+        let mark = self.mark(listed);
+        sent.since(mark).map(|_| mark)
     }
 
     /// The rule or the filter that leaves an object out.

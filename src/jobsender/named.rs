@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::context::Context;
+use super::context::{Context, Doubtful};
 use super::{Finds, Jobsender, Listing, Outlook, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::listing::Pages;
@@ -54,7 +54,16 @@ impl Names {
 
     /// Reads the whole file before anything is sent. Fails with `Usage` where an entry cannot be read,
     /// or belongs to none of the pairs.
+    ///
+    /// The file is read more than once, so it must be one: a pipe would be empty by then.
     pub async fn check(&self, pairs: &[Pair]) -> Result<()> {
+        let is_pipe = |about: std::fs::Metadata| !about.is_file() && !about.is_dir();
+        if tokio::fs::metadata(self.path()).await.is_ok_and(is_pipe) {
+            let path = self.path().display();
+            return Err(Error::usage(format!(
+                "{path} is no regular file, and is read twice: save it"
+            )));
+        }
         let mut entries = self.read();
         while let Some(chunk) = entries.next().await? {
             let is_strange = |entry: &&Entry| !pairs.iter().any(|pair| entry.is_of(pair));
@@ -94,7 +103,7 @@ impl Jobsender {
     ) -> Result<Summary> {
         let pages = [&self.source, &self.destination].map(|store| Pages::Store(Arc::clone(store)));
         // Nothing is listed.
-        let ((ranges, _), (new, _)) = (Ranges::new(Bounds::default(), 1), mpsc::channel(1));
+        let ((ranges, _), (new, _)) = (Ranges::new(Bounds::default(), 1, 0), mpsc::channel(1));
         let (context, sender) = self.begin(pair, finds, pages, ranges, new);
         let mut listing = Listing::default();
         if let Err(error) = context.look_at_all(entries, &mut listing.summary).await {
@@ -151,10 +160,11 @@ impl Context {
             let own = chunk.into_iter().filter(|entry| entry.is_of(pair));
             let looks = own.map(|entry| self.jobsender.look_at(pair, entry)).collect::<Vec<_>>();
             let mut looked = stream::iter(looks).buffered(self.jobsender.at_once.max(1));
-            let mut jobs = Vec::new();
+            let (mut jobs, mut doubtful) = (Vec::new(), Vec::new());
             while let Some(looked) = looked.next().await {
-                jobs.extend(self.account_for(looked?, summary, outlook.as_mut()));
+                jobs.extend(self.account_for(looked?, summary, outlook.as_mut(), &mut doubtful));
             }
+            jobs.extend(self.settle(doubtful, summary, &mut outlook).await);
             if !jobs.is_empty() {
                 let sent = self.jobs.send(jobs).await;
                 sent.map_err(|gone| Error::cancelled().with_source(gone))?;
@@ -169,6 +179,7 @@ impl Context {
         looked: Looked,
         summary: &mut Summary,
         outlook: Option<&mut Outlook>,
+        doubtful: &mut Vec<Doubtful>,
     ) -> Option<super::range::Marked> {
         let Looked { entry, meta, copy, copied } = looked;
         let Some(meta) = meta else {
@@ -181,6 +192,10 @@ impl Context {
         let listed = listed(&entry, &meta);
         let copy = copy.as_ref().map(|copy| Listed { version: None, ..listed_as(&entry, copy) });
         let verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
+        if let Some(sent_before) = self.doubtful(listed, &verdict) {
+            doubtful.push(sent_before);
+            return None;
+        }
         summary.count(listed, &verdict);
         if let Some(outlook) = outlook {
             outlook.count(listed, &verdict);
@@ -205,6 +220,6 @@ fn listed_as<'a>(entry: &'a Entry, meta: &'a ObjectMeta) -> Listed<'a> {
         last_modified: meta.last_modified,
         storage_class: meta.storage_class.as_deref(),
         version: None,
-        restored: false,
+        restored: meta.restored,
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Jobsender;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::listing::Pages;
 use crate::object::{Etag, ObjectKey};
 use crate::params::Pair;
@@ -82,6 +82,10 @@ impl Jobsender {
             let next = page.next.take();
             sorter.push_page(rows(&page)).await?;
             match next {
+                Some(token) if request.token.as_ref() == Some(&token) => {
+                    let bucket = &request.bucket;
+                    return Err(Error::invalid(format!("bucket {bucket} repeats its token")));
+                }
                 Some(token) => request.token = Some(token),
                 None => return Ok(sorter.finish()),
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
+use super::context::{Context, Doubtful};
 use super::copies::Copies;
 use super::sent::Mark;
 use super::{Outlook, Summary};
@@ -88,7 +88,10 @@ impl Range {
                     keys.take_while(|key| through.as_deref().is_none_or(|end| *key <= end));
                 copies.fill(wanted).await?;
             }
-            self.merge(through.as_deref());
+            let doubtful = self.merge(through.as_deref());
+            let Self { context, summary, outlook, .. } = self;
+            let again = context.settle(doubtful, summary, outlook).await;
+            self.jobs.extend(again);
             self.ship().await?;
             self.done = through;
             if ended {
@@ -131,8 +134,9 @@ impl Range {
         goes_on
     }
 
-    /// Compares what is at hand, up to `through`.
-    fn merge(&mut self, through: Option<&str>) {
+    /// Compares what is at hand, up to `through`; what was sent before is answered and not counted yet.
+    fn merge(&mut self, through: Option<&str>) -> Vec<Doubtful> {
+        let mut doubtful = Vec::new();
         let within = |listed: &Listed<'_>| through.is_none_or(|through| listed.key <= through);
         let Self { source, destination, context, copies, summary, outlook, jobs, .. } = self;
         loop {
@@ -149,17 +153,22 @@ impl Range {
                     let copied = copies.as_mut().map(|copies| copies.of(left.key));
                     let copied = copied.as_ref().map(Option::as_ref);
                     let verdict = context.judge.judge(left, copy, copied);
-                    summary.count(left, &verdict);
-                    if let Some(outlook) = outlook {
-                        outlook.count(left, &verdict);
+                    match context.doubtful(left, &verdict) {
+                        Some(sent_before) => doubtful.push(sent_before),
+                        None => {
+                            summary.count(left, &verdict);
+                            if let Some(outlook) = outlook {
+                                outlook.count(left, &verdict);
+                            }
+                            jobs.extend(context.found(left, &verdict));
+                        }
                     }
-                    jobs.extend(context.found(left, &verdict));
                     source.skip();
                     if step == compare::Step::Both {
                         destination.skip();
                     }
                 }
-                _ => return,
+                _ => return doubtful,
             }
         }
     }

@@ -2,26 +2,36 @@
 //! send twice what still waits or runs.
 //!
 //! Each batch of messages leaves one note with the marks of its objects, written after the queue has
-//! taken the batch: whoever is killed in between sends that batch again, and misses nothing. The notes
-//! count while the queue has messages; once it is empty they say nothing any more.
+//! taken the batch: whoever is killed in between sends that batch again, and misses nothing.
+//!
+//! A note is a claim that a message is still there, and claims end: all of them once the queue is empty;
+//! that of an object as soon as its record says that an attempt has ended since, well or not; and any
+//! after the time for which a queue keeps a message.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::retry::{Policy, retry};
-use crate::state::{NoteKey, StateStore};
+use crate::state::{NoteKey, RecordId, StateStore};
 
 /// Notes that are asked for at once.
 const PAGE: u64 = 100;
 /// Marks in one note: an item of DynamoDB has 400 KB at most
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 const MARKS: usize = 40_000;
+
+/// Objects whose records are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
+const LOOKED_UP: usize = 100;
+/// How long Amazon SQS keeps a message unless it is told otherwise
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-basic-architecture.html>).
+const KEPT: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// What tells one content of one object in a pair from any other, as far as a listing does.
 pub(super) type Mark = u64;
@@ -38,10 +48,10 @@ pub struct Sent {
     cancel: CancellationToken,
     /// The notes that were there.
     old: Range<u64>,
-    /// What they say.
-    marks: HashSet<Mark>,
-    /// What of it this comparison has found to be still missing.
-    found: Mutex<Vec<Mark>>,
+    /// What they say, and since when: seconds since 1970.
+    marks: HashMap<Mark, u64>,
+    /// What of it this comparison has found to be still waiting or running.
+    found: Mutex<BTreeMap<u64, Vec<Mark>>>,
     /// The number of the next note.
     next: AtomicU64,
     /// It has been said that a note could not be written.
@@ -65,7 +75,7 @@ impl Sent {
             policy,
             cancel,
             old: 0..0,
-            marks: HashSet::new(),
+            marks: HashMap::new(),
             found: Mutex::default(),
             next: AtomicU64::new(0),
             told: AtomicBool::new(false),
@@ -75,9 +85,14 @@ impl Sent {
         let head = head.into_iter().flatten().next().unwrap_or_default();
         let head = read(&head).next().unwrap_or_default();
         sent.old = head..head;
+        let oldest = now().saturating_sub(KEPT.as_secs());
         while let Some(notes) = sent.more().await? {
-            if !is_empty && sent.marks.len() <= most {
-                sent.marks.extend(notes.iter().flat_map(|note| read(note)));
+            for note in notes.iter().filter(|_| !is_empty) {
+                let mut numbers = read(note);
+                let since = numbers.next().unwrap_or_default();
+                if since >= oldest && sent.marks.len() <= most {
+                    sent.marks.extend(numbers.map(|mark| (mark, since)));
+                }
             }
         }
         sent.next = AtomicU64::new(sent.old.end);
@@ -88,8 +103,8 @@ impl Sent {
                  which does no harm and costs requests"
             );
         }
-        if is_empty {
-            sent.renew().await?;
+        if is_empty && let Err(error) = sent.renew().await {
+            warn!("old notes of what was sent could not be removed: {error}");
         }
         Ok(sent)
     }
@@ -104,13 +119,42 @@ impl Sent {
         self.marks.is_empty()
     }
 
-    /// Whether an object that differs was sent before.
-    pub(super) fn knows(&self, mark: Mark) -> bool {
-        let known = self.marks.contains(&mark);
-        if known {
-            self.found.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
+    /// Since when an object that differs has been sent, if it has.
+    pub(super) fn since(&self, mark: Mark) -> Option<u64> {
+        self.marks.get(&mark).copied()
+    }
+
+    /// Whether each of these is still waiting or running, as far as its record tells; what is, is
+    /// remembered. Where the records cannot be asked, all are.
+    pub(super) async fn are_waiting(&self, asked: &[(RecordId, Mark)]) -> Vec<bool> {
+        let mut waiting = Vec::with_capacity(asked.len());
+        for asked in asked.chunks(LOOKED_UP) {
+            let ids: Vec<RecordId> = asked.iter().map(|(id, _)| id.clone()).collect();
+            let ends = retry(self.policy, &self.cancel, || self.state.ends(&ids)).await;
+            let ends = ends.unwrap_or_else(|error| {
+                self.tell("whether what was sent has ended is not known", &error);
+                vec![None; ids.len()]
+            });
+            for ((_, mark), end) in asked.iter().zip(ends) {
+                let since = self.since(*mark).unwrap_or_default();
+                let ended = end.is_some_and(|end| seconds(end.time) >= since);
+                if !ended {
+                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.entry(since).or_default().push(*mark);
+                }
+                waiting.push(!ended);
+            }
         }
-        known
+        waiting
+    }
+
+    /// Once is enough.
+    fn tell(&self, what: &str, error: &Error) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            warn!(
+                "{what}, so that a comparison before the queue is empty may be wrong about it: {error}"
+            );
+        }
     }
 
     /// The next notes that are there.
@@ -134,15 +178,15 @@ impl Sent {
 
     /// Notes that these objects have been sent. Where that fails they may be sent again, and no more.
     pub(super) async fn note(&self, marks: Vec<Mark>) {
+        self.note_since(now(), marks).await;
+    }
+
+    async fn note_since(&self, since: u64, marks: Vec<Mark>) {
         for marks in marks.chunks(MARKS) {
-            let text: Vec<u8> = marks.iter().flat_map(|mark| mark.to_be_bytes()).collect();
-            if let Err(error) = self.add(&text).await
-                && !self.told.swap(true, Ordering::Relaxed)
-            {
-                warn!(
-                    "what was sent could not be noted, a comparison before the queue is empty may \
-                       send it again: {error}"
-                );
+            let numbers = std::iter::once(&since).chain(marks);
+            let text: Vec<u8> = numbers.flat_map(|number| number.to_be_bytes()).collect();
+            if let Err(error) = self.add(&text).await {
+                self.tell("what was sent could not be noted", &error);
             }
         }
     }
@@ -166,15 +210,28 @@ impl Sent {
             return Ok(());
         }
         let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
-        self.note(found).await;
+        for (since, marks) in found {
+            self.note_since(since, marks).await;
+        }
         let old: Vec<NoteKey> = self.old.clone().map(|n| self.key(n)).collect();
         let (head, first) = (self.head(), self.old.end.to_be_bytes());
         retry(self.policy, &self.cancel, || self.state.set_note(&head, &first)).await?;
-        retry(self.policy, &self.cancel, || self.state.remove_notes(&old)).await
+        for old in old.chunks(PAGE as usize) {
+            retry(self.policy, &self.cancel, || self.state.remove_notes(old)).await?;
+        }
+        Ok(())
     }
 }
 
-/// The numbers of a note, eight bytes each.
+fn now() -> u64 {
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The numbers of a note, eight bytes each: the time, and the marks.
 fn read(note: &[u8]) -> impl Iterator<Item = u64> {
     note.as_chunks::<8>().0.iter().map(|mark| u64::from_be_bytes(*mark))
 }

@@ -144,7 +144,8 @@ pub fn estimate(work: &Work, places: &Places<'_>) -> Estimate {
         tag_reads_at_most: if work.manner.copy_tags { total.small + total.large } else { 0 },
         bytes_out: total.bytes(),
         hours,
-        total: bill.costs.iter().map(|cost| cost.amount).sum(),
+        // The sum of nothing would be -0.
+        total: bill.costs.iter().fold(0.0, |sum, cost| sum + cost.amount),
         estimated: bill.costs.iter().any(|cost| cost.estimated),
         costs: bill.costs,
     }

@@ -229,6 +229,12 @@ fn nested(low: &str, shared: usize, alike: usize, count: usize) -> Vec<String> {
     (0..count).filter_map(behind).collect()
 }
 
+/// The place right behind everything that begins with `prefix`; `None`: there is none.
+pub fn behind(prefix: &str) -> Option<String> {
+    let (start, last) = prefix.char_indices().next_back()?;
+    Some(format!("{}{}", &prefix[..start], after(last)?))
+}
+
 /// The next character in the order of UTF-8, which is that of their numbers.
 fn after(c: char) -> Option<char> {
     let next = u32::from(c) + 1;
@@ -301,6 +307,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn behind_a_prefix_there_is_none_of_its_keys() {
+        for (prefix, expected) in [("", None), ("a/", Some("a0")), ("\u{D7FF}", Some("\u{E000}"))] {
+            assert_eq!(behind(prefix).as_deref(), expected);
+        }
+        assert_eq!(behind("x\u{10FFFF}"), None, "as good as no end");
     }
 
     #[test]

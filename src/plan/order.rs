@@ -100,6 +100,7 @@ mod tests {
             version: None,
             last_modified: None,
             storage_class: None,
+            restored: false,
             tag_count: 0,
             headers: Headers::default(),
             sse: sse.map(str::to_owned),

@@ -66,17 +66,20 @@ pub struct Ranges {
     alphabet: Alphabet,
     running: BTreeMap<RangeId, Range>,
     at_once: usize,
+    longest: usize,
     begun: u64,
     steps: u64,
 }
 
 impl Ranges {
-    /// The interval as one range; at most `at_once` are listed at once.
-    pub fn new(bounds: Bounds, at_once: usize) -> (Self, RangeId) {
+    /// The interval as one range; at most `at_once` are listed at once. No cut is longer than `longest`
+    /// bytes, the longest key that may be asked for.
+    pub fn new(bounds: Bounds, at_once: usize, longest: usize) -> (Self, RangeId) {
         let mut ranges = Self {
             alphabet: Alphabet::default(),
             running: BTreeMap::new(),
             at_once: at_once.max(1),
+            longest,
             begun: 0,
             steps: 0,
         };
@@ -180,6 +183,7 @@ impl Ranges {
             range.alike,
             (count - nests.min(count), nests),
         );
+        let cuts: Vec<String> = cuts.into_iter().filter(|cut| cut.len() <= self.longest).collect();
         let Some(first) = cuts.first() else { return Vec::new() };
         range.bounds.through = Some(first.clone());
         let ends = cuts.iter().skip(1).cloned().map(Some).chain([high]);
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
 
     fn whole(at_once: usize) -> (Ranges, RangeId) {
-        Ranges::new(Bounds::default(), at_once)
+        Ranges::new(Bounds::default(), at_once, 1024)
     }
 
     fn step<'a>(first: &'a str, claim: &'a str, fetched: &'a str) -> Step<'a> {
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn a_range_with_little_left_is_not_split() {
         let (mut ranges, id) =
-            Ranges::new(Bounds { after: Some("0".into()), through: Some("2".into()) }, 64);
+            Ranges::new(Bounds { after: Some("0".into()), through: Some("2".into()) }, 64, 1024);
         ranges.see(["0123456789"].into_iter());
         ranges.advance(id, step("10", "19", "19"));
         assert!(ranges.split().is_empty());

@@ -26,7 +26,7 @@ use futures_util::stream;
 use self::item::Item;
 use self::update::{OldUpload, Refusal, Update};
 use super::{
-    CopiesPage, CopiesRequest, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
+    CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
     Start, StateStore, Tally,
 };
 use crate::aws;
@@ -331,6 +331,11 @@ impl StateStore for DynamoState {
     /// Half a read unit for each record of up to 4 KiB, or for each that is not there.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         self.copied_from(ids).await
+    }
+
+    /// Priced as [`Self::copied`].
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+        self.ends_of(ids).await
     }
 
     /// Half a read unit for each 4 KB of the index.

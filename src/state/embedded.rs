@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use time::OffsetDateTime;
 
 use super::{
-    CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
-    Start, StateStore, Tally, UploadRef,
+    CopiesPage, CopiesRequest, Copy, End, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded,
+    Seal, Start, StateStore, Tally, UploadRef,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
@@ -93,6 +93,11 @@ impl StateStore for EmbeddedState {
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         let ids = ids.to_vec();
         self.db.read(move |tx| ids.iter().map(|id| copied(tx, id)).collect()).await
+    }
+
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+        let ids = ids.to_vec();
+        self.db.read(move |tx| ids.iter().map(|id| end(tx, id)).collect()).await
     }
 
     async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>> {
@@ -246,6 +251,22 @@ fn copied(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<Revisi
     tx.prepare_cached(SELECT_COPIED)?
         .query_row(params![table_key(&id.src), id.des.bucket, id.des.key.as_str()], |row| {
             Ok(Revision::new(row.get(0)?, row.get::<_, Option<String>>(1)?.map(Etag::new)))
+        })
+        .optional()
+}
+
+const SELECT_END: &str = r#"
+SELECT jobStatus, endTime FROM record
+WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3 AND jobStatus <> 'RUNNING'
+    AND endTime IS NOT NULL"#;
+
+fn end(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<End>> {
+    tx.prepare_cached(SELECT_END)?
+        .query_row(params![table_key(&id.src), id.des.bucket, id.des.key.as_str()], |row| {
+            let status = status(row, 0)?;
+            let seconds = row.get::<_, f64>(1)?;
+            let time = UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            Ok(End { status, time })
         })
         .optional()
 }

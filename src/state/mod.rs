@@ -209,6 +209,15 @@ impl Outcome {
     }
 }
 
+/// The end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// `Done` or `Failed`.
+    pub status: JobStatus,
+    /// When.
+    pub time: SystemTime,
+}
+
 /// One page of finished copies to ask for.
 #[derive(Clone, Debug, Default)]
 pub struct CopiesRequest {
@@ -332,6 +341,10 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// What of each of these objects was copied, in order; `None` where no finished copy is on
     /// record, or its deletion is. The last second's writes may be missing.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>>;
+
+    /// How the last attempt at each of these objects ended and when, in order; `None` where none has
+    /// ended. The last second's writes may be missing.
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>>;
 
     /// One page of the finished copies that are on record, in byte order of the destination's keys;
     /// the last second's writes may be missing. `None` where the records are kept in no such order:

@@ -91,6 +91,8 @@ pub struct ObjectMeta {
     pub last_modified: Option<SystemTime>,
     /// The storage class; a store leaves it out for STANDARD.
     pub storage_class: Option<String>,
+    /// An archived object of which a readable copy is there for a time (`x-amz-restore`).
+    pub restored: bool,
     /// How many tags it has, where the answer counts them.
     pub tag_count: u32,
     /// The headers that travel along.

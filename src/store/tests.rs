@@ -50,6 +50,7 @@ pub fn answer(content_length: u64, body: Body) -> GetAnswer {
         version: None,
         last_modified: None,
         storage_class: None,
+        restored: false,
         tag_count: 0,
         headers: Headers::default(),
         sse: None,

@@ -99,6 +99,7 @@ mod tests {
             version: None,
             last_modified: None,
             storage_class: None,
+            restored: false,
             tag_count: 0,
             headers: Headers::default(),
             sse: None,

@@ -54,7 +54,7 @@ mod tests {
     use crate::error::{ErrorKind, Result};
     use crate::object::{ObjectId, Revision};
     use crate::state::{
-        CopiesPage, CopiesRequest, JobStatus, NoteKey, Record, RecordId, Seal, Start, Tally,
+        CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Record, RecordId, Seal, Start, Tally,
     };
 
     const POLICY: Policy = Policy {
@@ -102,6 +102,9 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn copied(&self, _: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn ends(&self, _: &[RecordId]) -> Result<Vec<Option<End>>> {
             unreachable!("only outcomes are put on record")
         }
         async fn copies(&self, _: &CopiesRequest) -> Result<Option<CopiesPage>> {

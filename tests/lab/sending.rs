@@ -159,3 +159,25 @@ async fn listings_that_are_throttled_on_both_sides_are_patient() {
     assert_eq!(ended.json()[0]["listed"], 3000);
     assert!(source.injected() > 0);
 }
+
+#[tokio::test]
+async fn what_has_failed_since_it_was_sent_is_sent_again_although_the_queue_is_not_empty() {
+    let cloud = Cloud::of(&[10; 2]).await;
+    let sent = accounts(&ran(jobsender(&cloud, &[APART])).await, 0);
+    assert_eq!(sent["sent"], 2, "{sent}");
+    // One job is carried out in vain, and the other one waits.
+    cloud.source.inject(
+        1,
+        vec![Rule::on("GetObject", Fault::error(403, "AccessDenied")).containing("object/00")],
+    );
+    let held = Rule::on("GetObject", Fault::Hold).containing("object/01");
+    let held = cloud.source.inject(2, vec![held]);
+    let worker = cloud.worker(&[("MaxParallelFile", "2")]);
+    held.held().await;
+    let (letter, _) = cloud.stage.dead_letter().await;
+    assert!(letter.contains("object/00"), "{letter}");
+    let again = accounts(&ran(jobsender(&cloud, &[APART])).await, 0);
+    assert_eq!((&again["sent"], &again["in_queue"]), (&1.into(), &1.into()), "{again}");
+    held.let_go();
+    worker.terminate().await;
+}

@@ -171,7 +171,7 @@ async fn what_only_the_destination_has_is_deleted_where_that_is_asked_for() {
     let capped = local.run(&capped).await.with_status(1).json();
     let compared = &capped["compared"];
     assert_eq!((&compared["to_delete"], &compared["deletions_sent"]), (&2.into(), &0.into()));
-    assert_eq!(compared["deletions_refused"], "more than --max-delete 1");
+    assert_eq!(compared["deletions_refused"], "2 are more than --max-delete 1");
     assert_eq!(local.destination.keys().await.len(), 6, "everything was copied, nothing deleted");
 
     let deleted =

@@ -1,4 +1,4 @@
-//! Which content of objects was copied, a hundred of them to a request.
+//! Which content of objects was copied, and how attempts have ended, a hundred of them to a request.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,6 +8,7 @@ use super::item::{self, Item};
 use super::{DynamoState, RecordId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
+use crate::state::{End, JobStatus};
 
 /// The most keys of one BatchGetItem
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
@@ -18,9 +19,23 @@ const ATTRIBUTES: [&str; 8] =
     ["Key", "desBucket", "desKey", "versionId", "sourceEtag", "jobStatus", "endTime", "deleted"];
 
 impl DynamoState {
-    /// Under its primary key, or, where that belongs to another destination, under the alternate
-    /// one.
     pub(super) async fn copied_from(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+        Ok(self.found(ids).await?.iter().map(|item| item::copied(item.as_ref()?)).collect())
+    }
+
+    pub(super) async fn ends_of(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+        let end = |item: &Option<Item>| {
+            let item = item.as_ref()?;
+            let status = item::status(item);
+            let time = item::moment(item, "endTime").filter(|_| status != JobStatus::Running)?;
+            Some(End { status, time })
+        };
+        Ok(self.found(ids).await?.iter().map(end).collect())
+    }
+
+    /// Each under its primary key, or, where that belongs to another destination, under the alternate
+    /// one.
+    async fn found(&self, ids: &[RecordId]) -> Result<Vec<Option<Item>>> {
         let primary = self.items(ids.iter().map(item::primary_key)).await?;
         let of = |items: &BTreeMap<String, Item>, key: &str, id: &RecordId| {
             items.get(key).filter(|item| item::is_of(item, id)).cloned()
@@ -35,7 +50,7 @@ impl DynamoState {
             let own = of(&primary, &item::primary_key(id), id);
             own.or_else(|| of(&alternate, &item::alternate_key(id), id))
         };
-        Ok(ids.iter().map(|id| item::copied(&answer(id)?)).collect())
+        Ok(ids.iter().map(answer).collect())
     }
 
     /// The items that there are under these keys.

@@ -35,6 +35,7 @@ macro_rules! headed {
                     version: owned(self.version_id()),
                     last_modified: time(self.last_modified()),
                     storage_class: self.storage_class().map(|class| class.as_str().to_owned()),
+                    restored: self.restore().is_some_and(is_restored),
                     tag_count: self.tag_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
                     headers: Headers {
                         content_type: owned(self.content_type()),
@@ -59,6 +60,12 @@ macro_rules! headed {
 }
 
 headed!(GetObjectOutput, HeadObjectOutput);
+
+/// Whether `x-amz-restore` says that a restoration has ended
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
+pub(super) fn is_restored(header: &str) -> bool {
+    header.contains("ongoing-request=\"false\"")
+}
 
 /// A part as ListParts shows it.
 pub(super) fn part(part: &aws_sdk_s3::types::Part) -> Part {
@@ -170,6 +177,13 @@ mod tests {
         assert_eq!(whole_size(Some("bytes 0-4/123")), Some(123));
         assert_eq!(whole_size(Some("bytes 0-4/*")), None);
         assert_eq!(whole_size(None), None);
+    }
+
+    #[test]
+    fn a_restoration_must_have_ended() {
+        let ended = "ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2026 00:00:00 GMT\"";
+        assert!(is_restored(ended));
+        assert!(!is_restored("ongoing-request=\"true\""));
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! comparing it does. Formats:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>.
+//!
+//! Whatever is no such document is an error, also where it came with status 200: a proxy's page, or an
+//! error told late. Taken for a page it would be an empty one, and the last.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -40,7 +43,7 @@ pub(super) fn read(document: &[u8]) -> Result<Page> {
     loop {
         let event = reader.read_event().map_err(|e| cut().with_source(e))?;
         match event {
-            Event::Start(element) => reading.open(element.local_name().as_ref()),
+            Event::Start(element) => reading.open(element.local_name().as_ref())?,
             Event::End(_) => reading.close()?,
             // Something on the way has put it there.
             Event::Text(text) if reading.ended && !text.trim_ascii().is_empty() => {
@@ -62,6 +65,9 @@ pub(super) fn read(document: &[u8]) -> Result<Page> {
 fn cut() -> Error {
     Error::new(ErrorKind::Unavailable, "the answer ends in the middle of its document")
 }
+
+/// The root elements of pages.
+const ROOTS: [&[u8]; 2] = [b"ListBucketResult", b"ListVersionsResult"];
 
 fn wrong(what: impl Into<String>) -> Error {
     Error::invalid(what.into())
@@ -162,13 +168,20 @@ struct Reading {
     /// Open elements, the root among them.
     open: Vec<Element>,
     ended: bool,
+    /// It has been said whether the page is the last.
+    told: bool,
     object: Object,
     /// The text of the innermost element.
     text: Vec<u8>,
 }
 
 impl Reading {
-    fn open(&mut self, name: &[u8]) {
+    fn open(&mut self, name: &[u8]) -> Result<()> {
+        if self.open.is_empty() && (self.ended || !ROOTS.contains(&name)) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            let message = format!("the answer is no listing but a document {name:?}");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
         let in_object = self.open.get(1) == Some(&Element::Object);
         let element = Element::named(self.open.len(), in_object, name);
         if element == Element::Object {
@@ -176,6 +189,7 @@ impl Reading {
         }
         self.open.push(element);
         self.text.clear();
+        Ok(())
     }
 
     fn entity(&mut self, entity: &BytesRef<'_>) -> Result<()> {
@@ -218,7 +232,10 @@ impl Reading {
             Element::IsLatest => self.object.latest = Some(is_true(text)),
             Element::Restoring => self.object.restoring = is_true(text),
             Element::RestoredUntil => self.object.restored_until = true,
-            Element::Truncated => self.page.truncated = is_true(text),
+            Element::Truncated => {
+                self.page.truncated = is_true(text);
+                self.told = true;
+            }
             Element::Next => self.page.next = Some(text.to_owned()),
             Element::NextVersion => self.page.next_version = Some(text.to_owned()),
             Element::Encoding => self.page.encoded = text.trim() == "url",
@@ -230,6 +247,9 @@ impl Reading {
     fn end(mut self) -> Result<Page> {
         if !self.ended || !self.open.is_empty() {
             return Err(cut());
+        }
+        if !self.told {
+            return Err(wrong("the page does not say whether it is the last (IsTruncated)"));
         }
         if self.page.encoded {
             self.page.objects = decoded(&self.page.objects)?;
@@ -325,7 +345,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_named() {
-        let object = |inner: &str| format!("<L><Contents>{inner}</Contents></L>");
+        let object = |inner: &str| {
+            format!(
+                "<ListBucketResult><Contents>{inner}</Contents><IsTruncated>false</IsTruncated>\
+                 </ListBucketResult>"
+            )
+        };
         for (inner, expected) in [
             ("<Key>k</Key>", "key k has no size"),
             ("<Size>1</Size>", "without a key"),
@@ -337,8 +362,27 @@ mod tests {
             assert!(error.to_string().contains(expected), "{error}");
         }
         let encoded = object("<Key>%FF</Key><Size>1</Size>")
-            .replace("</L>", "<EncodingType>url</EncodingType></L>");
+            .replace("<IsTruncated>", "<EncodingType>url</EncodingType><IsTruncated>");
         assert!(read(encoded.as_bytes()).unwrap_err().to_string().contains("not UTF-8"));
-        assert_eq!(read(b"<L/>").unwrap_err().kind(), ErrorKind::Unavailable);
+        let untold = "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>";
+        let error = read(untold.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn what_is_no_listing_is_no_empty_one() {
+        let end = "<IsTruncated>false</IsTruncated>";
+        for document in [
+            "<ListBucketResult/>".to_owned(),
+            "<Error><Code>InternalError</Code></Error>".to_owned(),
+            format!("<html><body>{end}</body></html>"),
+            format!(
+                "<ListBucketResult>{end}</ListBucketResult><ListBucketResult></ListBucketResult>"
+            ),
+            String::new(),
+        ] {
+            let error = read(document.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{document}: {error}");
+        }
     }
 }

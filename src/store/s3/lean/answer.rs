@@ -6,7 +6,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use hyper::HeaderMap;
 
-use super::super::convert::{parse_crc64nvme, whole_size};
+use super::super::convert::{is_restored, parse_crc64nvme, whole_size};
 use super::body::CRC64NVME;
 use crate::object::Etag;
 use crate::store::{Headers, ObjectMeta, SSE_C, Written};
@@ -28,6 +28,7 @@ pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectMeta, u64)> {
         version: text("x-amz-version-id"),
         last_modified: text("last-modified").as_deref().and_then(http_date),
         storage_class: text("x-amz-storage-class"),
+        restored: text("x-amz-restore").as_deref().is_some_and(is_restored),
         tag_count: text("x-amz-tagging-count").and_then(|n| n.parse().ok()).unwrap_or(0),
         headers: Headers {
             content_type: text("content-type"),
