@@ -70,11 +70,8 @@ impl Sent {
             next: AtomicU64::new(0),
             told: AtomicBool::new(false),
         };
-        let head = [sent.head()];
-        let head = retry(policy, &sent.cancel, || sent.state.notes(&head)).await?;
-        let head = head.into_iter().flatten().next().unwrap_or_default();
-        let head = read(&head).next().unwrap_or_default();
-        sent.old = head..head;
+        let first = sent.first().await?;
+        sent.old = first..first;
         while let Some(notes) = sent.more().await? {
             if !is_empty && sent.marks.len() <= most {
                 sent.marks.extend(notes.iter().flat_map(|note| read(note)));
@@ -116,11 +113,19 @@ impl Sent {
     /// The next notes that are there.
     async fn more(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         let from = self.old.end;
-        let keys: Vec<NoteKey> = (from..from + PAGE).map(|n| self.key(n)).collect();
+        let keys: Vec<NoteKey> = (from..from.saturating_add(PAGE)).map(|n| self.key(n)).collect();
         let notes = retry(self.policy, &self.cancel, || self.state.notes(&keys)).await?;
         let Some(last) = notes.iter().rposition(Option::is_some) else { return Ok(None) };
         self.old.end = from + last as u64 + 1;
         Ok(Some(notes.into_iter().flatten().collect()))
+    }
+
+    /// The number of the first note.
+    async fn first(&self) -> Result<u64> {
+        let head = [self.head()];
+        let head = retry(self.policy, &self.cancel, || self.state.notes(&head)).await?;
+        let head = head.into_iter().flatten().next().unwrap_or_default();
+        Ok(read(&head).next().unwrap_or_default())
     }
 
     /// Names the first note.
@@ -149,12 +154,17 @@ impl Sent {
 
     async fn add(&self, text: &[u8]) -> Result<()> {
         loop {
-            let key = self.key(self.next.fetch_add(1, Ordering::Relaxed));
-            let added =
-                retry(self.policy, &self.cancel, || self.state.add_note(&key, text)).await?;
-            // Another jobsender may have taken the number.
-            if added {
-                return Ok(());
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let key = self.key(number);
+            match retry(self.policy, &self.cancel, || self.state.add_note(&key, text)).await {
+                Ok(true) => return Ok(()),
+                // Another jobsender has taken the number.
+                Ok(false) => {}
+                Err(error) => {
+                    // The next note takes it: what lies behind a long gap would not be found again.
+                    self.next.fetch_min(number, Ordering::Relaxed);
+                    return Err(error);
+                }
             }
         }
     }
@@ -165,10 +175,13 @@ impl Sent {
         if self.old.is_empty() {
             return Ok(());
         }
+        // A jobsender that began later may have forgotten more by now, and it stays at that.
+        let first = self.first().await?;
+        self.next.fetch_max(first, Ordering::Relaxed);
         let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
         self.note(found).await;
         let old: Vec<NoteKey> = self.old.clone().map(|n| self.key(n)).collect();
-        let (head, first) = (self.head(), self.old.end.to_be_bytes());
+        let (head, first) = (self.head(), self.old.end.max(first).to_be_bytes());
         retry(self.policy, &self.cancel, || self.state.set_note(&head, &first)).await?;
         retry(self.policy, &self.cancel, || self.state.remove_notes(&old)).await
     }
@@ -178,3 +191,6 @@ impl Sent {
 fn read(note: &[u8]) -> impl Iterator<Item = u64> {
     note.as_chunks::<8>().0.iter().map(|mark| u64::from_be_bytes(*mark))
 }
+
+#[cfg(test)]
+mod tests;
