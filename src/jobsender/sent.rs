@@ -80,11 +80,8 @@ impl Sent {
             next: AtomicU64::new(0),
             told: AtomicBool::new(false),
         };
-        let head = [sent.head()];
-        let head = retry(policy, &sent.cancel, || sent.state.notes(&head)).await?;
-        let head = head.into_iter().flatten().next().unwrap_or_default();
-        let head = read(&head).next().unwrap_or_default();
-        sent.old = head..head;
+        let first = sent.first().await?;
+        sent.old = first..first;
         let oldest = now().saturating_sub(KEPT.as_secs());
         while let Some(notes) = sent.more().await? {
             for note in notes.iter().filter(|_| !is_empty) {
@@ -160,11 +157,19 @@ impl Sent {
     /// The next notes that are there.
     async fn more(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         let from = self.old.end;
-        let keys: Vec<NoteKey> = (from..from + PAGE).map(|n| self.key(n)).collect();
+        let keys: Vec<NoteKey> = (from..from.saturating_add(PAGE)).map(|n| self.key(n)).collect();
         let notes = retry(self.policy, &self.cancel, || self.state.notes(&keys)).await?;
         let Some(last) = notes.iter().rposition(Option::is_some) else { return Ok(None) };
         self.old.end = from + last as u64 + 1;
         Ok(Some(notes.into_iter().flatten().collect()))
+    }
+
+    /// The number of the first note.
+    async fn first(&self) -> Result<u64> {
+        let head = [self.head()];
+        let head = retry(self.policy, &self.cancel, || self.state.notes(&head)).await?;
+        let head = head.into_iter().flatten().next().unwrap_or_default();
+        Ok(read(&head).next().unwrap_or_default())
     }
 
     /// Names the first note.
@@ -193,12 +198,17 @@ impl Sent {
 
     async fn add(&self, text: &[u8]) -> Result<()> {
         loop {
-            let key = self.key(self.next.fetch_add(1, Ordering::Relaxed));
-            let added =
-                retry(self.policy, &self.cancel, || self.state.add_note(&key, text)).await?;
-            // Another jobsender may have taken the number.
-            if added {
-                return Ok(());
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let key = self.key(number);
+            match retry(self.policy, &self.cancel, || self.state.add_note(&key, text)).await {
+                Ok(true) => return Ok(()),
+                // Another jobsender has taken the number.
+                Ok(false) => {}
+                Err(error) => {
+                    // The next note takes it: what lies behind a long gap would not be found again.
+                    self.next.fetch_min(number, Ordering::Relaxed);
+                    return Err(error);
+                }
             }
         }
     }
@@ -209,12 +219,15 @@ impl Sent {
         if self.old.is_empty() {
             return Ok(());
         }
+        // A jobsender that began later may have forgotten more by now, and it stays at that.
+        let first = self.first().await?;
+        self.next.fetch_max(first, Ordering::Relaxed);
         let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
         for (since, marks) in found {
             self.note_since(since, marks).await;
         }
         let old: Vec<NoteKey> = self.old.clone().map(|n| self.key(n)).collect();
-        let (head, first) = (self.head(), self.old.end.to_be_bytes());
+        let (head, first) = (self.head(), self.old.end.max(first).to_be_bytes());
         retry(self.policy, &self.cancel, || self.state.set_note(&head, &first)).await?;
         for old in old.chunks(PAGE as usize) {
             retry(self.policy, &self.cancel, || self.state.remove_notes(old)).await?;
@@ -235,3 +248,6 @@ fn seconds(time: SystemTime) -> u64 {
 fn read(note: &[u8]) -> impl Iterator<Item = u64> {
     note.as_chunks::<8>().0.iter().map(|mark| u64::from_be_bytes(*mark))
 }
+
+#[cfg(test)]
+mod tests;

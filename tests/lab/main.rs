@@ -15,6 +15,7 @@
 //! | `order.rs` | events that come late, twice, in any order and at once |
 //! | `deletions.rs` | what is deleted at the source, and what is never deleted |
 //! | `versions.rs` | the version switches on a source that keeps versions |
+//! | `tables.rs` | versions compared with either form of the table |
 //! | `credentials.rs` | credentials that expire or are rotated |
 //! | `sending.rs` | the jobsender: a queue, a table or a listing that fails, a kill midway |
 //! | `soak.rs` | the mix of everything, by a seed |
@@ -52,6 +53,7 @@ mod proxy;
 mod sending;
 mod soak;
 mod stores;
+mod tables;
 mod turns;
 mod versions;
 mod worker;

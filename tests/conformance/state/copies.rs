@@ -9,7 +9,7 @@ use s3_migration::state::{
 
 use super::{control_texts, end, odd_texts, start};
 
-/// More than any of these has on one page is never needed to come to an end.
+/// What has not come to its end by then will never.
 const MOST_PAGES: usize = 100;
 
 /// A request for all copies in this bucket.
