@@ -134,14 +134,26 @@ impl Jobsender {
     /// before anything is sent.
     pub async fn probe(&self, pairs: &[Pair]) -> Result<()> {
         for pair in pairs {
-            let [source, destination] = self.requests(pair).map(|(store, request)| async move {
-                retry(Policy::probe(), &self.cancel, || store.list(&request)).await
-            });
-            let (source, destination) = tokio::join!(source, destination);
+            let [from, to] = &self.origins;
+            let [source, destination] = self.requests(pair);
+            let (source, destination) =
+                tokio::join!(self.probe_one(from, source), self.probe_one(to, destination));
             source?;
             destination?;
         }
         Ok(())
+    }
+
+    /// What is not listed need not be allowed.
+    async fn probe_one(
+        &self,
+        origin: &Origin,
+        (store, request): (&Arc<dyn ObjectStore>, ListRequest),
+    ) -> Result<()> {
+        if self.names.is_some() || matches!(origin, Origin::Inventory(_)) {
+            return Ok(());
+        }
+        retry(Policy::probe(), &self.cancel, || store.list(&request)).await.map(drop)
     }
 
     /// What is listed, and where: the source's side and the destination's.

@@ -194,3 +194,48 @@ async fn an_empty_source_deletes_nothing() {
     );
     assert_eq!(local.destination.keys().await, ["precious"]);
 }
+
+#[tokio::test]
+async fn the_marker_of_the_destinations_own_prefix_is_left_alone() {
+    let local = Local::new().await;
+    local.source.put("a", noise(3, 1)).await;
+    for key in ["p/", "p/old"] {
+        local.destination.put(key, noise(3, 2)).await;
+    }
+    let arguments = ["run", ALL[0], "s3://to-there/p", "--delete", "--json"];
+    let report = local.run(&arguments).await.with_status(0).json();
+    let compared = &report["compared"];
+    assert_eq!((&compared["only_at_destination"], &compared["to_delete"]), (&2.into(), &1.into()));
+    assert_eq!(local.destination.keys().await, ["p/", "p/a"]);
+}
+
+#[tokio::test]
+async fn pairs_that_share_a_place_are_not_compared_with_delete() {
+    let mut local = three().await;
+    local.embedded();
+    local.write(
+        "pairs.json",
+        r#"[{"src_bucket":"from-here","src_prefix":"a/","des_bucket":"to-there"},
+            {"src_bucket":"from-here","src_prefix":"b/","des_bucket":"to-there","des_prefix":"a"}]"#,
+    );
+    local.run(&["jobsender", "--delete"]).await.with_status(2).says(&["s3://to-there/a/"]);
+    local.run(&["jobsender", "--dry-run"]).await.with_status(0);
+}
+
+#[tokio::test]
+async fn a_jobsender_that_may_not_delete_so_many_says_so_and_is_not_done() {
+    let mut local = three().await;
+    local.embedded();
+    for key in ["x", "y"] {
+        local.destination.put(key, noise(3, 1)).await;
+    }
+    for arguments in [
+        &["jobsender", "--delete", "--max-delete", "1"][..],
+        &["jobsender", "--dry-run", "--delete", "--max-delete", "1"],
+    ] {
+        let ended = local.run(arguments).await.with_status(1);
+        assert!(ended.stdout.contains("2 are more than --max-delete 1"), "{}", ended.all());
+    }
+    let sent = local.run(&["jobsender", "--delete", "--json"]).await.with_status(0).json();
+    assert_eq!(sent[0]["deletions_sent"], 2, "{sent}");
+}

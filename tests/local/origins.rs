@@ -32,7 +32,12 @@ async fn a_file_of_keys_is_looked_at_key_by_key() {
         assert_eq!(found[name], count, "{name} of {found}");
     }
     let lists = [&local.source, &local.destination].map(|place| place.requests("ListObjectsV2"));
-    assert_eq!(lists, [1, 1], "nothing is listed but for the probe");
+    assert_eq!(lists, [0, 0], "nothing is listed");
+    local
+        .run(&["jobsender", "--keys", "/dev/null"])
+        .await
+        .with_status(2)
+        .says(&["no regular file"]);
     local.write("keys.txt", &format!("a\n{}", "k".repeat(1025)));
     let wrong = local.run(&["jobsender", "--keys", "keys.txt"]).await.with_status(2);
     wrong.says(&["keys.txt:2:", "longer than 1024 bytes"]);
@@ -85,7 +90,7 @@ async fn with_inventories_of_both_sides_nothing_is_listed() {
         assert_eq!(both[name], count, "{name} of {both}");
     }
     let lists = [&local.source, &local.destination].map(|place| place.requests("ListObjectsV2"));
-    assert_eq!(lists, [1, 1], "nothing is listed but for the probe");
+    assert_eq!(lists, [0, 0], "nothing is listed");
     let ended = local.run(&["jobsender", "--force", "--inventory", &source]).await.with_status(0);
     assert!(ended.stderr.contains("old: what has changed since is not in it"), "{}", ended.all());
     std::fs::write(local.work().join("source/part.csv.gz"), b"damaged").unwrap();
@@ -105,4 +110,14 @@ async fn a_store_of_any_order_is_sorted_first() {
         (&4.into(), &3.into()),
         "{report}"
     );
+}
+
+#[tokio::test]
+async fn a_run_from_an_inventory_of_the_destination_closes_with_a_listing() {
+    let local = filled().await;
+    let destination = inventory(&local, "destination", "to-there", &[("a", 10)]);
+    let arguments = ["run", ALL[0], ALL[1], "--json", "--destination-inventory", &destination];
+    let report = local.run(&arguments).await.with_status(0).json();
+    let counts = (&report["copied"], &report["closing"]["already_there"]);
+    assert_eq!(counts, (&3.into(), &4.into()), "{report}");
 }
