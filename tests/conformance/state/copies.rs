@@ -168,6 +168,10 @@ pub async fn many_copies_come_on_pages(store: &dyn StateStore) {
     });
     store.finish(&ends.collect::<Vec<_>>()).await.unwrap();
     record(store, &["o", "q"].map(in_des)).await;
+    // Pages of other keys lie between where it begins and what is wanted.
+    let after = Some(ObjectKey::new("o"));
+    let request = CopiesRequest { prefix: "q".to_owned(), after, ..all_copies("des") };
+    assert_eq!(keys(&all(store, &request).await), ["q"]);
     let after = copies[40].id.des.key.clone();
     for (prefix, after, first) in
         [("p/", None, 0), ("p/", Some(after.clone()), 60), ("", Some(after), 60)]
