@@ -109,7 +109,7 @@ pub struct OriginArgs {
     /// Look at these keys only, one a line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "inventory", "destination_inventory"])]
     pub keys: Option<PathBuf>,
-    /// Look at these objects only: CSV lines of bucket,key[,versionId], keys URL-encoded, as S3 Batch
+    /// Look at these objects only: CSV lines of bucket,key or bucket,key,versionId, keys URL-encoded, as S3 Batch
     /// Operations takes them
     #[arg(long, value_name = "FILE", conflicts_with_all = ["inventory", "destination_inventory"])]
     pub manifest: Option<PathBuf>,
