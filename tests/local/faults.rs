@@ -73,7 +73,12 @@ async fn a_key_that_would_be_too_long_is_named_and_the_others_arrive() {
     local.source.put(&long, vec![1]).await;
     local.source.put("short", vec![2]).await;
     let ended = local.run(&["run", ALL[0], "s3://to-there/backup"]).await.with_status(1);
-    for words in ["1027 bytes", "choose a shorter prefix", "impossible", "1 of 2 objects impossible, each is named in the log"] {
+    for words in [
+        "1027 bytes",
+        "choose a shorter prefix",
+        "impossible",
+        "1 of 2 objects impossible, each is named in the log",
+    ] {
         assert!(ended.all().contains(words), "no {words:?} in {}", ended.all());
     }
     assert_eq!(local.destination.keys().await, ["backup/short"]);
