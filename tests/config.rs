@@ -138,6 +138,7 @@ fn every_key_of_the_table_changes_the_configuration() {
         let needed = match key.name {
             "Des_prefix_default" => "[Basic]\nDes_bucket_default = b\n",
             "KmsKeyId" => "[Destination]\nSSE = aws:kms\n",
+            "LifecycleHook" => "[Instance]\nAutoScalingGroup = g\n",
             _ => "",
         };
         let line = format!("[{}]\n{} = {}\n", key.section, key.name, other_value(key));
@@ -174,7 +175,7 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
             "t.ini:4: [Basic] JobType = POST; allowed: PUT, GET",
             "t.ini:5: the section's name is not closed; allowed: [Section] by itself",
             "t.ini:6: unknown section [Mods]; perhaps Mode is meant; allowed: Basic, Mode, \
-             Filter, Debug, Source, Destination, Backend",
+             Filter, Debug, Source, Destination, Backend, Instance",
             "t.ini:9: [Mode] MaxThread = 0 is out of range; allowed: a whole number from 1 to \
              1000, or auto",
             "t.ini:10: unknown key ChunkSize in [Mode]; it belongs to [Debug]",

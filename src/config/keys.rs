@@ -76,6 +76,10 @@ pub static SECTIONS: &[Section] = &[
     Section { name: "Source", meaning: "where objects are read" },
     Section { name: "Destination", meaning: "where objects are written" },
     Section { name: "Backend", meaning: "where jobs and records are kept" },
+    Section {
+        name: "Instance",
+        meaning: "the EC2 instance that a worker runs on, where it is one",
+    },
 ];
 
 /// Names that are ambiguous or too general to be environment variables by themselves: `Path` is a
@@ -232,6 +236,8 @@ pub static KEYS: &[Key] = &[
         "what is logged; DEBUG: a line for every part"),
     key("Debug", "LogFormat", Choice(&["auto", "text", "json", "journal"]), "auto",
         "the form of log lines; auto: the journal under systemd, text on stderr elsewhere"),
+    key("Debug", "LogFile", Kind::Path, "",
+        "a file that gets every log line as text besides, for a log agent; empty: none"),
     key("Debug", "LogInterval", seconds(1, 3600), "10",
         "how often the traffic is summed into one line at INFO"),
     key("Debug", "ChunkSize", mib(5, MAX_PART_MIB), "5",
@@ -291,6 +297,13 @@ pub static KEYS: &[Key] = &[
         "where listings and inventories are sorted that are not in byte order: room for all their keys; empty: the system's folder for temporary files"),
     key("Backend", "MaxReceiveCount", count(1, 1000), "60",
         "how often a message of the embedded queue is received before it is a dead letter"),
+
+    key("Instance", "WatchInstance", Bool, "True",
+        "the worker asks the instance metadata service, where there is one, and drains on a Spot interruption, a rebalance recommendation, and when its autoscaling group ends the instance"),
+    key("Instance", "AutoScalingGroup", Text, "",
+        "the autoscaling group of the instance, which is kept from scaling it in while objects are in work; empty: none"),
+    key("Instance", "LifecycleHook", Text, "",
+        "the group's hook for instances that it ends, completed when the worker has drained; empty: none"),
 ];
 
 /// The key of this name in this section, in any case.

@@ -35,6 +35,8 @@ pub struct Config {
     pub destination: DestinationSide,
     /// `[Backend]`
     pub backend: Backend,
+    /// `[Instance]`
+    pub instance: Instance,
     /// The folder of the ini that was read; `None` where there was none.
     pub folder: Option<PathBuf>,
 }
@@ -234,6 +236,8 @@ pub struct Debug {
     pub http_path: HttpPath,
     /// The form of log lines.
     pub log_format: LogFormat,
+    /// Gets every line as text besides.
+    pub log_file: Option<PathBuf>,
     /// How often the traffic is summed into one line at INFO.
     pub log_interval: Duration,
 }
@@ -331,4 +335,15 @@ pub struct Backend {
     /// How often a message of the embedded queue is received before it is a dead letter
     /// (Amazon SQS keeps this in its redrive policy).
     pub max_receive_count: u32,
+}
+
+/// `[Instance]`: the EC2 instance that a worker runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// What its metadata service tells of its end starts the drain.
+    pub watch: bool,
+    /// Its autoscaling group; `None`: it is in none.
+    pub group: Option<String>,
+    /// The group's hook for instances that it ends; only with a group.
+    pub lifecycle_hook: Option<String>,
 }

@@ -130,6 +130,7 @@ pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config
         source: source(reader, debug.local_profile_mode),
         destination: destination(reader, debug.local_profile_mode),
         backend: backend(reader),
+        instance: instance(reader),
         filter: filter(reader),
         debug,
         folder,
@@ -231,6 +232,7 @@ fn debug(reader: &mut Reader<'_>) -> Debug {
             "journal" => LogFormat::Journal,
             _ => LogFormat::Auto,
         },
+        log_file: reader.optional_text("Debug", "LogFile").map(PathBuf::from),
         log_interval: reader.seconds("Debug", "LogInterval"),
     }
 }
@@ -337,4 +339,17 @@ fn backend(reader: &mut Reader<'_>) -> Backend {
         temporary_folder: reader.optional_text("Backend", "TemporaryFolder").map(PathBuf::from),
         max_receive_count: reader.count("Backend", "MaxReceiveCount"),
     }
+}
+
+fn instance(reader: &mut Reader<'_>) -> Instance {
+    let instance = Instance {
+        watch: reader.bool("Instance", "WatchInstance"),
+        group: reader.optional_text("Instance", "AutoScalingGroup"),
+        lifecycle_hook: reader.optional_text("Instance", "LifecycleHook"),
+    };
+    if instance.lifecycle_hook.is_some() && instance.group.is_none() {
+        let message = "has no meaning without AutoScalingGroup";
+        reader.contradiction("Instance", "LifecycleHook", message);
+    }
+    instance
 }
