@@ -1,7 +1,7 @@
 //! What is going on, counted once: the source of progress bars, summaries and traffic lines.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,11 @@ use tracing::{debug, info, warn};
 
 use crate::error::Error;
 use crate::object::ObjectId;
+
+mod pulse;
+
+use pulse::Pulse;
+pub use pulse::{InWork, Signs};
 
 /// The three directions of the traffic lines, whose names the metric filters know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,7 @@ pub struct Monitor {
     intervals: [Mutex<Interval>; 3],
     tags_denied: AtomicBool,
     etag_is_no_md5: AtomicBool,
+    pulse: Pulse,
 }
 
 /// A reading of the counters.
@@ -111,6 +117,26 @@ impl Monitor {
                  copies are proven against what was read"
             );
         }
+    }
+
+    /// A message is in work from now until the answer is dropped.
+    pub fn begin_message(self: &Arc<Self>) -> InWork {
+        InWork::begin(Arc::clone(self))
+    }
+
+    /// Messages in work.
+    pub fn in_work(&self) -> usize {
+        self.pulse.in_work()
+    }
+
+    /// The loop that takes messages has come round, or knows what it waits for.
+    pub fn turned(&self) {
+        self.pulse.turned();
+    }
+
+    /// What tells whether the worker is alive.
+    pub fn signs(&self) -> Signs {
+        self.pulse.signs()
     }
 
     /// The counters now.

@@ -147,7 +147,11 @@ impl Worker {
                     outage = 0;
                     for message in messages {
                         let (worker, halt) = (Arc::clone(self), halt.child());
-                        running.spawn(async move { worker.handle(message, halt).await });
+                        let in_work = self.engine.monitor.begin_message();
+                        running.spawn(async move {
+                            worker.handle(message, halt).await;
+                            drop(in_work);
+                        });
                     }
                 }
                 Err(error) if error.kind().next() == Next::Retry => {

@@ -1,0 +1,108 @@
+//! A worker's signs of life: the messages in its work, and the last turn of the loop that takes them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Monitor;
+
+/// What is in work, and when the loop came round.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(Mutex<Beats>);
+
+#[derive(Debug, Default)]
+struct Beats {
+    turned: Option<Instant>,
+    /// When each message in work was begun. The first key is the oldest one.
+    begun: BTreeMap<u64, Instant>,
+    next: u64,
+}
+
+/// How long ago a worker gave its signs of life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// Since the loop that takes messages last came round; `None`: it has not begun.
+    pub since_turn: Option<Duration>,
+    /// How long the oldest of the messages in work has been there.
+    pub longest: Option<Duration>,
+}
+
+impl Pulse {
+    pub(super) fn turned(&self) {
+        self.beats().turned = Some(Instant::now());
+    }
+
+    pub(super) fn in_work(&self) -> usize {
+        self.beats().begun.len()
+    }
+
+    pub(super) fn signs(&self) -> Signs {
+        let (beats, now) = (self.beats(), Instant::now());
+        let since = |moment: &Instant| now.saturating_duration_since(*moment);
+        Signs {
+            since_turn: beats.turned.as_ref().map(since),
+            longest: beats.begun.first_key_value().map(|(_, begun)| since(begun)),
+        }
+    }
+
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        // Nothing in it can be left half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message in work; dropped, it is no more.
+#[derive(Debug)]
+#[must_use = "a message that is dropped at once is not in work"]
+pub struct InWork {
+    monitor: Arc<Monitor>,
+    number: u64,
+}
+
+impl InWork {
+    pub(super) fn begin(monitor: Arc<Monitor>) -> Self {
+        let mut beats = monitor.pulse.beats();
+        let number = beats.next;
+        beats.next += 1;
+        beats.begun.insert(number, Instant::now());
+        drop(beats);
+        Self { monitor, number }
+    }
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.monitor.pulse.beats().begun.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_in_work_until_it_is_dropped() {
+        let monitor = Arc::new(Monitor::default());
+        assert_eq!((monitor.in_work(), monitor.signs()), (0, Signs::default()));
+        let first = monitor.begin_message();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let second = monitor.begin_message();
+        assert_eq!(monitor.in_work(), 2);
+        assert_eq!(monitor.signs().longest, Some(Duration::from_secs(5)));
+        drop(first);
+        assert_eq!(monitor.in_work(), 1);
+        assert_eq!(monitor.signs().longest, Some(Duration::ZERO));
+        drop(second);
+        assert_eq!((monitor.in_work(), monitor.signs()), (0, Signs::default()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_of_the_loop_is_remembered() {
+        let monitor = Monitor::default();
+        monitor.turned();
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(monitor.signs().since_turn, Some(Duration::from_secs(7)));
+    }
+}
