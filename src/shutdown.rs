@@ -1,5 +1,6 @@
 //! Two ways to end work: `stop` (nothing new) and `abort` (at once, keeping what is there).
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,6 +13,7 @@ pub struct Halt {
     pub stop: CancellationToken,
     /// Cut what is running. Uploads stay, for the next worker.
     pub abort: CancellationToken,
+    cause: Arc<OnceLock<String>>,
 }
 
 impl Halt {
@@ -22,7 +24,24 @@ impl Halt {
 
     /// Halts with `self`, and can be halted by itself.
     pub fn child(&self) -> Self {
-        Self { stop: self.stop.child_token(), abort: self.abort.child_token() }
+        self.within(&self.abort)
+    }
+
+    /// Stops with `self`, and is cut with `abort`.
+    pub fn within(&self, abort: &CancellationToken) -> Self {
+        let (stop, abort) = (self.stop.child_token(), abort.child_token());
+        Self { stop, abort, cause: Arc::clone(&self.cause) }
+    }
+
+    /// Stops, for a reason in a few words such as `SIGTERM`. The first one given stays.
+    pub fn stop_because(&self, cause: &str) {
+        let _ = self.cause.set(cause.to_owned());
+        self.stop.cancel();
+    }
+
+    /// The reason that was given for the stop.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.get().map(String::as_str)
     }
 
     /// Whether nothing new should be begun.
@@ -72,4 +91,19 @@ pub fn signalled() -> std::io::Result<Signals> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     Ok(Signals { terminate, interrupt })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stays_and_is_known_to_all() {
+        let halt = Halt::new();
+        let child = halt.child();
+        assert_eq!((child.cause(), child.is_stopping()), (None, false));
+        halt.stop_because("SIGTERM");
+        halt.stop_because("a Spot interruption");
+        assert_eq!((child.cause(), child.is_stopping()), (Some("SIGTERM"), true));
+    }
 }

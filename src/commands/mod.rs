@@ -74,7 +74,7 @@ fn stop_on_signal(halt: &Halt) -> Result<JoinHandle<()>> {
     Ok(tokio::spawn(async move {
         let signal = signals.next().await;
         info!("{signal}: stopping, a second one cuts what is running");
-        halt.stop.cancel();
+        halt.stop_because(signal);
         signals.next().await;
         halt.abort.cancel();
     }))

@@ -49,7 +49,7 @@ pub(super) struct Delivery {
 impl Delivery {
     pub(super) fn new(jobs: Vec<Job>, receives: u32, halt: &Halt, held: CancellationToken) -> Self {
         // The loss of the lease aborts the work.
-        let halt = Halt { stop: halt.stop.child_token(), abort: held.child_token() };
+        let halt = halt.within(&held);
         let (time_up, gained) = (AtomicBool::new(false), AtomicBool::new(false));
         let first_part = CancellationToken::new();
         Self { jobs, receives, halt, held, first_part, time_up, gained }
