@@ -32,6 +32,7 @@ mod named;
 mod origin;
 mod outlook;
 mod range;
+mod reach;
 mod sender;
 mod sent;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use named::Names;
 pub use origin::Origin;
 pub use outlook::Outlook;
 use range::{Ended, Range};
+pub use reach::Reach;
 use sender::{Sender, Tally};
 pub use sent::Sent;
 
@@ -94,6 +96,8 @@ pub struct Jobsender {
     pub deletions: Option<Arc<Deletions>>,
     /// Where it is added up what copying will cost; `None`: nowhere.
     pub outlook: Option<Arc<Mutex<Outlook>>>,
+    /// How far it has come, told as it goes.
+    pub reach: Arc<Reach>,
     /// Tries for one call.
     pub max_retry: u32,
     /// Ends the comparison.
@@ -125,6 +129,7 @@ impl Jobsender {
             resend: false,
             deletions: None,
             outlook: None,
+            reach: Arc::default(),
             max_retry,
             cancel,
         }

@@ -34,5 +34,6 @@ pub mod sources;
 pub mod sqlite;
 pub mod state;
 pub mod store;
+pub mod systemd;
 pub mod transfer;
 pub mod worker;

@@ -9,11 +9,12 @@ use tracing::{debug, info, warn};
 
 use crate::error::Error;
 use crate::object::ObjectId;
+use crate::plan::alive::Signs;
 
 mod pulse;
 
 use pulse::Pulse;
-pub use pulse::{InWork, Signs};
+pub use pulse::{InWork, Turn};
 
 /// The three directions of the traffic lines, whose names the metric filters know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +130,14 @@ impl Monitor {
         self.pulse.in_work()
     }
 
-    /// The loop that takes messages has come round, or knows what it waits for.
-    pub fn turned(&self) {
-        self.pulse.turned();
+    /// The loop that takes messages has come round; `turn`: what it does next.
+    pub fn turned(&self, turn: Turn) {
+        self.pulse.turned(turn);
+    }
+
+    /// What the loop that takes messages last began to do.
+    pub fn turn(&self) -> Turn {
+        self.pulse.turn()
     }
 
     /// What tells whether the worker is alive.

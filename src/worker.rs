@@ -11,6 +11,8 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::error::{Error, Next, Result};
 use crate::job::EventTarget;
+use crate::monitor::Turn;
+use crate::plan::alive::Limits;
 use crate::queue::Queue;
 use crate::shutdown::Halt;
 use crate::transfer::Engine;
@@ -27,6 +29,8 @@ use objects::Line;
 const MAX_BATCH: usize = 10;
 /// So many attempts in a row that fail because of this worker, not of the object, end the worker.
 const MAX_UNFIT: usize = 3;
+/// A loop that waits for room comes round this often: a sign of life.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// What of the configuration a worker obeys.
 #[derive(Clone, Debug)]
@@ -67,6 +71,11 @@ impl Settings {
                 deletions: config.mode.propagate_delete,
             },
         }
+    }
+
+    /// How long a worker with these takes at most, as long as it is alive.
+    pub fn limits(&self) -> Limits {
+        Limits { job_timeout: self.job_timeout, grace: self.grace }
     }
 }
 
@@ -133,11 +142,14 @@ impl Worker {
             self.check_fitness()?;
             let free = self.settings.parallel.saturating_sub(running.len());
             if free == 0 {
-                if let Some(Some(ended)) = halt.unless_stopping(running.join_next()).await {
+                self.engine.monitor.turned(Turn::Full);
+                let ended = tokio::time::timeout(BEAT, running.join_next());
+                if let Some(Ok(Some(ended))) = halt.unless_stopping(ended).await {
                     report_panic(ended);
                 }
                 continue;
             }
+            self.engine.monitor.turned(if outage > 0 { Turn::Outage } else { Turn::Asks });
             // Raced neither against the stop nor the abort: a dropped receive would strand its
             // messages until their leases end. What it brings after a stop is given back at once.
             let (poll, visibility) = (self.settings.poll, self.settings.visibility);
@@ -156,6 +168,7 @@ impl Worker {
                 }
                 Err(error) if error.kind().next() == Next::Retry => {
                     outage += 1;
+                    self.engine.monitor.turned(Turn::Outage);
                     warn!(outage, "the queue does not answer, waiting: {error}");
                     let pause = Duration::from_secs(1 << outage.min(5));
                     halt.unless_stopping(tokio::time::sleep(pause)).await;

@@ -15,12 +15,13 @@ use crate::cli::JobsenderArgs;
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::human;
-use crate::jobsender::{Jobsender, Sent, Summary};
+use crate::jobsender::{Jobsender, Reach, Sent, Summary};
 use crate::params::{load_ignore_list, load_pairs};
 use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::state::StateStore;
+use crate::systemd::Telling;
 use crate::transfer::memory::MemoryBudget;
 
 /// Bytes of memory that an object takes that was sent before.
@@ -30,8 +31,10 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
     let config = &with_args(config, &args.compare)?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
+    let (reach, mut telling) = (Arc::<Reach>::default(), None);
     loop {
-        let round = once(config, args, &halt).await;
+        let round = once(config, args, &halt, &reach, &mut telling).await;
+        reach.end();
         let Some(pause) = args.every else {
             signals.abort();
             return round;
@@ -49,7 +52,13 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
     }
 }
 
-async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit> {
+async fn once(
+    config: &Config,
+    args: &JobsenderArgs,
+    halt: &Halt,
+    reach: &Arc<Reach>,
+    telling: &mut Option<Telling>,
+) -> Result<Exit> {
     let parameters = services::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
     let ignore = load_ignore_list(config, Some(&*parameters)).await?;
@@ -67,6 +76,9 @@ async fn once(config: &Config, args: &JobsenderArgs, halt: &Halt) -> Result<Exit
     jobsender.resend = args.force;
     jobsender.versions = state.clone().filter(|_| config.mode.jobsender_compare_version_id);
     jobsender.probe(&pairs).await?;
+    jobsender.reach = Arc::clone(reach);
+    reach.begin();
+    telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
     if let Some(key) = &args.compare.explain {
         return comparing::explain(&jobsender, &pairs, key).await;
     }

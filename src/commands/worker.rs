@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
+use crate::systemd::Telling;
 use crate::worker::Worker;
 
 pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> {
@@ -36,7 +37,10 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
             (Arc::clone(&monitor), config.debug.log_interval, end.clone());
         async move { monitor.log_traffic_every(interval, end).await }
     });
-    let ended = Worker::new(queue, engine, services::worker_settings(config)).run(&halt).await;
+    let settings = services::worker_settings(config);
+    let telling = Telling::worker(&monitor, settings.limits(), &halt);
+    let ended = Worker::new(queue, engine, settings).run(&halt).await;
+    drop(telling);
     end.cancel();
     traffic.await.map_err(|join| Error::cancelled().with_source(join))?;
     signals.abort();

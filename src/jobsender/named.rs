@@ -157,6 +157,7 @@ impl Context {
         let pair = &self.judge.pair;
         let mut outlook = self.outlook();
         while let Some(chunk) = entries.next().await? {
+            let before = summary.listed;
             let own = chunk.into_iter().filter(|entry| entry.is_of(pair));
             let looks = own.map(|entry| self.jobsender.look_at(pair, entry)).collect::<Vec<_>>();
             let mut looked = stream::iter(looks).buffered(self.jobsender.at_once.max(1));
@@ -165,6 +166,7 @@ impl Context {
                 jobs.extend(self.account_for(looked?, summary, outlook.as_mut(), &mut doubtful));
             }
             jobs.extend(self.settle(doubtful, summary, &mut outlook).await);
+            self.jobsender.reach.add(summary.listed - before);
             if !jobs.is_empty() {
                 let sent = self.jobs.send(jobs).await;
                 sent.map_err(|gone| Error::cancelled().with_source(gone))?;

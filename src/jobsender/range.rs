@@ -88,10 +88,12 @@ impl Range {
                     keys.take_while(|key| through.as_deref().is_none_or(|end| *key <= end));
                 copies.fill(wanted).await?;
             }
+            let before = self.summary.listed;
             let doubtful = self.merge(through.as_deref());
             let Self { context, summary, outlook, .. } = self;
             let again = context.settle(doubtful, summary, outlook).await;
             self.jobs.extend(again);
+            self.context.jobsender.reach.add(self.summary.listed - before);
             self.ship().await?;
             self.done = through;
             if ended {

@@ -2,11 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Monitor;
+use crate::plan::alive::Signs;
+
+/// What the loop that takes messages does in a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// It asks the queue for messages, or has not begun.
+    #[default]
+    Asks,
+    /// It waits for room.
+    Full,
+    /// The queue does not answer.
+    Outage,
+}
 
 /// What is in work, and when the loop came round.
 #[derive(Debug, Default)]
@@ -15,23 +27,20 @@ pub(super) struct Pulse(Mutex<Beats>);
 #[derive(Debug, Default)]
 struct Beats {
     turned: Option<Instant>,
+    turn: Turn,
     /// When each message in work was begun. The first key is the oldest one.
     begun: BTreeMap<u64, Instant>,
     next: u64,
 }
 
-/// How long ago a worker gave its signs of life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Signs {
-    /// Since the loop that takes messages last came round; `None`: it has not begun.
-    pub since_turn: Option<Duration>,
-    /// How long the oldest of the messages in work has been there.
-    pub longest: Option<Duration>,
-}
-
 impl Pulse {
-    pub(super) fn turned(&self) {
-        self.beats().turned = Some(Instant::now());
+    pub(super) fn turned(&self, turn: Turn) {
+        let mut beats = self.beats();
+        (beats.turned, beats.turn) = (Some(Instant::now()), turn);
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        self.beats().turn
     }
 
     pub(super) fn in_work(&self) -> usize {
@@ -80,6 +89,8 @@ impl Drop for InWork {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -101,7 +112,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_of_the_loop_is_remembered() {
         let monitor = Monitor::default();
-        monitor.turned();
+        monitor.turned(Turn::Full);
+        assert_eq!(monitor.turn(), Turn::Full);
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(monitor.signs().since_turn, Some(Duration::from_secs(7)));
     }

@@ -1,6 +1,7 @@
 //! Decisions, without I/O, SDK or clock: what is copied, how it is split, what may be trusted, what
 //! it will cost.
 
+pub mod alive;
 pub mod compare;
 pub mod digest;
 pub mod estimate;

@@ -130,7 +130,7 @@ impl Worker {
     /// time. An object none of whose parts has arrived by then gets as long again for one of them:
     /// large parts on a slow line would else be sent in vain, turn after turn.
     async fn wind_up(&self, delivery: &Delivery) {
-        let Halt { stop, abort } = &delivery.halt;
+        let Halt { stop, abort, .. } = &delivery.halt;
         stop.cancel();
         let in_parts = delivery.alone() && self.is_large(&delivery.jobs[0]);
         let grace = async {

@@ -1,0 +1,186 @@
+//! What systemd is told of a service: that it is ready, what it does, that it is alive, that it ends
+//! (<https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>).
+//!
+//! Without `NOTIFY_SOCKET` in the environment nothing of it happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::jobsender::Reach;
+use crate::monitor::Monitor;
+use crate::plan::alive::{Hung, Limits};
+use crate::shutdown::Halt;
+
+mod words;
+
+/// How often it is said what the service does, at least.
+const EVERY: Duration = Duration::from_secs(5);
+/// Never more often than this, however short a watchdog is asked for.
+const SHORTEST: Duration = Duration::from_millis(50);
+/// While a worker drains, it has this long from each word of it to the next: a `GraceTime` longer
+/// than the unit's TimeoutStopSec is waited for, and a worker that hangs is not.
+const EXTENSION: Duration = Duration::from_secs(30);
+
+/// Tells systemd of a service from its readiness on. Dropped, it tells that the service ends.
+#[derive(Debug)]
+pub struct Telling {
+    task: Option<(JoinHandle<()>, Arc<Subject>)>,
+}
+
+/// What is told of.
+#[derive(Debug)]
+enum Subject {
+    Worker { monitor: Arc<Monitor>, limits: Limits },
+    Jobsender { reach: Arc<Reach> },
+}
+
+impl Telling {
+    /// A worker that begins to take jobs now. Its watchdog is fed as long as it keeps within
+    /// `limits`.
+    pub fn worker(monitor: &Arc<Monitor>, limits: Limits, halt: &Halt) -> Self {
+        Self::start(Subject::Worker { monitor: Arc::clone(monitor), limits }, halt)
+    }
+
+    /// A jobsender that begins to compare now.
+    pub fn jobsender(reach: &Arc<Reach>, halt: &Halt) -> Self {
+        Self::start(Subject::Jobsender { reach: Arc::clone(reach) }, halt)
+    }
+
+    fn start(subject: Subject, halt: &Halt) -> Self {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Self { task: None };
+        }
+        let subject = Arc::new(subject);
+        let teller = Teller {
+            subject: Arc::clone(&subject),
+            halt: halt.clone(),
+            watchdog: sd_notify::watchdog_enabled(),
+            stopped: None,
+            last: (Instant::now(), 0),
+            hung: None,
+        };
+        Self { task: Some((tokio::spawn(teller.run()), subject)) }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some((task, subject)) = &self.task {
+            task.abort();
+            // It may have ended before the task came to it.
+            tell(&[NotifyState::Stopping, NotifyState::Status(&subject.closing())]);
+        }
+    }
+}
+
+impl Subject {
+    /// What it does; `rate`: bytes a second.
+    fn words(&self, halt: &Halt, rate: u64) -> String {
+        match self {
+            Self::Worker { monitor, .. } if halt.is_stopping() => {
+                words::draining(halt.cause(), monitor.in_work())
+            }
+            Self::Worker { monitor, .. } => {
+                words::working(monitor.in_work(), monitor.turn(), monitor.counts(), rate)
+            }
+            Self::Jobsender { .. } if halt.is_stopping() => words::stopping(halt.cause()),
+            Self::Jobsender { reach } => words::comparing(reach.listed()),
+        }
+    }
+
+    fn closing(&self) -> String {
+        match self {
+            Self::Worker { monitor, .. } => words::worked(monitor.counts()),
+            Self::Jobsender { .. } => "ended".to_owned(),
+        }
+    }
+
+    fn uploaded(&self) -> u64 {
+        match self {
+            Self::Worker { monitor, .. } => monitor.counts().uploaded,
+            Self::Jobsender { .. } => 0,
+        }
+    }
+
+    /// A jobsender has no watchdog: an inventory is sorted for hours without a sign.
+    fn hung(&self, stopped: Option<Duration>) -> Option<Hung> {
+        match self {
+            Self::Worker { monitor, limits } => limits.hung(monitor.signs(), stopped),
+            Self::Jobsender { .. } => None,
+        }
+    }
+}
+
+/// The task that tells.
+struct Teller {
+    subject: Arc<Subject>,
+    halt: Halt,
+    /// A sign of life is asked for within this.
+    watchdog: Option<Duration>,
+    stopped: Option<Instant>,
+    /// When it was last told, and what had been uploaded then.
+    last: (Instant, u64),
+    hung: Option<Hung>,
+}
+
+impl Teller {
+    async fn run(mut self) {
+        self.say(Some(NotifyState::Ready));
+        // Three times as often as asked for: a late one is no death.
+        let every = self.watchdog.map_or(EVERY, |asked| (asked / 3).clamp(SHORTEST, EVERY));
+        loop {
+            let stop = self.halt.stop.clone();
+            tokio::select! {
+                () = tokio::time::sleep(every) => self.say(None),
+                () = stop.cancelled(), if self.stopped.is_none() => {
+                    self.stopped = Some(Instant::now());
+                    self.say(Some(NotifyState::Stopping));
+                }
+            }
+        }
+    }
+
+    /// Says what is done, and that it is alive if it is.
+    fn say(&mut self, first: Option<NotifyState<'static>>) {
+        let words = self.words();
+        let mut states: Vec<NotifyState<'_>> = first.into_iter().collect();
+        states.push(NotifyState::Status(&words));
+        if self.hung.is_none() {
+            states.extend(self.watchdog.map(|_| NotifyState::Watchdog));
+            let microseconds = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
+            states.extend(self.stopped.map(|_| NotifyState::ExtendTimeoutUsec(microseconds)));
+        }
+        tell(&states);
+    }
+
+    fn words(&mut self) -> String {
+        let hung = self.subject.hung(self.stopped.map(|stopped| stopped.elapsed()));
+        if let (Some(hung), None) = (hung, self.hung) {
+            error!("systemd gets no sign of life any more: {hung}");
+        }
+        self.hung = hung;
+        let (now, uploaded) = (Instant::now(), self.subject.uploaded());
+        let (before, already) = std::mem::replace(&mut self.last, (now, uploaded));
+        let seconds = now.saturating_duration_since(before).as_secs_f64();
+        let rate = match seconds > 0.0 {
+            true => (uploaded.saturating_sub(already) as f64 / seconds) as u64,
+            false => 0,
+        };
+        match hung {
+            Some(hung) => format!("hangs: {hung}"),
+            None => self.subject.words(&self.halt, rate),
+        }
+    }
+}
+
+/// One datagram. Work goes on where it cannot be sent.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("systemd could not be told: {error}");
+    }
+}
