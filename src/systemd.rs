@@ -16,6 +16,8 @@ use crate::monitor::Monitor;
 use crate::plan::alive::{Hung, Limits};
 use crate::shutdown::Halt;
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 /// How often it is said what the service does, at least.
@@ -26,14 +28,20 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// than the unit's TimeoutStopSec is waited for, and a worker that hangs is not.
 const EXTENSION: Duration = Duration::from_secs(30);
 
+/// Takes what is told, one datagram's worth at a time.
+type Listener = Arc<dyn Fn(&[NotifyState<'_>]) + Send + Sync>;
+
 /// Tells systemd of a service from its readiness on. Dropped, it tells that the service ends.
-#[derive(Debug)]
-pub struct Telling {
-    task: Option<(JoinHandle<()>, Arc<Subject>)>,
+#[must_use = "dropped, it tells that the service ends"]
+pub struct Telling(Option<Told>);
+
+struct Told {
+    task: JoinHandle<()>,
+    subject: Arc<Subject>,
+    listener: Listener,
 }
 
 /// What is told of.
-#[derive(Debug)]
 enum Subject {
     Worker { monitor: Arc<Monitor>, limits: Limits },
     Jobsender { reach: Arc<Reach> },
@@ -53,27 +61,33 @@ impl Telling {
 
     fn start(subject: Subject, halt: &Halt) -> Self {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
-            return Self { task: None };
+            return Self(None);
         }
+        Self::to(Arc::new(tell), subject, sd_notify::watchdog_enabled(), halt)
+    }
+
+    /// `watchdog`: a sign of life is asked for within this.
+    fn to(listener: Listener, subject: Subject, watchdog: Option<Duration>, halt: &Halt) -> Self {
         let subject = Arc::new(subject);
         let teller = Teller {
             subject: Arc::clone(&subject),
+            listener: Arc::clone(&listener),
             halt: halt.clone(),
-            watchdog: sd_notify::watchdog_enabled(),
+            watchdog,
             stopped: None,
             last: (Instant::now(), 0),
             hung: None,
         };
-        Self { task: Some((tokio::spawn(teller.run()), subject)) }
+        Self(Some(Told { task: tokio::spawn(teller.run()), subject, listener }))
     }
 }
 
 impl Drop for Telling {
     fn drop(&mut self) {
-        if let Some((task, subject)) = &self.task {
+        if let Some(Told { task, subject, listener }) = &self.0 {
             task.abort();
-            // It may have ended before the task came to it.
-            tell(&[NotifyState::Stopping, NotifyState::Status(&subject.closing())]);
+            // The task may not have come to it.
+            listener(&[NotifyState::Stopping, NotifyState::Status(&subject.closing())]);
         }
     }
 }
@@ -119,6 +133,7 @@ impl Subject {
 /// The task that tells.
 struct Teller {
     subject: Arc<Subject>,
+    listener: Listener,
     halt: Halt,
     /// A sign of life is asked for within this.
     watchdog: Option<Duration>,
@@ -155,7 +170,7 @@ impl Teller {
             let microseconds = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
             states.extend(self.stopped.map(|_| NotifyState::ExtendTimeoutUsec(microseconds)));
         }
-        tell(&states);
+        (self.listener)(&states);
     }
 
     fn words(&mut self) -> String {

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use crate::config::Config;
 use crate::error::{Error, Next, Result};
 use crate::job::EventTarget;
 use crate::monitor::Turn;
+use crate::observe::scope;
 use crate::plan::alive::Limits;
 use crate::queue::Queue;
 use crate::shutdown::Halt;
@@ -160,10 +161,12 @@ impl Worker {
                     for message in messages {
                         let (worker, halt) = (Arc::clone(self), halt.child());
                         let in_work = self.engine.monitor.begin_message();
-                        running.spawn(async move {
+                        let lines = scope::of_job(&message.id);
+                        let work = async move {
                             worker.handle(message, halt).await;
                             drop(in_work);
-                        });
+                        };
+                        running.spawn(work.instrument(lines));
                     }
                 }
                 Err(error) if error.kind().next() == Next::Retry => {

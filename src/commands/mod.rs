@@ -46,7 +46,7 @@ pub async fn execute(cli: Cli) -> Result<Exit> {
         Command::Demo(_) => Config::default(),
         _ => Config::load(cli.config.as_deref(), std::env::vars_os())?,
     };
-    observe::start(config.debug.log_format, config.debug.logging_level)?;
+    observe::start(&config.debug)?;
     match cli.command {
         Command::Jobsender(args) => jobsender::execute(&config, &args).await,
         Command::Worker(args) => worker::execute(&config, &args).await,

@@ -218,7 +218,7 @@ impl Heartbeat {
                 // Whatever it is (new credentials may be on their way), the lease is ours until the
                 // deadline.
                 Ok(Err(e)) => {
-                    warn!(message = %self.message.id, error = %e, "could not extend the lease");
+                    warn!(job = %self.message.id, error = %e, "could not extend the lease");
                     next = on(Instant::now(), self.pause(&e));
                 }
             }

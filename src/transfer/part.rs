@@ -6,11 +6,13 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::proof::{self, Verdict, body_of, read_exactly};
 use super::{Engine, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
+use crate::observe::scope;
 use crate::plan::digest;
 use crate::plan::parts::Layout;
 use crate::retry::{Policy, retry};
@@ -40,14 +42,17 @@ pub(super) struct PartMover {
 impl PartMover {
     /// Sends these parts; what was sent, in no order.
     pub async fn send(self: &Arc<Self>, numbers: Vec<u32>) -> Result<Vec<Part>> {
-        self.each(numbers, |mover, number| async move { mover.send_one(number).await }).await
+        self.each(numbers, |mover, number| async move {
+            mover.send_one(number).instrument(scope::of_part(number)).await
+        })
+        .await
     }
 
     /// Those parts at the destination that hold what the source has there, by reading it again. An
     /// ETag that is no MD5 proves nothing.
     pub async fn proven(self: &Arc<Self>, parts: Vec<Part>) -> Result<Vec<Part>> {
         let prove = |mover: Arc<Self>, part: Part| async move {
-            let proven = mover.proves(&part).await?;
+            let proven = mover.proves(&part).instrument(scope::of_part(part.number)).await?;
             Ok(proven.then_some(part))
         };
         Ok(self.each(parts, prove).await?.into_iter().flatten().collect())
@@ -74,7 +79,7 @@ impl PartMover {
                 && !self.halt.is_stopping()
                 && let Some(item) = waiting.next()
             {
-                running.spawn(work(Arc::clone(self), item));
+                running.spawn(work(Arc::clone(self), item).in_current_span());
             }
             match running.join_next().await {
                 None => break,

@@ -27,7 +27,7 @@ impl Worker {
             Err(refusal) => return self.refuse(&message, &refusal).await,
         };
         for reason in &incoming.dropped {
-            info!(message = message.id, "nothing to do: {reason}");
+            info!(job = message.id, "nothing to do: {reason}");
         }
         if incoming.jobs.is_empty() {
             return log_failure("delete", self.queue.delete(&message.receipt).await);
@@ -57,7 +57,7 @@ impl Worker {
     /// What is no job is not deleted: it is given back until the queue itself makes a dead letter
     /// of it. A message of a newer form waits longer, for a newer worker.
     async fn refuse(&self, message: &Message, refusal: &Refusal) {
-        error!(message = message.id, receives = message.receive_count, "refused: {refusal}");
+        error!(job = message.id, receives = message.receive_count, "refused: {refusal}");
         let delay = match refusal {
             Refusal::Newer(_) => self.settings.visibility,
             Refusal::NotAJob(_) | Refusal::NoDestination => {
@@ -69,19 +69,19 @@ impl Worker {
 
     /// Lets go of the message, as [`settle`] decides.
     async fn settle(&self, lease: Lease, ended: &[Ended], delivery: &Delivery) {
-        let message = lease.message().id.clone();
+        let job = lease.message().id.clone();
         match lease.lost() {
             // It is somebody else's message now.
             Some(loss @ (Loss::Taken | Loss::RanOut)) => {
-                return warn!(message, "the work was stopped: {loss}");
+                return warn!(job, "the work was stopped: {loss}");
             }
-            Some(loss @ Loss::Limit) => info!(message, "{loss}"),
+            Some(loss @ Loss::Limit) => info!(job, "{loss}"),
             None => {}
         }
         if delivery.is_time_up() && !delivery.alone() {
             let done = ended.iter().filter(|ended| matches!(ended, Ended::Done(_))).count();
             let (objects, seconds) = (ended.len(), self.settings.job_timeout.as_secs());
-            warn!(message, done, objects, "not finished within JobTimeout of {seconds} s");
+            warn!(job, done, objects, "not finished within JobTimeout of {seconds} s");
         }
         let delay = match delivery.halt.is_stopping() {
             true => Duration::ZERO,

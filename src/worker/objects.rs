@@ -10,13 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use super::Worker;
 use super::outcome::Ended;
 use super::record::record;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
+use crate::observe::scope;
 use crate::retry::Policy;
 use crate::shutdown::Halt;
 use crate::state::{Outcome, Recorded};
@@ -321,11 +322,13 @@ impl<'a> Round<'a> {
         };
         let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
         let one = worker.one(self.next, delivery);
-        self.running.spawn(async move {
+        let lines = scope::of_object(&self.delivery.jobs[self.next].src);
+        let work = async move {
             let finished = one.await;
             drop(room);
             finished
-        });
+        };
+        self.running.spawn(work.instrument(lines));
         self.next += 1;
     }
 
@@ -348,7 +351,7 @@ impl<'a> Round<'a> {
     fn record(&mut self) {
         let batch = std::mem::take(&mut self.waiting);
         let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
-        self.recording.spawn(worker.record(batch, delivery));
+        self.recording.spawn(worker.record(batch, delivery).in_current_span());
     }
 
     fn end(&mut self, finished: Finished) {

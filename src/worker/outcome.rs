@@ -8,6 +8,7 @@ use super::Worker;
 use super::objects::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
+use crate::observe::scope;
 use crate::state::{JobStatus, Order, Outcome};
 use crate::transfer::{Claim, Done};
 
@@ -115,6 +116,7 @@ impl Worker {
     /// Counts and logs the end of one object.
     pub(super) fn tell(&self, job: &Job, delivery: &Delivery, ended: &Ended) {
         let (monitor, receives) = (&self.engine.monitor, delivery.receives);
+        let _lines = scope::of_object(&job.src).entered();
         match ended {
             Ended::Done(done) => {
                 self.fit();

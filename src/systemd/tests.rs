@@ -1,0 +1,204 @@
+//! What is told, and when, on a clock of the tests' own.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::config::Config;
+use crate::error::Result;
+use crate::monitor::Turn;
+use crate::queue::{Depth, Message, Queue, Receipt};
+use crate::services::{self, Sides};
+use crate::sqlite::Database;
+use crate::state::embedded::EmbeddedState;
+use crate::store::ObjectStore;
+use crate::store::tests::Fake;
+use crate::worker::Worker;
+
+const LIMITS: Limits =
+    Limits { job_timeout: Duration::from_secs(100), grace: Duration::from_secs(300) };
+
+/// Each datagram as it would be sent.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Heard {
+    fn listener(&self) -> Listener {
+        let Self(heard) = self.clone();
+        Arc::new(move |states| {
+            let lines = states.iter().map(ToString::to_string).collect();
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+        })
+    }
+
+    /// What has been told since the last call.
+    fn take(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How often this has been told since the last call.
+    fn count(&self, line: &str) -> usize {
+        self.take().iter().flatten().filter(|told| *told == line).count()
+    }
+}
+
+/// Lets so much time pass for all tasks.
+async fn pass(seconds: u64) {
+    // And a moment, in which whatever is due then comes to be done.
+    tokio::time::sleep(Duration::from_secs(seconds) + Duration::from_millis(1)).await;
+}
+
+fn worker(monitor: &Arc<Monitor>, watchdog: Option<u64>, halt: &Halt) -> (Telling, Heard) {
+    let heard = Heard::default();
+    let subject = Subject::Worker { monitor: Arc::clone(monitor), limits: LIMITS };
+    let watchdog = watchdog.map(Duration::from_secs);
+    (Telling::to(heard.listener(), subject, watchdog, halt), heard)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_is_fed_three_times_as_often_as_it_asks() {
+    let (monitor, halt) = (Arc::new(Monitor::default()), Halt::new());
+    let (_telling, heard) = worker(&monitor, Some(12), &halt);
+    monitor.turned(Turn::Asks);
+    pass(0).await;
+    assert_eq!(heard.take()[0][0], "READY=1");
+    pass(120).await;
+    assert_eq!(heard.count("WATCHDOG=1"), 120 / 4);
+    // Who asks for none gets none.
+    let (_telling, heard) = worker(&monitor, None, &halt);
+    pass(60).await;
+    assert_eq!(heard.count("WATCHDOG=1"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_drain_is_asked_for_until_it_is_too_long() {
+    let (monitor, halt) = (Arc::new(Monitor::default()), Halt::new());
+    let (telling, heard) = worker(&monitor, Some(30), &halt);
+    let message = monitor.begin_message();
+    pass(1).await;
+    heard.take();
+    halt.stop_because("a Spot interruption");
+    pass(0).await;
+    let told = heard.take();
+    let status = "STATUS=draining: a Spot interruption, 1 message left";
+    assert_eq!(told[0], ["STOPPING=1", status, "WATCHDOG=1", "EXTEND_TIMEOUT_USEC=30000000"]);
+    // GraceTime and a minute; no turns are taken any more.
+    pass(350).await;
+    let told = heard.take();
+    assert!(told.iter().all(|told| told.iter().any(|line| line.starts_with("EXTEND_"))));
+    assert!(told.len() >= 350 / 30, "{} times", told.len());
+    pass(15).await;
+    heard.take();
+    pass(30).await;
+    let told = heard.take();
+    assert!(told.iter().all(|told| told.len() == 1 && told[0].starts_with("STATUS=hangs: ")));
+    drop(message);
+    drop(telling);
+    assert_eq!(heard.take().last().unwrap()[0], "STOPPING=1");
+}
+
+/// Gives these messages, and answers nothing else.
+#[derive(Debug, Default)]
+struct Silent(Mutex<Vec<Message>>);
+
+#[async_trait]
+impl Queue for Silent {
+    async fn receive(&self, _: usize, _: Duration, _: Duration) -> Result<Vec<Message>> {
+        let messages = std::mem::take(&mut *self.0.lock().unwrap());
+        match messages.is_empty() {
+            true => std::future::pending().await,
+            false => Ok(messages),
+        }
+    }
+    async fn send(&self, _: &[String]) -> Result<()> {
+        unreachable!("nothing is sent")
+    }
+    async fn extend(&self, _: &Receipt, _: Duration) -> Result<std::time::Instant> {
+        unreachable!("nothing is received")
+    }
+    async fn delete(&self, _: &Receipt) -> Result<()> {
+        unreachable!("nothing is received")
+    }
+    async fn release(&self, _: &Receipt, _: Duration) -> Result<()> {
+        std::future::pending().await
+    }
+    async fn bury(&self, _: &Message, _: &str, _: &str) -> Result<bool> {
+        unreachable!("nothing is received")
+    }
+    fn max_receives(&self) -> Option<u32> {
+        None
+    }
+    async fn depth(&self) -> Result<Depth> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// A worker as it is, with one message at once, on this queue.
+async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, Arc<Monitor>) {
+    let config = Config::default();
+    let state = Database::open(&folder.join("records.sqlite")).await.unwrap();
+    let store = || Arc::new(Fake::default()) as Arc<dyn ObjectStore>;
+    let sides = Sides { source: store(), destination: store() };
+    let monitor = Arc::new(Monitor::default());
+    let state = Arc::new(EmbeddedState::new(&state));
+    let engine = services::engine(&config, sides, state, Arc::clone(&monitor));
+    let mut settings = services::worker_settings(&config);
+    settings.parallel = 1;
+    (Worker::new(Arc::new(queue), engine, settings), monitor)
+}
+
+#[tokio::test]
+async fn a_worker_whose_queue_hangs_gives_no_sign_of_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hanging, monitor) = real_worker(Silent::default(), folder.path()).await;
+    tokio::time::pause();
+    let halt = Halt::new();
+    let (_telling, heard) = worker(&monitor, Some(12), &halt);
+    let _work = tokio::spawn({
+        let halt = halt.clone();
+        async move { hanging.run(&halt).await }
+    });
+    pass(60).await;
+    assert!(heard.count("WATCHDOG=1") > 10, "a long poll is no hanging");
+    pass(180).await;
+    heard.take();
+    pass(120).await;
+    let told = heard.take();
+    assert!(told.iter().flatten().all(|line| line != "WATCHDOG=1"), "{told:?}");
+    assert!(told[0][0].starts_with("STATUS=hangs: the loop that takes messages"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_worker_without_room_is_alive_until_its_message_takes_too_long() {
+    let folder = tempfile::tempdir().unwrap();
+    // What is no job is given back, which this queue never answers.
+    let message = Message {
+        id: "1".to_owned(),
+        receipt: Receipt("1".to_owned()),
+        body: "no job".to_owned(),
+        receive_count: 1,
+        deadline: std::time::Instant::now(),
+    };
+    let queue = Silent(Mutex::new(vec![message]));
+    let (hanging, monitor) = real_worker(queue, folder.path()).await;
+    tokio::time::pause();
+    let halt = Halt::new();
+    let (_telling, heard) = worker(&monitor, Some(12), &halt);
+    let _work = tokio::spawn({
+        let halt = halt.clone();
+        async move { hanging.run(&halt).await }
+    });
+    // Twice its time, the grace time, half an hour.
+    pass(2 * 100 + 300 + 1800).await;
+    let told = heard.take();
+    let alive = told[1..].iter().all(|told| told.last().unwrap() == "WATCHDOG=1");
+    assert!(alive, "{told:?}");
+    assert_eq!(told[2][0], "STATUS=1 message in work, 0 objects done, 0 failed, 0 B/s");
+    pass(30).await;
+    heard.take();
+    pass(30).await;
+    let told = heard.take();
+    assert!(told[0][0].starts_with("STATUS=hangs: a message is in work"), "{told:?}");
+    assert!(told.iter().flatten().all(|line| line != "WATCHDOG=1"), "{told:?}");
+}
