@@ -14,6 +14,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, EncodingType};
 use percent_encoding::percent_decode_str;
 use s3_migration::demo::endpoint::{Endpoint, EndpointOptions, Gate};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::gate::Hold;
 use crate::process::{Ended, Running, program, until};
@@ -122,11 +123,16 @@ impl Local {
         std::fs::write(self.work().join(name), text).unwrap();
     }
 
-    /// Starts the binary.
-    pub fn spawn(&self, arguments: &[&str]) -> Running {
+    /// The binary, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(self.folder.path(), &self.work());
         command.args(arguments).envs(self.settings.iter().map(|(key, value)| (key, value)));
-        Running::start(command)
+        command
+    }
+
+    /// Starts the binary.
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
     }
 
     /// Runs the binary to its end.

@@ -1,0 +1,24 @@
+//! What runs on an instance: the units, what the binary tells systemd and the journal, the files that
+//! are installed.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `units.rs` | the units as systemd reads them, how much they expose, and that they fit the program |
+//! | `notify.rs` | what the real binary tells systemd: ready, status, watchdog, stopping |
+//! | `journal.rs` | a real journald in namespaces of its own, and the fields that it gets |
+//! | `logfile.rs` | the file that gets every line besides |
+
+#[path = "../support/gate.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod gate;
+#[path = "../support/local.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod local;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod process;
+
+mod journal;
+mod logfile;
+mod notify;
+mod units;
