@@ -67,6 +67,12 @@ fn only_the_display_names_the_progress_bars() {
 }
 
 #[test]
+fn only_one_module_each_speaks_to_systemd_and_its_journal() {
+    only(&["systemd"], |word| word == "sd_notify");
+    only(&["observe"], |word| word == "systemd_journal_logger");
+}
+
+#[test]
 fn decisions_are_pure() {
     let impure = [
         "async", "await", "env", "fastrand", "fs", "net", "process", "rusqlite", "spawn", "thread",
@@ -85,7 +91,8 @@ fn decisions_are_pure() {
 /// The arrows point one way. A module on the left names none of those on the right.
 #[test]
 fn arrows_point_one_way() {
-    let above_transfer = &["cli", "commands", "demo", "jobsender", "progress", "run", "worker"];
+    let above_transfer =
+        &["cli", "commands", "demo", "jobsender", "progress", "run", "systemd", "worker"];
     let rows: &[(&str, &[&[&str]])] = &[
         ("error.rs", &[&["config", "job", "object", "plan", "queue", "state", "store"]]),
         ("object.rs", &[&["config", "job", "plan", "queue", "state", "store", "transfer"]]),
@@ -101,7 +108,10 @@ fn arrows_point_one_way() {
             "sources/",
             &[above_transfer, &["aws", "job", "queue", "services", "sqlite", "state", "transfer"]],
         ),
-        ("worker.rs", &[&["aws", "cli", "commands", "demo", "jobsender", "run", "services"]]),
+        (
+            "worker.rs",
+            &[&["aws", "cli", "commands", "demo", "jobsender", "run", "services", "systemd"]],
+        ),
         ("jobsender.rs", &[&["aws", "cli", "commands", "demo", "run", "services", "worker"]]),
     ];
     for (from, forbidden) in rows {

@@ -124,7 +124,9 @@ async fn compare(source: &Keys, destination: &Keys, at_once: usize, moods: &Mood
     let jobsender = Jobsender { at_once, ..Jobsender::new(source, copies, packs, 1, cancel) };
     let seen = Arc::new(Seen::default());
     let finds: [Arc<dyn Finds>; 1] = [Arc::<Seen>::clone(&seen)];
+    jobsender.reach.begin();
     let summary = jobsender.compare(&pair(), &finds).await.expect("compared");
+    assert_eq!(jobsender.reach.listed(), Some(summary.listed), "told as it goes");
     let mut seen = std::mem::take(&mut *seen.0.lock().unwrap());
     seen.sort();
     Compared { summary, seen, most: moods.most.load(Ordering::Relaxed) }
