@@ -152,9 +152,11 @@ async fn a_jobsender_tells_that_it_compares_and_that_it_ends() {
 async fn a_jobsender_that_compares_again_and_again_is_ready_once() {
     let mut local = stage(None).await;
     let mut manager = Manager::of(&mut local, Some(150_000));
-    let jobsender = local.spawn(&["jobsender", "--every", "1h"]);
+    let jobsender = local.spawn(&["jobsender", "--every", "1s"]);
     manager.until("READY=1").await;
     manager.until("STATUS=waiting for the next comparison").await;
+    // Each comparison looks twice: before it begins, and then.
+    local.asked("ListObjectsV2", 5).await;
     jobsender.signal("TERM");
     jobsender.ended().await.with_status(0);
     let told = manager.rest();
