@@ -18,6 +18,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::error::{Error, ErrorKind};
 
+pub mod group;
+pub mod metadata;
 mod verdict;
 
 use verdict::{Verdict, judge};

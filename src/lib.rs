@@ -14,6 +14,7 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod human;
+pub mod instance;
 pub mod job;
 pub mod jobsender;
 pub mod lanes;

@@ -199,12 +199,16 @@ pub fn worker_settings(config: &Config) -> worker::Settings {
     worker::Settings::new(config, parallel, poll, config.backend.max_receive_count)
 }
 
-/// This process's name in the records: the machine's name and the process id.
+/// This process's name in the records: the machine's name and the process id. On EC2's Nitro
+/// instances the machine's name is the instance's id, which the board's asset tag tells without a
+/// request (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html>).
 fn instance() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "localhost",
-        host => host,
+    let text = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
+    let tag = text("/sys/devices/virtual/dmi/id/board_asset_tag");
+    let machine = match tag.starts_with("i-") {
+        true => tag,
+        false => text("/proc/sys/kernel/hostname"),
     };
-    format!("{host}-{}", std::process::id())
+    let machine = if machine.is_empty() { "localhost" } else { &machine };
+    format!("{machine}-{}", std::process::id())
 }

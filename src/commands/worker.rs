@@ -10,6 +10,7 @@ use super::{Exit, stop_on_signal};
 use crate::cli::WorkerArgs;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::monitor::Monitor;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
@@ -39,7 +40,11 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     });
     let settings = services::worker_settings(config);
     let telling = Telling::worker(&monitor, settings.limits(), &halt);
+    let attended = Instance::attend(config, &monitor, &halt);
     let ended = Worker::new(queue, engine, settings).run(&halt).await;
+    if let Some(instance) = attended {
+        instance.leave().await;
+    }
     drop(telling);
     end.cancel();
     traffic.await.map_err(|join| Error::cancelled().with_source(join))?;

@@ -8,6 +8,7 @@ pub mod estimate;
 pub mod filter;
 pub mod histogram;
 pub mod keyspace;
+pub mod leaving;
 pub mod order;
 pub mod pace;
 pub mod parts;

@@ -9,6 +9,7 @@
 //! | `packs.rs` | many small objects in one message: what they cost, and one that fails |
 //! | `migration.rs` | a whole migration by a jobsender and two workers; JobType GET; the packed form |
 //! | `events.rs` | objects that arrive by S3 event, in every form |
+//! | `leaving.rs` | a worker whose instance goes |
 //! | `handover.rs` | a worker is stopped in the middle of an object |
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
@@ -21,6 +22,7 @@ mod door;
 mod events;
 mod failures;
 mod handover;
+mod leaving;
 mod ledger;
 mod migration;
 mod packs;

@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "no test binary uses all of it")]
 
 pub mod iam;
+pub mod metadata;
 pub mod ministack;
 pub mod resources;

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Builds the release for Amazon Linux 2023 and puts it, with all that is installed beside it, into
+# s3-migration-ARCH.tar.gz with a .sha256.
+#
+#   packer/build-release.sh [--out FOLDER] [x86_64|aarch64 ...]
+#
+# Without an architecture it is the machine's own; without --out the folder is dist.
+#
+# Amazon Linux 2023 has glibc 2.34 (https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html), older
+# than most machines that build: zig links against exactly that one, and for either architecture, from
+# anywhere. The same commit gives the same bytes wherever it is built with the same toolchain: no path
+# of the machine, no time and no user goes in.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+glibc=2.34
+zig_version=0.15.2
+zigbuild_version=0.24.1
+
+fail() {
+    printf 'build-release: %s\n' "$1" >&2
+    exit 1
+}
+
+out=dist
+architectures=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --out)
+            [ $# -ge 2 ] || fail '--out needs a folder'
+            out=$2
+            shift
+            ;;
+        x86_64 | aarch64) architectures+=("$1") ;;
+        *) fail "$1 is not understood; allowed: --out FOLDER, x86_64, aarch64" ;;
+    esac
+    shift
+done
+[ ${#architectures[@]} -gt 0 ] || architectures=("$(uname -m)")
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+for needed in cargo python3 readelf strings sha256sum; do
+    command -v "$needed" > /dev/null || fail "$needed is missing"
+done
+
+target_folder=${CARGO_TARGET_DIR:-$PWD/target}
+mkdir -p "$target_folder"
+target_folder=$(cd "$target_folder" && pwd)
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+sysroot=$(rustc --print sysroot)
+
+# Compiler and linker: both are Python packages, kept beside the other tools of the tests.
+tools=${S3_MIGRATION_TEST_CACHE:-$target_folder/tools}/zig-$zig_version-$zigbuild_version
+if [ ! -e "$tools/complete" ]; then
+    rm -rf "$tools"
+    python3 -m venv "$tools"
+    "$tools/bin/pip" install --quiet --no-input \
+        "ziglang==$zig_version" "cargo-zigbuild==$zigbuild_version"
+    touch "$tools/complete"
+fi
+export PATH="$tools/bin:$PATH"
+
+# What panics and C's assertions would tell of the machine.
+export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust \
+--remap-path-prefix=$target_folder=/target"
+export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target_folder=/target"
+export CARGO_INCREMENTAL=0
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+
+# A release that starts on Amazon Linux 2023 and tells nothing of who built it.
+verify() {
+    local binary=$1 newest
+    newest=$(readelf --version-info "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+    [ -n "$newest" ] || fail "$binary names no version of glibc"
+    [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" = "GLIBC_$glibc" ] ||
+        fail "$binary needs $newest; Amazon Linux 2023 has $glibc"
+    local place
+    for place in "$PWD" "$cargo_home" "$sysroot" "$target_folder" "$HOME/"; do
+        if strings "$binary" | grep -Fm 1 -- "$place"; then
+            fail "$binary contains the path $place of this machine"
+        fi
+    done
+    printf 'needs %s, contains no path of this machine\n' "$newest"
+}
+
+archive() {
+    local architecture=$1 binary=$2 stage
+    local name=s3-migration-$architecture.tar.gz
+    stage=$(mktemp -d "$out/.stage.XXXXXX")
+    install -m 0755 "$binary" "$stage/s3-migration"
+    install -m 0755 packer/install.sh "$stage/install.sh"
+    install -m 0644 packer/amazon-cloudwatch-agent.json s3_migration_config.ini \
+        s3_migration_ignore_list.txt LICENSE "$stage/"
+    cp -R systemd "$stage/systemd"
+    find "$stage/systemd" -type d -exec chmod 0755 {} + -o -type f -exec chmod 0644 {} +
+    tar --create --sort=name --format=gnu --owner=0 --group=0 --numeric-owner \
+        --mtime="@$SOURCE_DATE_EPOCH" --directory="$stage" . | gzip -n -9 > "$out/$name"
+    rm -rf "$stage"
+    (cd "$out" && sha256sum "$name" > "$name.sha256" && cat "$name.sha256")
+}
+
+for architecture in "${architectures[@]}"; do
+    triple=$architecture-unknown-linux-gnu
+    if [ ! -d "$sysroot/lib/rustlib/$triple" ]; then
+        rustup target add "$triple" || fail "Rust's library for $triple could not be added"
+    fi
+    cargo zigbuild --locked --release --target "$triple.$glibc" --target-dir "$target_folder" \
+        --bin s3-migration
+    binary=$target_folder/$triple/release/s3-migration
+    verify "$binary"
+    if [ "$architecture" = "$(uname -m)" ]; then
+        "$binary" --version
+    fi
+    archive "$architecture" "$binary"
+done

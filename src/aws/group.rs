@@ -1,0 +1,62 @@
+//! What an instance says to its autoscaling group.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::config::retry::RetryConfig;
+
+use crate::aws;
+use crate::error::Result;
+
+/// An answer must begin within this.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// An instance in its autoscaling group. No call is tried again here, see `crate::retry`.
+#[derive(Clone, Debug)]
+pub struct Group {
+    client: Client,
+    name: String,
+    instance: String,
+}
+
+impl Group {
+    /// The group `name`, with `instance` (an id such as `i-0123`) in it. Nothing is asked yet.
+    pub fn new(config: &SdkConfig, name: &str, instance: &str) -> Self {
+        let builder = aws_sdk_autoscaling::config::Builder::from(config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(Some(READ_TIMEOUT)));
+        let client = Client::from_conf(builder.build());
+        Self { client, name: name.to_owned(), instance: instance.to_owned() }
+    }
+
+    /// Whether the group must leave this instance alone when it scales in
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-instance-protection.html>).
+    /// It refuses for an instance that is not in service.
+    pub async fn protect(&self, on: bool) -> Result<()> {
+        let call = self.client.set_instance_protection().auto_scaling_group_name(&self.name);
+        let sent = call.instance_ids(&self.instance).protected_from_scale_in(on).send().await;
+        sent.map(drop).map_err(|e| aws::error(self.call("SetInstanceProtection"), &e))
+    }
+
+    /// The instance needs longer than its hook's timeout: it begins anew.
+    pub async fn prolong(&self, hook: &str) -> Result<()> {
+        let call = self.client.record_lifecycle_action_heartbeat().lifecycle_hook_name(hook);
+        let call = call.auto_scaling_group_name(&self.name).instance_id(&self.instance);
+        let sent = call.send().await;
+        sent.map(drop).map_err(|e| aws::error(self.call("RecordLifecycleActionHeartbeat"), &e))
+    }
+
+    /// The instance has done what its hook waits for: the group ends it now
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/completing-lifecycle-hooks.html>).
+    pub async fn complete(&self, hook: &str) -> Result<()> {
+        let call = self.client.complete_lifecycle_action().lifecycle_hook_name(hook);
+        let call = call.auto_scaling_group_name(&self.name).instance_id(&self.instance);
+        let sent = call.lifecycle_action_result("CONTINUE").send().await;
+        sent.map(drop).map_err(|e| aws::error(self.call("CompleteLifecycleAction"), &e))
+    }
+
+    fn call(&self, call: &str) -> String {
+        format!("{call} {} in {}", self.instance, self.name)
+    }
+}

@@ -1,0 +1,201 @@
+//! An EC2 instance's surroundings on loopback: its metadata service, in the second version and no
+//! other, and its autoscaling group, which writes down what it is asked.
+//!
+//! As AWS describes it
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>):
+//! a token by PUT with a time to live, and every reading with that token. Whoever reads without one
+//! is refused, and the test fails.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The instance's id.
+pub const INSTANCE: &str = "i-0123456789abcdef0";
+
+const TOKEN: &str = "a-token-of-the-test";
+
+/// The surroundings of one instance. Dropping them ends them.
+pub struct Surroundings {
+    url: String,
+    state: Arc<Mutex<State>>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    texts: HashMap<String, String>,
+    readings: u64,
+    without_token: Vec<String>,
+    calls: Vec<String>,
+}
+
+impl Surroundings {
+    /// An instance of which nothing bad is said.
+    pub async fn begin() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(Mutex::new(State::default()));
+        let server = tokio::spawn(serve(listener, Arc::clone(&state)));
+        let surroundings = Self { url: format!("http://{address}"), state, server };
+        surroundings.say("instance-id", INSTANCE);
+        surroundings.say("autoscaling/target-lifecycle-state", "InService");
+        surroundings
+    }
+
+    /// Its address, for `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_ENDPOINT_URL_AUTO_SCALING`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The environment in which a program finds them.
+    pub fn environment(&self) -> [(&'static str, &str); 3] {
+        [
+            ("AWS_EC2_METADATA_DISABLED", "false"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.url),
+            ("AWS_ENDPOINT_URL_AUTO_SCALING", &self.url),
+        ]
+    }
+
+    /// From now on `path` below `/latest/meta-data/` says this.
+    pub fn say(&self, path: &str, text: &str) {
+        self.lock().texts.insert(path.to_owned(), text.to_owned());
+    }
+
+    /// From now on the metadata service has a role's credentials.
+    pub fn lend_role(&self, key: &str, secret: &str) {
+        let credentials = serde_json::json!({
+            "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-01-01T00:00:00Z",
+            "AccessKeyId": key, "SecretAccessKey": secret, "Token": "a-session-token",
+            "Expiration": "2126-01-01T00:00:00Z",
+        });
+        self.say("iam/security-credentials/", "worker");
+        self.say("iam/security-credentials/worker", &credentials.to_string());
+    }
+
+    /// How often something was read.
+    pub fn readings(&self) -> u64 {
+        self.lock().readings
+    }
+
+    /// What the autoscaling group was asked: the call, and its parameters in any order.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// How many of these calls had all these parameters.
+    pub fn called(&self, action: &str, parameters: &[(&str, &str)]) -> usize {
+        let has = |call: &str, name: &str, value: &str| {
+            call.split('&').any(|pair| pair == format!("{name}={value}"))
+        };
+        let calls = self.calls().into_iter().filter(|call| has(call, "Action", action));
+        calls.filter(|call| parameters.iter().all(|(name, value)| has(call, name, value))).count()
+    }
+
+    /// Whether the group was told to leave the instance alone, each time that it was told.
+    pub fn protections(&self) -> Vec<bool> {
+        let calls = self.calls().into_iter();
+        let calls = calls.filter(|call| call.contains("Action=SetInstanceProtection"));
+        calls.map(|call| call.contains("ProtectedFromScaleIn=true")).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        self.server.abort();
+        let without_token = std::mem::take(&mut self.lock().without_token);
+        if !std::thread::panicking() {
+            assert!(without_token.is_empty(), "read without a token: {without_token:?}");
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        connections.spawn(connection(client, Arc::clone(&state)));
+    }
+}
+
+/// One request, one answer.
+async fn connection(mut client: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let head = loop {
+        if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break String::from_utf8_lossy(&request[..end]).into_owned();
+        }
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    };
+    let header = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(':'));
+        let mut found = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value.trim().to_owned())
+    };
+    let length: usize = header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    while request.len() < head.len() + 4 + length {
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let body = String::from_utf8_lossy(&request[head.len() + 4..]).into_owned();
+    let mut first = head.lines().next().unwrap_or_default().split(' ');
+    let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+    let (status, text) = {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        match method {
+            "PUT" if path == "/latest/api/token" => {
+                token(header("x-aws-ec2-metadata-token-ttl-seconds"))
+            }
+            "POST" => state.call(body),
+            _ => state.read(path, header("x-aws-ec2-metadata-token").as_deref()),
+        }
+    };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\
+         Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    client.write_all(answer.as_bytes()).await
+}
+
+fn token(time_to_live: Option<String>) -> (&'static str, String) {
+    match time_to_live.and_then(|text| text.parse::<u32>().ok()) {
+        Some(1..=21_600) => ("200 OK", TOKEN.to_owned()),
+        _ => ("400 Bad Request", String::new()),
+    }
+}
+
+impl State {
+    fn read(&mut self, path: &str, token: Option<&str>) -> (&'static str, String) {
+        self.readings += 1;
+        if token != Some(TOKEN) {
+            self.without_token.push(path.to_owned());
+            return ("401 Unauthorized", String::new());
+        }
+        let text = path.strip_prefix("/latest/meta-data/").and_then(|path| self.texts.get(path));
+        text.map_or(("404 Not Found", String::new()), |text| ("200 OK", text.clone()))
+    }
+
+    fn call(&mut self, form: String) -> (&'static str, String) {
+        let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+        let action = pairs.clone().find(|(name, _)| *name == "Action");
+        let action = action.map(|(_, action)| action.to_owned()).unwrap_or_default();
+        self.calls.push(form);
+        let answer = format!(
+            "<{action}Response xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\">\
+             <{action}Result/><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>\
+             </{action}Response>"
+        );
+        ("200 OK", answer)
+    }
+}
