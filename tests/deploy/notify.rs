@@ -42,12 +42,17 @@ impl Manager {
 
     /// Waits until a datagram has a line that begins so: all of it.
     async fn until(&mut self, start: &str) -> Vec<String> {
-        loop {
-            let lines = self.next().await;
-            if lines.iter().any(|line| line.starts_with(start)) {
-                return lines;
+        // Other lines may come for ever.
+        let heard = tokio::time::timeout(BOUND, async {
+            loop {
+                let lines = self.next().await;
+                if lines.iter().any(|line| line.starts_with(start)) {
+                    return lines;
+                }
             }
-        }
+        });
+        let heard = heard.await;
+        heard.unwrap_or_else(|_| panic!("never told: {start}; last {:?}", self.told.last()))
     }
 
     /// What has been told by now, without waiting.
