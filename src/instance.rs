@@ -56,7 +56,9 @@ struct Told {
     group: OnceCell<Group>,
     /// The metadata service has answered.
     answers: AtomicBool,
-    /// What the group was told last.
+    /// The group ends the instance.
+    ended: AtomicBool,
+    /// What the group was told last; `None`: nothing, or nobody knows whether it heard.
     protected: Mutex<Option<bool>>,
     grace: Duration,
 }
@@ -72,6 +74,7 @@ impl Instance {
             names: config.instance.group.clone().map(|group| (group, hook)),
             group: OnceCell::new(),
             answers: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             protected: Mutex::new(None),
             grace: config.mode.grace_time,
         });
@@ -79,6 +82,7 @@ impl Instance {
         tasks.spawn(watch(Arc::clone(&told), halt.clone()));
         if told.names.is_some() {
             tasks.spawn(keep(Arc::clone(&told), Arc::clone(monitor), halt.clone()));
+            tasks.spawn(prolong(Arc::clone(&told)));
         }
         Some(Self { told, tasks })
     }
@@ -96,7 +100,6 @@ impl Instance {
 async fn watch(told: Arc<Told>, halt: Halt) {
     let (mut in_vain, mut heeded) = (0, None);
     let mut cut: Option<Instant> = None;
-    let mut prolonged = Instant::now();
     loop {
         match told.read().await {
             Ok(reading) => {
@@ -104,10 +107,6 @@ async fn watch(told: Arc<Told>, halt: Halt) {
                 if let Some(notice) = notice.filter(|notice| heeded != Some(notice.cause)) {
                     heeded = Some(notice.cause);
                     cut = told.heed(notice, &halt).or(cut);
-                }
-                if leaving::is_ended(&reading) && prolonged.elapsed() >= PROLONG {
-                    prolonged = Instant::now();
-                    told.prolong().await;
                 }
             }
             Err(error) if !told.answers.load(Ordering::Relaxed) => {
@@ -124,6 +123,17 @@ async fn watch(told: Arc<Told>, halt: Halt) {
         tokio::time::sleep_until(cut.map_or(next, |cut| cut.min(next))).await;
         if cut.take_if(|cut| *cut <= Instant::now()).is_some() {
             halt.abort.cancel();
+        }
+    }
+}
+
+/// Asks the hook for more time as long as the worker drains. A task of its own: a group that does not
+/// answer must not keep a Spot notice waiting.
+async fn prolong(told: Arc<Told>) {
+    loop {
+        tokio::time::sleep(PROLONG).await;
+        if told.ended.load(Ordering::Relaxed) {
+            told.prolong().await;
         }
     }
 }
@@ -157,15 +167,26 @@ async fn keep(told: Arc<Told>, monitor: Arc<Monitor>, halt: Halt) {
 }
 
 impl Told {
-    /// What the metadata service says now.
+    /// What the metadata service says now. One path that fails does not hide the others; fails where
+    /// none can be read.
     async fn read(&self) -> Result<Reading> {
-        let (spot, rebalance, lifecycle) = tokio::try_join!(
+        let (spot, rebalance, lifecycle) = tokio::join!(
             self.metadata.get("spot/instance-action"),
             self.metadata.get("events/recommendations/rebalance"),
             self.metadata.get("autoscaling/target-lifecycle-state"),
-        )?;
+        );
+        let reading = match (spot, rebalance, lifecycle) {
+            (Err(error), Err(_), Err(_)) => return Err(error),
+            (spot, rebalance, lifecycle) => Reading {
+                spot: spot.unwrap_or_default(),
+                rebalance: rebalance.unwrap_or_default(),
+                lifecycle: lifecycle.unwrap_or_default(),
+            },
+        };
         self.answers.store(true, Ordering::Relaxed);
-        Ok(Reading { spot, rebalance, lifecycle })
+        // An end is not taken back.
+        self.ended.fetch_or(leaving::is_ended(&reading), Ordering::Relaxed);
+        Ok(reading)
     }
 
     fn is_no_instance(&self) {
@@ -205,10 +226,17 @@ impl Told {
     }
 
     async fn protect(&self, on: bool) -> Result<()> {
-        self.group().await?.protect(on).await?;
+        let group = self.group().await?;
+        // An answer may be lost, or the call cut: then it may be protected.
+        self.note(None);
+        group.protect(on).await?;
         debug!(protected = on, "scale-in protection");
-        *self.protected.lock().unwrap_or_else(PoisonError::into_inner) = Some(on);
+        self.note(Some(on));
         Ok(())
+    }
+
+    fn note(&self, protected: Option<bool>) {
+        *self.protected.lock().unwrap_or_else(PoisonError::into_inner) = protected;
     }
 
     fn hook(&self) -> Option<&str> {
@@ -228,7 +256,9 @@ impl Told {
         if !self.answers.load(Ordering::Relaxed) || self.names.is_none() {
             return;
         }
-        let is_ended = self.read().await.is_ok_and(|reading| leaving::is_ended(&reading));
+        // It may have been decided since the last look; what was seen before holds.
+        let _ = self.read().await;
+        let is_ended = self.ended.load(Ordering::Relaxed);
         let never = CancellationToken::new();
         let said = match (is_ended, self.hook()) {
             (true, Some(hook)) => {
@@ -239,7 +269,7 @@ impl Told {
             }
             // An instance that is being ended has no protection any more.
             (true, None) => Ok(()),
-            (false, _) if self.protected() == Some(true) => {
+            (false, _) if self.protected() != Some(false) => {
                 retry(Policy::probe(), &never, || self.protect(false)).await
             }
             (false, _) => Ok(()),

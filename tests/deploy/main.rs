@@ -7,6 +7,8 @@
 //! | `notify.rs` | what the real binary tells systemd: ready, status, watchdog, stopping |
 //! | `journal.rs` | a real journald in namespaces of its own, and the fields that it gets |
 //! | `logfile.rs` | the file that gets every line besides |
+//! | `packer.rs` | what is in the release and where it is put |
+//! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
 #[path = "../support/gate.rs"]
 #[allow(dead_code, reason = "shared with other test binaries")]
@@ -14,6 +16,9 @@ mod gate;
 #[path = "../support/local.rs"]
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod local;
+#[path = "../support/mod.rs"]
+mod support;
+
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod process;
@@ -21,4 +26,6 @@ mod process;
 mod journal;
 mod logfile;
 mod notify;
+mod packer;
+mod template;
 mod units;

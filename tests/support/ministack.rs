@@ -9,7 +9,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+
+use super::python::{cache, python_with};
 
 /// Pinned: what the tests know of its differences from AWS holds for this one.
 const VERSION: &str = "1.5.33";
@@ -91,7 +93,7 @@ impl Ministack {
     /// A server of one's own, such as one with `("AUTH", "true")`, which enforces signatures and
     /// IAM.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        let python = installed();
+        let python = python_with("ministack", VERSION, "import ministack.app");
         let mut last = String::new();
         // Between finding a free port and its use another process may take it.
         for _ in 0..5 {
@@ -213,52 +215,4 @@ fn healthy(address: SocketAddr) -> bool {
         Ok(start.ends_with(b" 200"))
     };
     ask().unwrap_or(false)
-}
-
-fn cache() -> PathBuf {
-    match std::env::var_os("S3_MIGRATION_TEST_CACHE") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
-    }
-}
-
-/// The Python that has ministack, installed if it is not there yet. Test binaries that run at the
-/// same time wait for the first one's installation.
-fn installed() -> PathBuf {
-    let folder = cache().join(format!("ministack-{VERSION}"));
-    let python = folder.join("bin/python");
-    fs::create_dir_all(cache()).expect("the test cache can be created");
-    let lock = File::create(cache().join(format!("ministack-{VERSION}.lock")))
-        .expect("the lock file can be created");
-    lock.lock().expect("the lock file can be locked");
-    // Looked at by running it: the Python that the environment was made from may be gone.
-    let probe = Command::new(&python)
-        .args(["-c", "import ministack.app"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if !folder.join("complete").exists() || !probe.is_ok_and(|status| status.success()) {
-        let _ = fs::remove_dir_all(&folder);
-        let folder_name = folder.to_str().expect("the test cache has a UTF-8 path");
-        run(Path::new("python3"), &["-m", "venv", folder_name]);
-        let package = format!("ministack=={VERSION}");
-        run(&python, &["-m", "pip", "install", "--quiet", "--no-input", &package]);
-        File::create(folder.join("complete")).expect("the environment can be marked complete");
-    }
-    python
-}
-
-fn run(program: &Path, args: &[&str]) {
-    let shown = format!("{} {}", program.display(), args.join(" "));
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|e| {
-        panic!("{shown}: {e}; the tests need Python 3 with venv and pip to run ministack")
-    });
-    assert!(
-        output.status.success(),
-        "{shown} failed; the tests need Python 3 with venv and pip, and the package \
-         ministack {VERSION}:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

@@ -4,4 +4,5 @@
 pub mod iam;
 pub mod metadata;
 pub mod ministack;
+pub mod python;
 pub mod resources;

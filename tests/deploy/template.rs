@@ -1,0 +1,211 @@
+//! The cluster's template: what cfn-lint says of it, and the stack that it makes in ministack, on whose
+//! queue, table and parameters the real program then works.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use aws_config::SdkConfig;
+use aws_sdk_ssm::types::ParameterType;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use s3_migration::config::{Config, JobType};
+use serde_json::json;
+
+use crate::process::{self, Running};
+use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
+use crate::support::python::python_with;
+use crate::support::resources;
+
+/// Pinned: a later one may know more to say.
+const CFN_LINT: &str = "1.58.0";
+
+fn template() -> String {
+    fs::read_to_string("cloudformation/cluster.yaml").expect("the template is there")
+}
+
+/// A region of each partition that the template is for.
+#[test]
+fn cfn_lint_finds_nothing() {
+    let python = python_with("cfn-lint", CFN_LINT, "import cfnlint");
+    for region in ["us-east-1", "eu-central-1", "cn-north-1", "cn-northwest-1", "us-gov-west-1"] {
+        let lint = Command::new(&python)
+            .args(["-m", "cfnlint", "--regions", region, "--template"])
+            .arg("cloudformation/cluster.yaml")
+            .output()
+            .expect("cfn-lint can be run");
+        let said = String::from_utf8_lossy(&lint.stdout);
+        assert!(lint.status.success(), "{region}: {said}{}", String::from_utf8_lossy(&lint.stderr));
+    }
+}
+
+/// One call of CloudFormation as the account's root user.
+fn call(server: &Ministack, form: &[(&str, &str)]) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs = form.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+    let body = pairs.collect::<Vec<_>>().join("&") + "&Version=2010-05-15";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: cloudformation.us-east-1.amazonaws.com\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 \
+         Credential={ACCOUNT_A}/20240101/us-east-1/cloudformation/aws4_request, \
+         SignedHeaders=host, Signature=none\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server.address()).expect("the server listens");
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the server answers");
+    answer
+}
+
+/// A stack with these parameters, by way of a bucket as `aws cloudformation deploy --s3-bucket` does it;
+/// the answer to the call that makes it, and its name.
+async fn create(
+    server: &Ministack,
+    config: &SdkConfig,
+    parameters: &[(&str, &str)],
+) -> (String, String) {
+    let bucket = resources::bucket(config).await;
+    let put = resources::s3(config).put_object().bucket(&bucket).key("cluster.yaml");
+    put.body(template().into_bytes().into()).send().await.expect("PutObject");
+    let (name, url) = (unique("stack"), format!("{}/{bucket}/cluster.yaml", server.endpoint()));
+    let mut form = vec![
+        ("Action".to_owned(), "CreateStack".to_owned()),
+        ("StackName".to_owned(), name.clone()),
+        ("TemplateURL".to_owned(), url),
+        ("Capabilities.member.1".to_owned(), "CAPABILITY_IAM".to_owned()),
+    ];
+    for (number, (key, value)) in (1..).zip(parameters) {
+        form.push((format!("Parameters.member.{number}.ParameterKey"), (*key).to_owned()));
+        form.push((format!("Parameters.member.{number}.ParameterValue"), (*value).to_owned()));
+    }
+    let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    (call(server, &form), name)
+}
+
+/// Waits until the stack is there.
+async fn until_complete(server: &Ministack, name: &str) {
+    let state = || call(server, &[("Action", "DescribeStacks"), ("StackName", name)]);
+    process::until("the stack is made", async || !state().contains("CREATE_IN_PROGRESS")).await;
+    assert!(state().contains("<StackStatus>CREATE_COMPLETE<"), "{}", state());
+}
+
+async fn parameter(config: &SdkConfig, name: &str) -> String {
+    let asked = aws_sdk_ssm::Client::new(config).get_parameter().name(name).send().await;
+    let parameter = asked.expect("GetParameter").parameter.and_then(|parameter| parameter.value);
+    parameter.expect("a value")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_works_on_what_the_stack_has_made() {
+    let server = Ministack::start(&[]);
+    let (a, b) = (server.sdk_config(ACCOUNT_A), server.sdk_config(ACCOUNT_B));
+    let (source, destination) = (resources::bucket(&a).await, resources::bucket(&b).await);
+    let keys = json!({"aws_access_key_id": ACCOUNT_B, "aws_secret_access_key": "test",
+                      "region": "us-east-1"});
+    let keys = resources::parameter(&a, ParameterType::SecureString, &keys.to_string()).await;
+    let pairs = json!([{"src_bucket": source, "src_prefix": "", "des_bucket": destination,
+                        "des_prefix": "moved"}]);
+    let (answer, stack) = create(
+        &server,
+        &a,
+        &[
+            ("BucketArns", &format!("arn:aws:s3:::{source}")),
+            ("BucketList", &pairs.to_string()),
+            ("CredentialsParameter", &keys),
+            ("ReleaseBucket", "releases"),
+            ("Versions", "integrity"),
+            ("FurtherKeys", "StorageClass=KEEP,MaxThread=7"),
+            ("MailAddress", "somebody@example.org"),
+            ("JobsenderSchedule", "0 3 * * *"),
+        ],
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    until_complete(&server, &stack).await;
+
+    let settings = parameter(&a, &format!("/s3-migration/{stack}/settings")).await;
+    let settings: Vec<(&str, &str)> =
+        settings.lines().filter_map(|line| line.split_once('=')).collect();
+    let config = Config::from_text("t.ini", "", settings.iter().copied()).expect("usable keys");
+    assert_eq!(config.basic.job_type, JobType::Put);
+    assert_eq!(config.basic.ssm_parameter_credentials, keys);
+    assert_eq!(config.mode.storage_class, None, "a further key");
+    assert!(config.mode.update_version_id && config.mode.get_object_with_version_id);
+
+    let put = resources::s3(&a).put_object().bucket(&source).key("ü/a b+c");
+    put.body(b"seven bytes"[..7].to_vec().into()).send().await.expect("PutObject");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let command = |name: &str| {
+        let mut command = process::program(folder.path(), folder.path());
+        // What the stack's settings leave out is the machine's: where AWS is, and who asks.
+        command.envs(server.environment(ACCOUNT_A)).envs(settings.iter().copied()).arg(name);
+        command
+    };
+    let sent = Running::start(command("jobsender")).ended().await.with_status(0);
+    assert!(sent.stdout.contains("sent"), "{}", sent.all());
+    let worker = Running::start(command("worker"));
+    let client = resources::s3(&b);
+    process::until("the object has arrived", async || {
+        client.get_object().bucket(&destination).key("moved/ü/a b+c").send().await.is_ok()
+    })
+    .await;
+    worker.signal("TERM");
+    worker.ended().await.with_status(0);
+    let asked = client.get_object().bucket(&destination).key("moved/ü/a b+c").send().await;
+    let body = asked.expect("GetObject").body.collect().await.expect("a whole body");
+    assert_eq!(body.to_vec(), b"seven b");
+}
+
+/// What a machine does at its first start is sound bash, in both roles' words.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_machine_does_first_is_bash() {
+    let server = Ministack::start(&[]);
+    let a = server.sdk_config(ACCOUNT_A);
+    let given = [("BucketArns", "arn:aws:s3:::some-bucket"), ("ReleaseBucket", "releases")];
+    let (answer, stack) = create(&server, &a, &given).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    until_complete(&server, &stack).await;
+    let script = parameter(&a, &format!("/s3-migration/{stack}/start")).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("start");
+    fs::write(&file, &script).expect("the script can be written");
+    let bash = Command::new("bash").arg("-n").arg(&file).output().expect("bash can be run");
+    assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
+    for needed in [
+        "/usr/local/bin/s3-migration",
+        "/etc/s3-migration/environment",
+        "/var/lib/s3-migration/$role.log",
+        "s3-migration-worker.service",
+        "s3-migration-jobsender.service",
+        "install.sh",
+        "sha256sum --check",
+    ] {
+        assert!(script.contains(needed), "{needed}: {script}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contradictions_are_refused_before_anything_is_made() {
+    let server = Ministack::start(&[]);
+    let a = server.sdk_config(ACCOUNT_A);
+    let buckets = ("BucketArns", "arn:aws:s3:::some-bucket");
+    let release = ("ReleaseBucket", "releases");
+    for (given, said) in [
+        (vec![buckets], "ReleaseBucket"),
+        (vec![buckets, release, ("VpcId", "vpc-12345678")], "SubnetIds"),
+        (
+            vec![
+                buckets,
+                release,
+                ("NewBucketArn", "arn:aws:s3:::other"),
+                ("DefaultDestinationBucket", "there"),
+            ],
+            "NewBucketArn must be one of BucketArns",
+        ),
+    ] {
+        let (answer, _) = create(&server, &a, &given).await;
+        assert!(!answer.starts_with("HTTP/1.1 200") && answer.contains(said), "{answer}");
+    }
+}
