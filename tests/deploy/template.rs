@@ -28,9 +28,10 @@ fn template() -> String {
 #[test]
 fn cfn_lint_finds_nothing() {
     let python = python_with("cfn-lint", CFN_LINT, "import cfnlint");
+    let cfn_lint = python.with_file_name("cfn-lint");
     for region in ["us-east-1", "eu-central-1", "cn-north-1", "cn-northwest-1", "us-gov-west-1"] {
-        let lint = Command::new(&python)
-            .args(["-m", "cfnlint", "--regions", region, "--template"])
+        let lint = Command::new(&cfn_lint)
+            .args(["--regions", region, "--template"])
             .arg("cloudformation/cluster.yaml")
             .output()
             .expect("cfn-lint can be run");
