@@ -22,10 +22,13 @@ struct Scene {
 
 impl Scene {
     async fn begin(grace: &str) -> Self {
+        Self::begin_in(Surroundings::begin().await, grace).await
+    }
+
+    async fn begin_in(around: Surroundings, grace: &str) -> Self {
         let stage = Stage::put(20).await;
         stage.put_source("large", &noise(8 * PART, 7)).await;
         assert_eq!(stage.run(&["jobsender"]).await.code, Some(0));
-        let around = Surroundings::begin().await;
         let door = Door::after(stage.server.address(), (2 * PART + PART / 2) as u64).await;
         let mut settings = vec![
             ("VisibilityTimeout", "3600"),
@@ -57,6 +60,13 @@ impl Scene {
             "Des_key": "moved/later", "Size": 5, "versionId": "null",
         });
         self.stage.send(&job.to_string()).await;
+    }
+
+    /// The same, when the worker takes none any more.
+    async fn another_job_after_sigterm(&self) {
+        self.worker.terminate().await;
+        self.worker.until_logged("SIGTERM: stopping").await;
+        self.another_job().await;
     }
 
     /// The worker ends well: its object's message and the later one can be received at once.
@@ -141,6 +151,77 @@ async fn the_end_by_the_autoscaling_group_is_completed_when_the_worker_has_drain
     // An instance that is being ended has none to give back: the group would refuse.
     assert_eq!(scene.around.protections().last(), Some(&true), "{calls:?}");
     scene.is_finished_by_another().await;
+}
+
+/// What was read before counts where nothing can be read any more.
+#[tokio::test]
+async fn the_hook_is_completed_where_the_metadata_service_has_fallen_silent() {
+    let mut scene = Scene::begin("60").await;
+    scene.until_protected("true").await;
+    scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
+    scene.worker.until_logged("end by the autoscaling group: draining").await;
+    scene.another_job().await;
+    scene.around.fail("");
+    scene.door.open();
+    scene.ends(3).await;
+    let calls = scene.around.calls();
+    assert_eq!(scene.around.called("CompleteLifecycleAction", &[]), 1, "{calls:?}");
+}
+
+/// The group has done what it was asked, and the worker does not know: an instance without a worker
+/// must not stay protected for good.
+#[tokio::test]
+async fn a_protection_whose_answer_was_lost_is_given_back() {
+    let around = Surroundings::begin().await;
+    around.lose("ProtectedFromScaleIn=true");
+    let mut scene = Scene::begin_in(around, "60").await;
+    scene.until_protected("true").await;
+    scene.another_job_after_sigterm().await;
+    scene.door.open();
+    scene.ends(3).await;
+    let calls = scene.around.calls();
+    assert_eq!(scene.around.protections().last(), Some(&false), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_notice_is_heeded_though_another_cannot_be_read() {
+    let around = Surroundings::begin().await;
+    around.fail("events/recommendations/rebalance");
+    let mut scene = Scene::begin_in(around, "60").await;
+    let notice = r#"{"action": "terminate", "time": "2126-01-01T00:00:00Z"}"#;
+    scene.around.say("spot/instance-action", notice);
+    scene.worker.until_logged("Spot interruption: draining").await;
+    scene.another_job().await;
+    scene.door.open();
+    scene.ends(3).await;
+}
+
+/// The recommendation leaves the whole grace time, the interruption none of it; the door stays shut.
+#[tokio::test]
+async fn a_second_notice_shortens_the_time_that_the_first_one_left() {
+    let mut scene = Scene::begin("3600").await;
+    scene
+        .around
+        .say("events/recommendations/rebalance", r#"{"noticeTime": "2026-01-01T00:00:00Z"}"#);
+    scene.worker.until_logged("rebalance recommendation: draining").await;
+    scene.another_job().await;
+    scene
+        .around
+        .say("spot/instance-action", r#"{"action": "stop", "time": "2026-01-01T00:00:00Z"}"#);
+    scene.ends(2).await;
+}
+
+/// A second notice may come while the group says nothing.
+#[tokio::test]
+async fn notices_are_looked_for_while_the_group_does_not_answer() {
+    let scene = Scene::begin("3600").await;
+    scene.around.hold("Action=RecordLifecycleActionHeartbeat");
+    scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
+    scene.worker.until_logged("end by the autoscaling group: draining").await;
+    until("all three are read while the group is waited for", async || {
+        (scene.around.readings_while_held() > 3).then_some(())
+    })
+    .await;
 }
 
 /// The hook waits as long as the worker needs.

@@ -32,7 +32,15 @@ struct State {
     readings: u64,
     without_token: Vec<String>,
     calls: Vec<String>,
+    failing: Vec<String>,
+    lost: Vec<String>,
+    held: Vec<String>,
+    /// Calls that wait for their answer, each with how often something had been read before it.
+    waiting: Vec<(u64, u64)>,
 }
+
+/// A status and a body.
+type Answer = (&'static str, String);
 
 impl Surroundings {
     /// An instance of which nothing bad is said.
@@ -77,6 +85,28 @@ impl Surroundings {
         self.say("iam/security-credentials/worker", &credentials.to_string());
     }
 
+    /// From now on the metadata service fails for every path that begins so.
+    pub fn fail(&self, path: &str) {
+        self.lock().failing.push(path.to_owned());
+    }
+
+    /// From now on a call with this parameter, as `Name=value`, is carried out, and its answer lost.
+    pub fn lose(&self, parameter: &str) {
+        self.lock().lost.push(parameter.to_owned());
+    }
+
+    /// From now on a call with this parameter, as `Name=value`, is never answered.
+    pub fn hold(&self, parameter: &str) {
+        self.lock().held.push(parameter.to_owned());
+    }
+
+    /// How often something was read since the oldest call that still waits for its answer; 0 where
+    /// none does.
+    pub fn readings_while_held(&self) -> u64 {
+        let state = self.lock();
+        state.waiting.iter().map(|(_, before)| state.readings - before).max().unwrap_or(0)
+    }
+
     /// How often something was read.
     pub fn readings(&self) -> u64 {
         self.lock().readings
@@ -104,8 +134,12 @@ impl Surroundings {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Surroundings {
@@ -126,7 +160,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
 }
 
 /// One request, one answer.
-async fn connection(mut client: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
+async fn connection(mut client: TcpStream, shared: Arc<Mutex<State>>) -> std::io::Result<()> {
     let mut request = Vec::new();
     let head = loop {
         if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -150,16 +184,17 @@ async fn connection(mut client: TcpStream, state: Arc<Mutex<State>>) -> std::io:
     let body = String::from_utf8_lossy(&request[head.len() + 4..]).into_owned();
     let mut first = head.lines().next().unwrap_or_default().split(' ');
     let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
-    let (status, text) = {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let answer = {
+        let mut state = lock(&shared);
         match method {
             "PUT" if path == "/latest/api/token" => {
-                token(header("x-aws-ec2-metadata-token-ttl-seconds"))
+                Some(token(header("x-aws-ec2-metadata-token-ttl-seconds")))
             }
             "POST" => state.call(body),
-            _ => state.read(path, header("x-aws-ec2-metadata-token").as_deref()),
+            _ => Some(state.read(path, header("x-aws-ec2-metadata-token").as_deref())),
         }
     };
+    let Some((status, text)) = answer else { return wait(client, &shared).await };
     let answer = format!(
         "HTTP/1.1 {status}\r\nConnection: close\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\
          Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}",
@@ -168,7 +203,16 @@ async fn connection(mut client: TcpStream, state: Arc<Mutex<State>>) -> std::io:
     client.write_all(answer.as_bytes()).await
 }
 
-fn token(time_to_live: Option<String>) -> (&'static str, String) {
+/// Answers nothing until the client gives up.
+async fn wait(mut client: TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
+    let number = lock(shared).begin_waiting();
+    let mut rest = Vec::new();
+    let gone = client.read_to_end(&mut rest).await;
+    lock(shared).waiting.retain(|(waiting, _)| *waiting != number);
+    gone.map(drop)
+}
+
+fn token(time_to_live: Option<String>) -> Answer {
     match time_to_live.and_then(|text| text.parse::<u32>().ok()) {
         Some(1..=21_600) => ("200 OK", TOKEN.to_owned()),
         _ => ("400 Bad Request", String::new()),
@@ -176,26 +220,47 @@ fn token(time_to_live: Option<String>) -> (&'static str, String) {
 }
 
 impl State {
-    fn read(&mut self, path: &str, token: Option<&str>) -> (&'static str, String) {
+    fn read(&mut self, path: &str, token: Option<&str>) -> Answer {
         self.readings += 1;
         if token != Some(TOKEN) {
             self.without_token.push(path.to_owned());
             return ("401 Unauthorized", String::new());
         }
-        let text = path.strip_prefix("/latest/meta-data/").and_then(|path| self.texts.get(path));
+        let path = path.strip_prefix("/latest/meta-data/");
+        if path.is_some_and(|path| self.failing.iter().any(|failing| path.starts_with(failing))) {
+            return ("500 Internal Server Error", String::new());
+        }
+        let text = path.and_then(|path| self.texts.get(path));
         text.map_or(("404 Not Found", String::new()), |text| ("200 OK", text.clone()))
     }
 
-    fn call(&mut self, form: String) -> (&'static str, String) {
+    fn begin_waiting(&mut self) -> u64 {
+        let number = self.calls.len() as u64;
+        self.waiting.push((number, self.readings));
+        number
+    }
+
+    /// `None`: it gets no answer.
+    fn call(&mut self, form: String) -> Option<Answer> {
+        let has = |parameters: &[String]| {
+            form.split('&').any(|pair| parameters.iter().any(|parameter| pair == parameter))
+        };
+        let (is_lost, is_held) = (has(&self.lost), has(&self.held));
         let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
         let action = pairs.clone().find(|(name, _)| *name == "Action");
         let action = action.map(|(_, action)| action.to_owned()).unwrap_or_default();
         self.calls.push(form);
+        if is_held {
+            return None;
+        }
+        if is_lost {
+            return Some(("500 Internal Server Error", String::new()));
+        }
         let answer = format!(
             "<{action}Response xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\">\
              <{action}Result/><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>\
              </{action}Response>"
         );
-        ("200 OK", answer)
+        Some(("200 OK", answer))
     }
 }
