@@ -154,7 +154,7 @@ build {
       "sudo rm -f /etc/ssh/ssh_host_*",
       "sudo journalctl --quiet --rotate --vacuum-time=1s",
       "sudo cloud-init clean --logs --machine-id",
-      "sudo rm -f /root/.bash_history /home/ec2-user/.bash_history",
+      "sudo rm -f ~root/.bash_history ~ec2-user/.bash_history",
     ]
   }
 }
