@@ -3,7 +3,9 @@
 # s3-migration-ARCH.tar.gz with a .sha256.
 #
 #   packer/build-release.sh [--out FOLDER] [x86_64|aarch64 ...]
+#   packer/build-release.sh --verify BINARY
 #
+# --verify builds nothing and looks at one binary, as is done with each that is built.
 # Without an architecture it is the machine's own; without --out the folder is dist.
 #
 # Amazon Linux 2023 has glibc 2.34 (https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html), older
@@ -23,6 +25,7 @@ fail() {
 }
 
 out=dist
+only_verified=
 architectures=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -31,14 +34,17 @@ while [ $# -gt 0 ]; do
             out=$2
             shift
             ;;
+        --verify)
+            [ $# -ge 2 ] || fail '--verify needs a binary'
+            only_verified=$2
+            shift
+            ;;
         x86_64 | aarch64) architectures+=("$1") ;;
-        *) fail "$1 is not understood; allowed: --out FOLDER, x86_64, aarch64" ;;
+        *) fail "$1 is not understood; allowed: --out FOLDER, --verify BINARY, x86_64, aarch64" ;;
     esac
     shift
 done
 [ ${#architectures[@]} -gt 0 ] || architectures=("$(uname -m)")
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
 
 for needed in cargo python3 readelf strings sha256sum; do
     command -v "$needed" > /dev/null || fail "$needed is missing"
@@ -49,6 +55,34 @@ mkdir -p "$target_folder"
 target_folder=$(cd "$target_folder" && pwd)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
+
+# A release that starts on Amazon Linux 2023 and tells nothing of who built it.
+verify() {
+    local binary=$1 newest place texts
+    # Into a file first: a grep that has seen enough would end `strings`, and pipefail would make a
+    # finding look like none.
+    texts=$(mktemp)
+    strings "$binary" > "$texts"
+    for place in "$PWD" "$cargo_home" "$sysroot" "$target_folder" "$HOME/"; do
+        if grep -Fqm 1 -- "$place" "$texts"; then
+            rm "$texts"
+            fail "$binary contains the path $place of this machine"
+        fi
+    done
+    rm "$texts"
+    newest=$(readelf --version-info "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+    [ -n "$newest" ] || fail "$binary names no version of glibc"
+    [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" = "GLIBC_$glibc" ] ||
+        fail "$binary needs $newest; Amazon Linux 2023 has $glibc"
+    printf 'needs %s, contains no path of this machine\n' "$newest"
+}
+
+if [ -n "$only_verified" ]; then
+    verify "$only_verified"
+    exit
+fi
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
 
 # Compiler and linker: both are Python packages, kept beside the other tools of the tests.
 tools=${S3_MIGRATION_TEST_CACHE:-$target_folder/tools}/zig-$zig_version-$zigbuild_version
@@ -68,22 +102,6 @@ export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target_fo
 export CARGO_INCREMENTAL=0
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-
-# A release that starts on Amazon Linux 2023 and tells nothing of who built it.
-verify() {
-    local binary=$1 newest
-    newest=$(readelf --version-info "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
-    [ -n "$newest" ] || fail "$binary names no version of glibc"
-    [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" = "GLIBC_$glibc" ] ||
-        fail "$binary needs $newest; Amazon Linux 2023 has $glibc"
-    local place
-    for place in "$PWD" "$cargo_home" "$sysroot" "$target_folder" "$HOME/"; do
-        if strings "$binary" | grep -Fm 1 -- "$place"; then
-            fail "$binary contains the path $place of this machine"
-        fi
-    done
-    printf 'needs %s, contains no path of this machine\n' "$newest"
-}
 
 archive() {
     local architecture=$1 binary=$2 stage

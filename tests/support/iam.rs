@@ -39,21 +39,27 @@ pub fn allow(server: &Ministack, account: &str, user: &User, document: &serde_js
     call(server, account, &form);
 }
 
-/// One call of the IAM API as the account's root user, which needs no signature that is right.
 fn call(server: &Ministack, account: &str, form: &str) -> String {
-    let body = format!("{form}&Version=2010-05-08");
+    let answer = query(server, account, "iam", &format!("{form}&Version=2010-05-08"));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{form}: {answer}");
+    answer
+}
+
+/// One call of a service's query API as the account's root user, which needs no signature that is
+/// right: the whole answer.
+pub fn query(server: &Ministack, account: &str, service: &str, form: &str) -> String {
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: iam.amazonaws.com\r\nConnection: close\r\n\
+        "POST / HTTP/1.1\r\nHost: {service}.us-east-1.amazonaws.com\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential={account}/20240101/us-east-1/iam/aws4_request, \
-         SignedHeaders=host, Signature=none\r\n\r\n{body}",
-        body.len()
+         Authorization: AWS4-HMAC-SHA256 \
+         Credential={account}/20240101/us-east-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=none\r\n\r\n{form}",
+        form.len()
     );
     let mut stream = TcpStream::connect(server.address()).expect("the server listens");
     stream.write_all(request.as_bytes()).expect("the server reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the server answers");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{form}: {answer}");
     answer
 }
 
