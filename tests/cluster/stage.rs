@@ -118,7 +118,10 @@ impl Stage {
              [Mode]\nPackObjects = {}\n[Debug]\nLogFormat = text\n",
             self.queues.name, self.destination, self.pack_objects
         );
-        std::fs::write(&file, text).expect("the ini can be written");
+        // A program that has just been started may be reading it: it is never empty in between.
+        if std::fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+            std::fs::write(&file, text).expect("the ini can be written");
+        }
         file
     }
 
