@@ -13,6 +13,7 @@ pub mod order;
 pub mod pace;
 pub mod parts;
 pub mod patterns;
+pub mod policy;
 pub mod prices;
 pub mod ranges;
 pub mod tally;
