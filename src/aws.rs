@@ -18,7 +18,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::error::{Error, ErrorKind};
 
+pub mod clock;
 pub mod group;
+pub mod identity;
 pub mod metadata;
 mod verdict;
 

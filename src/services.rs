@@ -58,20 +58,31 @@ impl Sides {
         parameters: &Arc<dyn ParameterStore>,
         standalone: bool,
     ) -> Result<Self> {
-        let who = |side| credentials(config, side, standalone);
-        let stored = || {
-            let name = config.basic.ssm_parameter_credentials.clone();
-            Some(Stored { parameters: Arc::clone(parameters), name })
-        };
         // Together, since finding a region or a role may take seconds.
         let (source, destination) = tokio::try_join!(
-            S3Store::source(config, who(Side::Source), stored()),
-            S3Store::destination(config, who(Side::Destination), stored()),
+            store(config, parameters, Side::Source, standalone),
+            store(config, parameters, Side::Destination, standalone),
         )?;
         Ok(Self {
             source: governed(config, Arc::new(source), Side::Source),
             destination: governed(config, Arc::new(destination), Side::Destination),
         })
+    }
+}
+
+/// One side, as it is: nothing paces its calls or watches over its bodies.
+pub async fn store(
+    config: &Config,
+    parameters: &Arc<dyn ParameterStore>,
+    side: Side,
+    standalone: bool,
+) -> Result<S3Store> {
+    let who = credentials(config, side, standalone);
+    let name = config.basic.ssm_parameter_credentials.clone();
+    let stored = Some(Stored { parameters: Arc::clone(parameters), name });
+    match side {
+        Side::Source => S3Store::source(config, who, stored).await,
+        Side::Destination => S3Store::destination(config, who, stored).await,
     }
 }
 
@@ -143,10 +154,7 @@ where
 pub async fn queue(config: &Config) -> Result<Arc<dyn Queue>> {
     let name = &config.basic.sqs_queue_name;
     Ok(match config.backend.queue {
-        QueueBackend::Sqs => {
-            let sdk = aws::load_sdk_config(None, None).await;
-            Arc::new(first(|| SqsQueue::connect(&sdk, name)).await?)
-        }
+        QueueBackend::Sqs => Arc::new(sqs_queue(config).await?),
         QueueBackend::Embedded => {
             let database = Database::open(&config.backend.path).await?;
             let receives = config.backend.max_receive_count;
@@ -155,14 +163,22 @@ pub async fn queue(config: &Config) -> Result<Arc<dyn Queue>> {
     })
 }
 
+/// The queue of the configuration on Amazon SQS.
+pub async fn sqs_queue(config: &Config) -> Result<SqsQueue> {
+    let sdk = aws::load_sdk_config(None, None).await;
+    first(|| SqsQueue::connect(&sdk, &config.basic.sqs_queue_name)).await
+}
+
+/// The records of the configuration in Amazon DynamoDB.
+pub async fn dynamodb_table(config: &Config) -> Result<DynamoState> {
+    let sdk = aws::load_sdk_config(None, None).await;
+    first(|| DynamoState::connect(&sdk, &config.basic.table_queue_name)).await
+}
+
 /// The records of the configuration.
 pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
-    let name = &config.basic.table_queue_name;
     Ok(match config.backend.state {
-        StateBackend::DynamoDb => {
-            let sdk = aws::load_sdk_config(None, None).await;
-            Arc::new(first(|| DynamoState::connect(&sdk, name)).await?)
-        }
+        StateBackend::DynamoDb => Arc::new(dynamodb_table(config).await?),
         StateBackend::Embedded => {
             Arc::new(EmbeddedState::new(&Database::open(&config.backend.path).await?))
         }

@@ -68,12 +68,13 @@ where
 {
     let mut problems = Problems::default();
     let mut found = Vec::new();
-    let mut folder = None;
+    let (mut folder, mut read) = (None, None);
     for file in files {
         let name = file.display().to_string();
         match std::fs::read(file) {
             Ok(bytes) => {
                 folder = Some(folder_of(file));
+                read = Some((*file).to_owned());
                 found.push(layers::ini(&name, &bytes, folder.as_deref(), &mut problems));
                 break;
             }
@@ -85,7 +86,7 @@ where
         }
     }
     found.push(layers::environment(env, &mut problems));
-    merge(found, folder, problems)
+    Ok(Config { file: read, ..merge(found, folder, problems)? })
 }
 
 fn folder_of(file: &Path) -> PathBuf {
@@ -128,7 +129,8 @@ mod tests {
         assert_eq!((none.folder.clone(), none), (None, Config::default()));
         std::fs::write(&two, "[Mode]\nMaxThread = 2").unwrap();
         std::fs::write(&three, "[Mode]\nMaxThread = 3\nnonsense").unwrap();
-        assert_eq!(load_first(&files, false, NOBODY).unwrap().mode.max_thread, Count::Fixed(2));
+        let second = load_first(&files, false, NOBODY).unwrap();
+        assert_eq!((second.mode.max_thread, second.file), (Count::Fixed(2), Some(two)));
     }
 
     #[test]

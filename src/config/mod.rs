@@ -39,6 +39,8 @@ pub struct Config {
     pub instance: Instance,
     /// The folder of the ini that was read; `None` where there was none.
     pub folder: Option<PathBuf>,
+    /// The ini that was read.
+    pub file: Option<PathBuf>,
 }
 
 /// Which side the machine's own role works on.

@@ -134,6 +134,7 @@ pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config
         filter: filter(reader),
         debug,
         folder,
+        file: None,
     };
     if config.basic.des_bucket_default.is_empty() && !config.basic.des_prefix_default.is_empty() {
         let message = "has no meaning without Des_bucket_default";

@@ -2,6 +2,7 @@
 //! it will cost.
 
 pub mod alive;
+pub mod checks;
 pub mod compare;
 pub mod digest;
 pub mod estimate;
@@ -13,6 +14,7 @@ pub mod order;
 pub mod pace;
 pub mod parts;
 pub mod patterns;
+pub mod policy;
 pub mod prices;
 pub mod ranges;
 pub mod tally;

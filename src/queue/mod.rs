@@ -45,6 +45,30 @@ pub struct Depth {
     pub dead: Option<u64>,
 }
 
+/// How a queue on Amazon SQS is set up, as `check` looks at it; `None`: the service does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueFacts {
+    /// Its ARN.
+    pub arn: Option<String>,
+    /// How long a message is hidden where its receiver does not say; ours always do.
+    pub visibility: Option<Duration>,
+    /// How long a message is kept.
+    pub retention: Option<Duration>,
+    /// Bytes of the largest message that it takes.
+    pub max_message: Option<u64>,
+    /// How often a message is received before it is a dead letter; `None` also: never.
+    pub max_receives: Option<u32>,
+}
+
+/// A dead letter queue, likewise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Its ARN.
+    pub arn: Option<String>,
+    /// How long a message is kept, counted from when it was sent at first.
+    pub retention: Option<Duration>,
+}
+
 /// A queue of jobs.
 #[async_trait]
 pub trait Queue: Send + Sync + fmt::Debug {

@@ -18,6 +18,7 @@ use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 
 mod batch;
+mod examine;
 mod lease_clock;
 mod send;
 

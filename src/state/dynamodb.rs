@@ -36,6 +36,7 @@ use crate::object::Revision;
 mod batch;
 mod copied;
 mod copies;
+mod examine;
 mod item;
 mod notes;
 mod update;

@@ -289,6 +289,59 @@ pub struct Tally {
     pub span: Option<(SystemTime, SystemTime)>,
 }
 
+/// How the index of a table in Amazon DynamoDB is made, as `check` looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexForm {
+    /// There is none.
+    Missing,
+    /// It has no order of keys: the original's.
+    Unordered,
+    /// It has not all attributes, or it is being made or removed.
+    Partial,
+    /// As the product's templates make it.
+    Whole,
+}
+
+/// A table, likewise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableFacts {
+    /// Its ARN, where the service says it.
+    pub arn: Option<String>,
+    /// Its index.
+    pub index: IndexForm,
+}
+
+/// A call on a table that can be made without changing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableCall {
+    /// Reads one item.
+    GetItem,
+    /// Reads many.
+    BatchGetItem,
+    /// Changes one.
+    UpdateItem,
+    /// Writes one.
+    PutItem,
+    /// Removes one.
+    DeleteItem,
+    /// Reads the index.
+    Query,
+}
+
+impl TableCall {
+    /// The permission that it takes, as `dynamodb:GetItem`.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::GetItem => "dynamodb:GetItem",
+            Self::BatchGetItem => "dynamodb:BatchGetItem",
+            Self::UpdateItem => "dynamodb:UpdateItem",
+            Self::PutItem => "dynamodb:PutItem",
+            Self::DeleteItem => "dynamodb:DeleteItem",
+            Self::Query => "dynamodb:Query",
+        }
+    }
+}
+
 /// The answer to an outcome that was to be put on record. `Some`: the upload that was on record, which
 /// this outcome has made worthless; nobody else will abort it.
 pub type Recorded = Result<Option<UploadRef>>;

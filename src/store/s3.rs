@@ -26,6 +26,7 @@ pub mod connect;
 mod convert;
 mod document;
 mod exact;
+mod examine;
 mod lean;
 mod listing;
 mod new_object;

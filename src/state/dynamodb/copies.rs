@@ -21,7 +21,7 @@ use crate::object::{ObjectId, ObjectKey};
 use crate::state::{CopiesPage, CopiesRequest, Copy, RecordId};
 
 /// The index of the table.
-const INDEX: &str = "desBucket-index";
+pub(super) const INDEX: &str = "desBucket-index";
 
 /// Whether the index keeps the records of a bucket in the order of their keys, with all that is asked
 /// of it. The original's has no sort key, and one that is being made or removed cannot be read

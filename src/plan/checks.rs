@@ -1,0 +1,217 @@
+//! What the findings of `check` mean: which are faults, which are worth a word, how it ends.
+
+use std::time::Duration;
+
+/// What came of one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, or could not be looked at; somebody should read this.
+    Warning,
+    /// A migration would fail there.
+    Failed,
+}
+
+impl Verdict {
+    /// `ok`, `warning` or `failed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A verdict with what to say about it.
+pub type Judged = (Verdict, String);
+
+/// Whether a service was reached by a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It answered, be it by a refusal.
+    Yes,
+    /// It did not, or nobody could ask it: no answer, no credentials, wrong ones.
+    No,
+    /// No service was asked.
+    NotAsked,
+}
+
+/// How a check ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing failed.
+    Well,
+    /// Something failed.
+    Failed,
+    /// Something failed, and no service was reached at all.
+    Unreached,
+}
+
+/// How a check with these looks ends.
+pub fn end(looks: impl IntoIterator<Item = (Verdict, Reached)>) -> End {
+    let (mut failed, mut reached, mut unreached) = (false, false, false);
+    for (verdict, how) in looks {
+        failed |= verdict == Verdict::Failed;
+        reached |= how == Reached::Yes;
+        unreached |= how == Reached::No;
+    }
+    match (failed, reached, unreached) {
+        (false, ..) => End::Well,
+        (true, false, true) => End::Unreached,
+        (true, ..) => End::Failed,
+    }
+}
+
+/// A request whose time differs by more than this is refused
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>).
+const LARGEST_SKEW: u64 = 15 * 60;
+/// A clock that is kept by NTP is nearer than this by far; one that is not goes on drifting.
+const NOTABLE_SKEW: u64 = 60;
+
+/// What the difference between a service's clock and this machine's means; `ahead`: seconds, positive
+/// where the service is ahead.
+pub fn clock(ahead: i64) -> Judged {
+    let seconds = ahead.unsigned_abs();
+    let side = if ahead > 0 { "behind" } else { "ahead of" };
+    let off = format!("this machine is {seconds} s {side} the services");
+    match seconds {
+        0..=NOTABLE_SKEW => (Verdict::Ok, format!("within {} s of the services", seconds.max(1))),
+        ..=LARGEST_SKEW => {
+            (Verdict::Warning, format!("{off}: set the clock, as with chrony or NTP"))
+        }
+        _ => (
+            Verdict::Failed,
+            format!("{off}: requests are refused beyond 15 minutes; set the clock, as with chrony"),
+        ),
+    }
+}
+
+/// A lost worker's message counts as received; a machine that is ended, too. Fewer than this, and a
+/// few of them make a dead letter of a job that nothing is wrong with.
+const FEWEST_RECEIVES: u32 = 5;
+/// What Amazon SQS keeps by itself
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-queue-parameters.html>).
+const SHORTEST_RETENTION: Duration = Duration::from_secs(4 * 24 * 3600);
+
+/// What the redrive policy's limit means.
+pub fn redrive(max_receives: Option<u32>) -> Judged {
+    match max_receives {
+        None => (
+            Verdict::Warning,
+            "there is none: a job that fails for good stays in the queue and is tried again and \
+             again; give the queue a redrive policy"
+                .to_owned(),
+        ),
+        Some(limit) if limit < FEWEST_RECEIVES => (
+            Verdict::Warning,
+            format!(
+                "after {limit} receipts, which a few lost workers use up: raise maxReceiveCount in \
+                 the redrive policy, as to 60"
+            ),
+        ),
+        Some(limit) => (Verdict::Ok, format!("after {limit} receipts")),
+    }
+}
+
+/// What it means how long messages are kept.
+pub fn retention(kept: Duration) -> Judged {
+    let hours = kept.as_secs() / 3600;
+    let kept_for = match hours {
+        48.. => format!("messages are kept for {} days", hours / 24),
+        _ => format!("messages are kept for {hours} h"),
+    };
+    match kept < SHORTEST_RETENTION {
+        true => (
+            Verdict::Warning,
+            format!(
+                "{kept_for}: jobs that wait longer are lost until the next comparison; raise \
+                 MessageRetentionPeriod, as to 14 days"
+            ),
+        ),
+        false => (Verdict::Ok, kept_for),
+    }
+}
+
+/// A message that holds many small jobs with long names has so many bytes.
+const ROOM_FOR_PACKS: u64 = 256 * 1024;
+
+/// What the size of the largest message means.
+pub fn message_size(bytes: u64) -> Judged {
+    let taken = format!("up to {} KiB", bytes / 1024);
+    match bytes < ROOM_FOR_PACKS {
+        true => (
+            Verdict::Warning,
+            format!(
+                "{taken}: a message with many small objects may be refused; raise \
+                 MaximumMessageSize to 256 KiB or more, or set PackObjects lower"
+            ),
+        ),
+        false => (Verdict::Ok, taken),
+    }
+}
+
+/// The worst of these, and everything that they say.
+pub fn together(judged: impl IntoIterator<Item = Judged>) -> Judged {
+    let (mut worst, mut said) = (Verdict::Ok, Vec::new());
+    for (verdict, text) in judged {
+        if verdict as u8 > worst as u8 {
+            worst = verdict;
+        }
+        said.push(text);
+    }
+    (worst, said.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 3600;
+
+    #[test]
+    fn a_clock_is_told_after_a_minute_and_fails_after_fifteen() {
+        for (ahead, expected) in [
+            (0, Verdict::Ok),
+            (60, Verdict::Ok),
+            (-60, Verdict::Ok),
+            (61, Verdict::Warning),
+            (-900, Verdict::Warning),
+            (901, Verdict::Failed),
+            (-901, Verdict::Failed),
+            (i64::MIN, Verdict::Failed),
+        ] {
+            assert_eq!(clock(ahead).0, expected, "{ahead}");
+        }
+        assert!(clock(120).1.contains("120 s behind"), "{}", clock(120).1);
+        assert!(clock(-120).1.contains("120 s ahead of"), "{}", clock(-120).1);
+    }
+
+    #[test]
+    fn a_queue_that_would_lose_or_keep_jobs_is_warned_of() {
+        let verdicts = [None, Some(4), Some(5), Some(60)].map(|limit| redrive(limit).0);
+        use Verdict::{Ok, Warning};
+        assert_eq!(verdicts, [Warning, Warning, Ok, Ok]);
+        let kept = |days| retention(Duration::from_secs(days * DAY)).0;
+        assert_eq!([1, 3, 4, 14].map(kept), [Warning, Warning, Ok, Ok]);
+        assert_eq!([64, 256, 1024].map(|kib| message_size(kib * 1024).0), [Warning, Ok, Ok]);
+        let all = together([retention(Duration::from_secs(14 * DAY)), message_size(1024)]);
+        assert_eq!(all.0, Warning);
+        assert!(all.1.starts_with("messages are kept for 14 days; up to 1 KiB"), "{}", all.1);
+    }
+
+    #[test]
+    fn nothing_reached_is_another_end_than_something_failed() {
+        use Verdict::{Failed, Ok, Warning};
+        for (looks, expected) in [
+            (vec![(Ok, Reached::NotAsked), (Warning, Reached::No)], End::Well),
+            (vec![(Failed, Reached::No), (Ok, Reached::NotAsked)], End::Unreached),
+            (vec![(Failed, Reached::No), (Ok, Reached::Yes)], End::Failed),
+            (vec![(Failed, Reached::Yes)], End::Failed),
+            (vec![(Failed, Reached::NotAsked)], End::Failed),
+        ] {
+            assert_eq!(end(looks.clone()), expected, "{looks:?}");
+        }
+    }
+}

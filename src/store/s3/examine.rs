@@ -1,0 +1,60 @@
+//! What `check` asks a bucket for, and no transfer: one key instead of a page of them.
+
+use super::listing::place;
+use super::whole::Whole;
+use super::*;
+use crate::aws::clock::Clock;
+
+impl S3Store {
+    /// The first object below a prefix, if there is one: ListObjectsV2 with one key. `clock` sees
+    /// the answer.
+    pub async fn first_object(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        clock: &Clock,
+    ) -> Result<Option<ObjectId>> {
+        let request = asked(bucket, prefix);
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix(prefix)
+            .max_keys(1)
+            .encoding_type(aws_sdk_s3::types::EncodingType::Url)
+            .set_request_payer(self.request_payer.clone())
+            .customize()
+            .interceptor(Whole)
+            .interceptor(clock.clone())
+            .send()
+            .await;
+        let failed = |e| self.error("ListObjectsV2", "s3:ListBucket", place(&request), e);
+        let page = self.objects(&answer.map_err(failed)?, &request)?;
+        Ok(page.iter().next().map(|object| ObjectId::new(bucket, object.key)))
+    }
+
+    /// Whether versions below a prefix may be listed: ListObjectVersions with one key.
+    pub async fn lists_versions(&self, bucket: &str, prefix: &str) -> Result<()> {
+        let answer = self
+            .client
+            .list_object_versions()
+            .bucket(bucket)
+            .prefix(prefix)
+            .max_keys(1)
+            .set_request_payer(self.request_payer.clone())
+            .send()
+            .await;
+        let place = place(&asked(bucket, prefix));
+        let failed = |e| self.error("ListObjectVersions", "s3:ListBucketVersions", place, e);
+        answer.map(drop).map_err(failed)
+    }
+
+    /// What is asked, in words: the endpoint, and whose credentials.
+    pub fn description(&self) -> (Option<&str>, &str) {
+        (self.url.as_deref(), &self.identity)
+    }
+}
+
+fn asked(bucket: &str, prefix: &str) -> ListRequest {
+    ListRequest { bucket: bucket.to_owned(), prefix: prefix.to_owned(), ..ListRequest::default() }
+}
