@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::observe;
 use crate::shutdown::{Halt, signalled};
 
+mod check;
 mod comparing;
 mod jobsender;
 mod origins;
@@ -25,8 +26,10 @@ mod worker;
 pub enum Exit {
     /// Everything is done.
     Done,
-    /// Finished, but not everything arrived.
+    /// Finished, but not everything arrived, or not everything is as it should be.
     Incomplete,
+    /// No service was reached.
+    Unreached,
 }
 
 impl Exit {
@@ -35,6 +38,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Incomplete => 1,
+            Self::Unreached => 3,
         }
     }
 }
@@ -53,6 +57,7 @@ pub async fn execute(cli: Cli) -> Result<Exit> {
         Command::Run(args) => run::execute(&config, &args).await,
         Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
+        Command::Check(args) => check::execute(&config, &args).await,
     }
 }
 
