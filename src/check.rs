@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::aws::clock::Clock;
-use crate::config::{Config, Credentials, JobType, QueueBackend, StateBackend};
+use crate::config::{Config, Credentials, QueueBackend, StateBackend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::checks::{End, Judged, Reached, Verdict, clock, end};
 use crate::plan::policy::{Policies, Scope};
@@ -81,7 +81,7 @@ pub async fn run(config: &Config, roles: Roles) -> Report {
     check.machine().await;
     let parameters = services::parameters();
     let stored = check.credentials(&*parameters).await;
-    check.other(stored.as_ref()).await;
+    check.others(stored.as_ref()).await;
     let pairs = check.bucket_list(&*parameters).await;
     check.ignore_list(&*parameters).await;
     let has_keys = stored.is_some() || !check.uses(Credentials::Ssm);
@@ -96,13 +96,21 @@ impl Check<'_> {
     fn configuration(&mut self) {
         let file = match &self.config.file {
             Some(file) => file.display().to_string(),
-            None => "no ini, the environment and what is set by default".to_owned(),
+            None => "no ini: the environment and the defaults".to_owned(),
         };
-        let sides = match self.config.basic.job_type {
-            JobType::Put => "PUT: this machine's own account is read, the other one written",
-            JobType::Get => "GET: the other account is read, this machine's own one written",
-        };
-        self.say("configuration", (Verdict::Ok, format!("{file}; {sides}")), Reached::NotAsked);
+        let [source, destination] = [Side::Source, Side::Destination].map(|side| self.asker(side));
+        let said =
+            format!("{file}; the source is asked by {source}, the destination by {destination}");
+        self.say("configuration", (Verdict::Ok, said), Reached::NotAsked);
+    }
+
+    fn asker(&self, side: Side) -> &'static str {
+        match services::credentials(self.config, side, false) {
+            Credentials::Default => "this machine",
+            Credentials::Ssm => "the stored credentials",
+            Credentials::Profile => "a profile",
+            Credentials::Anonymous => "unsigned requests",
+        }
     }
 
     /// This machine's clock against the one that is farthest from it.
@@ -142,6 +150,13 @@ impl Check<'_> {
                 self.say(what, (Verdict::Failed, refused(&error, action)), reached);
                 None
             }
+        }
+    }
+
+    /// The latest look was at a file, not at a service.
+    fn at_a_file(&mut self) {
+        if let Some(line) = self.lines.last_mut() {
+            line.reached = Reached::NotAsked;
         }
     }
 

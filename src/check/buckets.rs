@@ -121,23 +121,23 @@ impl Check<'_> {
         let Some(meta) = self.look(format!("{what}, read"), "s3:GetObject", read, said) else {
             return;
         };
-        if !self.roles.worker {
-            return;
-        }
-        let version = meta.version.as_deref();
-        if let (true, Some(version)) = (self.scope.reads_versions, version) {
-            let read = self::read(store, id, Some(version), true).await;
+        // A job names a version, or the current one by none; either has its permissions.
+        let version = meta.version.as_deref().filter(|_| self.scope.reads_versions);
+        if let Some(version) = version {
+            let read = self::read(store, id, Some(version), self.roles.worker).await;
             let said = |_: &ObjectMeta| ok(&format!("{key:?} by its version"));
             self.look(format!("{what}, read a version"), "s3:GetObjectVersion", read, said);
         }
-        if self.scope.copies_tags {
-            let version = version.filter(|_| self.scope.reads_versions);
-            let action = match version {
-                Some(_) => "s3:GetObjectVersionTagging",
-                None => "s3:GetObjectTagging",
-            };
+        if !self.scope.copies_tags || !self.roles.worker {
+            return;
+        }
+        let tags = first(|| store.tags(id, None)).await;
+        let said = |_: &Vec<_>| ok(&format!("those of {key:?}"));
+        self.look(format!("{what}, tags"), "s3:GetObjectTagging", tags, said);
+        if version.is_some() {
             let tags = first(|| store.tags(id, version)).await;
-            self.look(format!("{what}, tags"), action, tags, |_| ok(&format!("those of {key:?}")));
+            let what = format!("{what}, tags of a version");
+            self.look(what, "s3:GetObjectVersionTagging", tags, said);
         }
     }
 
@@ -195,8 +195,8 @@ impl Check<'_> {
         let aborted = first(|| store.abort_upload(upload)).await.map_err(|error| {
             error.note(format_args!("the upload {} of {} is left", upload.id, id.key.as_str()))
         });
-        let gone = |()| ok("the upload is gone again");
-        self.look(what("abort"), "s3:AbortMultipartUpload", aborted, |done| gone(*done));
+        let gone = |_: &()| ok("the upload is gone again");
+        self.look(what("abort"), "s3:AbortMultipartUpload", aborted, gone);
     }
 
     /// A whole small object, where it can be removed without a trace, or where removing must be tried.

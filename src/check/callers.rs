@@ -12,7 +12,6 @@ use crate::services;
 use crate::store::Side;
 
 const MACHINE: &str = "identity of this machine";
-const OTHER: &str = "identity on the other side";
 
 impl Check<'_> {
     /// Who this machine is, and where.
@@ -34,30 +33,45 @@ impl Check<'_> {
         }
     }
 
-    /// Who the stored credentials, or the profile, belong to.
-    pub(super) async fn other(&mut self, stored: Option<&StoredCredentials>) {
-        let Some(side) = self.other_side() else { return };
-        let who = services::credentials(self.config, side, false);
-        let endpoint = endpoint(self.config, side);
-        let region = endpoint.region.clone();
-        let asked = match (who, stored) {
-            (Credentials::Ssm, Some(stored)) => Who::Stored(stored),
-            // It is said already that they are missing.
-            (Credentials::Ssm, None) => return,
-            (..) => Who::Profile(endpoint.profile.as_deref().unwrap_or("default")),
-        };
-        let known = region.clone().or_else(|| stored.and_then(|stored| stored.region.clone()));
-        let mut found = partition(known.as_deref().unwrap_or_default()).to_owned();
-        if !identity::has_sts(endpoint.url.as_deref()) {
-            self.nobody_to_ask(OTHER);
-        } else if let Some(caller) = self.caller(OTHER, asked, region.as_deref()).await {
-            found = caller.partition().to_owned();
+    /// Who the stored credentials, or the profiles, belong to.
+    pub(super) async fn others(&mut self, stored: Option<&StoredCredentials>) {
+        for side in [Side::Source, Side::Destination] {
+            let who = services::credentials(self.config, side, false);
+            let endpoint = endpoint(self.config, side);
+            let asked = match (who, stored) {
+                (Credentials::Ssm, Some(stored)) => Who::Stored(stored),
+                (Credentials::Profile, _) => {
+                    Who::Profile(endpoint.profile.as_deref().unwrap_or("default"))
+                }
+                // It is said already that they are missing.
+                (Credentials::Ssm, None) => continue,
+                (Credentials::Default | Credentials::Anonymous, _) => continue,
+            };
+            let partition = self.other(side, endpoint, asked).await;
+            match side {
+                Side::Source => self.scope.source.partition = partition,
+                Side::Destination => self.scope.destination.partition = partition,
+            }
         }
-        let side = match side {
-            Side::Source => &mut self.scope.source,
-            Side::Destination => &mut self.scope.destination,
+    }
+
+    /// Says who asks at this side; the partition that they are in.
+    async fn other(&mut self, side: Side, endpoint: &Endpoint, who: Who<'_>) -> String {
+        let what = format!("identity at the {side}");
+        let region = endpoint.region.as_deref();
+        let known = match who {
+            Who::Stored(stored) => region.or(stored.region.as_deref()),
+            Who::Profile(_) | Who::Chain => region,
         };
-        side.partition = found;
+        let by_region = partition(known.unwrap_or_default());
+        if !identity::has_sts(endpoint.url.as_deref()) {
+            self.nobody_to_ask(&what);
+            return by_region.to_owned();
+        }
+        match self.caller(&what, who, region).await {
+            Some(caller) => caller.partition().to_owned(),
+            None => by_region.to_owned(),
+        }
     }
 
     async fn caller(&mut self, what: &str, who: Who<'_>, region: Option<&str>) -> Option<Caller> {
@@ -73,14 +87,6 @@ impl Check<'_> {
     fn nobody_to_ask(&mut self, what: &str) {
         let said = "not asked: the endpoint is not of AWS, and AWS_ENDPOINT_URL_STS names nobody";
         self.say(what, (Verdict::Ok, said.to_owned()), Reached::NotAsked);
-    }
-
-    /// The side that is not asked by the machine's own credentials.
-    fn other_side(&self) -> Option<Side> {
-        [Side::Source, Side::Destination].into_iter().find(|side| {
-            let who = services::credentials(self.config, *side, false);
-            matches!(who, Credentials::Ssm | Credentials::Profile)
-        })
     }
 
     /// The S3 endpoint where the machine's own credentials are used; none where services of AWS are

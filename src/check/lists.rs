@@ -35,7 +35,7 @@ impl Check<'_> {
             Some(file) => format!("bucket list {}", file.display()),
             None => format!("bucket list in parameter {}", basic.ssm_parameter_bucket),
         };
-        match load_pairs(self.config, Some(parameters)).await {
+        let pairs = match load_pairs(self.config, Some(parameters)).await {
             Err(error) if !self.roles.jobsender && error.kind() == ErrorKind::Denied => {
                 let said = "not readable, and a worker does not read it; so that its buckets are \
                             looked at, set bucket_para_file";
@@ -50,7 +50,11 @@ impl Check<'_> {
                 };
                 self.look(what, READ, pairs, judge).unwrap_or_default()
             }
+        };
+        if basic.bucket_para_file.is_some() {
+            self.at_a_file();
         }
+        pairs
     }
 
     /// What is left out.
@@ -64,5 +68,8 @@ impl Check<'_> {
             1 => (Verdict::Ok, "1 pattern".to_owned()),
             count => (Verdict::Ok, format!("{count} patterns")),
         });
+        if self.scope.ignore_list.is_none() {
+            self.at_a_file();
+        }
     }
 }

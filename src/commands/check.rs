@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use super::{Exit, print};
 use crate::check::{Report, Roles, run};
 use crate::cli::{CheckArgs, Role};
@@ -31,7 +33,7 @@ fn text(report: &Report) -> String {
     ];
     let mut text = String::new();
     for (whose, policy) in policies {
-        if let Some(policy) = policy {
+        if let Some(policy) = policy.filter(|policy| policy["Statement"] != json!([])) {
             let _ = writeln!(text, "The smallest policy for {whose}:\n{policy:#}\n");
         }
     }

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::refusals::Guarded;
@@ -20,7 +22,8 @@ fn report(ran: &Ran) -> Value {
 fn lines(report: &Value, verdict: &str) -> Vec<String> {
     let lines = report["checks"].as_array().expect("a list").iter();
     let lines = lines.filter(|line| line["verdict"] == verdict);
-    lines.map(|line| format!("{}: {}", line["what"], line["said"])).collect()
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    lines.map(|line| format!("{}: {}", text(&line["what"]), text(&line["said"]))).collect()
 }
 
 #[tokio::test]
@@ -79,14 +82,28 @@ struct Cast {
     /// The parameter with the other account's keys.
     credentials: String,
     policies: Value,
+    settings: Settings,
     folder: TempDir,
 }
 
+/// Keys of the configuration, as environment variables.
+type Settings = &'static [(&'static str, &'static str)];
+
+const PLAIN: Settings = &[("CopyTags", "False")];
+const EVERYTHING: Settings = &[
+    ("JobsenderCompareVersionId", "True"),
+    ("UpdateVersionID", "True"),
+    ("GetObjectWithVersionId", "True"),
+    ("PropagateDelete", "True"),
+    ("Destination_ACL", "bucket-owner-full-control"),
+];
+
 impl Cast {
     /// Users that have exactly the policies which a check prints.
-    async fn new() -> Self {
+    async fn new(settings: Settings) -> Self {
         let guarded = Guarded::new().await;
         let a = guarded.server.sdk_config(ACCOUNT_A);
+        resources::set_versioning(&resources::s3(&a), &guarded.source, true).await;
         let put = resources::s3(&a).put_object().bucket(&guarded.source).key("ü/a b+c");
         put.body(b"content".to_vec().into()).send().await.expect("PutObject");
         let user = |account| iam::user(&guarded.server, account);
@@ -99,7 +116,8 @@ impl Cast {
                             "des_bucket": guarded.destination}]);
         let list = folder.path().join("pairs.json");
         std::fs::write(list, pairs.to_string()).expect("the list can be written");
-        let mut cast = Self { guarded, worker, jobsender, other, credentials, policies, folder };
+        let mut cast =
+            Self { guarded, worker, jobsender, other, credentials, policies, settings, folder };
         let asked = cast.check(&role, &["--json"]).await;
         cast.policies = report(&asked)["policies"].clone();
         cast.allow(ACCOUNT_B, &cast.other, "user");
@@ -113,7 +131,10 @@ impl Cast {
     }
 
     fn program(&self, command: &str, user: &User) -> Command {
-        self.guarded.program_with(command, (&user.key, &user.secret), &self.credentials)
+        let own = (user.key.as_str(), user.secret.as_str());
+        let mut program = self.guarded.program_with(command, own, &self.credentials);
+        program.envs(self.settings.iter().copied());
+        program
     }
 
     async fn check(&self, user: &User, args: &[&str]) -> Ran {
@@ -150,9 +171,8 @@ impl Cast {
     }
 }
 
-#[tokio::test]
-async fn the_policies_are_enough_for_the_whole_work_and_each_action_is_needed() {
-    let cast = Cast::new().await;
+async fn policies_by_trial(settings: Settings) {
+    let cast = Cast::new(settings).await;
     for (user, role) in [(&cast.worker, "worker"), (&cast.jobsender, "jobsender")] {
         let ran = cast.check(user, &["--json", "--role", role]).await;
         assert_eq!(lines(&report(&ran), "failed"), Vec::<String>::new(), "{role}");
@@ -172,4 +192,98 @@ async fn the_policies_are_enough_for_the_whole_work_and_each_action_is_needed() 
     cast.without_each(ACCOUNT_A, &cast.worker, "worker", "worker").await;
     cast.without_each(ACCOUNT_A, &cast.jobsender, "jobsender", "jobsender").await;
     cast.without_each(ACCOUNT_B, &cast.other, "user", "worker").await;
+}
+
+#[tokio::test]
+async fn the_policies_are_enough_for_the_whole_work_and_each_action_is_needed() {
+    policies_by_trial(PLAIN).await;
+}
+
+#[tokio::test]
+async fn so_are_those_with_versions_tags_acls_and_deletions() {
+    policies_by_trial(EVERYTHING).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_fails_its_own_lines_and_says_what_to_do() {
+    let cast = Cast::new(PLAIN).await;
+    let (guarded, role) = (&cast.guarded, &cast.guarded.role);
+    let own = (role.key.as_str(), role.secret.as_str());
+    let wrong = guarded.keep((&cast.other.key, SECRET)).await;
+    let spoiled = |set: &'static [(&'static str, &'static str)], credentials: &str| {
+        let mut program = guarded.program_with("check", own, credentials);
+        program.arg("--json").envs(PLAIN.iter().chain(set).copied());
+        ran(program)
+    };
+    for (set, credentials, failed, parts) in [
+        (
+            &[][..],
+            wrong.as_str(),
+            &["identity at the destination", "destination s3://"][..],
+            &["secret access key"][..],
+        ),
+        (
+            &[("sqs_queue_name", "nowhere")],
+            &cast.credentials,
+            &["queue nowhere"],
+            &["create it as a standard queue"],
+        ),
+        (
+            &[("table_queue_name", "nowhere")],
+            &cast.credentials,
+            &["table nowhere"],
+            &["create it with the partition key Key"],
+        ),
+        (
+            &[("ssm_parameter_bucket", "nowhere")],
+            &cast.credentials,
+            &["bucket list in parameter nowhere"],
+            &["make it, or set bucket_para_file"],
+        ),
+        (&[], "nowhere", &["credentials in parameter nowhere", "destination: "], &["SecureString"]),
+    ] {
+        let ran = spoiled(set, credentials).await;
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(!ran.stdout.contains(SECRET) && !ran.stderr.contains(SECRET), "{ran:?}");
+        let lines = lines(&report(&ran), "failed");
+        assert_eq!(lines.len(), failed.len(), "{lines:#?}");
+        for (line, what) in lines.iter().zip(failed) {
+            assert!(line.starts_with(what), "{what}: {line}");
+        }
+        for part in parts {
+            assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
+        }
+    }
+}
+
+const SECRET: &str = "anything+Else/0123456789";
+
+/// Another clock than this machine's, at a service that is asked for nothing but who asks.
+#[tokio::test]
+async fn a_clock_that_is_off_is_told() {
+    let stage = Stage::put(20).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        let body = "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::1:user/u\
+                    </Arn><UserId>u</UserId><Account>1</Account></GetCallerIdentityResult>\
+                    </GetCallerIdentityResponse>";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 65536];
+            let _ = stream.read(&mut asked).await;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/xml\r\n\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let mut check = stage.program(&["check", "--json"]);
+    check.env("AWS_ENDPOINT_URL_STS", url);
+    let ran = ran(check).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let failed = lines(&report(&ran), "failed");
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].contains("ahead of the services: requests are refused"), "{failed:?}");
 }
