@@ -8,6 +8,8 @@
 //! | `journal.rs` | a real journald in namespaces of its own, and the fields that it gets |
 //! | `logfile.rs` | the file that gets every line besides |
 //! | `packer.rs` | what is in the release and where it is put |
+//! | `stack.rs` | a stack of the template in ministack |
+//! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
 #[path = "../support/gate.rs"]
@@ -27,5 +29,7 @@ mod journal;
 mod logfile;
 mod notify;
 mod packer;
+mod roles;
+mod stack;
 mod template;
 mod units;

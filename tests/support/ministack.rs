@@ -57,6 +57,8 @@ pub const ACCOUNT_B: &str = "222222222222";
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html>), tags and ACLs in a
 /// write their own
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>).
+///
+/// It listens without TLS; policies that refuse such requests are met as if it had it.
 const BOOTSTRAP: &str = "
 import os, shutil, sys, threading
 def watch():
@@ -112,6 +114,8 @@ def further(method, path, headers, body, query):
             checks.append((action, 'arn:aws:s3:::' + '/'.join(bucket)))
     return checks
 iam_actions.s3_additional_checks = further
+from ministack.core import iam_evaluator
+iam_evaluator.EvalContext.secure_transport = property(lambda self: True, lambda self, plain: None)
 main()
 ";
 
