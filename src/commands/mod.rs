@@ -51,14 +51,15 @@ pub async fn execute(cli: Cli) -> Result<Exit> {
         _ => Config::load(cli.config.as_deref(), std::env::vars_os())?,
     };
     observe::start(&config.debug)?;
-    match cli.command {
+    let ended = match cli.command {
         Command::Jobsender(args) => jobsender::execute(&config, &args).await,
         Command::Worker(args) => worker::execute(&config, &args).await,
         Command::Run(args) => run::execute(&config, &args).await,
         Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
         Command::Check(args) => check::execute(&config, &args).await,
-    }
+    };
+    ended.inspect_err(observe::ended_by)
 }
 
 async fn demo(args: &DemoArgs) -> Result<Exit> {
