@@ -7,6 +7,7 @@
 //! | `notify.rs` | what the real binary tells systemd: ready, status, watchdog, stopping |
 //! | `journal.rs` | a real journald in namespaces of its own, and the fields that it gets |
 //! | `logfile.rs` | the file that gets every line besides |
+//! | `agreement.rs` | names, paths and times that stand in more than one place |
 //! | `filters.rs` | the template's metric filters, on the lines that the binary writes |
 //! | `packer.rs` | what is in the release and where it is put |
 //! | `stack.rs` | a stack of the template in ministack |
@@ -26,6 +27,7 @@ mod support;
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod process;
 
+mod agreement;
 mod filters;
 mod journal;
 mod logfile;

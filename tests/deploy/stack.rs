@@ -10,7 +10,8 @@ use crate::support::iam::query;
 use crate::support::ministack::{ACCOUNT_A, Ministack, unique};
 use crate::support::resources;
 
-fn template() -> String {
+/// The template's text.
+pub fn template() -> String {
     fs::read_to_string("cloudformation/cluster.yaml").expect("the template is there")
 }
 
