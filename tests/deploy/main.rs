@@ -9,6 +9,7 @@
 //! | `logfile.rs` | the file that gets every line besides |
 //! | `agreement.rs` | names, paths and times that stand in more than one place |
 //! | `filters.rs` | the template's metric filters, on the lines that the binary writes |
+//! | `guide.rs` | `docs/deploy.md`: its commands by the AWS CLI, its values, its sums |
 //! | `packer.rs` | what is in the release and where it is put |
 //! | `stack.rs` | a stack of the template in ministack |
 //! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
@@ -29,6 +30,7 @@ mod process;
 
 mod agreement;
 mod filters;
+mod guide;
 mod journal;
 mod logfile;
 mod notify;

@@ -122,7 +122,7 @@ fn list(value: &Value) -> Vec<String> {
 }
 
 /// The statements by their identifiers: effect and condition, actions, resources.
-fn statements(policy: &Value) -> BTreeMap<String, (String, Vec<String>, Vec<String>)> {
+pub fn statements(policy: &Value) -> BTreeMap<String, (String, Vec<String>, Vec<String>)> {
     let statements = policy["Statement"].as_array().expect("a list").iter();
     let each = statements.map(|statement| {
         let rest = format!("{} {}", statement["Effect"], statement["Condition"]);
