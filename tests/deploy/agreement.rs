@@ -9,8 +9,8 @@ use base64::prelude::BASE64_STANDARD;
 use s3_migration::config::Config;
 use s3_migration::config::keys::KEYS;
 
-use crate::stack::{call, create, element, physical_id, template, until_complete};
-use crate::support::iam::query;
+use crate::stack::{call, create, physical_id, template, until_complete};
+use crate::support::iam::{element, query};
 use crate::support::ministack::{ACCOUNT_A, Ministack};
 
 const TEMPLATES: [(&str, &str); 3] =

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::process::{self, Running};
-use crate::stack::{create, element, parameter, physical_id, until_complete};
-use crate::support::iam::{self, User, query};
+use crate::stack::{create, parameter, physical_id, until_complete};
+use crate::support::iam::{self, User, element, query};
 use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
 use crate::support::resources;
 

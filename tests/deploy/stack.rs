@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::process;
-use crate::support::iam::query;
+use crate::support::iam::{element, query};
 use crate::support::ministack::{ACCOUNT_A, Ministack, unique};
 use crate::support::resources;
 
@@ -72,11 +72,4 @@ pub fn physical_id(server: &Ministack, stack: &str, resource: &str) -> String {
         ],
     );
     element(&answer, "PhysicalResourceId")
-}
-
-/// The text of the first element of this name.
-pub fn element(xml: &str, name: &str) -> String {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let text = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
-    text.unwrap_or_else(|| panic!("no {name} in {xml}")).0.to_owned()
 }
