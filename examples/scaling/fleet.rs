@@ -122,6 +122,12 @@ impl Fleet {
         self.instances.iter().map(|instance| instance.jobs.len() as u32).sum()
     }
 
+    /// When the oldest message in work was sent, seconds.
+    pub fn oldest(&self) -> Option<u32> {
+        let jobs = self.instances.iter().flat_map(|instance| &instance.jobs);
+        jobs.map(|job| job.message.sent).min()
+    }
+
     /// Launches and ends until there are `desired`, as far as no job is in the way.
     pub fn reconcile(&mut self, desired: u32, now: u32) {
         for _ in self.size()..desired {

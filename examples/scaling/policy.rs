@@ -14,6 +14,10 @@ pub const WARMUP: u32 = 180;
 pub const FIRST_JOB: f64 = 1.0;
 /// Threshold of the alarm `FloodComes`: so many times `TargetMinutes` of work for each worker.
 pub const FLOOD: f64 = 2.0;
+/// Threshold of the alarm `JobsLate`: the oldest message is so many times `TargetMinutes` old.
+pub const LATE: f64 = 2.0;
+/// Workers that the policy `Late` adds.
+pub const LATE_STEP: u32 = 1;
 /// Steps of the policy `Flood`: from so much above the threshold, so many workers more. For one worker
 /// they are what is missing; where more are running they are less than that, and the target tracking
 /// brings the rest.
@@ -39,6 +43,10 @@ pub struct Sample {
     pub visible: u32,
     /// `ApproximateNumberOfMessagesNotVisible`.
     pub hidden: u32,
+    /// `NumberOfMessagesSent`.
+    pub sent: u32,
+    /// `ApproximateAgeOfOldestMessage`, seconds.
+    pub age: u32,
     /// `GroupInServiceInstances`.
     pub running: u32,
     /// `GroupDesiredCapacity`.
@@ -65,6 +73,8 @@ pub struct Group {
 pub enum Metric {
     /// Minutes of work for each running worker, in multiples of the target.
     TimesTarget,
+    /// The age of the oldest message while any waits, in multiples of the target.
+    Late,
     /// Messages that wait while no worker is wanted.
     WithoutWorker,
     /// Messages that wait.
@@ -136,12 +146,19 @@ pub fn without_flood_step() -> Policy {
         threshold: FIRST_JOB,
         steps: vec![(0.0, Adjustment::Add(1))],
     };
+    let late = Steps {
+        metric: Metric::Late,
+        period: 1,
+        datapoints: 1,
+        threshold: LATE,
+        steps: vec![(0.0, Adjustment::Add(LATE_STEP))],
+    };
     Policy {
         name: "without the flood step",
         min: 0,
         warmup: WARMUP,
         tracking: Some(TARGET_MINUTES),
-        steps: vec![first],
+        steps: vec![first, late],
     }
 }
 
@@ -168,15 +185,25 @@ pub fn original() -> Policy {
     Policy { name: "original", min: 2, warmup: 300, tracking: None, steps: vec![more, fewer] }
 }
 
-/// Minutes of work for each worker, as the template's `Backlog` says.
+/// Minutes of work for each running worker, of which there is at least one for the sake of the division.
 pub fn minutes(sample: &Sample) -> f64 {
     f64::from(sample.visible) / f64::from(sample.running.max(1)) / MESSAGES_PER_MINUTE
+}
+
+/// What target tracking looks at, as the template's `Backlog` says: the same, but while messages come in,
+/// the last worker stays, or each message of a trickle would start one anew.
+pub fn backlog(sample: &Sample, target: f64) -> f64 {
+    let minutes = minutes(sample);
+    let held = sample.sent > 0 && sample.running <= 1 && minutes < target;
+    if held { target } else { minutes }
 }
 
 impl Metric {
     fn of(self, sample: &Sample, target: f64) -> f64 {
         match self {
             Self::TimesTarget => minutes(sample) / target,
+            Self::Late if sample.visible > 0 => f64::from(sample.age) / 60.0 / target,
+            Self::Late => 0.0,
             Self::WithoutWorker if sample.wanted == 0 => f64::from(sample.visible),
             Self::WithoutWorker => 0.0,
             Self::Visible => f64::from(sample.visible),
@@ -231,12 +258,13 @@ impl Steps {
 /// metric over the target, is what its documents describe.
 fn track(samples: &[Sample], group: Group, target: f64) -> Option<u32> {
     let last = |count: usize| samples.get(samples.len().checked_sub(count)?..);
-    let now = minutes(samples.last()?);
+    let now = backlog(samples.last()?, target);
     let share = |capacity: u32| (f64::from(capacity) * now / target).ceil() as u32;
-    if last(HIGH_DATAPOINTS)?.iter().all(|sample| minutes(sample) > target) {
+    if last(HIGH_DATAPOINTS)?.iter().all(|sample| backlog(sample, target) > target) {
         return Some(group.desired.max(share(group.warm.min(group.desired))));
     }
-    let low = last(LOW_DATAPOINTS)?.iter().all(|sample| minutes(sample) < target * LOW_SHARE);
+    let low =
+        last(LOW_DATAPOINTS)?.iter().all(|sample| backlog(sample, target) < target * LOW_SHARE);
     // In only when every instance is warm
     // (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-default-instance-warmup.html).
     if !low || group.warming {

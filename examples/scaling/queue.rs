@@ -49,7 +49,7 @@ impl Queue {
 
     /// Given back by a worker that ends: visible at once.
     pub fn release(&mut self, message: Message) {
-        self.waiting.push_back(message);
+        self.waiting.push_front(message);
     }
 
     /// The worker is gone without a word: visible when the lease has ended.
@@ -62,12 +62,17 @@ impl Queue {
         let (back, still): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.lost).into_iter().partition(|(until, _)| *until <= now);
         self.lost = still;
-        self.waiting.extend(back.into_iter().map(|(_, message)| message));
+        back.into_iter().for_each(|(_, message)| self.waiting.push_front(message));
     }
 
     /// Messages that can be received.
     pub fn visible(&self) -> u32 {
         u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
+    /// When the oldest that can be received was sent, seconds: what came back is in front.
+    pub fn oldest(&self) -> Option<u32> {
+        self.waiting.front().map(|message| message.sent)
     }
 
     /// Messages whose worker is gone.

@@ -24,8 +24,6 @@ const HORIZON: u32 = 72 * 3600;
 pub struct Run {
     /// The policy's.
     pub name: &'static str,
-    /// Its bound below.
-    pub min: u32,
     /// What it has cost and done.
     pub account: Account,
     /// When the first message was sent, seconds.
@@ -47,6 +45,7 @@ struct World<'a> {
     fleet: Fleet,
     random: fastrand::Rng,
     desired: u32,
+    sent_before: u32,
     last_call: u32,
     watched_from: u32,
     shown: Vec<Sample>,
@@ -73,7 +72,6 @@ impl<'a> World<'a> {
     fn new(policy: &'a Policy, trace: &'a Trace) -> Self {
         let run = Run {
             name: policy.name,
-            min: policy.min,
             account: Account::default(),
             first: trace.arrivals.first().map_or(0, |arrival| arrival.at),
             sent: 0,
@@ -88,6 +86,7 @@ impl<'a> World<'a> {
             fleet: Fleet::default(),
             random: fastrand::Rng::with_seed(SEED),
             desired: policy.min,
+            sent_before: 0,
             last_call: 0,
             watched_from: 0,
             shown: Vec::new(),
@@ -141,15 +140,19 @@ impl<'a> World<'a> {
     }
 
     fn observe(&mut self, now: u32) {
+        let oldest = self.queue.oldest().into_iter().chain(self.fleet.oldest()).min();
         let sample = Sample {
+            sent: self.run.sent - self.sent_before,
+            age: oldest.map_or(0, |sent| now - sent),
             visible: self.queue.visible(),
             hidden: self.fleet.in_work() + self.queue.leased(),
             running: self.fleet.running(now),
             wanted: self.desired,
         };
+        self.sent_before = self.run.sent;
         self.run.minutes.push(sample);
         let watched = now >= self.watched_from && now - self.last_call <= INACTIVE;
-        let unseen = Sample { visible: 0, hidden: 0, ..sample };
+        let unseen = Sample { visible: 0, hidden: 0, sent: 0, age: 0, ..sample };
         self.shown.push(if watched { sample } else { unseen });
     }
 
