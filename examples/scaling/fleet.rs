@@ -5,9 +5,9 @@ use super::queue::{Message, Queue};
 /// `MaxParallelFile`: messages that a worker has in work at once.
 pub const PLACES: usize = 5;
 /// `JobTimeout`, milliseconds: then a job goes back to the queue, keeping its parts.
-const JOB_TIMEOUT: u32 = 3_500_000;
+pub const JOB_TIMEOUT: u32 = 3_500_000;
 /// `GraceTime`: what is not finished so long after a notice is given back, seconds.
-const GRACE: u32 = 30;
+pub const GRACE: u32 = 30;
 /// A Spot instance is told so long before it is taken, seconds
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 const SPOT_NOTICE: u32 = 120;

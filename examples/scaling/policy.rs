@@ -88,6 +88,8 @@ pub enum Metric {
 pub enum Adjustment {
     /// `ChangeInCapacity`, upwards.
     Add(u32),
+    /// `PercentChangeInCapacity`, upwards.
+    Percent(u32),
     /// `ExactCapacity`.
     Exactly(u32),
 }
@@ -126,15 +128,14 @@ pub struct Policy {
 pub fn template() -> Policy {
     let mut policy = without_flood_step();
     policy.name = "template";
-    let steps = FLOOD_STEPS.map(|(from, more)| (from, Adjustment::Add(more)));
-    policy.steps.push(Steps {
-        metric: Metric::TimesTarget,
-        period: 1,
-        datapoints: 1,
-        threshold: FLOOD,
-        steps: steps.to_vec(),
-    });
+    policy.steps.push(flood(FLOOD, &FLOOD_STEPS.map(|(from, more)| (from, Adjustment::Add(more)))));
     policy
+}
+
+/// The policy `Flood` from `threshold` on, with these steps.
+pub fn flood(threshold: f64, steps: &[(f64, Adjustment)]) -> Steps {
+    let metric = Metric::TimesTarget;
+    Steps { metric, period: 1, datapoints: 1, threshold, steps: steps.to_vec() }
 }
 
 /// The template's without `Flood`.
@@ -243,11 +244,13 @@ impl Steps {
             return None;
         }
         let (_, adjustment) = self.steps.iter().rev().find(|(from, _)| above >= *from)?;
+        // What is still warming up counts as added, not as there: the same breach, minute after
+        // minute, adds once
+        // (https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-simple-step.html).
+        let there = group.warm.min(group.desired);
         match *adjustment {
-            // What is still warming up counts as added, not as there: the same breach, minute after
-            // minute, adds once
-            // (https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-simple-step.html).
-            Adjustment::Add(more) => Some(group.desired.max(group.warm.min(group.desired) + more)),
+            Adjustment::Add(more) => Some(group.desired.max(there + more)),
+            Adjustment::Percent(more) => Some(group.desired.max(there + there * more / 100)),
             Adjustment::Exactly(_) if group.warming => None,
             Adjustment::Exactly(number) => Some(number),
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::picture;
-use super::policy::{self, Policy};
+use super::policy::{self, Adjustment, Policy};
 use super::simulation::{Run, play};
 use super::trace::{self, Trace};
 
@@ -30,7 +30,8 @@ pub fn all() -> Vec<Result> {
     trace::all().into_iter().map(run).collect()
 }
 
-/// The tables, one for each trace, and what another target would have made of two of them.
+/// The tables: one for each trace; what other steps for a flood, and what other targets, would have made
+/// of some.
 pub fn markdown(results: &[Result]) -> String {
     let mut text = String::new();
     for result in results {
@@ -39,7 +40,7 @@ pub fn markdown(results: &[Result]) -> String {
         let name = result.trace.name;
         let _ = write!(text, "\n![Queue and workers over time](scaling/{name}.svg)\n\n");
     }
-    text + &targets()
+    text + &choices() + &targets() + &floors()
 }
 
 const HEAD: &str = "| policy | done after | instance hours | of these idle | turns | most workers | \
@@ -63,15 +64,55 @@ fn row(text: &mut String, name: &str, run: &Run) {
     );
 }
 
-fn targets() -> String {
-    let traces = trace::all();
-    let of = |name: &str| traces.iter().find(|trace| trace.name == name);
+/// The step for a flood as it might be.
+fn choices() -> String {
+    let add = policy::FLOOD_STEPS.map(|(from, more)| (from, Adjustment::Add(more)));
+    let percent = [(0.0, 100), (2.0, 300), (6.0, 700)];
+    let percent = percent.map(|(from, more)| (from, Adjustment::Percent(more)));
+    let variants = [
+        ("none", None),
+        ("from once the target", Some(policy::flood(1.0, &add))),
+        ("from twice (the template)", Some(policy::flood(policy::FLOOD, &add))),
+        ("from four times", Some(policy::flood(4.0, &add))),
+        ("in percent, from twice", Some(policy::flood(policy::FLOOD, &percent))),
+    ];
     let mut text = String::new();
-    for trace in ["wide_flood", "day"].into_iter().filter_map(of) {
+    for trace in named(&["wide_flood", "rising", "day"]) {
+        let _ = write!(text, "### Step for a flood: {}\n\n{HEAD}", trace.title);
+        for (name, steps) in &variants {
+            let mut policy = policy::without_flood_step();
+            policy.steps.extend(steps.clone());
+            row(&mut text, name, &play(&policy, &trace));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn named(names: &[&str]) -> Vec<Trace> {
+    trace::all().into_iter().filter(|trace| names.contains(&trace.name)).collect()
+}
+
+fn targets() -> String {
+    let mut text = String::new();
+    for trace in named(&["wide_flood", "day"]) {
         let _ = write!(text, "### `TargetMinutes`: {}\n\n{HEAD}", trace.title);
         for minutes in [5.0, 15.0, 30.0, 60.0] {
             let policy = Policy { tracking: Some(minutes), ..policy::template() };
-            row(&mut text, &format!("{minutes}"), &play(&policy, trace));
+            row(&mut text, &format!("{minutes}"), &play(&policy, &trace));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn floors() -> String {
+    let mut text = String::new();
+    for trace in named(&["trickle", "day"]) {
+        let _ = write!(text, "### `MinWorkers`: {}\n\n{HEAD}", trace.title);
+        for min in [0, 1, 2] {
+            let policy = Policy { min, ..policy::template() };
+            row(&mut text, &format!("{min}"), &play(&policy, &trace));
         }
         text.push('\n');
     }

@@ -28,6 +28,10 @@ pub struct Run {
     pub account: Account,
     /// When the first message was sent, seconds.
     pub first: u32,
+    /// The least workers that the policy allows, and how many there were at the end.
+    pub min: u32,
+    /// See `min`.
+    pub end: u32,
     /// Messages sent.
     pub sent: u32,
     /// Dead letters.
@@ -64,8 +68,8 @@ pub fn play(policy: &Policy, trace: &Trace) -> Run {
             break;
         }
     }
-    let (account, dead) = (world.fleet.account, world.queue.dead);
-    Run { account, dead, ..world.run }
+    let (account, dead, end) = (world.fleet.account, world.queue.dead, world.fleet.size());
+    Run { account, dead, end, ..world.run }
 }
 
 impl<'a> World<'a> {
@@ -73,6 +77,8 @@ impl<'a> World<'a> {
         let run = Run {
             name: policy.name,
             account: Account::default(),
+            min: policy.min,
+            end: 0,
             first: trace.arrivals.first().map_or(0, |arrival| arrival.at),
             sent: 0,
             dead: 0,

@@ -1,5 +1,7 @@
 //! What arrives in the queue, and what EC2 takes away.
 
+use super::policy::MAX_WORKERS;
+
 /// Messages that are sent at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
@@ -44,7 +46,7 @@ const USUAL: (u32, u32) = (2500, 7500);
 
 /// All of them.
 pub fn all() -> Vec<Trace> {
-    vec![flood(), wide_flood(), trickle(), giants(), storms(), day(), slower(), faster()]
+    vec![flood(), wide_flood(), rising(), trickle(), giants(), storms(), day(), slower(), faster()]
 }
 
 fn at_once(messages: u32) -> Vec<Arrival> {
@@ -52,7 +54,7 @@ fn at_once(messages: u32) -> Vec<Arrival> {
 }
 
 fn plain(name: &'static str, title: &'static str, arrivals: Vec<Arrival>) -> Trace {
-    Trace { name, title, arrivals, work: USUAL, large: false, losses: Vec::new(), max: 10 }
+    Trace { name, title, arrivals, work: USUAL, large: false, losses: Vec::new(), max: MAX_WORKERS }
 }
 
 fn flood() -> Trace {
@@ -62,6 +64,12 @@ fn flood() -> Trace {
 fn wide_flood() -> Trace {
     let title = "The same flood, `MaxWorkers` 40";
     Trace { max: 40, ..plain("wide_flood", title, at_once(100_000)) }
+}
+
+fn rising() -> Trace {
+    let arrivals = (1..=50).map(|minute| Arrival { at: minute * MINUTE, messages: 2000 });
+    let title = "A jobsender that sends 2,000 messages a minute for 50 minutes, `MaxWorkers` 40";
+    Trace { max: 40, ..plain("rising", title, arrivals.collect()) }
 }
 
 fn trickle() -> Trace {

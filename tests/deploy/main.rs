@@ -8,6 +8,7 @@
 //! | `journal.rs` | a real journald in namespaces of its own, and the fields that it gets |
 //! | `logfile.rs` | the file that gets every line besides |
 //! | `packer.rs` | what is in the release and where it is put |
+//! | `scaling.rs` | the template's scaling against the one that is played through, and docs/scaling.md |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
 #[path = "../support/gate.rs"]
@@ -23,9 +24,14 @@ mod support;
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod process;
 
+#[path = "../../examples/scaling/mod.rs"]
+#[allow(dead_code, reason = "shared with the example")]
+mod scaling_model;
+
 mod journal;
 mod logfile;
 mod notify;
 mod packer;
+mod scaling;
 mod template;
 mod units;
