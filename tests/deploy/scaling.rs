@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use s3_migration::config::Config;
+use s3_migration::config::{Config, Count};
 
 use crate::scaling_model::report::{self, Result};
 use crate::scaling_model::simulation::Run;
@@ -70,7 +70,7 @@ fn the_defaults_are_those_that_are_played_through() {
     }
     let ini = Config::from_text("t.ini", "", [("", ""); 0]).expect("the defaults are usable");
     let (mode, seconds) = (&ini.mode, |n: u32| Duration::from_secs(n.into()));
-    assert_eq!(format!("{:?}", mode.max_parallel_file), format!("Given({})", fleet::PLACES));
+    assert_eq!(mode.max_parallel_file, Count::Fixed(fleet::PLACES));
     assert_eq!(mode.job_timeout, seconds(fleet::JOB_TIMEOUT / 1000));
     assert_eq!(mode.grace_time, seconds(fleet::GRACE));
 }
