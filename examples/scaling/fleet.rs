@@ -110,6 +110,11 @@ impl Fleet {
         count(&self.instances, |instance| instance.in_service(now))
     }
 
+    /// Instances whose worker takes jobs.
+    pub fn at_work(&self, now: u32) -> u32 {
+        count(&self.instances, |instance| instance.takes_jobs(now))
+    }
+
     /// Instances in service for at least `warmup` seconds.
     pub fn warm(&self, now: u32, warmup: u32) -> u32 {
         let warm =

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use super::policy::Sample;
 use super::report::Result;
+use super::simulation::{Minute, Run};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 64.0;
@@ -24,9 +24,11 @@ path{fill:none;stroke-width:2;stroke-linejoin:round}\
 @media(prefers-color-scheme:dark){svg{background:#111}text{fill:#ddd}.grid{stroke:#333}\
 .p0{stroke:#56b4e9}.p1{stroke:#e69f00}.p2{stroke:#aaa}}";
 
-/// Draws the runs of one trace.
+/// Draws the runs of one trace, from just before the first message.
 pub fn draw(result: &Result) -> String {
-    let minutes = result.runs.iter().map(|run| run.minutes.len()).max().unwrap_or(1).max(2);
+    let start = result.runs.first().map_or(0, |run| run.first as usize / 60).saturating_sub(1);
+    let cut = |run: &Run| run.minutes.get(start..).unwrap_or_default().to_vec();
+    let runs: Vec<Vec<Minute>> = result.runs.iter().map(cut).collect();
     let mut svg = String::new();
     let _ = writeln!(
         svg,
@@ -35,10 +37,8 @@ pub fn draw(result: &Result) -> String {
         result.trace.title.replace('`', "")
     );
     legend(&mut svg, result);
-    panel(&mut svg, result, TOPS[0], minutes, "messages waiting or in work", |sample| {
-        sample.visible + sample.hidden
-    });
-    panel(&mut svg, result, TOPS[1], minutes, "workers in service", |sample| sample.running);
+    panel(&mut svg, &runs, TOPS[0], "messages waiting or in work", |minute| minute.messages);
+    panel(&mut svg, &runs, TOPS[1], "workers that take jobs", |minute| minute.workers);
     svg + "</svg>\n"
 }
 
@@ -52,22 +52,17 @@ fn legend(svg: &mut String, result: &Result) {
     }
 }
 
-fn panel(
-    svg: &mut String,
-    result: &Result,
-    top: f64,
-    minutes: usize,
-    title: &str,
-    value: impl Fn(&Sample) -> u32,
-) {
-    let samples = result.runs.iter().flat_map(|run| &run.minutes);
-    let most = round_up(samples.map(&value).max().unwrap_or(1));
-    let y = |number: f64| top + PANEL * (1.0 - number / f64::from(most));
+type Value = fn(&Minute) -> f64;
+
+fn panel(svg: &mut String, runs: &[Vec<Minute>], top: f64, title: &str, value: Value) {
+    let minutes = runs.iter().map(Vec::len).max().unwrap_or(1).max(2);
+    let most = round_up(runs.iter().flatten().map(value).fold(1.0, f64::max));
+    let y = |number: f64| top + PANEL * (1.0 - number / most);
     let x = |minute: usize| LEFT + (WIDTH - LEFT - RIGHT) * minute as f64 / (minutes - 1) as f64;
     let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\">{title}</text>", top - 10.0);
-    for quarter in 0..=2_u32 {
-        let number = f64::from(most * quarter) / 2.0;
-        let (at, class) = (y(number), if quarter == 0 { "axis" } else { "grid" });
+    for half in 0..=2_u32 {
+        let number = most * f64::from(half) / 2.0;
+        let (at, class) = (y(number), if half == 0 { "axis" } else { "grid" });
         let _ = writeln!(
             svg,
             "<path class=\"{class}\" style=\"stroke-width:1\" d=\"M{LEFT} {at:.1}H{:.1}\"/>\
@@ -85,19 +80,19 @@ fn panel(
             top + PANEL + 18.0
         );
     }
-    for (number, run) in result.runs.iter().enumerate().rev() {
-        let points = thinned(&run.minutes, &value).into_iter();
-        let line = points.map(|(minute, v)| format!("{:.1} {:.1}", x(minute), y(f64::from(v))));
+    for (number, run) in runs.iter().enumerate().rev() {
+        let points = thinned(run, value).into_iter();
+        let line = points.map(|(minute, number)| format!("{:.1} {:.1}", x(minute), y(number)));
         let line = line.collect::<Vec<_>>().join("L");
         let _ = writeln!(svg, "<path class=\"p{number}\" d=\"M{line}\"/>");
     }
 }
 
-/// At most so many points, each the largest of its minutes: a short peak stays.
-fn thinned(minutes: &[Sample], value: impl Fn(&Sample) -> u32) -> Vec<(usize, u32)> {
+/// At most so many points, each the average of its minutes.
+fn thinned(minutes: &[Minute], value: Value) -> Vec<(usize, f64)> {
     let width = minutes.len().div_ceil(POINTS).max(1);
-    let chunks = minutes.chunks(width).enumerate();
-    chunks.map(|(at, chunk)| (at * width, chunk.iter().map(&value).max().unwrap_or(0))).collect()
+    let average = |chunk: &[Minute]| chunk.iter().map(value).sum::<f64>() / chunk.len() as f64;
+    minutes.chunks(width).enumerate().map(|(at, chunk)| (at * width, average(chunk))).collect()
 }
 
 /// Full hours below the axis, about eight of them.
@@ -107,14 +102,14 @@ fn hours(minutes: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The next number of the form 1, 2, 4 or 5 times a power of ten.
-fn round_up(number: u32) -> u32 {
-    let mut power = 1_u32;
+fn round_up(number: f64) -> f64 {
+    let mut power = 1.0;
     loop {
-        for factor in [1, 2, 4, 5] {
-            if power.saturating_mul(factor) >= number.max(2) {
-                return power.saturating_mul(factor);
+        for factor in [1.0, 2.0, 4.0, 5.0] {
+            if power * factor >= number.max(2.0) {
+                return power * factor;
             }
         }
-        power = power.saturating_mul(10);
+        power *= 10.0;
     }
 }

@@ -120,6 +120,8 @@ pub struct Policy {
     pub warmup: u32,
     /// Target tracking on minutes of work for each worker.
     pub tracking: Option<f64>,
+    /// Whether the last worker stays while messages come in.
+    pub held: bool,
     /// Step policies.
     pub steps: Vec<Steps>,
 }
@@ -159,6 +161,7 @@ pub fn without_flood_step() -> Policy {
         min: 0,
         warmup: WARMUP,
         tracking: Some(TARGET_MINUTES),
+        held: true,
         steps: vec![first, late],
     }
 }
@@ -183,7 +186,14 @@ pub fn original() -> Policy {
         threshold: 1.0,
         steps: vec![(0.0, Adjustment::Exactly(1))],
     };
-    Policy { name: "original", min: 2, warmup: 300, tracking: None, steps: vec![more, fewer] }
+    Policy {
+        name: "original",
+        min: 2,
+        warmup: 300,
+        tracking: None,
+        held: false,
+        steps: vec![more, fewer],
+    }
 }
 
 /// Minutes of work for each running worker, of which there is at least one for the sake of the division.
@@ -193,9 +203,9 @@ pub fn minutes(sample: &Sample) -> f64 {
 
 /// What target tracking looks at, as the template's `Backlog` says: the same, but while messages come in,
 /// the last worker stays, or each message of a trickle would start one anew.
-pub fn backlog(sample: &Sample, target: f64) -> f64 {
+pub fn backlog(sample: &Sample, target: f64, held: bool) -> f64 {
     let minutes = minutes(sample);
-    let held = sample.sent > 0 && sample.running <= 1 && minutes < target;
+    let held = held && sample.sent > 0 && sample.running <= 1 && minutes < target;
     if held { target } else { minutes }
 }
 
@@ -219,13 +229,13 @@ impl Metric {
 impl Policy {
     /// The desired capacity that follows from the minutes so far. An alarm that stays calls its policy
     /// once a minute
-    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions.html>); of
+    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-actions.html>); of
     /// several policies the largest capacity counts
     /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scale-based-on-demand.html>).
     pub fn decide(&self, samples: &[Sample], group: Group) -> u32 {
         let target = self.tracking.unwrap_or(TARGET_MINUTES);
         let steps = self.steps.iter().filter_map(|steps| steps.decide(samples, group, target));
-        let tracked = self.tracking.and_then(|target| track(samples, group, target));
+        let tracked = self.tracking.and_then(|target| track(samples, group, target, self.held));
         let decided = steps.chain(tracked).max().unwrap_or(group.desired);
         decided.clamp(group.min, group.max)
     }
@@ -259,15 +269,15 @@ impl Steps {
 
 /// Target tracking. The calculation itself is not published: the capacity that has warmed up, times the
 /// metric over the target, is what its documents describe.
-fn track(samples: &[Sample], group: Group, target: f64) -> Option<u32> {
+fn track(samples: &[Sample], group: Group, target: f64, held: bool) -> Option<u32> {
+    let backlog = |sample: &Sample| backlog(sample, target, held);
     let last = |count: usize| samples.get(samples.len().checked_sub(count)?..);
-    let now = backlog(samples.last()?, target);
+    let now = backlog(samples.last()?);
     let share = |capacity: u32| (f64::from(capacity) * now / target).ceil() as u32;
-    if last(HIGH_DATAPOINTS)?.iter().all(|sample| backlog(sample, target) > target) {
+    if last(HIGH_DATAPOINTS)?.iter().all(|sample| backlog(sample) > target) {
         return Some(group.desired.max(share(group.warm.min(group.desired))));
     }
-    let low =
-        last(LOW_DATAPOINTS)?.iter().all(|sample| backlog(sample, target) < target * LOW_SHARE);
+    let low = last(LOW_DATAPOINTS)?.iter().all(|sample| backlog(sample) < target * LOW_SHARE);
     // In only when every instance is warm
     // (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-default-instance-warmup.html).
     if !low || group.warming {

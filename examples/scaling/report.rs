@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::picture;
-use super::policy::{self, Adjustment, Policy};
+use super::policy::{self, Adjustment, Metric, Policy};
 use super::simulation::{Run, play};
 use super::trace::{self, Trace};
 
@@ -40,28 +40,63 @@ pub fn markdown(results: &[Result]) -> String {
         let name = result.trace.name;
         let _ = write!(text, "\n![Queue and workers over time](scaling/{name}.svg)\n\n");
     }
-    text + &choices() + &targets() + &floors()
+    text + &additions() + &choices() + &targets() + &floors()
 }
 
-const HEAD: &str = "| policy | done after | instance hours | of these idle | turns | most workers | \
+const HEAD: &str = "| policy | done after | instance hours | of these idle | turns | most workers | workers at the end | \
                     oldest message | begun again | done twice, min | dead letters |\n\
-                    |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+                    |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
 fn row(text: &mut String, name: &str, run: &Run) {
     let account = &run.account;
     let _ = writeln!(
         text,
-        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         clock(account.last.saturating_sub(run.first)),
         hours(account.billed),
         hours(account.idle),
         run.turns,
         account.peak,
+        run.end,
         clock(account.oldest),
         account.again,
         account.twice / 60_000,
         run.dead,
     );
+}
+
+/// What the template has beside target tracking and the step for a flood, and what it is without.
+fn additions() -> String {
+    let (all, mut never_late) = (policy::template(), policy::template());
+    never_late.steps.retain(|steps| steps.metric != Metric::Late);
+    let not_held = Policy { held: false, ..policy::template() };
+    let mut text = String::new();
+    for (title, trace, variants) in [
+        (
+            "The last worker stays while messages come in",
+            "trickle",
+            [("template", &all), ("it may go", &not_held)],
+        ),
+        (
+            "One more while something waits too long",
+            "giants",
+            [("template", &all), ("nothing of the kind", &never_late)],
+        ),
+    ] {
+        for trace in named(&[trace]) {
+            let _ = write!(text, "### {title}: {}\n\n{HEAD}", lower(trace.title));
+            for (name, policy) in variants {
+                row(&mut text, name, &play(policy, &trace));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// As it stands in the middle of a sentence.
+fn lower(title: &str) -> String {
+    title.chars().take(1).flat_map(char::to_lowercase).chain(title.chars().skip(1)).collect()
 }
 
 /// The step for a flood as it might be.
@@ -78,7 +113,7 @@ fn choices() -> String {
     ];
     let mut text = String::new();
     for trace in named(&["wide_flood", "rising", "day"]) {
-        let _ = write!(text, "### Step for a flood: {}\n\n{HEAD}", trace.title);
+        let _ = write!(text, "### The step for a flood: {}\n\n{HEAD}", lower(trace.title));
         for (name, steps) in &variants {
             let mut policy = policy::without_flood_step();
             policy.steps.extend(steps.clone());
@@ -96,7 +131,7 @@ fn named(names: &[&str]) -> Vec<Trace> {
 fn targets() -> String {
     let mut text = String::new();
     for trace in named(&["wide_flood", "day"]) {
-        let _ = write!(text, "### `TargetMinutes`: {}\n\n{HEAD}", trace.title);
+        let _ = write!(text, "### `TargetMinutes`: {}\n\n{HEAD}", lower(trace.title));
         for minutes in [5.0, 15.0, 30.0, 60.0] {
             let policy = Policy { tracking: Some(minutes), ..policy::template() };
             row(&mut text, &format!("{minutes}"), &play(&policy, &trace));
@@ -109,7 +144,7 @@ fn targets() -> String {
 fn floors() -> String {
     let mut text = String::new();
     for trace in named(&["trickle", "day"]) {
-        let _ = write!(text, "### `MinWorkers`: {}\n\n{HEAD}", trace.title);
+        let _ = write!(text, "### `MinWorkers`: {}\n\n{HEAD}", lower(trace.title));
         for min in [0, 1, 2] {
             let policy = Policy { min, ..policy::template() };
             row(&mut text, &format!("{min}"), &play(&policy, &trace));

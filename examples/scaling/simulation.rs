@@ -16,6 +16,8 @@ const INACTIVE: u32 = 6 * 3600;
 const WAKING: u32 = 15 * 60;
 /// Every run of a trace meets the same storms.
 const SEED: u64 = 5;
+/// It is over when all is done and the fleet has been as small as it will be for so long, seconds.
+const QUIET: u32 = 600;
 /// Nothing takes longer, seconds.
 const HORIZON: u32 = 72 * 3600;
 
@@ -28,9 +30,7 @@ pub struct Run {
     pub account: Account,
     /// When the first message was sent, seconds.
     pub first: u32,
-    /// The least workers that the policy allows, and how many there were at the end.
-    pub min: u32,
-    /// See `min`.
+    /// Workers that are left when all is done and quiet.
     pub end: u32,
     /// Messages sent.
     pub sent: u32,
@@ -38,8 +38,17 @@ pub struct Run {
     pub dead: u32,
     /// How often the desired capacity changed its direction.
     pub turns: u32,
-    /// What CloudWatch was told, minute by minute: all of what waits, watched or not.
-    pub minutes: Vec<Sample>,
+    /// What happened, minute by minute.
+    pub minutes: Vec<Minute>,
+}
+
+/// One minute of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Minute {
+    /// Messages that wait or are in work, at its end.
+    pub messages: f64,
+    /// Workers that take jobs, on average.
+    pub workers: f64,
 }
 
 struct World<'a> {
@@ -49,7 +58,9 @@ struct World<'a> {
     fleet: Fleet,
     random: fastrand::Rng,
     desired: u32,
+    arrived: usize,
     sent_before: u32,
+    worked: u32,
     last_call: u32,
     watched_from: u32,
     shown: Vec<Sample>,
@@ -61,10 +72,13 @@ struct World<'a> {
 pub fn play(policy: &Policy, trace: &Trace) -> Run {
     let mut world = World::new(policy, trace);
     let end = trace.arrivals.last().map_or(0, |arrival| arrival.at);
+    let mut quiet = 0;
     for now in 0..HORIZON {
         world.second(now);
         let done = world.run.sent == world.fleet.account.done + world.queue.dead;
-        if now > end && done && world.fleet.size() <= policy.min && world.desired <= policy.min {
+        let least = world.fleet.size() <= policy.min && world.desired <= policy.min;
+        quiet = if now > end && done && least { quiet + 1 } else { 0 };
+        if quiet == QUIET {
             break;
         }
     }
@@ -77,7 +91,6 @@ impl<'a> World<'a> {
         let run = Run {
             name: policy.name,
             account: Account::default(),
-            min: policy.min,
             end: 0,
             first: trace.arrivals.first().map_or(0, |arrival| arrival.at),
             sent: 0,
@@ -92,7 +105,9 @@ impl<'a> World<'a> {
             fleet: Fleet::default(),
             random: fastrand::Rng::with_seed(SEED),
             desired: policy.min,
+            arrived: 0,
             sent_before: 0,
+            worked: 0,
             last_call: 0,
             watched_from: 0,
             shown: Vec::new(),
@@ -102,7 +117,9 @@ impl<'a> World<'a> {
     }
 
     fn second(&mut self, now: u32) {
-        for arrival in self.trace.arrivals.iter().filter(|arrival| arrival.at == now) {
+        let trace = self.trace;
+        let arrivals = trace.arrivals.get(self.arrived..).unwrap_or_default();
+        for arrival in arrivals.iter().take_while(|arrival| arrival.at <= now) {
             self.arrive(*arrival);
         }
         for (_, loss) in self.trace.losses.iter().filter(|(at, _)| *at == now) {
@@ -118,6 +135,7 @@ impl<'a> World<'a> {
         if self.fleet.running(now) > 0 {
             self.called(now);
         }
+        self.worked += self.fleet.at_work(now);
         if now % 60 == 59 {
             self.observe(now);
         }
@@ -128,6 +146,7 @@ impl<'a> World<'a> {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
+        self.arrived += 1;
         self.called(arrival.at);
         for _ in 0..arrival.messages {
             let left = self.random.u32(self.trace.work.0..=self.trace.work.1);
@@ -156,7 +175,9 @@ impl<'a> World<'a> {
             wanted: self.desired,
         };
         self.sent_before = self.run.sent;
-        self.run.minutes.push(sample);
+        let (messages, workers) = (sample.visible + sample.hidden, f64::from(self.worked) / 60.0);
+        self.run.minutes.push(Minute { messages: f64::from(messages), workers });
+        self.worked = 0;
         let watched = now >= self.watched_from && now - self.last_call <= INACTIVE;
         let unseen = Sample { visible: 0, hidden: 0, sent: 0, age: 0, ..sample };
         self.shown.push(if watched { sample } else { unseen });

@@ -1,5 +1,7 @@
 //! What arrives in the queue, and what EC2 takes away.
 
+use std::ops::Range;
+
 use super::policy::MAX_WORKERS;
 
 /// Messages that are sent at once.
@@ -66,10 +68,15 @@ fn wide_flood() -> Trace {
     Trace { max: 40, ..plain("wide_flood", title, at_once(100_000)) }
 }
 
+/// So many messages a minute, evenly, from one minute to another.
+fn evenly(minutes: Range<u32>, every: u32, messages: u32) -> impl Iterator<Item = Arrival> {
+    let times = (minutes.start * MINUTE..minutes.end * MINUTE).step_by(every as usize);
+    times.map(move |at| Arrival { at, messages })
+}
+
 fn rising() -> Trace {
-    let arrivals = (1..=50).map(|minute| Arrival { at: minute * MINUTE, messages: 2000 });
     let title = "A jobsender that sends 2,000 messages a minute for 50 minutes, `MaxWorkers` 40";
-    Trace { max: 40, ..plain("rising", title, arrivals.collect()) }
+    Trace { max: 40, ..plain("rising", title, evenly(1..51, 3, 100).collect()) }
 }
 
 fn trickle() -> Trace {
@@ -98,16 +105,12 @@ fn storms() -> Trace {
 
 fn day() -> Trace {
     let mut arrivals = vec![Arrival { at: 8 * HOUR, messages: 20_000 }];
-    let events = (12 * 60..16 * 60).map(|minute| {
-        let peak = (13 * 60..14 * 60).contains(&minute);
-        Arrival { at: minute * MINUTE, messages: if peak { 200 } else { 5 } }
-    });
-    arrivals.extend(events);
-    plain(
-        "day",
-        "Day: silence, 20,000 messages at 8, events from 12 to 16 with a peak at 13, silence",
-        arrivals,
-    )
+    arrivals.extend(evenly(12 * 60..13 * 60, 12, 1));
+    arrivals.extend(evenly(13 * 60..14 * 60, 3, 10));
+    arrivals.extend(evenly(14 * 60..16 * 60, 12, 1));
+    let title = "Day: silence, 20,000 messages at 8, then events: 5 a minute from 12 to 16, but 200 a minute \
+                 from 13 to 14; silence";
+    plain("day", title, arrivals)
 }
 
 fn slower() -> Trace {
