@@ -114,11 +114,11 @@ fn day() -> Trace {
 }
 
 fn slower() -> Trace {
-    let title = "Wrong setting: a worker does 15 messages a minute, not 60 (20,000 at once)";
-    Trace { work: (10_000, 30_000), ..plain("slower", title, at_once(20_000)) }
+    let title = "Wrong setting: a worker does 15 messages a minute, not 60 (5,000 at once)";
+    Trace { work: (10_000, 30_000), ..plain("slower", title, at_once(5000)) }
 }
 
 fn faster() -> Trace {
-    let title = "Wrong setting: a worker does 240 messages a minute, not 60 (20,000 at once)";
-    Trace { work: (625, 1875), ..plain("faster", title, at_once(20_000)) }
+    let title = "Wrong setting: a worker does 240 messages a minute, not 60 (5,000 at once)";
+    Trace { work: (625, 1875), ..plain("faster", title, at_once(5000)) }
 }
