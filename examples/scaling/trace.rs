@@ -48,7 +48,18 @@ const USUAL: (u32, u32) = (2500, 7500);
 
 /// All of them.
 pub fn all() -> Vec<Trace> {
-    vec![flood(), wide_flood(), rising(), trickle(), giants(), storms(), day(), slower(), faster()]
+    vec![
+        flood(),
+        wide_flood(),
+        rising(),
+        trickle(),
+        giants(),
+        storms(),
+        giant_storms(),
+        day(),
+        slower(),
+        faster(),
+    ]
 }
 
 fn at_once(messages: u32) -> Vec<Arrival> {
@@ -92,15 +103,22 @@ fn giants() -> Trace {
     Trace { work: (3_600_000, 3_600_000), large: true, ..plain("giants", title, at_once(40)) }
 }
 
+/// Half of the fleet, so many times, each fourth time without a notice.
+fn halved(times: u32, every: u32) -> Vec<(u32, Loss)> {
+    let loss = |storm| if storm % 4 == 0 { Loss::Killed(0.5) } else { Loss::Reclaimed(0.5) };
+    (1..=times).map(|storm| (storm * every, loss(storm))).collect()
+}
+
 fn storms() -> Trace {
-    let mut losses = Vec::new();
-    for storm in 1..=8 {
-        let loss = if storm % 4 == 0 { Loss::Killed(0.5) } else { Loss::Reclaimed(0.5) };
-        losses.push((storm * 20 * MINUTE, loss));
-    }
     let title = "Spot storms: a flood of 100,000, every 20 minutes half of the fleet is taken, each fourth \
                  time without a notice";
-    Trace { losses, ..plain("storms", title, at_once(100_000)) }
+    Trace { losses: halved(8, 20 * MINUTE), ..plain("storms", title, at_once(100_000)) }
+}
+
+fn giant_storms() -> Trace {
+    let title = "The same storms over 40 objects of an hour each";
+    let losses = halved(8, 20 * MINUTE);
+    Trace { name: "giant_storms", title, losses, ..giants() }
 }
 
 fn day() -> Trace {

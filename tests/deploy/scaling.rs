@@ -197,8 +197,10 @@ fn nothing_is_lost_whatever_scales() {
             is_whole(trace, run, policy.min);
         }
     }
-    let storms = of(&results, "storms");
-    assert!(storms.iter().all(|run| run.account.again > 0), "the storms hit nobody");
+    for name in ["storms", "giant_storms"] {
+        let runs = of(&results, name);
+        assert!(runs.iter().all(|run| run.account.again > 0), "{name} hit nobody");
+    }
 }
 
 fn of<'a>(results: &'a [Result], name: &str) -> &'a [Run] {
