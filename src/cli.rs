@@ -21,6 +21,9 @@ pub struct Cli {
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
 2 unusable arguments or configuration, 3 a service could not be reached or refused";
 
+const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
+2 unusable arguments or configuration, 3 no service could be reached";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -34,6 +37,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed
     Status(StatusArgs),
+    /// Try, by calls that leave nothing behind, whether a migration would work
+    #[command(after_help = CHECK_STATUS)]
+    Check(CheckArgs),
 }
 
 /// Arguments of `jobsender`.
@@ -200,4 +206,24 @@ pub struct StatusArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Try only what this role needs; it is tried with the permissions of whoever runs the check
+    #[arg(long)]
+    pub role: Option<Role>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a machine of a migration does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// It moves objects
+    Worker,
+    /// It compares
+    Jobsender,
 }

@@ -8,6 +8,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod aws;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -69,6 +69,15 @@ pub fn start(config: &Debug) -> Result<()> {
     started.map_err(|error| Error::usage("logging was started twice").with_source(error))
 }
 
+/// The error that ends a command is for stderr by itself.
+const END: &str = "s3_migration::end";
+
+/// Puts the error that ends this process into the journal and into the file, which whoever watches a
+/// cluster reads. On stderr `main` says it.
+pub fn ended_by(error: &Error) {
+    tracing::error!(target: END, "ended: {error}");
+}
+
 /// The time of a line, in UTC.
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
@@ -81,6 +90,9 @@ struct Lines {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target() == END {
+            return;
+        }
         let (fields, level) = (Fields::of(event), level(event));
         let line = match self.json {
             true => fields.json(level, &now(), &around(event, &context)),

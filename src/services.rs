@@ -143,7 +143,7 @@ impl ParameterStore for LazyParameters {
 
 /// The first call to a service, a few times: one lost answer must not end a worker that has hardly
 /// begun, and a wrong name or endpoint should show within seconds.
-async fn first<T, F>(call: impl FnMut() -> F) -> Result<T>
+pub async fn first<T, F>(call: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {

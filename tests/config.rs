@@ -377,7 +377,8 @@ fn without_a_named_file_the_shipped_one_beside_us_is_read() {
     // Tests run in the package's folder, where the shipped ini is.
     let c = Config::load(None, NOBODY).unwrap();
     assert_eq!(c.folder, Some(PathBuf::from(".")));
-    assert_eq!(Config { folder: None, ..c }, Config::default());
+    assert_eq!(c.file, Some(PathBuf::from("s3_migration_config.ini")));
+    assert_eq!(Config { folder: None, file: None, ..c }, Config::default());
     let c = Config::load(None, [("bucket_para_file", "x")]).unwrap();
     assert_eq!(c.basic.bucket_para_file, Some(PathBuf::from("x")));
 }

@@ -38,6 +38,13 @@ pub struct Caller {
     pub arn: String,
 }
 
+impl Caller {
+    /// The partition that the account is in.
+    pub fn partition(&self) -> &str {
+        self.arn.split(':').nth(1).unwrap_or_default()
+    }
+}
+
 /// The clients' configuration of `who`; `region` in front of the region that is found.
 async fn sdk_config(who: Who<'_>, region: Option<&str>) -> SdkConfig {
     match who {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::observe;
 use crate::shutdown::{Halt, signalled};
 
+mod check;
 mod comparing;
 mod jobsender;
 mod origins;
@@ -25,8 +26,10 @@ mod worker;
 pub enum Exit {
     /// Everything is done.
     Done,
-    /// Finished, but not everything arrived.
+    /// Finished, but not everything arrived, or not everything is as it should be.
     Incomplete,
+    /// No service was reached.
+    Unreached,
 }
 
 impl Exit {
@@ -35,6 +38,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Incomplete => 1,
+            Self::Unreached => 3,
         }
     }
 }
@@ -47,13 +51,15 @@ pub async fn execute(cli: Cli) -> Result<Exit> {
         _ => Config::load(cli.config.as_deref(), std::env::vars_os())?,
     };
     observe::start(&config.debug)?;
-    match cli.command {
+    let ended = match cli.command {
         Command::Jobsender(args) => jobsender::execute(&config, &args).await,
         Command::Worker(args) => worker::execute(&config, &args).await,
         Command::Run(args) => run::execute(&config, &args).await,
         Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
-    }
+        Command::Check(args) => check::execute(&config, &args).await,
+    };
+    ended.inspect_err(observe::ended_by)
 }
 
 async fn demo(args: &DemoArgs) -> Result<Exit> {

@@ -56,6 +56,18 @@ pub async fn load_pairs(
     }
 }
 
+/// The other account's credentials, from the parameter `name`.
+pub async fn load_stored(name: &str, parameters: &dyn ParameterStore) -> Result<StoredCredentials> {
+    let text = parameters.get(name).await?.ok_or_else(|| {
+        let message = format!(
+            "there is no parameter {name}: make a SecureString of \
+             {{\"aws_access_key_id\", \"aws_secret_access_key\", \"region\"}}, or set Credentials"
+        );
+        Error::new(ErrorKind::NotFound, message)
+    })?;
+    StoredCredentials::parse(&format!("parameter {name}"), &text)
+}
+
 /// The ignore list: from `ignore_list_file` where that is set, or else from the parameter
 /// `ssm_parameter_ignore_list`, or else from [`IGNORE_LIST_FILE`] beside the ini, or else empty.
 pub async fn load_ignore_list(

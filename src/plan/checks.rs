@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// What came of one look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As it should be.
     Ok,
@@ -76,16 +79,14 @@ pub fn clock(ahead: i64) -> Judged {
     let seconds = ahead.unsigned_abs();
     let side = if ahead > 0 { "behind" } else { "ahead of" };
     let off = format!("this machine is {seconds} s {side} the services");
-    match seconds {
-        0..=NOTABLE_SKEW => (Verdict::Ok, format!("within {} s of the services", seconds.max(1))),
-        ..=LARGEST_SKEW => {
-            (Verdict::Warning, format!("{off}: set the clock, as with chrony or NTP"))
-        }
-        _ => (
-            Verdict::Failed,
-            format!("{off}: requests are refused beyond 15 minutes; set the clock, as with chrony"),
-        ),
+    if seconds <= NOTABLE_SKEW {
+        return (Verdict::Ok, format!("within {} s of the services", seconds.max(1)));
     }
+    if seconds <= LARGEST_SKEW {
+        return (Verdict::Warning, format!("{off}: set the clock, as with chrony or NTP"));
+    }
+    let refused = "requests are refused beyond 15 minutes; set the clock, as with chrony";
+    (Verdict::Failed, format!("{off}: {refused}"))
 }
 
 /// A lost worker's message counts as received; a machine that is ended, too. Fewer than this, and a

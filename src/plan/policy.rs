@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 mod place;
@@ -72,7 +73,7 @@ pub struct GroupScope {
 /// The documents, each `{"Version", "Statement"}` as IAM takes it
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>). Actions are
 /// sorted, and actions and resources are lists even where there is one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Policies {
     /// Of the role of the machines that run `worker`.
     pub worker: Value,

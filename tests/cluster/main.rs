@@ -13,11 +13,13 @@
 //! | `handover.rs` | a worker is stopped in the middle of an object |
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
+//! | `check.rs` | `check`: what is told of a sound set-up and of each fault, and its policies by trial |
 //! | `store.rs`, `store/` | the promises of `ObjectStore`, on ministack and on the demo's endpoint |
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod check;
 mod door;
 mod events;
 mod failures;

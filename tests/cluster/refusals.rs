@@ -102,24 +102,25 @@ async fn a_wrong_ini_shows_all_its_mistakes_and_an_unknown_command_the_known_one
 
 /// Two accounts on a server that looks at signatures and policies. The stage's parts that do not
 /// depend on who asks are made by each account's own key.
-struct Guarded {
-    server: Ministack,
+pub struct Guarded {
+    pub server: Ministack,
     /// What account A's machine may use.
-    role: User,
+    pub role: User,
     queue: String,
     table: String,
-    source: String,
-    destination: String,
+    pub source: String,
+    pub destination: String,
     list: String,
 }
 
 impl Guarded {
-    async fn new() -> Self {
+    /// Objects go below `moved/`, by what [`Self::role`] may do: everything.
+    pub async fn new() -> Self {
         let server = Ministack::start(&[("AUTH", "true")]);
         let (a, b) = (server.sdk_config(ACCOUNT_A), server.sdk_config(ACCOUNT_B));
         let (source, destination) = (resources::bucket(&a).await, resources::bucket(&b).await);
         let pairs = json!([{"src_bucket": source, "src_prefix": "", "des_bucket": destination,
-                            "des_prefix": ""}]);
+                            "des_prefix": "moved"}]);
         let list = resources::parameter(&a, ParameterType::String, &pairs.to_string()).await;
         let role = iam::user(&server, ACCOUNT_A);
         allow(&server, ACCOUNT_A, &role, &["s3:*", "sqs:*", "dynamodb:*", "ssm:*", "kms:*"]);
@@ -127,18 +128,27 @@ impl Guarded {
         Self { queue: queues.name, table, source, destination, list, role, server }
     }
 
-    /// The program as `key` with `secret`, the other account's keys being `stored`.
-    async fn program(&self, command: &str, as_role: (&str, &str), stored: (&str, &str)) -> Command {
+    /// A parameter with these keys of the other account.
+    pub async fn keep(&self, stored: (&str, &str)) -> String {
         let a = self.server.sdk_config(ACCOUNT_A);
         let keys = json!({"aws_access_key_id": stored.0, "aws_secret_access_key": stored.1,
                           "region": "us-east-1"});
-        let name = resources::parameter(&a, ParameterType::SecureString, &keys.to_string()).await;
+        resources::parameter(&a, ParameterType::SecureString, &keys.to_string()).await
+    }
+
+    /// The program as whoever has these keys; the other account's are in this parameter.
+    pub fn program_with(&self, command: &str, as_role: (&str, &str), credentials: &str) -> Command {
         let mut program = crate::stage::program(&[command]);
         program.envs(self.server.environment(as_role.0));
         program.env("AWS_SECRET_ACCESS_KEY", as_role.1).env("sqs_queue_name", &self.queue);
         program.env("table_queue_name", &self.table).env("ssm_parameter_bucket", &self.list);
-        program.env("ssm_parameter_credentials", name).current_dir(std::env::temp_dir());
+        program.env("ssm_parameter_credentials", credentials).current_dir(std::env::temp_dir());
         program
+    }
+
+    /// The program as whoever has these keys, the other account's being `stored`.
+    async fn program(&self, command: &str, as_role: (&str, &str), stored: (&str, &str)) -> Command {
+        self.program_with(command, as_role, &self.keep(stored).await)
     }
 }
 

@@ -7,8 +7,13 @@
 //! | `notify.rs` | what the real binary tells systemd: ready, status, watchdog, stopping |
 //! | `journal.rs` | a real journald in namespaces of its own, and the fields that it gets |
 //! | `logfile.rs` | the file that gets every line besides |
+//! | `agreement.rs` | names, paths and times that stand in more than one place |
+//! | `filters.rs` | the template's metric filters, on the lines that the binary writes |
+//! | `guide.rs` | `docs/deploy.md`: its commands by the AWS CLI, its values, its sums |
 //! | `packer.rs` | what is in the release and where it is put |
 //! | `scaling.rs` | the template's scaling against the one that is played through, and docs/scaling.md |
+//! | `stack.rs` | a stack of the template in ministack |
+//! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
 #[path = "../support/gate.rs"]
@@ -28,10 +33,15 @@ mod process;
 #[allow(dead_code, reason = "shared with the example")]
 mod scaling_model;
 
+mod agreement;
+mod filters;
+mod guide;
 mod journal;
 mod logfile;
 mod notify;
 mod packer;
+mod roles;
 mod scaling;
+mod stack;
 mod template;
 mod units;

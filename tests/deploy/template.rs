@@ -4,24 +4,18 @@
 use std::fs;
 use std::process::Command;
 
-use aws_config::SdkConfig;
 use aws_sdk_ssm::types::ParameterType;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use s3_migration::config::{Config, JobType};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{self, Running};
-use crate::support::iam::query;
+use crate::stack::{call, create, parameter, physical_id, until_complete};
 use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
 use crate::support::python::python_with;
 use crate::support::resources;
 
 /// Pinned: a later one may know more to say.
 const CFN_LINT: &str = "1.58.0";
-
-fn template() -> String {
-    fs::read_to_string("cloudformation/cluster.yaml").expect("the template is there")
-}
 
 /// A region of each partition that the template is for.
 #[test]
@@ -37,52 +31,6 @@ fn cfn_lint_finds_nothing() {
         let said = String::from_utf8_lossy(&lint.stdout);
         assert!(lint.status.success(), "{region}: {said}{}", String::from_utf8_lossy(&lint.stderr));
     }
-}
-
-/// One call of CloudFormation as the account's root user.
-fn call(server: &Ministack, form: &[(&str, &str)]) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let pairs = form.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
-    let form = pairs.collect::<Vec<_>>().join("&") + "&Version=2010-05-15";
-    query(server, ACCOUNT_A, "cloudformation", &form)
-}
-
-/// A stack with these parameters, by way of a bucket as `aws cloudformation deploy --s3-bucket` does it;
-/// the answer to the call that makes it, and its name.
-async fn create(
-    server: &Ministack,
-    config: &SdkConfig,
-    parameters: &[(&str, &str)],
-) -> (String, String) {
-    let bucket = resources::bucket(config).await;
-    let put = resources::s3(config).put_object().bucket(&bucket).key("cluster.yaml");
-    put.body(template().into_bytes().into()).send().await.expect("PutObject");
-    let (name, url) = (unique("stack"), format!("{}/{bucket}/cluster.yaml", server.endpoint()));
-    let mut form = vec![
-        ("Action".to_owned(), "CreateStack".to_owned()),
-        ("StackName".to_owned(), name.clone()),
-        ("TemplateURL".to_owned(), url),
-        ("Capabilities.member.1".to_owned(), "CAPABILITY_IAM".to_owned()),
-    ];
-    for (number, (key, value)) in (1..).zip(parameters) {
-        form.push((format!("Parameters.member.{number}.ParameterKey"), (*key).to_owned()));
-        form.push((format!("Parameters.member.{number}.ParameterValue"), (*value).to_owned()));
-    }
-    let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    (call(server, &form), name)
-}
-
-/// Waits until the stack is there.
-async fn until_complete(server: &Ministack, name: &str) {
-    let state = || call(server, &[("Action", "DescribeStacks"), ("StackName", name)]);
-    process::until("the stack is made", async || !state().contains("CREATE_IN_PROGRESS")).await;
-    assert!(state().contains("<StackStatus>CREATE_COMPLETE<"), "{}", state());
-}
-
-async fn parameter(config: &SdkConfig, name: &str) -> String {
-    let asked = aws_sdk_ssm::Client::new(config).get_parameter().name(name).send().await;
-    let parameter = asked.expect("GetParameter").parameter.and_then(|parameter| parameter.value);
-    parameter.expect("a value")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,4 +143,129 @@ async fn contradictions_are_refused_before_anything_is_made() {
         let (answer, _) = create(&server, &a, &given).await;
         assert!(!answer.starts_with("HTTP/1.1 200") && answer.contains(said), "{answer}");
     }
+}
+
+/// A bucket of the stack's own: what is put there is a job at once. And what is left when the stack goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_objects_arrive_by_the_stacks_own_bucket_and_records_outlive_the_stack() {
+    let server = Ministack::start(&[]);
+    let (a, b) = (server.sdk_config(ACCOUNT_A), server.sdk_config(ACCOUNT_B));
+    let (fresh, destination) = (unique("new-objects"), resources::bucket(&b).await);
+    let keys = json!({"aws_access_key_id": ACCOUNT_B, "aws_secret_access_key": "test",
+                      "region": "us-east-1"});
+    let keys = resources::parameter(&a, ParameterType::SecureString, &keys.to_string()).await;
+    let arn = format!("arn:aws:s3:::{fresh}");
+    let given = [
+        ("BucketArns", arn.as_str()),
+        ("NewBucketArn", &arn),
+        ("CredentialsParameter", &keys),
+        ("ReleaseBucket", "releases"),
+        ("DefaultDestinationBucket", &destination),
+        ("DefaultDestinationPrefix", "arrived"),
+        ("Versions", "events"),
+    ];
+    let (answer, stack) = create(&server, &a, &given).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    until_complete(&server, &stack).await;
+    let put = resources::s3(&a).put_object().bucket(&fresh).key("ü/a b+c");
+    put.body(b"content".to_vec().into()).send().await.expect("PutObject");
+
+    let settings = parameter(&a, &format!("/s3-migration/{stack}/settings")).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut worker = process::program(folder.path(), folder.path());
+    worker.envs(server.environment(ACCOUNT_A)).arg("worker");
+    worker.envs(settings.lines().filter_map(|line| line.split_once('=')));
+    let worker = Running::start(worker);
+    let client = resources::s3(&b);
+    process::until("the object has arrived", async || {
+        client.head_object().bucket(&destination).key("arrived/ü/a b+c").send().await.is_ok()
+    })
+    .await;
+    worker.signal("TERM");
+    worker.ended().await.with_status(0);
+
+    let [queue, table] = ["Queue", "Table"].map(|name| physical_id(&server, &stack, name));
+    let answer = call(&server, &[("Action", "DeleteStack"), ("StackName", &stack)]);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let sqs = aws_sdk_sqs::Client::new(&a);
+    process::until("the queue is gone", async || {
+        sqs.get_queue_attributes().queue_url(&queue).send().await.is_err()
+    })
+    .await;
+    let state = call(&server, &[("Action", "DescribeStacks"), ("StackName", &stack)]);
+    assert!(!state.contains("DELETE_FAILED"), "{state}");
+    let records = aws_sdk_dynamodb::Client::new(&a).scan().table_name(&table).send().await;
+    assert!(records.expect("Scan").count > 0, "the records are the proof, and stay");
+    let kept = resources::s3(&a).head_object().bucket(&fresh).key("ü/a b+c").send().await;
+    kept.expect("the objects stay");
+}
+
+/// What the check of security finds, and why it is as it is.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "CKV_AWS_27",
+        "AWS::SQS::Queue.Queue",
+        "it is encrypted, by SSE-SQS, which this check does not know; a key of KMS would be paid for \
+         by each request, and S3's events would need a policy on it",
+    ),
+    ("CKV_AWS_27", "AWS::SQS::Queue.DeadLetters", "as the queue"),
+    (
+        "CKV_AWS_119",
+        "AWS::DynamoDB::Table.Table",
+        "it is encrypted by the service's own key; what it holds are names, sizes and times of objects",
+    ),
+    (
+        "CKV_AWS_18",
+        "AWS::S3::Bucket.NewBucket",
+        "a log of accesses needs another bucket with a policy of its own; whoever keeps one names it there",
+    ),
+    (
+        "CKV_AWS_23",
+        "AWS::EC2::SecurityGroup.SecurityGroup",
+        "each rule has a description; the check does not see into Fn::If",
+    ),
+    (
+        "CKV_AWS_158",
+        "AWS::Logs::LogGroup.WorkerLogs",
+        "it is encrypted by the service's own key; there are no secrets in it",
+    ),
+    ("CKV_AWS_158", "AWS::Logs::LogGroup.JobsenderLogs", "as the workers'"),
+    (
+        "CKV_AWS_26",
+        "AWS::SNS::Topic.Mails",
+        "an alarm may not publish to a topic under the service's own key, and a mail is not encrypted",
+    ),
+];
+
+/// Pinned: a later one may know more to say.
+const CHECKOV: &str = "3.3.30";
+
+/// Exactly the exceptions are found: one that nothing needs any more is a failure, too.
+#[test]
+fn checkov_finds_nothing_but_the_exceptions() {
+    let python = python_with("checkov", CHECKOV, "import checkov.main");
+    let checkov = Command::new(&python)
+        .args(["-m", "checkov.main", "--framework", "cloudformation", "--compact", "--quiet"])
+        // Nothing is asked of its makers.
+        .args(["--skip-download", "--output", "json", "--file", "cloudformation/cluster.yaml"])
+        .output()
+        .expect("checkov can be run");
+    let said = String::from_utf8_lossy(&checkov.stdout);
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|e| {
+        panic!("no JSON ({e}): {said}{}", String::from_utf8_lossy(&checkov.stderr))
+    });
+    assert!(report["summary"]["passed"].as_u64() > Some(30), "{report}");
+    assert_eq!(report["summary"]["parsing_errors"], 0, "{report}");
+    let failed = report["results"]["failed_checks"].as_array().expect("a list").iter();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let mut found: Vec<_> =
+        failed.map(|failed| (text(&failed["check_id"]), text(&failed["resource"]))).collect();
+    let exceptions = EXCEPTIONS.iter().map(|(check, resource, reason)| {
+        assert!(!reason.is_empty(), "{check} has no reason");
+        ((*check).to_owned(), (*resource).to_owned())
+    });
+    let mut exceptions: Vec<_> = exceptions.collect();
+    found.sort();
+    exceptions.sort();
+    assert_eq!(found, exceptions);
 }

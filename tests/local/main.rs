@@ -8,6 +8,7 @@ mod local;
 #[path = "../support/process.rs"]
 mod process;
 
+mod check;
 mod comparing;
 mod crash;
 mod demo;

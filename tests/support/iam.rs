@@ -63,7 +63,8 @@ pub fn query(server: &Ministack, account: &str, service: &str, form: &str) -> St
     answer
 }
 
-fn element(xml: &str, name: &str) -> String {
+/// The text of the first element of this name.
+pub fn element(xml: &str, name: &str) -> String {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let text = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
     text.unwrap_or_else(|| panic!("no {name} in {xml}")).0.to_owned()

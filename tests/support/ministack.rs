@@ -49,6 +49,16 @@ pub const ACCOUNT_B: &str = "222222222222";
 ///
 /// Its CloudFormation refuses alarms on metric math, which AWS has; they are made here without their
 /// metrics, so that a stack that has some can be made. Nothing is tested of such an alarm.
+///
+/// Where it asks for permissions by the names of calls, AWS asks by others: a batch takes what its
+/// single call takes
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>),
+/// a PartiQL statement what it does
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html>), tags and ACLs in a
+/// write their own
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>).
+///
+/// It listens without TLS; policies that refuse such requests are met as if it had it.
 const BOOTSTRAP: &str = "
 import os, shutil, sys, threading
 def watch():
@@ -83,6 +93,29 @@ def alarm(name, props):
         del props['Metrics']
     return plain_alarm(name, props)
 provisioners._cw_metric_alarm_record = alarm
+from ministack.core import iam_actions
+by_call = iam_actions.extract_iam_action
+def permission(service, method, path, headers, body, query):
+    named = by_call(service, method, path, headers, body, query)
+    if service == 'sqs' and named and named.endswith('Batch'):
+        return named[:-len('Batch')]
+    if named in ('dynamodb:ExecuteStatement', 'dynamodb:BatchExecuteStatement'):
+        for verb in ('INSERT', 'UPDATE', 'DELETE', 'SELECT'):
+            if verb.encode() in body.upper():
+                return 'dynamodb:PartiQL' + verb.capitalize()
+    return named
+iam_actions.extract_iam_action = permission
+by_source = iam_actions.s3_additional_checks
+def further(method, path, headers, body, query):
+    checks = by_source(method, path, headers, body, query)
+    bucket = path.strip('/').split('/')
+    for header, action in (('x-amz-tagging', 's3:PutObjectTagging'), ('x-amz-acl', 's3:PutObjectAcl')):
+        if len(bucket) > 1 and headers.get(header):
+            checks.append((action, 'arn:aws:s3:::' + '/'.join(bucket)))
+    return checks
+iam_actions.s3_additional_checks = further
+from ministack.core import iam_evaluator
+iam_evaluator.EvalContext.secure_transport = property(lambda self: True, lambda self, plain: None)
 main()
 ";
 

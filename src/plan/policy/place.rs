@@ -62,7 +62,8 @@ impl Place {
         format!("{service}.{}.{suffix}", known(&self.region, "REGION"))
     }
 
-    fn arn(&self, service: &str, resource: &str) -> String {
+    /// The ARN of something of the account, such as `table/NAME` of `dynamodb`.
+    pub fn arn(&self, service: &str, resource: &str) -> String {
         let partition = known(&self.partition, "aws");
         let (region, account) = (known(&self.region, "REGION"), known(&self.account, "ACCOUNT"));
         format!("arn:{partition}:{service}:{region}:{account}:{resource}")

@@ -93,15 +93,16 @@ fn on_buckets(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
 /// The calls and their permissions:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
 fn on_objects(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
-    let tags = scope.copies_tags;
+    let tags = scope.copies_tags && work.moves;
     match side {
-        _ if !work.moves => BTreeSet::new(),
+        // A comparison of named keys asks for each of them, and an inventory is an object.
         Side::Source => chosen(&[
             (true, "s3:GetObject"),
             (tags, "s3:GetObjectTagging"),
             (scope.reads_versions, "s3:GetObjectVersion"),
             (scope.reads_versions && tags, "s3:GetObjectVersionTagging"),
         ]),
+        Side::Destination if !work.moves => chosen(&[(true, "s3:GetObject")]),
         Side::Destination => chosen(&[
             (true, "s3:AbortMultipartUpload"),
             (scope.deletes, "s3:DeleteObject"),
@@ -117,8 +118,8 @@ fn on_objects(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
 /// An upload in parts decrypts, too
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions>).
 fn on_keys(side: Side, work: Work) -> BTreeSet<&'static str> {
-    let writes = side == Side::Destination;
-    chosen(&[(work.moves, "kms:Decrypt"), (work.moves && writes, "kms:GenerateDataKey")])
+    let writes = side == Side::Destination && work.moves;
+    chosen(&[(work.moves, "kms:Decrypt"), (writes, "kms:GenerateDataKey")])
 }
 
 fn chosen(actions: &[(bool, &'static str)]) -> BTreeSet<&'static str> {

@@ -96,10 +96,12 @@ fn a_worker_that_gets_writes_its_own_side() {
     assert_eq!(actions(policies.user.as_ref().unwrap()), expected(&rows));
 }
 
+/// It asks for each object of `--keys` and `--manifest`, and reads inventories.
 #[test]
-fn a_jobsender_lists_and_sends_and_reads_no_object() {
+fn a_jobsender_lists_and_sends_and_looks_at_objects() {
     let rows = [
         ("Buckets", "s3:ListBucket"),
+        ("Objects", "s3:GetObject"),
         ("Queue", "sqs:GetQueueAttributes sqs:GetQueueUrl sqs:SendMessage"),
         ("DeadLetters", "sqs:GetQueueAttributes sqs:GetQueueUrl"),
         (
@@ -213,7 +215,7 @@ fn what_is_not_there_is_not_allowed() {
         ("Group", "autoscaling:SetInstanceProtection"),
     ];
     assert_eq!(actions(&policies.worker), expected(&rows));
-    let rows = [("Buckets", "s3:ListBucket s3:ListBucketVersions")];
+    let rows = [("Buckets", "s3:ListBucket s3:ListBucketVersions"), ("Objects", "s3:GetObject")];
     assert_eq!(actions(&policies.jobsender), expected(&rows));
     assert_eq!(policies.user, None);
 }

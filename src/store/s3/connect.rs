@@ -18,8 +18,8 @@ use super::renew::Renewed;
 use super::{S3Store, Writing};
 use crate::aws;
 use crate::config::{Config, Credentials, Endpoint, HttpPath};
-use crate::error::{Error, ErrorKind, Result};
-use crate::params::{ParameterStore, StoredCredentials};
+use crate::error::{Error, Result};
+use crate::params::{ParameterStore, StoredCredentials, load_stored};
 use crate::store::Side;
 
 /// Where nothing says otherwise: compatible stores ignore the region, and AWS answers a request
@@ -41,15 +41,7 @@ pub struct Stored {
 
 impl Stored {
     async fn read(&self) -> Result<StoredCredentials> {
-        let name = &self.name;
-        let text = self.parameters.get(name).await?.ok_or_else(|| {
-            let message = format!(
-                "there is no parameter {name}: make a SecureString of \
-                 {{\"aws_access_key_id\", \"aws_secret_access_key\", \"region\"}}, or set Credentials"
-            );
-            Error::new(ErrorKind::NotFound, message)
-        })?;
-        StoredCredentials::parse(&format!("parameter {name}"), &text)
+        load_stored(&self.name, &*self.parameters).await
     }
 
     async fn keys(&self) -> aws_credential_types::provider::Result {

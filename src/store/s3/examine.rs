@@ -49,9 +49,12 @@ impl S3Store {
         answer.map(drop).map_err(failed)
     }
 
-    /// What is asked, in words: the endpoint, and whose credentials.
-    pub fn description(&self) -> (Option<&str>, &str) {
-        (self.url.as_deref(), &self.identity)
+    /// Whether the bucket keeps versions, or did at some time: GetBucketVersioning.
+    pub async fn keeps_versions(&self, bucket: &str) -> Result<bool> {
+        let answer = self.client.get_bucket_versioning().bucket(bucket).send().await;
+        let place = place(&asked(bucket, ""));
+        let failed = |e| self.error("GetBucketVersioning", "s3:GetBucketVersioning", place, e);
+        Ok(answer.map_err(failed)?.status().is_some())
     }
 }
 

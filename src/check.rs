@@ -1,0 +1,188 @@
+//! `check`: whether a migration by this configuration would work, found out by real calls that leave
+//! nothing behind.
+//!
+//! Each look is one line, and a look that fails ends no other. What a line means is decided in
+//! [`crate::plan::checks`], what is allowed for in [`crate::plan::policy`].
+
+use serde::Serialize;
+
+use crate::aws::clock::Clock;
+use crate::config::{Config, Credentials, QueueBackend, StateBackend};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::checks::{End, Judged, Reached, Verdict, clock, end};
+use crate::plan::policy::{Policies, Scope};
+use crate::services;
+use crate::store::Side;
+
+mod backends;
+mod buckets;
+mod callers;
+mod lists;
+mod scope;
+
+/// Whose permissions are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Those that `worker` needs.
+    pub worker: bool,
+    /// Those that `jobsender` needs.
+    pub jobsender: bool,
+}
+
+/// What one look has found.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// `ok`, `warning` or `failed`.
+    pub verdict: Verdict,
+    /// What was looked at.
+    pub what: String,
+    /// What was found, and what to do where it is not as it should be.
+    pub said: String,
+    #[serde(skip)]
+    reached: Reached,
+}
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The looks, in the order in which they were made.
+    pub checks: Vec<Line>,
+    /// The smallest policies for this configuration.
+    pub policies: Policies,
+}
+
+impl Report {
+    /// How the check ends.
+    pub fn end(&self) -> End {
+        end(self.checks.iter().map(|line| (line.verdict, line.reached)))
+    }
+
+    /// How many lines have this verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.checks.iter().filter(|line| line.verdict == verdict).count()
+    }
+}
+
+/// The check under way: what it works by, and what it has found.
+struct Check<'a> {
+    config: &'a Config,
+    roles: Roles,
+    lines: Vec<Line>,
+    /// The clocks of those who are asked.
+    clocks: Vec<Clock>,
+    scope: Scope,
+}
+
+/// Makes all the looks that this configuration and these roles give reason for.
+pub async fn run(config: &Config, roles: Roles) -> Report {
+    let (lines, clocks) = (Vec::new(), Vec::new());
+    let mut check = Check { config, roles, lines, clocks, scope: scope::of(config) };
+    check.configuration();
+    check.machine().await;
+    let parameters = services::parameters();
+    let stored = check.credentials(&*parameters).await;
+    check.others(stored.as_ref()).await;
+    let pairs = check.bucket_list(&*parameters).await;
+    check.ignore_list(&*parameters).await;
+    let has_keys = stored.is_some() || !check.uses(Credentials::Ssm);
+    check.buckets(&parameters, &pairs, has_keys).await;
+    check.queue().await;
+    check.table().await;
+    check.clock();
+    Report { policies: Policies::of(&check.scope), checks: check.lines }
+}
+
+impl Check<'_> {
+    fn configuration(&mut self) {
+        let file = match &self.config.file {
+            Some(file) => file.display().to_string(),
+            None => "no ini: the environment and the defaults".to_owned(),
+        };
+        let [source, destination] = [Side::Source, Side::Destination].map(|side| self.asker(side));
+        let said =
+            format!("{file}; the source is asked by {source}, the destination by {destination}");
+        self.say("configuration", (Verdict::Ok, said), Reached::NotAsked);
+    }
+
+    fn asker(&self, side: Side) -> &'static str {
+        match services::credentials(self.config, side, false) {
+            Credentials::Default => "this machine",
+            Credentials::Ssm => "the stored credentials",
+            Credentials::Profile => "a profile",
+            Credentials::Anonymous => "unsigned requests",
+        }
+    }
+
+    /// This machine's clock against the one that is farthest from it.
+    fn clock(&mut self) {
+        let seen = self.clocks.iter().filter_map(Clock::skew);
+        let judged = match seen.max_by_key(|ahead| ahead.unsigned_abs()) {
+            Some(ahead) => clock(ahead),
+            None => (Verdict::Warning, "no answer has told the time".to_owned()),
+        };
+        self.say("clock", judged, Reached::NotAsked);
+    }
+
+    fn say(&mut self, what: impl Into<String>, (verdict, said): Judged, reached: Reached) {
+        self.lines.push(Line { verdict, what: what.into(), said, reached });
+    }
+
+    /// A look at a service: what it answers, judged, or that it fails. `action` is the permission
+    /// that it takes.
+    fn look<T>(
+        &mut self,
+        what: impl Into<String>,
+        action: &str,
+        answer: Result<T>,
+        judge: impl FnOnce(&T) -> Judged,
+    ) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                let judged = judge(&answer);
+                self.say(what, judged, Reached::Yes);
+                Some(answer)
+            }
+            Err(error) => {
+                let reached = match error.kind() {
+                    ErrorKind::Unavailable | ErrorKind::Unfit => Reached::No,
+                    _ => Reached::Yes,
+                };
+                self.say(what, (Verdict::Failed, refused(&error, action)), reached);
+                None
+            }
+        }
+    }
+
+    /// The latest look was at a file, not at a service.
+    fn at_a_file(&mut self) {
+        if let Some(line) = self.lines.last_mut() {
+            line.reached = Reached::NotAsked;
+        }
+    }
+
+    /// Whether anything of the machine's own account is asked for.
+    fn asks_aws(&self) -> bool {
+        let config = self.config;
+        let services = config.backend.queue == QueueBackend::Sqs
+            || config.backend.state == StateBackend::DynamoDb;
+        services || self.uses(Credentials::Ssm) || config.basic.bucket_para_file.is_none()
+    }
+
+    /// Whether either side is asked with such credentials.
+    fn uses(&self, credentials: Credentials) -> bool {
+        [Side::Source, Side::Destination]
+            .into_iter()
+            .any(|side| services::credentials(self.config, side, false) == credentials)
+    }
+}
+
+/// The error, and the permission that is missing where it does not say so itself.
+fn refused(error: &Error, action: &str) -> String {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::Denied if !action.is_empty() && !text.contains(action) => {
+            format!("{text}; allow {action}")
+        }
+        _ => text,
+    }
+}

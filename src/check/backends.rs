@@ -1,0 +1,143 @@
+//! Queue and table, or the file that stands in their place.
+
+use std::path::Path;
+
+use super::{Check, scope};
+use crate::config::{QueueBackend, StateBackend};
+use crate::error::{Error, Result};
+use crate::plan::checks::{Judged, Reached, Verdict, message_size, redrive, retention, together};
+use crate::queue::{DeadLetters, QueueFacts};
+use crate::services::{self, first};
+use crate::state::dynamodb::DynamoState;
+use crate::state::{IndexForm, TableCall, TableFacts};
+
+/// What each role calls on the table.
+const WORKER: [TableCall; 2] = [TableCall::GetItem, TableCall::UpdateItem];
+const JOBSENDER: [TableCall; 3] =
+    [TableCall::BatchGetItem, TableCall::PutItem, TableCall::DeleteItem];
+
+impl Check<'_> {
+    /// The queue and its dead letters, or their file.
+    pub(super) async fn queue(&mut self) {
+        scope::name_services(&mut self.scope, self.config);
+        let name = &self.config.basic.sqs_queue_name;
+        if self.config.backend.queue == QueueBackend::Embedded {
+            return self.file("queue").await;
+        }
+        let what = format!("queue {name}");
+        let queue = match services::sqs_queue(self.config).await {
+            Ok(queue) => queue,
+            failed => {
+                self.look(what, "sqs:GetQueueUrl", failed.map(drop), |()| {
+                    (Verdict::Ok, String::new())
+                });
+                return;
+            }
+        };
+        let facts = first(|| queue.facts()).await;
+        let facts = self.look(what, "sqs:GetQueueAttributes", facts, queue_facts);
+        let facts = facts.unwrap_or_default();
+        self.scope.queue = facts.arn.or(self.scope.queue.take());
+        let dead = first(|| queue.dead_letters()).await;
+        let judge = |dead: &Option<DeadLetters>| {
+            let kept = dead.as_ref().and_then(|dead| dead.retention).map(retention);
+            together([redrive(facts.max_receives)].into_iter().chain(kept))
+        };
+        let dead = self.look("dead letter queue", "sqs:GetQueueAttributes", dead, judge);
+        if let Some(dead) = dead {
+            self.scope.dead_letters = dead.and_then(|dead| dead.arn);
+        }
+    }
+
+    /// The table, its key, its index, and the calls that each role makes on it.
+    pub(super) async fn table(&mut self) {
+        if self.config.backend.state == StateBackend::Embedded {
+            return self.file("records").await;
+        }
+        let what = format!("table {}", self.config.basic.table_queue_name);
+        let table = match services::dynamodb_table(self.config).await {
+            Ok(table) => table,
+            failed => {
+                let failed = failed.map(drop);
+                self.look(what, "dynamodb:DescribeTable", failed, |()| {
+                    (Verdict::Ok, String::new())
+                });
+                return;
+            }
+        };
+        let compares = self.scope.compares_versions && self.roles.jobsender;
+        let facts = first(|| table.facts()).await;
+        let judge = |facts: &TableFacts| index(facts.index, compares);
+        let facts = self.look(what.clone(), "dynamodb:DescribeTable", facts, judge);
+        if let Some(arn) = facts.as_ref().and_then(|facts| facts.arn.clone()) {
+            self.scope.table = Some(arn);
+        }
+        let worker = WORKER.into_iter().filter(|_| self.roles.worker);
+        let jobsender = JOBSENDER.into_iter().filter(|_| self.roles.jobsender);
+        let has_index = facts.is_some_and(|facts| facts.index != IndexForm::Missing);
+        let query = Some(TableCall::Query).filter(|_| compares && has_index);
+        for call in worker.chain(jobsender).chain(query).collect::<Vec<_>>() {
+            self.rehearse(&table, &what, call).await;
+        }
+    }
+
+    async fn rehearse(&mut self, table: &DynamoState, what: &str, call: TableCall) {
+        let made = first(|| table.rehearse(call)).await;
+        let what = format!("{what}, {call:?}");
+        self.look(what, call.action(), made, |()| (Verdict::Ok, "allowed".to_owned()));
+    }
+
+    /// The SQLite file: opened where it is there, and where it is not, its folder written to.
+    async fn file(&mut self, what: &str) {
+        let path = self.config.backend.path.clone();
+        let file = path.display().to_string();
+        let looked = match path.exists() {
+            true => services::state(self.config).await.map(|_| file),
+            false => writable(&path).map(|()| format!("{file}, which is made when it is needed")),
+        };
+        let (verdict, said) = match looked {
+            Ok(said) => (Verdict::Ok, said),
+            Err(error) => (Verdict::Failed, error.to_string()),
+        };
+        self.say(format!("{what} in a file"), (verdict, said), Reached::NotAsked);
+    }
+}
+
+fn writable(path: &Path) -> Result<()> {
+    let folder = std::path::absolute(path).ok();
+    let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+    let made = tempfile::tempfile_in(folder);
+    made.map(drop).map_err(|error| {
+        let (path, folder) = (path.display(), folder.display());
+        Error::usage(format!("{path} cannot be made in {folder}: {error}; set Path in [Backend]"))
+    })
+}
+
+fn queue_facts(facts: &QueueFacts) -> Judged {
+    let untried = "sending and receiving are not tried: a worker would take a test for work";
+    let kept = facts.retention.map(retention);
+    let judged = kept.into_iter().chain(facts.max_message.map(message_size));
+    together(judged.chain([(Verdict::Ok, untried.to_owned())]))
+}
+
+fn index(form: IndexForm, compares: bool) -> Judged {
+    let slow = "comparing versions asks for each key by itself, which is slow and is paid for";
+    let made = "make the index desBucket-index with the keys desBucket and desKey and all \
+                attributes";
+    match (form, compares) {
+        (IndexForm::Whole, _) => (Verdict::Ok, "key and index as they should be".to_owned()),
+        (_, false) => {
+            (Verdict::Ok, "its key is right; the index is not, and is not needed now".to_owned())
+        }
+        (IndexForm::Missing, true) => {
+            (Verdict::Warning, format!("it has no index desBucket-index: {slow}; {made}"))
+        }
+        (IndexForm::Unordered, true) => {
+            (Verdict::Warning, format!("its index has no order of keys: {slow}; {made}"))
+        }
+        (IndexForm::Partial, true) => (
+            Verdict::Warning,
+            format!("its index has not all attributes, or is being made: {slow}; {made}"),
+        ),
+    }
+}

@@ -1,0 +1,110 @@
+//! Who asks: the machine, and the other account's user.
+
+use super::Check;
+use crate::aws::clock::Clock;
+use crate::aws::identity::{self, Caller, Who};
+use crate::config::{Config, Credentials, Endpoint};
+use crate::error::Result;
+use crate::params::StoredCredentials;
+use crate::plan::checks::{Judged, Reached, Verdict};
+use crate::plan::policy::partition;
+use crate::services;
+use crate::store::Side;
+
+const MACHINE: &str = "identity of this machine";
+
+impl Check<'_> {
+    /// Who this machine is, and where.
+    pub(super) async fn machine(&mut self) {
+        let region = identity::region().await;
+        self.scope.place.region = region.unwrap_or_default();
+        if !self.asks_aws() && !self.uses(Credentials::Default) {
+            return;
+        }
+        if !identity::has_sts(self.machines_endpoint()) {
+            return self.nobody_to_ask(MACHINE);
+        }
+        let caller = self.caller(MACHINE, Who::Chain, None).await;
+        let place = &mut self.scope.place;
+        place.partition = partition(&place.region).to_owned();
+        if let Some(caller) = caller {
+            place.partition = caller.partition().to_owned();
+            place.account = caller.account;
+        }
+    }
+
+    /// Who the stored credentials, or the profiles, belong to.
+    pub(super) async fn others(&mut self, stored: Option<&StoredCredentials>) {
+        for side in [Side::Source, Side::Destination] {
+            let who = services::credentials(self.config, side, false);
+            let endpoint = endpoint(self.config, side);
+            let asked = match (who, stored) {
+                (Credentials::Ssm, Some(stored)) => Who::Stored(stored),
+                (Credentials::Profile, _) => {
+                    Who::Profile(endpoint.profile.as_deref().unwrap_or("default"))
+                }
+                // It is said already that they are missing.
+                (Credentials::Ssm, None) => continue,
+                (Credentials::Default | Credentials::Anonymous, _) => continue,
+            };
+            let partition = self.other(side, endpoint, asked).await;
+            match side {
+                Side::Source => self.scope.source.partition = partition,
+                Side::Destination => self.scope.destination.partition = partition,
+            }
+        }
+    }
+
+    /// Says who asks at this side; the partition that they are in.
+    async fn other(&mut self, side: Side, endpoint: &Endpoint, who: Who<'_>) -> String {
+        let what = format!("identity at the {side}");
+        let region = endpoint.region.as_deref();
+        let known = match who {
+            Who::Stored(stored) => region.or(stored.region.as_deref()),
+            Who::Profile(_) | Who::Chain => region,
+        };
+        let by_region = partition(known.unwrap_or_default());
+        if !identity::has_sts(endpoint.url.as_deref()) {
+            self.nobody_to_ask(&what);
+            return by_region.to_owned();
+        }
+        match self.caller(&what, who, region).await {
+            Some(caller) => caller.partition().to_owned(),
+            None => by_region.to_owned(),
+        }
+    }
+
+    async fn caller(&mut self, what: &str, who: Who<'_>, region: Option<&str>) -> Option<Caller> {
+        let clock = Clock::default();
+        let asked: Result<Caller> = services::first(|| identity::caller(who, region, &clock)).await;
+        self.clocks.push(clock);
+        let judge = |caller: &Caller| -> Judged {
+            (Verdict::Ok, format!("{}, account {}", caller.arn, caller.account))
+        };
+        self.look(what, "", asked, judge)
+    }
+
+    fn nobody_to_ask(&mut self, what: &str) {
+        let said = "not asked: the endpoint is not of AWS, and AWS_ENDPOINT_URL_STS names nobody";
+        self.say(what, (Verdict::Ok, said.to_owned()), Reached::NotAsked);
+    }
+
+    /// The S3 endpoint where the machine's own credentials are used; none where services of AWS are
+    /// asked by them.
+    fn machines_endpoint(&self) -> Option<&str> {
+        if self.asks_aws() {
+            return None;
+        }
+        let used =
+            |side: &Side| services::credentials(self.config, *side, false) == Credentials::Default;
+        let side = [Side::Source, Side::Destination].into_iter().find(used)?;
+        endpoint(self.config, side).url.as_deref()
+    }
+}
+
+fn endpoint(config: &Config, side: Side) -> &Endpoint {
+    match side {
+        Side::Source => &config.source.endpoint,
+        Side::Destination => &config.destination.endpoint,
+    }
+}
