@@ -11,6 +11,7 @@
 //! | `filters.rs` | the template's metric filters, on the lines that the binary writes |
 //! | `guide.rs` | `docs/deploy.md`: its commands by the AWS CLI, its values, its sums |
 //! | `packer.rs` | what is in the release and where it is put |
+//! | `scaling.rs` | the template's scaling against the one that is played through, and docs/scaling.md |
 //! | `stack.rs` | a stack of the template in ministack |
 //! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
@@ -28,6 +29,10 @@ mod support;
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod process;
 
+#[path = "../../examples/scaling/mod.rs"]
+#[allow(dead_code, reason = "shared with the example")]
+mod scaling_model;
+
 mod agreement;
 mod filters;
 mod guide;
@@ -36,6 +41,7 @@ mod logfile;
 mod notify;
 mod packer;
 mod roles;
+mod scaling;
 mod stack;
 mod template;
 mod units;
