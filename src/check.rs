@@ -19,6 +19,7 @@ mod buckets;
 mod callers;
 mod lists;
 mod scope;
+mod writing;
 
 /// Whose permissions are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Report {
     pub checks: Vec<Line>,
     /// The smallest policies for this configuration.
     pub policies: Policies,
+    /// What these may lack, each in a sentence.
+    pub not_in_policies: Vec<String>,
 }
 
 impl Report {
@@ -89,7 +92,11 @@ pub async fn run(config: &Config, roles: Roles) -> Report {
     check.queue().await;
     check.table().await;
     check.clock();
-    Report { policies: Policies::of(&check.scope), checks: check.lines }
+    Report {
+        policies: Policies::of(&check.scope),
+        not_in_policies: check.scope.unknown(),
+        checks: check.lines,
+    }
 }
 
 impl Check<'_> {
@@ -145,6 +152,7 @@ impl Check<'_> {
             Err(error) => {
                 let reached = match error.kind() {
                     ErrorKind::Unavailable | ErrorKind::Unfit => Reached::No,
+                    ErrorKind::Usage => Reached::NotAsked,
                     _ => Reached::Yes,
                 };
                 self.say(what, (Verdict::Failed, refused(&error, action)), reached);

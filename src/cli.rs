@@ -22,7 +22,7 @@ const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything ar
 2 unusable arguments or configuration, 3 a service could not be reached or refused";
 
 const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
-2 unusable arguments or configuration, 3 no service could be reached";
+2 unusable arguments or configuration, 3 no service could be reached, or none with these credentials";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -78,6 +78,17 @@ pub fn ended_by(error: &Error) {
     tracing::error!(target: END, "ended: {error}");
 }
 
+/// The same for a configuration that cannot be used: no log has been started by it, but the file that the
+/// environment names as LogFile, as the units do, can be written to.
+pub fn unusable(error: &Error) {
+    let Some(path) = std::env::var_os("LogFile") else { return };
+    let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path) else {
+        return;
+    };
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let _ = writeln!(file, "ERROR {} ended: {text}", now());
+}
+
 /// The time of a line, in UTC.
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()

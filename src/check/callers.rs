@@ -7,27 +7,36 @@ use crate::config::{Config, Credentials, Endpoint};
 use crate::error::Result;
 use crate::params::StoredCredentials;
 use crate::plan::checks::{Judged, Reached, Verdict};
-use crate::plan::policy::partition;
+use crate::plan::policy::{Asker, partition};
 use crate::services;
 use crate::store::Side;
 
 const MACHINE: &str = "identity of this machine";
 
 impl Check<'_> {
-    /// Who this machine is, and where.
+    /// Who this machine is, and where; its own side's buckets are in the same partition.
     pub(super) async fn machine(&mut self) {
-        let region = identity::region().await;
-        self.scope.place.region = region.unwrap_or_default();
+        self.own_place().await;
+        let place = self.scope.place.partition.clone();
+        for side in [&mut self.scope.source, &mut self.scope.destination] {
+            if side.asker == Asker::Machine {
+                side.partition.clone_from(&place);
+            }
+        }
+    }
+
+    async fn own_place(&mut self) {
+        let region = identity::region().await.unwrap_or_default();
+        self.scope.place.partition = partition(&region).to_owned();
+        self.scope.place.region = region;
         if !self.asks_aws() && !self.uses(Credentials::Default) {
             return;
         }
         if !identity::has_sts(self.machines_endpoint()) {
             return self.nobody_to_ask(MACHINE);
         }
-        let caller = self.caller(MACHINE, Who::Chain, None).await;
-        let place = &mut self.scope.place;
-        place.partition = partition(&place.region).to_owned();
-        if let Some(caller) = caller {
+        if let Some(caller) = self.caller(MACHINE, Who::Chain, None).await {
+            let place = &mut self.scope.place;
             place.partition = caller.partition().to_owned();
             place.account = caller.account;
         }
@@ -39,15 +48,18 @@ impl Check<'_> {
             let who = services::credentials(self.config, side, false);
             let endpoint = endpoint(self.config, side);
             let asked = match (who, stored) {
-                (Credentials::Ssm, Some(stored)) => Who::Stored(stored),
+                (Credentials::Ssm, Some(stored)) => Some(Who::Stored(stored)),
                 (Credentials::Profile, _) => {
-                    Who::Profile(endpoint.profile.as_deref().unwrap_or("default"))
+                    Some(Who::Profile(endpoint.profile.as_deref().unwrap_or("default")))
                 }
                 // It is said already that they are missing.
-                (Credentials::Ssm, None) => continue,
+                (Credentials::Ssm, None) => None,
                 (Credentials::Default | Credentials::Anonymous, _) => continue,
             };
-            let partition = self.other(side, endpoint, asked).await;
+            let partition = match asked {
+                Some(who) => self.other(side, endpoint, who).await,
+                None => partition(endpoint.region.as_deref().unwrap_or_default()).to_owned(),
+            };
             match side {
                 Side::Source => self.scope.source.partition = partition,
                 Side::Destination => self.scope.destination.partition = partition,

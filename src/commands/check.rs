@@ -37,6 +37,10 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "The smallest policy for {whose}:\n{policy:#}\n");
         }
     }
+    for lacking in &report.not_in_policies {
+        let _ = writeln!(text, "Not in these policies: {lacking}");
+    }
+    text.push('\n');
     for line in &report.checks {
         let _ = writeln!(text, "{:<8} {}: {}", line.verdict.as_str(), line.what, line.said);
     }

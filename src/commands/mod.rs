@@ -48,7 +48,8 @@ pub async fn execute(cli: Cli) -> Result<Exit> {
     // The demo has a configuration of its own, and shows the same on every machine.
     let config = match cli.command {
         Command::Demo(_) => Config::default(),
-        _ => Config::load(cli.config.as_deref(), std::env::vars_os())?,
+        _ => Config::load(cli.config.as_deref(), std::env::vars_os())
+            .inspect_err(observe::unusable)?,
     };
     observe::start(&config.debug)?;
     let ended = match cli.command {

@@ -61,6 +61,20 @@ pub struct Scope {
     pub deletes: bool,
 }
 
+impl Scope {
+    /// What the policies may lack, since nobody has told it, each in a sentence.
+    pub fn unknown(&self) -> Vec<String> {
+        let sides = [("source", &self.source), ("destination", &self.destination)];
+        let unnamed = sides
+            .into_iter()
+            .filter(|(_, side)| side.buckets.is_empty() && side.asker != Asker::Nobody)
+            .map(|(name, _)| format!("the {name}'s buckets: no bucket list names any"));
+        let keys = "customer managed KMS keys, but for the one that SSE names: kms:Decrypt on those \
+                    of the source, and kms:GenerateDataKey too on those of the destination";
+        unnamed.chain([keys.to_owned()]).collect()
+    }
+}
+
 /// An autoscaling group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupScope {

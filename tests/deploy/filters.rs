@@ -187,3 +187,19 @@ async fn the_error_that_ends_a_command_is_counted_and_stands_on_stderr_once() {
     assert_eq!(of(&filters(), "JobsenderErrors").sum(&lines), 1.0, "{lines}");
     assert_eq!(ended.stderr.matches("NoSuchBucket").count(), 1, "{}", ended.all());
 }
+
+/// As a mistyped key of the template's FurtherKeys would do it.
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_counted_too() {
+    let mut local = Local::new().await;
+    local.embedded();
+    local.set("LogFile", "jobsender.log");
+    local.set("MaxThread", "many");
+    local.set("ChunkSize", "1");
+    local.run(&["jobsender"]).await.with_status(2);
+    let lines = fs::read_to_string(local.work().join("jobsender.log")).expect("a log");
+    assert_eq!(of(&filters(), "JobsenderErrors").sum(&lines), 1.0, "{lines}");
+    for named in ["MaxThread", "ChunkSize"] {
+        assert!(lines.contains(named), "{named}: {lines}");
+    }
+}

@@ -54,7 +54,6 @@ struct Desk {
     server: Ministack,
     folder: TempDir,
     values: String,
-    source: String,
     destination: String,
 }
 
@@ -87,7 +86,7 @@ impl Desk {
              OTHER_ARN=arn:aws SOURCE={source} DESTINATION={destination} RELEASE={source}-release \
              MAIL=me@example.org\n"
         );
-        Self { server, folder, values, source, destination }
+        Self { server, folder, values, destination }
     }
 
     /// Runs commands of the guide in bash, each of which must do.
@@ -132,12 +131,15 @@ async fn followed(job_type: &str, fifth: &str, seventh: &str) {
     }
     desk.run(fifth);
     let said = desk.run(&command(TO_THE_OTHER, 6));
-    assert!(!said.contains("SecretAccessKey"), "{said}");
+    assert!(!said.to_lowercase().contains("secret"), "{said}");
     desk.run(seventh);
     let check = command(TO_THE_OTHER, 8);
     let said = desk.run(&check);
     assert!(said.ends_with(" 0 failed\n"), "{said}");
-    let printed: Value = serde_json::from_str(&desk.run(&format!("{check} --json"))).expect("JSON");
+    let printed: Value = serde_json::from_str(
+        &desk.run(&check.replace("s3-migration check", "s3-migration check --json")),
+    )
+    .expect("JSON");
     let policy = fifth.split("--policy-document").nth(1).expect("a policy");
     let policy: Value =
         serde_json::from_str(&desk.run(&format!("printf %s {policy}"))).expect("JSON");
@@ -172,7 +174,6 @@ async fn followed(job_type: &str, fifth: &str, seventh: &str) {
     let kept =
         resources::s3(&desk.server.sdk_config(account)).head_object().bucket(&desk.destination);
     kept.key(KEY).send().await.expect("what was moved stays");
-    assert_ne!(desk.source, desk.destination);
 }
 
 /// Building for an hour is the release's own test.

@@ -180,6 +180,9 @@ async fn nothing_else(cluster: &Cluster, worker: &User) {
         [resources::table(&root).await, physical_id(&cluster.server, &cluster.stack, "Table")];
     let secret = resources::parameter(&root, ParameterType::SecureString, &unique("else")).await;
     let elsewhere = resources::queues(&root, 3).await;
+    // There is something to be read.
+    let put = resources::s3(&root).put_object().bucket(&other).key("there");
+    put.body(vec![1].into()).send().await.expect("PutObject");
 
     let outcomes = async |config: &SdkConfig| {
         let s3 = resources::s3(config);
@@ -193,7 +196,7 @@ async fn nothing_else(cluster: &Cluster, worker: &User) {
             ("write to another bucket", put(&other).send().await.is_ok()),
             (
                 "read from another bucket",
-                s3.get_object().bucket(&other).key("k").send().await.is_ok(),
+                s3.get_object().bucket(&other).key("there").send().await.is_ok(),
             ),
             ("set a bucket's policy", {
                 let policy = json!({"Version": "2012-10-17", "Statement": []}).to_string();

@@ -15,8 +15,10 @@ async fn a_sound_set_up_without_aws_is_ok_and_keeps_no_trace_of_the_check() {
     }
     assert_eq!(local.destination.keys().await, Vec::<String>::new());
     assert_eq!(local.files(), files, "no database is made by looking");
+    assert_eq!(local.destination.uploads().await, 0);
+    // The first asks whether it may.
     let begun = local.destination.requests("CreateMultipartUpload");
-    assert_eq!((begun, local.destination.requests("AbortMultipartUpload")), (1, 1));
+    assert_eq!((begun, local.destination.requests("AbortMultipartUpload")), (1, 2));
 }
 
 #[tokio::test]

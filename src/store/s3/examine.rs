@@ -1,14 +1,16 @@
-//! What `check` asks a bucket for, and no transfer: one key instead of a page of them.
+//! What `check` asks a bucket for, and no transfer: a few keys instead of a page of them.
 
 use super::listing::place;
 use super::whole::Whole;
 use super::*;
 use crate::aws::clock::Clock;
 
+const A_FEW: i32 = 20;
+
 impl S3Store {
-    /// The first object below a prefix, if there is one: ListObjectsV2 with one key. `clock` sees
-    /// the answer.
-    pub async fn first_object(
+    /// One of the first objects below a prefix, the first that has bytes where there is one: what
+    /// consoles make for a folder has none. ListObjectsV2 with a few keys. `clock` sees the answer.
+    pub async fn an_object(
         &self,
         bucket: &str,
         prefix: &str,
@@ -20,7 +22,7 @@ impl S3Store {
             .list_objects_v2()
             .bucket(bucket)
             .prefix(prefix)
-            .max_keys(1)
+            .max_keys(A_FEW)
             .encoding_type(aws_sdk_s3::types::EncodingType::Url)
             .set_request_payer(self.request_payer.clone())
             .customize()
@@ -30,7 +32,8 @@ impl S3Store {
             .await;
         let failed = |e| self.error("ListObjectsV2", "s3:ListBucket", place(&request), e);
         let page = self.objects(&answer.map_err(failed)?, &request)?;
-        Ok(page.iter().next().map(|object| ObjectId::new(bucket, object.key)))
+        let found = page.iter().find(|object| object.size > 0).or(page.iter().next());
+        Ok(found.map(|object| ObjectId::new(bucket, object.key)))
     }
 
     /// Whether versions below a prefix may be listed: ListObjectVersions with one key.
