@@ -68,7 +68,11 @@ impl S3Store {
         Ok(objects)
     }
 
-    pub(super) fn objects(&self, answer: &ListObjectsV2Output, request: &ListRequest) -> Result<ListPage> {
+    pub(super) fn objects(
+        &self,
+        answer: &ListObjectsV2Output,
+        request: &ListRequest,
+    ) -> Result<ListPage> {
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = ListPage::default();
         for object in answer.contents() {
