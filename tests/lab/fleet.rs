@@ -11,7 +11,7 @@ use crate::instance::{Instance, MEMORY, limited};
 use crate::stage::{MIB, noise, ran};
 
 /// Objects in parts, each followed by as many small ones as go into one message.
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 7;
 const SMALL: u64 = 25;
 /// Six parts of the smallest size.
 const LARGE: usize = 5 * 5 * MIB + 1;

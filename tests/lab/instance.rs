@@ -27,7 +27,7 @@ const GROUP: [(&str, &str); 2] = [("AutoScalingGroup", "workers"), ("LifecycleHo
 
 /// A running worker and what is around it. Dropping it kills it.
 pub struct Instance {
-    /// By which the records name it.
+    /// As its metadata service says it.
     pub id: String,
     pub around: Surroundings,
     pub destination: Proxy,
