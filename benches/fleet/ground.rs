@@ -121,18 +121,22 @@ impl Ground {
         }
     }
 
-    /// Waits until so many objects are at the destination.
-    pub async fn until_completed(&self, objects: u64) -> Result<()> {
-        while self.arrived()? < objects {
+    /// Waits until the destination has been asked `operation` so often.
+    pub async fn until_asked(&self, operation: &str, times: u64) -> Result<()> {
+        while self.asked(operation)? < times {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
 
     fn arrived(&self) -> Result<u64> {
+        Ok(self.asked("PutObject")? + self.asked("CompleteMultipartUpload")?)
+    }
+
+    /// How often the destination has been asked `operation`.
+    pub fn asked(&self, operation: &str) -> Result<u64> {
         let counts: serde_json::Value = serde_json::from_str(&self.endpoints.get("/_counts")?)?;
-        let count = |operation: &str| counts[operation].as_u64().unwrap_or_default();
-        Ok(count("PutObject") + count("CompleteMultipartUpload"))
+        Ok(counts[operation].as_u64().unwrap_or_default())
     }
 
     /// Seconds from this moment to each at which a worker took up what another had left.

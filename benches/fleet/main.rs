@@ -55,7 +55,11 @@ struct Load {
 const PARTS: Load = Load { name: "parts", objects: 48, size: 16 * MIB };
 const SMALL: Load = Load { name: "small", objects: 3000, size: 4 * KIB };
 /// More than a lease's length of work, so that what a kill costs is not the batch's end.
+///
+/// In parts of the smallest size, so that there is something to go on from.
 const KILLS: Load = Load { name: "kills", objects: 80, size: 64 * MIB };
+/// Parts of each of them.
+const KILLED_PARTS: u64 = 13;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -141,27 +145,40 @@ async fn throughput(load: &Load, server: &Ministack, program: &str) -> Result<()
 /// The same load twice; the second time some workers are killed in the middle and replaced at once.
 async fn rehearsal(server: &Ministack, program: &str) -> Result<()> {
     let (workers, kills) = REHEARSED;
-    let (calm, _) = rehearsed(server, program, 0).await?;
-    let (shaken, mut taken) = rehearsed(server, program, kills).await?;
-    taken.sort_by(f64::total_cmp);
-    let taken: Vec<String> = taken.iter().map(|seconds| format!("{seconds:.1}")).collect();
+    let calm = rehearsed(server, program, 0).await?;
+    let mut shaken = rehearsed(server, program, kills).await?;
+    shaken.taken.sort_by(f64::total_cmp);
+    let taken: Vec<String> = shaken.taken.iter().map(|seconds| format!("{seconds:.1}")).collect();
     println!("\n{} objects of {} MiB, {workers} workers\n", KILLS.objects, KILLS.size / MIB);
     println!(
-        "| kills | wall s | time lost per kill, s | from a kill to another worker, each object, s |"
+        "| kills | wall s | time lost per kill, s | from the kills to other workers, s, each object \
+         in parts | parts sent again |"
     );
-    println!("|---|---|---|---|");
-    println!("| 0 | {calm:.1} | - | - |");
-    let lost = (shaken - calm) / kills as f64;
-    println!("| {kills} | {shaken:.1} | {lost:.1} | {} |", taken.join(", "));
+    println!("|---|---|---|---|---|");
+    println!("| 0 | {:.1} | - | - | {} |", calm.wall, calm.again);
+    let lost = (shaken.wall - calm.wall) / kills as f64;
+    let Rehearsed { wall, again, .. } = shaken;
+    println!("| {kills} | {wall:.1} | {lost:.1} | {} | {again} |", taken.join(", "));
     Ok(())
 }
 
-/// Seconds until all was done, and from the kills to the moments at which others went on.
-async fn rehearsed(server: &Ministack, program: &str, kills: usize) -> Result<(f64, Vec<f64>)> {
+/// How a rehearsal went.
+struct Rehearsed {
+    /// Seconds until all was done.
+    wall: f64,
+    /// Seconds from the kills to the moments at which others went on.
+    taken: Vec<f64>,
+    /// Parts that the destination was sent more than once.
+    again: u64,
+}
+
+/// One round of it, with so many kills a quarter of the way.
+async fn rehearsed(server: &Ministack, program: &str, kills: usize) -> Result<Rehearsed> {
     let ground = Ground::new(KILLS.objects, KILLS.size, server, program).await?;
     let began = Instant::now();
     let mut fleet = (0..REHEARSED.0).map(|_| ground.worker()).collect::<Result<Vec<_>>>()?;
-    ground.until_completed(KILLS.objects / 4).await?;
+    // In the middle of objects: workers that began together end their objects together.
+    ground.until_asked("UploadPart", KILLS.objects * KILLED_PARTS / 4).await?;
     let killed = std::time::SystemTime::now();
     for worker in fleet.drain(..kills).collect::<Vec<_>>() {
         worker.kill()?;
@@ -174,5 +191,6 @@ async fn rehearsed(server: &Ministack, program: &str, kills: usize) -> Result<(f
     for worker in &mut fleet {
         worker.stop()?;
     }
-    Ok((wall, ground.continued_after(killed)?))
+    let again = ground.asked("UploadPart")? - KILLS.objects * KILLED_PARTS;
+    Ok(Rehearsed { wall, taken: ground.continued_after(killed)?, again })
 }
