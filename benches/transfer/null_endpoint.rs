@@ -209,14 +209,27 @@ impl Null {
     }
 
     fn list_source(&self, call: &Call) -> Response<Body> {
-        let keys = (0..self.serve.objects).map(key_of);
-        let page =
-            keys.skip(call.after().and_then(|key| number_of(&key)).map_or(0, |n| n as usize + 1));
+        let first = call.after().map_or(0, |after| self.first_behind(&after));
+        let page = (first..self.serve.objects).map(key_of);
         let object = |key: String| {
             let etag = self.source_etag(number_of(&key).unwrap_or_default());
             (key, self.serve.size, etag)
         };
         listing(call, page.map(object))
+    }
+
+    /// The number of the first object whose key comes behind this text, which need be nobody's key:
+    /// keys have the order of their numbers.
+    fn first_behind(&self, after: &str) -> u64 {
+        let (mut from, mut to) = (0, self.serve.objects);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match key_of(middle).as_str() <= after {
+                true => from = middle + 1,
+                false => to = middle,
+            }
+        }
+        from
     }
 
     fn list_sink(&self, call: &Call) -> Response<Body> {

@@ -349,9 +349,19 @@ impl Worker {
         until(text, async || self.log().contains(text).then_some(())).await;
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the worker runs")
+    }
+
+    /// Ends it by SIGKILL.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the worker can be killed");
+    }
+
     /// Sends SIGTERM and waits until the worker has noticed.
     pub async fn terminate(&self) {
-        let id = self.child.id().expect("the worker runs");
+        let id = self.id();
         let kill = format!("kill -TERM {id}");
         let sent = Command::new("sh").args(["-c", &kill]).status().await;
         assert!(sent.expect("sh can be run").success(), "{kill}");

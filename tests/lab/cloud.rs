@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use s3_migration::job::Job;
 use s3_migration::object::ObjectId;
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::faulty::Proxy;
 use crate::stage::{Stage, Worker, noise};
@@ -53,6 +54,13 @@ impl Cloud {
 
     /// A worker that goes by the proxies.
     pub fn worker(&self, settings: &[(&str, &str)]) -> Worker {
+        let mut program = self.program(&["worker"]);
+        program.envs(settings.iter().copied());
+        Worker::start(program)
+    }
+
+    /// The program, which goes by the proxies.
+    pub fn program(&self, args: &[&str]) -> Command {
         let proxies = [
             ("AWS_ENDPOINT_URL_SQS", self.queue.url()),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.table.url()),
@@ -60,7 +68,9 @@ impl Cloud {
             ("Source_Endpoint", self.source.url()),
             ("Destination_Endpoint", self.destination.url()),
         ];
-        self.stage.worker(&[&proxies[..], settings].concat())
+        let mut program = self.stage.program(args);
+        program.envs(proxies);
+        program
     }
 
     /// Everything is at the destination and on record as done, and nothing is left of the work: no

@@ -19,6 +19,8 @@
 //! | `credentials.rs` | credentials that expire or are rotated |
 //! | `sending.rs` | the jobsender: a queue, a table or a listing that fails, a kill midway |
 //! | `soak.rs` | the mix of everything, by a seed |
+//! | `instance.rs` | a worker with an instance's surroundings and a limit on its memory |
+//! | `fleet.rs` | nine of them, of which some are killed and some told to go |
 //! | `death.rs` | processes that end at any moment, sources that change at any moment |
 
 #[path = "../support/proxy/mod.rs"]
@@ -46,7 +48,9 @@ mod completion;
 mod credentials;
 mod death;
 mod deletions;
+mod fleet;
 mod history;
+mod instance;
 mod line;
 mod order;
 mod proxy;
