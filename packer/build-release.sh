@@ -100,8 +100,9 @@ export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sy
 --remap-path-prefix=$target_folder=/target"
 export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target_folder=/target"
 export CARGO_INCREMENTAL=0
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export SOURCE_DATE_EPOCH
+# For what C compiles in as a date. Not the commit's: all C code would be compiled anew with each.
+export SOURCE_DATE_EPOCH=0
+committed=$(git log -1 --format=%ct)
 
 archive() {
     local architecture=$1 binary=$2 stage
@@ -114,7 +115,7 @@ archive() {
     cp -R systemd "$stage/systemd"
     find "$stage/systemd" -type d -exec chmod 0755 {} + -o -type f -exec chmod 0644 {} +
     tar --create --sort=name --format=gnu --owner=0 --group=0 --numeric-owner \
-        --mtime="@$SOURCE_DATE_EPOCH" --directory="$stage" . | gzip -n -9 > "$out/$name"
+        --mtime="@$committed" --directory="$stage" . | gzip -n -9 > "$out/$name"
     rm -rf "$stage"
     (cd "$out" && sha256sum "$name" > "$name.sha256" && cat "$name.sha256")
 }
