@@ -18,7 +18,7 @@ use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
 use crate::support::resources::{self, Queues};
 
 /// Far more than anything here takes on a machine under load; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(100);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(40);
 /// One mebibyte in bytes.
