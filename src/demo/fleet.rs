@@ -1,6 +1,7 @@
 //! The demo's workers: processes of this very program, and the barrier at which one of them dies.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::{Mutex, watch};
 
 use super::endpoint::{Gate, Passage};
@@ -140,6 +142,10 @@ impl Fleet {
     pub async fn check_alive(&self) -> Result<()> {
         for worker in self.workers.lock().await.iter_mut() {
             if let Ok(Some(status)) = worker.try_wait() {
+                // A terminal tells everybody at once, and one that has just begun cannot heed it yet.
+                if status.signal() == Some(SignalKind::interrupt().as_raw_value()) {
+                    return Err(super::stopped());
+                }
                 let message = format!("a worker ended by itself, {status}; its reason is above");
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }

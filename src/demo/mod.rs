@@ -53,12 +53,16 @@ pub async fn run(dir: Option<&Path>, program: PathBuf, halt: &Halt) -> Result<bo
     let stage = Stage::build(program).await?;
     let result = tokio::select! {
         result = stage.play(dir) => result,
-        () = halt.stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the demo was stopped")),
+        () = halt.stop.cancelled() => Err(stopped()),
     };
     stage.clear().await;
     let verified = result?;
     say(format_args!("whole demo: {}", human::duration(began.elapsed())));
     Ok(verified)
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Cancelled, "the demo was stopped")
 }
 
 /// Two endpoints, a queue and a table, and a folder for all of it.
