@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::local::{BUCKETS, Local, MIB, noise};
 use crate::process::until;
+use crate::stack::template;
 
 /// A metric filter of the template.
 #[derive(Debug)]
@@ -35,8 +36,7 @@ fn after<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn filters() -> Vec<Filter> {
-    let template =
-        fs::read_to_string("cloudformation/cluster.yaml").expect("the template is there");
+    let template = template();
     let mut filters = Vec::new();
     for block in template.split("Type: AWS::Logs::MetricFilter").skip(1) {
         let line = |name: &str| block.lines().find_map(|line| after(line, name)).expect(name);

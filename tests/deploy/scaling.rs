@@ -11,10 +11,7 @@ use crate::scaling_model::report::{self, Result};
 use crate::scaling_model::simulation::{Run, play};
 use crate::scaling_model::trace::Trace;
 use crate::scaling_model::{fleet, policy, queue};
-
-fn template() -> String {
-    fs::read_to_string("cloudformation/cluster.yaml").expect("the template is there")
-}
+use crate::stack::template;
 
 /// A parameter or resource, without its name: all lines up to the next one.
 fn block(name: &str) -> String {

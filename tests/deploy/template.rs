@@ -9,7 +9,7 @@ use s3_migration::config::{Config, JobType};
 use serde_json::{Value, json};
 
 use crate::process::{self, Running};
-use crate::stack::{call, create, parameter, physical_id, until_complete};
+use crate::stack::{call, create, parameter, physical_id, template, until_complete};
 use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
 use crate::support::python::python_with;
 use crate::support::resources;
@@ -31,6 +31,32 @@ fn cfn_lint_finds_nothing() {
         let said = String::from_utf8_lossy(&lint.stdout);
         assert!(lint.status.success(), "{region}: {said}{}", String::from_utf8_lossy(&lint.stderr));
     }
+}
+
+/// Partition and suffix come from the stack. Those of services that are called the same in all partitions
+/// are written down; EC2's is not
+/// (<https://docs.amazonaws.cn/en_us/aws/latest/userguide/endpoints-arns.html>).
+#[test]
+fn no_partition_is_written_down() {
+    let everywhere = [
+        "com.amazonaws.${AWS::Region}.",
+        "cloudwatch.amazonaws.com",
+        "s3.amazonaws.com",
+        "aws.amazon.com",
+        // Of the console, by partition.
+        "console.amazonaws.cn",
+        "console.amazonaws-us-gov.com",
+    ];
+    let template = template();
+    let (_, resources) = template.split_once("\nMappings:\n").expect("what follows the parameters");
+    for line in resources.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        let rest = everywhere.iter().fold(line.to_owned(), |rest, name| rest.replace(name, ""));
+        let rest = rest.split(" # ").next().unwrap_or_default();
+        for written in ["arn:aws", "amazonaws", ".com.cn"] {
+            assert!(!rest.contains(written), "{written}: {line}");
+        }
+    }
+    assert!(resources.matches("arn:${AWS::Partition}:").count() > 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
