@@ -18,7 +18,7 @@ use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
 use crate::support::resources::{self, Queues};
 
 /// Far more than anything here takes on a machine under load; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(40);
 /// One mebibyte in bytes.
@@ -398,13 +398,22 @@ fn lock(log: &Mutex<String>) -> MutexGuard<'_, String> {
 }
 
 /// Looks again and again until there is an answer; a test that waits too long fails.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look).await
+}
+
+/// The same with another patience, for what takes its time by itself.
+pub async fn until_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until: {what}");
+        assert!(begun.elapsed() < patience, "waited in vain until: {what}");
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -2,13 +2,14 @@
 //! to go by their metadata services; three new ones come.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cloud::Cloud;
 use crate::faulty::{Fault, Proxy, Rule};
 use crate::instance::{Instance, MEMORY, limited};
-use crate::stage::{MIB, noise, ran};
+use crate::stage::{MIB, PATIENCE, noise, ran, until_within};
 
 /// Objects in parts, each followed by as many small ones as go into one message.
 const ROUNDS: u64 = 7;
@@ -96,6 +97,11 @@ async fn a_fleet_that_loses_a_third_by_kills_and_a_third_by_notices_loses_and_re
         living.push(Instance::start(&cloud, number, Vec::new()).await);
     }
     living.iter().for_each(|instance| instance.held.let_go());
+    // Nothing can be done about the dead workers' messages before their leases have ended.
+    until_within(PATIENCE + Duration::from_secs(LEASE), "the queue is empty", async || {
+        (cloud.stage.depth().await == (0, 0)).then_some(())
+    })
+    .await;
     cloud.assert_finished().await;
 
     assert_leases(&cloud.queue);
