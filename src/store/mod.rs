@@ -12,9 +12,11 @@ use crate::error::Result;
 use crate::object::{ByteRange, Etag, ObjectId, ObjectKey};
 
 pub use page::{ListPage, Listed};
+use profile::Profile;
 
 pub mod paced;
 mod page;
+pub mod profile;
 pub mod s3;
 pub mod stall;
 #[cfg(test)]
@@ -287,6 +289,9 @@ pub struct Part {
 /// itself: see [`crate::retry`]. Errors name the call, the object and the side.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// What is known of the store's own ways.
+    fn profile(&self) -> &Profile;
+
     /// One page of the bucket's current objects, 1,000 keys at most. A key whose current version is a
     /// delete marker has none. A page may be empty and not the last.
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;

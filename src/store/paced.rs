@@ -93,6 +93,10 @@ fn settle<T>(mut permit: Permit, answer: Result<T>, tells_load: bool) -> Result<
 
 #[async_trait]
 impl ObjectStore for Paced {
+    fn profile(&self) -> &Profile {
+        self.inner.profile()
+    }
+
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         let mut permit = self.lane(&request.id.bucket).enter().await?;
         match self.inner.get(request).await {

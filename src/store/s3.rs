@@ -43,6 +43,8 @@ use renew::Renewed;
 pub struct S3Store {
     pub(super) client: Client,
     pub(super) side: Side,
+    /// What is known of the store's own ways.
+    pub(super) profile: Profile,
     /// Whose credentials are used, in words for an error.
     pub(super) identity: String,
     /// The URL that is asked, where it is not Amazon S3's own.
@@ -230,6 +232,10 @@ fn read_permission(request: &GetRequest) -> &'static str {
 
 #[async_trait]
 impl ObjectStore for S3Store {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         match request.versions {
             true => self.list_versions_page(request).await,

@@ -47,6 +47,10 @@ fn stalled(id: &ObjectId, side: Side, what: &str, limit: Duration) -> Error {
 
 #[async_trait]
 impl ObjectStore for Watched {
+    fn profile(&self) -> &Profile {
+        self.inner.profile()
+    }
+
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         let answer = tokio::time::timeout(ANSWER, self.inner.get(request)).await;
         let unanswered = |_| stalled(&request.id, self.side, "no answer", ANSWER);

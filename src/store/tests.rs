@@ -66,6 +66,10 @@ pub fn written() -> Written {
 
 #[async_trait]
 impl ObjectStore for Fake {
+    fn profile(&self) -> &Profile {
+        unreachable!()
+    }
+
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         (self.list)(request.clone()).await
     }

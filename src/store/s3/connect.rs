@@ -21,6 +21,7 @@ use crate::config::{Config, Credentials, Endpoint, HttpPath};
 use crate::error::{Error, Result};
 use crate::params::{ParameterStore, StoredCredentials, load_stored};
 use crate::store::Side;
+use crate::store::profile::Profile;
 
 /// Where nothing says otherwise: compatible stores ignore the region, and AWS answers a request
 /// for another region's bucket with that region's name.
@@ -123,6 +124,7 @@ impl S3Store {
             credentials,
             client,
             side,
+            profile: Profile::new(side),
             identity,
             url,
             writing: Writing::default(),
