@@ -1,0 +1,1 @@
+//! Listings that end early, repeat keys, or are written in another way.

@@ -1,0 +1,41 @@
+//! Stores and set-ups as the field reports them: the real binary against small servers that each have
+//! one habit which somebody met.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `store.rs` | an S3 in memory whose answers a test can replace or change |
+//! | `http.rs` | its HTTP, written byte by byte, so that answers may be as odd as stores' are |
+//! | `stage.rs` | the binary in a folder of its own, between the two buckets of one such store |
+//! | `plain.rs` | the store itself, without a habit |
+//! | `listing.rs` | listings that end early, repeat keys, or are written in another way |
+//! | `proof.rs` | bytes, ETags and parts that are not what they are said to be |
+//! | `blame.rs` | refusals and outages: of one object, of who asks, of a side, of everything |
+//! | `stores.rs` | headers, calls and answers that a store does not know, or gives in its own way |
+//! | `wire.rs` | credentials, certificates, clocks and connections |
+//! | `words.rs` | events, notes of what was sent, and what is printed |
+
+#[path = "../support/local.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod local;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod process;
+
+#[path = "../support/gate.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod gate;
+
+#[allow(dead_code, reason = "each habit needs a part of it")]
+mod http;
+#[allow(dead_code, reason = "each habit needs a part of it")]
+mod stage;
+#[allow(dead_code, reason = "each habit needs a part of it")]
+mod store;
+
+mod blame;
+mod listing;
+mod plain;
+mod proof;
+mod stores;
+mod wire;
+mod words;

@@ -1,0 +1,1 @@
+//! Bytes, ETags and parts that are not what they are said to be.

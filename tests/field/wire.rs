@@ -1,0 +1,1 @@
+//! Credentials, certificates, clocks and connections.

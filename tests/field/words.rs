@@ -1,0 +1,1 @@
+//! Events, notes of what was sent, and what is printed.
