@@ -96,6 +96,7 @@ impl Stage {
                 secret_key: key.secret_key.clone(),
                 buckets: vec![bucket.to_owned()],
                 gate: gate.map(|gate| gate as Arc<dyn endpoint::Gate>),
+                own_etags: false,
             };
             endpoints.push(Endpoint::start(options).await?);
         }

@@ -60,6 +60,7 @@ async fn on_endpoint(way: impl Fn(S3Store) -> S3Store) -> Lab {
         secret_key: "secret".to_owned(),
         buckets: vec![bucket.clone()],
         gate: None,
+        own_etags: false,
     };
     let endpoint = Endpoint::start(options).await.expect("a free port");
     let store = S3Store::with_key(Side::Source, &endpoint.url(), "key", "secret").await;

@@ -29,7 +29,11 @@ pub struct Object {
 impl Bench {
     /// With two buckets that are empty.
     pub async fn empty() -> Self {
-        let mut local = Local::new().await;
+        Self::of(Local::new().await).await
+    }
+
+    /// As [`Self::empty`], of two places that are there.
+    pub async fn of(mut local: Local) -> Self {
         let source = Proxy::before_url(&local.source.endpoint.url()).await;
         let destination = Proxy::before_url(&local.destination.endpoint.url()).await;
         local.set("Source_Endpoint", source.url());

@@ -63,6 +63,7 @@ async fn an_answers_body_is_bent_as_it_is_told() {
         (Fault::LongAnswer(2), Ok(longer)),
         (Fault::BytesBehindAnswer(2), Ok(body.clone())),
         (Fault::FlipInAnswer(7), Ok(flipped)),
+        (Fault::Rewritten("doubled", |body| [&body[..], &body].concat()), Ok(body.repeat(2))),
         (Fault::Slow(3_000_000), Ok(body.clone())),
         (Fault::error_after_the_work(500, "InternalError"), Err("InternalError")),
     ] {

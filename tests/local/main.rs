@@ -4,6 +4,7 @@
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/local.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
 mod local;
 #[path = "../support/process.rs"]
 mod process;

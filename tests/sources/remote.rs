@@ -42,6 +42,7 @@ impl Stage {
             secret_key: "secret".to_owned(),
             buckets: vec![INVENTORIES.to_owned()],
             gate: None,
+            own_etags: false,
         };
         let endpoint = Endpoint::start(options).await.unwrap();
         let proxy = Proxy::before_url(&endpoint.url()).await;

@@ -55,11 +55,19 @@ impl Local {
 
     /// `gate` stands before the destination.
     pub async fn gated(gate: Option<Arc<impl Gate>>) -> Self {
-        let gate = gate.map(|gate| gate as Arc<dyn Gate>);
+        Self::set_up(gate.map(|gate| gate as Arc<dyn Gate>), [false, false]).await
+    }
+
+    /// Of the sides that are `true`, no ETag is an MD5: the source, the destination.
+    pub async fn with_own_etags(sides: [bool; 2]) -> Self {
+        Self::set_up(None, sides).await
+    }
+
+    async fn set_up(gate: Option<Arc<dyn Gate>>, own_etags: [bool; 2]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
-        let source = Place::start(0, folder.path(), None).await;
-        let destination = Place::start(1, folder.path(), gate).await;
+        let source = Place::start(0, folder.path(), None, own_etags[0]).await;
+        let destination = Place::start(1, folder.path(), gate, own_etags[1]).await;
         let mut local = Self { source, destination, folder, settings: Vec::new() };
         local.write_credentials(SECRETS, ACCESS_KEYS);
         for (side, at) in [("Source", 0), ("Destination", 1)] {
@@ -167,7 +175,12 @@ impl Local {
 }
 
 impl Place {
-    async fn start(side: usize, folder: &Path, gate: Option<Arc<dyn Gate>>) -> Self {
+    async fn start(
+        side: usize,
+        folder: &Path,
+        gate: Option<Arc<dyn Gate>>,
+        own_etags: bool,
+    ) -> Self {
         let bucket = BUCKETS[side];
         let options = EndpointOptions {
             folder: folder.join(bucket),
@@ -175,6 +188,7 @@ impl Place {
             secret_key: SECRETS[side].to_owned(),
             buckets: vec![bucket.to_owned()],
             gate,
+            own_etags,
         };
         let endpoint = Endpoint::start(options).await.unwrap();
         let client = client(&endpoint.url(), ACCESS_KEYS[side], SECRETS[side]);

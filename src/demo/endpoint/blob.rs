@@ -23,6 +23,8 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Folder {
     path: PathBuf,
     next: AtomicU64,
+    /// ETags are no MD5s.
+    own_etags: bool,
 }
 
 /// Bytes at rest. The file lives as long as somebody holds a clone, so a reader keeps what it
@@ -32,6 +34,8 @@ pub(super) struct Blob {
     file: Arc<OwnedFile>,
     pub(super) len: u64,
     pub(super) md5: [u8; 16],
+    /// What its ETag spells.
+    pub(super) tag: [u8; 16],
     pub(super) crc64nvme: u64,
 }
 
@@ -54,9 +58,9 @@ pub(super) enum StoreError {
 }
 
 impl Folder {
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(path: PathBuf, own_etags: bool) -> io::Result<Self> {
         std::fs::create_dir_all(&path)?;
-        Ok(Self { path, next: AtomicU64::new(0) })
+        Ok(Self { path, next: AtomicU64::new(0), own_etags })
     }
 
     /// Streams `body` into a new file; on an error, or where the caller gives up, nothing stays.
@@ -82,8 +86,9 @@ impl Folder {
             }
         }
         append(&owned, file, pending).await?;
-        let (md5, crc64nvme) = (digest.finalize().into(), crc.finalize());
-        Ok(Blob { file: owned, len, md5, crc64nvme })
+        let (md5, crc64nvme): ([u8; 16], _) = (digest.finalize().into(), crc.finalize());
+        let tag = if self.own_etags { md5.map(|byte| !byte) } else { md5 };
+        Ok(Blob { file: owned, len, md5, tag, crc64nvme })
     }
 }
 

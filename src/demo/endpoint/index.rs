@@ -128,7 +128,7 @@ impl Bucket {
 impl Object {
     /// An object from one PutObject.
     pub(super) fn single(blob: Blob, kept: Kept, crc64nvme: Option<u64>) -> Self {
-        let (size, etag) = (blob.len, md5_etag(&blob));
+        let (size, etag) = (blob.len, blob_etag(&blob));
         let modified = now();
         Self { parts: vec![blob], size, etag, multipart: false, modified, kept, crc64nvme }
     }
@@ -137,8 +137,12 @@ impl Object {
     /// and their number.
     pub(super) fn assembled(parts: Vec<Blob>, kept: Kept, crc64nvme: Option<u64>) -> Self {
         let mut digest = Md5::new();
-        parts.iter().for_each(|part| digest.update(part.md5));
-        let etag = ETag::Strong(format!("{}-{}", hex::encode(digest.finalize()), parts.len()));
+        parts.iter().for_each(|part| digest.update(part.tag));
+        let mut digest: [u8; 16] = digest.finalize().into();
+        if parts.iter().any(|part| part.tag != part.md5) {
+            digest = digest.map(|byte| !byte);
+        }
+        let etag = ETag::Strong(format!("{}-{}", hex::encode(digest), parts.len()));
         let size = parts.iter().map(|part| part.len).sum();
         Self { parts, size, etag, multipart: true, modified: now(), kept, crc64nvme }
     }
@@ -150,8 +154,8 @@ impl Object {
 }
 
 /// The ETag of bytes that came in one call.
-pub(super) fn md5_etag(blob: &Blob) -> ETag {
-    ETag::Strong(hex::encode(blob.md5))
+pub(super) fn blob_etag(blob: &Blob) -> ETag {
+    ETag::Strong(hex::encode(blob.tag))
 }
 
 /// The time in whole seconds, the resolution of Last-Modified; listings must not say another.

@@ -57,6 +57,8 @@ pub struct EndpointOptions {
     pub buckets: Vec<String>,
     /// Awaited before each operation; `None` lets every call pass.
     pub gate: Option<Arc<dyn Gate>>,
+    /// Its ETags have the form of MD5s and are none, as under SSE-KMS, and no answer says so.
+    pub own_etags: bool,
 }
 
 /// A running S3 endpoint on a free port of the loopback interface.
@@ -77,7 +79,7 @@ impl Endpoint {
             Error::new(ErrorKind::Unavailable, format!("cannot {what} for an endpoint: {error}"))
                 .with_source(error)
         };
-        let folder = blob::Folder::open(options.folder.clone())
+        let folder = blob::Folder::open(options.folder.clone(), options.own_etags)
             .map_err(|e| unusable(&format!("use folder {}", options.folder.display()), e))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await

@@ -17,7 +17,7 @@ use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 use super::blob::{Segment, read};
 use super::checksum::{Said, told};
 use super::headers::Kept;
-use super::index::{Object as Stored, md5_etag};
+use super::index::{Object as Stored, blob_etag};
 use super::listing::{Marker, Query, echo, encoder, limit, page};
 use super::service::{Incoming, Store, unversioned};
 
@@ -126,7 +126,7 @@ impl Store {
         let (body, length, md5) = (input.body, input.content_length, input.content_md5);
         let incoming = Incoming { body, length, md5, crc };
         let (blob, checksum_crc64nvme) = self.receive("PutObject", incoming).await?;
-        let e_tag = Some(md5_etag(&blob));
+        let e_tag = Some(blob_etag(&blob));
         let crc = checksum_crc64nvme.as_ref().map(|_| blob.crc64nvme);
         let object = Arc::new(Stored::single(blob, kept, crc));
         let replaced = self.index.write(&input.bucket, |bucket| {

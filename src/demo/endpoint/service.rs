@@ -198,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store {
             index: Arc::new(Index::new([])),
-            folder: Arc::new(Folder::open(folder.path().to_owned()).unwrap()),
+            folder: Arc::new(Folder::open(folder.path().to_owned(), false).unwrap()),
             stats: Arc::default(),
         };
         for (length, code) in [(None, "MissingContentLength"), (Some(3), "IncompleteBody")] {

@@ -17,7 +17,7 @@ use s3s::{S3Result, s3_error};
 use super::blob::Blob;
 use super::checksum::{self, Said};
 use super::headers::Kept;
-use super::index::{Bucket, Object, Part, Upload, md5_etag, now};
+use super::index::{Bucket, Object, Part, Upload, blob_etag, now};
 use super::listing::{echo, encoder, limit};
 use super::service::{Incoming, Store};
 
@@ -62,7 +62,7 @@ impl Store {
         let (body, length, md5) = (input.body, input.content_length, input.content_md5);
         let incoming = Incoming { body, length, md5, crc };
         let (blob, checksum_crc64nvme) = self.receive("UploadPart", incoming).await?;
-        let e_tag = Some(md5_etag(&blob));
+        let e_tag = Some(blob_etag(&blob));
         let replaced = self.index.write(&input.bucket, |bucket| {
             let upload = bucket.uploads.get_mut(&id).ok_or_else(|| s3_error!(NoSuchUpload))?;
             Ok(upload.parts.insert(input.part_number, Part { blob, modified: now() }))
@@ -193,7 +193,7 @@ fn listed(number: i32, part: &Part, checksum: bool) -> ListedPart {
     ListedPart {
         checksum_crc64nvme: checksum.then(|| checksum::text(part.blob.crc64nvme)),
         part_number: Some(number),
-        e_tag: Some(md5_etag(&part.blob)),
+        e_tag: Some(blob_etag(&part.blob)),
         last_modified: Some(part.modified.clone()),
         size: i64::try_from(part.blob.len).ok(),
         ..ListedPart::default()
@@ -228,7 +228,7 @@ fn chosen(upload: &Upload, asked: &[CompletedPart]) -> S3Result<Vec<Blob>> {
     }
     let find = |asked: &CompletedPart| {
         let blob = &upload.parts.get(&asked.part_number?)?.blob;
-        let same = asked.e_tag.as_ref()?.value() == md5_etag(blob).value();
+        let same = asked.e_tag.as_ref()?.value() == blob_etag(blob).value();
         let same = same
             && asked.checksum_crc64nvme.iter().all(|crc| *crc == checksum::text(blob.crc64nvme));
         same.then(|| blob.clone())

@@ -44,6 +44,8 @@ pub enum Fault {
     /// The server takes so many bytes of the request's body, then nothing moves until the faults
     /// end; what the system has not taken by then stays with the client.
     StallInRequest(u64),
+    /// The answer's body is another one, made of the server's; its length is announced as it then is.
+    Rewritten(&'static str, fn(Vec<u8>) -> Vec<u8>),
     /// The request waits before it is passed on.
     Delay(Duration),
     /// Both bodies go no faster than so many bytes a second.
@@ -110,6 +112,7 @@ impl Fault {
             Self::FlipInAnswer(_) => "bit flipped in the answer",
             Self::StallInAnswer(_) => "answer stalled",
             Self::StallInRequest(_) => "request stalled",
+            Self::Rewritten(name, _) => name,
             Self::Delay(_) => "delayed",
             Self::Slow(_) => "slow",
             Self::Hold => "held",

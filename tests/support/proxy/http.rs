@@ -162,6 +162,18 @@ impl Head {
         Self { text: self.text.lines().map(line).collect() }
     }
 
+    /// The same head with a body of this length, whatever the framing was.
+    pub fn with_body_of(&self, length: u64) -> Self {
+        let framing = |line: &&str| {
+            let name = line.split(':').next().unwrap_or_default();
+            !["content-length", "transfer-encoding"].iter().any(|of| name.eq_ignore_ascii_case(of))
+        };
+        let lines = self.text.lines().filter(|line| !line.is_empty()).filter(framing);
+        let mut text: String = lines.map(|line| format!("{line}\r\n")).collect();
+        text += &format!("content-length: {length}\r\n\r\n");
+        Self { text }
+    }
+
     /// The body of a request with this head.
     pub fn request_body(&self) -> Body {
         match self.has("transfer-encoding", "chunked") {

@@ -118,6 +118,10 @@ impl Relay {
             _ => {}
         }
         *outcome = Outcome::Status(answer.status());
+        if let Some((_, Fault::Rewritten(_, rewrite))) = &fault {
+            self.rewritten(&answer, &mut body, *rewrite).await?;
+            return Ok(if again { Then::Again } else { Then::Close });
+        }
         let passed = self.answer(&answer, body, fault.as_ref()).await?;
         if let Some((_, since)) = &mut self.server {
             *since = Instant::now();
@@ -230,6 +234,26 @@ impl Relay {
                 Ok(Some(stop.then()))
             }
         }
+    }
+
+    /// Passes on an answer whose body is made of the server's.
+    async fn rewritten(
+        &mut self,
+        head: &Head,
+        body: &mut Body,
+        rewrite: fn(Vec<u8>) -> Vec<u8>,
+    ) -> io::Result<()> {
+        let Self { client, server: Some((server, since)), .. } = self else { unreachable!() };
+        let mut whole = Vec::new();
+        while let Some(piece) = body.piece(&mut server.input).await? {
+            if piece.is_data {
+                whole.extend_from_slice(&piece.bytes);
+            }
+        }
+        *since = Instant::now();
+        let whole = rewrite(whole);
+        client.output.write_all(head.with_body_of(whole.len() as u64).bytes()).await?;
+        client.output.write_all(&whole).await
     }
 
     async fn drop_answer(&mut self, body: &mut Body) -> io::Result<()> {
