@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Evidence};
 
 pub mod clock;
 pub mod group;
@@ -24,7 +24,7 @@ pub mod identity;
 pub mod metadata;
 mod verdict;
 
-use verdict::{Verdict, judge};
+use verdict::{Request, Verdict, judge};
 
 /// Long enough for a line between continents that loses packets; the SDK's own 3.1 s is not.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +38,9 @@ const EMPTY_CHAIN: &str = "no credentials found in chain";
 
 /// Error texts are cut here: some services put whole requests into them.
 const MAX_TEXT: usize = 400;
+
+/// So much is shown of an answer that is no document of S3.
+const MAX_BEGINNING: usize = 160;
 
 /// The SDK's configuration from the ordinary places (environment, profile, container, instance
 /// role; `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SQS` and their like included), with `profile` and
@@ -72,7 +75,7 @@ pub fn classify<E>(error: &SdkError<E, HttpResponse>) -> ErrorKind
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    verdict_of(error).kind
+    verdict_of(Request::Other, error).kind
 }
 
 /// The pause that the service asked for by its `Retry-After` header, where it is a number of seconds.
@@ -99,7 +102,18 @@ pub fn error<E>(call: impl fmt::Display, error: &SdkError<E, HttpResponse>) -> E
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    built(call, verdict_of(error), &describe(error)).with_retry_after(retry_after(error))
+    let call = call.to_string();
+    let verdict = verdict_of(Request::of(&call), error);
+    let status = error.raw_response().map_or(0, |raw| raw.status().as_u16());
+    let evidence = evidence(&call, status, code(error).unwrap_or_default());
+    built(call, verdict, &describe(error))
+        .with_retry_after(retry_after(error))
+        .with_evidence(evidence)
+}
+
+fn evidence(call: &str, status: u16, code: &str) -> Evidence {
+    let call = call.split(' ').next().unwrap_or_default().to_owned();
+    Evidence { status, code: code.to_owned(), call, place: None }
 }
 
 /// A refusal that no SDK has read.
@@ -111,6 +125,8 @@ pub struct Refusal<'a> {
     pub code: &'a str,
     /// What the service said besides.
     pub text: &'a str,
+    /// The answer's body, of which a line is shown where it is no document of S3.
+    pub body: &'a str,
     /// The request's id, for the service's support.
     pub request_id: Option<&'a str>,
     /// The `Retry-After` header.
@@ -122,14 +138,38 @@ impl Refusal<'_> {
     pub fn error(&self, call: impl fmt::Display) -> Error {
         let code = if self.code.is_empty() { "no error code" } else { self.code };
         let said = match one_line(self.text) {
-            text if text.is_empty() => code.to_owned(),
+            text if text.is_empty() => format!("{code}{}", foreign(self.code, self.body)),
             text => format!("{code}: {text}"),
         };
         let id = self.request_id.map(|id| format!(", request {}", one_line(id)));
         let said = format!("{said} (status {}{})", self.status, id.unwrap_or_default());
-        let verdict = judge(self.status, self.code);
-        built(call, verdict, &said).with_retry_after(self.retry_after.and_then(pause))
+        let call = call.to_string();
+        let verdict = judge(Request::of(&call), self.status, self.code, self.text);
+        let evidence = evidence(&call, self.status, self.code);
+        built(call, verdict, &said)
+            .with_retry_after(self.retry_after.and_then(pause))
+            .with_evidence(evidence)
     }
+}
+
+/// How an answer begins that is none of S3's: a proxy's page, or that of another server.
+fn foreign(code: &str, body: &str) -> String {
+    let body = body.trim();
+    if !code.is_empty() || body.is_empty() {
+        return String::new();
+    }
+    format!(", the answer is no document of S3 and begins {}; {RIGHT_ENDPOINT}", beginning(body))
+}
+
+/// What to ask where an answer is no store's.
+pub const RIGHT_ENDPOINT: &str = "is Endpoint right (http or https)?";
+
+/// How a text from outside begins: in one line, quoted, and cut.
+pub fn beginning(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut: String = words.chars().take(MAX_BEGINNING).collect();
+    let dots = if cut.len() < words.len() { " ..." } else { "" };
+    format!("\"{}{dots}\"", cut.escape_debug())
 }
 
 /// A request that was never sent, or whose answer did not come: the same as [`error`], out of its
@@ -160,7 +200,7 @@ fn built(call: impl fmt::Display, verdict: Verdict, said: &str) -> Error {
     Error::new(verdict.kind, message)
 }
 
-fn verdict_of<E>(error: &SdkError<E, HttpResponse>) -> Verdict
+fn verdict_of<E>(request: Request, error: &SdkError<E, HttpResponse>) -> Verdict
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
@@ -170,16 +210,18 @@ where
         SdkError::DispatchFailure(_) => unsent(StdError::source(error), ErrorKind::Unavailable),
         SdkError::ServiceError(answer) => {
             let (status, error) = (answer.raw().status().as_u16(), answer.err());
-            match error.message() {
-                Some(text) if is_about_the_clock(text) => judge(status, "RequestTimeTooSkewed"),
-                _ => judge(status, error.code().unwrap_or_default()),
-            }
+            let text = error.message().unwrap_or_default();
+            let code = match is_about_the_clock(text) {
+                true => "RequestTimeTooSkewed",
+                false => error.code().unwrap_or_default(),
+            };
+            judge(request, status, code, text)
         }
         // An answer that could not be read: a 2xx was cut short, anything else speaks by its status.
         SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
             Verdict::from(ErrorKind::Unavailable)
         }
-        SdkError::ResponseError(answer) => judge(answer.raw().status().as_u16(), ""),
+        SdkError::ResponseError(answer) => judge(request, answer.raw().status().as_u16(), "", ""),
         _ => Verdict::from(ErrorKind::Unavailable),
     }
 }
@@ -230,7 +272,11 @@ where
             let code = answer.err().code().unwrap_or("no error code");
             match answer.err().message().map(one_line) {
                 Some(text) if !text.is_empty() => format!("{code}: {text}"),
-                _ => code.to_owned(),
+                _ => {
+                    let body = answer.raw().body().bytes().unwrap_or_default();
+                    let code_given = answer.err().code().unwrap_or_default();
+                    format!("{code}{}", foreign(code_given, &String::from_utf8_lossy(body)))
+                }
             }
         }
         SdkError::ResponseError(_) => format!("unreadable answer: {}", causes(error)),

@@ -31,6 +31,9 @@ pub enum ErrorKind {
     /// Whoever asks cannot be asked with, whatever the object: credentials that are unknown, wrong
     /// or missing, a clock that is off. Another worker may do better.
     Unfit,
+    /// The store takes nothing more: a quota is used up, or its disks are full. It speaks of no
+    /// object and passes once somebody has made room.
+    Full,
     /// The object is in an archive class and must be restored before it can be read.
     Archived,
     /// The data, a message or an answer is not what it must be; a further try gives the same.
@@ -60,7 +63,8 @@ impl ErrorKind {
             | Self::UploadGone
             | Self::LeaseLost
             | Self::Cancelled
-            | Self::Unfit => Next::ReturnToQueue,
+            | Self::Unfit
+            | Self::Full => Next::ReturnToQueue,
             Self::NotFound | Self::Denied | Self::Archived | Self::Invalid | Self::Usage => {
                 Next::RecordFailure
             }
@@ -82,9 +86,47 @@ impl ErrorKind {
             | Self::NotFound
             | Self::Denied
             | Self::Unfit
+            | Self::Full
             | Self::Archived
             | Self::Invalid => 3,
         }
+    }
+}
+
+/// What a service has answered, as it came: by this, and not by the error's words, it is decided of
+/// whom a refusal speaks (`crate::plan::blame`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The HTTP status; 0 if there was no answer.
+    pub status: u16,
+    /// The service's own name for the error; empty if the answer had none.
+    pub code: String,
+    /// The call, such as `PutObject`.
+    pub call: String,
+    /// The side and the bucket that were asked, once a store's wrapper has noted them.
+    pub place: Option<Asked>,
+}
+
+impl Evidence {
+    /// Whether the answer had no error document, so that it may be a proxy's. The SDK makes up a code
+    /// for the 404 of a HEAD.
+    pub fn is_bare(&self) -> bool {
+        self.status != 0 && (self.code.is_empty() || self.code == "NotFound")
+    }
+}
+
+/// Where a refused call was made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Asked {
+    /// `source` or `destination`.
+    pub side: &'static str,
+    /// The bucket.
+    pub bucket: String,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bucket {} ({})", self.bucket, self.side)
     }
 }
 
@@ -94,13 +136,14 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    evidence: Option<Box<Evidence>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind`; `message` says what, where and what to do, lower case, no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None, source: None }
+        Self { kind, message: message.into(), retry_after: None, evidence: None, source: None }
     }
 
     /// Unusable arguments or configuration.
@@ -130,6 +173,28 @@ impl Error {
         self
     }
 
+    /// Adds what the service has answered.
+    pub fn with_evidence(mut self, evidence: Evidence) -> Self {
+        self.evidence = Some(Box::new(evidence));
+        self
+    }
+
+    /// Notes where the refused call was made.
+    pub fn at(mut self, call: &'static str, side: &'static str, bucket: &str) -> Self {
+        let evidence = self.evidence.get_or_insert_default();
+        evidence.place.get_or_insert_with(|| Asked { side, bucket: bucket.to_owned() });
+        if evidence.call.is_empty() {
+            evidence.call = call.to_owned();
+        }
+        self
+    }
+
+    /// The same error, of another kind.
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Puts `context` and a colon before the message.
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -144,12 +209,29 @@ impl Error {
 
     /// The same error once more, for another object of one request; without the cause underneath.
     pub fn another(&self) -> Self {
-        Self::new(self.kind, self.message.as_str()).with_retry_after(self.retry_after)
+        let evidence = self.evidence.clone();
+        let another = Self::new(self.kind, self.message.as_str());
+        Self { evidence, ..another.with_retry_after(self.retry_after) }
     }
 
     /// What the error means.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What the service has answered, if it was one that has refused.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_deref()
+    }
+
+    /// The service's own name for the error; empty if there is none.
+    pub fn code(&self) -> &str {
+        self.evidence().map_or("", |evidence| evidence.code.as_str())
+    }
+
+    /// Whether a service has refused without an error document.
+    pub fn is_bare(&self) -> bool {
+        self.evidence().is_some_and(Evidence::is_bare)
     }
 
     /// The pause that the service asked for (Retry-After), if it named one.
@@ -179,6 +261,7 @@ mod tests {
         assert_eq!(ErrorKind::Throttled.next(), Next::Retry);
         assert_eq!(ErrorKind::SourceChanged.next(), Next::ReturnToQueue);
         assert_eq!(ErrorKind::Denied.next(), Next::RecordFailure);
+        assert_eq!(ErrorKind::Full.next(), Next::ReturnToQueue);
         assert_eq!(ErrorKind::Cancelled.exit_status(), 1);
         assert_eq!(ErrorKind::Usage.exit_status(), 2);
         assert_eq!(ErrorKind::Denied.exit_status(), 3);

@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Next, Result};
 pub struct Policy {
     /// Tries in all, at least 1.
     pub tries: u32,
-    /// Throttling does not use the tries up: a service that asks for patience gets it, until the
-    /// work is cancelled.
+    /// Throttling does not use the tries up: a service that asks for patience gets it, for a quarter of
+    /// an hour. One that answers nothing else for so long is out, and whoever asks decides what then.
     pub patient: bool,
     /// The first pause is between zero and this; it doubles with each try.
     pub base: Duration,
@@ -70,6 +70,9 @@ impl Policy {
     }
 }
 
+/// How long a service may ask for patience.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
 /// Calls `call` until it succeeds, fails for good, has used up its tries, or `cancel` is cancelled;
 /// cancelling drops the running call.
 pub async fn retry<T, F, Fut>(policy: Policy, cancel: &CancellationToken, mut call: F) -> Result<T>
@@ -79,6 +82,7 @@ where
 {
     let mut tried = 0;
     let mut throttled = 0;
+    let mut patience_ends = None;
     loop {
         let error = match once(policy.timeout, cancel, call()).await {
             Ok(value) => return Ok(value),
@@ -86,7 +90,9 @@ where
             Err(error) => error,
         };
         match error.kind() {
-            ErrorKind::Throttled if policy.patient => throttled += 1,
+            ErrorKind::Throttled if policy.patient && has_patience(&mut patience_ends) => {
+                throttled += 1;
+            }
             _ => tried += 1,
         }
         if tried >= policy.tries {
@@ -99,6 +105,12 @@ where
             () = cancel.cancelled() => return Err(Error::cancelled()),
         }
     }
+}
+
+/// Whether a service is still waited for; its time counts from the first time that it asks.
+fn has_patience(ends: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    now < *ends.get_or_insert(now + PATIENCE)
 }
 
 /// One passing fault is everyday; a row of them is worth a warning.
@@ -234,6 +246,16 @@ mod tests {
         assert_eq!(failing_with(ErrorKind::Throttled, 50).await.0.unwrap(), 51);
         let probe = Policy { patient: false, ..QUICK };
         assert_eq!(calling(probe, ErrorKind::Throttled, 50).await.1, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_asks_for_patience_for_ever_is_given_up() {
+        let policy =
+            Policy { cap: Duration::from_secs(20), base: Duration::from_secs(20), ..QUICK };
+        let began = Instant::now();
+        let (ended, calls) = calling(policy, ErrorKind::Throttled, u32::MAX).await;
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::Throttled);
+        assert!(began.elapsed() >= PATIENCE && calls > 10, "{calls}");
     }
 
     #[tokio::test]

@@ -41,20 +41,51 @@ impl Verdict {
     }
 }
 
-/// What an answer with this HTTP status and error code means. The code decides where it is known,
-/// since services answer with different statuses; the status decides for the rest, among them
-/// HEAD, whose answers have no body and so no code.
-pub(super) fn judge(status: u16, code: &str) -> Verdict {
+/// What has been asked for, as far as the meaning of an answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Its answers have no body, and so no code.
+    Head,
+    /// It stores something.
+    Write,
+    Other,
+}
+
+impl Request {
+    /// By the name that a call's description begins with.
+    pub(super) fn of(call: &str) -> Self {
+        let name = call.split(' ').next().unwrap_or_default();
+        match name {
+            "HeadObject" | "HeadBucket" => Self::Head,
+            "PutObject" | "UploadPart" | "CreateMultipartUpload" | "CompleteMultipartUpload" => {
+                Self::Write
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What an answer with this HTTP status, error code and text means. The code decides where it is
+/// known, since services answer with different statuses; the text for what some stores say under a
+/// name that means something else; the status decides for the rest, among them HEAD, whose answers
+/// have no body and so no code.
+pub(super) fn judge(request: Request, status: u16, code: &str, text: &str) -> Verdict {
     // The query protocol's names of SQS errors have this in front.
     let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
     if is_throttling(code) {
         return Verdict::from(ErrorKind::Throttled);
     }
+    if is_full(status, code, text) {
+        return full();
+    }
+    if let Some(verdict) = misaddressed(code, text) {
+        return verdict;
+    }
     denial(code)
         .map(|advice| Verdict::with(ErrorKind::Denied, advice))
         .or_else(|| unfitness(code).map(|advice| Verdict::with(ErrorKind::Unfit, advice)))
-        .or_else(|| by_code(code))
-        .unwrap_or_else(|| by_status(status, code))
+        .or_else(|| by_code(request, code))
+        .unwrap_or_else(|| by_status(request, status))
 }
 
 fn is_throttling(code: &str) -> bool {
@@ -75,6 +106,51 @@ fn is_throttling(code: &str) -> bool {
                 // SQS: about 120,000 messages of the queue are in flight; some will be deleted.
                 | "OverLimit"
         )
+}
+
+/// Ceph says QuotaExceeded, MinIO XMinioStorageFull and XMinioAdminBucketQuotaExceeded, others 507
+/// (RFC 4918); Backblaze B2 says AccessDenied and tells of its caps only in the text.
+fn is_full(status: u16, code: &str, text: &str) -> bool {
+    let named = ["Quota", "StorageFull", "InsufficientStorage", "CapExceeded", "DiskFull"];
+    let text = text.to_ascii_lowercase();
+    let told =
+        ["cap exceeded", "quota exceeded", "exceeded quota", "no space left", "disk is full"];
+    status == 507
+        || named.iter().any(|name| code.contains(name))
+        || (matches!(status, 400..) && told.iter().any(|words| text.contains(words)))
+}
+
+fn full() -> Verdict {
+    Verdict::with(
+        ErrorKind::Full,
+        "this store is full, or a quota is used up: make room or raise the quota",
+    )
+}
+
+/// A bucket that is asked for in a way that the store does not have: in the path where it must be in
+/// the host name (Alibaba's OSS, Tencent's COS), or at an address that is not its own.
+fn misaddressed(code: &str, text: &str) -> Option<Verdict> {
+    let text = text.to_ascii_lowercase();
+    if text.contains("must be addressed using the specified endpoint") {
+        return Some(another_region());
+    }
+    let told = ["third level domain", "virtual host", "virtual-host", "path style", "path-style"];
+    let named = code == "SecondLevelDomainForbidden" || code.contains("PathStyle");
+    (named || told.iter().any(|words| text.contains(words))).then(|| {
+        Verdict::with(
+            ErrorKind::Invalid,
+            "this store does not take the bucket where it was put: set ForcePathStyle of this side \
+             (False puts it into the host name, True into the path)",
+        )
+    })
+}
+
+fn another_region() -> Verdict {
+    Verdict::with(
+        ErrorKind::Invalid,
+        "the bucket is in another region or behind another endpoint: set the keys Region and \
+         Endpoint of this side",
+    )
 }
 
 /// What to do where the service refuses whoever asks.
@@ -127,12 +203,11 @@ fn unfitness(code: &str) -> Option<&'static str> {
         "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired" => {
             "this machine's clock differs from the service's by more than 15 minutes: set the clock"
         }
-        "InvalidToken" => "the session token is not valid: fetch new temporary credentials",
         _ => return None,
     })
 }
 
-fn by_code(code: &str) -> Option<Verdict> {
+fn by_code(request: Request, code: &str) -> Option<Verdict> {
     Some(match code {
         "RequestTimeout"
         | "RequestTimeoutException"
@@ -156,16 +231,27 @@ fn by_code(code: &str) -> Option<Verdict> {
         }
         // A job must not fail for good because a token ran out between two refreshes: the next
         // try asks the credentials provider again.
-        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Verdict::with(
-            ErrorKind::Unavailable,
-            "the session token has expired: where it does not come from a role that renews it, put \
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" => {
+            Verdict::with(
+                ErrorKind::Unavailable,
+                "the session token has expired or is not valid: where it does not come from a role that renews it, put \
              a new one in place",
-        ),
+            )
+        }
         "NoSuchBucket" => Verdict::with(
             ErrorKind::NotFound,
             "there is no such bucket here: check its name, the region and the endpoint",
         ),
-        "MethodNotAllowed" => deleted_version(),
+        "MethodNotAllowed" => not_allowed(request),
+        "InvalidTag" | "InvalidTagError" => Verdict::with(
+            ErrorKind::Invalid,
+            "the destination does not take these tags: CopyTags = False leaves them out",
+        ),
+        "InvalidStorageClass" => Verdict::with(
+            ErrorKind::Invalid,
+            "the destination does not know this storage class: set StorageClass = STANDARD, or \
+             another class that it knows",
+        ),
         "NotImplemented" => not_implemented(),
         "NoSuchKey"
         | "NoSuchVersion"
@@ -192,17 +278,21 @@ fn by_code(code: &str) -> Option<Verdict> {
         "PermanentRedirect"
         | "TemporaryRedirect"
         | "AuthorizationHeaderMalformed"
-        | "IllegalLocationConstraintException" => Verdict::with(
-            ErrorKind::Invalid,
-            "the bucket is in another region: set the key Region of this side",
-        ),
+        | "IllegalLocationConstraintException" => another_region(),
         _ => return None,
     })
 }
 
 /// A version that is a delete marker has no method but DELETE
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html>).
-fn deleted_version() -> Verdict {
+fn not_allowed(request: Request) -> Verdict {
+    if request == Request::Write {
+        return Verdict::with(
+            ErrorKind::Invalid,
+            "something on the way does not let this be written: check Endpoint and what lies before \
+             the store",
+        );
+    }
     Verdict::with(
         ErrorKind::NotFound,
         "this is not allowed here: a version that is a delete marker has no object; where no \
@@ -218,23 +308,41 @@ fn not_implemented() -> Verdict {
     )
 }
 
-fn by_status(status: u16, code: &str) -> Verdict {
+/// Statuses of a proxy or a web server that does not like the request itself.
+fn by_status(request: Request, status: u16) -> Verdict {
     match status {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
         501 => not_implemented(),
-        408 | 409 | 425 | 500.. => Verdict::from(ErrorKind::Unavailable),
+        // 499: a proxy whose client has gone, as it believes.
+        408 | 409 | 425 | 499 | 500.. => Verdict::from(ErrorKind::Unavailable),
         401 | 403 => Verdict::with(
             ErrorKind::Denied,
             "allow this call in the IAM policy of whoever asks, and in the policy of the resource",
         ),
         404 | 410 => Verdict::from(ErrorKind::NotFound),
-        405 => deleted_version(),
+        405 => not_allowed(request),
         412 | 416 => Verdict::from(ErrorKind::SourceChanged),
+        411 => Verdict::with(
+            ErrorKind::Invalid,
+            "something before the store wants to know the body's length in another way: check \
+             Endpoint and what lies before the store",
+        ),
+        413 => Verdict::with(
+            ErrorKind::Invalid,
+            "the body is larger than something before the store lets pass: make ChunkSize and \
+             ResumableThreshold smaller, or allow larger bodies there",
+        ),
+        414 => Verdict::with(
+            ErrorKind::Invalid,
+            "the key makes the address longer than something before the store lets pass",
+        ),
+        431 => Verdict::with(
+            ErrorKind::Invalid,
+            "the metadata makes the headers larger than something before the store lets pass: \
+             CopyMetadata = False leaves it out",
+        ),
         // A success that could not be read was cut short on its way.
         200..=299 => Verdict::from(ErrorKind::Unavailable),
-        // The answer to a HEAD has no body and so no code; the usual reason is an expired token,
-        // which passes.
-        400 if code.is_empty() => Verdict::from(ErrorKind::Unavailable),
         _ => Verdict::from(ErrorKind::Invalid),
     }
 }
@@ -243,8 +351,8 @@ fn by_status(status: u16, code: &str) -> Verdict {
 mod tests {
     use super::*;
     use ErrorKind::{
-        Archived, Damaged, Denied, Invalid, NotFound, SourceChanged, Throttled, Unavailable, Unfit,
-        UploadGone,
+        Archived, Damaged, Denied, Full, Invalid, NotFound, SourceChanged, Throttled, Unavailable,
+        Unfit, UploadGone,
     };
 
     #[test]
@@ -272,6 +380,18 @@ mod tests {
             (400, "UnrecognizedClientException", Unfit),
             (403, "SignatureDoesNotMatch", Unfit),
             (403, "RequestTimeTooSkewed", Unfit),
+            (400, "InvalidToken", Unavailable),
+            (403, "QuotaExceeded", Full),
+            (507, "", Full),
+            (507, "XMinioStorageFull", Full),
+            (400, "XMinioAdminBucketQuotaExceeded", Full),
+            (499, "", Unavailable),
+            (520, "", Unavailable),
+            (400, "", Invalid),
+            (413, "", Invalid),
+            (400, "InvalidTag", Invalid),
+            (400, "InvalidStorageClass", Invalid),
+            (403, "SecondLevelDomainForbidden", Invalid),
             (400, "KMS.DisabledException", Denied),
             (401, "", Denied),
             (403, "", Denied),
@@ -295,14 +415,56 @@ mod tests {
             (400, "IncompleteBody", Damaged),
             (400, "InvalidArgument", Invalid),
             (400, "EntityTooSmall", Invalid),
-            (400, "", Unavailable),
             (400, "InvalidPart", UploadGone),
             (301, "PermanentRedirect", Invalid),
             (416, "InvalidRange", SourceChanged),
             (200, "", Unavailable),
             (200, "InternalError", Unavailable),
         ] {
-            assert_eq!(judge(status, code).kind, expected, "{status} {code}");
+            let verdict = judge(Request::Other, status, code, "");
+            assert_eq!(verdict.kind, expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_and_what_is_told_decide_where_the_code_does_not() {
+        for (request, status, code, text, kind, word) in [
+            (Request::Write, 405, "", "", Invalid, "Endpoint"),
+            (Request::Head, 405, "", "", NotFound, "delete marker"),
+            (Request::Write, 413, "", "", Invalid, "ChunkSize"),
+            (Request::Write, 414, "", "", Invalid, "key"),
+            (Request::Write, 431, "", "", Invalid, "CopyMetadata"),
+            (
+                Request::Write,
+                403,
+                "AccessDenied",
+                "Cannot upload files, storage cap exceeded.",
+                Full,
+                "quota",
+            ),
+            (
+                Request::Other,
+                403,
+                "AccessDenied",
+                "The bucket you are attempting to access must be addressed using the specified endpoint.",
+                Invalid,
+                "Endpoint",
+            ),
+            (Request::Other, 403, "PathStyleDomainForbidden", "", Invalid, "ForcePathStyle"),
+            (
+                Request::Other,
+                400,
+                "InvalidRequest",
+                "Please use virtual hosted style",
+                Invalid,
+                "ForcePathStyle",
+            ),
+            (Request::Other, 400, "InvalidStorageClass", "", Invalid, "StorageClass = "),
+            (Request::Other, 400, "InvalidTag", "", Invalid, "CopyTags"),
+        ] {
+            let verdict = judge(request, status, code, text);
+            let advice = verdict.advice.unwrap_or_default();
+            assert!(verdict.kind == kind && advice.contains(word), "{status} {code}: {verdict:?}");
         }
     }
 
@@ -317,7 +479,7 @@ mod tests {
             ("KMS.DisabledException", "kms:Decrypt"),
             ("ExpiredToken", "expired"),
         ] {
-            let advice = judge(403, code).advice.unwrap_or_default();
+            let advice = judge(Request::Other, 403, code, "").advice.unwrap_or_default();
             assert!(advice.contains(word), "{code}: {advice}");
         }
     }

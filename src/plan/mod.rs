@@ -2,6 +2,7 @@
 //! it will cost.
 
 pub mod alive;
+pub mod blame;
 pub mod checks;
 pub mod compare;
 pub mod digest;

@@ -34,12 +34,19 @@ pub enum Side {
     Destination,
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Side {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Source => "source",
             Self::Destination => "destination",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -291,6 +298,12 @@ pub struct Part {
 pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// What is known of the store's own ways.
     fn profile(&self) -> &Profile;
+
+    /// How many calls of this name the bucket has answered well so far, as far as anybody counts: a
+    /// refusal is held against it.
+    fn answered(&self, _bucket: &str, _call: &str) -> u64 {
+        0
+    }
 
     /// One page of the bucket's current objects, 1,000 keys at most. A key whose current version is a
     /// delete marker has none. A page may be empty and not the last.

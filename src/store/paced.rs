@@ -5,6 +5,11 @@
 //! pass, but a throttled one counts. Both sides have lanes of their own, also where they are one
 //! and the same bucket.
 //!
+//! What is answered well is counted by bucket and call, and what is refused says where it was: by both
+//! it is decided later of whom a refusal speaks (`plan::blame`). An object that the store throttles
+//! again and again while it answers others is the store's trouble with that object: it neither slows
+//! the others down nor is it tried for ever (`stubborn`).
+//!
 //! A streamed part has the permit of its UploadPart before it asks for the one of its GET. That cannot
 //! lock up: these are two lanes, always in that order, and whoever holds the second waits for none.
 
@@ -22,11 +27,13 @@ use super::*;
 use crate::error::ErrorKind;
 
 mod lane;
+mod stubborn;
 #[cfg(test)]
 mod tests;
 
 use lane::Lane;
 pub(super) use lane::Permit;
+use stubborn::Subject;
 
 /// Up to here a PutObject's time is the store's and not the line's, and tells of its load.
 const SHORT_BYTES: usize = 64 * 1024;
@@ -51,6 +58,25 @@ pub struct Paced {
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
+/// One call, for whoever asks of whom its refusal speaks.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    name: &'static str,
+    bucket: &'a str,
+    /// The object that it is about, if it is about one.
+    key: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    fn on(name: &'static str, id: &'a ObjectId) -> Self {
+        Self { name, bucket: &id.bucket, key: Some(id.key.as_str()) }
+    }
+
+    fn subject(&self) -> Option<Subject<'a>> {
+        self.key.map(|key| (self.name, key))
+    }
+}
+
 impl Paced {
     /// Paces `inner`.
     pub fn new(inner: Arc<dyn ObjectStore>, side: Side, pacing: Pacing) -> Self {
@@ -70,25 +96,51 @@ impl Paced {
 
     /// A call without object data: it waits for nothing, and says where it was throttled. That one
     /// of them is not answered says little about the others, which carry data.
-    async fn control<T>(&self, bucket: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn control<T>(
+        &self,
+        call: Call<'_>,
+        asked: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let began = Instant::now();
-        let answer = call.await;
+        let answer = self.noted(call, asked.await);
         if let Err(error) = &answer
             && error.kind() == ErrorKind::Throttled
         {
-            self.lane(bucket).failed(began, error);
+            self.lane(call.bucket).failed(began, error, call.subject());
         }
         answer
     }
-}
 
-/// Settles `permit` by the answer to a request that sends data.
-fn settle<T>(mut permit: Permit, answer: Result<T>, tells_load: bool) -> Result<T> {
-    match &answer {
-        Ok(_) => permit.answered(tells_load.then(|| permit.age())),
-        Err(error) => permit.failed(error),
+    /// Counts a success, and notes at an error where it was.
+    fn noted<T>(&self, call: Call<'_>, answer: Result<T>) -> Result<T> {
+        let lane = self.lane(call.bucket);
+        match answer {
+            Ok(value) => {
+                lane.succeeded(call.name, call.subject());
+                Ok(value)
+            }
+            Err(error) => {
+                Err(lane
+                    .patience(error.at(call.name, self.side.name(), call.bucket), call.subject()))
+            }
+        }
     }
-    answer
+
+    /// Settles `permit` by the answer to a request that sends data.
+    fn settle<T>(
+        &self,
+        call: Call<'_>,
+        mut permit: Permit,
+        answer: Result<T>,
+        tells_load: bool,
+    ) -> Result<T> {
+        let answer = self.noted(call, answer);
+        match &answer {
+            Ok(_) => permit.answered(tells_load.then(|| permit.age())),
+            Err(error) => permit.failed(error, call.subject()),
+        }
+        answer
+    }
 }
 
 #[async_trait]
@@ -97,16 +149,22 @@ impl ObjectStore for Paced {
         self.inner.profile()
     }
 
+    fn answered(&self, bucket: &str, call: &str) -> u64 {
+        self.lane(bucket).successes(call)
+    }
+
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
-        let mut permit = self.lane(&request.id.bucket).enter().await?;
-        match self.inner.get(request).await {
+        let call = Call::on("GetObject", &request.id);
+        let mut permit = self.lane(call.bucket).enter().await?;
+        match self.noted(call, self.inner.get(request).await) {
             Ok(answer) => {
                 let (first_byte, left) = (permit.heard(), answer.content_length);
-                let body = PacedBody { inner: answer.body, permit, first_byte, left }.boxed();
-                Ok(GetAnswer { body, ..answer })
+                let place = (self.side.name(), request.id.bucket.clone());
+                let body = PacedBody { inner: answer.body, permit, first_byte, left, place };
+                Ok(GetAnswer { body: body.boxed(), ..answer })
             }
             Err(error) => {
-                permit.failed(&error);
+                permit.failed(&error, call.subject());
                 Err(error)
             }
         }
@@ -121,7 +179,8 @@ impl ObjectStore for Paced {
     ) -> Result<Written> {
         let permit = self.lane(&id.bucket).enter().await?;
         let short = body.len() <= SHORT_BYTES;
-        settle(permit, self.inner.put(id, new, body, proof).await, short)
+        let answer = self.inner.put(id, new, body, proof).await;
+        self.settle(Call::on("PutObject", id), permit, answer, short)
     }
 
     async fn room(&self, bucket: &str) -> Result<Room> {
@@ -131,9 +190,11 @@ impl ObjectStore for Paced {
     }
 
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
+        let call = Call::on("UploadPart", &upload.target);
         let Payload::Streamed { body, length, trailer, room } = payload else {
             let permit = self.lane(&upload.target.bucket).enter().await?;
-            return settle(permit, self.inner.upload_part(upload, number, payload).await, false);
+            let answer = self.inner.upload_part(upload, number, payload).await;
+            return self.settle(call, permit, answer, false);
         };
         let mut permit = match room {
             Room(Some(permit)) => permit,
@@ -157,15 +218,17 @@ impl ObjectStore for Paced {
             permit.rest();
             return answer;
         }
-        settle(permit, answer, false)
+        self.settle(call, permit, answer, false)
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        self.control(&request.bucket, self.inner.list(request)).await
+        let name = if request.versions { "ListObjectVersions" } else { "ListObjectsV2" };
+        let call = Call { name, bucket: &request.bucket, key: None };
+        self.control(call, self.inner.list(request)).await
     }
 
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {
-        self.control(&id.bucket, self.inner.head(id, version)).await
+        self.control(Call::on("HeadObject", id), self.inner.head(id, version)).await
     }
 
     async fn parts_seen(
@@ -174,31 +237,33 @@ impl ObjectStore for Paced {
         version: Option<&str>,
         etag: &Etag,
     ) -> Result<Option<PartsSeen>> {
-        self.control(&id.bucket, self.inner.parts_seen(id, version, etag)).await
+        self.control(Call::on("HeadObject", id), self.inner.parts_seen(id, version, etag)).await
     }
 
     async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>> {
-        self.control(&id.bucket, self.inner.tags(id, version)).await
+        self.control(Call::on("GetObjectTagging", id), self.inner.tags(id, version)).await
     }
 
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
-        self.control(&id.bucket, self.inner.current(id)).await
+        self.control(Call::on("HeadObject", id), self.inner.current(id)).await
     }
 
     async fn delete(&self, id: &ObjectId) -> Result<()> {
-        self.control(&id.bucket, self.inner.delete(id)).await
+        self.control(Call::on("DeleteObject", id), self.inner.delete(id)).await
     }
 
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
-        self.control(&target.bucket, self.inner.create_upload(target, new)).await
+        let call = Call::on("CreateMultipartUpload", target);
+        self.control(call, self.inner.create_upload(target, new)).await
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>> {
-        self.control(&upload.target.bucket, self.inner.list_parts(upload)).await
+        self.control(Call::on("ListParts", &upload.target), self.inner.list_parts(upload)).await
     }
 
     async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>> {
-        self.control(&target.bucket, self.inner.list_uploads(target)).await
+        let call = Call::on("ListMultipartUploads", target);
+        self.control(call, self.inner.list_uploads(target)).await
     }
 
     async fn complete_upload(
@@ -208,11 +273,12 @@ impl ObjectStore for Paced {
         crc64nvme: Option<u64>,
     ) -> Result<Written> {
         let call = self.inner.complete_upload(upload, parts, crc64nvme);
-        self.control(&upload.target.bucket, call).await
+        self.control(Call::on("CompleteMultipartUpload", &upload.target), call).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.control(&upload.target.bucket, self.inner.abort_upload(upload)).await
+        let call = Call::on("AbortMultipartUpload", &upload.target);
+        self.control(call, self.inner.abort_upload(upload)).await
     }
 }
 
@@ -223,13 +289,21 @@ struct PacedBody {
     first_byte: Duration,
     /// Bytes to come. A reader that knows how many there are need not ask for the end.
     left: u64,
+    /// Whose body it is, for its errors.
+    place: (&'static str, String),
 }
 
 impl Stream for PacedBody {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.poll_next_unpin(cx);
+        let polled = match self.inner.poll_next_unpin(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                let (side, bucket) = &self.place;
+                Poll::Ready(Some(Err(error.at("GetObject", side, bucket))))
+            }
+            polled => polled,
+        };
         let first_byte = self.first_byte;
         match &polled {
             Poll::Ready(Some(Ok(bytes))) => {
@@ -238,7 +312,7 @@ impl Stream for PacedBody {
                     self.permit.answered(Some(first_byte));
                 }
             }
-            Poll::Ready(Some(Err(error))) => self.permit.failed(error),
+            Poll::Ready(Some(Err(error))) => self.permit.failed(error, None),
             Poll::Ready(None) => self.permit.answered(Some(first_byte)),
             Poll::Pending => {}
         }

@@ -110,8 +110,10 @@ impl S3Store {
         match aws::own_cause(&error) {
             Some(own) => Error::new(own.kind(), format!("{said}: {own}")),
             None => {
-                let expired =
-                    matches!(aws::code(&error), Some("ExpiredToken" | "TokenRefreshRequired"));
+                let expired = matches!(
+                    aws::code(&error),
+                    Some("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken")
+                );
                 let built = self.renewed(aws::error(said, &error), expired);
                 self.advised(built, call, permission, region, unreached)
             }
@@ -133,7 +135,7 @@ impl S3Store {
             Err(reason) if reason.kind() != ErrorKind::SourceChanged => reason,
             Err(_) => error,
             // It has passed: other credentials were fetched meanwhile.
-            Ok(_) => Error::new(ErrorKind::Unavailable, error.to_string()),
+            Ok(_) => error.of_kind(ErrorKind::Unavailable),
         }
     }
 
@@ -146,7 +148,7 @@ impl S3Store {
                 error
             }
             Some(credentials) if error.kind() == ErrorKind::Unfit && credentials.refused() => {
-                Error::new(ErrorKind::Unavailable, error.to_string())
+                error.of_kind(ErrorKind::Unavailable)
             }
             _ => error,
         }
@@ -166,9 +168,12 @@ impl S3Store {
         region: Option<String>,
         unreached: bool,
     ) -> Error {
+        if built.code() == "NoSuchBucket" {
+            return built.note(format_args!("{} was asked", self.asked()));
+        }
         match (built.kind(), region) {
             (ErrorKind::Unavailable, None) if unreached => {
-                let asked = self.url.as_deref().unwrap_or("Amazon S3");
+                let asked = self.asked();
                 built.note(format_args!("{asked} was asked: check Endpoint, Region and the line"))
             }
             (_, Some(region)) => {
@@ -181,6 +186,11 @@ impl S3Store {
             (ErrorKind::Unfit, None) => built.note(format_args!("asked with {}", self.identity)),
             _ => built,
         }
+    }
+
+    /// The address that is asked, for a message.
+    fn asked(&self) -> &str {
+        self.url.as_deref().unwrap_or("Amazon S3")
     }
 
     fn write_permission(&self, new: &NewObject) -> &'static str {

@@ -246,11 +246,11 @@ impl Attempt<'_> {
         loop {
             let error = match self.copy().await {
                 Ok(copied) => return Ok(copied),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(self.missing(error).await);
+                }
                 Err(error) => error,
             };
-            if error.kind() == ErrorKind::NotFound {
-                self.clear_away_if_gone().await;
-            }
             let begin_anew =
                 matches!(error.kind(), ErrorKind::SourceChanged | ErrorKind::UploadGone);
             if !begin_anew || self.halt.is_stopping() {

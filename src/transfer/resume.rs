@@ -7,11 +7,11 @@ use tracing::{debug, info, warn};
 
 use super::{Attempt, Copied, Delivered, Done, Engine};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{MIB, ObjectId};
+use crate::object::{ByteRange, MIB, ObjectId};
 use crate::plan::parts::{self, Layout};
 use crate::retry::{Policy, retry};
 use crate::state::{JobStatus, Record, UploadRef};
-use crate::store::{ListedUpload, ObjectMeta, Part, Upload};
+use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
 
 /// Parts that are not known to be this object's are read again and compared, up to so many bytes:
 /// what 10 Mbit/s carry within a JobTimeout of an hour. Such a reading cannot be continued, so one
@@ -155,12 +155,56 @@ impl Attempt<'_> {
         (crc64nvme || !wanted).then_some(Begun { upload, layout, crc64nvme, held })
     }
 
-    /// Where the source's object is gone, so is the sense of an upload of it.
-    pub(super) async fn clear_away_if_gone(&self) {
-        let gone = |error: Error| error.kind() == ErrorKind::NotFound;
-        if self.head_source().await.is_err_and(gone) {
-            self.clear_away().await;
+    /// What a missing object means. Only the bucket's own word counts: a 404 without a code may be a
+    /// proxy's page, or that of a store that is being failed over. Then nothing is given up, and
+    /// another try may find the object. Where it is gone, so is the sense of an upload of it.
+    pub(super) async fn missing(&self, error: Error) -> Error {
+        match self.is_gone().await {
+            Ok(true) => {
+                self.clear_away().await;
+                error
+            }
+            _ if error.is_bare() => {
+                let error = error.of_kind(ErrorKind::Unavailable);
+                error.note("the bucket itself does not say that it is gone")
+            }
+            _ => error,
         }
+    }
+
+    /// Whether the source itself says that it has no such object, or no such version of it.
+    async fn is_gone(&self) -> Result<bool> {
+        let source = &self.engine.source;
+        let request = GetRequest {
+            id: self.job.src.clone(),
+            version: self.version.clone(),
+            range: Some(ByteRange { start: 0, len: 1 }),
+            if_match: None,
+        };
+        match retry(self.control(), &self.halt.abort, || source.get(&request)).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound && !error.is_bare() => {
+                Ok(error.code() != "NoSuchBucket")
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && self.version.is_none() => {
+                self.is_not_listed().await
+            }
+            // An empty object has no first byte.
+            Err(error) if error.kind() == ErrorKind::SourceChanged => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_not_listed(&self) -> Result<bool> {
+        let (source, id) = (&self.engine.source, &self.job.src);
+        let request = ListRequest {
+            bucket: id.bucket.clone(),
+            prefix: id.key.as_str().to_owned(),
+            ..ListRequest::default()
+        };
+        let page = retry(self.control(), &self.halt.abort, || source.list(&request)).await?;
+        let listed = page.iter().any(|listed| listed.key == id.key.as_str());
+        Ok(!listed && (page.next.is_none() || !page.is_empty()))
     }
 
     /// Gives up the upload on record, of an object that is no more.

@@ -1,5 +1,6 @@
 //! One bucket on one side: the permits of its requests, as many as its pace allows.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Pacing;
+use super::stubborn::{Stubborn, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::pace::{Ending, Outcome, Pace};
 use crate::retry::untimed;
@@ -26,6 +28,9 @@ pub(super) struct Lane {
     permits: Arc<Semaphore>,
     level: Mutex<Level>,
     opened: Instant,
+    /// Calls that were answered well, by name.
+    successes: Mutex<HashMap<&'static str, u64>>,
+    stubborn: Mutex<Stubborn>,
 }
 
 #[derive(Debug)]
@@ -47,6 +52,8 @@ impl Lane {
             permits: Arc::new(Semaphore::new(pace.limit())),
             level: Mutex::new(Level { pace, owed: 0, told: None }),
             opened: Instant::now(),
+            successes: Mutex::default(),
+            stubborn: Mutex::default(),
         }
     }
 
@@ -64,12 +71,41 @@ impl Lane {
 
     /// Takes in how a request ended that began then. Errors that say nothing about the store's load
     /// change nothing.
-    pub fn failed(&self, began: Instant, error: &Error) {
+    pub fn failed(&self, began: Instant, error: &Error, subject: Option<Subject<'_>>) {
         match error.kind() {
+            ErrorKind::Throttled if subject.is_some_and(|s| self.stubborn().is_known(s)) => {}
             ErrorKind::Throttled => self.observe(began, Outcome::Throttled),
             ErrorKind::Unavailable => self.observe(began, Outcome::Unanswered),
             _ => {}
         }
+    }
+
+    /// A call was answered well.
+    pub fn succeeded(&self, call: &'static str, subject: Option<Subject<'_>>) {
+        *lock(&self.successes).entry(call).or_default() += 1;
+        self.stubborn().answered(subject);
+    }
+
+    /// How many calls of this name were answered well.
+    pub fn successes(&self, call: &str) -> u64 {
+        lock(&self.successes).get(call).copied().unwrap_or_default()
+    }
+
+    /// The error, without patience where only this object is throttled.
+    pub fn patience(&self, error: Error, subject: Option<Subject<'_>>) -> Error {
+        let (ErrorKind::Throttled, Some(subject)) = (error.kind(), subject) else { return error };
+        match self.stubborn().refused(subject, self.opened.elapsed()) {
+            None => error,
+            Some(tries) => error.of_kind(ErrorKind::Invalid).note(format_args!(
+                "asked for patience {tries} times while the bucket {} answered others: the {} has \
+                 trouble with this object alone",
+                self.bucket, self.side
+            )),
+        }
+    }
+
+    fn stubborn(&self) -> MutexGuard<'_, Stubborn> {
+        lock(&self.stubborn)
     }
 
     fn observe(&self, began: Instant, outcome: Outcome) {
@@ -123,6 +159,10 @@ impl Lane {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One request under way. It ends when this is settled, or dropped where nothing is known of it.
 #[derive(Debug)]
 pub(in crate::store) struct Permit {
@@ -165,9 +205,9 @@ impl Permit {
     }
 
     /// The request failed.
-    pub fn failed(&mut self, error: &Error) {
+    pub fn failed(&mut self, error: &Error, subject: Option<Subject<'_>>) {
         if self.permit.is_some() {
-            self.lane.failed(self.began, error);
+            self.lane.failed(self.began, error, subject);
             self.release();
         }
     }

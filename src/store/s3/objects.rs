@@ -61,7 +61,7 @@ impl S3Store {
             // Expired credentials, a clock that is off, a key that SSE-C wants: S3 says no more.
             let mute = e.raw_response().is_some_and(|raw| raw.status().as_u16() == 400);
             let error = self.error("HeadObject", "s3:GetObject", id, e);
-            if mute { Error::new(ErrorKind::Invalid, error.to_string()) } else { error }
+            if mute { error.of_kind(ErrorKind::Invalid) } else { error }
         })?;
         let size = head.content_length().unwrap_or_default();
         Ok(head.meta(u64::try_from(size).unwrap_or_default()))

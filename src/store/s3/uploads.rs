@@ -224,7 +224,10 @@ impl S3Store {
             Err(e) => self.error("AbortMultipartUpload", "s3:AbortMultipartUpload", target, e),
         };
         match error.kind() {
-            ErrorKind::UploadGone | ErrorKind::NotFound => Ok(()),
+            ErrorKind::UploadGone => Ok(()),
+            // Without a code it may be a proxy's page: the upload would be left for good.
+            ErrorKind::NotFound if error.is_bare() => Err(error.of_kind(ErrorKind::Unavailable)),
+            ErrorKind::NotFound => Ok(()),
             _ => Err(error),
         }
     }

@@ -31,7 +31,12 @@ pub(super) struct Refused {
     request_id: Option<String>,
     retry_after: Option<String>,
     region: Option<String>,
+    /// How the answer began.
+    body: String,
 }
+
+/// So much of a body is kept: more is not shown of one that is no document.
+const KEPT: usize = 1024;
 
 impl Failure {
     pub(super) fn unsendable(cause: impl Into<Cause>) -> Self {
@@ -57,6 +62,7 @@ impl Failure {
             request_id: header("x-amz-request-id"),
             retry_after: header("retry-after"),
             region: header("x-amz-bucket-region"),
+            body: body.chars().take(KEPT).collect(),
         }))
     }
 
@@ -100,6 +106,7 @@ impl Failure {
                 status: refused.status,
                 code: &refused.code,
                 text: &refused.text,
+                body: &refused.body,
                 request_id: refused.request_id.as_deref(),
                 retry_after: refused.retry_after.as_deref(),
             }
@@ -113,9 +120,50 @@ impl Failure {
 fn element(document: &str, name: &str) -> Option<String> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    let entities =
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
-    Some(entities.iter().fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c)))
+    Some(decoded(text))
+}
+
+/// Text without the entities of XML, named or by their number
+/// (<https://www.w3.org/TR/xml/#sec-references>). What is no entity stays as it is.
+fn decoded(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        decoded.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let entity = rest.split_once(';').and_then(|(name, behind)| Some((entity(name)?, behind)));
+        match entity {
+            Some((c, behind)) => {
+                decoded.push(c);
+                rest = behind;
+            }
+            None => {
+                decoded.push('&');
+                rest = &rest[1..];
+            }
+        }
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+/// The character of an entity, which begins with its `&` and lacks its `;`.
+fn entity(entity: &str) -> Option<char> {
+    match entity {
+        "&lt" => Some('<'),
+        "&gt" => Some('>'),
+        "&quot" => Some('"'),
+        "&apos" => Some('\''),
+        "&amp" => Some('&'),
+        _ => {
+            let number = entity.strip_prefix("&#")?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +200,28 @@ mod tests {
         ] {
             assert_eq!(refused(status, "no XML", &[]).error("c").kind(), kind, "{status}");
         }
+    }
+
+    #[test]
+    fn entities_are_decoded_once_whether_named_or_numbered() {
+        for (text, expected) in [
+            ("a &#34;b&#x22; &#X27;c&apos;", "a \"b\" 'c'"),
+            ("&amp;#34; &amp;lt;", "&#34; &lt;"),
+            ("R&D; & &; &#xD800; &#99999999999;", "R&D; & &; &#xD800; &#99999999999;"),
+            ("", ""),
+        ] {
+            assert_eq!(decoded(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_no_document_is_shown_by_its_beginning() {
+        let body = "<html>\n<head><title>400 The plain HTTP request was sent to HTTPS port</title>";
+        let error = refused(400, body, &[]).error("ListObjectsV2 s3://b/ (source)").to_string();
+        assert!(error.contains("plain HTTP request was sent to HTTPS port"), "{error}");
+        assert!(error.contains("is Endpoint right (http or https)?"), "{error}");
+        let empty = refused(400, "", &[]).error("PutObject s3://b/k (source)").to_string();
+        assert!(!empty.contains("begins"), "{empty}");
     }
 
     #[test]

@@ -43,9 +43,28 @@ impl S3Store {
             document(body, LARGEST_PAGE.min(room)).await
         };
         let failed = |failure| self.failed(call, permission, place(request), &failure);
-        let read = document::read(&answered.await.map_err(failed)?);
-        read.map_err(|error| error.context(self.said(call, place(request))))
+        let text = answered.await.map_err(failed)?;
+        document::read(&text).map_err(|error| {
+            let error = error.context(self.said(call, place(request)));
+            match is_listing(&text) {
+                true => error,
+                false => {
+                    let begins =
+                        aws::beginning(&String::from_utf8_lossy(&text[..text.len().min(SHOWN)]));
+                    error.note(format_args!("the answer begins {begins}; {}", aws::RIGHT_ENDPOINT))
+                }
+            }
+        })
     }
+}
+
+/// So much of an answer is looked at for its beginning.
+const SHOWN: usize = 1024;
+
+/// Whether the answer begins as a listing does; any other page is not the store's.
+fn is_listing(text: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(&text[..text.len().min(SHOWN)]);
+    ["<ListBucketResult", "<ListVersionsResult"].iter().any(|root| head.contains(root))
 }
 
 /// The whole document, for which there will be so much room to begin with.

@@ -1,0 +1,350 @@
+//! Of whom a refusal speaks: of the object, of whoever asks, of the side, or of everything.
+//!
+//! No status code tells this by itself. `SignatureDoesNotMatch` is a wrong secret if every call gets it,
+//! and an odd header if one object does; `AccessDenied` is an object's own policy or the whole bucket's.
+//! So a refusal is first sorted by what it could be about ([`about`]), then held against a neutral
+//! call to the same bucket by the same credentials ([`rule`]), and where both leave it open, against
+//! the other objects ([`Breaker`]): what all of them get alike is no object's fault.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::store::Headers;
+
+/// What a refusal may be about, by its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The object, without a doubt.
+    Object,
+    /// The key, secret, token or clock of whoever asks.
+    Asker,
+    /// The bucket's name, region or endpoint.
+    Place,
+    /// A quota, or disks.
+    Room,
+    /// There was no answer, or one that asks for patience.
+    Silence,
+    /// Anything: a permission, or an answer that explains nothing.
+    Unclear,
+}
+
+/// What an error may be about.
+pub fn about(error: &Error) -> About {
+    match (error.kind(), error.code()) {
+        (ErrorKind::Unfit, _) => About::Asker,
+        (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken") => {
+            About::Asker
+        }
+        (_, "NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed") => About::Place,
+        (_, "TemporaryRedirect" | "IllegalLocationConstraintException") => About::Place,
+        (ErrorKind::Full, _) => About::Room,
+        (ErrorKind::Throttled | ErrorKind::Unavailable, _) => About::Silence,
+        (ErrorKind::Denied, _) => About::Unclear,
+        (ErrorKind::NotFound, _) if error.is_bare() => About::Unclear,
+        (ErrorKind::Invalid, _) if error.evidence().is_some() => About::Unclear,
+        (
+            ErrorKind::NotFound
+            | ErrorKind::Invalid
+            | ErrorKind::Damaged
+            | ErrorKind::SourceChanged
+            | ErrorKind::UploadGone
+            | ErrorKind::LeaseLost
+            | ErrorKind::Cancelled
+            | ErrorKind::Archived
+            | ErrorKind::Usage,
+            _,
+        ) => About::Object,
+    }
+}
+
+/// How a neutral call to the same bucket, by the same credentials, was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neutral {
+    /// Well; or it was refused for want of a permission, which is an answer to somebody known at the
+    /// right place.
+    Answered,
+    /// Not for this asker.
+    Asker,
+    /// Not at this place.
+    Place,
+    /// Not at all.
+    Silent,
+}
+
+/// What the answer to a neutral call shows.
+pub fn neutral(answer: Result<(), &Error>) -> Neutral {
+    let Err(error) = answer else { return Neutral::Answered };
+    match about(error) {
+        About::Asker => Neutral::Asker,
+        About::Place => Neutral::Place,
+        // A page for the bucket itself that is no answer of a store.
+        About::Unclear if error.is_bare() && error.kind() != ErrorKind::Denied => Neutral::Place,
+        About::Silence => Neutral::Silent,
+        About::Object | About::Room | About::Unclear => Neutral::Answered,
+    }
+}
+
+/// Whose fault a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The object's, without a further look.
+    Object,
+    /// The object's, unless all others get the same.
+    Unless,
+    /// Whoever asks: another worker may fare better.
+    Asker,
+    /// The bucket is not there, or not for this region or endpoint.
+    Place,
+    /// The store takes nothing more.
+    Room,
+    /// The side is out.
+    Side,
+    /// It may pass for this object alone: its attempts are counted.
+    Passing,
+}
+
+/// Rules by what a refusal is about and what the neutral call has shown.
+pub fn rule(about: About, neutral: Neutral) -> Blame {
+    match (about, neutral) {
+        (About::Object, _) => Blame::Object,
+        (About::Room, _) => Blame::Room,
+        (_, Neutral::Asker) => Blame::Asker,
+        (_, Neutral::Place) => Blame::Place,
+        (_, Neutral::Silent) => Blame::Side,
+        (About::Silence, Neutral::Answered) => Blame::Passing,
+        (About::Asker | About::Place | About::Unclear, Neutral::Answered) => Blame::Unless,
+    }
+}
+
+/// What becomes of one refused object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// The failure is its own.
+    Record,
+    /// It waits for what others get.
+    Hold,
+    /// Not its own: it goes back, and is tried again once the place takes objects.
+    Back,
+}
+
+/// Whether an object may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Go,
+    /// As the one that shows whether the place takes objects again.
+    Probe,
+    /// Not for so long.
+    Back(Duration),
+}
+
+/// Objects that are remembered as refused while a place was closed, at most.
+const REMEMBERED: usize = 100_000;
+/// The first probes after a refusal without a plain cause follow soon: each is another object.
+const QUICK_PROBES: u32 = 8;
+const QUICK: Duration = Duration::from_millis(250);
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// One bucket on one side: closed to objects once so many in a row are refused alike, with no success
+/// between them. Times are durations since any fixed moment.
+#[derive(Clone, Debug, Default)]
+pub struct Breaker {
+    /// That many refusals are a row.
+    alike: usize,
+    row: Row,
+    open: Option<Open>,
+    /// How often it has taken objects again.
+    reopened: u64,
+    /// Objects that were refused or not tried while it was closed to them, and when that was.
+    refused: HashMap<u64, u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Row {
+    what: String,
+    objects: BTreeSet<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    blame: Blame,
+    since: Duration,
+    next: Duration,
+    probes: u32,
+    probing: bool,
+}
+
+impl Breaker {
+    /// Closes after `alike` refusals in a row.
+    pub fn new(alike: usize) -> Self {
+        Self { alike: alike.max(1), ..Self::default() }
+    }
+
+    /// An object was refused with `what`, and only the others tell whether that is its own fault.
+    /// `answered`: another one has had an answer to the same call since the last refusal.
+    pub fn refused(&mut self, what: &str, object: u64, answered: bool, now: Duration) -> Ruling {
+        if self.open.is_some() {
+            self.remember(object);
+            return Ruling::Back;
+        }
+        // Others were taken after it had been refused: it has been given its second look.
+        if self.refused.get(&object).is_some_and(|at| *at < self.reopened) {
+            return Ruling::Record;
+        }
+        if answered || self.row.what != what {
+            self.row = Row { what: what.to_owned(), objects: BTreeSet::new() };
+        }
+        self.row.objects.insert(object);
+        if self.row.objects.len() < self.alike {
+            return Ruling::Hold;
+        }
+        for object in std::mem::take(&mut self.row.objects) {
+            self.remember(object);
+        }
+        self.close(Blame::Unless, now);
+        Ruling::Back
+    }
+
+    /// Takes no objects from now on; `true` where it did until now.
+    pub fn close(&mut self, blame: Blame, now: Duration) -> bool {
+        match &mut self.open {
+            Some(open) => {
+                open.blame = blame;
+                false
+            }
+            none => {
+                let next = now.saturating_add(pause(blame, 0));
+                *none = Some(Open { blame, since: now, next, probes: 0, probing: false });
+                true
+            }
+        }
+    }
+
+    /// An object that goes back while it is closed.
+    pub fn remember(&mut self, object: u64) {
+        if self.refused.len() < REMEMBERED {
+            self.refused.insert(object, self.reopened);
+        }
+    }
+
+    /// Whether an object may be tried now.
+    pub fn admit(&mut self, now: Duration) -> Admission {
+        match &mut self.open {
+            None => Admission::Go,
+            Some(open) if open.next <= now && !open.probing => {
+                open.probing = true;
+                Admission::Probe
+            }
+            Some(open) => Admission::Back(open.next.saturating_sub(now).max(QUICK)),
+        }
+    }
+
+    /// The probe, or another object, was taken: the place is open again. How long it was not.
+    pub fn passed(&mut self, now: Duration) -> Option<Duration> {
+        let open = self.open.take()?;
+        self.row = Row::default();
+        self.reopened += 1;
+        Some(now.saturating_sub(open.since))
+    }
+
+    /// The probe was refused as well.
+    pub fn failed(&mut self, now: Duration) {
+        if let Some(open) = &mut self.open {
+            open.probes += 1;
+            open.probing = false;
+            open.next = now.saturating_add(pause(open.blame, open.probes));
+        }
+    }
+
+    /// The probe has shown nothing.
+    pub fn given_up(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probing = false;
+        }
+    }
+
+    /// Why no objects are taken, since when, and after how many probes; `None`: they are.
+    pub fn is_closed(&self) -> Option<(Blame, Duration, u32)> {
+        self.open.map(|open| (open.blame, open.since, open.probes))
+    }
+
+    /// When the next probe is due.
+    pub fn due(&self) -> Option<Duration> {
+        self.open.filter(|open| !open.probing).map(|open| open.next)
+    }
+
+    /// Whether waiting has no sense for somebody who watches: a permission or a name does not come
+    /// right by itself, and so many others were tried. Room and a line do.
+    pub fn is_hopeless(&self) -> bool {
+        self.open.is_some_and(|open| match open.blame {
+            Blame::Unless => open.probes >= QUICK_PROBES + 4,
+            Blame::Place => open.probes >= 3,
+            Blame::Asker => true,
+            Blame::Room | Blame::Side | Blame::Passing | Blame::Object => false,
+        })
+    }
+}
+
+/// The pause before the probe after so many that were refused.
+fn pause(blame: Blame, probes: u32) -> Duration {
+    let doubled =
+        |first: Duration, times: u32| first.saturating_mul(1 << times.min(16)).min(LONGEST);
+    match blame {
+        Blame::Unless if probes < QUICK_PROBES => QUICK,
+        Blame::Unless => doubled(QUICK, probes - QUICK_PROBES + 1),
+        _ => doubled(FIRST, probes),
+    }
+}
+
+/// What is odd about an object that alone is refused: proxies and stores trip over these.
+pub fn oddities(key: &str, headers: Option<&Headers>) -> Vec<String> {
+    let mut odd = Vec::new();
+    for (found, what) in [
+        (key.contains("//"), "the key has //"),
+        (key.split('/').any(|part| part == "." || part == ".."), "the key has . or .. as a folder"),
+        (key.contains('%'), "the key has %"),
+        (key.contains('+'), "the key has +"),
+        (key.contains('\\'), "the key has a backslash"),
+        (key.starts_with('/'), "the key begins with /"),
+        (key.starts_with(' ') || key.ends_with(' '), "the key begins or ends with a blank"),
+        (key.chars().any(char::is_control), "the key has control characters"),
+        (!key.is_ascii(), "the key has other characters than ASCII"),
+    ] {
+        odd.extend(found.then(|| what.to_owned()));
+    }
+    for (name, value) in headers.into_iter().flat_map(named) {
+        let what = match value {
+            value if !value.is_ascii() => "has other characters than ASCII",
+            value if value.contains("  ") => "has blanks in a row",
+            value if value.trim() != value => "begins or ends with a blank",
+            value if value.chars().any(char::is_control) => "has control characters",
+            value if value.is_empty() => "is empty",
+            _ => continue,
+        };
+        odd.push(format!("the header {name} {what}"));
+    }
+    odd
+}
+
+fn named(headers: &Headers) -> Vec<(String, &str)> {
+    let fixed = [
+        ("Content-Type", &headers.content_type),
+        ("Content-Encoding", &headers.content_encoding),
+        ("Content-Language", &headers.content_language),
+        ("Content-Disposition", &headers.content_disposition),
+        ("Cache-Control", &headers.cache_control),
+        ("Expires", &headers.expires),
+        ("x-amz-website-redirect-location", &headers.website_redirect),
+    ];
+    let fixed =
+        fixed.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?)));
+    let user = headers.user.iter();
+    let user =
+        user.map(|(name, value)| (format!("x-amz-meta-{}", name.escape_debug()), value.as_str()));
+    fixed.chain(user).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Objects that a store asks patience for while it answers others: one that has lost its quorum for an
+//! object answers `503 SlowDownRead` for ever (<https://github.com/minio/minio/issues/15666>).
+//!
+//! Patience belongs to the bucket. An object's refusals count as its own once others have been
+//! answered between them, and after enough of them, spread over minutes, it is given up.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// A call by its name, and the key of its object.
+pub(super) type Subject<'a> = (&'static str, &'a str);
+
+/// From so many refusals on, with answers to others between them, an object is known as stubborn:
+/// its refusals say nothing about the bucket any more.
+const KNOWN: u32 = 3;
+/// It is given up after so many ...
+const ENOUGH: u32 = 10;
+/// ... that are spread over at least this.
+const LONG: Duration = Duration::from_secs(60);
+/// Objects that are remembered, at most. More of them at once is a bucket in trouble.
+const MOST: usize = 1000;
+
+/// What is known of the throttled objects of one bucket.
+#[derive(Debug, Default)]
+pub(super) struct Stubborn {
+    objects: HashMap<(&'static str, String), Refused>,
+    /// Calls that the bucket has answered well.
+    answered: u64,
+}
+
+#[derive(Debug)]
+struct Refused {
+    /// Refusals, each after an answer to another call.
+    times: u32,
+    first: Duration,
+    /// How many calls had been answered by the last one.
+    answered: u64,
+}
+
+impl Stubborn {
+    /// A call was answered well.
+    pub fn answered(&mut self, subject: Option<Subject<'_>>) {
+        self.answered += 1;
+        if let Some(subject) = subject.filter(|_| !self.objects.is_empty()) {
+            self.objects.remove(&owned(subject));
+        }
+    }
+
+    /// A call was throttled; after how many it is to be given up, if it is.
+    pub fn refused(&mut self, subject: Subject<'_>, now: Duration) -> Option<u32> {
+        let (answered, key) = (self.answered, owned(subject));
+        let Some(refused) = self.objects.get_mut(&key) else {
+            if self.objects.len() < MOST {
+                self.objects.insert(key, Refused { times: 1, first: now, answered });
+            }
+            return None;
+        };
+        if refused.answered == answered {
+            // The bucket answers nobody: that is no trouble of this object's.
+            return None;
+        }
+        (refused.answered, refused.times) = (answered, refused.times + 1);
+        let long = now.saturating_sub(refused.first) >= LONG;
+        if refused.times < ENOUGH || !long {
+            return None;
+        }
+        self.objects.remove(&key).map(|refused| refused.times)
+    }
+
+    /// Whether the object's refusals say nothing about the bucket.
+    pub fn is_known(&self, subject: Subject<'_>) -> bool {
+        self.objects.get(&owned(subject)).is_some_and(|refused| refused.times >= KNOWN)
+    }
+}
+
+fn owned((call, key): Subject<'_>) -> (&'static str, String) {
+    (call, key.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const K: Subject<'_> = ("GetObject", "k");
+    const OTHER: Subject<'_> = ("HeadObject", "k");
+
+    fn second(second: u64) -> Duration {
+        Duration::from_secs(second)
+    }
+
+    #[test]
+    fn an_object_that_alone_is_throttled_is_given_up_after_a_while() {
+        let mut stubborn = Stubborn::default();
+        for time in 0..u64::from(ENOUGH) {
+            assert_eq!(stubborn.is_known(K), time >= 3, "{time}");
+            assert_eq!(stubborn.refused(K, second(time)), None, "too soon");
+            stubborn.answered(Some(OTHER));
+        }
+        assert_eq!(stubborn.refused(K, second(60)), Some(ENOUGH + 1));
+        assert!(!stubborn.is_known(K));
+    }
+
+    #[test]
+    fn a_bucket_that_answers_nobody_is_waited_for() {
+        let mut stubborn = Stubborn::default();
+        for time in 0..1000 {
+            assert_eq!(stubborn.refused(K, second(time)), None);
+        }
+        assert!(!stubborn.is_known(K));
+    }
+
+    #[test]
+    fn an_answer_for_the_object_itself_ends_its_count() {
+        let mut stubborn = Stubborn::default();
+        for time in 0..1000 {
+            assert_eq!(stubborn.refused(K, second(time)), None);
+            stubborn.answered(Some(if time % 5 == 0 { K } else { OTHER }));
+        }
+    }
+}
