@@ -1,0 +1,54 @@
+//! The real binary between stores that others wrote: started here, on loopback, each a row of what it can keep.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `rows.rs` | the table: what each server does in another way than Amazon S3 |
+//! | `matrix.rs` | sizes, keys, headers, second runs, checks, between every two of them |
+//! | `harness.rs` | a line for each case, also for what could not run here |
+//! | `tools.rs` | the servers' programs: pinned, built or fetched once |
+//! | `servers.rs` | the servers as processes |
+//! | `client.rs` | a client that shares nothing with the product's |
+//! | `objects.rs` | what is moved, and what must be there afterwards |
+//! | `stage.rs` | two buckets and the binary between them |
+//!
+//! Go builds two of the servers, Maven fetches two, Python's package index has the others. Without Go or Java
+//! the cases that need them are named as not run; in CI, and with `S3_MIGRATION_INTEROP=required`, that is a
+//! failure.
+
+#[path = "../support/gate.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod gate;
+#[path = "../support/local.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod local;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod process;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client;
+mod harness;
+mod matrix;
+mod objects;
+mod rows;
+mod servers;
+mod stage;
+mod tools;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use servers::Servers;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|set| set == value);
+    let must_run = is("CI", "true") || is("S3_MIGRATION_INTEROP", "required");
+    // Where and what, without the trace of a runtime.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    let servers = Arc::new(Servers::default());
+    let cases = matrix::cases(&servers);
+    let asked = harness::Asked::of(std::env::args().skip(1));
+    harness::run(cases, &asked, must_run).await
+}

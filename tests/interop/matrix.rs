@@ -1,0 +1,142 @@
+//! What every store must carry as a source and as a destination.
+
+use std::sync::Arc;
+
+use crate::harness::{Case, Outcome};
+use crate::objects::{assert_arrived, lost, may_be_lost, odd, plain, put};
+use crate::rows::{ALL, OWN, Row};
+use crate::servers::Servers;
+use crate::stage::{Place, Stage};
+
+/// The pairs of stores between which everything is moved: each of them from and to the crate's own endpoint, and
+/// in a ring.
+fn pairs() -> Vec<[&'static Row; 2]> {
+    let mut pairs: Vec<_> = ALL.iter().flat_map(|row| [[&OWN, *row], [*row, &OWN]]).collect();
+    pairs.extend((0..ALL.len()).map(|at| [ALL[at], ALL[(at + 1) % ALL.len()]]));
+    pairs
+}
+
+/// The cases of this file.
+pub fn cases(servers: &Arc<Servers>) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for row in ALL {
+        let servers = Arc::clone(servers);
+        cases.push(Case::new(format!("{}::row", row.name), move || the_row_holds(servers, row)));
+    }
+    for [source, destination] in pairs() {
+        let name = format!("{}_to_{}", source.name, destination.name);
+        let (all, lost) = (Arc::clone(servers), Arc::clone(servers));
+        let everything = move || everything_arrives(all, source, destination);
+        cases.push(Case::new(format!("{name}::everything"), everything));
+        if source.name == "own" && !destination.loses_keys.is_empty() {
+            let case = move || what_cannot_be_kept_is_named(lost, destination);
+            cases.push(Case::new(format!("{name}::lost_keys"), case));
+        }
+    }
+    cases
+}
+
+/// By which name a row knows a key.
+pub fn row_name(key: &str) -> &str {
+    if key.len() == 1024 { &key[..2] } else { key }
+}
+
+/// Asks the server itself, without the product.
+async fn the_row_holds(servers: Arc<Servers>, row: &'static Row) -> Outcome {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut lost_keys = Vec::new();
+    for object in odd() {
+        // A bucket for each: what a key becomes must not be taken for another one.
+        let place = Place::at(&servers, row, &folder).await?;
+        if object.key == crate::objects::BELOW_PARENT {
+            put(&place.client, &place.bucket, &crate::objects::Object::small("parent"), row).await;
+        }
+        let answer = put(&place.client, &place.bucket, &object, row).await;
+        let listed = place.client.list(&place.bucket).await;
+        let is_listed = listed.iter().any(|one| one.key == object.key);
+        let found = place.client.get((&place.bucket, &object.key)).await;
+        if !answer.is_ok() || !is_listed || found.body != object.body {
+            lost_keys.push(row_name(&object.key).to_owned());
+            println!("{} {:?}: {} {:?}", row.name, row_name(&object.key), answer.status,
+                listed.iter().map(|one| row_name(&one.key)).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(lost_keys, row.loses_keys, "keys that {} loses", row.name);
+
+    let place = Place::at(&servers, row, &folder).await?;
+    for object in plain() {
+        let answer = put(&place.client, &place.bucket, &object, row).await;
+        assert!(answer.is_ok(), "{:?}: {} {}", object.key, answer.status, answer.text());
+        if object.has_headers {
+            let lost = lost(&place.client, &place.bucket, &object).await;
+            let expected = may_be_lost(&object, &[row]);
+            assert_eq!(lost, expected, "what {} loses of {:?}", row.name, object.key);
+        }
+        if object.key == "size/12-in-parts" {
+            let found = place.client.get((&place.bucket, &object.key)).await;
+            let etag = found.header("etag").unwrap_or_default();
+            let is_s3s = etag.trim_matches('"').ends_with("-3") && etag.len() == 36;
+            assert_eq!(is_s3s, row.has_s3_etags, "{}: {etag}", row.name);
+            let query = [("partNumber", "1")];
+            let at = (&*place.bucket, &*object.key);
+            let head = place.client.call("HEAD", at, &query, &[("if-match", &etag)], "").await;
+            let length = head.header("content-length");
+            let told = head.is_ok() && length.is_some_and(|length| length == "5242880");
+            assert_eq!((head.status, told), row.part_head, "{:?}", head.headers);
+        }
+    }
+    let versions = place.client.call("GET", (&place.bucket, ""), &[("versioning", "")], &[], "");
+    println!("{} {}", row.name, versions.await.text());
+    Ok(())
+}
+
+/// All sizes, keys and headers that both stores keep; a second run; a check.
+async fn everything_arrives(
+    servers: Arc<Servers>,
+    source: &'static Row,
+    destination: &'static Row,
+) -> Outcome {
+    let stage = Stage::new(&servers, source, destination).await?;
+    let mut objects = plain();
+    let is_kept = |key: &str| {
+        let name = row_name(key);
+        !source.loses_keys.contains(&name) && !destination.loses_keys.contains(&name)
+    };
+    objects.extend(odd().into_iter().filter(|object| is_kept(&object.key)));
+    for object in &objects {
+        let answer = put(&stage.source.client, &stage.source.bucket, object, source).await;
+        assert!(answer.is_ok(), "{:?}: {} {}", object.key, answer.status, answer.text());
+    }
+    let checked = stage.run(&["check"]).await;
+    assert_eq!(checked.status, Some(0), "{}", checked.all());
+    assert_eq!(stage.destination.client.uploads(&stage.destination.bucket).await, 0, "after check");
+
+    let first = stage.migrate().await.with_status(0);
+    assert_eq!(first.json()["copied"], objects.len(), "{}", first.all());
+    let Place { client, bucket, .. } = &stage.destination;
+    assert_arrived(client, bucket, &objects, [source, destination]).await;
+    assert_eq!(client.uploads(bucket).await, 0, "no upload is left");
+
+    let second = stage.migrate().await.with_status(0);
+    assert_eq!(second.json()["copied"], 0, "{}", second.all());
+    assert_arrived(client, bucket, &objects, [source, destination]).await;
+    Ok(())
+}
+
+/// Keys that the destination has no place for end as failures by name, and harm nobody else.
+async fn what_cannot_be_kept_is_named(servers: Arc<Servers>, row: &'static Row) -> Outcome {
+    let stage = Stage::new(&servers, &OWN, row).await?;
+    let neighbour = crate::objects::Object::small("a good neighbour");
+    put(&stage.source.client, &stage.source.bucket, &neighbour, &OWN).await;
+    let lost: Vec<_> =
+        odd().into_iter().filter(|one| row.loses_keys.contains(&row_name(&one.key))).collect();
+    for object in &lost {
+        put(&stage.source.client, &stage.source.bucket, object, &OWN).await;
+    }
+    let ended = stage.migrate().await.with_status(1);
+    println!("{}", ended.all());
+    let Place { client, bucket, .. } = &stage.destination;
+    assert!(crate::objects::lost(client, bucket, &neighbour).await.is_empty());
+    assert_eq!(client.uploads(bucket).await, 0, "no upload is left");
+    Ok(())
+}
