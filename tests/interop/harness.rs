@@ -2,15 +2,18 @@
 //! hides what a passing test prints, so this binary has no harness of libtest's; it ends with the same last line.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Instant;
+
+use futures_util::FutureExt;
 
 use crate::tools::Missing;
 
 /// What a case comes to when it does not panic.
 pub type Outcome = Result<(), Missing>;
-type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// A case: its name and what it does.
 pub struct Case {
@@ -22,7 +25,7 @@ impl Case {
     /// The case `name`.
     pub fn new<F>(name: impl Into<String>, run: impl FnOnce() -> F + 'static) -> Self
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = Outcome> + 'static,
     {
         Self { name: name.into(), run: Box::new(|| Box::pin(run())) }
     }
@@ -77,8 +80,8 @@ pub async fn run(cases: Vec<Case>, asked: &Asked, must_run: bool) -> ExitCode {
     let (filtered, mut passed, mut failed, mut not_run) = (all - wanted.len(), 0, Vec::new(), 0);
     for Case { name, run } in wanted {
         let begun = Instant::now();
-        // In a task of its own, so that a panic is this case's alone.
-        let ended = tokio::spawn(run()).await;
+        // A panic is this case's alone.
+        let ended = AssertUnwindSafe(run()).catch_unwind().await;
         let took = begun.elapsed().as_secs_f32();
         match ended {
             Ok(Ok(())) => {

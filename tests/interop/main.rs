@@ -4,6 +4,11 @@
 //! |---|---|
 //! | `rows.rs` | the table: what each server does in another way than Amazon S3 |
 //! | `matrix.rs` | sizes, keys, headers, second runs, checks, between every two of them |
+//! | `resume.rs` | killed in the middle of an object, and gone on with |
+//! | `versions.rs` | stores that keep versions |
+//! | `tls.rs` | a pair over TLS: the right authority, the wrong one, none |
+//! | `bulk.rs` | many small objects, more than a page has |
+//! | `queue.rs` | jobsender and workers on ElasticMQ |
 //! | `harness.rs` | a line for each case, also for what could not run here |
 //! | `tools.rs` | the servers' programs: pinned, built or fetched once |
 //! | `servers.rs` | the servers as processes |
@@ -15,6 +20,9 @@
 //! the cases that need them are named as not run; in CI, and with `S3_MIGRATION_INTEROP=required`, that is a
 //! failure.
 
+#[path = "../support/proxy/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with other test binaries")]
+mod faulty;
 #[path = "../support/gate.rs"]
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod gate;
@@ -27,14 +35,19 @@ mod process;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bulk;
 mod client;
 mod harness;
 mod matrix;
 mod objects;
+mod queue;
+mod resume;
 mod rows;
 mod servers;
 mod stage;
+mod tls;
 mod tools;
+mod versions;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,7 +61,10 @@ async fn main() -> ExitCode {
     // Where and what, without the trace of a runtime.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let servers = Arc::new(Servers::default());
-    let cases = matrix::cases(&servers);
+    let mut cases = matrix::cases(&servers);
+    for more in [resume::cases, versions::cases, tls::cases, bulk::cases, queue::cases] {
+        cases.extend(more(&servers));
+    }
     let asked = harness::Asked::of(std::env::args().skip(1));
     harness::run(cases, &asked, must_run).await
 }

@@ -116,9 +116,17 @@ pub fn plain() -> Vec<Object> {
         Object::of("size/threshold", some_noise(2, THRESHOLD)),
         Object::of("size/threshold-and-1", some_noise(3, THRESHOLD + 1)),
         Object::of("size/12-whole", some_noise(4, 12 * MIB)),
-        Object::of("size/12-in-parts", some_noise(5, 12 * MIB)).in_parts(&[5 * MIB, 5 * MIB, 2 * MIB]),
-        Object::of("size/30-in-parts", some_noise(6, 30 * MIB))
-            .in_parts(&[8 * MIB, 8 * MIB, 8 * MIB, 6 * MIB]),
+        Object::of("size/12-in-parts", some_noise(5, 12 * MIB)).in_parts(&[
+            5 * MIB,
+            5 * MIB,
+            2 * MIB,
+        ]),
+        Object::of("size/30-in-parts", some_noise(6, 30 * MIB)).in_parts(&[
+            8 * MIB,
+            8 * MIB,
+            8 * MIB,
+            6 * MIB,
+        ]),
         Object::small("all/small").with_all(),
         Object::of("all/large", some_noise(7, 6 * MIB)).in_parts(&[5 * MIB, MIB]).with_all(),
     ];
@@ -171,7 +179,9 @@ pub async fn lost(client: &Client, bucket: &str, object: &Object) -> Vec<&'stati
             kept.is_none_or(|kept| kept.replace("; ", ";") != value.replace("; ", ";"))
         };
         lost.extend(HEADERS.iter().filter(|header| is_lost(header)).map(|(name, _)| *name));
-    } else if let Some(name) = found.headers.keys().find(|name| name.as_str().starts_with("x-amz-meta")) {
+    } else if let Some(name) =
+        found.headers.keys().find(|name| name.as_str().starts_with("x-amz-meta"))
+    {
         // rclone keeps a time for each file, which is told as metadata.
         assert!(name.as_str().ends_with("mtime"), "{:?} has {name}", object.key);
     }
@@ -189,7 +199,8 @@ pub async fn lost(client: &Client, bucket: &str, object: &Object) -> Vec<&'stati
 /// loses.
 pub async fn assert_arrived(client: &Client, bucket: &str, objects: &[Object], rows: [&Row; 2]) {
     let listed = client.list(bucket).await;
-    let found: BTreeMap<&str, u64> = listed.iter().map(|one| (one.key.as_str(), one.size)).collect();
+    let found: BTreeMap<&str, u64> =
+        listed.iter().map(|one| (one.key.as_str(), one.size)).collect();
     let wanted: BTreeMap<&str, u64> =
         objects.iter().map(|one| (one.key.as_str(), one.body.len() as u64)).collect();
     assert_eq!(found, wanted, "keys and sizes at the destination");

@@ -19,8 +19,6 @@ pub struct Row {
     pub has_s3_etags: bool,
     /// What HEAD with `partNumber=1` and `If-Match` answers, and whether that is the first part's size.
     pub part_head: (u16, bool),
-    /// Whether who calls is asked.
-    pub asks_who: bool,
 }
 
 /// The endpoint of the crate's own: what every server is measured against.
@@ -33,7 +31,6 @@ pub const OWN: Row = Row {
     has_versions: false,
     has_s3_etags: true,
     part_head: (206, true),
-    asks_who: true,
 };
 
 pub const VERSITYGW: Row = Row {
@@ -73,14 +70,27 @@ pub const RCLONE: Row = Row {
     ..OWN
 };
 
-pub const S3PROXY: Row =
-    Row { name: "s3proxy", refuses_tags: true, part_head: (501, false), ..OWN };
+pub const S3PROXY: Row = Row {
+    name: "s3proxy",
+    // Keys are paths of files in memory.
+    loses_keys: &[
+        "two//slashes",
+        "./dot",
+        "../dots",
+        "middle/./dot",
+        "middle/../dots",
+        "/leading",
+        "parent/child",
+    ],
+    refuses_tags: true,
+    part_head: (501, false),
+    ..OWN
+};
 
 pub const MOTO: Row = Row {
     name: "moto",
     loses_keys: &["line\nfeed"],
     has_versions: true,
-    asks_who: false,
     part_head: (412, false),
     ..OWN
 };
@@ -89,7 +99,6 @@ pub const MINISTACK: Row = Row {
     name: "ministack",
     loses_in_parts: &["tags"],
     has_versions: true,
-    asks_who: false,
     part_head: (200, false),
     ..OWN
 };

@@ -104,7 +104,6 @@ impl Daemon {
 
 /// A running store.
 pub struct Server {
-    pub row: &'static Row,
     pub address: SocketAddr,
     pub client: Client,
     _process: Process,
@@ -116,27 +115,24 @@ enum Process {
 }
 
 impl Server {
-    fn of(row: &'static Row, daemon: Daemon) -> Self {
+    fn of(daemon: Daemon) -> Self {
         let address = daemon.address;
         let client = Client::new(address, ACCESS_KEY, SECRET_KEY);
-        Self { row, address, client, _process: Process::Daemon(daemon) }
+        Self { address, client, _process: Process::Daemon(daemon) }
     }
 
     /// The store of this row.
     pub fn start(row: &'static Row) -> Result<Self, Missing> {
         Ok(match row.name {
-            "versitygw" => Self::of(row, versitygw(None, &[])?),
-            "versitygw-own" => {
-                Self::of(row, versitygw(None, &["--mp-max-parts", "4"])?)
-            }
-            "rclone" => Self::of(row, rclone(None, None)?),
-            "s3proxy" => Self::of(row, s3proxy()?),
-            "moto" => Self::of(row, moto()),
+            "versitygw" => Self::of(versitygw(None, false)?),
+            "rclone" => Self::of(rclone(None, None)?),
+            "s3proxy" => Self::of(s3proxy()?),
+            "moto" => Self::of(moto()),
             "ministack" => {
                 let server = Ministack::start(&[]);
                 let address = server.address();
                 let client = Client::new(address, ACCESS_KEY, SECRET_KEY);
-                Self { row, address, client, _process: Process::Ministack(server) }
+                Self { address, client, _process: Process::Ministack(server) }
             }
             other => unreachable!("no server is called {other}"),
         })
@@ -169,10 +165,11 @@ fn words(words: &[&str]) -> Vec<OsString> {
 }
 
 /// versitygw on a folder, with attributes beside the files, so that any file system serves.
-pub fn versitygw(tls: Option<&Tls>, options: &[&str]) -> Result<Daemon, Missing> {
+pub fn versitygw(shared: Option<&Tls>, speaks_tls: bool) -> Result<Daemon, Missing> {
     let program = tools::versitygw()?;
     Ok(Daemon::start("versitygw", |address, folder| {
-        let folder = tls.and_then(|tls| tls.folder.clone()).unwrap_or_else(|| folder.to_owned());
+        let shared_folder = shared.and_then(|tls| tls.folder.clone());
+        let folder = shared_folder.unwrap_or_else(|| folder.to_owned());
         let named = |name: &str| {
             let path = folder.join(name);
             fs::create_dir_all(&path).expect("a folder for the store");
@@ -180,9 +177,13 @@ pub fn versitygw(tls: Option<&Tls>, options: &[&str]) -> Result<Daemon, Missing>
         };
         let mut arguments = vec![program.clone().into_os_string()];
         arguments.extend(words(&["--quiet", "--port", &address.to_string()]));
-        arguments.extend(words(options));
-        if let Some(tls) = tls {
-            arguments.extend(words(&["--cert", &tls.file("cert.pem"), "--key", &tls.file("key.pem")]));
+        if let Some(tls) = shared.filter(|_| speaks_tls) {
+            arguments.extend(words(&[
+                "--cert",
+                &tls.file("cert.pem"),
+                "--key",
+                &tls.file("key.pem"),
+            ]));
         }
         let (sidecar, versions) = (named("attributes"), named("versions"));
         arguments.extend(words(&["posix", "--sidecar", &sidecar, "--versioning-dir", &versions]));
@@ -203,7 +204,12 @@ pub fn rclone(tls: Option<&Tls>, shared: Option<&Path>) -> Result<Daemon, Missin
         arguments.extend(words(&["serve", "s3", "--config", "", "--addr", &address.to_string()]));
         arguments.extend(words(&["--auth-key", &key]));
         if let Some(tls) = tls {
-            arguments.extend(words(&["--cert", &tls.file("cert.pem"), "--key", &tls.file("key.pem")]));
+            arguments.extend(words(&[
+                "--cert",
+                &tls.file("cert.pem"),
+                "--key",
+                &tls.file("key.pem"),
+            ]));
         }
         arguments.push(objects.into_os_string());
         (arguments, Vec::new())
@@ -225,14 +231,10 @@ impl Tls {
 fn s3proxy() -> Result<Daemon, Missing> {
     let program = tools::s3proxy()?;
     Ok(Daemon::start("s3proxy", |address, folder| {
-        let objects = folder.join("objects");
-        fs::create_dir_all(&objects).expect("a folder for the store");
         let settings = format!(
             "s3proxy.endpoint=http://{address}\ns3proxy.authorization=aws-v2-or-v4\n\
              s3proxy.identity={ACCESS_KEY}\ns3proxy.credential={SECRET_KEY}\n\
-             jclouds.provider=transient\njclouds.identity=x\njclouds.credential=x\n\
-             jclouds.filesystem.basedir={}\n",
-            objects.display()
+             jclouds.provider=transient-nio2\njclouds.identity=x\njclouds.credential=x\n"
         );
         let file = folder.join("s3proxy.conf");
         fs::write(&file, settings).expect("the settings can be written");
@@ -248,7 +250,8 @@ fn moto() -> Daemon {
         let mut arguments = vec![python.clone().into_os_string()];
         arguments.extend(words(&["-m", "moto.server", "-H", &address.ip().to_string()]));
         arguments.extend(words(&["-p", &address.port().to_string()]));
-        (arguments, Vec::new())
+        // A page has a few keys only: pages of other sizes than Amazon S3's, and many of them.
+        (arguments, vec![("MOTO_S3_DEFAULT_MAX_KEYS".to_owned(), "7".to_owned())])
     })
 }
 

@@ -15,7 +15,6 @@ use crate::tools::Missing;
 
 /// One bucket at one store.
 pub struct Place {
-    pub row: &'static Row,
     pub url: String,
     pub client: Client,
     pub bucket: String,
@@ -33,7 +32,11 @@ pub struct Stage {
 
 impl Place {
     /// A new bucket at the store of this row.
-    pub async fn at(servers: &Servers, row: &'static Row, folder: &TempDir) -> Result<Self, Missing> {
+    pub async fn at(
+        servers: &Servers,
+        row: &'static Row,
+        folder: &TempDir,
+    ) -> Result<Self, Missing> {
         let bucket = unique("interop");
         if row.name == "own" {
             let options = EndpointOptions {
@@ -47,12 +50,12 @@ impl Place {
             let url = own.url();
             let address = url.trim_start_matches("http://").parse().expect("an address");
             let client = Client::new(address, ACCESS_KEY, SECRETS[0]);
-            return Ok(Self { row, url, client, bucket, secret: SECRETS[0], _own: Some(own) });
+            return Ok(Self { url, client, bucket, secret: SECRETS[0], _own: Some(own) });
         }
         let server = servers.get(row)?;
         server.client.create_bucket(&bucket).await;
         let (url, client) = (server.url(), server.client.clone());
-        Ok(Self { row, url, client, bucket, secret: crate::servers::SECRET_KEY, _own: None })
+        Ok(Self { url, client, bucket, secret: crate::servers::SECRET_KEY, _own: None })
     }
 
     /// Its address on the command line.
@@ -72,14 +75,7 @@ impl Stage {
         let destination = Place::at(servers, destination, &folder).await?;
         std::fs::create_dir(folder.path().join("work")).expect("a folder to work in");
         let mut stage = Self { source, destination, folder, settings: Vec::new() };
-        let mut profiles = String::new();
-        for (side, place) in [("Source", &stage.source), ("Destination", &stage.destination)] {
-            profiles.push_str(&format!(
-                "[{side}]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {}\n",
-                place.secret
-            ));
-        }
-        std::fs::write(stage.folder.path().join("credentials"), profiles).expect("profiles");
+        stage.secrets([stage.source.secret, stage.destination.secret]);
         for (side, url) in
             [("Source", stage.source.url.clone()), ("Destination", stage.destination.url.clone())]
         {
@@ -97,6 +93,18 @@ impl Stage {
         stage.set("Backend_Queue", "embedded");
         stage.set("Backend_State", "embedded");
         Ok(stage)
+    }
+
+    /// Writes the profiles of both sides, with these secrets.
+    pub fn secrets(&self, secrets: [&str; 2]) {
+        let profile = |(side, secret)| {
+            format!(
+                "[{side}]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {secret}\n"
+            )
+        };
+        let profiles = ["Source", "Destination"].into_iter().zip(secrets).map(profile);
+        let file = self.folder.path().join("credentials");
+        std::fs::write(file, profiles.collect::<String>()).expect("the profiles can be written");
     }
 
     /// Sets a key of the configuration, or a variable of the environment; the last setting counts.

@@ -22,7 +22,7 @@ impl fmt::Display for Missing {
 
 pub const VERSITYGW: &str = "1.8.0";
 pub const RCLONE: &str = "1.76.0";
-pub const S3PROXY: &str = "2.9.0";
+pub const S3PROXY: &str = "3.2.0";
 pub const ELASTICMQ: &str = "1.6.12";
 pub const MOTO: &str = "5.2.5";
 /// The older of the Go versions that the two modules ask for is refused by the go command itself; this one
@@ -87,7 +87,8 @@ pub fn elasticmq() -> Result<Vec<OsString>, Missing> {
         "<groupId>org.elasticmq</groupId><artifactId>elasticmq-server_2.13</artifactId>\
          <version>{ELASTICMQ}</version>"
     );
-    let jars = FETCHED.get_or_init(|| maven(&format!("elasticmq-{ELASTICMQ}"), &artifact)).clone()?;
+    let jars =
+        FETCHED.get_or_init(|| maven(&format!("elasticmq-{ELASTICMQ}"), &artifact)).clone()?;
     Ok(java(&jars, "org.elasticmq.server.Main"))
 }
 
@@ -216,8 +217,8 @@ fn has_java() -> Result<(), Missing> {
 fn java(jars: &Path, main: &str) -> Vec<OsString> {
     let mut all = jars.join("*").into_os_string();
     all.push(":");
-    // Small enough that several may run next to a build.
-    let options = ["java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"];
+    // One of them keeps its objects in memory; neither is worth an optimising compiler's time.
+    let options = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"];
     options.map(OsString::from).into_iter().chain([all, OsString::from(main)]).collect()
 }
 
