@@ -44,7 +44,7 @@ impl Place {
                 access_key: ACCESS_KEY.to_owned(),
                 secret_key: SECRETS[0].to_owned(),
                 buckets: vec![bucket.clone()],
-                gate: None,
+                ..EndpointOptions::default()
             };
             let own = Endpoint::start(options).await.expect("an endpoint of our own");
             let url = own.url();
