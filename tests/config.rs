@@ -84,7 +84,7 @@ fn the_defaults_are_those_of_the_contract() {
         (c.basic.des_bucket_default.as_str(), c.basic.des_prefix_default.as_str()),
         ("", "")
     );
-    assert_eq!(c.mode.storage_class.as_deref(), Some("STANDARD"));
+    assert_eq!(c.mode.storage_class, StorageClass::Named("STANDARD".to_owned()));
     assert_eq!(c.mode.resumable_threshold, 5 * MIB);
     assert_eq!(c.mode.max_retry, 20);
     let at_once = (c.mode.max_thread, c.mode.max_parallel_file);
@@ -333,9 +333,13 @@ fn credentials_follow_from_the_keys_that_imply_them() {
 
 #[test]
 fn words_become_types() {
-    assert_eq!(read("[Mode]\nStorageClass = KEEP").mode.storage_class, None);
-    let class = read("[Mode]\nStorageClass = deep_archive").mode.storage_class;
-    assert_eq!(class.as_deref(), Some("DEEP_ARCHIVE"));
+    let class = |text: &str| read(&format!("[Mode]\nStorageClass = {text}")).mode.storage_class;
+    assert_eq!(class("KEEP"), StorageClass::Keep);
+    assert_eq!(class("none"), StorageClass::Unsent);
+    assert_eq!(class(""), StorageClass::Unsent);
+    assert_eq!(class("deep_archive"), StorageClass::Named("DEEP_ARCHIVE".to_owned()));
+    assert_eq!(StorageClass::Keep.of(Some("GLACIER")).as_deref(), Some("GLACIER"));
+    assert_eq!(StorageClass::Unsent.of(Some("GLACIER")), None);
     let sse = |text: &str| read(&format!("[Destination]\n{text}")).destination.sse;
     assert_eq!(sse("SSE = AES256"), Sse::Aes256);
     assert_eq!(sse("SSE = aws:kms"), Sse::Kms(None));

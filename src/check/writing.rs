@@ -137,7 +137,7 @@ impl Check<'_> {
         let tag = ("s3-migration".to_owned(), "check".to_owned());
         let tags = if self.scope.copies_tags { vec![tag] } else { Vec::new() };
         NewObject {
-            storage_class: self.config.mode.storage_class.clone(),
+            storage_class: self.config.mode.storage_class.of(None),
             tags,
             ..NewObject::default()
         }

@@ -68,7 +68,7 @@ impl Estimating {
             visibility: mode.visibility_timeout,
             ..Workers::default()
         };
-        let storage_class = mode.storage_class.clone();
+        let storage_class = mode.storage_class.of_all();
         let own = std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
         let own = own.unwrap_or_default();
         let sides = [&config.source.endpoint, &config.destination.endpoint];

@@ -86,10 +86,11 @@ pub static SECTIONS: &[Section] = &[
 /// variable of every process on some systems. They are read in the form `SECTION_KEY` only.
 const TOO_GENERAL: &[&str] = &["Path", "Queue", "State", "ACL", "SSE", "Include", "Compare"];
 
-/// Storage classes that S3 knows, and KEEP
+/// Storage classes that S3 knows, and KEEP and NONE
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
 const STORAGE_CLASSES: &[&str] = &[
     "KEEP",
+    "NONE",
     "STANDARD",
     "STANDARD_IA",
     "ONEZONE_IA",
@@ -180,8 +181,8 @@ pub static KEYS: &[Key] = &[
     key("Basic", "Des_prefix_default", Text, "",
         "the prefix in that bucket"),
 
-    key("Mode", "StorageClass", Choice(STORAGE_CLASSES), "STANDARD",
-        "the storage class at the destination; KEEP: the source's own"),
+    optional(key("Mode", "StorageClass", Choice(STORAGE_CLASSES), "STANDARD",
+        "the storage class at the destination; KEEP: the source's own; NONE or empty: none is sent, the store chooses")),
     key("Mode", "ResumableThreshold", mib(0, MAX_PART_MIB), "5",
         "up to this size an object is moved by one GET and one PUT, above it in parts that can be resumed"),
     key("Mode", "MaxRetry", count(1, 1000), "20",

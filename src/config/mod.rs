@@ -96,11 +96,42 @@ impl Count {
     }
 }
 
+/// The storage class of a new object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageClass {
+    /// KEEP: the source's own.
+    Keep,
+    /// NONE: the store chooses.
+    Unsent,
+    /// This one.
+    Named(String),
+}
+
+impl StorageClass {
+    /// What a new object is given, whose source has this class.
+    pub fn of(&self, source: Option<&str>) -> Option<String> {
+        match self {
+            Self::Keep => source.map(str::to_owned),
+            Self::Unsent => None,
+            Self::Named(class) => Some(class.clone()),
+        }
+    }
+
+    /// The class that every new object has; `None` where each keeps its own.
+    pub fn of_all(&self) -> Option<String> {
+        match self {
+            Self::Keep => None,
+            Self::Unsent => Some("STANDARD".to_owned()),
+            Self::Named(class) => Some(class.clone()),
+        }
+    }
+}
+
 /// `[Mode]`: how objects are moved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mode {
-    /// Storage class at the destination; `None` for KEEP.
-    pub storage_class: Option<String>,
+    /// Storage class at the destination.
+    pub storage_class: StorageClass,
     /// Up to this many bytes one GET and one PUT.
     pub resumable_threshold: u64,
     /// Tries for one call, at least 1.

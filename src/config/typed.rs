@@ -164,8 +164,9 @@ fn basic(reader: &mut Reader<'_>) -> Basic {
 fn mode(reader: &mut Reader<'_>) -> Mode {
     Mode {
         storage_class: match reader.word("Mode", "StorageClass") {
-            "KEEP" => None,
-            class => Some(class.to_owned()),
+            "KEEP" => StorageClass::Keep,
+            "NONE" | "" => StorageClass::Unsent,
+            class => StorageClass::Named(class.to_owned()),
         },
         resumable_threshold: reader.bytes_of_mib("Mode", "ResumableThreshold"),
         max_retry: reader.count("Mode", "MaxRetry"),

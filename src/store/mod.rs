@@ -166,6 +166,10 @@ pub struct GetAnswer {
     pub meta: ObjectMeta,
     /// How many bytes the body announces.
     pub content_length: u64,
+    /// Where in the object the body begins: 0 also where a store answers a range with all of it.
+    pub start: u64,
+    /// Bytes of the whole object, where the answer tells.
+    pub whole: Option<u64>,
     /// The bytes, as stored.
     pub body: Body,
 }

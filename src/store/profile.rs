@@ -40,6 +40,16 @@ pub enum Quirk {
     NoTags,
     /// The storage class asked for is refused, or the header is not known.
     NoStorageClass,
+    /// Some storage classes are not known, others are.
+    OtherClasses,
+    /// A canned ACL is refused.
+    NoAcl,
+    /// `x-amz-website-redirect-location` is refused.
+    NoWebsiteRedirect,
+    /// Bodies come without Content-Length.
+    NoLengths,
+    /// Objects stored with gzip come decompressed, unless gzip is asked for.
+    DecompressesGzip,
     /// `Content-MD5` is refused.
     NoContentMd5,
     /// `If-Match` never matches: the ETag of each answer is compared instead.
@@ -52,7 +62,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::EndsListingsEarly,
         Self::ListsByVersion1,
         Self::RepeatsKeys,
@@ -66,6 +76,11 @@ impl Quirk {
         Self::SignedBodies,
         Self::NoTags,
         Self::NoStorageClass,
+        Self::OtherClasses,
+        Self::NoAcl,
+        Self::NoWebsiteRedirect,
+        Self::NoLengths,
+        Self::DecompressesGzip,
         Self::NoContentMd5,
         Self::NoIfMatch,
         Self::NoRanges,
@@ -88,6 +103,11 @@ impl Quirk {
             Self::SignedBodies => "signed-bodies",
             Self::NoTags => "no-tags",
             Self::NoStorageClass => "no-storage-class",
+            Self::OtherClasses => "other-classes",
+            Self::NoAcl => "no-acl",
+            Self::NoWebsiteRedirect => "no-website-redirect",
+            Self::NoLengths => "no-lengths",
+            Self::DecompressesGzip => "decompresses-gzip",
             Self::NoContentMd5 => "no-content-md5",
             Self::NoIfMatch => "no-if-match",
             Self::NoRanges => "no-ranges",
@@ -131,9 +151,24 @@ impl Quirk {
                 "the parts of an upload cannot be listed here: uploads are not resumed"
             }
             Self::SignedBodies => "this store wants bodies signed: their SHA-256 is computed",
-            Self::NoTags => "this store does not take tags: CopyTags is off for it",
+            Self::NoTags => "this store does not take tags: objects arrive without them (CopyTags)",
             Self::NoStorageClass => {
                 "this store does not take the storage class: objects go without one (StorageClass)"
+            }
+            Self::OtherClasses => {
+                "this store does not know some storage classes: objects are given another one \
+                 (StorageClass)"
+            }
+            Self::NoAcl => "this store takes no ACL: objects go without one (ACL)",
+            Self::NoWebsiteRedirect => {
+                "this store takes no x-amz-website-redirect-location: objects go without it"
+            }
+            Self::NoLengths => {
+                "bodies come without their length here: HEAD, a range or the listing tells it"
+            }
+            Self::DecompressesGzip => {
+                "this store decompresses gzip objects for those who do not ask for gzip: it is \
+                 asked for"
             }
             Self::NoContentMd5 => "this store refuses Content-MD5: answers are verified by ETag",
             Self::NoIfMatch => {
@@ -161,12 +196,13 @@ impl fmt::Display for Quirk {
 pub struct Profile {
     side: Side,
     known: Mutex<BTreeMap<(String, Quirk), u64>>,
+    losses: Mutex<BTreeMap<(String, String), u64>>,
 }
 
 impl Profile {
     /// Nothing is known yet.
     pub fn new(side: Side) -> Self {
-        Self { side, known: Mutex::default() }
+        Self { side, known: Mutex::default(), losses: Mutex::default() }
     }
 
     /// Whether the bucket is known for this.
@@ -207,6 +243,18 @@ impl Profile {
     pub fn all(&self) -> Vec<(String, Quirk, u64)> {
         let known = self.known();
         known.iter().map(|((bucket, quirk), value)| (bucket.clone(), *quirk, *value)).collect()
+    }
+
+    /// Counts an object that was written without something that its source has.
+    pub fn lose(&self, bucket: &str, what: &str) {
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        *losses.entry((bucket.to_owned(), what.to_owned())).or_default() += 1;
+    }
+
+    /// What objects were written without: bucket, what, how many.
+    pub fn losses(&self) -> Vec<(String, String, u64)> {
+        let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.iter().map(|((bucket, what), n)| (bucket.clone(), what.clone(), *n)).collect()
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<(String, Quirk), u64>> {

@@ -3,7 +3,9 @@
 //! The SDK makes all calls but those that move bytes and those that list: `lean` makes these, where it
 //! can.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -22,22 +24,28 @@ use crate::config::{DestinationSide, Sse};
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
 
+mod answers;
 pub mod connect;
 mod convert;
 mod document;
 mod exact;
 mod examine;
+mod kept;
 mod lean;
+mod lengths;
 mod listing;
 mod new_object;
 mod objects;
 mod renew;
 mod uploads;
 mod whole;
+mod without;
 
 use convert::crc64nvme_text;
 use lean::Lean;
+use lengths::{Got, IDENTITY};
 use renew::Renewed;
+use without::Given;
 
 /// One S3 endpoint with the credentials of one side.
 pub struct S3Store {
@@ -57,6 +65,10 @@ pub struct S3Store {
     credentials: Option<Renewed>,
     /// The short way for the calls that are made most; `None`: the SDK makes them too.
     lean: Option<Lean>,
+    /// Storage classes that a bucket does not know, and what objects are given instead.
+    classes: Mutex<HashMap<(String, String), Option<String>>>,
+    /// How often a bucket has told no part sizes of an object that has some.
+    untold: Mutex<HashMap<String, u32>>,
 }
 
 /// What every new object at a destination is given.
@@ -213,6 +225,11 @@ impl S3Store {
     }
 }
 
+/// Reads what came as each of the answers about uploads: for the fuzzer, which looks for a panic.
+pub fn read_upload_answers(document: &[u8]) {
+    answers::read_all(document);
+}
+
 fn time(time: Option<&DateTime>) -> Option<SystemTime> {
     time.and_then(|time| SystemTime::try_from(*time).ok())
 }
@@ -220,16 +237,6 @@ fn time(time: Option<&DateTime>) -> Option<SystemTime> {
 /// The bucket's region, where the answer says that it is another one than was asked.
 fn region_hint(status: u16, header: Option<&str>) -> Option<String> {
     header.filter(|_| matches!(status, 301 | 307 | 400)).map(str::to_owned)
-}
-
-/// What is asked for as `Accept-Encoding`, so that bytes come as they are stored. Some stores would
-/// decompress a gzip object for who does not take gzip, some would compress for who does: Google's
-/// is of the first kind (<https://cloud.google.com/storage/docs/transcoding>).
-fn accept_encoding(url: Option<&str>) -> &'static str {
-    match url.is_some_and(|url| url.contains(".googleapis.com")) {
-        true => "gzip",
-        false => "identity",
-    }
 }
 
 /// The permission that a read needs.
@@ -254,7 +261,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {
-        match self.head_object(id, version).await {
+        match self.head_sized(id, version).await {
             Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid) => {
                 Err(self.head_reason(id, version, error).await)
             }
@@ -268,15 +275,12 @@ impl ObjectStore for S3Store {
         version: Option<&str>,
         etag: &Etag,
     ) -> Result<Option<PartsSeen>> {
-        self.first_part(id, version, etag).await
+        self.parts_told(id, version, etag).await
     }
 
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         let id = &request.id;
-        let answer = match self.lean_way(&id.bucket, "GetObject", id).await? {
-            Some(way) => self.get_lean(&way, request).await?,
-            None => self.get_by_sdk(request).await?,
-        };
+        let answer = self.get_any(request).await?;
         // A store that does not know If-Match would answer with whatever is there now.
         if request.if_match.as_ref().is_some_and(|etag| *etag != answer.meta.etag) {
             let message =
@@ -297,10 +301,15 @@ impl ObjectStore for S3Store {
         body: Bytes,
         proof: Proof,
     ) -> Result<Written> {
-        match self.lean_way(&id.bucket, "PutObject", id).await? {
-            Some(way) => self.put_lean(&way, id, new, body, proof).await,
-            None => self.put_by_sdk(id, new, body, proof).await,
-        }
+        let way = self.lean_way(&id.bucket, "PutObject", id).await?;
+        let (way, body) = (way.as_ref(), &body);
+        let put = |given: Given| async move {
+            match way {
+                Some(way) => self.put_lean(way, id, &given, body.clone(), proof).await,
+                None => self.put_by_sdk(id, &given, body.clone(), proof).await,
+            }
+        };
+        self.written_as_taken(&id.bucket, new, put).await
     }
 
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
@@ -322,7 +331,8 @@ impl ObjectStore for S3Store {
     }
 
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
-        self.begin_upload(target, new).await
+        let begin = |given: Given| async move { self.begin_upload(target, &given).await };
+        self.written_as_taken(&target.bucket, new, begin).await
     }
 
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {

@@ -56,7 +56,7 @@ pub fn answer(content_length: u64, body: Body) -> GetAnswer {
         sse: None,
         crc64nvme: None,
     };
-    GetAnswer { meta, content_length, body }
+    GetAnswer { meta, content_length, start: 0, whole: Some(content_length), body }
 }
 
 /// The answer to a part.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tracing::{debug, info};
 
-use crate::config::{Checksum, Config, Sse};
+use crate::config::{Checksum, Config, Sse, StorageClass};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::monitor::Monitor;
@@ -47,8 +47,8 @@ pub struct Settings {
     pub max_retry: u32,
     /// Parts of one object at once.
     pub max_thread: usize,
-    /// Storage class at the destination; `None`: the source's own.
-    pub storage_class: Option<String>,
+    /// Storage class at the destination.
+    pub storage_class: StorageClass,
     /// An object that was uploaded in equal parts is written in the same ones.
     pub preserve_etag: bool,
     /// What every body is verified by.
@@ -363,8 +363,7 @@ impl Attempt<'_> {
             true => meta.headers.clone(),
             false => Headers::default(),
         };
-        let own = || meta.storage_class.clone();
-        let storage_class = settings.storage_class.clone().or_else(own);
+        let storage_class = settings.storage_class.of(meta.storage_class.as_deref());
         Ok(NewObject { headers, storage_class, tags, crc64nvme: false })
     }
 

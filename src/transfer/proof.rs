@@ -105,7 +105,8 @@ mod tests {
             sse: None,
             crc64nvme: None,
         };
-        GetAnswer { meta, content_length, body: stream::iter(chunks).boxed() }
+        let (start, whole) = (0, Some(content_length));
+        GetAnswer { meta, content_length, start, whole, body: stream::iter(chunks).boxed() }
     }
 
     #[tokio::test]

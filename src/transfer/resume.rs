@@ -11,6 +11,7 @@ use crate::object::{ByteRange, MIB, ObjectId};
 use crate::plan::parts::{self, Layout};
 use crate::retry::{Policy, retry};
 use crate::state::{JobStatus, Record, UploadRef};
+use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
 
 /// Parts that are not known to be this object's are read again and compared, up to so many bytes:
@@ -282,25 +283,63 @@ impl Attempt<'_> {
         retry(self.control(), &self.halt.abort, load).await
     }
 
-    /// The parts that the destination holds; `None` where the upload is no longer there.
+    /// The parts that the destination holds; `None` where the upload is no longer there, or where parts
+    /// cannot be listed: see [`Self::lists_no_parts`].
     pub(super) async fn held(&self, upload: &Upload) -> Result<Option<Vec<Part>>> {
+        if self.lists_no_parts() {
+            return Ok(None);
+        }
         let list = || async { self.engine.destination.list_parts(upload).await };
         match retry(self.control(), &self.halt.abort, list).await {
             Ok(parts) => Ok(Some(parts)),
             Err(error) if error.kind() == ErrorKind::UploadGone => Ok(None),
+            Err(error) if is_unlisted(&error) => {
+                let profile = self.engine.destination.profile();
+                profile.learn(&self.job.des.bucket, Quirk::NoPartListing, error);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
+    /// Whether the destination does not tell which parts it has. Only those that this attempt has sent
+    /// are known then, by the answers to them.
+    pub(super) fn lists_no_parts(&self) -> bool {
+        self.engine.destination.profile().has(&self.job.des.bucket, Quirk::NoPartListing)
+    }
+
+    /// The unfinished uploads of this object. Where they cannot be listed, none is taken over or
+    /// cleared away but the one on record.
     pub(super) async fn list_uploads(&self) -> Result<Vec<ListedUpload>> {
+        let (profile, bucket) = (self.engine.destination.profile(), &self.job.des.bucket);
+        if profile.has(bucket, Quirk::NoUploadListing) {
+            return Ok(Vec::new());
+        }
         let list = || async { self.engine.destination.list_uploads(&self.job.des).await };
-        retry(self.control(), &self.halt.abort, list).await
+        match retry(self.control(), &self.halt.abort, list).await {
+            Err(error) if is_unlisted(&error) => {
+                profile.learn(bucket, Quirk::NoUploadListing, error);
+                Ok(Vec::new())
+            }
+            uploads => uploads,
+        }
     }
 
     pub(super) async fn abort(&self, upload: &Upload) -> Result<()> {
         debug!(object = %upload.target, upload = upload.id, "abort the upload");
         let abort = || async { self.engine.destination.abort_upload(upload).await };
         retry(self.control(), &self.halt.abort, abort).await
+    }
+}
+
+/// Whether a listing of uploads or parts is refused as such: not allowed, or not known to the store.
+fn is_unlisted(error: &Error) -> bool {
+    let status = error.evidence().map_or(0, |evidence| evidence.status);
+    let unknown = matches!(error.code(), "NotImplemented" | "MethodNotAllowed" | "NotSupported");
+    match status {
+        401 | 403 => error.kind() == ErrorKind::Denied,
+        405 | 501 => true,
+        _ => unknown,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use aws_sdk_ssm::types::ParameterType;
-use s3_migration::config::{Config, JobType};
+use s3_migration::config::{Config, JobType, StorageClass};
 use serde_json::{Value, json};
 
 use crate::process::{self, Running};
@@ -93,7 +93,7 @@ async fn the_program_works_on_what_the_stack_has_made() {
     let config = Config::from_text("t.ini", "", settings.iter().copied()).expect("usable keys");
     assert_eq!(config.basic.job_type, JobType::Put);
     assert_eq!(config.basic.ssm_parameter_credentials, keys);
-    assert_eq!(config.mode.storage_class, None, "a further key");
+    assert_eq!(config.mode.storage_class, StorageClass::Keep, "a further key");
     assert!(config.mode.update_version_id && config.mode.get_object_with_version_id);
 
     let put = resources::s3(&a).put_object().bucket(&source).key("ü/a b+c");

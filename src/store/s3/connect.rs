@@ -130,6 +130,8 @@ impl S3Store {
             writing: Writing::default(),
             request_payer: None,
             checksums: false,
+            classes: std::sync::Mutex::default(),
+            untold: std::sync::Mutex::default(),
         }
     }
 }

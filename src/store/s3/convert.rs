@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use super::time;
 use crate::error::{Error, Result};
 use crate::object::Etag;
-use crate::store::{Body, Headers, ObjectMeta, Part, SSE_C};
+use crate::store::{Body, Headers, ObjectMeta, SSE_C};
 
 /// An answer that describes an object.
 pub(super) trait Headed {
@@ -39,7 +39,7 @@ macro_rules! headed {
                     tag_count: self.tag_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
                     headers: Headers {
                         content_type: owned(self.content_type()),
-                        content_encoding: owned(self.content_encoding()),
+                        content_encoding: self.content_encoding().and_then(stored_encoding),
                         content_language: owned(self.content_language()),
                         content_disposition: owned(self.content_disposition()),
                         cache_control: owned(self.cache_control()),
@@ -65,17 +65,6 @@ headed!(GetObjectOutput, HeadObjectOutput);
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
 pub(super) fn is_restored(header: &str) -> bool {
     header.contains("ongoing-request=\"false\"")
-}
-
-/// A part as ListParts shows it.
-pub(super) fn part(part: &aws_sdk_s3::types::Part) -> Part {
-    let positive = |number: i64| u64::try_from(number).unwrap_or_default();
-    Part {
-        number: positive(part.part_number().unwrap_or_default().into()) as u32,
-        size: positive(part.size().unwrap_or_default()),
-        etag: Etag::new(part.e_tag().unwrap_or_default()),
-        crc64nvme: part.checksum_crc64_nvme().and_then(parse_crc64nvme),
-    }
 }
 
 /// A CRC-64/NVME as headers and answers carry it: base64 of its eight bytes, the highest first.
@@ -143,6 +132,36 @@ pub(super) fn whole_size(content_range: Option<&str>) -> Option<u64> {
     content_range?.rsplit_once('/')?.1.parse().ok()
 }
 
+/// Where a body lies in its object: its first byte, and the size of the whole, where the header says
+/// (`bytes 0-4/*` does not); without a header it is the whole.
+pub(super) fn extent(content_range: Option<&str>, content_length: u64) -> (u64, Option<u64>) {
+    let Some(range) = content_range else { return (0, Some(content_length)) };
+    let first = range.trim_start().trim_start_matches("bytes").trim_start_matches([' ', '=']);
+    let first = first.split_once('-').and_then(|(first, _)| first.trim().parse().ok());
+    (first.unwrap_or(0), whole_size(Some(range)))
+}
+
+/// How many bytes a Content-Range header announces.
+pub(super) fn range_length(content_range: Option<&str>) -> Option<u64> {
+    let range = content_range?.trim_start().trim_start_matches("bytes");
+    let (bounds, _) = range.trim_start_matches([' ', '=']).split_once('/')?;
+    let (first, last) = bounds.split_once('-')?;
+    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    last.checked_sub(first)?.checked_add(1)
+}
+
+/// `Content-Encoding` without `aws-chunked`, which is the form of an upload's body and no property of
+/// the object: some stores keep it all the same, and Amazon S3 refuses it of a body in one piece.
+pub(super) fn stored_encoding(header: &str) -> Option<String> {
+    let is_framing = |token: &str| token.trim().eq_ignore_ascii_case("aws-chunked");
+    if !header.split(',').any(is_framing) {
+        return Some(header.to_owned());
+    }
+    let kept = header.split(',').filter(|token| !is_framing(token) && !token.trim().is_empty());
+    let kept: Vec<_> = kept.map(str::trim).collect();
+    (!kept.is_empty()).then(|| kept.join(","))
+}
+
 /// Tags as the query string that `x-amz-tagging` takes; `None` for none.
 pub(super) fn tagging(tags: &[(String, String)]) -> Option<String> {
     const SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -177,6 +196,36 @@ mod tests {
         assert_eq!(whole_size(Some("bytes 0-4/123")), Some(123));
         assert_eq!(whole_size(Some("bytes 0-4/*")), None);
         assert_eq!(whole_size(None), None);
+    }
+
+    #[test]
+    fn a_content_range_tells_where_a_body_lies() {
+        assert_eq!(extent(Some("bytes 5-9/123"), 5), (5, Some(123)));
+        assert_eq!(extent(Some("bytes=5-9/123"), 5), (5, Some(123)));
+        assert_eq!(extent(Some("bytes 5-9/*"), 5), (5, None));
+        assert_eq!(extent(None, 5), (0, Some(5)));
+        assert_eq!(range_length(Some("bytes 5-9/*")), Some(5));
+        assert_eq!(range_length(Some("bytes 0-0/1")), Some(1));
+        for none in [None, Some("bytes */5"), Some("bytes 9-5/10"), Some("5")] {
+            assert_eq!(range_length(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn the_framing_of_an_upload_is_no_encoding() {
+        for (header, expected) in [
+            ("aws-chunked", None),
+            ("AWS-Chunked", None),
+            ("aws-chunked,gzip", Some("gzip")),
+            ("gzip, aws-chunked", Some("gzip")),
+            ("aws-chunked, aws-chunked", None),
+            ("gzip,aws-chunked,br", Some("gzip,br")),
+            ("gzip, br", Some("gzip, br")),
+            ("aws-chunked,", None),
+            ("", Some("")),
+        ] {
+            assert_eq!(stored_encoding(header).as_deref(), expected, "{header}");
+        }
     }
 
     #[test]

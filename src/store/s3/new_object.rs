@@ -1,6 +1,7 @@
 //! What a new object is given besides its bytes: as the SDK takes it, and as headers.
 
 use super::convert::tagging;
+use super::without::Given;
 use super::*;
 
 /// Sets `Expires` as the text it was: the SDK's own setter takes only well-formed dates, S3 any.
@@ -17,8 +18,9 @@ macro_rules! with_expires {
 
 /// The headers, class, tags and encryption that PutObject and CreateMultipartUpload share.
 macro_rules! with_new_object {
-    ($request:expr, $store:expr, $new:expr) => {{
-        let (headers, writing) = (&$new.headers, &$store.writing);
+    ($request:expr, $store:expr, $given:expr) => {{
+        let (new, writing) = (&$given.new, &$store.writing);
+        let headers = &new.headers;
         $request
             .set_content_type(headers.content_type.clone())
             .set_content_encoding(headers.content_encoding.clone())
@@ -27,9 +29,9 @@ macro_rules! with_new_object {
             .set_cache_control(headers.cache_control.clone())
             .set_website_redirect_location(headers.website_redirect.clone())
             .set_metadata(Some(headers.user.clone().into_iter().collect()))
-            .set_storage_class($new.storage_class.as_deref().map(Into::into))
-            .set_tagging($crate::store::s3::convert::tagging(&$new.tags))
-            .set_acl($store.canned_acl())
+            .set_storage_class(new.storage_class.as_deref().map(Into::into))
+            .set_tagging($crate::store::s3::convert::tagging(&new.tags))
+            .set_acl($store.canned_acl().filter(|_| $given.acl))
             .set_server_side_encryption(writing.sse.clone())
             .set_ssekms_key_id(writing.kms_key.clone())
     }};
@@ -39,8 +41,9 @@ pub(super) use {with_expires, with_new_object};
 
 impl S3Store {
     /// The headers of a PutObject, as the SDK sends them.
-    pub(super) fn new_object_headers(&self, new: &NewObject) -> Vec<(String, String)> {
-        let (headers, writing) = (&new.headers, &self.writing);
+    pub(super) fn new_object_headers(&self, given: &Given) -> Vec<(String, String)> {
+        let (Given { new, acl }, writing) = (given, &self.writing);
+        let headers = &new.headers;
         // The SDK names this type where none is given.
         let content_type = headers.content_type.as_deref().unwrap_or("application/octet-stream");
         let tags = tagging(&new.tags);
@@ -55,7 +58,7 @@ impl S3Store {
             ("x-amz-website-redirect-location", headers.website_redirect.as_deref()),
             ("x-amz-storage-class", new.storage_class.as_deref()),
             ("x-amz-tagging", tags.as_deref()),
-            ("x-amz-acl", writing.acl.as_deref()),
+            ("x-amz-acl", writing.acl.as_deref().filter(|_| *acl)),
             ("x-amz-server-side-encryption", sse),
             ("x-amz-server-side-encryption-aws-kms-key-id", writing.kms_key.as_deref()),
         ];

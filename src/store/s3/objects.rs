@@ -9,9 +9,13 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::{StreamExt, stream};
 
-use super::convert::{Headed, parse_crc64nvme, whole_size};
+use super::convert::{Headed, extent, parse_crc64nvme, range_length};
 use super::new_object::{with_expires, with_new_object};
 use super::*;
+use crate::store::profile::Quirk;
+
+/// A bucket that so often has told no part sizes is not asked for them any more.
+const MAX_UNTOLD: u32 = 4;
 
 /// Asks for the bytes as they are stored. Put on after signing, because some stores change this header
 /// before they check signatures.
@@ -39,12 +43,12 @@ impl Intercept for AsStored {
 const NO_SUCH_KEY: &str = "NoSuchKey";
 
 impl S3Store {
-    /// HeadObject.
+    /// HeadObject: the object, and its size where the answer tells it.
     pub(super) async fn head_object(
         &self,
         id: &ObjectId,
         version: Option<&str>,
-    ) -> Result<ObjectMeta> {
+    ) -> Result<(ObjectMeta, Option<u64>)> {
         let answer = self
             .client
             .head_object()
@@ -54,7 +58,7 @@ impl S3Store {
             .set_request_payer(self.request_payer.clone())
             .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
             .customize()
-            .interceptor(AsStored(accept_encoding(self.url.as_deref())))
+            .interceptor(AsStored(self.encoding(&id.bucket)))
             .send()
             .await;
         let head = answer.map_err(|e| {
@@ -63,12 +67,61 @@ impl S3Store {
             let error = self.error("HeadObject", "s3:GetObject", id, e);
             if mute { error.of_kind(ErrorKind::Invalid) } else { error }
         })?;
-        let size = head.content_length().unwrap_or_default();
-        Ok(head.meta(u64::try_from(size).unwrap_or_default()))
+        let size = head.content_length().and_then(|length| u64::try_from(length).ok());
+        Ok((head.meta(size.unwrap_or_default()), size))
+    }
+
+    /// How an object was written, by a HEAD of its first part. A refusal is the store's way if the
+    /// object itself is still there: then it is not asked again in that bucket.
+    pub(super) async fn parts_told(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        etag: &Etag,
+    ) -> Result<Option<PartsSeen>> {
+        let bucket = &id.bucket;
+        if self.profile.has(bucket, Quirk::NoPartSizes) {
+            return Ok(None);
+        }
+        let refusal = match self.first_part(id, version, etag).await {
+            Ok(Some(seen)) => return Ok(Some(seen)),
+            Ok(None) => {
+                if self.counts_untold(bucket) >= MAX_UNTOLD {
+                    let said = "HeadObject with partNumber says nothing of parts";
+                    self.profile.learn(bucket, Quirk::NoPartSizes, said);
+                }
+                return Ok(None);
+            }
+            Err(error) => error,
+        };
+        let status = refusal.evidence().map_or(0, |evidence| evidence.status);
+        if !matches!(status, 400 | 403 | 404 | 405 | 412 | 416 | 501) {
+            return Err(refusal);
+        }
+        match self.head_object(id, version).await {
+            Ok((meta, _)) if meta.etag == *etag => {
+                self.profile.learn(bucket, Quirk::NoPartSizes, refusal);
+                Ok(None)
+            }
+            Ok((meta, _)) => {
+                let said = self.said("HeadObject", id);
+                let message = format!("{said}: the object's ETag is now {}", meta.etag);
+                Err(Error::new(ErrorKind::SourceChanged, message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How often the bucket has now told no part sizes of an object that has some.
+    fn counts_untold(&self, bucket: &str) -> u32 {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = untold.entry(bucket.to_owned()).or_default();
+        *times += 1;
+        *times
     }
 
     /// HeadObject of the first part.
-    pub(super) async fn first_part(
+    async fn first_part(
         &self,
         id: &ObjectId,
         version: Option<&str>,
@@ -84,7 +137,7 @@ impl S3Store {
             .set_version_id(version.map(str::to_owned))
             .set_request_payer(self.request_payer.clone())
             .customize()
-            .interceptor(AsStored(accept_encoding(self.url.as_deref())))
+            .interceptor(AsStored(self.encoding(&id.bucket)))
             .send()
             .await;
         let head = answer.map_err(|e| self.error("HeadObject", "s3:GetObject", id, e))?;
@@ -94,7 +147,11 @@ impl S3Store {
     }
 
     /// GetObject by the SDK.
-    pub(super) async fn get_by_sdk(&self, request: &GetRequest) -> Result<GetAnswer> {
+    pub(super) async fn get_by_sdk(
+        &self,
+        request: &GetRequest,
+        encoding: &'static str,
+    ) -> Result<Got> {
         let id = &request.id;
         let answer = self
             .client
@@ -107,17 +164,19 @@ impl S3Store {
             .set_request_payer(self.request_payer.clone())
             .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
             .customize()
-            .interceptor(AsStored(accept_encoding(self.url.as_deref())))
+            .interceptor(AsStored(encoding))
             .send()
             .await;
         let permission = read_permission(request);
         let mut answer = answer.map_err(|e| self.error("GetObject", permission, id, e))?;
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
-        let content_length = length
-            .ok_or_else(|| Error::invalid(format!("GetObject s3://{id}: no Content-Length")))?;
-        let meta = answer.meta(whole_size(answer.content_range()).unwrap_or(content_length));
-        let body = std::mem::take(&mut answer.body);
-        Ok(GetAnswer { meta, content_length, body: chunks(body, id.clone()) })
+        let range = answer.content_range().map(str::to_owned);
+        let length = length.or_else(|| range_length(range.as_deref()));
+        let (start, whole) = extent(range.as_deref(), length.unwrap_or_default());
+        let whole = whole.filter(|_| range.is_some() || length.is_some());
+        let meta = answer.meta(whole.or(length).unwrap_or_default());
+        let body = chunks(std::mem::take(&mut answer.body), id.clone());
+        Ok(Got { meta, length, start, whole, body })
     }
 
     /// What a GET of one byte says of a key that HEAD has not found: its answer has a body, and so
@@ -177,11 +236,13 @@ impl S3Store {
     pub(super) async fn put_by_sdk(
         &self,
         id: &ObjectId,
-        new: &NewObject,
+        given: &Given,
         body: Bytes,
         proof: Proof,
     ) -> Result<Written> {
+        let new = &given.new;
         let (md5, crc64nvme) = Self::digests(proof);
+        let md5 = md5.filter(|_| !self.profile.has(&id.bucket, Quirk::NoContentMd5));
         let request = self
             .client
             .put_object()
@@ -191,7 +252,7 @@ impl S3Store {
             .set_content_md5(md5)
             .set_checksum_crc64_nvme(crc64nvme)
             .body(ByteStream::from(body));
-        let answer = with_expires!(with_new_object!(request, self, new), new).send().await;
+        let answer = with_expires!(with_new_object!(request, self, given), new).send().await;
         let put = answer.map_err(|e| self.error("PutObject", self.write_permission(new), id, e))?;
         let sse = put.server_side_encryption().map(|sse| sse.as_str().to_owned());
         let crc64nvme = put.checksum_crc64_nvme().and_then(parse_crc64nvme);

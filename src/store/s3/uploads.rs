@@ -7,11 +7,16 @@ use aws_sdk_s3::types::{
 };
 use aws_smithy_types::body::SdkBody;
 
-use super::convert::{crc64nvme_text, decode_key, parse_crc64nvme};
+use super::answers;
+use super::convert::{crc64nvme_text, parse_crc64nvme};
 use super::exact::exactly;
+use super::kept::{Kept, Success};
 use super::new_object::{with_expires, with_new_object};
-use super::whole::Whole;
+use super::without::Given;
 use super::*;
+
+/// Pages are of so many parts or of a multiple.
+const FULL_PAGE: usize = 100;
 
 /// How the SDK sends a part's body.
 enum Form {
@@ -24,7 +29,8 @@ enum Form {
 
 impl S3Store {
     /// CreateMultipartUpload.
-    pub(super) async fn begin_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
+    pub(super) async fn begin_upload(&self, target: &ObjectId, given: &Given) -> Result<Created> {
+        let (new, kept) = (&given.new, Kept::default());
         let request = self
             .client
             .create_multipart_upload()
@@ -32,16 +38,52 @@ impl S3Store {
             .key(target.key.as_str())
             .set_checksum_algorithm(new.crc64nvme.then_some(ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(new.crc64nvme.then_some(ChecksumType::FullObject));
-        let answer = with_expires!(with_new_object!(request, self, new), new).send().await;
-        let created = answer.map_err(|e| {
+        let request = with_expires!(with_new_object!(request, self, given), new);
+        let answer = request.interceptor(kept.clone()).send().await;
+        let Success { body, sse } = self.succeeded(answer, &kept, |e| {
             self.error("CreateMultipartUpload", self.write_permission(new), target, e)
         })?;
-        let id = created.upload_id().map(str::to_owned).ok_or_else(|| {
-            Error::invalid(format!("CreateMultipartUpload s3://{target}: no upload id"))
-        })?;
-        let sse = created.server_side_encryption().map(ServerSideEncryption::as_str);
-        let hides_md5 = sse.is_some_and(hides_md5);
-        Ok(Created { upload: Upload { target: target.clone(), id }, hides_md5 })
+        match answers::upload_id(&body) {
+            Some(id) => {
+                let hides_md5 = sse.as_deref().is_some_and(hides_md5);
+                Ok(Created { upload: Upload { target: target.clone(), id }, hides_md5 })
+            }
+            None => Err(self.without_id(target).await),
+        }
+    }
+
+    /// An upload has been begun, and its id was lost on the way or never told: nobody would ever fill
+    /// or abort it. It is the newest without a part.
+    async fn without_id(&self, target: &ObjectId) -> Error {
+        let said = self.said("CreateMultipartUpload", target);
+        let message = format!("{said}: the answer names no upload");
+        let error = Error::new(ErrorKind::Unavailable, message);
+        let left = "an upload may be left of this key: abort it there";
+        let Ok(mut uploads) = self.uploads_of(target).await else { return error.note(left) };
+        uploads.sort_by_key(|listed| listed.initiated);
+        for ListedUpload { upload, .. } in uploads.into_iter().rev() {
+            if self.parts_of(&upload).await.is_ok_and(|parts| parts.is_empty()) {
+                return match self.abort(&upload).await {
+                    Ok(()) => error.note("it was found and aborted"),
+                    Err(failed) => error.note(format_args!("{left} ({failed})")),
+                };
+            }
+        }
+        error
+    }
+
+    /// The answer of a call that has succeeded, also where the SDK cannot read its document.
+    fn succeeded<T, E>(
+        &self,
+        answer: Result<T, SdkError<E, HttpResponse>>,
+        kept: &Kept,
+        failed: impl FnOnce(SdkError<E, HttpResponse>) -> Error,
+    ) -> Result<Success> {
+        match (kept.take(), answer) {
+            (Some(success), _) => Ok(success),
+            (None, Ok(_)) => Ok(Success::default()),
+            (None, Err(error)) => Err(failed(error)),
+        }
     }
 
     /// UploadPart by the SDK.
@@ -101,31 +143,46 @@ impl S3Store {
 
     /// ListParts, all pages.
     pub(super) async fn parts_of(&self, upload: &Upload) -> Result<Vec<Part>> {
-        let target = &upload.target;
         let mut parts: Vec<Part> = Vec::new();
         loop {
-            let answer = self
-                .client
-                .list_parts()
-                .bucket(&target.bucket)
-                .key(target.key.as_str())
-                .upload_id(&upload.id)
-                .set_part_number_marker(parts.last().map(|part| part.number.to_string()))
-                .customize()
-                .interceptor(Whole)
-                .send()
-                .await;
-            let page = answer
-                .map_err(|e| self.error("ListParts", "s3:ListMultipartUploadParts", target, e))?;
-            let before = parts.len();
-            parts.extend(page.parts().iter().map(super::convert::part));
-            if page.is_truncated() != Some(true) {
-                return Ok(parts);
-            }
-            if parts.len() == before {
-                return Err(Error::invalid(format!("ListParts s3://{target}: an empty page")));
+            let after = parts.last().map(|part| part.number);
+            let answers::Parts { parts: mut page, more } = self.parts_page(upload, after).await?;
+            // Of a part that is sent anew meanwhile, or of a page that begins too early.
+            page.retain(|part| after.is_none_or(|after| part.number > after));
+            page.sort_by_key(|part| part.number);
+            page.dedup_by_key(|part| part.number);
+            let came = page.len();
+            parts.extend(page);
+            match came {
+                0 if more => {
+                    let said = self.said("ListParts", &upload.target);
+                    return Err(Error::invalid(format!("{said}: an empty page")));
+                }
+                0 => return Ok(parts),
+                // A full page may be called the last and not be it.
+                _ if !more && came % FULL_PAGE != 0 => return Ok(parts),
+                _ => {}
             }
         }
+    }
+
+    async fn parts_page(&self, upload: &Upload, after: Option<u32>) -> Result<answers::Parts> {
+        let (target, kept) = (&upload.target, Kept::default());
+        let answer = self
+            .client
+            .list_parts()
+            .bucket(&target.bucket)
+            .key(target.key.as_str())
+            .upload_id(&upload.id)
+            .set_part_number_marker(after.map(|number| number.to_string()))
+            .customize()
+            .interceptor(kept.clone())
+            .send()
+            .await;
+        let failed = |e| self.error("ListParts", "s3:ListMultipartUploadParts", target, e);
+        let success = self.succeeded(answer, &kept, failed)?;
+        let read = answers::parts(&success.body);
+        read.map_err(|error| error.context(self.said("ListParts", target)))
     }
 
     /// ListMultipartUploads, all pages of this key.
@@ -133,42 +190,55 @@ impl S3Store {
         let mut uploads = Vec::new();
         let mut marker: Option<(String, String)> = None;
         loop {
-            let (key_marker, id_marker) = marker.clone().unzip();
-            let answer = self
-                .client
-                .list_multipart_uploads()
-                .bucket(&target.bucket)
-                .prefix(target.key.as_str())
-                .encoding_type(EncodingType::Url)
-                .set_key_marker(key_marker)
-                .set_upload_id_marker(id_marker)
-                .customize()
-                .interceptor(Whole)
-                .send()
-                .await;
-            let page = answer.map_err(|e| {
-                self.error("ListMultipartUploads", "s3:ListBucketMultipartUploads", target, e)
-            })?;
-            let encoded = page.encoding_type() == Some(&EncodingType::Url);
-            for upload in page.uploads() {
-                let key = decode_key(upload.key().unwrap_or_default(), encoded)?;
-                let Some(id) = upload.upload_id().filter(|_| key == target.key.as_str()) else {
-                    continue;
-                };
-                let upload_found = Upload { target: target.clone(), id: id.to_owned() };
-                let initiated = time(upload.initiated());
-                uploads.push(ListedUpload { upload: upload_found, initiated });
+            let page = self.uploads_page(target, marker.clone()).await?;
+            for answers::Unfinished { key, id, initiated } in page.uploads {
+                if key == target.key.as_str() {
+                    let upload = Upload { target: target.clone(), id };
+                    uploads.push(ListedUpload { upload, initiated });
+                }
             }
-            let next = page.next_key_marker().zip(page.next_upload_id_marker());
-            let next = next.filter(|_| page.is_truncated() == Some(true));
-            let Some((key, id)) = next else { return Ok(uploads) };
-            let key = decode_key(key, encoded)?;
             // With the key itself as the prefix its own uploads come first.
-            if key != target.key.as_str() || marker.as_ref().is_some_and(|(_, last)| last == id) {
-                return Ok(uploads);
+            let next = page.next.filter(|(key, _)| key == target.key.as_str());
+            match next {
+                Some(next) if marker.as_ref() != Some(&next) => marker = Some(next),
+                _ => return Ok(uploads),
             }
-            marker = Some((key, id.to_owned()));
         }
+    }
+
+    async fn uploads_page(
+        &self,
+        target: &ObjectId,
+        after: Option<(String, String)>,
+    ) -> Result<answers::Uploads> {
+        const CALL: &str = "ListMultipartUploads";
+        let (key_marker, id_marker) = after.unzip();
+        let kept = Kept::default();
+        let answer = self
+            .client
+            .list_multipart_uploads()
+            .bucket(&target.bucket)
+            .prefix(target.key.as_str())
+            .encoding_type(EncodingType::Url)
+            .set_key_marker(key_marker)
+            .set_upload_id_marker(id_marker)
+            .customize()
+            .interceptor(kept.clone())
+            .send()
+            .await;
+        let failed = |e| self.error(CALL, "s3:ListBucketMultipartUploads", target, e);
+        let success = match self.succeeded(answer, &kept, failed) {
+            // So some stores say that there is none.
+            Err(error)
+                if error.evidence().is_some_and(|evidence| evidence.status == 404)
+                    && matches!(error.code(), "" | "NoSuchUpload") =>
+            {
+                return Ok(answers::Uploads::default());
+            }
+            success => success?,
+        };
+        let read = answers::uploads(&success.body);
+        read.map_err(|error| error.context(self.said(CALL, target)))
     }
 
     /// CompleteMultipartUpload.
@@ -178,7 +248,8 @@ impl S3Store {
         parts: &[Part],
         crc64nvme: Option<u64>,
     ) -> Result<Written> {
-        let target = &upload.target;
+        const CALL: &str = "CompleteMultipartUpload";
+        let (target, kept) = (&upload.target, Kept::default());
         let parts = parts.iter().map(|part| {
             let number = part.number as i32;
             let built = CompletedPart::builder().part_number(number).e_tag(part.etag.quoted());
@@ -194,41 +265,46 @@ impl S3Store {
             .multipart_upload(parts)
             .set_checksum_crc64_nvme(crc64nvme.map(crc64nvme_text))
             .set_checksum_type(crc64nvme.map(|_| ChecksumType::FullObject))
+            .customize()
+            .interceptor(kept.clone())
             .send()
             .await;
-        let object =
-            answer.map_err(|e| self.error("CompleteMultipartUpload", "s3:PutObject", target, e))?;
+        let failed = |e| self.error(CALL, "s3:PutObject", target, e);
+        let Success { body, sse } = self.succeeded(answer, &kept, failed)?;
         // S3 may answer 200 before it knows, and put the error into the body.
-        let etag = object.e_tag().map(Etag::new).ok_or_else(|| {
-            let message = format!("CompleteMultipartUpload s3://{target}: 200 without an object");
+        let made = answers::completed(&body).map_err(|e| e.context(self.said(CALL, target)))?;
+        let (etag, crc64nvme) = made.ok_or_else(|| {
+            let message = format!("{CALL} s3://{target}: 200 without an object");
             Error::new(ErrorKind::Unavailable, message)
         })?;
-        let sse = object.server_side_encryption().map(|sse| sse.as_str().to_owned());
-        let crc64nvme = object.checksum_crc64_nvme().and_then(parse_crc64nvme);
         Ok(Written { etag, sse, crc64nvme })
     }
 
     /// AbortMultipartUpload.
     pub(super) async fn abort(&self, upload: &Upload) -> Result<()> {
-        let target = &upload.target;
+        let (target, kept) = (&upload.target, Kept::default());
         let answer = self
             .client
             .abort_multipart_upload()
             .bucket(&target.bucket)
             .key(target.key.as_str())
             .upload_id(&upload.id)
+            .customize()
+            .interceptor(kept.clone())
             .send()
             .await;
-        let error = match answer {
-            Ok(_) => return Ok(()),
-            Err(e) => self.error("AbortMultipartUpload", "s3:AbortMultipartUpload", target, e),
-        };
-        match error.kind() {
-            ErrorKind::UploadGone => Ok(()),
-            // Without a code it may be a proxy's page: the upload would be left for good.
-            ErrorKind::NotFound if error.is_bare() => Err(error.of_kind(ErrorKind::Unavailable)),
-            ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
+        let failed = |e| self.error("AbortMultipartUpload", "s3:AbortMultipartUpload", target, e);
+        match self.succeeded(answer, &kept, failed) {
+            Err(error) => match error.kind() {
+                ErrorKind::UploadGone => Ok(()),
+                // Without a code it may be a proxy's page: the upload would be left for good.
+                ErrorKind::NotFound if error.is_bare() => {
+                    Err(error.of_kind(ErrorKind::Unavailable))
+                }
+                ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            },
+            Ok(_) => Ok(()),
         }
     }
 }

@@ -6,18 +6,34 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use hyper::HeaderMap;
 
-use super::super::convert::{is_restored, parse_crc64nvme, whole_size};
+use super::super::convert::{extent, is_restored, parse_crc64nvme, range_length, stored_encoding};
 use super::body::CRC64NVME;
 use crate::object::Etag;
 use crate::store::{Headers, ObjectMeta, SSE_C, Written};
 
 const META: &str = "x-amz-meta-";
 
-/// The object of a GetObject, and how many bytes the body announces; `None` where it does not.
-pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectMeta, u64)> {
+/// What a GetObject says of its object and of its body.
+pub(super) struct Seen {
+    /// Its size is 0 where the answer does not tell one.
+    pub(super) meta: ObjectMeta,
+    /// Bytes of the body, where they are announced.
+    pub(super) length: Option<u64>,
+    /// The body's first byte in the object.
+    pub(super) start: u64,
+    /// Bytes of the whole object, where they are told.
+    pub(super) whole: Option<u64>,
+}
+
+/// The object of a GetObject.
+pub(super) fn object(headers: &HeaderMap) -> Seen {
     let text = |name: &str| text(headers, name);
-    let content_length: u64 = text("content-length")?.parse().ok()?;
-    let size = whole_size(text("content-range").as_deref()).unwrap_or(content_length);
+    let range = text("content-range");
+    let length: Option<u64> = text("content-length").and_then(|length| length.parse().ok());
+    let length = length.or_else(|| range_length(range.as_deref()));
+    let (start, whole) = extent(range.as_deref(), length.unwrap_or_default());
+    let whole_bytes = whole.filter(|_| range.is_some() || length.is_some());
+    let size = whole_bytes.or(length).unwrap_or_default();
     let whole = text("x-amz-checksum-type").as_deref() != Some("COMPOSITE");
     let user = headers.keys().filter_map(|name| {
         Some((name.as_str().strip_prefix(META)?.to_owned(), text(name.as_str())?))
@@ -32,7 +48,7 @@ pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectMeta, u64)> {
         tag_count: text("x-amz-tagging-count").and_then(|n| n.parse().ok()).unwrap_or(0),
         headers: Headers {
             content_type: text("content-type"),
-            content_encoding: text("content-encoding"),
+            content_encoding: text("content-encoding").as_deref().and_then(stored_encoding),
             content_language: text("content-language"),
             content_disposition: text("content-disposition"),
             cache_control: text("cache-control"),
@@ -45,7 +61,7 @@ pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectMeta, u64)> {
         }),
         crc64nvme: text(CRC64NVME).filter(|_| whole).as_deref().and_then(parse_crc64nvme),
     };
-    Some((meta, content_length))
+    Seen { meta, length, start, whole: whole_bytes }
 }
 
 /// What a PutObject or UploadPart has written; `None` where the answer has no ETag.

@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use super::super::convert::crc64nvme_text;
 use super::super::exact::exactly;
 use super::pool::{Line, Pool};
+use super::sign::Chunks;
 use crate::error::{Error, Result};
 use crate::store::Body;
 
@@ -22,10 +23,14 @@ const SLICE: usize = 256 * 1024;
 /// The trailer's name.
 pub(super) const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
 
+/// Bytes of a signed chunk; at least 8 KiB but of the last.
+const CHUNK: u64 = 64 * 1024;
+
 /// A request's body, of a length that is known before it is sent.
 pub(super) struct Outgoing {
     source: Source,
     framing: Option<Framing>,
+    signing: Option<Signing>,
     /// Bytes on the wire that are still to come.
     left: u64,
 }
@@ -59,9 +64,79 @@ impl Framing {
     }
 }
 
+/// The form `aws-chunked` with a signature in front of each chunk.
+struct Signing {
+    /// `None` until the request's own signature is there.
+    chunks: Option<Chunks>,
+    gathered: BytesMut,
+    ended: bool,
+}
+
+impl Signing {
+    /// What a chunk of `bytes` has in front of it and behind it.
+    fn around(bytes: u64) -> u64 {
+        let hex = format!("{bytes:x}").len() as u64;
+        hex + ";chunk-signature=".len() as u64 + 64 + 4
+    }
+
+    /// Bytes on the wire of a body of `length`.
+    fn length(length: u64) -> u64 {
+        let (whole, rest) = (length / CHUNK, length % CHUNK);
+        let last = if rest > 0 { Self::around(rest) } else { 0 };
+        length + whole * Self::around(CHUNK) + last + Self::around(0)
+    }
+
+    fn chunk(&mut self, bytes: Bytes) -> Result<Bytes> {
+        let unsigned = || Error::invalid("a body in signed chunks has no signature");
+        let signature = self.chunks.as_mut().ok_or_else(unsigned)?.sign(&bytes)?;
+        let mut framed = BytesMut::with_capacity(bytes.len() + Self::around(CHUNK) as usize);
+        framed.extend_from_slice(
+            format!("{:x};chunk-signature={signature}\r\n", bytes.len()).as_bytes(),
+        );
+        framed.extend_from_slice(&bytes);
+        framed.extend_from_slice(b"\r\n");
+        Ok(framed.freeze())
+    }
+}
+
 impl Outgoing {
     pub(super) fn held(bytes: Bytes) -> Self {
-        Self { left: bytes.len() as u64, source: Source::Held(bytes), framing: None }
+        let left = bytes.len() as u64;
+        Self { left, source: Source::Held(bytes), framing: None, signing: None }
+    }
+
+    /// A body whose chunks are signed: see [`Self::sign_chunks`].
+    pub(super) fn in_chunks(body: Body, length: u64) -> Self {
+        let signing = Signing { chunks: None, gathered: BytesMut::new(), ended: false };
+        Self {
+            source: Source::Streamed(exactly(body, length)),
+            framing: None,
+            signing: Some(signing),
+            left: Signing::length(length),
+        }
+    }
+
+    /// Takes what signs the chunks.
+    pub(super) fn sign_chunks(&mut self, chunks: Chunks) {
+        if let Some(signing) = &mut self.signing {
+            signing.chunks = Some(chunks);
+        }
+    }
+
+    /// What is held; empty for a stream.
+    pub(super) fn bytes(&self) -> Bytes {
+        match &self.source {
+            Source::Held(bytes) => bytes.clone(),
+            Source::Streamed(_) => Bytes::new(),
+        }
+    }
+
+    /// The same body once more, where it is held.
+    pub(super) fn again(&self) -> Option<Self> {
+        match &self.source {
+            Source::Held(bytes) => Some(Self::held(bytes.clone())),
+            Source::Streamed(_) => None,
+        }
     }
 
     pub(super) fn streamed(body: Body, length: u64, trailer: bool) -> Self {
@@ -69,7 +144,7 @@ impl Outgoing {
         let framing = trailer.then(|| Framing::new(length));
         // The text of a checksum has the same length whatever its value.
         let around = framing.as_ref().map_or(0, |f| f.head.len() + f.tail().len());
-        Self { source, framing, left: length + around as u64 }
+        Self { source, framing, signing: None, left: length + around as u64 }
     }
 
     /// Bytes on the wire.
@@ -78,6 +153,48 @@ impl Outgoing {
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        match self.signing.is_some() {
+            true => self.next_signed(context),
+            false => self.next_plain(context),
+        }
+    }
+
+    /// A whole chunk with its signature; the last one is empty.
+    fn next_signed(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        loop {
+            let Some(signing) = &mut self.signing else { return Poll::Ready(None) };
+            if signing.gathered.len() as u64 >= CHUNK {
+                let chunk = signing.gathered.split_to(CHUNK as usize).freeze();
+                return Poll::Ready(Some(signing.chunk(chunk)));
+            }
+            if signing.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(self.next_plain(context)?) {
+                Some(bytes) => self.gather(&bytes),
+                None => return Poll::Ready(self.last_chunks()),
+            }
+        }
+    }
+
+    fn gather(&mut self, bytes: &Bytes) {
+        if let Some(signing) = &mut self.signing {
+            signing.gathered.extend_from_slice(bytes);
+        }
+    }
+
+    fn last_chunks(&mut self) -> Option<Result<Bytes>> {
+        let signing = self.signing.as_mut()?;
+        signing.ended = true;
+        self.source = Source::Held(Bytes::new());
+        let rest = signing.gathered.split().freeze();
+        let rest = (!rest.is_empty()).then_some(rest);
+        let last = rest.into_iter().chain([Bytes::new()]).map(|chunk| signing.chunk(chunk));
+        let last: Result<Vec<_>> = last.collect();
+        Some(last.map(|chunks| chunks.concat().into()))
+    }
+
+    fn next_plain(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         if let Some(framing) = self.framing.as_mut().filter(|framing| !framing.head.is_empty()) {
             return Poll::Ready(Some(Ok(std::mem::take(&mut framing.head))));
         }

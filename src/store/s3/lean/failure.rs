@@ -33,6 +33,7 @@ pub(super) struct Refused {
     region: Option<String>,
     /// How the answer began.
     body: String,
+    location: Option<String>,
 }
 
 /// So much of a body is kept: more is not shown of one that is no document.
@@ -63,6 +64,7 @@ impl Failure {
             retry_after: header("retry-after"),
             region: header("x-amz-bucket-region"),
             body: body.chars().take(KEPT).collect(),
+            location: header("location"),
         }))
     }
 
@@ -87,6 +89,15 @@ impl Failure {
         match self {
             Self::Refused(refused) => region_hint(refused.status, refused.region.as_deref()),
             Self::Unsendable(_) | Self::Unanswered(_) => None,
+        }
+    }
+
+    /// Where the store sends the request for this time (307). A permanent redirect is a
+    /// configuration to mend and is said.
+    pub(super) fn redirect(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refused) if refused.status == 307 => refused.location.as_deref(),
+            Self::Refused(_) | Self::Unsendable(_) | Self::Unanswered(_) => None,
         }
     }
 

@@ -17,7 +17,9 @@ use hyper::header::{
 use hyper::{Method, Request, Response};
 
 use super::renew::Renewed;
+use super::without::Given;
 use super::*;
+use crate::store::profile::Quirk;
 
 mod answer;
 mod body;
@@ -38,6 +40,9 @@ const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION
 
 /// An answer that only says whether a write was taken is short; so is an error.
 const SHORT: usize = 64 * 1024;
+
+/// Redirects that are followed for one call.
+const MAX_REDIRECTS: usize = 4;
 
 /// The variables that name a proxy: the SDK knows how to use one.
 const PROXIES: &[&str] =
@@ -62,16 +67,37 @@ impl Lean {
         })
     }
 
-    /// Sends one request; the answer has begun by then.
+    /// Sends one request; the answer has begun by then. A redirect is followed where the body can be
+    /// sent again, and only to another host of the same name's end.
     async fn send(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
-        let Call { method, path, mut headers, body, payload } = call;
+        let (mut call, mut moved) = (call, None);
+        for _ in 0..MAX_REDIRECTS {
+            let (place, again) = (moved.as_ref().unwrap_or(place), call.again());
+            let path = call.path.clone();
+            let failure = match self.send_once(place, call).await {
+                Err(failure) => failure,
+                answer => return answer,
+            };
+            let to = failure.redirect().and_then(|location| place.moved(location, &path));
+            let Some(((to, path), again)) = to.zip(again) else { return Err(failure) };
+            call = Call { path, ..again };
+            moved = Some(to);
+        }
+        self.send_once(moved.as_ref().unwrap_or(place), call).await
+    }
+
+    async fn send_once(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
+        let Call { method, path, mut headers, mut body, payload, encoding } = call;
         headers.push((HOST.as_str().to_owned(), place.host.clone()));
         if let (Some(scope), Some(signer)) = (&place.scope, &self.signer) {
             let url = format!("{}{path}", place.origin);
-            let body = payload.signable();
-            let unsigned = Unsigned { method: method.as_str(), url: &url, headers: &headers, body };
-            let signature = signer.sign(scope, unsigned).await?;
+            let held = body.bytes();
+            let signable = payload.signable(&held);
+            let unsigned =
+                Unsigned { method: method.as_str(), url: &url, headers: &headers, body: signable };
+            let (signature, chunks) = signer.sign(scope, unsigned).await?;
             headers.extend(signature);
+            body.sign_chunks(chunks);
         } else if let Some(name) = payload.name() {
             headers.push(("x-amz-content-sha256".to_owned(), name.to_owned()));
         }
@@ -80,10 +106,7 @@ impl Lean {
         *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
         put_headers(request.headers_mut(), headers)?;
         // Not signed: some compatible stores, GCS among them, change it before they check.
-        request.headers_mut().insert(
-            ACCEPT_ENCODING,
-            HeaderValue::from_static(accept_encoding(Some(&place.origin))),
-        );
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         if method != Method::GET {
             request.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -115,8 +138,12 @@ const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
 
 fn put_headers(to: &mut HeaderMap, headers: Vec<(String, String)>) -> Result<(), Failure> {
     for (name, value) in headers {
-        let name = HeaderName::try_from(name).map_err(Failure::unsendable)?;
-        to.insert(name, HeaderValue::try_from(value).map_err(Failure::unsendable)?);
+        let unsendable = |part: &str| {
+            let name = name.escape_debug();
+            Failure::unsendable(format!("the header {name} has a {part} that HTTP cannot carry"))
+        };
+        let parsed = HeaderName::try_from(&name).map_err(|_| unsendable("name"))?;
+        to.insert(parsed, HeaderValue::try_from(value).map_err(|_| unsendable("value"))?);
     }
     Ok(())
 }
@@ -128,6 +155,22 @@ struct Call {
     headers: Vec<(String, String)>,
     body: Outgoing,
     payload: Signed,
+    /// `Accept-Encoding`.
+    encoding: &'static str,
+}
+
+impl Call {
+    /// The same once more, where its body is in memory.
+    fn again(&self) -> Option<Self> {
+        Some(Self {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            headers: self.headers.clone(),
+            body: self.body.again()?,
+            payload: self.payload,
+            encoding: self.encoding,
+        })
+    }
 }
 
 /// What the signature says of the body.
@@ -145,12 +188,19 @@ enum Signed {
     Unsigned,
     /// With a checksum behind it.
     Trailer,
+    /// Its SHA-256 is in the signature, for stores that refuse any other body.
+    Hashed,
+    /// The same of each chunk, for a body that is not held
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
+    Chunks,
 }
 
 impl Signed {
-    fn signable(self) -> SignableBody<'static> {
+    fn signable(self, held: &[u8]) -> SignableBody<'_> {
         match self {
             Self::Empty => SignableBody::Bytes(&[]),
+            Self::Hashed => SignableBody::Bytes(held),
+            Self::Chunks => SignableBody::Precomputed(CHUNKS.to_owned()),
             Self::Unsigned => SignableBody::UnsignedPayload,
             Self::Trailer => SignableBody::StreamingUnsignedPayloadTrailer,
         }
@@ -159,11 +209,14 @@ impl Signed {
     /// What a request without a signature says of it: only the form that must be known to read it.
     fn name(self) -> Option<&'static str> {
         match self {
-            Self::Empty | Self::Unsigned => None,
+            Self::Empty | Self::Unsigned | Self::Hashed | Self::Chunks => None,
             Self::Trailer => Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
         }
     }
 }
+
+/// What the signature says of a body whose chunks are signed.
+const CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 
 /// The way to one bucket.
 pub(super) struct Way<'a> {
@@ -185,8 +238,13 @@ impl S3Store {
         Ok(place.map(|place| Way { lean, place }))
     }
 
-    /// GetObject.
-    pub(super) async fn get_lean(&self, way: &Way<'_>, request: &GetRequest) -> Result<GetAnswer> {
+    /// GetObject. `encoding`: what is asked for as Accept-Encoding.
+    pub(super) async fn get_lean(
+        &self,
+        way: &Way<'_>,
+        request: &GetRequest,
+        encoding: &'static str,
+    ) -> Result<Got> {
         let id = &request.id;
         let version = request.version.as_deref().map(|version| ("versionId", version));
         let mut headers = Vec::new();
@@ -204,12 +262,12 @@ impl S3Store {
             headers,
             body: Outgoing::held(Bytes::new()),
             payload: Signed::Empty,
+            encoding,
         };
         let answer = way.lean.send(&way.place, call).await;
         let failed = |failure| self.failed("GetObject", read_permission(request), id, &failure);
         let (head, body) = answer.map_err(failed)?.into_parts();
-        let (meta, content_length) = answer::object(&head.headers)
-            .ok_or_else(|| Error::invalid(format!("GetObject s3://{id}: no Content-Length")))?;
+        let answer::Seen { meta, length, start, whole } = answer::object(&head.headers);
         if meta.etag.as_str().is_empty() {
             return Err(failed(Failure::unreached(NO_ETAG)));
         }
@@ -220,7 +278,7 @@ impl S3Store {
                 Error::new(ErrorKind::Unavailable, message)
             })
         });
-        Ok(GetAnswer { meta, content_length, body: body.boxed() })
+        Ok(Got { meta, length, start, whole, body: body.boxed() })
     }
 
     /// PutObject.
@@ -228,21 +286,29 @@ impl S3Store {
         &self,
         way: &Way<'_>,
         id: &ObjectId,
-        new: &NewObject,
+        given: &Given,
         body: Bytes,
         proof: Proof,
     ) -> Result<Written> {
-        let mut headers = self.new_object_headers(new);
-        headers.extend(proven(proof));
-        let call = Call {
-            method: Method::PUT,
-            path: way.place.path(id.key.as_str(), &[]),
-            headers,
-            body: Outgoing::held(body),
-            payload: Signed::Unsigned,
+        let (bucket, failed_of) = (&id.bucket, self.write_permission(&given.new));
+        let put = |payload| {
+            let (body, way) = (body.clone(), &way);
+            async move {
+                let mut headers = self.new_object_headers(given);
+                headers.extend(self.proven(bucket, proof));
+                let call = Call {
+                    method: Method::PUT,
+                    path: way.place.path(id.key.as_str(), &[]),
+                    headers,
+                    body: Outgoing::held(body),
+                    payload,
+                    encoding: IDENTITY,
+                };
+                let written = way.lean.write(&way.place, call).await;
+                written.map_err(|failure| self.failed("PutObject", failed_of, id, &failure))
+            }
         };
-        let written = way.lean.write(&way.place, call).await;
-        written.map_err(|f| self.failed("PutObject", self.write_permission(new), id, &f))
+        self.signed_as_wanted(bucket, put).await
     }
 
     /// UploadPart.
@@ -253,27 +319,79 @@ impl S3Store {
         number: u32,
         payload: Payload,
     ) -> Result<Written> {
-        let (target, number) = (&upload.target, number.to_string());
-        let query = [("partNumber", number.as_str()), ("uploadId", upload.id.as_str())];
-        let (headers, body, payload) = match payload {
-            Payload::Held { bytes, proof } => {
-                (proven(proof).collect(), Outgoing::held(bytes), Signed::Unsigned)
-            }
-            Payload::Streamed { body, length, trailer, .. } => {
-                let body = Outgoing::streamed(body, length, trailer);
-                match trailer {
-                    true => (trailer_headers(length), body, Signed::Trailer),
-                    false => (Vec::new(), body, Signed::Unsigned),
-                }
-            }
+        let target = &upload.target;
+        let part = |headers: Vec<(String, String)>, body: Outgoing, payload: Signed| async move {
+            let text = number.to_string();
+            let query = [("partNumber", text.as_str()), ("uploadId", upload.id.as_str())];
+            let path = way.place.path(target.key.as_str(), &query);
+            let call =
+                Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
+            let written = way.lean.write(&way.place, call).await;
+            written.map_err(|failure| {
+                let place = format_args!("{target} part {number}");
+                self.failed("UploadPart", "s3:PutObject", place, &failure)
+            })
         };
-        let path = way.place.path(target.key.as_str(), &query);
-        let call = Call { method: Method::PUT, path, headers, body, payload };
-        let written = way.lean.write(&way.place, call).await;
-        written.map_err(|failure| {
-            let place = format_args!("{target} part {number}");
-            self.failed("UploadPart", "s3:PutObject", place, &failure)
-        })
+        match payload {
+            Payload::Held { bytes, proof } => {
+                let held = |payload| {
+                    let headers = self.proven(&target.bucket, proof).collect();
+                    part(headers, Outgoing::held(bytes.clone()), payload)
+                };
+                self.signed_as_wanted(&target.bucket, held).await
+            }
+            Payload::Streamed { body, length, trailer: true, .. } => {
+                let body = Outgoing::streamed(body, length, true);
+                part(trailer_headers(length), body, Signed::Trailer).await
+            }
+            Payload::Streamed { body, length, .. } if self.signs_bodies(&target.bucket) => {
+                part(chunk_headers(length), Outgoing::in_chunks(body, length), Signed::Chunks).await
+            }
+            Payload::Streamed { body, length, .. } => {
+                let body = Outgoing::streamed(body, length, false);
+                let written = part(Vec::new(), body, Signed::Unsigned).await;
+                written.map_err(|error| match wants_signed_body(&error) {
+                    // The body has gone; another try brings another one.
+                    true => {
+                        self.profile.learn(&target.bucket, Quirk::SignedBodies, &error);
+                        error.of_kind(ErrorKind::Unavailable)
+                    }
+                    false => error,
+                })
+            }
+        }
+    }
+
+    /// Whether the bucket takes signed bodies only, and requests are signed.
+    fn signs_bodies(&self, bucket: &str) -> bool {
+        self.credentials.is_some() && self.profile.has(bucket, Quirk::SignedBodies)
+    }
+
+    /// Sends a body in memory, and once more with its SHA-256 signed where the store wants that.
+    async fn signed_as_wanted<F>(&self, bucket: &str, send: impl Fn(Signed) -> F) -> Result<Written>
+    where
+        F: Future<Output = Result<Written>>,
+    {
+        // Where Content-MD5 is refused, nothing else stands for the body.
+        let digest = self.profile.has(bucket, Quirk::NoContentMd5) && self.credentials.is_some();
+        if digest || self.signs_bodies(bucket) {
+            return send(Signed::Hashed).await;
+        }
+        let refusal = match send(Signed::Unsigned).await {
+            Err(error) if self.credentials.is_some() && wants_signed_body(&error) => error,
+            written => return written,
+        };
+        let written = send(Signed::Hashed).await?;
+        self.profile.learn(bucket, Quirk::SignedBodies, refusal);
+        Ok(written)
+    }
+
+    /// The headers by which the store verifies a body in memory.
+    fn proven(&self, bucket: &str, proof: Proof) -> impl Iterator<Item = (String, String)> + use<> {
+        let (md5, crc64nvme) = Self::digests(proof);
+        let md5 = md5.filter(|_| !self.profile.has(bucket, Quirk::NoContentMd5));
+        let md5 = md5.map(|md5| ("content-md5".to_owned(), md5));
+        md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
     }
 
     /// The error of a failed call, in the same words as the SDK's.
@@ -289,11 +407,15 @@ impl S3Store {
     }
 }
 
-/// The headers by which the store verifies a body in memory.
-fn proven(proof: Proof) -> impl Iterator<Item = (String, String)> {
-    let (md5, crc64nvme) = S3Store::digests(proof);
-    let md5 = md5.map(|md5| ("content-md5".to_owned(), md5));
-    md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
+/// Whether a store has refused a body because its SHA-256 is not signed. Codes differ; the name of
+/// what stands for such a body does not.
+fn wants_signed_body(error: &Error) -> bool {
+    let code = error.code();
+    let status = error.evidence().map_or(0, |evidence| evidence.status);
+    let said = error.to_string().to_ascii_uppercase();
+    let named = ["UNSIGNED-PAYLOAD", "UNSIGNED PAYLOAD", "UNSIGNEDPAYLOAD", "CONTENT-SHA256"];
+    matches!(status, 400 | 401 | 403 | 411 | 501)
+        && (code == "XAmzContentSHA256Mismatch" || named.iter().any(|name| said.contains(name)))
 }
 
 /// What a body with a checksum behind it is announced by.
@@ -302,6 +424,15 @@ fn trailer_headers(length: u64) -> Vec<(String, String)> {
         ("content-encoding", "aws-chunked".to_owned()),
         ("x-amz-decoded-content-length", length.to_string()),
         ("x-amz-trailer", CRC64NVME.to_owned()),
+    ];
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What a body in signed chunks is announced by.
+fn chunk_headers(length: u64) -> Vec<(String, String)> {
+    let headers = [
+        ("content-encoding", "aws-chunked".to_owned()),
+        ("x-amz-decoded-content-length", length.to_string()),
     ];
     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -35,6 +35,7 @@ impl S3Store {
             headers,
             body: Outgoing::held(Bytes::new()),
             payload: Signed::Empty,
+            encoding: IDENTITY,
         };
         let answered = async {
             let (head, body) = way.lean.send(&way.place, get).await?.into_parts();

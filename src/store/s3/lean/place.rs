@@ -57,6 +57,29 @@ impl Place {
         path
     }
 
+    /// Where a redirect sends a request for `path`: the place, and the path there. None where that is
+    /// another scheme or a stranger's host, who would be given a signature and the object.
+    pub(super) fn moved(&self, location: &str, path: &str) -> Option<(Self, String)> {
+        let (origin, there) = match location.starts_with('/') {
+            true => (self.origin.clone(), location.to_owned()),
+            false => {
+                let start = location.find("://")? + 3;
+                let end = location[start..].find('/').map_or(location.len(), |at| start + at);
+                (location[..end].to_owned(), location[end..].to_owned())
+            }
+        };
+        let (scheme, host) = origin.split_once("://")?;
+        let (own_scheme, own_host) = self.origin.split_once("://")?;
+        if scheme != own_scheme || host.contains('@') || !is_akin(host, own_host) {
+            return None;
+        }
+        // A store that gives its host only means the same path.
+        let there = if matches!(there.as_str(), "" | "/") { path.to_owned() } else { there };
+        let scope = self.scope.as_ref().map(|scope| Scope { region: scope.region.clone() });
+        let (path, host) = (self.path.clone(), host.to_owned());
+        Some((Self { origin, host, path, scope }, there))
+    }
+
     fn parse(seen: &Seen) -> Option<Self> {
         let path_start = seen.uri.find("://")? + 3;
         let path_start = path_start + seen.uri[path_start..].find('/')?;
@@ -70,6 +93,29 @@ impl Place {
         let (origin, host, path) = (origin.to_owned(), host.to_owned(), path.to_owned());
         (!seen.session).then_some(Self { origin, host, path, scope })
     }
+}
+
+/// Whether two hosts are one, or end in the same registered name: `b.s3.eu-west-1.amazonaws.com` and
+/// `s3.amazonaws.com`. Addresses are akin only to themselves; ports do not matter.
+fn is_akin(host: &str, other: &str) -> bool {
+    let name = |host: &str| match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_ascii_lowercase(),
+        _ => host.to_ascii_lowercase(),
+    };
+    let (host, other) = (name(host), name(other));
+    if host == other {
+        return true;
+    }
+    let registered = |host: &str| {
+        let labels: Vec<&str> = host.split('.').collect();
+        let is_number = labels.last().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        // `com.cn`, `co.uk`: a short label before the last belongs to the registry.
+        let registry = labels.len() >= 2 && labels[labels.len() - 2].len() <= 3;
+        let kept = if registry { 3 } else { 2 };
+        (!is_number && !host.starts_with('[') && labels.len() >= kept)
+            .then(|| labels[labels.len() - kept..].join("."))
+    };
+    registered(&host).is_some_and(|name| Some(name) == registered(&other))
 }
 
 impl Scope {
@@ -176,6 +222,34 @@ mod tests {
         let path = place.path("/x", &[("partNumber", "1"), ("uploadId", "a/b+")]);
         assert_eq!(path, "/base/b//x?partNumber=1&uploadId=a%2Fb%2B");
         assert!(place.scope.is_none());
+    }
+
+    #[test]
+    fn a_redirect_is_followed_to_the_same_owner_only() {
+        let place = |uri: &str| Place::parse(&seen(uri, None)).unwrap();
+        let moved = |uri: &str, location: &str| {
+            place(uri)
+                .moved(location, "/k?x")
+                .map(|(place, path)| format!("{} {path}", place.origin))
+        };
+        let aws = "https://b.s3.amazonaws.com/k";
+        let there = "https://b.s3.eu-west-1.amazonaws.com";
+        assert_eq!(moved(aws, &format!("{there}/k?x")).unwrap(), format!("{there} /k?x"));
+        assert_eq!(moved(aws, there).unwrap(), format!("{there} /k?x"));
+        assert_eq!(moved(aws, "/k?y").unwrap(), "https://b.s3.amazonaws.com /k?y");
+        let local = "http://127.0.0.1:9/b/k";
+        assert!(moved(local, "http://127.0.0.1:10/b/k").is_some());
+        for (uri, location) in [
+            (aws, "http://b.s3.eu-west-1.amazonaws.com/k"),
+            (aws, "https://amazonaws.com.evil.example/k"),
+            (aws, "https://b.s3.amazonaws.com@evil.example/k"),
+            (aws, "https://evilamazonaws.com/k"),
+            (aws, "nonsense"),
+            (local, "http://127.0.0.2:9/b/k"),
+            ("https://s3.one.co.uk/b/k", "https://s3.two.co.uk/b/k"),
+        ] {
+            assert_eq!(moved(uri, location), None, "{location}");
+        }
     }
 
     #[test]

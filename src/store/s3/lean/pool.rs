@@ -29,6 +29,9 @@ use crate::aws::CONNECT_TIMEOUT;
 /// What one read may take, and with it the memory of a connection: few calls of the system for a
 /// large body, and little for a small one, since the buffer starts small and grows by use.
 const MAX_BUFFER: usize = 256 * 1024;
+/// Headers of one answer. User metadata may be 2 KiB in hundreds of small ones, and some stores take
+/// more; hyper's own limit is 100.
+const MAX_HEADERS: usize = 768;
 /// Servers close a connection after some idle time, AWS after about 20 s; one that waited for
 /// less is worth a try.
 const MAX_IDLE: Duration = Duration::from_secs(15);
@@ -106,6 +109,7 @@ impl Pool {
         let socket = Socket { stream, deaf: false };
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
+            .max_headers(MAX_HEADERS)
             .handshake(socket)
             .await
             .map_err(Failure::unreached)?;

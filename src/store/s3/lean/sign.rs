@@ -7,10 +7,13 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
 
 use super::super::renew::Renewed;
 use super::Failure;
 use super::place::Scope;
+use crate::error::{Error, Result as Done};
 
 /// One side's signature.
 pub(super) struct Signer(pub(super) Renewed);
@@ -24,28 +27,55 @@ pub(super) struct Unsigned<'a> {
 }
 
 impl Signer {
-    /// The headers that sign a request.
+    /// The headers that sign a request, and what signs the chunks of its body.
     pub(super) async fn sign(
         &self,
         scope: &Scope,
         request: Unsigned<'_>,
-    ) -> Result<Vec<(String, String)>, Failure> {
+    ) -> Result<(Vec<(String, String)>, Chunks), Failure> {
         let identity = self.0.identity().await.map_err(Failure::unreached)?;
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&scope.region)
-            .name("s3")
-            .time(SystemTime::now())
-            .settings(settings())
-            .build();
-        let params = params.map_err(Failure::unsendable)?.into();
+        let time = SystemTime::now();
+        let params = params(&identity, &scope.region, time, settings())?.into();
         let Unsigned { method, url, headers, body } = request;
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let request = SignableRequest::new(method, url, headers, body);
         let signed = sign(request.map_err(Failure::unsendable)?, &params);
-        let (instructions, _) = signed.map_err(Failure::unsendable)?.into_parts();
+        let (instructions, before) = signed.map_err(Failure::unsendable)?.into_parts();
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        Ok(instructions.headers().map(owned).collect())
+        let headers = instructions.headers().map(owned).collect();
+        Ok((headers, Chunks { identity, region: scope.region.clone(), time, before }))
+    }
+}
+
+fn params<'a, S: Default>(
+    identity: &'a Identity,
+    region: &'a str,
+    time: SystemTime,
+    settings: S,
+) -> Result<v4::SigningParams<'a, S>, Failure> {
+    let params = v4::SigningParams::builder().identity(identity).region(region).name("s3");
+    params.time(time).settings(settings).build().map_err(Failure::unsendable)
+}
+
+/// Signs the chunks of a body, each with the signature of the one before it.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    identity: Identity,
+    region: String,
+    time: SystemTime,
+    before: String,
+}
+
+impl Chunks {
+    /// The signature of the next chunk.
+    pub(super) fn sign(&mut self, chunk: &Bytes) -> Done<&str> {
+        let invalid = |error: String| Error::invalid(format!("a chunk cannot be signed: {error}"));
+        let params = params(&self.identity, &self.region, self.time, ());
+        let params = params.map_err(|_| invalid("its key".to_owned()))?;
+        let signed = v4::sign_chunk(chunk, &self.before, &params);
+        let (_, signature) = signed.map_err(|error| invalid(error.to_string()))?.into_parts();
+        self.before = signature;
+        Ok(&self.before)
     }
 }
 

@@ -1,0 +1,187 @@
+//! How long an object and a body are, also where an answer does not say.
+//!
+//! A size that is not told is never taken for 0. A body without a length is complete at its end (of
+//! chunks); how long it must be is then what a HEAD, a range or the listing says.
+
+use super::*;
+use crate::store::profile::Quirk;
+
+/// What is asked for as `Accept-Encoding`, so that bytes come as they are stored: most stores would
+/// compress an object for those who take gzip.
+pub(super) const IDENTITY: &str = "identity";
+
+/// Some would decompress it for those who do not take gzip: Google's
+/// (<https://cloud.google.com/storage/docs/transcoding>), Cloudflare's.
+pub(super) const GZIP: &str = "gzip";
+
+/// The answer to a GET, before it is known how long its body must be.
+pub(super) struct Got {
+    pub(super) meta: ObjectMeta,
+    /// Bytes of the body, where they are announced.
+    pub(super) length: Option<u64>,
+    pub(super) start: u64,
+    /// Bytes of the whole object, where they are told.
+    pub(super) whole: Option<u64>,
+    pub(super) body: Body,
+}
+
+impl Got {
+    fn answer(self, content_length: u64) -> GetAnswer {
+        let Self { meta, start, whole, body, .. } = self;
+        GetAnswer { meta, content_length, start, whole, body }
+    }
+}
+
+impl S3Store {
+    /// What is asked of a bucket as `Accept-Encoding`.
+    pub(super) fn encoding(&self, bucket: &str) -> &'static str {
+        let google = self.url.as_deref().is_some_and(|url| url.contains(".googleapis.com"));
+        match google || self.profile.has(bucket, Quirk::DecompressesGzip) {
+            true => GZIP,
+            false => IDENTITY,
+        }
+    }
+
+    /// GetObject by whichever way there is.
+    pub(super) async fn get_any(&self, request: &GetRequest) -> Result<GetAnswer> {
+        let bucket = &request.id.bucket;
+        let encoding = self.encoding(bucket);
+        let got = self.get_as(request, encoding).await?;
+        match got.length {
+            Some(length) => Ok(got.answer(length)),
+            None if self.profile.has(bucket, Quirk::NoLengths) => self.measured(request, got).await,
+            None => self.get_unaltered(request, encoding, got).await,
+        }
+    }
+
+    async fn get_as(&self, request: &GetRequest, encoding: &'static str) -> Result<Got> {
+        let id = &request.id;
+        match self.lean_way(&id.bucket, "GetObject", id).await? {
+            Some(way) => self.get_lean(&way, request, encoding).await,
+            None => self.get_by_sdk(request, encoding).await,
+        }
+    }
+
+    /// A body without a length has been changed on its way, or is passed on by a proxy. If it comes with
+    /// one under the other encoding, those are the bytes that are stored.
+    async fn get_unaltered(
+        &self,
+        request: &GetRequest,
+        encoding: &'static str,
+        got: Got,
+    ) -> Result<GetAnswer> {
+        let bucket = &request.id.bucket;
+        drop(got);
+        let other = if encoding == GZIP { IDENTITY } else { GZIP };
+        let second = self.get_as(request, other).await?;
+        let said = self.said("GetObject", &request.id);
+        if let Some(length) = second.length {
+            if other == GZIP {
+                let evidence = format!("{said} has a length only with Accept-Encoding: gzip");
+                self.profile.learn(bucket, Quirk::DecompressesGzip, evidence);
+            }
+            return Ok(second.answer(length));
+        }
+        drop(second);
+        self.profile.learn(bucket, Quirk::NoLengths, format!("{said} has no Content-Length"));
+        let got = self.get_as(request, encoding).await?;
+        match got.length {
+            Some(length) => Ok(got.answer(length)),
+            None => self.measured(request, got).await,
+        }
+    }
+
+    /// The answer with the length that its body must have by what else is known of the object.
+    async fn measured(&self, request: &GetRequest, mut got: Got) -> Result<GetAnswer> {
+        let GetRequest { id, version, range, .. } = request;
+        let size = match got.whole {
+            Some(size) => size,
+            None => self.told_size(id, version.as_deref(), &got.meta.etag).await?,
+        };
+        (got.meta.size, got.whole) = (size, Some(size));
+        // Without Content-Range it is all of the object, whatever was asked for.
+        let length = match range {
+            Some(range) if got.start == range.start && got.start > 0 => {
+                range.len.min(size.saturating_sub(range.start))
+            }
+            _ => size,
+        };
+        Ok(got.answer(length))
+    }
+
+    /// HeadObject; where its answer does not tell the size, others are asked.
+    pub(super) async fn head_sized(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+    ) -> Result<ObjectMeta> {
+        let (meta, size) = self.head_object(id, version).await?;
+        let size = match size {
+            Some(size) => size,
+            None => self.size_by_range(id, version, &meta.etag).await?,
+        };
+        Ok(ObjectMeta { size, ..meta })
+    }
+
+    /// The size of the object with this ETag, as HEAD, a range or the listing tells it.
+    async fn told_size(&self, id: &ObjectId, version: Option<&str>, etag: &Etag) -> Result<u64> {
+        match self.head_object(id, version).await? {
+            (meta, Some(size)) if meta.etag.same_digest(etag) => Ok(size),
+            (meta, Some(_)) => Err(self.other(id, &meta.etag)),
+            (_, None) => self.size_by_range(id, version, etag).await,
+        }
+    }
+
+    async fn size_by_range(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        etag: &Etag,
+    ) -> Result<u64> {
+        let request = GetRequest {
+            id: id.clone(),
+            version: version.map(str::to_owned),
+            range: Some(ByteRange { start: 0, len: 1 }),
+            if_match: None,
+        };
+        let got = match self.get_as(&request, self.encoding(&id.bucket)).await {
+            Ok(got) if !got.meta.etag.same_digest(etag) => {
+                return Err(self.other(id, &got.meta.etag));
+            }
+            Ok(got) => got.whole,
+            // An empty object has no first byte; nor has one of a store that knows no ranges.
+            Err(error) if error.kind() == ErrorKind::SourceChanged => None,
+            Err(error) => return Err(error),
+        };
+        match got {
+            Some(size) => Ok(size),
+            None => self.listed_size_of(id, etag).await,
+        }
+    }
+
+    /// The size that the listing shows.
+    async fn listed_size_of(&self, id: &ObjectId, etag: &Etag) -> Result<u64> {
+        let (bucket, prefix) = (id.bucket.clone(), id.key.as_str().to_owned());
+        let page =
+            self.list_page(&ListRequest { bucket, prefix, ..ListRequest::default() }).await?;
+        let found = page.iter().find(|listed| listed.key == id.key.as_str());
+        let same = |listed: &Listed<'_>| {
+            listed.etag.is_none_or(|listed| Etag::new(listed).same_digest(etag))
+        };
+        match found {
+            Some(listed) if same(&listed) => Ok(listed.size),
+            Some(listed) => Err(self.other(id, &Etag::new(listed.etag.unwrap_or_default()))),
+            None => {
+                let said = self.said("HeadObject", id);
+                Err(Error::invalid(format!(
+                    "{said}: neither HEAD, GET nor the listing tells its size"
+                )))
+            }
+        }
+    }
+
+    fn other(&self, id: &ObjectId, etag: &Etag) -> Error {
+        let message = format!("{}: the object's ETag is now {etag}", self.said("GetObject", id));
+        Error::new(ErrorKind::SourceChanged, message)
+    }
+}
