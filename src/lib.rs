@@ -25,6 +25,7 @@ pub mod object;
 pub mod observe;
 pub mod params;
 pub mod plan;
+pub mod profiles;
 pub mod progress;
 pub mod queue;
 pub mod retry;

@@ -15,6 +15,7 @@ use crate::jobsender::{Finds, Jobsender, Origin, Summary, Verdict};
 use crate::monitor::{Counts, Monitor};
 use crate::params::Pair;
 use crate::plan::compare::Compare;
+use crate::profiles::{Loss, Profiles};
 use crate::progress::{Progress, Totals};
 use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
@@ -22,6 +23,7 @@ use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
+use crate::state::StateStore;
 use crate::state::embedded::EmbeddedState;
 use crate::store::Listed;
 use crate::worker::Worker;
@@ -58,6 +60,9 @@ pub struct Report {
     pub closing: Option<Summary>,
     /// Keys that the closing comparison found to differ; at most twenty are named.
     pub differing: Vec<String>,
+    /// What copies are known to lack of what their sources have, bytes aside: a sample of them was
+    /// compared.
+    pub losses: Vec<Loss>,
     /// Stopped by a signal before it was through.
     pub interrupted: bool,
     /// Seconds from start to end.
@@ -92,6 +97,7 @@ pub struct Run {
     pairs: Vec<Pair>,
     finds: Vec<Arc<dyn Finds>>,
     halt: Halt,
+    profiles: Profiles,
     _lock: Lock,
 }
 
@@ -115,6 +121,8 @@ impl Run {
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
         let state = Arc::new(EmbeddedState::new(&database));
+        let records: Arc<dyn StateStore> = Arc::<EmbeddedState>::clone(&state);
+        let profiles = Profiles::load(config, &sides, &records).await;
         if config.mode.jobsender_compare_version_id {
             jobsender.versions = Some(Arc::<EmbeddedState>::clone(&state));
         }
@@ -127,7 +135,18 @@ impl Run {
         let worker = Worker::new(Arc::<EmbeddedQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
         finds.push(Arc::<Totals>::clone(&totals));
-        Ok(Self { jobsender, worker, queue, monitor, totals, pairs, finds, halt, _lock: lock })
+        Ok(Self {
+            jobsender,
+            worker,
+            queue,
+            monitor,
+            totals,
+            pairs,
+            finds,
+            halt,
+            profiles,
+            _lock: lock,
+        })
     }
 
     /// Compares, copies, compares again.
@@ -147,6 +166,7 @@ impl Run {
         let copied = self.copy_all(&worker_halt).await;
         worker_halt.stop.cancel();
         let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
+        self.profiles.keep().await;
         progress.finish();
         worked?;
         let interrupted = self.halt.is_stopping();
@@ -168,6 +188,7 @@ impl Run {
         if !interrupted {
             self.close(&mut report).await?;
         }
+        report.losses = self.profiles.losses();
         report.seconds = began.elapsed().as_secs_f64();
         Ok(report)
     }

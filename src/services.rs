@@ -29,7 +29,7 @@ use crate::store::s3::connect::Stored;
 use crate::store::stall::Watched;
 use crate::store::{ObjectStore, Side};
 use crate::transfer::memory::MemoryBudget;
-use crate::transfer::{Engine, OpaqueBuckets, Settings};
+use crate::transfer::{Engine, Looks, OpaqueBuckets, Settings};
 use crate::{aws, worker};
 
 /// A stop waits for a poll under way, since a dropped one would strand its messages. Amazon SQS
@@ -199,6 +199,7 @@ pub fn engine(
         budget: MemoryBudget::of_machine(config.mode.max_memory),
         lanes: Lanes::new(),
         opaque: OpaqueBuckets::new(config),
+        looks: Looks::default(),
         settings: Settings::new(config, at_once(config).parts),
         monitor,
         instance: instance(),

@@ -10,6 +10,7 @@ use crate::object::{ByteRange, ObjectId, destination_prefix};
 use crate::params::{Pair, ParameterStore};
 use crate::plan::checks::{Judged, Reached, Verdict};
 use crate::services::{self, first};
+use crate::store::profile::Quirk;
 use crate::store::s3::S3Store;
 use crate::store::{GetRequest, ObjectMeta, ObjectStore, Side};
 
@@ -39,11 +40,33 @@ impl Check<'_> {
             for place in &sources {
                 self.source(&store, place).await;
             }
+            self.ways(&store, Side::Source);
         }
         if let Some(store) = self.store(parameters, Side::Destination, has_keys).await {
             for place in &destinations {
                 self.destination(&store, place).await;
             }
+            self.ways(&store, Side::Destination);
+        }
+    }
+
+    /// What the looks have shown of a store's own ways; a warning where objects lose something by it.
+    fn ways(&mut self, store: &S3Store, side: Side) {
+        for (bucket, quirk, value) in store.profile().all() {
+            let verdict = match quirk {
+                Quirk::NoTags
+                | Quirk::NoStorageClass
+                | Quirk::OtherClasses
+                | Quirk::NoAcl
+                | Quirk::NoWebsiteRedirect
+                | Quirk::NoUploadListing
+                | Quirk::NoPartListing => Verdict::Warning,
+                _ => Verdict::Ok,
+            };
+            let number = if value == 1 { String::new() } else { format!("={value}") };
+            let said = format!("{} [{quirk}{number}]", quirk.meaning());
+            let what = format!("{side} bucket {}, its ways", bucket.escape_debug());
+            self.say(what, (verdict, said), Reached::NotAsked);
         }
     }
 
@@ -134,6 +157,13 @@ impl Check<'_> {
         }
         let tags = first(|| store.tags(id, None)).await;
         let said = |_: &Vec<_>| ok(&format!("those of {key:?}"));
+        if let Err(error) = &tags
+            && matches!(error.evidence().map_or(0, |e| e.status), 400 | 404 | 405 | 501)
+        {
+            // A run goes without them.
+            let said = format!("{error}; objects are copied without tags (CopyTags)");
+            return self.say(format!("{what}, tags"), (Verdict::Warning, said), Reached::Yes);
+        }
         self.look(format!("{what}, tags"), "s3:GetObjectTagging", tags, said);
         if version.is_some() {
             let tags = first(|| store.tags(id, version)).await;

@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::Check;
 use super::buckets::{Place, ok, read, url};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::object::ObjectId;
 use crate::plan::checks::{Reached, Verdict};
 use crate::plan::digest;
 use crate::services::first;
+use crate::store::profile::Quirk;
 use crate::store::s3::S3Store;
 use crate::store::{Created, NewObject, ObjectMeta, ObjectStore, Payload, Proof, Upload};
 
@@ -69,13 +70,30 @@ impl Check<'_> {
             0 => (Verdict::Warning, "the part that was sent is not among them".to_owned()),
             _ => ok("the part is there"),
         };
-        self.look(what("list parts"), "s3:ListMultipartUploadParts", parts, listed);
+        match parts {
+            Err(error) if is_unknown(&error) => {
+                let said = format!("{error}; {}", Quirk::NoPartListing.meaning());
+                self.say(what("list parts"), (Verdict::Warning, said), Reached::Yes);
+            }
+            parts => {
+                self.look(what("list parts"), "s3:ListMultipartUploadParts", parts, listed);
+            }
+        }
         let uploads = first(|| store.list_uploads(id)).await;
         let found = |uploads: &Vec<_>| match uploads.len() {
             0 => (Verdict::Warning, "the upload is not among them".to_owned()),
             _ => ok("the upload is there"),
         };
-        self.look(what("list uploads"), "s3:ListBucketMultipartUploads", uploads, found);
+        match uploads {
+            Err(error) if is_unknown(&error) => {
+                let said = format!("{error}; {}", Quirk::NoUploadListing.meaning());
+                self.say(what("list uploads"), (Verdict::Warning, said), Reached::Yes);
+            }
+            uploads => {
+                let action = "s3:ListBucketMultipartUploads";
+                self.look(what("list uploads"), action, uploads, found);
+            }
+        }
         let aborted = first(|| store.abort_upload(&upload)).await.map_err(|error| {
             error.note(format_args!("the upload {} of {} is left", upload.id, id.key.as_str()))
         });
@@ -150,6 +168,11 @@ impl Check<'_> {
             crc64nvme: wanted.crc64nvme.then(|| digest::crc64nvme(TEXT)),
         }
     }
+}
+
+/// Whether the store does not know the call. A worker goes without it.
+fn is_unknown(error: &Error) -> bool {
+    matches!(error.evidence().map_or(0, |evidence| evidence.status), 405 | 501)
 }
 
 /// A key that nobody has.

@@ -17,6 +17,7 @@ use crate::error::{ErrorKind, Result};
 use crate::human;
 use crate::jobsender::{Jobsender, Reach, Sent, Summary};
 use crate::params::{load_ignore_list, load_pairs};
+use crate::profiles::Profiles;
 use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
@@ -69,6 +70,10 @@ async fn once(
     };
     let state = records(config, sends).await?;
     let sides = Sides::open(config, &parameters, false).await?;
+    let profiles = match &state {
+        Some(state) => Some(Profiles::load(config, &sides, state).await),
+        None => None,
+    };
     let mut jobsender = comparing::jobsender(config, &sides, ignore, &args.compare, &pairs, halt)?;
     jobsender.names = names(&args.origins, &pairs).await?;
     jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
@@ -91,6 +96,9 @@ async fn once(
     let results = compare_all(&jobsender, &pairs, &audience.finds, estimating.as_ref()).await?;
     audience.finish()?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
+    if let Some(profiles) = profiles {
+        profiles.keep().await;
+    }
     if let Some(state) = state.filter(|_| sends) {
         close(config, &jobsender, &*state, &results).await;
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::human;
 use crate::jobsender::Jobsender;
 use crate::params::{Pair, load_ignore_list, load_pairs, same_place};
+use crate::profiles::Loss;
 use crate::run::{Report, Run};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
@@ -140,6 +141,14 @@ fn text(report: &Report) -> String {
     }
     if report.failed_count > report.failed.len() as u64 {
         let _ = writeln!(text, "    and {} more", report.failed_count - report.failed.len() as u64);
+    }
+    for Loss { side, bucket, what, objects } in &report.losses {
+        let (objects, bucket) = (human::count(*objects), bucket.escape_debug());
+        let _ = writeln!(
+            text,
+            "  {:<14} {objects:>12} objects: {what} is not kept by the {side}, bucket {bucket}",
+            "metadata lost"
+        );
     }
     let rate = human::rate(report.uploaded_bytes, took);
     let _ = writeln!(text, "  in {}, {rate} to the destination", human::duration(took));

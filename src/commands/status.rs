@@ -15,6 +15,7 @@ use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
 use crate::human;
+use crate::profiles::{self, Fact, Known};
 use crate::queue::{Depth, Queue};
 use crate::retry::{Policy, retry};
 use crate::services;
@@ -55,6 +56,8 @@ struct Status {
     seconds_left_at_most: Option<u64>,
     /// The accounts of the last comparison that was sent, as `jobsender --json` has printed them.
     comparison: Option<Value>,
+    /// What is known of either side's store, as it was learned.
+    stores: Vec<Known>,
 }
 
 impl Status {
@@ -80,6 +83,7 @@ impl Status {
             seconds_left: seconds_left(messages),
             seconds_left_at_most: seconds_left(messages.saturating_mul(pack as u64)),
             comparison: None,
+            stores: Vec::new(),
         }
     }
 }
@@ -138,6 +142,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
             let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await;
             let kept = kept.unwrap_or_default().into_iter().flatten().next();
             status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
+            status.stores = profiles::printed(profiles::kept(config, &**state).await);
         }
         print(args.json, &status, || match missing {
             Some(file) => format!(
@@ -204,6 +209,13 @@ fn text(status: &Status) -> String {
     let rate = human::bytes(status.bytes_per_second as u64);
     let objects = status.objects_per_second;
     let _ = writeln!(text, "rate     {rate}/s, {objects:.1} objects/s over the last five minutes");
+    for Known { side, facts } in &status.stores {
+        for Fact { bucket, quirk, value, .. } in facts {
+            let number = if *value == 1 { String::new() } else { format!("={value}") };
+            let bucket = bucket.escape_debug();
+            let _ = writeln!(text, "known    of the {side}'s bucket {bucket}: {quirk}{number}");
+        }
+    }
     let time = |seconds| human::duration(Duration::from_secs(seconds));
     match (status.seconds_left, status.seconds_left_at_most) {
         (Some(0), Some(0)) => text.push_str("left     nothing"),

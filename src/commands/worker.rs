@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::monitor::Monitor;
+use crate::profiles::Profiles;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::systemd::Telling;
@@ -23,6 +24,7 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     let state = services::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let monitor = Arc::new(Monitor::default());
+    let profiles = Profiles::load(config, &sides, &state).await;
     let engine = services::engine(config, sides, state, Arc::clone(&monitor));
     let memory_mib = engine.budget.total() / crate::object::MIB;
     let parallel = services::at_once(config).objects;
@@ -38,6 +40,7 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
             (Arc::clone(&monitor), config.debug.log_interval, end.clone());
         async move { monitor.log_traffic_every(interval, end).await }
     });
+    let learning = tokio::spawn(profiles.keep_until(end.clone()));
     let settings = services::worker_settings(config);
     let telling = Telling::worker(&monitor, settings.limits(), &halt);
     let attended = Instance::attend(config, &monitor, &halt);
@@ -48,6 +51,7 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     drop(telling);
     end.cancel();
     traffic.await.map_err(|join| Error::cancelled().with_source(join))?;
+    learning.await.map_err(|join| Error::cancelled().with_source(join))?;
     signals.abort();
     let counts = monitor.counts();
     info!(done = counts.done, failed = counts.failed, returned = counts.returned, "worker stopped");

@@ -1,5 +1,6 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
+use crate::store::profile::Quirk;
 use Kind::{Bool, Choice, CountOrAuto, ParameterName, PathBesideIni, Text, Url};
 
 /// What a key's value may be.
@@ -35,6 +36,8 @@ pub enum Kind {
     Url,
     /// A day or a moment.
     Moment,
+    /// Names of a store's ways, separated by commas.
+    Quirks,
     /// A file, named relative to the working directory.
     Path,
     /// A file; in the ini it is named relative to the ini's folder.
@@ -209,6 +212,8 @@ pub static KEYS: &[Key] = &[
         "headers and user metadata travel with the object"),
     key("Mode", "CopyTags", Bool, "True",
         "tags travel with the object"),
+    key("Mode", "SampleRate", count(0, 1000), "1",
+        "of 1,000 copied objects so many are asked for again, and their headers, metadata, tags and class compared; the first 20 into each bucket always are; 0: none"),
     key("Mode", "Compare", Choice(&["size", "etag"]), "size",
         "what the jobsender compares of an object that both sides have; etag: the size, and the ETag where both sides' are of one kind"),
     key("Mode", "ListConcurrency", CountOrAuto { min: 1, max: 1000 }, "auto",
@@ -264,6 +269,8 @@ pub static KEYS: &[Key] = &[
         "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, or else as JobType says"),
     key("Source", "Profile", Text, "",
         "the local profile that the credentials come from"),
+    key("Source", "Quirks", Kind::Quirks, "",
+        "what this store does in another way than Amazon S3, separated by commas, instead of finding it out: no-part-sizes; -own-etags: it does not; max-parts=1000"),
     key("Source", "RequestPayer", Bool, "False",
         "requests say that the requester pays"),
     key("Source", "NoSignRequest", Bool, "False",
@@ -281,6 +288,8 @@ pub static KEYS: &[Key] = &[
         "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, or else as JobType says"),
     key("Destination", "Profile", Text, "",
         "the local profile that the credentials come from"),
+    key("Destination", "Quirks", Kind::Quirks, "",
+        "what this store does in another way than Amazon S3, separated by commas, instead of finding it out: no-tags; -own-etags: it does not; max-parts=1000"),
     key("Destination", "ACL", Choice(CANNED_ACLS), "",
         "the canned ACL of every new object; empty: none is sent"),
     key("Destination", "SSE", Choice(&["AES256", "aws:kms"]), "",
@@ -354,6 +363,10 @@ impl Key {
             Kind::Moment => {
                 "a day such as 2026-01-31, or a moment such as 2026-01-31T23:59:59Z (UTC)"
                     .to_owned()
+            }
+            Kind::Quirks => {
+                let names: Vec<_> = Quirk::ALL.into_iter().map(Quirk::name).collect();
+                names.join(", ")
             }
             Kind::Path => "a file".to_owned(),
             Kind::PathBesideIni => "a file, relative to this one's folder".to_owned(),

@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::store::profile::Pins;
+
 pub mod keys;
 mod layers;
 mod load;
@@ -132,6 +134,8 @@ impl StorageClass {
 pub struct Mode {
     /// Storage class at the destination.
     pub storage_class: StorageClass,
+    /// Of 1,000 copied objects so many are compared in headers and metadata.
+    pub sample_rate: u32,
     /// Up to this many bytes one GET and one PUT.
     pub resumable_threshold: u64,
     /// Tries for one call, at least 1.
@@ -291,6 +295,8 @@ pub enum Credentials {
 /// What both sides have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
+    /// What the store is said to do in its own way.
+    pub quirks: Pins,
     /// URL of the S3 endpoint; `None`: AWS, or what the ordinary AWS variables say.
     pub url: Option<String>,
     /// Region; `None`: from the credentials parameter, the profile or the environment.

@@ -174,6 +174,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         max_parallel_file: reader.count_or_auto("Mode", "MaxParallelFile"),
         pack_objects: reader.count("Mode", "PackObjects"),
         job_timeout: reader.seconds("Mode", "JobTimeout"),
+        sample_rate: reader.count("Mode", "SampleRate"),
         compare: match reader.word("Mode", "Compare") {
             "etag" => Comparison::Etag,
             _ => Comparison::Size,
@@ -284,7 +285,9 @@ fn endpoint(
         // The name that the ordinary AWS tools give to the profile of those who name none.
         profile = profile.or_else(|| Some("default".to_owned()));
     }
+    let quirks = reader.text(section, "Quirks");
     Endpoint {
+        quirks: Pins::parse(&quirks).unwrap_or_default(),
         url: reader.optional_text(section, "Endpoint"),
         region: reader.optional_text(section, "Region"),
         sorts_keys: reader.word(section, "ListOrder") != "any",

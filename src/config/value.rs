@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::keys::{Key, Kind};
+use crate::store::profile::Pins;
 
 /// Longer values are not repeated in messages: a secret may have been pasted in the wrong place.
 const LONGEST_SHOWN: usize = 32;
@@ -53,6 +54,10 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
             Err(wrong(key, "is not a name (the value is not shown)"))
         }
         Kind::Url if !is_url(raw) => Err(wrong(key, "is not such a URL (the value is not shown)")),
+        Kind::Quirks => match Pins::parse(raw) {
+            Ok(_) => Ok(text()),
+            Err(wrong_word) => Err(wrong(key, &format!("{}: {wrong_word}", shown(raw)))),
+        },
         Kind::Bucket if !is_bucket_name(raw) => Err(wrong(key, &shown(raw))),
         Kind::Text
         | Kind::Path

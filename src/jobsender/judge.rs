@@ -32,6 +32,10 @@ pub(super) struct Judge {
     path: String,
     /// Bytes that the destination's keys have more.
     prefix: usize,
+    /// Archived objects are read all the same: only Amazon S3 tells in a listing which of them are
+    /// restored, and elsewhere such a class may be one that is read like any other. What cannot be read
+    /// fails by name.
+    reads_archives: bool,
 }
 
 impl Judge {
@@ -39,7 +43,8 @@ impl Judge {
     pub(super) fn of(jobsender: &Jobsender, pair: &Pair) -> Self {
         let sent = jobsender.sent.clone().filter(|_| !jobsender.resend);
         let (ignore, filter) = (Arc::clone(&jobsender.ignore), Arc::clone(&jobsender.filter));
-        Self::new(pair, ignore, filter, jobsender.compare, sent)
+        let judge = Self::new(pair, ignore, filter, jobsender.compare, sent);
+        Self { reads_archives: !jobsender.source.profile().is_amazon(), ..judge }
     }
 
     fn new(
@@ -51,7 +56,8 @@ impl Judge {
     ) -> Self {
         let path = format!("{}/", pair.src_bucket);
         let prefix = destination_prefix(&pair.des_prefix).len();
-        Self { pair: pair.clone(), ignore, filter, compare, sent, path, prefix }
+        let reads_archives = false;
+        Self { pair: pair.clone(), ignore, filter, compare, sent, path, prefix, reads_archives }
     }
 
     /// `copied`: where versions are compared, what is on record as copied.
@@ -71,7 +77,7 @@ impl Judge {
             .or_else(|| copied.and_then(|copied| compare::version_difference(listed, copied)));
         match difference {
             None => Verdict::AlreadyThere,
-            Some(_) if is_archived(listed) => Verdict::Archived,
+            Some(_) if !self.reads_archives && is_archived(listed) => Verdict::Archived,
             Some(difference) => Verdict::Copy(difference),
         }
     }
@@ -153,6 +159,9 @@ mod tests {
         ] {
             assert_eq!(judge.judge(listed, copy, None), expected, "{listed:?}");
         }
+        let elsewhere = Judge { reads_archives: true, ..judge };
+        let tried = elsewhere.judge(archived, None, None);
+        assert_eq!(tried, Verdict::Copy(Difference::Missing), "its class says little there");
     }
 
     #[test]

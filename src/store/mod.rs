@@ -103,7 +103,9 @@ pub struct ObjectMeta {
     /// An archived object of which a readable copy is there for a time (`x-amz-restore`).
     pub restored: bool,
     /// How many tags it has, where the answer counts them.
-    pub tag_count: u32,
+    pub tag_count: Option<u32>,
+    /// Entries of its user metadata that no header can carry (`x-amz-missing-meta`).
+    pub missing_meta: u32,
     /// The headers that travel along.
     pub headers: Headers,
     /// The server-side encryption, where the answer names one.

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tracing::warn;
 
@@ -191,18 +193,94 @@ impl fmt::Display for Quirk {
     }
 }
 
+/// What the ini says of a store, for all of its buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pins(BTreeMap<Quirk, Option<u64>>);
+
+impl Pins {
+    /// Names that commas separate: `no-tags` is so, `-own-etags` is not, `max-parts=1000` has a number.
+    /// Fails with what is wrong and what is allowed.
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let mut pins = BTreeMap::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let (denied, rest) = match word.strip_prefix('-') {
+                Some(rest) => (true, rest),
+                None => (false, word),
+            };
+            let (name, value) = rest.split_once('=').map_or((rest, None), |(n, v)| (n, Some(v)));
+            let quirk = Quirk::named(&name.trim().to_ascii_lowercase());
+            let quirk = quirk.ok_or_else(|| format!("{word:?} is none of them"))?;
+            let number = value.map(|value| value.trim().parse::<u64>());
+            let pin = match (denied, quirk, number) {
+                (true, _, None) => None,
+                (false, Quirk::MaxParts, Some(Ok(number))) if (1..=10_000).contains(&number) => {
+                    Some(number)
+                }
+                (false, quirk, None) if quirk != Quirk::MaxParts => Some(1),
+                (_, Quirk::MaxParts, _) => {
+                    return Err(format!("{word:?} needs a number from 1 to 10000: max-parts=1000"));
+                }
+                _ => return Err(format!("{word:?} has no number")),
+            };
+            pins.insert(quirk, pin);
+        }
+        Ok(Self(pins))
+    }
+
+    /// What is said of a quirk: `Some(None)`: that it is not so.
+    fn get(&self, quirk: Quirk) -> Option<Option<u64>> {
+        self.0.get(&quirk).copied()
+    }
+}
+
+/// A number, and when it was learned.
+#[derive(Clone, Copy, Debug)]
+struct Fact {
+    value: u64,
+    at: SystemTime,
+}
+
 /// What is known of one side's store, bucket by bucket.
 #[derive(Debug)]
 pub struct Profile {
     side: Side,
-    known: Mutex<BTreeMap<(String, Quirk), u64>>,
+    /// It is Amazon S3 itself, by whatever address.
+    amazon: bool,
+    known: Mutex<BTreeMap<(String, Quirk), Fact>>,
+    /// Something has been learned since [`Self::news`] was asked.
+    has_news: AtomicBool,
+    /// What the ini says of every bucket: the number, or that it is not so.
+    pins: Pins,
     losses: Mutex<BTreeMap<(String, String), u64>>,
 }
 
 impl Profile {
     /// Nothing is known yet.
     pub fn new(side: Side) -> Self {
-        Self { side, known: Mutex::default(), losses: Mutex::default() }
+        Self {
+            side,
+            amazon: false,
+            known: Mutex::default(),
+            has_news: AtomicBool::new(false),
+            pins: Pins::default(),
+            losses: Mutex::default(),
+        }
+    }
+
+    /// The same with what the ini says of the store.
+    pub fn pinned(self, pins: &Pins) -> Self {
+        Self { pins: pins.clone(), ..self }
+    }
+
+    /// The profile of Amazon S3, whose ways are documented.
+    pub fn of_amazon(side: Side) -> Self {
+        Self { amazon: true, ..Self::new(side) }
+    }
+
+    /// Whether the store is Amazon S3 itself: then what it does not say means what its documentation
+    /// says it means.
+    pub fn is_amazon(&self) -> bool {
+        self.amazon
     }
 
     /// Whether the bucket is known for this.
@@ -213,7 +291,10 @@ impl Profile {
     /// The number that belongs to the quirk, where the bucket is known for it; 1 for those that have
     /// none.
     pub fn value(&self, bucket: &str, quirk: Quirk) -> Option<u64> {
-        self.known().get(&(bucket.to_owned(), quirk)).copied()
+        match self.pins.get(quirk) {
+            Some(pinned) => pinned,
+            None => self.known().get(&(bucket.to_owned(), quirk)).map(|fact| fact.value),
+        }
     }
 
     /// Notes that the bucket does so, by this evidence (a call and what was answered); says it the
@@ -230,25 +311,49 @@ impl Profile {
         value: u64,
         evidence: impl fmt::Display,
     ) -> bool {
-        let before = self.known().insert((bucket.to_owned(), quirk), value);
-        let is_news = before != Some(value);
+        if self.pins.get(quirk).is_some() {
+            return false;
+        }
+        let fact = Fact { value, at: SystemTime::now() };
+        let before = self.known().insert((bucket.to_owned(), quirk), fact);
+        let is_news = before.is_none_or(|before| before.value != value);
         if is_news {
+            self.has_news.store(true, Ordering::Relaxed);
             let (side, meaning) = (self.side, quirk.meaning());
             warn!("bucket {} ({side}): {meaning} [{quirk}] ({evidence})", bucket.escape_debug());
         }
         is_news
     }
 
-    /// All that is known, in order: bucket, quirk, number.
-    pub fn all(&self) -> Vec<(String, Quirk, u64)> {
-        let known = self.known();
-        known.iter().map(|((bucket, quirk), value)| (bucket.clone(), *quirk, *value)).collect()
+    /// Takes up what was learned at `at` by another process, without a word.
+    pub fn remember(&self, bucket: &str, quirk: Quirk, value: u64, at: SystemTime) {
+        self.known().entry((bucket.to_owned(), quirk)).or_insert(Fact { value, at });
     }
 
-    /// Counts an object that was written without something that its source has.
-    pub fn lose(&self, bucket: &str, what: &str) {
+    /// All that is known, in order: bucket, quirk, number.
+    pub fn all(&self) -> Vec<(String, Quirk, u64)> {
+        self.facts().into_iter().map(|(bucket, quirk, value, _)| (bucket, quirk, value)).collect()
+    }
+
+    /// The same with the time at which it was learned, if anything has been since the last time.
+    pub fn news(&self) -> Option<Vec<(String, Quirk, u64, SystemTime)>> {
+        self.has_news.swap(false, Ordering::Relaxed).then(|| self.facts())
+    }
+
+    fn facts(&self) -> Vec<(String, Quirk, u64, SystemTime)> {
+        let known = self.known();
+        let fact = |((bucket, quirk), fact): (&(String, Quirk), &Fact)| {
+            (bucket.clone(), *quirk, fact.value, fact.at)
+        };
+        known.iter().map(fact).collect()
+    }
+
+    /// Counts an object whose copy lacks something that its source has; whether it is the first.
+    pub fn lose(&self, bucket: &str, what: &str) -> bool {
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        *losses.entry((bucket.to_owned(), what.to_owned())).or_default() += 1;
+        let times = losses.entry((bucket.to_owned(), what.to_owned())).or_default();
+        *times += 1;
+        *times == 1
     }
 
     /// What objects were written without: bucket, what, how many.
@@ -257,7 +362,7 @@ impl Profile {
         losses.iter().map(|((bucket, what), n)| (bucket.clone(), what.clone(), *n)).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<(String, Quirk), u64>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(String, Quirk), Fact>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -275,6 +380,23 @@ mod tests {
         assert!(profile.has("b", Quirk::NoRanges) && !profile.has("c", Quirk::NoRanges));
         assert_eq!(profile.value("b", Quirk::MaxParts), Some(1000));
         assert_eq!(profile.all().len(), 2);
+    }
+
+    #[test]
+    fn what_the_ini_says_stands_above_what_is_learned() {
+        let pins = Pins::parse("no-tags, -own-etags,MAX-PARTS=1000").unwrap();
+        let profile = Profile::new(Side::Source).pinned(&pins);
+        assert!(profile.has("any", Quirk::NoTags));
+        assert!(!profile.learn("b", Quirk::OwnEtags, "an answer"));
+        assert!(!profile.has("b", Quirk::OwnEtags));
+        assert_eq!(profile.value("b", Quirk::MaxParts), Some(1000));
+        assert!(profile.news().is_none());
+        assert!(profile.learn("b", Quirk::NoRanges, "an answer"));
+        assert_eq!(profile.news().unwrap().len(), 1);
+        assert!(profile.news().is_none());
+        for wrong in ["nonsense", "max-parts", "max-parts=0", "no-tags=2", "-max-parts=5"] {
+            assert!(Pins::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -25,10 +25,13 @@ mod order;
 mod part;
 mod proof;
 mod resume;
+mod sample;
 mod single;
 mod stream;
+mod tags;
 
 pub use claim::{Claim, Delivered};
+pub use sample::Looks;
 
 use crate::lanes::Lanes;
 use memory::{MemoryBudget, Reservation};
@@ -49,6 +52,8 @@ pub struct Settings {
     pub max_thread: usize,
     /// Storage class at the destination.
     pub storage_class: StorageClass,
+    /// Of 1,000 copied objects so many are compared in headers and metadata.
+    pub sample_rate: u32,
     /// An object that was uploaded in equal parts is written in the same ones.
     pub preserve_etag: bool,
     /// What every body is verified by.
@@ -79,6 +84,7 @@ impl Settings {
             max_retry: mode.max_retry,
             max_thread,
             storage_class: mode.storage_class.clone(),
+            sample_rate: mode.sample_rate,
             preserve_etag: mode.preserve_etag,
             checksum: mode.checksum,
             copy_metadata: mode.copy_metadata,
@@ -107,6 +113,8 @@ pub struct Engine {
     pub lanes: Lanes,
     /// Buckets at the destination whose ETags are no MD5, as their answers have shown.
     pub opaque: OpaqueBuckets,
+    /// What the copies have been looked at by, and what the source tells of tags.
+    pub looks: Looks,
     /// What to obey.
     pub settings: Settings,
     /// Who to tell.
@@ -181,7 +189,11 @@ impl Engine {
         let version = job.version.clone().filter(|_| get_with_version && !update_version);
         let attempt = Attempt { engine: self, job, halt, version, claim, started };
         let record = attempt.standing().await?;
-        attempt.carry_out(record.as_ref()).await
+        let done = attempt.carry_out(record.as_ref()).await?;
+        if let Done::Copied(copied) = &done {
+            attempt.look_at_copy(copied).await;
+        }
+        Ok(done)
     }
 }
 
@@ -355,32 +367,18 @@ impl Attempt<'_> {
     /// What the new object is given besides its bytes.
     async fn new_object(&self, meta: &ObjectMeta) -> Result<NewObject> {
         let settings = &self.engine.settings;
-        let tags = match meta.tag_count > 0 && settings.copy_tags {
-            true => self.tags(meta).await?,
+        let tags = match settings.copy_tags {
+            true => self.tags_of(meta).await?,
             false => Vec::new(),
         };
+        if settings.copy_metadata {
+            self.note_missing(meta);
+        }
         let headers = match settings.copy_metadata {
             true => meta.headers.clone(),
             false => Headers::default(),
         };
         let storage_class = settings.storage_class.of(meta.storage_class.as_deref());
         Ok(NewObject { headers, storage_class, tags, crc64nvme: false })
-    }
-
-    /// A missing permission to read tags is worth a warning, not the object.
-    async fn tags(&self, meta: &ObjectMeta) -> Result<Vec<(String, String)>> {
-        let (engine, job) = (self.engine, self.job);
-        let version = self.version.as_deref().or(meta.version.as_deref());
-        // Asking for a version needs another permission; without GetObjectWithVersionId it is not
-        // asked for.
-        let version = version.filter(|_| engine.settings.get_with_version);
-        let read = || async { engine.source.tags(&job.src, version).await };
-        match retry(self.control(), &self.halt.abort, read).await {
-            Err(error) if error.kind() == ErrorKind::Denied => {
-                engine.monitor.tags_denied(&error);
-                Ok(Vec::new())
-            }
-            answer => answer,
-        }
     }
 }

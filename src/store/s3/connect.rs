@@ -124,7 +124,10 @@ impl S3Store {
             credentials,
             client,
             side,
-            profile: Profile::new(side),
+            profile: match is_amazon(url.as_deref()) {
+                true => Profile::of_amazon(side),
+                false => Profile::new(side),
+            },
             identity,
             url,
             writing: Writing::default(),
@@ -134,6 +137,14 @@ impl S3Store {
             untold: std::sync::Mutex::default(),
         }
     }
+}
+
+/// Whether a URL leads to Amazon S3: none, or one of its names, VPC endpoints among them.
+fn is_amazon(url: Option<&str>) -> bool {
+    let Some(url) = url else { return true };
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"].iter().any(|end| host.ends_with(end))
 }
 
 /// Checksums only where an operation demands one: compatible stores refuse the newer headers and
@@ -187,5 +198,7 @@ async fn connect(
     let url = endpoint.url.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
     // Most compatible stores have no host name for each bucket.
     builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(url.is_some()));
-    Ok(S3Store::of(side, builder, provider, identity, url))
+    let mut store = S3Store::of(side, builder, provider, identity, url);
+    store.profile = store.profile.pinned(&endpoint.quirks);
+    Ok(store)
 }

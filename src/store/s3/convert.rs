@@ -36,7 +36,9 @@ macro_rules! headed {
                     last_modified: time(self.last_modified()),
                     storage_class: self.storage_class().map(|class| class.as_str().to_owned()),
                     restored: self.restore().is_some_and(is_restored),
-                    tag_count: self.tag_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+                    tag_count: self.tag_count().and_then(|n| u32::try_from(n).ok()),
+                    missing_meta: self.missing_meta().and_then(|n| u32::try_from(n).ok())
+                        .unwrap_or(0),
                     headers: Headers {
                         content_type: owned(self.content_type()),
                         content_encoding: self.content_encoding().and_then(stored_encoding),

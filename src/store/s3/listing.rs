@@ -177,7 +177,7 @@ impl S3Store {
     /// Whether a listing is asked which archived objects are readable for a time: of Amazon S3 only,
     /// others do not know the header.
     pub(super) fn asks_restored(&self) -> bool {
-        self.url.is_none()
+        self.profile.is_amazon()
     }
 
     fn listed_size(&self, size: Option<i64>, call: &str, request: &ListRequest) -> Result<u64> {

@@ -227,8 +227,15 @@ impl S3Store {
             .set_request_payer(self.request_payer.clone())
             .send()
             .await;
-        let tags =
-            answer.map_err(|e| self.error("GetObjectTagging", "s3:GetObjectTagging", id, e))?;
+        let tags = match answer {
+            // So some stores say that it has none.
+            Err(e) if aws::code(&e).is_some_and(|code| code.starts_with("NoSuchTagSet")) => {
+                return Ok(Vec::new());
+            }
+            answer => {
+                answer.map_err(|e| self.error("GetObjectTagging", "s3:GetObjectTagging", id, e))?
+            }
+        };
         Ok(tags.tag_set().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect())
     }
 

@@ -45,7 +45,8 @@ pub(super) fn object(headers: &HeaderMap) -> Seen {
         last_modified: text("last-modified").as_deref().and_then(http_date),
         storage_class: text("x-amz-storage-class"),
         restored: text("x-amz-restore").as_deref().is_some_and(is_restored),
-        tag_count: text("x-amz-tagging-count").and_then(|n| n.parse().ok()).unwrap_or(0),
+        tag_count: text("x-amz-tagging-count").and_then(|n| n.trim().parse().ok()),
+        missing_meta: text("x-amz-missing-meta").and_then(|n| n.trim().parse().ok()).unwrap_or(0),
         headers: Headers {
             content_type: text("content-type"),
             content_encoding: text("content-encoding").as_deref().and_then(stored_encoding),

@@ -1,0 +1,105 @@
+//! Pure: which objects are asked for their tags, where the store does not say how many they have.
+//!
+//! Amazon S3 sends `x-amz-tagging-count` with every object that has tags and with no other
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>), so that no count means no
+//! tags there. Other stores may never send it.
+
+use std::ops::ControlFlow;
+
+/// So many objects of a bucket are asked at first.
+pub const FIRST: u64 = 20;
+
+/// Of those after them every so many-th is.
+pub const EVERY: u64 = 100;
+
+/// What one bucket at the source has shown of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Telling {
+    /// It counts the tags of those that have some.
+    counts: bool,
+    /// Objects without a count so far.
+    untold: u64,
+    /// Of them, those that were not asked since the last that was.
+    passed: u64,
+    /// One without a count had tags.
+    has_tags: bool,
+    /// It refuses the question.
+    refuses: bool,
+}
+
+impl Telling {
+    /// Of a store that is known to count them.
+    pub fn counting() -> Self {
+        Self { counts: true, ..Self::default() }
+    }
+
+    /// Whether the next object must be asked for its tags, by the count in its answer.
+    pub fn asks(&mut self, count: Option<u32>) -> bool {
+        match count {
+            Some(count) => {
+                self.counts = true;
+                return count > 0;
+            }
+            None if self.counts || self.refuses => return false,
+            None if self.has_tags => return true,
+            None => {}
+        }
+        let turn = self.untold;
+        self.untold += 1;
+        let asks = turn < FIRST || turn % EVERY == 0;
+        if !asks {
+            self.passed += 1;
+        }
+        asks
+    }
+
+    /// What an object without a count was answered. `Break`: it has tags, so that every further one is
+    /// asked; the number of those that were not asked before.
+    pub fn answered(&mut self, tags: usize) -> ControlFlow<u64> {
+        if tags == 0 || self.has_tags {
+            return ControlFlow::Continue(());
+        }
+        self.has_tags = true;
+        ControlFlow::Break(std::mem::take(&mut self.passed))
+    }
+
+    /// The question was refused: whether that is news.
+    pub fn refused(&mut self) -> bool {
+        !std::mem::replace(&mut self.refuses, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_counts_is_believed() {
+        let mut telling = Telling::default();
+        assert!(telling.asks(Some(2)));
+        assert!(!telling.asks(Some(0)));
+        assert!(!telling.asks(None), "no count means none from then on");
+        assert!(!Telling::counting().asks(None));
+    }
+
+    #[test]
+    fn of_a_store_that_does_not_the_first_are_asked_and_then_a_few() {
+        let mut telling = Telling::default();
+        let asked: Vec<u64> = (0..301).filter(|_| telling.asks(None)).collect();
+        assert_eq!(asked.len() as u64, FIRST + 3);
+        assert_eq!(telling.answered(0), ControlFlow::Continue(()));
+        assert_eq!(telling.answered(1), ControlFlow::Break(301 - FIRST - 3));
+        assert!((0..50).all(|_| telling.asks(None)), "one had tags: all are asked");
+        assert_eq!(telling.answered(1), ControlFlow::Continue(()));
+    }
+
+    #[test]
+    fn a_refusal_ends_the_questions() {
+        let mut telling = Telling::default();
+        assert!(telling.asks(None));
+        assert!(telling.refused());
+        assert!(!telling.refused());
+        assert!(!telling.asks(None));
+        assert!(telling.asks(Some(1)), "what is counted is asked for all the same");
+    }
+}

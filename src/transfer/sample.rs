@@ -1,0 +1,102 @@
+//! A sample of the copies is looked at again: what of headers, metadata, tags and class they have kept.
+//! What is lost is counted and said, and ends no run: the bytes are there.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::{debug, warn};
+
+use super::{Attempt, Copied};
+use crate::plan::kept::{Wanted, lost};
+use crate::plan::tags::Telling;
+use crate::store::ObjectMeta;
+use crate::store::profile::Quirk;
+
+/// So many copies into a bucket are looked at in any case.
+const FIRST: u64 = 20;
+
+/// What the copies have been looked at by, bucket by bucket.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// Copies so far, at the destination.
+    copies: Mutex<HashMap<String, u64>>,
+    /// What the source tells of tags.
+    pub(super) tags: Mutex<HashMap<String, Telling>>,
+}
+
+impl Looks {
+    /// Whether the next copy into a bucket is looked at, of which `rate` of 1,000 are.
+    fn takes(&self, bucket: &str, rate: u32) -> bool {
+        if rate == 0 {
+            return false;
+        }
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let so_far = copies.entry(bucket.to_owned()).or_default();
+        let turn = *so_far;
+        *so_far += 1;
+        turn < FIRST || turn % u64::from(1000 / rate.min(1000)) == 0
+    }
+}
+
+impl Attempt<'_> {
+    /// Compares what both sides say of an object that has just been copied, where its turn has come.
+    /// Who may not look, or comes too late, learns nothing, and the copy stands.
+    pub(super) async fn look_at_copy(&self, copied: &Copied) {
+        let (engine, des) = (self.engine, &self.job.des);
+        if !engine.looks.takes(&des.bucket, engine.settings.sample_rate) {
+            return;
+        }
+        let (object, copy) = tokio::join!(
+            engine.source.head(&self.job.src, self.version.as_deref()),
+            engine.destination.head(des, None),
+        );
+        let (object, copy) = match (object, copy) {
+            (Ok(object), Ok(copy)) => (object, copy),
+            (Err(error), _) | (_, Err(error)) => {
+                return debug!(object = %des, "its headers are not compared: {error}");
+            }
+        };
+        if object.etag != copied.etag {
+            return;
+        }
+        let (settings, profile) = (&engine.settings, engine.destination.profile());
+        let knows = |quirk| !profile.has(&des.bucket, quirk);
+        let class = settings.storage_class.of(object.storage_class.as_deref());
+        let classes = knows(Quirk::NoStorageClass) && knows(Quirk::OtherClasses);
+        let wanted = Wanted {
+            metadata: settings.copy_metadata,
+            // What was left out knowingly has been counted.
+            tags: settings.copy_tags && knows(Quirk::NoTags),
+            class: class.as_deref().filter(|_| classes),
+        };
+        for what in lost(wanted, &object, &copy) {
+            if profile.lose(&des.bucket, what) {
+                warn!(object = %des, "the destination has not kept {what}: metadata is lost there");
+            }
+        }
+    }
+
+    /// Notes what the source itself cannot send of an object's metadata.
+    pub(super) fn note_missing(&self, meta: &ObjectMeta) {
+        let src = &self.job.src;
+        let what = "user metadata that the source cannot send (x-amz-missing-meta)";
+        if meta.missing_meta > 0 && self.engine.source.profile().lose(&src.bucket, what) {
+            let missing = meta.missing_meta;
+            warn!(object = %src, missing, "copied without {what}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_copies_are_looked_at_and_then_a_few() {
+        let looks = Looks::default();
+        let taken = (0..2001).filter(|_| looks.takes("b", 1)).count();
+        assert_eq!(taken, 22);
+        assert_eq!((0..100).filter(|_| looks.takes("all", 1000)).count(), 100);
+        assert_eq!((0..100).filter(|_| looks.takes("none", 0)).count(), 0);
+    }
+}
