@@ -275,8 +275,8 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
         | "IncompleteBody"
         | "XAmzContentSHA256Mismatch"
         | "XAmzContentChecksumMismatch" => Verdict::from(ErrorKind::Damaged),
+        "TemporaryRedirect" => Verdict::from(ErrorKind::Unavailable),
         "PermanentRedirect"
-        | "TemporaryRedirect"
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException" => another_region(),
         _ => return None,
@@ -314,7 +314,8 @@ fn by_status(request: Request, status: u16) -> Verdict {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
         501 => not_implemented(),
         // 499: a proxy whose client has gone, as it believes.
-        408 | 409 | 425 | 499 | 500.. => Verdict::from(ErrorKind::Unavailable),
+        // 307: another place for this once; the lean way goes there by itself.
+        307 | 408 | 409 | 425 | 499 | 500.. => Verdict::from(ErrorKind::Unavailable),
         401 | 403 => Verdict::with(
             ErrorKind::Denied,
             "allow this call in the IAM policy of whoever asks, and in the policy of the resource",

@@ -44,7 +44,8 @@ impl Judge {
         let sent = jobsender.sent.clone().filter(|_| !jobsender.resend);
         let (ignore, filter) = (Arc::clone(&jobsender.ignore), Arc::clone(&jobsender.filter));
         let judge = Self::new(pair, ignore, filter, jobsender.compare, sent);
-        Self { reads_archives: !jobsender.source.profile().is_amazon(), ..judge }
+        let locked = jobsender.source.profile().has_locked_archives(&pair.src_bucket);
+        Self { reads_archives: !locked, ..judge }
     }
 
     fn new(

@@ -1,7 +1,7 @@
 //! What a store does in another way than Amazon S3 documents: found out at the first refusal or by
 //! `check`, said once, and worked around from then on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -252,6 +252,8 @@ pub struct Profile {
     /// What the ini says of every bucket: the number, or that it is not so.
     pins: Pins,
     losses: Mutex<BTreeMap<(String, String), u64>>,
+    /// Buckets in which an archived object could not be read; not kept, for each may be restored.
+    locked: Mutex<BTreeSet<String>>,
 }
 
 impl Profile {
@@ -264,6 +266,7 @@ impl Profile {
             has_news: AtomicBool::new(false),
             pins: Pins::default(),
             losses: Mutex::default(),
+            locked: Mutex::default(),
         }
     }
 
@@ -346,6 +349,19 @@ impl Profile {
             (bucket.clone(), *quirk, fact.value, fact.at)
         };
         known.iter().map(fact).collect()
+    }
+
+    /// Notes that an archived object of the bucket cannot be read.
+    pub fn lock_archives(&self, bucket: &str) {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.insert(bucket.to_owned());
+    }
+
+    /// Whether an archive class in a listing is a reason not to try: where the listing tells which
+    /// objects are restored, as Amazon S3's does, and where this process has seen one refused.
+    pub fn has_locked_archives(&self, bucket: &str) -> bool {
+        let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.amazon || locked.contains(bucket)
     }
 
     /// Counts an object whose copy lacks something that its source has; whether it is the first.

@@ -261,6 +261,10 @@ impl Attempt<'_> {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err(self.missing(error).await);
                 }
+                Err(error) if error.kind() == ErrorKind::Archived => {
+                    self.engine.source.profile().lock_archives(&self.job.src.bucket);
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             let begin_anew =

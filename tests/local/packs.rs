@@ -146,8 +146,8 @@ async fn a_run_of_many_small_objects_sends_few_messages() {
     let ended = local.run(&["run", ALL[0], ALL[1], "--json"]).await.with_status(1);
     let report = ended.json();
     let compared = &report["compared"];
-    assert_eq!((&compared["to_copy"], &compared["messages"]), (&1001.into(), &12.into()));
-    assert_eq!((&report["copied"], &report["failed_count"]), (&1001.into(), &0.into()));
+    assert_eq!((&compared["to_copy"], &compared["messages"]), (&1002.into(), &12.into()));
+    assert_eq!((&report["copied"], &report["failed_count"]), (&1001.into(), &1.into()));
     let closing = &report["closing"];
     assert_eq!((&closing["already_there"], &closing["archived"]), (&1001.into(), &1.into()));
     assert_eq!(local.destination.requests("PutObject"), 999);

@@ -126,14 +126,16 @@ async fn an_archived_object_is_named_and_the_others_arrive() {
 
     let ended = local.migrate().await.with_status(1);
     for words in [
+        "from-here/frozen: GetObject s3://from-here/frozen (source): InvalidObjectState",
         "from-here/frozen (skip, archived: ",
         "1 of 6 objects archived; restore them at the source",
     ] {
         assert!(ended.stdout.contains(words), "no {words:?} in {}", ended.all());
     }
     let json = local.run(&["run", ALL[0], ALL[1], "--json"]).await.with_status(1).json();
-    assert_eq!((&json["failed_count"], &json["compared"]["archived"]), (&0.into(), &1.into()));
+    assert_eq!((&json["failed_count"], &json["compared"]["archived"]), (&1.into(), &0.into()));
     assert_eq!((&json["closing"]["to_copy"], &json["closing"]["archived"]), (&0.into(), &1.into()));
-    assert_eq!(local.source.requests("GetObject"), 5, "nothing is tried in vain");
+    // Only Amazon S3 tells in its listing what is restored: elsewhere it is tried, once a run.
+    assert_eq!(local.source.requests("GetObject"), 5 + 2);
     assert_eq!(local.destination.keys().await.len(), 5);
 }

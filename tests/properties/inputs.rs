@@ -138,6 +138,24 @@ fn any_json() -> impl Strategy<Value = String> {
     value.prop_map(|value| value.to_string())
 }
 
+fn upload_answers() -> Vec<String> {
+    [
+        "<?xml version=\"1.0\"?><InitiateMultipartUpload><UploadId>a&amp;b</UploadId>\
+         </InitiateMultipartUpload>",
+        "<x:L xmlns:x=\"y\"><x:IsTruncated>True</x:IsTruncated><x:Part><x:PartNumber>1\
+         </x:PartNumber><x:Size>5</x:Size><x:ETag>&#34;e&quot;</x:ETag></x:Part></x:L>",
+        "<ListMultipartUploadsResult><Upload><Key>%2F</Key><UploadId>u</UploadId></Upload>\
+         <NextKeyMarker>k</NextKeyMarker><EncodingType>url</EncodingType>\
+         </ListMultipartUploadsResult>",
+        " \n<CompleteMultipartUploadResult><ETag><![CDATA[\"e-2\"]]></ETag>\
+         </CompleteMultipartUploadResult>",
+        "<Error><Code>Internal\nError</Code><Message>&#1;</Message></Error>",
+        "<html/>",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
 fn anything(texts: Vec<String>) -> impl Strategy<Value = String> {
     prop_oneof![4 => bent(texts), 2 => any_json(), 1 => "\\PC{0,40}", 1 => any::<String>()]
 }
@@ -161,6 +179,13 @@ proptest! {
     #[test]
     fn a_bucket_list_is_right_or_refused_by_its_name(text in anything(bucket_lists())) {
         parsers::bucket_list(&text);
+    }
+
+    #[test]
+    fn answers_about_uploads_are_read_or_refused_in_one_line(
+        text in anything(upload_answers())
+    ) {
+        parsers::upload_answers(&text);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use s3_migration::job::{EventTarget, Job, PACK_VERSION, Refusal, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{StoredCredentials, parse_pairs};
 use s3_migration::plan::patterns::Patterns;
+use s3_migration::store::s3::read_upload_answers;
 
 /// What no error may repeat; the inputs have it where secrets stand.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
@@ -104,6 +105,13 @@ pub fn credentials(text: &str) {
             assert_shows_no_secret(&shown);
             assert_is_one_line(&error.to_string());
         }
+    }
+}
+
+/// Answers about uploads.
+pub fn upload_answers(text: &str) {
+    for error in read_upload_answers(text.as_bytes()) {
+        assert_is_one_line(&error.to_string());
     }
 }
 

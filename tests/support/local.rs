@@ -74,6 +74,8 @@ impl Local {
             local.set(&format!("{side}_Endpoint"), &local.places()[at].endpoint.url());
             local.set(&format!("{side}_Profile"), PROFILES[at]);
         }
+        // Requests are counted; `tests/field/stores.rs` has the sample.
+        local.set("SampleRate", "0");
         // Whatever is said at the chattiest level may be seen by others.
         local.set("LoggingLevel", "DEBUG");
         local

@@ -120,7 +120,8 @@ fn answer(document: &[u8]) -> Result<Element> {
     if root.name == "Error" {
         let code = root.text("Code").unwrap_or_default().trim();
         let text = root.text("Message").unwrap_or_default();
-        let refusal = Refusal { status: 200, code, text, request_id: None, retry_after: None };
+        let refusal =
+            Refusal { status: 200, code, text, body: "", request_id: None, retry_after: None };
         return Err(refusal.error("the answer holds an error"));
     }
     if root.name.eq_ignore_ascii_case("html") {
@@ -225,9 +226,11 @@ fn time(text: &str) -> Option<SystemTime> {
     DateTime::from_str(text.trim(), Format::DateTime).ok()?.try_into().ok()
 }
 
-/// Reads what came as each of the answers: for the fuzzer, which looks for a panic.
-pub(super) fn read_all(document: &[u8]) {
-    let _ = (upload_id(document), parts(document), uploads(document), completed(document));
+/// Reads what came as each of the answers, for the fuzzer: the errors.
+pub(super) fn read_all(document: &[u8]) -> Vec<Error> {
+    let _ = upload_id(document);
+    let errors = [parts(document).err(), uploads(document).err(), completed(document).err()];
+    errors.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
