@@ -1,7 +1,8 @@
 //! The job: one object to move or to delete, and every form in which one can arrive.
 //!
-//! `message` tells the forms apart, `event` reads those that S3 sends, `pack` is the product's own
-//! form for many small objects, `packer` decides which of them share a message.
+//! `message` tells the forms apart, `event` reads those that S3 sends, whose names `happened` knows and
+//! whose objects go where `routes` says, `pack` is the product's own form for many small objects,
+//! `packer` decides which of them share a message.
 
 use std::fmt;
 
@@ -9,15 +10,20 @@ use serde::Serialize;
 
 use crate::object::{Etag, NO_VERSION, ObjectId};
 use crate::sequencer::Sequencer;
+use crate::shown::shown;
 
 mod event;
+mod happened;
 mod message;
 mod pack;
 mod packer;
+mod routes;
 
-pub use message::parse;
+pub use event::{Events, Heard};
+pub use message::{Opened, open, parse};
 pub use pack::{PACK_VERSION, Packed, pack, pack_within};
 pub use packer::{MAX_PACK_DATA, PackLimits, Packer, messages};
+pub use routes::Routes;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub struct Job {
     /// Where it goes, or where it is deleted.
     pub des: ObjectId,
     /// Its size in bytes as listed; the source's own answer decides when the copy begins. 0 where
-    /// something is deleted.
+    /// something is deleted, or where nobody has said it.
     pub size: u64,
     /// The version to fetch; `None` where the message says `"null"`. Where something is deleted:
     /// the version that was deleted for good at the source, and need not have been the current one.
@@ -76,17 +82,6 @@ impl Job {
     }
 }
 
-/// Where objects go that arrive by S3 event, which names no destination.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventTarget {
-    /// `Des_bucket_default`; empty: events are refused.
-    pub bucket: String,
-    /// `Des_prefix_default`.
-    pub prefix: String,
-    /// `PropagateDelete`: what an event says was deleted is deleted there too.
-    pub deletions: bool,
-}
-
 /// What a message that was understood asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incoming {
@@ -94,6 +89,36 @@ pub struct Incoming {
     pub jobs: Vec<Job>,
     /// What else the message spoke of, and why nothing is done about it, for the log.
     pub dropped: Vec<String>,
+    /// What somebody should do about it, though it is neither a job nor a failure.
+    pub notices: Vec<String>,
+    /// What of it cannot be carried out, each as a message of its own: the rest is not to suffer.
+    pub apart: Vec<Apart>,
+}
+
+/// A part of a message that is refused, to be sent on by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// The message that has nothing else in it.
+    pub body: String,
+    /// Why that is refused.
+    pub refusal: Refusal,
+}
+
+impl Incoming {
+    /// Nothing to do, for this reason.
+    fn nothing(reason: impl Into<String>) -> Self {
+        Self { dropped: vec![reason.into()], ..Self::default() }
+    }
+
+    /// A message that has nothing in it but one refused part is that part: it is refused whole.
+    fn whole(mut self) -> Result<Self, Refusal> {
+        let nothing_else =
+            self.jobs.is_empty() && self.dropped.is_empty() && self.notices.is_empty();
+        match self.apart.len() {
+            1 if nothing_else => Err(self.apart.remove(0).refusal),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// Why a message is not carried out. It is not deleted.
@@ -105,6 +130,10 @@ pub enum Refusal {
     Newer(u64),
     /// It is an S3 event, and no destination is configured for those.
     NoDestination,
+    /// It is an S3 event of this bucket, which the bucket list does not name.
+    NotListed(String),
+    /// It is an S3 event of the first bucket, and what has no bucket list serves the second.
+    ServesAnother(String, String),
 }
 
 impl fmt::Display for Refusal {
@@ -119,6 +148,19 @@ impl fmt::Display for Refusal {
             Self::NoDestination => {
                 f.write_str("an S3 event names no destination: set Des_bucket_default in [Basic]")
             }
+            Self::NotListed(bucket) => write!(
+                f,
+                "an S3 event of bucket {}, which no pair of the bucket list names: add it there, so \
+                 that its objects have a place of their own",
+                shown(bucket)
+            ),
+            Self::ServesAnother(bucket, served) => write!(
+                f,
+                "an S3 event of bucket {}, but Des_bucket_default serves bucket {} already, whose \
+                 objects it would overwrite: name both in the bucket list",
+                shown(bucket),
+                shown(served)
+            ),
         }
     }
 }
@@ -205,5 +247,7 @@ mod tests {
         assert!(Refusal::NoDestination.to_string().contains("set Des_bucket_default"));
         assert!(Refusal::Newer(7).to_string().contains("version 7"));
         assert_eq!(Refusal::NotAJob("x".into()).to_string(), "not a job: x");
+        let other = Refusal::ServesAnother("a".into(), "b\u{202e}".into()).to_string();
+        assert!(other.contains("name both in the bucket list") && other.contains("\\u{202e}"));
     }
 }

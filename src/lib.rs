@@ -32,6 +32,7 @@ pub mod retry;
 pub mod run;
 pub mod sequencer;
 pub mod services;
+pub mod shown;
 pub mod shutdown;
 pub mod sources;
 pub mod sqlite;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use s3_migration::cli::Cli;
 use s3_migration::commands;
+use s3_migration::shown::lines;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::execute(cli)) {
         Ok(exit) => ExitCode::from(exit.status()),
         Err(error) => {
-            eprintln!("s3-migration: {error}");
+            eprintln!("s3-migration: {}", lines(&error.to_string()));
             ExitCode::from(error.kind().exit_status())
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown::shown;
+
 /// The longest key S3 takes, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -36,12 +38,9 @@ impl ObjectKey {
 }
 
 impl fmt::Display for ObjectKey {
-    /// Control characters are shown escaped, so that a key cannot break a log line.
+    /// What is not plain to see is escaped, so that a key can neither break a log line nor hide in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c.is_control() {
-            true => write!(f, "{}", c.escape_default()),
-            false => write!(f, "{c}"),
-        })
+        shown(&self.0).fmt(f)
     }
 }
 
@@ -67,10 +66,17 @@ impl ObjectId {
     }
 }
 
+impl ObjectId {
+    /// `bucket/key` as it is, for programs; people are shown [`Self::to_string`].
+    pub fn exact(&self) -> String {
+        format!("{}/{}", self.bucket, self.key.as_str())
+    }
+}
+
 impl fmt::Display for ObjectId {
     /// `bucket/key`, the form of the record's key and of the log lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.bucket, self.key)
+        write!(f, "{}/{}", shown(&self.bucket), self.key)
     }
 }
 
@@ -143,7 +149,7 @@ impl Etag {
 
 impl fmt::Display for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        shown(&self.0).fmt(f)
     }
 }
 
@@ -222,6 +228,8 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_log_line() {
         assert_eq!(ObjectKey::new("a\nb\u{1}ü").to_string(), "a\\nb\\u{1}ü");
+        let turned = ObjectId::new("b\u{202e}", "k\u{2066}");
+        assert_eq!(turned.to_string(), "b\\u{202e}/k\\u{2066}");
     }
 
     #[test]

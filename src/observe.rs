@@ -16,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Debug, LogFormat, LogLevel};
 use crate::error::{Error, Result};
+use crate::shown::{lines, shown};
 
 mod fields;
 mod file;
@@ -36,6 +37,7 @@ pub fn bars() -> &'static MultiProgress {
 /// Writes a line to stdout, stepping around progress bars. Where nobody reads it any more, the work
 /// it tells of goes on.
 pub fn say(line: impl std::fmt::Display) {
+    let line = lines(&line.to_string());
     let write = || drop(writeln!(io::stdout(), "{line}"));
     match BARS.get() {
         Some(bars) => bars.suspend(write),
@@ -86,7 +88,7 @@ pub fn unusable(error: &Error) {
         return;
     };
     let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    let _ = writeln!(file, "ERROR {} ended: {text}", now());
+    let _ = writeln!(file, "ERROR {} ended: {}", now(), shown(&text));
 }
 
 /// The time of a line, in UTC.

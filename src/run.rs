@@ -217,9 +217,10 @@ impl Run {
             let job = crate::job::parse(&letter.body, &Default::default());
             let object = match job {
                 Ok(incoming) if incoming.jobs.len() > 1 => {
-                    format!("{} and {} more", incoming.jobs[0].src, incoming.jobs.len() - 1)
+                    let (first, others) = (incoming.jobs[0].src.exact(), incoming.jobs.len() - 1);
+                    format!("{first} and {others} more")
                 }
-                Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.to_string(),
+                Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.exact(),
                 _ => "a message that is no job".to_owned(),
             };
             report.failed.push(Failure { object, error: letter.reason });
@@ -270,7 +271,7 @@ impl Finds for Differing {
         let there = matches!(verdict, Verdict::AlreadyThere | Verdict::Ignored(_));
         let mut named = self.named();
         if !there && named.len() < NAMED {
-            named.push(format!("{} ({verdict})", job.src));
+            named.push(format!("{} ({verdict})", job.src.exact()));
         }
     }
 }

@@ -9,12 +9,14 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Credentials, JobType, QueueBackend, StateBackend};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::lanes::Lanes;
 use crate::monitor::Monitor;
-use crate::params::ParameterStore;
 use crate::params::ssm::SsmParameters;
+use crate::params::{ParameterStore, load_ignore_list, load_pairs};
+use crate::plan::filter::Filter;
 use crate::plan::pace::AtOnce;
+use crate::plan::patterns::Patterns;
 use crate::queue::Queue;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::queue::sqs::SqsQueue;
@@ -30,6 +32,7 @@ use crate::store::stall::Watched;
 use crate::store::{ObjectStore, Side};
 use crate::transfer::memory::MemoryBudget;
 use crate::transfer::{Engine, Looks, OpaqueBuckets, Settings};
+use crate::worker::{RuleBook, Rules};
 use crate::{aws, worker};
 
 /// A stop waits for a poll under way, since a dropped one would strand its messages. Amazon SQS
@@ -214,6 +217,46 @@ pub fn worker_settings(config: &Config) -> worker::Settings {
     };
     let parallel = at_once(config).objects;
     worker::Settings::new(config, parallel, poll, config.backend.max_receive_count)
+}
+
+/// What is done with events: as the bucket list, the ignore list and `[Filter]` say.
+pub fn event_rules(config: &Config, parameters: &Arc<dyn ParameterStore>) -> Arc<dyn RuleBook> {
+    Arc::new(Configured { config: config.clone(), parameters: Arc::clone(parameters) })
+}
+
+#[derive(Debug)]
+struct Configured {
+    config: Config,
+    parameters: Arc<dyn ParameterStore>,
+}
+
+#[async_trait]
+impl RuleBook for Configured {
+    async fn read(&self) -> Result<Rules> {
+        let (config, parameters) = (&self.config, Some(&*self.parameters));
+        let (pairs, ignore) =
+            tokio::join!(load_pairs(config, parameters), load_ignore_list(config, parameters));
+        let pairs = match pairs {
+            // Without a list there is the default place.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            pairs => pairs?,
+        };
+        let mut rules = Rules::without_list(config);
+        rules.routes.pairs = pairs;
+        Ok(Rules { ignore: ignore?, filter: filter(config)?, ..rules })
+    }
+}
+
+/// What `[Filter]` says.
+pub fn filter(config: &Config) -> Result<Filter> {
+    let filter = &config.filter;
+    Ok(Filter {
+        include: Patterns::parse(&filter.include.join("\n")).map_err(|e| e.context("Include"))?,
+        min_size: filter.min_size,
+        max_size: filter.max_size,
+        modified_after: filter.modified_after,
+        modified_before: filter.modified_before,
+    })
 }
 
 /// This process's name in the records: the machine's name and the process id. On EC2's Nitro

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use crate::config::Config;
 use crate::error::{Error, Next, Result};
-use crate::job::EventTarget;
 use crate::monitor::Turn;
 use crate::observe::scope;
 use crate::plan::alive::Limits;
@@ -18,12 +18,15 @@ use crate::queue::Queue;
 use crate::shutdown::Halt;
 use crate::transfer::Engine;
 
+mod events;
 mod message;
 mod objects;
 mod outcome;
 mod record;
 mod settle;
 
+use events::Listener;
+pub use events::{RuleBook, Rules};
 use objects::Line;
 
 /// Amazon SQS gives at most ten messages a call.
@@ -51,8 +54,8 @@ pub struct Settings {
     /// A message received this often is not given back again: its failure is recorded. The queue's
     /// own limit counts where it is lower.
     pub max_receives: u32,
-    /// Where objects go that arrive by event.
-    pub event_target: EventTarget,
+    /// What is done with events.
+    pub events: Arc<dyn RuleBook>,
 }
 
 impl Settings {
@@ -66,11 +69,7 @@ impl Settings {
             grace: config.mode.grace_time,
             max_retry: config.mode.max_retry,
             max_receives,
-            event_target: EventTarget {
-                bucket: config.basic.des_bucket_default.clone(),
-                prefix: config.basic.des_prefix_default.clone(),
-                deletions: config.mode.propagate_delete,
-            },
+            events: Arc::new(Rules::without_list(config)),
         }
     }
 
@@ -87,6 +86,9 @@ pub struct Worker {
     engine: Arc<Engine>,
     settings: Settings,
     line: Line,
+    listener: Listener,
+    /// Cancelled when everything is cut.
+    abort: CancellationToken,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
 }
@@ -102,7 +104,9 @@ impl Worker {
             ),
         }
         let line = Line::new(settings.parallel, engine.settings.max_thread);
-        Arc::new(Self { queue, engine, settings, line, unfit: Mutex::default() })
+        let listener = Listener::new(Arc::clone(&settings.events));
+        let (abort, unfit) = (CancellationToken::new(), Mutex::default());
+        Arc::new(Self { queue, engine, settings, line, listener, abort, unfit })
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
@@ -126,6 +130,7 @@ impl Worker {
             halt.stop.cancelled().await;
             tokio::time::sleep(self.settings.grace).await;
             halt.abort.cancel();
+            self.abort.cancel();
             std::future::pending().await
         };
         tokio::select! {

@@ -18,9 +18,9 @@ use crate::jobsender::{Deletions, Finds, Jobsender, Summary, Verdict};
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
 use crate::plan::compare::Compare;
-use crate::plan::filter::Filter;
 use crate::plan::patterns::Patterns;
 use crate::services::{self, Sides};
+use crate::shown::lines;
 use crate::shutdown::Halt;
 use crate::state::NoteKey;
 use crate::store::Listed;
@@ -76,20 +76,12 @@ pub(super) fn jobsender(
         Comparison::Size => Compare::Size,
         Comparison::Etag => Compare::Etag { opaque },
     };
-    let filter = &config.filter;
-    let filter = Filter {
-        include: Patterns::parse(&filter.include.join("\n")).map_err(|e| e.context("Include"))?,
-        min_size: filter.min_size,
-        max_size: filter.max_size,
-        modified_after: filter.modified_after,
-        modified_before: filter.modified_before,
-    };
     let (source, destination) = (Arc::clone(&sides.source), Arc::clone(&sides.destination));
     let (packs, cancel) = ((&config.mode).into(), halt.stop.clone());
     Ok(Jobsender {
         compare,
         ignore: Arc::new(ignore),
-        filter: Arc::new(filter),
+        filter: Arc::new(services::filter(config)?),
         deletions: deletions.transpose()?.map(Arc::new),
         at_once: services::list_concurrency(config),
         ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)
@@ -162,12 +154,12 @@ impl Finds for Named {
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
         let line = format!("{}\t{}\t{verdict}", job.src, listed.size);
         // A closed pipe ends the naming, not the comparison.
-        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+        let _ = writeln!(std::io::stdout(), "{}", lines(&line));
     }
 
     fn doomed(&self, des: &ObjectId, listed: Listed<'_>) {
         let line = format!("{des}\t{}\tdelete, the source does not have it", listed.size);
-        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+        let _ = writeln!(std::io::stdout(), "{}", lines(&line));
     }
 }
 

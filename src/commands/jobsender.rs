@@ -20,6 +20,7 @@ use crate::params::{load_ignore_list, load_pairs};
 use crate::profiles::Profiles;
 use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
+use crate::shown::shown;
 use crate::shutdown::Halt;
 use crate::state::StateStore;
 use crate::systemd::Telling;
@@ -62,6 +63,10 @@ async fn once(
 ) -> Result<Exit> {
     let parameters = services::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
+    if pairs.is_empty() {
+        telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
+        return nothing_listed(config, args);
+    }
     let ignore = load_ignore_list(config, Some(&*parameters)).await?;
     let sends = !args.dry_run && args.compare.explain.is_none();
     let queue = match sends {
@@ -104,6 +109,18 @@ async fn once(
     }
     print(args.json, &results, || text(&results, estimating.as_ref()))?;
     Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
+}
+
+/// An empty bucket list is a migration by events alone.
+fn nothing_listed(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
+    let nothing = "the bucket list is empty: there is nothing to compare, objects come by event";
+    match config.basic.des_bucket_default.is_empty() {
+        true => warn!("{nothing}, and where to is not said: set Des_bucket_default in [Basic]"),
+        false => info!("{nothing}"),
+    }
+    let results: [PairResult; 0] = [];
+    print(args.json, &results, || nothing.to_owned())?;
+    Ok(Exit::Done)
 }
 
 /// The records, where they are needed: to compare versions, and to note what is sent. Without the
@@ -198,7 +215,8 @@ pub(super) fn text(results: &[PairResult], estimating: Option<&Estimating>) -> S
     let mut text = String::new();
     let dry_run = estimating.is_some();
     for result in results {
-        let _ = writeln!(text, "{} -> {}", result.source, result.destination);
+        let (source, destination) = (shown(&result.source), shown(&result.destination));
+        let _ = writeln!(text, "{source} -> {destination}");
         accounts(&mut text, &result.summary, dry_run);
     }
     if let Some(estimating) = estimating {

@@ -10,6 +10,7 @@ use crate::cli::{Cli, Command, DemoArgs};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::observe;
+use crate::shown;
 use crate::shutdown::{Halt, signalled};
 
 mod check;
@@ -93,8 +94,8 @@ fn print(json: bool, result: &impl Serialize, text: impl FnOnce() -> String) -> 
         Error::usage(format!("the result cannot be written: {error}"))
     };
     let text = match json {
-        true => serde_json::to_string(result).map_err(|e| cannot(e.into()))?,
-        false => text(),
+        true => shown::json(&serde_json::to_string(result).map_err(|e| cannot(e.into()))?),
+        false => shown::lines(&text()),
     };
     match writeln!(io::stdout(), "{text}") {
         // Whoever reads has read enough.

@@ -18,6 +18,7 @@ use crate::params::{Pair, load_ignore_list, load_pairs, same_place};
 use crate::profiles::Loss;
 use crate::run::{Report, Run};
 use crate::services::{self, Sides};
+use crate::shown::shown;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::state::embedded::EmbeddedState;
@@ -32,6 +33,10 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
         }
         _ => {
             let pairs = load_pairs(config, Some(&*parameters)).await?;
+            if pairs.is_empty() {
+                let nothing = "the bucket list is empty: name both places, run s3://FROM s3://TO";
+                return Err(Error::usage(nothing));
+            }
             (pairs, load_ignore_list(config, Some(&*parameters)).await?)
         }
     };
@@ -137,7 +142,7 @@ fn text(report: &Report) -> String {
     }
     let _ = writeln!(text, "  {:<14} {:>12} objects", "failed", human::count(report.failed_count));
     for failure in &report.failed {
-        let _ = writeln!(text, "    {}: {}", failure.object, failure.error);
+        let _ = writeln!(text, "    {}: {}", shown(&failure.object), shown(&failure.error));
     }
     if report.failed_count > report.failed.len() as u64 {
         let _ = writeln!(text, "    and {} more", report.failed_count - report.failed.len() as u64);
@@ -179,7 +184,7 @@ fn verdict(report: &Report) -> String {
                 }
             }
             for object in &report.differing {
-                let _ = write!(text, "\n    {object}");
+                let _ = write!(text, "\n    {}", shown(object));
             }
             for missing in &closing.missing {
                 let _ = write!(text, "\n    not compared: {missing}");

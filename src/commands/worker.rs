@@ -16,7 +16,7 @@ use crate::profiles::Profiles;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::systemd::Telling;
-use crate::worker::Worker;
+use crate::worker::{Settings, Worker};
 
 pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> {
     let parameters = services::parameters();
@@ -41,7 +41,8 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
         async move { monitor.log_traffic_every(interval, end).await }
     });
     let learning = tokio::spawn(profiles.keep_until(end.clone()));
-    let settings = services::worker_settings(config);
+    let events = services::event_rules(config, &parameters);
+    let settings = Settings { events, ..services::worker_settings(config) };
     let telling = Telling::worker(&monitor, settings.limits(), &halt);
     let attended = Instance::attend(config, &monitor, &halt);
     let ended = Worker::new(queue, engine, settings).run(&halt).await;

@@ -1,195 +1,318 @@
-//! The events of S3: notifications, and EventBridge's "Object Created" and "Object Deleted".
+//! The events of S3: notifications, and EventBridge's. Read as they are found: stores differ in what
+//! they leave out, how they write names, and whether they encode keys.
 
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::message::{Fields, not_a_job, object, sequencer, size, text, version};
-use super::{Action, EventTarget, Incoming, Job, Refusal};
-use crate::object::{ObjectId, destination_key};
+use super::happened::Happened;
+use super::message::{Fields, not_a_job, object, sequencer, size};
+use super::{Action, Apart, Incoming, Job, Refusal, Routes, ascii_json};
+use crate::object::{NO_VERSION, ObjectId};
+use crate::sequencer::Sequencer;
+use crate::shown::shown;
+
+/// A message of events, read: what each is about. Where its object goes is yet to be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// The events that may ask for something.
+    pub heard: Vec<Heard>,
+    /// What became of the others.
+    pub incoming: Incoming,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What it is about.
+    pub happened: Happened,
+    /// Its name, for the log.
+    pub name: String,
+    /// Its object, as its key is most likely meant.
+    pub src: ObjectId,
+    /// Its object as the key is meant if its store treats keys the other way.
+    pub other: Option<ObjectId>,
+    /// `src` is what the key means where keys are encoded, `other` the key as it is; or the reverse.
+    pub is_decoded: bool,
+    /// Bytes, where it says so.
+    pub size: Option<u64>,
+    /// The version that it names.
+    pub version: Option<String>,
+    /// Its place among the events of its object.
+    pub sequencer: Option<Sequencer>,
+    /// The message that has only this event in it.
+    pub body: String,
+}
 
 /// A notification with all its records
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
-/// One record that is not as it must be refuses the message: it is carried out whole or not at all.
-pub(super) fn notification(fields: &Fields, target: &EventTarget) -> Result<Incoming, Refusal> {
-    let Some(Value::Array(records)) = fields.get("Records") else {
+/// One record that is not as it must be is refused by itself.
+pub(super) fn notification(fields: &Fields) -> Result<Events, Refusal> {
+    let Some(Value::Array(records)) = said(fields, "Records") else {
         return Err(not_a_job("Records is not a list"));
     };
-    let mut incoming = Incoming::default();
+    let mut events = Events::default();
     if records.is_empty() {
-        incoming.dropped.push("an S3 event without a record".to_owned());
+        events.incoming.dropped.push("an S3 event without a record".to_owned());
     }
     for (i, record) in records.iter().enumerate() {
-        let path = format!("Records[{i}]");
-        let Value::Object(record) = record else {
-            return Err(not_a_job(format!("{path} is not a JSON object")));
-        };
-        let name = text(record, "eventName", &format!("{path}.eventName"))?;
-        let s3 = child(record, "s3", &path)?;
-        let path = format!("{path}.s3");
-        let told = Told { name, about: s3, path: &path, form: &NOTIFICATION };
-        told.into(happened(name), target, &mut incoming)?;
+        // Only text and numbers: it can be written.
+        let body = ascii_json(&json!({"Records": [record]}));
+        events.add(record_of(record, &format!("Records[{i}]")), body);
     }
-    Ok(incoming)
+    Ok(events)
+}
+
+fn record_of(record: &Value, path: &str) -> Result<Told, Refusal> {
+    let Value::Object(record) = record else {
+        return Err(not_a_job(format!("{path} is not a JSON object")));
+    };
+    let name = text(record, "eventName", path)?;
+    let happened = Happened::by_name(name);
+    let sender = said(record, "eventSource").and_then(Value::as_str).unwrap_or_default();
+    let about = child(record, "s3", path);
+    told(happened, name, about, &format!("{path}.s3"), |key| Readings::of(key, sender))
 }
 
 /// An event of S3 by way of EventBridge
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>).
-pub(super) fn event_bridge(fields: &Fields, target: &EventTarget) -> Result<Incoming, Refusal> {
-    if fields.get("source").and_then(Value::as_str) != Some("aws.s3") {
+pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, Refusal> {
+    let sender = said(fields, "source").and_then(Value::as_str).unwrap_or_default();
+    if !sender.eq_ignore_ascii_case("aws.s3") {
         return Err(not_a_job("an EventBridge event whose source is not aws.s3"));
     }
-    let name = text(fields, "detail-type", "detail-type")?;
-    let Some(Value::Object(detail)) = fields.get("detail") else {
-        return Err(not_a_job("detail is missing"));
-    };
-    let happened = match name {
-        "Object Created" => Happened::Created,
-        // A version that is named is deleted for good, unless it is the marker that hides the others.
-        "Object Deleted" => {
-            let marker = detail.get("deletion-type").and_then(Value::as_str);
-            Happened::Deleted { for_good: marker != Some("Delete Marker Created") }
-        }
-        _ => Happened::Otherwise,
-    };
-    let mut incoming = Incoming::default();
-    let told = Told { name, about: detail, path: "detail", form: &EVENT_BRIDGE };
-    told.into(happened, target, &mut incoming)?;
-    Ok(incoming)
+    let name = text(fields, "detail-type", "")?;
+    let detail = child(fields, "detail", "");
+    let deletion = detail.as_ref().ok().and_then(|detail| said(detail, "deletion-type"));
+    let happened = Happened::by_detail(name, deletion.and_then(Value::as_str));
+    let mut events = Events::default();
+    // Keys are not encoded.
+    let event = told(happened, name, detail, "detail", |key| Some(Readings::literal(key)))?;
+    events.add(Ok(event), body.to_owned());
+    Ok(events)
 }
 
-/// What an event is about.
-#[derive(Clone, Copy)]
-enum Happened {
-    Created,
-    Deleted {
-        /// A version is gone, if there are versions; else a delete marker came on top of them.
-        for_good: bool,
-    },
-    Otherwise,
+/// What one event says.
+enum Told {
+    Heard(Box<Heard>),
+    /// Nothing that concerns us.
+    Dropped(String),
 }
 
-/// By the name of a notification
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html>).
-fn happened(name: &str) -> Happened {
-    // MinIO and others write the name with the prefix that subscriptions have.
-    let name = name.strip_prefix("s3:").unwrap_or(name);
-    let (family, kind) = name.split_once(':').unwrap_or((name, ""));
-    match family {
-        "ObjectCreated" => Happened::Created,
-        "ObjectRemoved" | "LifecycleExpiration" => {
-            Happened::Deleted { for_good: kind != "DeleteMarkerCreated" }
+impl Events {
+    fn add(&mut self, told: Result<Told, Refusal>, body: String) {
+        match told {
+            Ok(Told::Heard(heard)) => self.heard.push(Heard { body, ..*heard }),
+            Ok(Told::Dropped(why)) => self.incoming.dropped.push(why),
+            Err(refusal) => self.incoming.apart.push(Apart { body, refusal }),
         }
-        _ => Happened::Otherwise,
     }
-}
 
-/// In what the two forms differ.
-struct Form {
-    version_field: &'static str,
-    key: fn(&str) -> Option<String>,
-}
-
-/// Keys are encoded like a form's fields: `+` for a blank, and percent signs.
-const NOTIFICATION: Form = Form {
-    version_field: "versionId",
-    key: |key| {
-        let key = key.replace('+', " ");
-        percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
-    },
-};
-
-/// Keys are not encoded.
-const EVENT_BRIDGE: Form = Form { version_field: "version-id", key: |key| Some(key.to_owned()) };
-
-/// One event and where its parts are.
-struct Told<'a> {
-    name: &'a str,
-    /// What has `bucket` and `object`.
-    about: &'a Fields,
-    /// What a refusal calls it.
-    path: &'a str,
-    form: &'a Form,
-}
-
-impl Told<'_> {
-    fn into(
-        self,
-        happened: Happened,
-        target: &EventTarget,
-        incoming: &mut Incoming,
-    ) -> Result<(), Refusal> {
-        match happened {
-            Happened::Created => incoming.jobs.push(self.copy(target)?),
-            Happened::Deleted { for_good } if target.deletions => {
-                incoming.jobs.push(self.deletion(for_good, target)?);
+    /// The jobs of these events, each to wherever its object goes.
+    pub fn jobs(self, routes: &Routes) -> Result<Incoming, Refusal> {
+        let mut incoming = self.incoming;
+        for heard in self.heard {
+            if !heard.is_wanted(routes) {
+                incoming.dropped.push(heard.dropped("deletions stay, PropagateDelete is False"));
+                continue;
             }
-            Happened::Deleted { .. } => {
-                incoming.dropped.push(self.dropped("deletions stay, PropagateDelete is False")?);
+            match heard.jobs(routes) {
+                Ok(jobs) if jobs.is_empty() => {
+                    let why = "no pair of the bucket list has a prefix that the key begins with";
+                    incoming.dropped.push(heard.dropped(why));
+                }
+                Ok(jobs) => incoming.jobs.extend(jobs),
+                Err(refusal) => incoming.apart.push(Apart { body: heard.body, refusal }),
             }
-            Happened::Otherwise => incoming.dropped.push(self.dropped("no new object")?),
         }
-        Ok(())
+        incoming.whole()
     }
 }
 
-/// The object that `{"bucket": {"name"}, "object": {"key"}}` speaks of.
-fn source(fields: &Fields, path: &str, form: &Form) -> Result<ObjectId, Refusal> {
-    let bucket_path = format!("{path}.bucket.name");
-    let bucket = text(child(fields, "bucket", path)?, "name", &bucket_path)?;
-    let key_path = format!("{path}.object.key");
-    let key = text(child(fields, "object", path)?, "key", &key_path)?;
-    let Some(key) = (form.key)(key) else {
-        return Err(not_a_job(format!("{key_path} is not UTF-8 when decoded")));
-    };
-    object(bucket, &key, &bucket_path, &key_path)
-}
-
-impl Told<'_> {
-    /// Where the object is, and where it goes.
-    fn places(&self, target: &EventTarget) -> Result<(ObjectId, ObjectId), Refusal> {
-        if target.bucket.is_empty() {
-            return Err(Refusal::NoDestination);
+impl Heard {
+    /// Whether it asks for anything.
+    pub fn is_wanted(&self, routes: &Routes) -> bool {
+        match self.happened {
+            Happened::Created => true,
+            Happened::Deleted { .. } => routes.deletions,
+            Happened::Otherwise => false,
         }
-        let src = source(self.about, self.path, self.form)?;
-        let des_key = destination_key(&target.prefix, &src.key);
-        let des = object(&target.bucket, des_key.as_str(), "Des_bucket", "Des_key")?;
-        Ok((src, des))
     }
 
-    fn copy(&self, target: &EventTarget) -> Result<Job, Refusal> {
-        let (src, des) = self.places(target)?;
-        let object = child(self.about, "object", self.path)?;
-        let size = size(object.get("size"), &format!("{}.object.size", self.path))?;
-        let sequencer = sequencer(object.get("sequencer"));
-        Ok(Job { sequencer, ..Job::copy(src, des, size, self.version(object)?) })
+    /// Whether its object is at the source, unless it has gone since.
+    pub fn is_of_something_there(&self) -> bool {
+        self.happened == Happened::Created
     }
 
-    /// A deletion has no size.
-    fn deletion(&self, for_good: bool, target: &EventTarget) -> Result<Job, Refusal> {
-        let (src, des) = self.places(target)?;
-        let object = child(self.about, "object", self.path)?;
-        let (action, size) = (Action::Delete(None), 0);
-        let version = self.version(object)?.filter(|_| for_good);
-        Ok(Job { action, src, des, size, version, sequencer: sequencer(object.get("sequencer")) })
-    }
-
-    fn version(&self, object: &Fields) -> Result<Option<String>, Refusal> {
-        let field = self.form.version_field;
-        version(object.get(field), &format!("{}.object.{field}", self.path))
+    /// Takes its key for what it is where a store treats keys the other way.
+    pub fn reread(&mut self) {
+        if let Some(other) = &mut self.other {
+            std::mem::swap(&mut self.src, other);
+            self.is_decoded = !self.is_decoded;
+        }
     }
 
     /// Why nothing is done about it.
-    fn dropped(&self, why: &str) -> Result<String, Refusal> {
-        let id = source(self.about, self.path, self.form)?;
-        let name = self.name.chars().map(|c| if c.is_control() { '?' } else { c });
-        Ok(format!("{} of {id}: {why}", name.collect::<String>()))
+    pub fn dropped(&self, why: &str) -> String {
+        format!("{} of {}: {why}", shown(&self.name), self.src)
+    }
+
+    fn jobs(&self, routes: &Routes) -> Result<Vec<Job>, Refusal> {
+        let job = |des: ObjectId| {
+            let des = object(&des.bucket, des.key.as_str(), "Des_bucket", "Des_key")?;
+            let copy = Job::copy(self.src.clone(), des, self.size.unwrap_or(0), self.version.clone());
+            let sequencer = self.sequencer.clone();
+            Ok(match self.happened {
+                Happened::Deleted { for_good } => Job {
+                    action: Action::Delete(None),
+                    // A deletion has no size.
+                    size: 0,
+                    version: self.version.clone().filter(|_| for_good),
+                    sequencer,
+                    ..copy
+                },
+                Happened::Created | Happened::Otherwise => Job { sequencer, ..copy },
+            })
+        };
+        routes.of(&self.src)?.into_iter().map(job).collect()
+    }
+}
+
+/// Reads an event whose bucket and object are in `about`.
+fn told(
+    happened: Happened,
+    name: &str,
+    about: Result<&Fields, Refusal>,
+    path: &str,
+    readings: impl Fn(&str) -> Option<Readings>,
+) -> Result<Told, Refusal> {
+    if happened == Happened::Otherwise {
+        let id = about.ok().and_then(|about| place(about, path, &readings).ok());
+        let of = id.map(|(id, _)| format!(" of {id}")).unwrap_or_default();
+        return Ok(Told::Dropped(format!("{}{of}: no new object", shown(name))));
+    }
+    let about = about?;
+    let (src, Readings { other, is_decoded, .. }) = place(about, path, &readings)?;
+    let other = other.map(|key| ObjectId::new(&*src.bucket, key));
+    let object = child(about, "object", path)?;
+    let deletes = matches!(happened, Happened::Deleted { .. });
+    Ok(Told::Heard(Box::new(Heard {
+        happened,
+        name: name.to_owned(),
+        src,
+        other,
+        is_decoded,
+        size: if deletes { None } else { size_of(object, &format!("{path}.object.size"))? },
+        version: version_of(object, &format!("{path}.object"))?,
+        sequencer: sequencer(said(object, "sequencer")),
+        body: String::new(),
+    })))
+}
+
+/// The object that `{"bucket": {"name"}, "object": {"key"}}` speaks of.
+fn place(
+    about: &Fields,
+    path: &str,
+    readings: impl Fn(&str) -> Option<Readings>,
+) -> Result<(ObjectId, Readings), Refusal> {
+    let (bucket_path, key_path) = (format!("{path}.bucket"), format!("{path}.object"));
+    let bucket = text(child(about, "bucket", path)?, "name", &bucket_path)?;
+    let key = text(child(about, "object", path)?, "key", &key_path)?;
+    let Some(readings) = readings(key) else {
+        return Err(not_a_job(format!("{key_path}.key is not UTF-8 when decoded")));
+    };
+    let (bucket_path, key_path) = (format!("{bucket_path}.name"), format!("{key_path}.key"));
+    let id = object(bucket, &readings.first, &bucket_path, &key_path)?;
+    Ok((id, readings))
+}
+
+/// What a key may mean.
+struct Readings {
+    first: String,
+    other: Option<String>,
+    is_decoded: bool,
+}
+
+impl Readings {
+    fn literal(key: &str) -> Self {
+        Self { first: key.to_owned(), other: None, is_decoded: false }
+    }
+
+    /// By the key itself and by who sends it. Amazon S3, MinIO and most others encode keys like a form's
+    /// fields: `+` for a blank, and percent signs. Ceph does not, and called itself `aws:s3` for long
+    /// (<https://docs.ceph.com/en/nautilus/radosgw/notifications/#events>), so that in doubt the source is
+    /// asked which of both it has. `None`: encoded, and no UTF-8.
+    fn of(key: &str, sender: &str) -> Option<Self> {
+        let sender = sender.to_ascii_lowercase();
+        let is_literal = ["ceph", "noobaa"].iter().any(|name| sender.contains(name));
+        // Nobody who encodes keys leaves these as they are.
+        let is_raw = !key.bytes().all(|b| b.is_ascii_graphic()) || !has_whole_escapes(key);
+        if is_raw {
+            return Some(Self::literal(key));
+        }
+        let decoded = percent_decode_str(&key.replace('+', " ")).decode_utf8().ok()?.into_owned();
+        Some(match (decoded == key, is_literal) {
+            (true, _) => Self { is_decoded: !is_literal, ..Self::literal(key) },
+            (false, true) => Self { other: Some(decoded), ..Self::literal(key) },
+            (false, false) => {
+                Self { first: decoded, other: Some(key.to_owned()), is_decoded: true }
+            }
+        })
+    }
+}
+
+/// Whether two hexadecimal digits follow every percent sign.
+fn has_whole_escapes(key: &str) -> bool {
+    let digits = |rest: &[u8]| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+    let bytes = key.as_bytes();
+    (0..bytes.len()).filter(|at| bytes[*at] == b'%').all(|at| digits(&bytes[at + 1..]))
+}
+
+/// MinIO leaves a size of 0 out; where it is missing, the source tells.
+fn size_of(object: &Fields, path: &str) -> Result<Option<u64>, Refusal> {
+    match said(object, "size") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        // A whole number all the same.
+        Some(Value::Number(n)) if n.as_f64().is_some_and(|n| n >= 0.0 && n.fract() == 0.0) => {
+            size(Some(&n.as_u64().map_or_else(|| format!("{n:.0}").into(), Value::from)), path)
+                .map(Some)
+        }
+        said => size(said, path).map(Some),
+    }
+}
+
+/// `versionId` in a notification, `version-id` by EventBridge. Some stores have numbers.
+fn version_of(object: &Fields, path: &str) -> Result<Option<String>, Refusal> {
+    match said(object, "versionId").or_else(|| said(object, "version-id")) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(Value::String(text)) if text.is_empty() || text == NO_VERSION => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(not_a_job(format!("{path}.versionId is not text"))),
+    }
+}
+
+/// The field of this name, in whatever case somebody on its way has written it.
+pub(super) fn said<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
+    fields.get(name).or_else(|| {
+        fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    })
+}
+
+fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a str, Refusal> {
+    let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match said(fields, name) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(not_a_job(format!("{path} is not text"))),
+        None => Err(not_a_job(format!("{path} is missing"))),
     }
 }
 
 fn child<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a Fields, Refusal> {
-    match fields.get(name) {
+    let dot = if path.is_empty() { "" } else { "." };
+    match said(fields, name) {
         Some(Value::Object(child)) => Ok(child),
-        _ => Err(not_a_job(format!("{path}.{name} is missing"))),
+        _ => Err(not_a_job(format!("{path}{dot}{name} is missing"))),
     }
 }
 
@@ -197,16 +320,16 @@ fn child<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a Fields, R
 mod tests {
     use serde_json::json;
 
-    use super::super::parse;
+    use super::super::{Opened, open, parse};
     use super::*;
-    use crate::sequencer::Sequencer;
+    use crate::params::Pair;
 
-    fn target() -> EventTarget {
-        EventTarget { bucket: "d".into(), prefix: "p".into(), deletions: false }
+    fn target() -> Routes {
+        Routes { bucket: "d".into(), prefix: "p".into(), ..Routes::default() }
     }
 
-    fn deleting() -> EventTarget {
-        EventTarget { deletions: true, ..target() }
+    fn deleting() -> Routes {
+        Routes { deletions: true, ..target() }
     }
 
     fn record(event: &str, key: &str, version: Value) -> Value {
@@ -243,7 +366,7 @@ mod tests {
                 a_job("\u{fc}/\u{6587}\n", None),
                 a_job("a//b", None),
             ],
-            dropped: vec![],
+            ..Incoming::default()
         };
         assert_eq!(read(&message).unwrap(), expected);
         let sns = json!({"Type": "Notification", "Message": message.to_string()});
@@ -262,8 +385,8 @@ mod tests {
         assert_eq!(
             incoming.dropped,
             [
-                "ObjectRemoved:DeleteMarkerCreated of s/a b: deletions stay, PropagateDelete is False",
-                "ObjectTagging:Put of s/t: no new object"
+                "ObjectTagging:Put of s/t: no new object",
+                "ObjectRemoved:DeleteMarkerCreated of s/a b: deletions stay, PropagateDelete is False"
             ]
         );
         let empty = read(&json!({"Records": []})).unwrap();
@@ -333,35 +456,148 @@ mod tests {
 
     #[test]
     fn without_a_destination_events_are_refused() {
-        let nowhere = EventTarget::default();
+        let nowhere = Routes::default();
         let message = json!({"Records": [record("ObjectCreated:Put", "k", json!(null))]});
         assert_eq!(parse(&message.to_string(), &nowhere), Err(Refusal::NoDestination));
         let message = bridge("Object Created", "k").to_string();
         assert_eq!(parse(&message, &nowhere), Err(Refusal::NoDestination));
         let removed = json!({"Records": [record("ObjectRemoved:Delete", "k", json!(null))]});
         assert!(parse(&removed.to_string(), &nowhere).is_ok());
-        let nowhere = EventTarget { deletions: true, ..nowhere };
+        let nowhere = Routes { deletions: true, ..nowhere };
         assert_eq!(parse(&removed.to_string(), &nowhere), Err(Refusal::NoDestination));
     }
 
     #[test]
-    fn one_bad_record_refuses_the_message_and_is_named() {
+    fn one_bad_record_goes_by_itself_and_is_named() {
         let good = record("ObjectCreated:Put", "k", json!(null));
         for (path, value, expected) in [
             ("/s3/object/key", json!("%ff"), "Records[1].s3.object.key is not UTF-8"),
             ("/s3/object/key", json!(""), "Records[1].s3.object.key is empty"),
             ("/s3/object/size", json!("x"), "Records[1].s3.object.size is not a number"),
+            ("/s3/object/size", json!(-1), "Records[1].s3.object.size is not a number"),
             ("/s3/object", json!(1), "Records[1].s3.object is missing"),
             ("/s3/bucket/name", json!(null), "Records[1].s3.bucket.name is not text"),
+            ("/s3/bucket/name", json!("a\nb"), "Records[1].s3.bucket.name is not the name of a bucket"),
             ("/s3", json!(null), "Records[1].s3 is missing"),
             ("/eventName", json!(null), "Records[1].eventName is not text"),
             ("/s3/object/key", json!("k".repeat(1024)), "Des_key has 1026 bytes"),
         ] {
             let mut bad = good.clone();
             *bad.pointer_mut(path).unwrap() = value;
-            let refusal = read(&json!({"Records": [good, bad]})).unwrap_err().to_string();
+            let incoming = read(&json!({"Records": [good, bad, good]})).unwrap();
+            assert_eq!(incoming.jobs, [a_job("k", None), a_job("k", None)]);
+            let [apart] = incoming.apart.as_slice() else { panic!("{incoming:?}") };
+            let refusal = apart.refusal.to_string();
             assert!(refusal.contains(expected), "{refusal}");
+            // By itself it is refused for the same reason, as a whole.
+            let alone = parse(&apart.body, &target()).unwrap_err().to_string();
+            assert_eq!(alone, refusal.replace("Records[1]", "Records[0]"));
+            assert!(apart.body.is_ascii());
         }
         assert!(read(&json!({"Records": {}})).is_err());
+        let both = read(&json!({"Records": [5, {}]})).unwrap();
+        assert_eq!((both.jobs.len(), both.apart.len()), (0, 2));
+    }
+
+    // What MinIO, Ceph and others leave out, add, or write in their own way.
+    #[test]
+    fn odd_forms_of_one_event_are_read() {
+        let plain = |size| Job { size, ..a_job("k", None) };
+        let with = |path: &str, value: Value| {
+            let mut event = record("ObjectCreated:Put", "k", json!(null));
+            *event.pointer_mut(path).unwrap() = value;
+            event
+        };
+        let without = |name: &str| {
+            let mut event = record("ObjectCreated:Put", "k", json!(null));
+            event["s3"]["object"].as_object_mut().unwrap().remove(name);
+            event
+        };
+        for (event, expected) in [
+            (without("size"), plain(0)),
+            (with("/s3/object/size", json!(null)), plain(0)),
+            (with("/s3/object/size", json!("")), plain(0)),
+            (with("/s3/object/size", json!("9")), plain(9)),
+            (with("/s3/object/size", json!(9.0)), plain(9)),
+            (without("versionId"), plain(9)),
+            (with("/s3/object/versionId", json!("")), plain(9)),
+            (with("/s3/object/versionId", json!(7)), a_job("k", Some("7"))),
+            (without("eTag"), plain(9)),
+            (with("/s3/object/eTag", json!("\"e\"")), plain(9)),
+            (without("sequencer"), Job { sequencer: None, ..plain(9) }),
+            (with("/eventSource", json!("another:s3")), plain(9)),
+            (with("/eventSource", json!(null)), plain(9)),
+            (with("/eventName", json!("s3:ObjectCreated:Post")), plain(9)),
+            (with("/eventName", json!("ObjectRestore:Completed")), plain(9)),
+        ] {
+            let message = json!({"EventName": "x", "Key": "s/k", "Records": [event]});
+            assert_eq!(read(&message).unwrap().jobs, [expected], "{message}");
+        }
+        let lower = r#"{"records":[{"eventname":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"s"},
+            "object":{"key":"k","Size":9,"sequencer":"00A0"}}}]}"#;
+        assert_eq!(parse(lower, &target()).unwrap().jobs, [plain(9)]);
+        let unknown = json!({"Records": [{"eventName": "Brand:New\n"}]});
+        assert_eq!(read(&unknown).unwrap().dropped, ["Brand:New\\n: no new object"]);
+    }
+
+    // A key with one meaning is taken so; one with two has both, in the order in which its store is
+    // likely to mean it.
+    #[test]
+    fn keys_are_read_as_their_stores_write_them() {
+        for (sender, key, first, other) in [
+            ("aws:s3", "k", "k", None),
+            ("aws:s3", "a+b", "a b", Some("a+b")),
+            ("aws:s3", "a%2Bb", "a+b", Some("a%2Bb")),
+            ("minio:s3", "a%2Fb", "a/b", Some("a%2Fb")),
+            ("", "a+b", "a b", Some("a+b")),
+            // No encoder has made these.
+            ("aws:s3", "50% off", "50% off", None),
+            ("aws:s3", "50%off", "50%off", None),
+            ("aws:s3", "100%", "100%", None),
+            ("aws:s3", "%4", "%4", None),
+            ("aws:s3", "\u{fc}%41", "\u{fc}%41", None),
+            ("aws:s3", "a\nb+", "a\nb+", None),
+            ("ceph:s3", "k", "k", None),
+            ("ceph:s3", "a+b", "a+b", Some("a b")),
+            ("ceph:s3", "%41", "%41", Some("A")),
+            ("noobaa:s3", "a+b", "a+b", Some("a b")),
+        ] {
+            let mut event = record("ObjectCreated:Put", key, json!(null));
+            event["eventSource"] = json!(sender);
+            let message = json!({"Records": [event]}).to_string();
+            let Ok(Opened::Events(events)) = open(&message) else { panic!("{message}") };
+            let [heard] = events.heard.as_slice() else { panic!("{message}") };
+            let other = other.map(|key| ObjectId::new("s", key));
+            assert_eq!(heard.src, ObjectId::new("s", first), "{sender} {key}");
+            assert_eq!(heard.other, other, "{sender} {key}");
+            let mut again = heard.clone();
+            again.reread();
+            assert_eq!(other.is_some(), again != *heard, "{sender} {key}");
+            again.reread();
+            assert_eq!(again, *heard);
+        }
+    }
+
+    #[test]
+    fn an_event_goes_to_every_place_that_a_comparison_would_copy_to() {
+        let pair = |src: &str, prefix: &str, des: &str| Pair {
+            src_bucket: src.into(),
+            src_prefix: prefix.into(),
+            des_bucket: des.into(),
+            des_prefix: String::new(),
+        };
+        let pairs = vec![pair("s", "a/", "d1"), pair("s", "a/b", "d2")];
+        let routes = Routes { pairs, ..target() };
+        let event = |bucket: &str, key: &str| {
+            let mut event = record("ObjectCreated:Put", key, json!(null));
+            event["s3"]["bucket"]["name"] = json!(bucket);
+            event
+        };
+        let all = [event("s", "a/b"), event("s", "a/c"), event("s", "else"), event("other", "a/b")];
+        let incoming = parse(&json!({"Records": all}).to_string(), &routes).unwrap();
+        let places: Vec<String> = incoming.jobs.iter().map(|job| job.des.to_string()).collect();
+        assert_eq!(places, ["d1/a/b", "d2/a/b", "d1/a/c"]);
+        assert!(incoming.dropped[0].contains("of s/else: no pair"), "{incoming:?}");
+        assert_eq!(incoming.apart[0].refusal, Refusal::NotListed("other".into()));
     }
 }

@@ -2,21 +2,41 @@
 
 use serde_json::{Map, Value};
 
-use super::{EventTarget, Incoming, Job, Refusal, event, pack};
+use super::{Events, Incoming, Job, Refusal, Routes, event, pack};
+use crate::config::is_bucket_name;
 use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId};
 use crate::sequencer::Sequencer;
+use crate::shown::shown;
 
 pub(super) type Fields = Map<String, Value>;
 
 /// How many envelopes are opened: EventBridge or S3 within SNS is one; more than a few is a loop.
 const MAX_ENVELOPES: usize = 3;
 
-/// Reads the text of a message in any of the forms that a worker understands.
-pub fn parse(body: &str, target: &EventTarget) -> Result<Incoming, Refusal> {
-    opened(body, target, 0)
+/// A message whose form is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Jobs that name their destinations, or nothing to do.
+    Incoming(Incoming),
+    /// Events, which name none.
+    Events(Events),
 }
 
-fn opened(body: &str, target: &EventTarget, envelopes: usize) -> Result<Incoming, Refusal> {
+/// Reads the text of a message in any of the forms that a worker understands; events go where `routes`
+/// say.
+pub fn parse(body: &str, routes: &Routes) -> Result<Incoming, Refusal> {
+    match open(body)? {
+        Opened::Incoming(incoming) => Ok(incoming),
+        Opened::Events(events) => events.jobs(routes),
+    }
+}
+
+/// Reads the text of a message as far as that can be done without knowing where events go.
+pub fn open(body: &str) -> Result<Opened, Refusal> {
+    opened(body, 0)
+}
+
+fn opened(body: &str, envelopes: usize) -> Result<Opened, Refusal> {
     let body = body.trim_start_matches('\u{feff}');
     let value: Value = serde_json::from_str(body).map_err(|e| {
         not_a_job(format!("not valid JSON at line {} column {}", e.line(), e.column()))
@@ -24,28 +44,56 @@ fn opened(body: &str, target: &EventTarget, envelopes: usize) -> Result<Incoming
     let Value::Object(fields) = value else { return Err(not_a_job("not a JSON object")) };
     let has = |name: &str| fields.contains_key(name);
     if has(pack::VERSION_FIELD) {
-        return pack::read(&fields);
+        return pack::read(&fields).map(Opened::Incoming);
     }
     if has("Src_key") || has("Src_bucket") {
-        return job(&fields).map(|job| Incoming { jobs: vec![job], dropped: Vec::new() });
+        let jobs = vec![job(&fields)?];
+        return Ok(Opened::Incoming(Incoming { jobs, ..Incoming::default() }));
     }
-    if has("Records") {
-        return event::notification(&fields, target);
+    let said = |name: &str| event::said(&fields, name);
+    let says = |name: &str| said(name).and_then(Value::as_str);
+    if said("Records").is_some() {
+        return event::notification(&fields).map(Opened::Events);
     }
-    if has("detail-type") {
-        return event::event_bridge(&fields, target);
+    if said("detail-type").is_some() {
+        return event::event_bridge(&fields, body).map(Opened::Events);
     }
-    if fields.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
-        return Ok(Incoming { jobs: Vec::new(), dropped: vec!["s3:TestEvent".to_owned()] });
+    if says("Event").is_some_and(|event| event.ends_with("TestEvent")) {
+        return Ok(Opened::Incoming(Incoming::nothing("s3:TestEvent")));
     }
-    if fields.get("Type").and_then(Value::as_str) == Some("Notification") {
-        return match (text(&fields, "Message", "Message"), envelopes) {
-            (Ok(_), MAX_ENVELOPES) => Err(not_a_job("too many SNS envelopes in each other")),
-            (Ok(inner), _) => opened(inner, target, envelopes + 1),
-            (Err(refusal), _) => Err(refusal),
-        };
+    match (says("Type").unwrap_or_default(), says("Message")) {
+        ("Notification", Some(_)) if envelopes == MAX_ENVELOPES => {
+            Err(not_a_job("too many SNS envelopes in each other"))
+        }
+        ("Notification", Some(inner)) => opened(inner, envelopes + 1),
+        ("Notification", None) => {
+            let is = if said("Message").is_some() { "not text" } else { "missing" };
+            Err(not_a_job(format!("Message is {is}")))
+        }
+        (kind @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation"), _) => {
+            let notices = vec![subscription(kind, says("TopicArn").unwrap_or("of no name"))];
+            Ok(Opened::Incoming(Incoming { notices, ..Incoming::default() }))
+        }
+        _ => Err(not_a_job("none of the known forms: no Src_bucket, Records, detail-type or Type")),
     }
-    Err(not_a_job("none of the known forms: no Src_bucket, Records, detail-type or Type"))
+}
+
+/// What SNS asks of whoever owns the queue
+/// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>). Its token is a
+/// secret, and so is its URL, which has the token in it.
+fn subscription(kind: &str, topic: &str) -> String {
+    let topic = shown(topic);
+    match kind {
+        "SubscriptionConfirmation" => format!(
+            "SNS topic {topic} waits for its subscription to be confirmed and sends nothing until then: \
+             subscribe this queue again as its own account (aws sns subscribe --topic-arn ... --protocol sqs \
+             --notification-endpoint ARN_OF_THE_QUEUE), which needs no confirmation"
+        ),
+        _ => format!(
+            "the queue's subscription to SNS topic {topic} was ended: it sends nothing any more; if that \
+             was not meant, subscribe the queue again (aws sns subscribe)"
+        ),
+    }
 }
 
 /// The plain job; further fields are ignored, but for one that would ask for anything else than a
@@ -88,6 +136,9 @@ pub(super) fn object(
         if name.is_empty() {
             return Err(not_a_job(format!("{path} is empty")));
         }
+    }
+    if !is_bucket_name(bucket) {
+        return Err(not_a_job(format!("{bucket_path} is not the name of a bucket")));
     }
     if key.len() > MAX_KEY_BYTES {
         let len = key.len();
@@ -137,7 +188,7 @@ mod tests {
     }
 
     fn read(value: &Value) -> Result<Vec<Job>, String> {
-        let incoming = parse(&value.to_string(), &EventTarget::default());
+        let incoming = parse(&value.to_string(), &Routes::default());
         incoming.map(|i| i.jobs).map_err(|refusal| refusal.to_string())
     }
 
@@ -166,8 +217,8 @@ mod tests {
         assert_eq!(version.as_deref(), Some("v1"));
         let ordered = Job { sequencer: Sequencer::parse("0055AE"), ..expected.clone() };
         for job in [expected, ordered] {
-            let again = parse(&job.to_message(), &EventTarget::default()).unwrap();
-            assert_eq!(again, Incoming { jobs: vec![job], dropped: vec![] });
+            let again = parse(&job.to_message(), &Routes::default()).unwrap();
+            assert_eq!(again, Incoming { jobs: vec![job], ..Incoming::default() });
         }
     }
 
@@ -195,7 +246,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_a_reason_and_not_repeated() {
-        let target = EventTarget { bucket: "d".into(), ..EventTarget::default() };
+        let target = Routes { bucket: "d".into(), ..Routes::default() };
         for (body, expected) in [
             ("", "not valid JSON at line 1"),
             ("hello secret", "not valid JSON at line 1"),
@@ -203,10 +254,8 @@ mod tests {
             ("\"secret\"", "not a JSON object"),
             ("{}", "none of the known forms"),
             (r#"{"secret":1}"#, "none of the known forms"),
-            (
-                r#"{"Type":"SubscriptionConfirmation","Message":"secret"}"#,
-                "none of the known forms",
-            ),
+            (r#"{"Type":"Secret","Message":"secret"}"#, "none of the known forms"),
+            (r#"{"Src_bucket":"s e","Src_key":"secret"}"#, "Src_bucket is not the name"),
             (r#"{"Type":"Notification"}"#, "Message is missing"),
             (r#"{"Type":"Notification","Message":"secret"}"#, "not valid JSON"),
             (r#"{"Src_bucket":"\ud800"}"#, "not valid JSON"),
@@ -223,7 +272,7 @@ mod tests {
     #[test]
     fn sns_envelopes_are_opened_but_not_without_end() {
         let sns = |message: String| json!({"Type": "Notification", "Message": message}).to_string();
-        let target = EventTarget::default();
+        let target = Routes::default();
         let expected = parse(&plain().to_string(), &target).unwrap();
         let mut body = plain().to_string();
         for _ in 0..MAX_ENVELOPES {
@@ -236,7 +285,28 @@ mod tests {
     #[test]
     fn a_test_event_is_dropped() {
         let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b","Time":"t"}"#;
-        let incoming = parse(body, &EventTarget::default()).unwrap();
-        assert_eq!(incoming, Incoming { jobs: vec![], dropped: vec!["s3:TestEvent".into()] });
+        let sns = json!({"Type": "Notification", "Message": body}).to_string();
+        for body in [body, &sns] {
+            let incoming = parse(body, &Routes::default()).unwrap();
+            assert_eq!(incoming, Incoming::nothing("s3:TestEvent"));
+        }
+    }
+
+    #[test]
+    fn what_sns_asks_is_said_without_its_token() {
+        for (kind, expected) in [
+            ("SubscriptionConfirmation", "waits for its subscription to be confirmed"),
+            ("UnsubscribeConfirmation", "was ended"),
+        ] {
+            let message = json!({
+                "Type": kind, "TopicArn": "arn:aws:sns:us-east-1:1:t\n\u{202e}", "Token": "SECRET",
+                "Message": "You have chosen", "SubscribeURL": "https://sns/?Token=SECRET"});
+            let incoming = parse(&message.to_string(), &Routes::default()).unwrap();
+            let [notice] = incoming.notices.as_slice() else { panic!("{incoming:?}") };
+            assert!(notice.contains(expected), "{notice}");
+            assert!(notice.contains("arn:aws:sns:us-east-1:1:t\\n\\u{202e}"), "{notice}");
+            assert!(!notice.contains("SECRET"), "{notice}");
+            assert_eq!(incoming, Incoming { notices: incoming.notices.clone(), ..Incoming::default() });
+        }
     }
 }

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::message::{Fields, not_a_job, object, sequencer, size, text, version};
-use super::{Action, Incoming, Job, Refusal, Seen, ascii_json};
+use super::{Action, Apart, Incoming, Job, Refusal, Seen, ascii_json};
 use crate::object::Etag;
 use crate::sequencer::Sequencer;
 
@@ -176,7 +176,7 @@ fn entry(name: &str, job: &Job) -> Value {
     Value::Array(fields)
 }
 
-/// Reads a packed message; one entry that is not as it must be refuses all of it.
+/// Reads a packed message; an entry that is not as it must be is refused by itself.
 pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
     let version = match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
         Some(known @ COPIES_ONLY..=PACK_VERSION) => known,
@@ -188,19 +188,24 @@ pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
     };
     let mut incoming = Incoming::default();
     for (i, group) in groups.iter().enumerate() {
-        read_group(group, version, &format!("Groups[{i}]"), &mut incoming.jobs)?;
+        let alone = |group: &Value| ascii_json(&json!({VERSION_FIELD: version, "Groups": [group]}));
+        let read = read_group(group, version, &format!("Groups[{i}]"), &mut incoming, &alone);
+        if let Err(refusal) = read {
+            incoming.apart.push(Apart { body: alone(group), refusal });
+        }
     }
-    if incoming.jobs.is_empty() {
+    if incoming.jobs.is_empty() && incoming.apart.is_empty() {
         incoming.dropped.push("a packed message without an object".to_owned());
     }
-    Ok(incoming)
+    incoming.whole()
 }
 
 fn read_group(
     group: &Value,
     pack_version: u64,
     path: &str,
-    jobs: &mut Vec<Job>,
+    incoming: &mut Incoming,
+    alone: impl Fn(&Value) -> String,
 ) -> Result<(), Refusal> {
     let Value::Object(group) = group else {
         return Err(not_a_job(format!("{path} is not a JSON object")));
@@ -216,8 +221,7 @@ fn read_group(
     let Some(Value::Array(objects)) = group.get("Objects") else {
         return Err(not_a_job(format!("{path}.Objects is not a list")));
     };
-    for (i, entry) in objects.iter().enumerate() {
-        let path = format!("{path}.Objects[{i}]");
+    let job = |entry: &Value, path: String| {
         let Some(Value::String(name)) = entry.get(0) else {
             return Err(not_a_job(format!("{path} has no name")));
         };
@@ -233,7 +237,17 @@ fn read_group(
         };
         let version = version(entry.get(2), &format!("{path} versionId"))?;
         let sequencer = sequencer(entry.get(3));
-        jobs.push(Job { action, src, des, size, version, sequencer });
+        Ok(Job { action, src, des, size, version, sequencer })
+    };
+    for (i, entry) in objects.iter().enumerate() {
+        match job(entry, format!("{path}.Objects[{i}]")) {
+            Ok(job) => incoming.jobs.push(job),
+            Err(refusal) => {
+                let mut group = group.clone();
+                group.insert("Objects".to_owned(), json!([entry]));
+                incoming.apart.push(Apart { body: alone(&Value::Object(group)), refusal });
+            }
+        }
     }
     Ok(())
 }
@@ -256,12 +270,12 @@ fn seen(entry: &Value, path: &str) -> Result<Option<Seen>, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EventTarget, parse};
+    use super::super::{Routes, parse};
     use super::*;
     use crate::object::{ObjectId, ObjectKey, destination_key};
 
     fn read(body: &str) -> Result<Incoming, Refusal> {
-        parse(body, &EventTarget::default())
+        parse(body, &Routes::default())
     }
 
     fn a_job(src: &str, des: &str, size: u64, version: Option<&str>) -> Job {
@@ -424,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_entry_refuses_all_and_is_named() {
+    fn one_bad_entry_goes_by_itself_and_is_named() {
         let body = |objects: &str, common: &str| {
             format!(
                 r#"{{"PackVersion":1,"Groups":[{{"Src_bucket":"s","Src_common":"","Des_bucket":"d",
@@ -441,8 +455,20 @@ mod tests {
             ("[\"\",1]", "Groups[0].Objects[1] Src_key is empty"),
             (&format!("[\"{long}\",1]"), "Groups[0].Objects[1] Des_key has 1026 bytes"),
         ] {
-            let refusal = read(&body(objects, "p/")).unwrap_err().to_string();
+            let incoming = read(&body(objects, "p/")).unwrap();
+            assert_eq!(incoming.jobs, [a_job("k", "p/k", 1, None)]);
+            let [apart] = incoming.apart.as_slice() else { panic!("{incoming:?}") };
+            let refusal = apart.refusal.to_string();
             assert!(refusal.contains(expected), "{refusal}");
+            let alone = read(&apart.body).unwrap_err().to_string();
+            assert_eq!(alone, refusal.replace("Objects[1]", "Objects[0]"));
+        }
+        let groups = r#"{"PackVersion":1,"Groups":[{"Objects":[]},{"Src_bucket":"s","Src_common":"",
+            "Des_bucket":"d","Des_common":"","Objects":[["k",1]]},5]}"#;
+        let incoming = read(groups).unwrap();
+        assert_eq!((incoming.jobs.len(), incoming.apart.len()), (1, 2));
+        for apart in incoming.apart {
+            assert!(read(&apart.body).is_err(), "{apart:?}");
         }
         assert_eq!(read(&body("[\"l\",2,\"v\",\"later field\"]", "p/")).unwrap().jobs.len(), 2);
         assert!(read(r#"{"PackVersion":1}"#).is_err());

@@ -91,7 +91,7 @@ pub fn messages(jobs: &[Job]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EventTarget, parse};
+    use super::super::{Routes, parse};
     use super::*;
     use crate::object::ObjectId;
 
@@ -113,7 +113,7 @@ mod tests {
         all.extend(packer.finish());
         assert!(all.iter().all(|message| message.body.len() <= MAX_TEXT));
         let parsed = |packed: &Packed| {
-            let jobs = parse(&packed.body, &EventTarget::default()).unwrap().jobs;
+            let jobs = parse(&packed.body, &Routes::default()).unwrap().jobs;
             assert_eq!(jobs.len(), packed.objects);
             jobs
         };

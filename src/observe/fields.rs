@@ -7,6 +7,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::object::ObjectKey;
+use crate::shown::{json, shown};
 
 /// The message and the fields of a line, or the fields of a span.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +23,16 @@ impl Fields {
         fields
     }
 
-    /// `LEVEL TIME message name=value`.
+    /// `LEVEL TIME message name=value`, in one line whatever is in it.
     pub(super) fn text(&self, level: &str, now: &str) -> String {
-        let mut line = format!("{level} {now} {}", self.message);
+        let mut line = format!("{level} {now} {}", shown(&self.message));
         for (name, value) in &self.others {
-            line.push_str(&format!(" {name}={value}"));
+            line.push_str(&format!(" {name}={}", shown(value)));
         }
         line
     }
 
-    /// The same with what it was written in.
+    /// The same with what it was written in. JSON keeps the exact text.
     pub(super) fn json(&self, level: &str, now: &str, around: &[(&'static str, String)]) -> String {
         let mut line = serde_json::Map::new();
         let fixed = [("time", now), ("level", level), ("message", &self.message)];
@@ -41,7 +42,7 @@ impl Fields {
         for (name, value) in self.with(around) {
             line.insert(name.to_owned(), value.into());
         }
-        serde_json::Value::Object(line).to_string()
+        json(&serde_json::Value::Object(line).to_string())
     }
 
     /// All fields, each once: the line's own come before those of the spans, which are in `around` from
@@ -56,7 +57,8 @@ impl Fields {
             key.is_some_and(|key| ObjectKey::new(exact).to_string() == key)
         };
         let split = match within("bucket") {
-            Some((_, inside)) if bucket == Some(inside) && within("key").is_some_and(same) => None,
+            Some((_, inside))
+                if bucket.is_some_and(|bucket| bucket == shown(inside).to_string()) && within("key").is_some_and(same) => None,
             _ => bucket.zip(key),
         };
         if let Some((bucket, key)) = split {
@@ -149,6 +151,16 @@ mod tests {
         assert_eq!(json["level"], "WARNING");
         assert_eq!(json["object"], "b/\"k\"");
         assert_eq!(json["part"], "3");
+    }
+
+    #[test]
+    fn what_came_from_outside_does_not_leave_its_line() {
+        let line = Fields { message: "b\n\u{202e}".to_owned(), others: fields(&[("x", "\u{1b}[2J")]) };
+        assert_eq!(line.text("INFO", "now"), "INFO now b\\n\\u{202e} x=\\u{1b}[2J");
+        let text = line.json("INFO", "now", &[]);
+        assert!(text.chars().all(crate::shown::is_plain), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["message"], &json["x"]), (&"b\n\u{202e}".into(), &"\u{1b}[2J".into()));
     }
 
     #[test]

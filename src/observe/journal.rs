@@ -8,6 +8,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::{Fields, around, level};
 use crate::error::{Error, Result};
+use crate::shown::shown;
 
 /// Hands every line to the journal. Its fields are fields of the entry, in capital letters as the
 /// journal wants them: LEVEL, BUCKET, KEY, PART, JOB and whatever else it has.
@@ -27,7 +28,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let fields = Fields::of(event);
         let mut all = vec![("level", level(event).to_owned())];
-        all.extend(fields.with(&around(event, &context)));
+        all.extend(fields.with(&around(event, &context)).into_iter().map(|(name, value)| match name {
+            // Asked for by whoever looks for an object, and shown by journalctl in its own way.
+            "bucket" | "key" => (name, value),
+            _ => (name, shown(&value).to_string()),
+        }));
         let priority = match *event.metadata().level() {
             tracing::Level::ERROR => log::Level::Error,
             tracing::Level::WARN => log::Level::Warn,
@@ -40,7 +45,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
                 .level(priority)
                 .target(event.metadata().target())
                 .key_values(&all.as_slice())
-                .args(format_args!("{}", fields.message))
+                .args(format_args!("{}", shown(&fields.message)))
                 .build(),
         );
     }

@@ -92,17 +92,14 @@ struct Entry {
 }
 
 /// Reads `[{"src_bucket", "src_prefix", "des_bucket", "des_prefix"}, ...]`; the prefixes may be
-/// left out. `name` says in errors where the text stands; `same_place`: both sides are one and
-/// the same, so that a pair could feed itself.
+/// left out, and the list may be empty: then only events bring jobs. `name` says in errors where the
+/// text stands; `same_place`: both sides are one and the same, so that a pair could feed itself.
 pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>> {
     let text = text.trim_start_matches('\u{feff}');
     let entries: Vec<Entry> = serde_json::from_str(text).map_err(|e| {
         let entry = failing_entry(text).map(|n| format!("entry {n}: ")).unwrap_or_default();
         Error::usage(format!("{name}: {entry}{e}"))
     })?;
-    if entries.is_empty() {
-        return Err(Error::usage(format!("{name}: no bucket pair in it")));
-    }
     let mut pairs = Vec::with_capacity(entries.len());
     let mut problems = Vec::new();
     for (i, entry) in entries.into_iter().enumerate() {
@@ -177,7 +174,7 @@ mod tests {
         assert!(missing.contains("entry 2: missing field `des_bucket`"), "{missing}");
         let syntax = wrong("[{\"src_bucket\": \"a\",]");
         assert!(syntax.starts_with("bucket list x: ") && syntax.contains("line 1"), "{syntax}");
-        assert_eq!(wrong("[]"), "bucket list x: no bucket pair in it");
+        assert_eq!(parse_pairs("x", " [] ", true).unwrap(), []);
         assert!(wrong("{}").contains("expected a sequence"));
         assert!(
             wrong("[5]").contains("entry 1: invalid type: integer `5`, expected an object with")

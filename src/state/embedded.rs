@@ -193,7 +193,7 @@ WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 /// another ETag drops the upload, as a deletion does.
 ///
 /// An outcome with an order ends only the state of the record that it has seen, or the one that it
-/// has itself made.
+/// has itself made. What it has seen is known to the millisecond.
 const FINISH: &str = r#"
 INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, jobStatus,
     instanceID, lease, tryTimes, firstTime, startTime, startTime_f, endTime, endTime_f,
@@ -218,7 +218,7 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     lastTimeProgress = iif(:lease IS NULL, 0, lastTimeProgress), lastError = excluded.lastError,
     sequencer = ifnull(:sequencer, sequencer), deleted = iif(:knows, :deleted, deleted)
 WHERE lease = :lease OR (:lease IS NULL AND (NOT :ordered
-    OR (tryTimes IS :seenTries AND endTime IS :seenEnd)
+    OR (tryTimes IS :seenTries AND round(endTime * 1000) IS :seenEnd)
     OR (startTime IS :start AND endTime IS :end AND instanceID IS :instance
         AND jobStatus IS :status)))"#;
 
@@ -361,7 +361,7 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dr
         ":ordered": order.is_some(),
         ":sequencer": sequencer.map(Sequencer::as_str),
         ":seenTries": seen.map(|seen| seen.tries),
-        ":seenEnd": seen.and_then(|seen| seen.end_time).map(seconds),
+        ":seenEnd": seen.and_then(|seen| seen.end_time).map(|time| millis(seconds(time))),
     })?;
     Ok((changed == 1).then_some(dropped))
 }
@@ -468,8 +468,8 @@ fn foreign<I: rusqlite::RowIndex>(row: &Row<'_>, column: I, what: &str) -> rusql
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
 }
 
-/// Seconds since 1970 with a fraction, the original's unit. Milliseconds survive the way there and
-/// back.
+/// Seconds since 1970 with a fraction, the original's unit. Whole milliseconds survive the way there
+/// and back; what is finer does not, so that a time that was read is compared by its milliseconds.
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -479,9 +479,13 @@ fn instant(seconds: f64) -> SystemTime {
 }
 
 fn duration(seconds: f64) -> Duration {
-    let millis = (seconds * 1000.0).round();
     // `as` saturates, so no number in the file can panic.
-    Duration::from_millis(millis as u64)
+    Duration::from_millis(millis(seconds) as u64)
+}
+
+/// Rounded as SQLite's `round` does.
+fn millis(seconds: f64) -> f64 {
+    (seconds * 1000.0).round()
 }
 
 /// The form of the original's `startTime_f` and `endTime_f`, in UTC.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::Worker;
+use super::events::Obstacle;
 use super::objects::Delivery;
 use super::outcome::Ended;
 use super::settle::{Settlement, settle};
 use crate::error::{Error, Result};
-use crate::job::{self, Job, Refusal};
+use crate::job::{self, Apart, Incoming, Job, Refusal};
 use crate::queue::lease::{Lease, Loss};
 use crate::queue::{MAX_BATCH, Message};
 use crate::shutdown::Halt;
@@ -22,18 +23,25 @@ impl Worker {
     /// One message from receipt to its end. Never fails: what goes wrong is logged, recorded and
     /// left to the queue.
     pub(super) async fn handle(self: Arc<Self>, message: Message, halt: Halt) {
-        let incoming = match job::parse(&message.body, &self.settings.event_target) {
+        let incoming = match self.understand(&message.body).await {
             Ok(incoming) => incoming,
-            Err(refusal) => return self.refuse(&message, &refusal).await,
+            Err(Obstacle::Refused(refusal)) => return self.refuse(&message, &refusal).await,
+            Err(Obstacle::NotNow(error)) => return self.put_off(&message, &error).await,
         };
         for reason in &incoming.dropped {
             info!(job = message.id, "nothing to do: {reason}");
+        }
+        for notice in &incoming.notices {
+            warn!(job = message.id, "{notice}");
+        }
+        if !incoming.apart.is_empty() {
+            return self.divide(&message, incoming).await;
         }
         if incoming.jobs.is_empty() {
             return log_failure("delete", self.queue.delete(&message.receipt).await);
         }
         if halt.is_stopping() {
-            return log_failure("release", self.hand_back(&message).await);
+            return log_failure("release", self.hand_back(&message, Duration::ZERO).await);
         }
         let receives = message.receive_count;
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
@@ -45,22 +53,58 @@ impl Worker {
 
     /// Gives a message back that nobody has worked on. At its last receipt the queue would make a
     /// dead letter of it: then it goes on as a new one.
-    async fn hand_back(&self, message: &Message) -> Result<()> {
+    async fn hand_back(&self, message: &Message, delay: Duration) -> Result<()> {
         let receipt = &message.receipt;
         if message.receive_count < self.settings.max_receives {
-            return self.queue.release(receipt, Duration::ZERO).await;
+            return self.queue.release(receipt, delay).await;
         }
         self.queue.send(std::slice::from_ref(&message.body)).await?;
         self.queue.delete(receipt).await
     }
 
-    /// What is no job is not deleted: it is given back until the queue itself makes a dead letter
-    /// of it. A message of a newer form waits longer, for a newer worker.
+    /// Gives a message back that cannot be understood at present, through no fault of its own.
+    async fn put_off(&self, message: &Message, error: &Error) {
+        warn!(job = message.id, "where the objects of an event go is not known: {error}");
+        let delay = rest(message.receive_count).min(self.settings.visibility);
+        log_failure("release", self.hand_back(message, delay).await);
+    }
+
+    /// Sends what of a message is refused on as messages of their own, and the rest as another one: only
+    /// the former become dead letters.
+    async fn divide(&self, message: &Message, incoming: Incoming) {
+        let mut bodies = job::messages(&incoming.jobs);
+        for Apart { body, refusal } in incoming.apart {
+            warn!(job = message.id, "a part is refused and goes on by itself: {refusal}");
+            bodies.push(body);
+        }
+        for batch in bodies.chunks(MAX_BATCH) {
+            if let Err(error) = self.queue.send(batch).await {
+                warn!(job = message.id, "the parts of a message could not be sent on: {error}");
+                let delay = rest(message.receive_count).min(self.settings.visibility);
+                return log_failure("release", self.queue.release(&message.receipt, delay).await);
+            }
+        }
+        log_failure("delete", self.queue.delete(&message.receipt).await);
+    }
+
+    /// What is no job is not deleted: it is given back until its receipts are used up, and is a dead
+    /// letter then. A message of a newer form waits longer, for a newer worker.
     async fn refuse(&self, message: &Message, refusal: &Refusal) {
         error!(job = message.id, receives = message.receive_count, "refused: {refusal}");
+        let newer = matches!(refusal, Refusal::Newer(_));
+        if !newer && message.receive_count >= self.settings.max_receives {
+            match self.queue.bury(message, &message.body, &refusal.to_string()).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => log_failure("bury", Err(error)),
+            }
+        }
         let delay = match refusal {
             Refusal::Newer(_) => self.settings.visibility,
-            Refusal::NotAJob(_) | Refusal::NoDestination => {
+            Refusal::NotAJob(_)
+            | Refusal::NoDestination
+            | Refusal::NotListed(_)
+            | Refusal::ServesAnother(..) => {
                 rest(message.receive_count).min(self.settings.visibility)
             }
         };

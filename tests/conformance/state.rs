@@ -54,6 +54,7 @@ macro_rules! state_suite {
             of_two_attempts_at_once_one_ends,
             whoever_has_been_at_work_meanwhile_refuses_an_ordered_end,
             an_ordered_end_may_be_recorded_twice,
+            a_state_is_known_again_whatever_its_times_are,
             a_start_behind_a_later_event_is_refused,
             an_end_behind_a_beginning_breaks_its_fence,
             a_deletion_is_on_record_and_is_no_copy,

@@ -1,5 +1,7 @@
 //! What holds for outcomes of jobs whose order matters: those of events, and deletions.
 
+use std::time::Duration;
+
 use s3_migration::error::ErrorKind;
 use s3_migration::object::Etag;
 use s3_migration::sequencer::Sequencer;
@@ -92,6 +94,19 @@ pub async fn an_ordered_end_may_be_recorded_twice(store: &dyn StateStore) {
             assert_eq!(load(store, "key").await, once, "{text}");
         }
     }
+}
+
+/// Clocks tell more than a database may keep.
+pub async fn a_state_is_known_again_whatever_its_times_are(store: &dyn StateStore) {
+    for nanos in [1, 499_999, 500_000, 123_456_789, 999_499_999, 999_999_999] {
+        let seen = store.load(&id("key")).await.unwrap().map(|record| record.stamp());
+        let ended = event_end("1", seen, 10);
+        let end_time = ended.end_time + Duration::from_nanos(nanos);
+        let ended = Outcome { end_time, ..ended };
+        store.finish(&[ended]).await.unwrap_or_else(|error| panic!("{nanos}: {error}"));
+    }
+    let stale = event_end("2", None, 20);
+    assert_fenced(store, &[stale]).await;
 }
 
 pub async fn a_start_behind_a_later_event_is_refused(store: &dyn StateStore) {

@@ -1,0 +1,98 @@
+//! Where the objects of events go, which name no destination: pure.
+
+use super::Refusal;
+use crate::object::{ObjectId, destination_key};
+use crate::params::Pair;
+
+/// Where the objects of events go. The bucket list decides, as it does for a comparison. Without one,
+/// everything goes to one place, which then serves one source bucket: keys of two would overwrite each
+/// other there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// The bucket list.
+    pub pairs: Vec<Pair>,
+    /// `Des_bucket_default`, where there is no bucket list; empty: events are refused.
+    pub bucket: String,
+    /// `Des_prefix_default`.
+    pub prefix: String,
+    /// `PropagateDelete`: what an event says was deleted is deleted there too.
+    pub deletions: bool,
+}
+
+impl Routes {
+    /// Every place where a comparison would copy this object to: one for each pair that it is in. None
+    /// where its bucket is listed, and no pair has a prefix that its key begins with.
+    pub fn of(&self, src: &ObjectId) -> Result<Vec<ObjectId>, Refusal> {
+        let place = |bucket: &str, prefix: &str| ObjectId {
+            bucket: bucket.to_owned(),
+            key: destination_key(prefix, &src.key),
+        };
+        if self.pairs.is_empty() {
+            return match self.bucket.is_empty() {
+                true => Err(Refusal::NoDestination),
+                false => Ok(vec![place(&self.bucket, &self.prefix)]),
+            };
+        }
+        let mut listed = self.pairs.iter().filter(|pair| pair.src_bucket == src.bucket).peekable();
+        if listed.peek().is_none() {
+            return Err(Refusal::NotListed(src.bucket.clone()));
+        }
+        let mut places: Vec<ObjectId> = listed
+            .filter(|pair| src.key.as_str().starts_with(&pair.src_prefix))
+            .map(|pair| place(&pair.des_bucket, &pair.des_prefix))
+            .collect();
+        places.sort();
+        places.dedup();
+        Ok(places)
+    }
+
+    /// The one place of all events, where no bucket list says otherwise.
+    pub fn default_place(&self) -> Option<(&str, &str)> {
+        (self.pairs.is_empty() && !self.bucket.is_empty()).then_some((&self.bucket, &self.prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(src_bucket: &str, src_prefix: &str, des_bucket: &str, des_prefix: &str) -> Pair {
+        Pair {
+            src_bucket: src_bucket.into(),
+            src_prefix: src_prefix.into(),
+            des_bucket: des_bucket.into(),
+            des_prefix: des_prefix.into(),
+        }
+    }
+
+    fn routes(pairs: Vec<Pair>) -> Routes {
+        Routes { pairs, bucket: "default".into(), prefix: "p".into(), deletions: false }
+    }
+
+    #[test]
+    fn the_bucket_list_decides_and_the_default_serves_where_there_is_none() {
+        let listed = routes(vec![
+            pair("a", "", "d", ""),
+            pair("a", "x/", "e", "q"),
+            pair("a", "x/", "d", "/"),
+            pair("b", "y", "f", ""),
+        ]);
+        let of = |routes: &Routes, bucket: &str, key: &str| {
+            let places = routes.of(&ObjectId::new(bucket, key));
+            places.map(|places| places.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&listed, "a", "k"), Ok(vec!["d/k".to_owned()]));
+        assert_eq!(of(&listed, "a", "x/k"), Ok(vec!["d/x/k".to_owned(), "e/q/x/k".to_owned()]));
+        assert_eq!(of(&listed, "b", "y k"), Ok(vec!["f/y k".to_owned()]));
+        assert_eq!(of(&listed, "b", "k"), Ok(vec![]));
+        assert_eq!(of(&listed, "c", "k"), Err(Refusal::NotListed("c".into())));
+        assert_eq!(listed.default_place(), None);
+
+        let default = routes(vec![]);
+        assert_eq!(of(&default, "c", "/k"), Ok(vec!["default/p//k".to_owned()]));
+        assert_eq!(default.default_place(), Some(("default", "p")));
+        let nowhere = Routes::default();
+        assert_eq!(of(&nowhere, "c", "k"), Err(Refusal::NoDestination));
+        assert_eq!(nowhere.default_place(), None);
+    }
+}
