@@ -38,6 +38,14 @@ pub fn rate(bytes_moved: u64, elapsed: Duration) -> String {
     }
 }
 
+/// The longest time that is told as one that is left. A rate of minutes says nothing of more than that.
+const LONGEST_LEFT: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+
+/// A time that is left, by an estimate in seconds; `None` where that is beyond reason, and so unknown.
+pub fn time_left(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|left| *left <= LONGEST_LEFT)
+}
+
 /// Whole seconds, in words: `1h 2m 3s`; below ten seconds with one decimal.
 pub fn duration(duration: Duration) -> String {
     match duration {
@@ -62,6 +70,12 @@ mod tests {
         assert_eq!(rate(3072, Duration::from_secs(2)), "1.5 KiB/s");
         assert_eq!(rate(1, Duration::ZERO), "-");
         assert_eq!(duration(Duration::from_millis(1_234)), "1.2s");
+        let days = |days: f64| days * 86_400.0;
+        assert_eq!(time_left(1.5), Some(Duration::from_millis(1_500)));
+        assert!(time_left(days(60.0)).is_some());
+        for unknown in [days(60.1), days(1_000.0), f64::MAX, f64::INFINITY, f64::NAN, -1.0] {
+            assert_eq!(time_left(unknown), None, "{unknown}");
+        }
         assert_eq!(duration(Duration::from_secs(3_723)), "1h 2m 3s");
     }
 }

@@ -17,6 +17,8 @@ use crate::store::Listed;
 
 /// How often a bar is drawn.
 const DRAW: Duration = Duration::from_millis(200);
+/// What has brought nothing after this is not about to end.
+const SOON: Duration = Duration::from_secs(60);
 /// How often a plain line is written.
 const LINE: Duration = Duration::from_secs(10);
 
@@ -154,12 +156,17 @@ impl View {
 }
 
 fn time_left(moved: u64, bytes: u64, elapsed: Duration) -> String {
+    if moved == 0 && bytes > 0 && elapsed >= SOON {
+        return ", time left unknown".to_owned();
+    }
     if moved == 0 || moved >= bytes {
         return String::new();
     }
     let share = (bytes - moved) as f64 / moved as f64;
-    let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * share).unwrap_or(Duration::MAX);
-    format!(", {} left", human::duration(left))
+    match human::time_left(elapsed.as_secs_f64() * share) {
+        Some(left) => format!(", {} left", human::duration(left)),
+        None => ", time left unknown".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +177,9 @@ mod tests {
     fn the_time_left_follows_from_the_bytes() {
         assert_eq!(time_left(25, 100, Duration::from_secs(10)), ", 30s left");
         assert_eq!(time_left(0, 100, Duration::from_secs(10)), "");
+        assert_eq!(time_left(0, 100, Duration::from_secs(60)), ", time left unknown");
+        assert_eq!(time_left(0, 0, Duration::from_secs(60)), "");
+        assert_eq!(time_left(1, 1 << 40, Duration::from_secs(10)), ", time left unknown");
         assert_eq!(time_left(100, 100, Duration::from_secs(10)), "");
     }
 

@@ -12,7 +12,8 @@ use crate::state::dynamodb::DynamoState;
 use crate::state::{IndexForm, TableCall, TableFacts};
 
 /// What each role calls on the table.
-const WORKER: [TableCall; 2] = [TableCall::GetItem, TableCall::UpdateItem];
+const WORKER: [TableCall; 4] =
+    [TableCall::GetItem, TableCall::UpdateItem, TableCall::BatchGetItem, TableCall::PutItem];
 const JOBSENDER: [TableCall; 3] =
     [TableCall::BatchGetItem, TableCall::PutItem, TableCall::DeleteItem];
 
@@ -73,7 +74,9 @@ impl Check<'_> {
             self.scope.table = Some(arn);
         }
         let worker = WORKER.into_iter().filter(|_| self.roles.worker);
+        let both = |call: &TableCall| self.roles.worker && WORKER.contains(call);
         let jobsender = JOBSENDER.into_iter().filter(|_| self.roles.jobsender);
+        let jobsender = jobsender.filter(|call| !both(call));
         let has_index = facts.is_some_and(|facts| facts.index != IndexForm::Missing);
         let query = Some(TableCall::Query).filter(|_| compares && has_index);
         for call in worker.chain(jobsender).chain(query).collect::<Vec<_>>() {

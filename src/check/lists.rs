@@ -28,7 +28,8 @@ impl Check<'_> {
         })
     }
 
-    /// What is compared. A worker alone reads no bucket list, so that it may be refused.
+    /// What is compared, and where events go. A worker alone asks for it when the first event comes, so
+    /// that it may be refused where none does.
     pub(super) async fn bucket_list(&mut self, parameters: &dyn ParameterStore) -> Vec<Pair> {
         let basic = &self.config.basic;
         let what = match &basic.bucket_para_file {
@@ -37,8 +38,9 @@ impl Check<'_> {
         };
         let pairs = match load_pairs(self.config, Some(parameters)).await {
             Err(error) if !self.roles.jobsender && error.kind() == ErrorKind::Denied => {
-                let said = "not readable, and a worker does not read it; so that its buckets are \
-                            looked at, set bucket_para_file";
+                let said = "not readable: jobs are carried out, but S3 events wait until \
+                            ssm:GetParameter is allowed; so that its buckets are looked at, set \
+                            bucket_para_file";
                 self.say(what, (Verdict::Warning, said.to_owned()), Reached::Yes);
                 Vec::new()
             }

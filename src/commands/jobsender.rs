@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::human;
 use crate::jobsender::{Jobsender, Reach, Sent, Summary};
+use crate::queue::LONGEST_KEPT;
 use crate::params::{load_ignore_list, load_pairs};
 use crate::profiles::Profiles;
 use crate::retry::{Policy, retry};
@@ -156,8 +157,14 @@ async fn remember(
     let room = MemoryBudget::of_machine(config.mode.max_memory).total() / 4 / REMEMBERED;
     let most = usize::try_from(room).unwrap_or(usize::MAX);
     let (name, policy) = (&config.basic.sqs_queue_name, Policy::control(jobsender.max_retry));
-    let opened =
-        Sent::open(Arc::clone(state), name, is_empty, most, policy, jobsender.cancel.clone());
+    let keeps = retry(Policy::probe(), &jobsender.cancel, || queue.keeps()).await;
+    let keeps = keeps.unwrap_or_else(|error| {
+        let days = LONGEST_KEPT.as_secs() / (24 * 60 * 60);
+        warn!("how long the queue keeps a message is not known, {days} days are assumed: {error}");
+        Some(LONGEST_KEPT)
+    });
+    let (state, cancel) = (Arc::clone(state), jobsender.cancel.clone());
+    let opened = Sent::open(state, name, is_empty, keeps, most, policy, cancel);
     let sent = match opened.await {
         Ok(sent) => sent,
         Err(error) => {

@@ -174,7 +174,7 @@ fn verdict(report: &Report) -> String {
         Some(closing) => {
             let mut text = "closing comparison:".to_owned();
             for (objects, what) in [
-                (closing.to_copy, "missing or different; run the same command again to copy them"),
+                (closing.to_copy, missing_or_different(report, closing.to_copy)),
                 (closing.archived, "archived; restore them at the source, then run this again"),
                 (closing.key_too_long, "impossible, each is named in the log"),
             ] {
@@ -194,9 +194,39 @@ fn verdict(report: &Report) -> String {
     }
 }
 
+/// What to do about objects that are not there. Another run does not mend what made them fail.
+fn missing_or_different(report: &Report, objects: u64) -> &'static str {
+    match report.failed_count {
+        0 => "missing or different; run the same command again to copy them",
+        failed if failed >= objects => {
+            "missing or different: they failed for the reasons above; see to those first, another run \
+             changes nothing by itself"
+        }
+        _ => {
+            "missing or different: some failed for the reasons above, which another run does not mend; \
+             the others came or changed meanwhile, run the same command again to copy those"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_run_is_advised_only_where_it_helps() {
+        use crate::jobsender::Summary;
+        let text = |failed_count, to_copy| {
+            let closing = Summary { listed: 9, to_copy, ..Summary::default() };
+            verdict(&Report { failed_count, closing: Some(closing), ..Report::default() })
+        };
+        assert!(text(0, 2).contains("2 of 9 objects missing or different; run the same command again"));
+        assert!(!text(2, 2).contains("run the same command"), "{}", text(2, 2));
+        assert!(text(2, 2).contains("another run changes nothing by itself"), "{}", text(2, 2));
+        assert!(text(1, 2).contains("the others came or changed meanwhile, run the same"));
+        let interrupted = Report { interrupted: true, ..Report::default() };
+        assert!(verdict(&interrupted).contains("run the same command again to continue"));
+    }
 
     #[test]
     fn addresses_keep_their_prefix_as_it_is() {

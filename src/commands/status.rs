@@ -50,7 +50,7 @@ struct Status {
     /// Bytes a second of finished objects, over the last five minutes.
     bytes_per_second: f64,
     /// Seconds until the queue is empty at this rate if every message holds one object; `None` where
-    /// nothing moves.
+    /// nothing moves, or so little that it tells nothing.
     seconds_left: Option<u64>,
     /// The same if every message holds as many objects as PackObjects allows.
     seconds_left_at_most: Option<u64>,
@@ -69,7 +69,7 @@ impl Status {
         let seconds_left = |objects: u64| match (objects, tally.recent) {
             (0, _) => Some(0),
             (_, 0) => None,
-            (left, _) => Some((left as f64 / objects_per_second) as u64),
+            (left, _) => human::time_left(left as f64 / objects_per_second).map(|t| t.as_secs()),
         };
         Self {
             waiting: depth.waiting,
@@ -227,8 +227,14 @@ fn text(status: &Status) -> String {
                  small ones"
             );
         }
-        (Some(seconds), _) => {
+        (Some(least), None) => {
+            let _ = write!(text, "left     {} or more, how much more is unknown", time(least));
+        }
+        (Some(seconds), Some(_)) => {
             let _ = write!(text, "left     about {}", time(seconds));
+        }
+        (None, _) if status.objects_per_second > 0.0 => {
+            text.push_str("left     unknown, hardly anything has finished in the last five minutes")
         }
         (None, _) => {
             text.push_str("left     unknown, nothing has finished in the last five minutes")
@@ -268,6 +274,14 @@ mod tests {
         assert_eq!((status.seconds_left, status.seconds_left_at_most), (Some(50), Some(500)));
         let idle = Status::of(depth, &Tally::default(), now, 10);
         assert_eq!((idle.seconds_left, idle.seconds_left_at_most), (None, None));
+        let many = Depth { waiting: 10_000_000, ..depth };
+        let slow = Status::of(many, &tally, now, 10);
+        assert_eq!((slow.seconds_left, slow.seconds_left_at_most), (Some(5_000_005), None));
+        assert!(text(&slow).contains("or more"), "{}", text(&slow));
+        let slower = Status::of(Depth { waiting: u64::MAX / 20, ..depth }, &tally, now, 10);
+        assert_eq!(slower.seconds_left, None);
+        assert!(text(&slower).ends_with("left     unknown, hardly anything has finished in the last \
+                                         five minutes"));
         let empty = Status::of(Depth::default(), &Tally::default(), now, 10);
         assert_eq!((empty.seconds_left, empty.seconds_left_at_most), (Some(0), Some(0)));
         assert!(text(&status).ends_with("small ones") && text(&empty).ends_with("nothing"));

@@ -6,7 +6,7 @@
 //!
 //! A note is a claim that a message is still there, and claims end: all of them once the queue is empty;
 //! that of an object as soon as its record says that an attempt has ended since, well or not; and any
-//! after the time for which a queue keeps a message.
+//! after the time for which the queue keeps a message.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -29,9 +29,6 @@ const MARKS: usize = 40_000;
 
 /// Objects whose records are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
 const LOOKED_UP: usize = 100;
-/// How long Amazon SQS keeps a message unless it is told otherwise
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-basic-architecture.html>).
-const KEPT: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// What tells one content of one object in a pair from any other, as far as a listing does.
 pub(super) type Mark = u64;
@@ -60,11 +57,13 @@ pub struct Sent {
 
 impl Sent {
     /// The notes about the queue of this name, of which about `most` objects are remembered. With an
-    /// empty queue they say nothing and are forgotten.
+    /// empty queue they say nothing and are forgotten. `keeps`: how long the queue keeps a message, where
+    /// that ends.
     pub async fn open(
         state: Arc<dyn StateStore>,
         queue: &str,
         is_empty: bool,
+        keeps: Option<Duration>,
         most: usize,
         policy: Policy,
         cancel: CancellationToken,
@@ -82,7 +81,7 @@ impl Sent {
         };
         let first = sent.first().await?;
         sent.old = first..first;
-        let oldest = now().saturating_sub(KEPT.as_secs());
+        let oldest = keeps.map_or(0, |keeps| now().saturating_sub(keeps.as_secs()));
         while let Some(notes) = sent.more().await? {
             for note in notes.iter().filter(|_| !is_empty) {
                 let mut numbers = read(note);

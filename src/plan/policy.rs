@@ -130,13 +130,17 @@ fn worker(scope: &Scope) -> Vec<Value> {
         &scope.table,
         "Table",
         &[
+            "dynamodb:BatchGetItem",
             "dynamodb:DescribeTable",
             "dynamodb:GetItem",
             "dynamodb:PartiQLInsert",
+            "dynamodb:PutItem",
             "dynamodb:UpdateItem",
         ],
     ));
-    statements.extend(parameters(scope, &[&scope.credentials]));
+    // Events go where the bucket list says.
+    let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];
+    statements.extend(parameters(scope, &read));
     statements.extend(scope.group.as_ref().map(|group| group_statement(&scope.place, group)));
     statements
 }

@@ -258,6 +258,10 @@ impl Queue for EmbeddedQueue {
         Some(self.max_receive_count)
     }
 
+    async fn keeps(&self) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+
     async fn depth(&self) -> Result<Depth> {
         let (name, max_receive_count) = (self.name.clone(), self.max_receive_count);
         self.db.read(move |tx| table::depth(tx, &name, max_receive_count)).await

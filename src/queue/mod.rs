@@ -15,6 +15,10 @@ pub mod sqs;
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
 pub const MAX_BATCH: usize = 10;
 
+/// The longest that Amazon SQS can be told to keep a message
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html>).
+pub const LONGEST_KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
 /// Proof of one receipt of a message; it goes stale when the message is received again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt(pub String);
@@ -104,6 +108,9 @@ pub trait Queue: Send + Sync + fmt::Debug {
     /// How often a message is received before the queue itself makes a dead letter of it; `None`
     /// where it never does.
     fn max_receives(&self) -> Option<u32>;
+
+    /// How long it keeps a message that nobody deletes; `None`: for ever.
+    async fn keeps(&self) -> Result<Option<Duration>>;
 
     /// How many messages there are.
     async fn depth(&self) -> Result<Depth>;

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::sync::Mutex;
 
-use super::{Depth, MAX_BATCH, Message, Queue, Receipt};
+use super::{Depth, LONGEST_KEPT, MAX_BATCH, Message, Queue, Receipt};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -358,6 +358,13 @@ impl Queue for SqsQueue {
 
     fn max_receives(&self) -> Option<u32> {
         self.max_receives
+    }
+
+    async fn keeps(&self) -> Result<Option<Duration>> {
+        let period = QueueAttributeName::MessageRetentionPeriod;
+        let attributes = self.attributes(&self.url, std::slice::from_ref(&period)).await?;
+        let seconds = number(&attributes, &period);
+        Ok(Some(seconds.map_or(LONGEST_KEPT, Duration::from_secs)))
     }
 
     async fn depth(&self) -> Result<Depth> {

@@ -129,6 +129,9 @@ impl Queue for Silent {
     fn max_receives(&self) -> Option<u32> {
         None
     }
+    async fn keeps(&self) -> Result<Option<Duration>> {
+        unreachable!("nobody asks")
+    }
     async fn depth(&self) -> Result<Depth> {
         unreachable!("nobody asks")
     }

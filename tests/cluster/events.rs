@@ -28,7 +28,7 @@ async fn watch(stage: &Stage) {
 }
 
 async fn until_arrived(stage: &Stage, key: &str, body: &[u8]) {
-    let key = format!("arrived/{key}");
+    let key = format!("moved/{key}");
     let arrived = until(&format!("{key} arrives"), async || stage.arrived(&key).await).await;
     assert!(arrived == body, "{key}: {} bytes", arrived.len());
 }
@@ -48,7 +48,7 @@ async fn an_object_put_into_a_watched_bucket_arrives_at_the_default_destination(
         let body = noise(size, size as u64);
         stage.put_source(key, &body).await;
         until_arrived(&stage, key, &body).await;
-        assert_eq!(stage.record(key).await["desKey"], format!("arrived/{key}"));
+        assert_eq!(stage.record(key).await["desKey"], format!("moved/{key}"));
     }
     // Amazon S3 writes this when a notification is set up.
     let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": stage.source});
@@ -83,12 +83,12 @@ async fn objects_written_and_deleted_in_a_watched_bucket_end_as_at_the_source() 
         let _workers = [stage.worker(&settings), stage.worker(&settings)];
         // The server sends its events when it gets round to it.
         until("both are as at the source", async || {
-            let put = stage.arrived("arrived/last put").await == Some(vec![4; 100]);
+            let put = stage.arrived("moved/last put").await == Some(vec![4; 100]);
             (put && stage.arrived_keys().await.len() == 1).then_some(())
         })
         .await;
         stage.until_done(2).await;
-        assert_eq!(stage.arrived_keys().await, ["arrived/last put"]);
+        assert_eq!(stage.arrived_keys().await, ["moved/last put"]);
         let deleted = stage.record("last deleted ü+").await;
         let put = stage.record("last put").await;
         assert_eq!((&deleted["deleted"], &put["deleted"]), (&json!("True"), &Value::Null));
@@ -164,7 +164,7 @@ async fn one_record_that_fails_leaves_the_others_of_its_event_done() {
     let letter: Value = serde_json::from_str(&letter).expect("a job");
     assert_eq!(
         (&letter["Src_key"], &letter["Des_key"]),
-        (&json!("absent"), &json!("arrived/absent"))
+        (&json!("absent"), &json!("moved/absent"))
     );
     assert!(reason.expect("a reason").contains("absent"));
     stage.until_done(1).await;

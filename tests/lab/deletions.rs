@@ -147,7 +147,16 @@ async fn a_copy_that_is_written_after_its_deletion_is_deleted() {
 #[tokio::test]
 async fn what_the_source_does_not_say_deletes_nothing() {
     let history = History::of(1000, false).await;
-    let _worker = history.cloud.worker(&[DELETE, ("MaxRetry", "2")]);
+    let stage = &history.cloud.stage;
+    let pair = |source: &str| {
+        json!({"src_bucket": source, "des_bucket": stage.destination, "des_prefix": "moved"})
+    };
+    let list = tempfile::NamedTempFile::new().expect("a file");
+    let pairs = json!([pair(&stage.source), pair("no-such-bucket")]);
+    std::fs::write(list.path(), pairs.to_string()).expect("written");
+    let file = list.path().to_str().expect("a path in UTF-8");
+    let settings = [DELETE, ("MaxRetry", "2"), ("bucket_para_file", file)];
+    let _worker = history.cloud.worker(&settings);
     let created = history.put(1).await;
     history.send_and_wait(&created).await;
     let removed = history.delete(2, None).await;
@@ -256,7 +265,7 @@ async fn a_deletion_of_a_comparison_that_hits_a_newer_copy_is_made_good() {
     let rule = Rule::on("DeleteObject", Fault::Hold).once();
     let held = history.cloud.destination.inject(1, vec![rule]);
     let src = ObjectId::new(&history.cloud.stage.source, history.key);
-    let des = format!("arrived/{}", history.key);
+    let des = format!("moved/{}", history.key);
     let des = ObjectId::new(&history.cloud.stage.destination, des);
     let deletion = Job::delete(src, des, Seen { size: 1000, etag: None });
     history.cloud.stage.send(&deletion.to_message()).await;

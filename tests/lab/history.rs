@@ -90,7 +90,7 @@ impl History {
     }
 
     pub async fn arrived(&self) -> Option<Vec<u8>> {
-        self.cloud.stage.arrived(&format!("arrived/{}", self.key)).await
+        self.cloud.stage.arrived(&format!("moved/{}", self.key)).await
     }
 
     /// Everything is at its end, content `n` is there, and event `recorded` is the latest.

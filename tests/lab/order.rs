@@ -138,14 +138,14 @@ async fn a_late_event_that_fails_leaves_no_unfinished_record() {
     history.send_and_wait(&second).await;
     let client = s3(history.cloud.stage.at_destination());
     let delete = client.delete_object().bucket(&history.cloud.stage.destination);
-    let delete = delete.key(format!("arrived/{}", history.key));
+    let delete = delete.key(format!("moved/{}", history.key));
     delete.send().await.expect("DeleteObject");
     let rule = Rule::on("PutObject", Fault::internal_error());
     let refused = history.cloud.destination.inject(1, vec![rule]);
     history.send(&first).await;
     worker.until_logged("goes back to the queue").await;
     let put = client.put_object().bucket(&history.cloud.stage.destination);
-    let put = put.key(format!("arrived/{}", history.key)).body(history.content(2).into());
+    let put = put.key(format!("moved/{}", history.key)).body(history.content(2).into());
     put.send().await.expect("PutObject");
     refused.end();
     history.assert_content(2, 2).await;

@@ -79,7 +79,7 @@ async fn an_event_fetches_the_version_it_names_also_after_a_resume() {
     let _second = cloud.worker(&[EVENTS, SHORT]);
     cloud.stage.until_done(2).await;
     for (key, version) in keys.iter().zip(&versions) {
-        let arrived = cloud.stage.arrived(&format!("arrived/{key}")).await;
+        let arrived = cloud.stage.arrived(&format!("moved/{key}")).await;
         assert!(arrived.as_ref() == Some(&first[*key]), "{key} is not the version of the event");
         assert_eq!(cloud.stage.record(key).await["versionId"], **version);
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use s3_migration::job::{EventTarget, Job, Packed, pack, pack_within, parse};
+use s3_migration::job::{Job, Packed, Routes, pack, pack_within, parse};
 use s3_migration::object::{Etag, MIB, ObjectId, ObjectKey, destination_key};
 use s3_migration::plan::compare::{Compare, Step, difference, step};
 use s3_migration::plan::digest;
@@ -167,7 +167,7 @@ proptest! {
     fn jobs_come_out_of_a_pack_as_they_went_in(
         jobs in prop::collection::vec(job(), 1..20), limit in 200usize..3000
     ) {
-        let read = |text: &String| parse(text, &EventTarget::default()).expect("ours").jobs;
+        let read = |text: &String| parse(text, &Routes::default()).expect("ours").jobs;
         prop_assert_eq!(&read(&pack(&jobs)), &jobs);
         let packs = pack_within(&jobs, limit);
         for Packed { body, objects } in &packs {

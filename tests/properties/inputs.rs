@@ -23,7 +23,16 @@ fn messages() -> Vec<String> {
     let pack = json!({"PackVersion": 1, "Groups": [{"Src_bucket": "src", "Src_common": "a/",
         "Des_bucket": "des", "Des_common": "p/a/", "Objects": [["1", 2], ["2", 3, "v"]]}]});
     let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "src"});
-    let all = [job, event, bridge, pack, test];
+    // What MinIO leaves out and Ceph does not encode; and what nobody can read, among its neighbours.
+    let minio = json!({"EventName": "s3:ObjectCreated:Put", "Key": "src/a", "Records": [
+        {"eventSource": "minio:s3", "eventName": "s3:ObjectCreated:Put",
+         "s3": {"bucket": {"name": "src"}, "object": {"key": "a%2Fb", "sequencer": "00A"}}}]});
+    let ceph = json!({"Records": [
+        {"eventSource": "ceph:s3", "eventName": "ObjectSynced:Create",
+         "s3": {"bucket": {"name": "src"}, "object": {"key": "50% \u{202e}+", "size": "7"}}},
+        {"eventName": "ObjectCreated:Put"}, {"eventName": "New:Name"}, 5]});
+    let asked = json!({"Type": "SubscriptionConfirmation", "TopicArn": "arn:x", "Token": "t"});
+    let all = [job, event, bridge, pack, test, minio, ceph, asked];
     let wrapped = all.iter().map(
         |inner| json!({"Type": "Notification", "Message": inner.to_string(), "TopicArn": "arn:x"}),
     );

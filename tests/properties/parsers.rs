@@ -2,10 +2,11 @@
 //! targets in `fuzz/` are these functions.
 
 use s3_migration::config::Config;
-use s3_migration::job::{EventTarget, Job, PACK_VERSION, Refusal, pack, parse};
+use s3_migration::job::{Incoming, Job, PACK_VERSION, Refusal, Routes, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
-use s3_migration::params::{StoredCredentials, parse_pairs};
+use s3_migration::params::{Pair, StoredCredentials, parse_pairs};
 use s3_migration::plan::patterns::Patterns;
+use s3_migration::shown::is_plain;
 use s3_migration::store::s3::read_upload_answers;
 
 /// What no error may repeat; the inputs have it where secrets stand.
@@ -14,9 +15,10 @@ pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
 /// A message of the queue: a job, a pack, an S3 event, in any envelope, or something else.
 pub fn message(text: &str) {
     let (bucket, prefix) = ("default-bucket".to_owned(), "arrived".to_owned());
-    let target = EventTarget { bucket, prefix, deletions: true };
+    let target = Routes { bucket, prefix, deletions: true, ..Routes::default() };
     match parse(text, &target) {
         Ok(incoming) => {
+            assert_parts_stand_alone(&incoming, &target);
             incoming.jobs.iter().for_each(assert_can_be_carried_out);
             // What is sent on is what came.
             for job in &incoming.jobs {
@@ -27,7 +29,9 @@ pub fn message(text: &str) {
                 let again = parse(&pack(&incoming.jobs), &target).expect("a pack of ours");
                 assert_eq!(again.jobs, incoming.jobs);
             }
-            incoming.dropped.iter().for_each(|reason| assert_is_one_line(reason));
+            for said in incoming.dropped.iter().chain(&incoming.notices) {
+                assert_is_one_line(said);
+            }
         }
         Err(refusal) => {
             assert_is_one_line(&refusal.to_string());
@@ -37,9 +41,32 @@ pub fn message(text: &str) {
         }
     }
     // Without a destination events are refused, and nothing else changes.
-    let nowhere = parse(text, &EventTarget { deletions: true, ..EventTarget::default() });
-    if let Ok(incoming) = nowhere {
+    let nowhere = parse(text, &Routes { deletions: true, ..Routes::default() });
+    if let Ok(incoming) = nowhere
+        && incoming.apart.iter().all(|apart| apart.refusal != Refusal::NoDestination)
+    {
         assert_eq!(parse(text, &target), Ok(incoming));
+    }
+    let pair = |src_bucket: &str, src_prefix: &str, des_bucket: &str| Pair {
+        src_bucket: src_bucket.to_owned(),
+        src_prefix: src_prefix.to_owned(),
+        des_bucket: des_bucket.to_owned(),
+        des_prefix: "to".to_owned(),
+    };
+    let pairs = vec![pair("src", "", "one"), pair("src", "a", "two")];
+    let listed = Routes { pairs, ..target };
+    if let Ok(incoming) = parse(text, &listed) {
+        incoming.jobs.iter().for_each(assert_can_be_carried_out);
+        assert_parts_stand_alone(&incoming, &listed);
+    }
+}
+
+/// What of a message is refused is refused by itself for good, and takes nothing else along.
+fn assert_parts_stand_alone(incoming: &Incoming, routes: &Routes) {
+    for apart in &incoming.apart {
+        assert_is_one_line(&apart.refusal.to_string());
+        assert!(apart.body.bytes().all(|b| (b' '..=b'~').contains(&b)), "{apart:?}");
+        assert!(parse(&apart.body, routes).is_err(), "{apart:?}");
     }
 }
 
@@ -81,7 +108,6 @@ pub fn ignore_list(text: &str) {
 pub fn bucket_list(text: &str) {
     match parse_pairs("the list", text, true) {
         Ok(pairs) => {
-            assert!(!pairs.is_empty());
             for pair in pairs {
                 assert_eq!(pair.problems(true), [""; 0]);
                 assert!(pair.src_bucket != pair.des_bucket || !pair.feeds_itself());
@@ -115,9 +141,9 @@ pub fn upload_answers(text: &str) {
     }
 }
 
-/// Control characters would break a log line, or a terminal.
+/// Control characters would break a log line, or a terminal; others would turn it around.
 fn assert_is_one_line(text: &str) {
-    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(text.chars().all(is_plain), "{text:?}");
 }
 
 /// Also no piece of it that would help.

@@ -11,6 +11,7 @@ use crate::state::dynamodb::DynamoState;
 use crate::state::embedded::EmbeddedState;
 
 const MOST: usize = 1_000_000;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn state() -> (Arc<dyn StateStore>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -19,8 +20,19 @@ async fn state() -> (Arc<dyn StateStore>, TempDir) {
 }
 
 async fn opened(state: &Arc<dyn StateStore>, queue: &str, is_empty: bool, most: usize) -> Sent {
+    opened_from(state, queue, is_empty, Some(DAY * 4), most).await
+}
+
+/// The same of a queue that keeps messages so long.
+async fn opened_from(
+    state: &Arc<dyn StateStore>,
+    queue: &str,
+    is_empty: bool,
+    keeps: Option<Duration>,
+    most: usize,
+) -> Sent {
     let (policy, cancel) = (Policy::probe(), CancellationToken::new());
-    Sent::open(Arc::clone(state), queue, is_empty, most, policy, cancel).await.unwrap()
+    Sent::open(Arc::clone(state), queue, is_empty, keeps, most, policy, cancel).await.unwrap()
 }
 
 /// What a comparison finds while the queue `q` has messages.
@@ -247,9 +259,15 @@ async fn what_is_no_note_of_ours_does_no_harm() {
 async fn a_claim_ends_with_the_time_that_a_queue_keeps_a_message() {
     let (state, _folder) = state().await;
     let sent = open(&state).await;
-    sent.note_since(now() - KEPT.as_secs() - 1, vec![1]).await;
-    sent.note_since(now() - KEPT.as_secs() + 600, vec![2]).await;
-    assert_eq!(marks(&open(&state).await), [2]);
+    let ago = |days: u32| now() - (DAY * days).as_secs();
+    sent.note_since(ago(5), vec![1]).await;
+    sent.note_since(ago(4) - 1, vec![2]).await;
+    sent.note_since(ago(4) + 600, vec![3]).await;
+    for (keeps, expected) in
+        [(Some(DAY), &[][..]), (Some(DAY * 4), &[3]), (Some(DAY * 14), &[1, 2, 3]), (None, &[1, 2, 3])]
+    {
+        assert_eq!(marks(&opened_from(&state, "q", false, keeps, MOST).await), expected, "{keeps:?}");
+    }
 }
 
 #[tokio::test]

@@ -63,7 +63,8 @@ const QUEUE_OF_A_WORKER: &str = "sqs:ChangeMessageVisibility sqs:DeleteMessage \
                                  sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ReceiveMessage \
                                  sqs:SendMessage";
 const TABLE_OF_A_WORKER: &str =
-    "dynamodb:DescribeTable dynamodb:GetItem dynamodb:PartiQLInsert dynamodb:UpdateItem";
+    "dynamodb:BatchGetItem dynamodb:DescribeTable dynamodb:GetItem dynamodb:PartiQLInsert \
+     dynamodb:PutItem dynamodb:UpdateItem";
 const HOOK: &str = "autoscaling:CompleteLifecycleAction \
                     autoscaling:RecordLifecycleActionHeartbeat autoscaling:SetInstanceProtection";
 

@@ -136,6 +136,10 @@ impl Queue for Scripted {
         None
     }
 
+    async fn keeps(&self) -> Result<Option<Duration>> {
+        unreachable!("a lease does not ask")
+    }
+
     async fn depth(&self) -> Result<Depth> {
         Ok(Depth::default())
     }
