@@ -86,7 +86,9 @@ mod tests {
             let text = format!("a{c}b");
             assert_eq!(shown(&text).to_string(), format!("a{}b", c.escape_default()));
         }
-        for text in ["", "a b", "\u{fc}/\u{6587}/\u{1f600}", "back\\slash", "e\u{301}", "\u{5d0}\u{5d1}"] {
+        for text in
+            ["", "a b", "\u{fc}/\u{6587}/\u{1f600}", "back\\slash", "e\u{301}", "\u{5d0}\u{5d1}"]
+        {
             assert_eq!(shown(text).to_string(), text);
             assert_eq!((lines(text), json(text)), (text.to_owned(), text.to_owned()));
         }

@@ -220,7 +220,9 @@ mod tests {
             let closing = Summary { listed: 9, to_copy, ..Summary::default() };
             verdict(&Report { failed_count, closing: Some(closing), ..Report::default() })
         };
-        assert!(text(0, 2).contains("2 of 9 objects missing or different; run the same command again"));
+        assert!(
+            text(0, 2).contains("2 of 9 objects missing or different; run the same command again")
+        );
         assert!(!text(2, 2).contains("run the same command"), "{}", text(2, 2));
         assert!(text(2, 2).contains("another run changes nothing by itself"), "{}", text(2, 2));
         assert!(text(1, 2).contains("the others came or changed meanwhile, run the same"));

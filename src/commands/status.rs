@@ -280,8 +280,10 @@ mod tests {
         assert!(text(&slow).contains("or more"), "{}", text(&slow));
         let slower = Status::of(Depth { waiting: u64::MAX / 20, ..depth }, &tally, now, 10);
         assert_eq!(slower.seconds_left, None);
-        assert!(text(&slower).ends_with("left     unknown, hardly anything has finished in the last \
-                                         five minutes"));
+        assert!(text(&slower).ends_with(
+            "left     unknown, hardly anything has finished in the last \
+                                         five minutes"
+        ));
         let empty = Status::of(Depth::default(), &Tally::default(), now, 10);
         assert_eq!((empty.seconds_left, empty.seconds_left_at_most), (Some(0), Some(0)));
         assert!(text(&status).ends_with("small ones") && text(&empty).ends_with("nothing"));

@@ -159,7 +159,8 @@ impl Heard {
     fn jobs(&self, routes: &Routes) -> Result<Vec<Job>, Refusal> {
         let job = |des: ObjectId| {
             let des = object(&des.bucket, des.key.as_str(), "Des_bucket", "Des_key")?;
-            let copy = Job::copy(self.src.clone(), des, self.size.unwrap_or(0), self.version.clone());
+            let copy =
+                Job::copy(self.src.clone(), des, self.size.unwrap_or(0), self.version.clone());
             let sequencer = self.sequencer.clone();
             Ok(match self.happened {
                 Happened::Deleted { for_good } => Job {
@@ -269,16 +270,12 @@ fn has_whole_escapes(key: &str) -> bool {
 
 /// MinIO leaves a size of 0 out; where it is missing, the source tells.
 fn size_of(object: &Fields, path: &str) -> Result<Option<u64>, Refusal> {
-    match said(object, "size") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        // A whole number all the same.
-        Some(Value::Number(n)) if n.as_f64().is_some_and(|n| n >= 0.0 && n.fract() == 0.0) => {
-            size(Some(&n.as_u64().map_or_else(|| format!("{n:.0}").into(), Value::from)), path)
-                .map(Some)
-        }
-        said => size(said, path).map(Some),
-    }
+    let said = said(object, "size").filter(|said| !said.is_null() && *said != "");
+    let Some(said) = said else { return Ok(None) };
+    // `9.0` is a whole number all the same.
+    let whole = said.as_f64().filter(|n| !said.is_u64() && n.fract() == 0.0);
+    let whole = whole.map(|n| Value::from(format!("{n:.0}")));
+    size(whole.as_ref().or(Some(said)), path).map(Some)
 }
 
 /// `versionId` in a notification, `version-id` by EventBridge. Some stores have numbers.
@@ -477,7 +474,11 @@ mod tests {
             ("/s3/object/size", json!(-1), "Records[1].s3.object.size is not a number"),
             ("/s3/object", json!(1), "Records[1].s3.object is missing"),
             ("/s3/bucket/name", json!(null), "Records[1].s3.bucket.name is not text"),
-            ("/s3/bucket/name", json!("a\nb"), "Records[1].s3.bucket.name is not the name of a bucket"),
+            (
+                "/s3/bucket/name",
+                json!("a\nb"),
+                "Records[1].s3.bucket.name is not the name of a bucket",
+            ),
             ("/s3", json!(null), "Records[1].s3 is missing"),
             ("/eventName", json!(null), "Records[1].eventName is not text"),
             ("/s3/object/key", json!("k".repeat(1024)), "Des_key has 1026 bytes"),

@@ -45,7 +45,9 @@ impl Happened {
             "Object Created" | "Object Restore Completed" => Self::Created,
             // A version that is named is deleted for good, unless it is the marker that hides the
             // others.
-            "Object Deleted" => Self::Deleted { for_good: deletion != Some("Delete Marker Created") },
+            "Object Deleted" => {
+                Self::Deleted { for_good: deletion != Some("Delete Marker Created") }
+            }
             _ => Self::Otherwise,
         }
     }

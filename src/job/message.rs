@@ -306,7 +306,10 @@ mod tests {
             assert!(notice.contains(expected), "{notice}");
             assert!(notice.contains("arn:aws:sns:us-east-1:1:t\\n\\u{202e}"), "{notice}");
             assert!(!notice.contains("SECRET"), "{notice}");
-            assert_eq!(incoming, Incoming { notices: incoming.notices.clone(), ..Incoming::default() });
+            assert_eq!(
+                incoming,
+                Incoming { notices: incoming.notices.clone(), ..Incoming::default() }
+            );
         }
     }
 }

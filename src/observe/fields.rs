@@ -58,7 +58,11 @@ impl Fields {
         };
         let split = match within("bucket") {
             Some((_, inside))
-                if bucket.is_some_and(|bucket| bucket == shown(inside).to_string()) && within("key").is_some_and(same) => None,
+                if bucket.is_some_and(|bucket| bucket == shown(inside).to_string())
+                    && within("key").is_some_and(same) =>
+            {
+                None
+            }
             _ => bucket.zip(key),
         };
         if let Some((bucket, key)) = split {
@@ -155,7 +159,8 @@ mod tests {
 
     #[test]
     fn what_came_from_outside_does_not_leave_its_line() {
-        let line = Fields { message: "b\n\u{202e}".to_owned(), others: fields(&[("x", "\u{1b}[2J")]) };
+        let line =
+            Fields { message: "b\n\u{202e}".to_owned(), others: fields(&[("x", "\u{1b}[2J")]) };
         assert_eq!(line.text("INFO", "now"), "INFO now b\\n\\u{202e} x=\\u{1b}[2J");
         let text = line.json("INFO", "now", &[]);
         assert!(text.chars().all(crate::shown::is_plain), "{text}");

@@ -28,11 +28,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let fields = Fields::of(event);
         let mut all = vec![("level", level(event).to_owned())];
-        all.extend(fields.with(&around(event, &context)).into_iter().map(|(name, value)| match name {
-            // Asked for by whoever looks for an object, and shown by journalctl in its own way.
-            "bucket" | "key" => (name, value),
-            _ => (name, shown(&value).to_string()),
-        }));
+        all.extend(fields.with(&around(event, &context)).into_iter().map(
+            |(name, value)| match name {
+                // Asked for by whoever looks for an object, and shown by journalctl in its own way.
+                "bucket" | "key" => (name, value),
+                _ => (name, shown(&value).to_string()),
+            },
+        ));
         let priority = match *event.metadata().level() {
             tracing::Level::ERROR => log::Level::Error,
             tracing::Level::WARN => log::Level::Warn,

@@ -102,7 +102,9 @@ impl Listener {
         let rules = match (self.book.read().await, known.as_ref()) {
             (Ok(rules), _) => Arc::new(rules),
             (Err(error), Some((rules, _))) => {
-                warn!("the bucket list could not be read again, the last one stays in use: {error}");
+                warn!(
+                    "the bucket list could not be read again, the last one stays in use: {error}"
+                );
                 Arc::clone(rules)
             }
             (Err(error), None) => return Err(error),

@@ -2,7 +2,7 @@
 
 use s3_migration::job::{Job, Seen, pack};
 use s3_migration::object::{Etag, ObjectId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bench::LARGE;
 use crate::cloud::Cloud;
@@ -148,9 +148,8 @@ async fn a_copy_that_is_written_after_its_deletion_is_deleted() {
 async fn what_the_source_does_not_say_deletes_nothing() {
     let history = History::of(1000, false).await;
     let stage = &history.cloud.stage;
-    let pair = |source: &str| {
-        json!({"src_bucket": source, "des_bucket": stage.destination, "des_prefix": "moved"})
-    };
+    let to = &stage.destination;
+    let pair = |from: &str| json!({"src_bucket": from, "des_bucket": to, "des_prefix": "moved"});
     let list = tempfile::NamedTempFile::new().expect("a file");
     let pairs = json!([pair(&stage.source), pair("no-such-bucket")]);
     std::fs::write(list.path(), pairs.to_string()).expect("written");

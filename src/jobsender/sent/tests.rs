@@ -263,10 +263,17 @@ async fn a_claim_ends_with_the_time_that_a_queue_keeps_a_message() {
     sent.note_since(ago(5), vec![1]).await;
     sent.note_since(ago(4) - 1, vec![2]).await;
     sent.note_since(ago(4) + 600, vec![3]).await;
-    for (keeps, expected) in
-        [(Some(DAY), &[][..]), (Some(DAY * 4), &[3]), (Some(DAY * 14), &[1, 2, 3]), (None, &[1, 2, 3])]
-    {
-        assert_eq!(marks(&opened_from(&state, "q", false, keeps, MOST).await), expected, "{keeps:?}");
+    for (keeps, expected) in [
+        (Some(DAY), &[][..]),
+        (Some(DAY * 4), &[3]),
+        (Some(DAY * 14), &[1, 2, 3]),
+        (None, &[1, 2, 3]),
+    ] {
+        assert_eq!(
+            marks(&opened_from(&state, "q", false, keeps, MOST).await),
+            expected,
+            "{keeps:?}"
+        );
     }
 }
 

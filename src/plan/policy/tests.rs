@@ -62,8 +62,7 @@ const DESTINATION: &str = "s3:AbortMultipartUpload s3:GetObject s3:ListMultipart
 const QUEUE_OF_A_WORKER: &str = "sqs:ChangeMessageVisibility sqs:DeleteMessage \
                                  sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ReceiveMessage \
                                  sqs:SendMessage";
-const TABLE_OF_A_WORKER: &str =
-    "dynamodb:BatchGetItem dynamodb:DescribeTable dynamodb:GetItem dynamodb:PartiQLInsert \
+const TABLE_OF_A_WORKER: &str = "dynamodb:BatchGetItem dynamodb:DescribeTable dynamodb:GetItem dynamodb:PartiQLInsert \
      dynamodb:PutItem dynamodb:UpdateItem";
 const HOOK: &str = "autoscaling:CompleteLifecycleAction \
                     autoscaling:RecordLifecycleActionHeartbeat autoscaling:SetInstanceProtection";

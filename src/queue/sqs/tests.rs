@@ -143,3 +143,14 @@ async fn a_dead_letter_queue_that_may_not_be_seen_is_unknown_and_not_an_error() 
         (&json!("dead"), &json!("333333333333"))
     );
 }
+
+#[tokio::test]
+async fn the_queue_says_how_long_it_keeps_a_message() {
+    let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
+    let said = json!({"Attributes": {"MessageRetentionPeriod": "345600"}});
+    let (queue, script) = queue([(200, said), (200, json!({"Attributes": {}}))]).await;
+    assert_eq!(queue.keeps().await.unwrap(), days(4));
+    assert_eq!(script.asked()[1]["AttributeNames"], json!(["MessageRetentionPeriod"]));
+    // One that does not say is not taken for one that forgets soon.
+    assert_eq!(queue.keeps().await.unwrap(), days(14));
+}
