@@ -69,7 +69,7 @@ impl Telling {
     /// `watchdog`: a sign of life is asked for within this.
     fn to(listener: Listener, subject: Subject, watchdog: Option<Duration>, halt: &Halt) -> Self {
         let subject = Arc::new(subject);
-        let teller = Teller {
+        let mut teller = Teller {
             subject: Arc::clone(&subject),
             listener: Arc::clone(&listener),
             halt: halt.clone(),
@@ -78,6 +78,8 @@ impl Telling {
             last: (Instant::now(), 0),
             hung: None,
         };
+        // At once: a service that ends before it was ready has failed.
+        teller.say(Some(NotifyState::Ready));
         Self(Some(Told { task: tokio::spawn(teller.run()), subject, listener }))
     }
 }
@@ -145,7 +147,6 @@ struct Teller {
 
 impl Teller {
     async fn run(mut self) {
-        self.say(Some(NotifyState::Ready));
         // Three times as often as asked for: a late one is no death.
         let every = self.watchdog.map_or(EVERY, |asked| (asked / 3).clamp(SHORTEST, EVERY));
         loop {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use crate::config::Config;
@@ -87,8 +86,6 @@ pub struct Worker {
     settings: Settings,
     line: Line,
     listener: Listener,
-    /// Cancelled when everything is cut.
-    abort: CancellationToken,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
 }
@@ -105,8 +102,7 @@ impl Worker {
         }
         let line = Line::new(settings.parallel, engine.settings.max_thread);
         let listener = Listener::new(Arc::clone(&settings.events));
-        let (abort, unfit) = (CancellationToken::new(), Mutex::default());
-        Arc::new(Self { queue, engine, settings, line, listener, abort, unfit })
+        Arc::new(Self { queue, engine, settings, line, listener, unfit: Mutex::default() })
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
@@ -130,7 +126,6 @@ impl Worker {
             halt.stop.cancelled().await;
             tokio::time::sleep(self.settings.grace).await;
             halt.abort.cancel();
-            self.abort.cancel();
             std::future::pending().await
         };
         tokio::select! {

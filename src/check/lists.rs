@@ -46,7 +46,11 @@ impl Check<'_> {
             }
             pairs => {
                 let judge = |pairs: &Vec<Pair>| match pairs.len() {
-                    0 => (Verdict::Warning, "empty: only S3 events bring jobs".to_owned()),
+                    0 if basic.des_bucket_default.is_empty() => {
+                        let said = "empty, and Des_bucket_default is not set: nothing is migrated";
+                        (Verdict::Warning, said.to_owned())
+                    }
+                    0 => (Verdict::Ok, "empty: objects come by S3 event alone".to_owned()),
                     1 => (Verdict::Ok, "1 pair".to_owned()),
                     count => (Verdict::Ok, format!("{count} pairs")),
                 };

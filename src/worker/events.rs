@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex as Turn;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Worker;
@@ -120,29 +121,41 @@ impl Listener {
 
 impl Worker {
     /// Reads a message, and finds out where the objects of its events go.
-    pub(super) async fn understand(&self, body: &str) -> Result<Incoming, Obstacle> {
+    pub(super) async fn understand(
+        &self,
+        body: &str,
+        cut: &CancellationToken,
+    ) -> Result<Incoming, Obstacle> {
         match open(body).map_err(Obstacle::Refused)? {
             Opened::Incoming(incoming) => Ok(incoming),
             Opened::Events(events) if events.heard.is_empty() => {
                 events.jobs(&Routes::default()).map_err(Obstacle::Refused)
             }
-            Opened::Events(events) => self.hear(events).await,
+            Opened::Events(events) => self.hear(events, cut).await,
         }
     }
 
-    async fn hear(&self, mut events: Events) -> Result<Incoming, Obstacle> {
+    async fn hear(
+        &self,
+        mut events: Events,
+        cut: &CancellationToken,
+    ) -> Result<Incoming, Obstacle> {
         let rules = self.listener.rules().await.map_err(Obstacle::NotNow)?;
         for mut heard in std::mem::take(&mut events.heard) {
             if !heard.is_wanted(&rules.routes) {
                 events.heard.push(heard);
                 continue;
             }
-            self.read_key(&mut heard).await;
+            self.read_key(&mut heard, cut).await;
             if let Some(why) = left_out(&heard, &rules) {
                 events.incoming.dropped.push(heard.dropped(&why));
                 continue;
             }
-            match self.serves(&heard.src.bucket, &rules.routes).await.map_err(Obstacle::NotNow)? {
+            match self
+                .serves(&heard.src.bucket, &rules.routes, cut)
+                .await
+                .map_err(Obstacle::NotNow)?
+            {
                 None => events.heard.push(heard),
                 Some(refusal) => events.incoming.apart.push(Apart { body: heard.body, refusal }),
             }
@@ -152,7 +165,7 @@ impl Worker {
 
     /// Where a key can be read in two ways, the source is asked which of both it has, until that has
     /// shown how its events are written. Of what was deleted there is no telling.
-    async fn read_key(&self, heard: &mut Heard) {
+    async fn read_key(&self, heard: &mut Heard, cut: &CancellationToken) {
         let Some(other) = heard.other.clone() else { return };
         let known = self.listener.encoded().get(&heard.src.bucket).copied();
         if let Some(encoded) = known {
@@ -165,9 +178,9 @@ impl Worker {
             return;
         }
         let there = |id: ObjectId| async move {
-            let policy = Policy::control(self.settings.max_retry);
+            let policy = Policy::probe();
             let current = || async { self.engine.source.current(&id).await };
-            retry(policy, &self.abort, current).await.map(|meta| meta.is_some())
+            retry(policy, cut, current).await.map(|meta| meta.is_some())
         };
         let (likely, unlikely) = tokio::join!(there(heard.src.clone()), there(other));
         // Where it cannot be told, the copy fails for the same reason and says so.
@@ -186,12 +199,17 @@ impl Worker {
 
     /// Why an event of `bucket` is refused, if it is: the default place serves another bucket already.
     /// Which one is on record, since the whole fleet serves it.
-    async fn serves(&self, bucket: &str, routes: &Routes) -> Result<Option<Refusal>> {
+    async fn serves(
+        &self,
+        bucket: &str,
+        routes: &Routes,
+        cut: &CancellationToken,
+    ) -> Result<Option<Refusal>> {
         let Some((des_bucket, des_prefix)) = routes.default_place() else { return Ok(None) };
         let name = format!("events:{des_bucket}/{des_prefix}");
         let mut served = self.listener.served.lock().await;
         if !served.contains_key(&name) {
-            let first = match self.claim(&name, bucket).await {
+            let first = match self.claim(&name, bucket, cut).await {
                 Err(error) if error.kind() == ErrorKind::Denied => {
                     warn!(
                         "which bucket's events go to {} is not on record, so that workers may differ: \
@@ -214,14 +232,14 @@ impl Worker {
     }
 
     /// Puts `bucket` on record as the one that is served, unless another one is; which it is then.
-    async fn claim(&self, name: &str, bucket: &str) -> Result<String> {
+    async fn claim(&self, name: &str, bucket: &str, cut: &CancellationToken) -> Result<String> {
         let (state, key) = (&self.engine.state, [NoteKey::new(name)]);
-        let policy = Policy::control(self.settings.max_retry);
+        let policy = Policy::probe();
         let text = bucket.as_bytes();
-        if retry(policy, &self.abort, || state.add_note(&key[0], text)).await? {
+        if retry(policy, cut, || state.add_note(&key[0], text)).await? {
             return Ok(bucket.to_owned());
         }
-        let notes = retry(policy, &self.abort, || state.notes(&key)).await?;
+        let notes = retry(policy, cut, || state.notes(&key)).await?;
         let first = notes.into_iter().flatten().next().unwrap_or_default();
         Ok(String::from_utf8(first).unwrap_or_default())
     }

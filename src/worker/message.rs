@@ -23,7 +23,7 @@ impl Worker {
     /// One message from receipt to its end. Never fails: what goes wrong is logged, recorded and
     /// left to the queue.
     pub(super) async fn handle(self: Arc<Self>, message: Message, halt: Halt) {
-        let incoming = match self.understand(&message.body).await {
+        let incoming = match self.understand(&message.body, &halt.abort).await {
             Ok(incoming) => incoming,
             Err(Obstacle::Refused(refusal)) => return self.refuse(&message, &refusal).await,
             Err(Obstacle::NotNow(error)) => return self.put_off(&message, &error).await,

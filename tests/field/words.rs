@@ -120,7 +120,9 @@ async fn an_event_is_understood_as_its_store_writes_it() {
 async fn the_source_tells_how_the_keys_of_its_events_are_meant() {
     for (encoded, keys) in [(false, ["a+b", "%41%42", "c+d"]), (true, ["a b", "AB", "c d"])] {
         let stage = stage(json!([pair(FROM, "")])).await;
-        keys.map(|key| stage.store.put(key, Object::new("x")));
+        for key in keys {
+            stage.store.put(key, Object::new("x"));
+        }
         let sender = if encoded { "ceph:s3" } else { "aws:s3" };
         let events = [event("a+b", sender), event("%41%42", sender)];
         let worked = work(&stage, &[message(&events), message(&[event("c+d", sender)])]).await;
@@ -245,6 +247,7 @@ async fn an_empty_bucket_list_is_nothing_to_compare() {
     );
     assert_eq!(stage.run(&["jobsender", "--json"]).await.with_status(0).json(), json!([]));
     stage.set("Des_bucket_default", "");
+    stage.set("Des_prefix_default", "");
     let ended = stage.run(&["jobsender"]).await.with_status(0);
     assert!(ended.stderr.contains("set Des_bucket_default"), "{}", ended.all());
     stage.run(&["run"]).await.with_status(2).says(&["the bucket list is empty"]);
