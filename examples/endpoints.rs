@@ -62,6 +62,7 @@ async fn start(folder: &std::path::Path, bucket: &str) -> Result<Endpoint> {
         secret_key: KEY.1.to_owned(),
         buckets: vec![bucket.to_owned()],
         gate: None,
+        own_etags: false,
     })
     .await
 }

@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::error::{Error, ErrorKind, Evidence};
+use crate::shown::shown;
 
 pub mod clock;
 pub mod group;
@@ -319,7 +320,8 @@ fn texts(first: Option<&(dyn StdError + 'static)>) -> String {
 /// with the canonical request, session token included; that must not reach a log.
 fn one_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+    let line: String = line.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
+    shown(&line).to_string()
 }
 
 #[cfg(test)]

@@ -163,7 +163,8 @@ fn time_left(moved: u64, bytes: u64, elapsed: Duration) -> String {
         return String::new();
     }
     let share = (bytes - moved) as f64 / moved as f64;
-    match human::time_left(elapsed.as_secs_f64() * share) {
+    // What a thousandth tells of the rest is no more than a guess.
+    match human::time_left(elapsed.as_secs_f64() * share).filter(|_| share <= 1000.0) {
         Some(left) => format!(", {} left", human::duration(left)),
         None => ", time left unknown".to_owned(),
     }
@@ -180,6 +181,8 @@ mod tests {
         assert_eq!(time_left(0, 100, Duration::from_secs(60)), ", time left unknown");
         assert_eq!(time_left(0, 0, Duration::from_secs(60)), "");
         assert_eq!(time_left(1, 1 << 40, Duration::from_secs(10)), ", time left unknown");
+        assert_eq!(time_left(1, 2000, Duration::from_secs(1)), ", time left unknown");
+        assert_eq!(time_left(1, 1001, Duration::from_secs(1)), ", 16m 40s left");
         assert_eq!(time_left(100, 100, Duration::from_secs(10)), "");
     }
 

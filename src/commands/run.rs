@@ -197,6 +197,10 @@ fn verdict(report: &Report) -> String {
 /// What to do about objects that are not there. Another run does not mend what made them fail.
 fn missing_or_different(report: &Report, objects: u64) -> &'static str {
     match report.failed_count {
+        0 if report.copied > 0 && report.copied >= report.compared.to_copy => {
+            "missing or different, though all that was is copied: they came or changed meanwhile, or the \
+             destination does not list what it was given; another run tells which"
+        }
         0 => "missing or different; run the same command again to copy them",
         failed if failed >= objects => {
             "missing or different: they failed for the reasons above; see to those first, another run \
@@ -226,6 +230,13 @@ mod tests {
         assert!(!text(2, 2).contains("run the same command"), "{}", text(2, 2));
         assert!(text(2, 2).contains("another run changes nothing by itself"), "{}", text(2, 2));
         assert!(text(1, 2).contains("the others came or changed meanwhile, run the same"));
+        let copied = Report {
+            compared: Summary { to_copy: 2, ..Summary::default() },
+            copied: 2,
+            closing: Some(Summary { listed: 9, to_copy: 1, ..Summary::default() }),
+            ..Report::default()
+        };
+        assert!(verdict(&copied).contains("another run tells which"), "{}", verdict(&copied));
         let interrupted = Report { interrupted: true, ..Report::default() };
         assert!(verdict(&interrupted).contains("run the same command again to continue"));
     }

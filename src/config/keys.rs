@@ -180,7 +180,8 @@ pub static KEYS: &[Key] = &[
     key("Basic", "ignore_list_file", PathBesideIni, "",
         "a file with the ignore list, used instead of the parameter"),
     key("Basic", "Des_bucket_default", Kind::Bucket, "",
-        "the bucket for objects that arrive by S3 event; while it is empty, such messages are refused"),
+        "the bucket for objects that arrive by S3 event where the bucket list is empty, of one source \
+         bucket; where neither says where they go, such messages are refused"),
     key("Basic", "Des_prefix_default", Text, "",
         "the prefix in that bucket"),
 

@@ -19,6 +19,12 @@ use crate::shutdown::Halt;
 /// A passing trouble gives the object a rest that doubles with each receipt, up to this.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
+/// What is refused is refused by every worker of this version: it is received a few times more, for others
+/// to look at it, and no more.
+const MAX_REFUSALS: u32 = 5;
+/// And rests no longer than this in between.
+const REFUSED_REST: Duration = Duration::from_secs(4);
+
 impl Worker {
     /// One message from receipt to its end. Never fails: what goes wrong is logged, recorded and
     /// left to the queue.
@@ -92,7 +98,7 @@ impl Worker {
     async fn refuse(&self, message: &Message, refusal: &Refusal) {
         error!(job = message.id, receives = message.receive_count, "refused: {refusal}");
         let newer = matches!(refusal, Refusal::Newer(_));
-        if !newer && message.receive_count >= self.settings.max_receives {
+        if !newer && message.receive_count >= self.settings.max_receives.min(MAX_REFUSALS) {
             match self.queue.bury(message, &message.body, &refusal.to_string()).await {
                 Ok(true) => return,
                 Ok(false) => {}
@@ -104,9 +110,7 @@ impl Worker {
             Refusal::NotAJob(_)
             | Refusal::NoDestination
             | Refusal::NotListed(_)
-            | Refusal::ServesAnother(..) => {
-                rest(message.receive_count).min(self.settings.visibility)
-            }
+            | Refusal::ServesAnother(..) => rest(message.receive_count).min(REFUSED_REST),
         };
         log_failure("release", self.queue.release(&message.receipt, delay).await);
     }
