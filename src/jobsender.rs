@@ -220,6 +220,7 @@ impl Jobsender {
             judge: Judge::of(self, pair),
             finds: finds.to_vec(),
             pages,
+            firsts: Default::default(),
             jobs,
             new,
             ranges: Mutex::new(ranges),

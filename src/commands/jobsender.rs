@@ -233,6 +233,23 @@ pub(super) fn text(results: &[PairResult], estimating: Option<&Estimating>) -> S
     text.trim_end().to_owned()
 }
 
+/// What cannot be copied by what it is, by name.
+pub(super) fn impossible(text: &mut String, summary: &Summary) {
+    if summary.impossible > 0 {
+        let (what, count) = ("impossible", human::count(summary.impossible));
+        let _ = writeln!(text, "  {what:<14} {count:>12} objects, each is named in the log");
+        for named in &summary.impossible_named {
+            let _ = writeln!(text, "    {named}");
+        }
+    }
+    if summary.unchecked_ends > 0 {
+        text.push_str(
+            "  the end of a listing could not be checked: the store lists from the beginning, \
+             whatever is asked\n",
+        );
+    }
+}
+
 /// The accounts: what was listed, and that it is all accounted for.
 fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     let copied = if dry_run { "to copy" } else { "sent" };
@@ -280,6 +297,7 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
             human::count(summary.key_too_long)
         );
     }
+    impossible(text, summary);
     if summary.archived > 0 {
         text.push_str(
             "  archived objects must be restored at the source before they can be copied\n",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::comparing::{Audience, compare_all, explain, jobsender, with_args};
-use super::jobsender::text as comparison_text;
+use super::jobsender::{impossible, text as comparison_text};
 use super::origins::{names, origins};
 use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
@@ -137,6 +137,7 @@ fn text(report: &Report) -> String {
             "impossible"
         );
     }
+    impossible(&mut text, compared);
     if let Some(why) = &compared.deletions_refused {
         let _ = writeln!(text, "  nothing was deleted: {why}");
     }
@@ -176,7 +177,10 @@ fn verdict(report: &Report) -> String {
             for (objects, what) in [
                 (closing.to_copy, missing_or_different(report, closing.to_copy)),
                 (closing.archived, "archived; restore them at the source, then run this again"),
-                (closing.key_too_long, "impossible, each is named in the log"),
+                (
+                    closing.key_too_long + closing.impossible,
+                    "impossible, each is named in the log",
+                ),
             ] {
                 if objects > 0 {
                     let (objects, of) = (human::count(objects), human::count(closing.listed));

@@ -7,7 +7,10 @@ use serde::Serialize;
 use crate::object::MAX_KEY_BYTES;
 use crate::plan::compare::Difference;
 use crate::plan::ranges::Bounds;
-use crate::store::Listed;
+use crate::store::{Listed, Odd};
+
+/// Objects that cannot be copied and that a summary names; the rest is counted.
+const NAMED: usize = 20;
 
 /// What was found and done for one pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -54,6 +57,14 @@ pub struct Summary {
     /// Objects whose key with the destination's prefix in front is longer than S3 takes; each is
     /// named in the log.
     pub key_too_long: u64,
+    /// Objects that cannot be copied by what their key is, or for lack of what a listing has to tell; each
+    /// is named in the log.
+    pub impossible: u64,
+    /// The first of them, each with its reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub impossible_named: Vec<String>,
+    /// Of `impossible`: those whose key is not known.
+    pub unreadable: u64,
     /// Objects that were named and are not at the source; each is named in the log.
     pub gone: u64,
     /// Keys under the pair's prefix that only the destination has; they are left alone.
@@ -71,6 +82,8 @@ pub struct Summary {
     pub source_pages: u64,
     /// Pages that the destination was asked for.
     pub destination_pages: u64,
+    /// Ranges at whose end nothing could be asked for what may follow.
+    pub unchecked_ends: u64,
     /// Ranges of keys of which nothing is known.
     pub missing: Vec<MissingRange>,
 }
@@ -131,6 +144,11 @@ impl Summary {
         self.in_queue += other.in_queue;
         self.in_queue_bytes += other.in_queue_bytes;
         self.key_too_long += other.key_too_long;
+        self.impossible += other.impossible;
+        let room = NAMED.saturating_sub(self.impossible_named.len());
+        self.impossible_named.extend(other.impossible_named.iter().take(room).cloned());
+        self.unreadable += other.unreadable;
+        self.unchecked_ends += other.unchecked_ends;
         self.gone += other.gone;
         self.only_at_destination += other.only_at_destination;
         self.only_at_destination_bytes += other.only_at_destination_bytes;
@@ -161,6 +179,17 @@ impl Summary {
         *bytes += listed.size;
     }
 
+    /// An object that cannot be copied.
+    pub(super) fn count_impossible(&mut self, bucket: &str, odd: &Odd) {
+        self.listed += 1;
+        self.listed_bytes += odd.size.unwrap_or_default();
+        self.impossible += 1;
+        self.unreadable += u64::from(!odd.is_known());
+        if self.impossible_named.len() < NAMED {
+            self.impossible_named.push(format!("{}/{odd}", bucket.escape_debug()));
+        }
+    }
+
     fn count_difference(&mut self, difference: Difference) {
         match difference {
             Difference::Missing => {}
@@ -180,6 +209,7 @@ impl Summary {
             + self.archived
             + self.in_queue
             + self.key_too_long
+            + self.impossible
             + self.gone;
         let sent = self.sent + self.failed_to_send;
         self.listed == judged && (!has_queue || self.to_copy == sent)
@@ -187,7 +217,7 @@ impl Summary {
 
     /// Nothing that was listed is left out for want of a way, and all was listed.
     pub fn is_whole(&self) -> bool {
-        let in_vain = self.key_too_long + self.archived + self.gone + self.failed_to_send;
+        let in_vain = self.key_too_long + self.impossible + self.archived + self.gone + self.failed_to_send;
         in_vain == 0 && self.missing.is_empty() && self.deletions_refused.is_none()
     }
 }

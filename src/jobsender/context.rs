@@ -1,6 +1,6 @@
 //! What the ranges of one comparison share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,12 @@ use super::{Finds, Jobsender, Outlook, Summary, Verdict};
 use crate::job::{Job, Seen};
 use crate::listing::{Asking, Listing, Pages};
 use crate::object::{Etag, NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
-use crate::plan::compare::Difference;
+use crate::plan::compare::{Compare, Difference};
+use crate::params::Pair;
 use crate::plan::ranges::{RangeId, Ranges};
 use crate::retry::Policy;
 use crate::state::RecordId;
-use crate::store::{ListRequest, Listed};
+use crate::store::{Flaw, ListRequest, Listed, Odd};
 
 /// An object to copy of which it is not known whether the job sent before still waits.
 pub(super) struct Doubtful {
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub(super) finds: Vec<Arc<dyn Finds>>,
     /// Where the pages of either side come from.
     pub(super) pages: [Pages; 2],
+    /// The first key of either side.
+    pub(super) firsts: [Arc<OnceLock<String>>; 2],
     /// Where jobs go.
     pub(super) jobs: mpsc::Sender<Vec<Marked>>,
     /// Where ranges wait for a task.
@@ -50,6 +53,11 @@ impl Context {
 
     /// Gives work to tasks that have none.
     pub(super) fn split(&self) {
+        let Pair { src_bucket, des_bucket, .. } = &self.judge.pair;
+        let [source, destination] = &self.pages;
+        if !source.begin_anywhere(src_bucket) || !destination.begin_anywhere(des_bucket) {
+            return;
+        }
         for id in self.ranges().split() {
             // Nobody listens once the comparison has been given up.
             let _ = self.new.try_send(id);
@@ -74,13 +82,14 @@ impl Context {
         let pair = &self.judge.pair;
         let strip = [0, destination_prefix(&pair.des_prefix).len()];
         let target = |key: &str| destination_key(&pair.des_prefix, &ObjectKey::new(key));
-        let after = [after.map(ObjectKey::new), after.map(target)];
+        let bytes = |key: ObjectKey| key.as_str().as_bytes().to_vec();
+        let after = [after.map(ObjectKey::new).map(bytes), after.map(target).map(bytes)];
         let policy = Policy::listing(self.jobsender.max_retry);
         let requests = self.jobsender.requests(pair).into_iter().zip(&self.pages);
-        let requests = requests.zip(strip).zip(after);
-        let mut listings = requests.map(|((((_, request), pages), strip), start_after)| {
-            let cancel = self.cancel.clone();
-            let asking = Asking { pages: pages.clone(), policy, cancel };
+        let requests = requests.zip(strip).zip(after).zip(&self.firsts);
+        let mut listings = requests.map(|(((((_, request), pages), strip), start_after), first)| {
+            let (first, cancel) = (Arc::clone(first), self.cancel.clone());
+            let asking = Asking { pages: pages.clone(), policy, first, cancel };
             Listing::new(asking, ListRequest { start_after, ..request }, strip)
         });
         std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
@@ -151,6 +160,34 @@ impl Context {
         let job = self.job(listed);
         self.finds.iter().for_each(|finds| finds.found(&job, listed, verdict));
         is_copied.then(|| (job, self.judge.mark(listed)))
+    }
+
+    /// Tells of what goes no further at the source; `copies`: what goes none at the destination. An object
+    /// that both have with the same bytes in its key needs no copy.
+    pub(super) fn account_for_odd(&self, odd: &[Odd], copies: &[Odd], summary: &mut Summary) {
+        let bucket = &self.judge.pair.src_bucket;
+        for one in odd {
+            let key = String::from_utf8_lossy(&one.key);
+            let listed = Listed::new(&key, one.size.unwrap_or_default());
+            let is_copy = |copy: &Odd| copy.key == one.key && copy.size == one.size;
+            let is_there = one.flaw == Flaw::NotUtf8
+                && self.jobsender.compare != Compare::Nothing
+                && copies.iter().any(is_copy);
+            match self.judge.left_out(listed) {
+                Some(rule) => summary.count(listed, &Verdict::Ignored(rule)),
+                None if is_there => summary.count(listed, &Verdict::AlreadyThere),
+                None => {
+                    error!("cannot be copied: {}/{one}", bucket.escape_debug());
+                    summary.count_impossible(bucket, one);
+                }
+            }
+        }
+        let is_copy = |copy: &&Odd| odd.iter().any(|one| one.key == copy.key);
+        let only = copies.iter().filter(|copy| !is_copy(copy));
+        for copy in only {
+            summary.only_at_destination += 1;
+            summary.only_at_destination_bytes += copy.size.unwrap_or_default();
+        }
     }
 
     /// Tells of an object that only the destination has; it is to be deleted where that is wanted and

@@ -59,6 +59,10 @@ impl Deletions {
         let is_empty = |summary: &&mut Summary| summary.listed == 0 && summary.to_delete > 0;
         if summaries.iter().any(|summary| !summary.missing.is_empty()) {
             Some("not all keys could be listed".to_owned())
+        } else if summaries.iter().any(|summary| summary.unchecked_ends > 0) {
+            Some("whether a listing has ended could not be checked".to_owned())
+        } else if summaries.iter().any(|summary| summary.unreadable > 0) {
+            Some("the source lists keys that cannot be read".to_owned())
         } else if summaries.iter().any(|summary| summary.failed_to_send > 0) {
             Some("not all copies could be sent".to_owned())
         } else if summaries.iter().any(is_empty) {
@@ -150,6 +154,12 @@ mod tests {
             (vec![summary(1, 1), Summary { failed_to_send: 1, ..summary(1, 0) }], "not all copies"),
         ] {
             assert!(refusal(all.clone()).is_some_and(|why| why.contains(expected)), "{all:?}");
+        }
+        for (summary, expected) in [
+            (Summary { unchecked_ends: 1, ..summary(1, 1) }, "could not be checked"),
+            (Summary { unreadable: 1, impossible: 1, ..summary(1, 1) }, "cannot be read"),
+        ] {
+            assert!(refusal(vec![summary]).is_some_and(|why| why.contains(expected)));
         }
         let missing = vec![super::super::MissingRange::new(Default::default(), "x".into())];
         let all = vec![summary(1, 1), Summary { missing, ..summary(1, 0) }];

@@ -7,13 +7,14 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Jobsender;
-use crate::error::{Error, Result};
-use crate::listing::Pages;
+use crate::error::{Error, ErrorKind, Result};
+use crate::listing::{A_FEW, IGNORES_MARKER, Pages};
 use crate::object::{Etag, ObjectKey};
 use crate::params::Pair;
 use crate::retry::{Policy, retry};
 use crate::sources::inventory::Inventory;
 use crate::sources::sorted::{Row, Sorted, Sorter};
+use crate::store::profile::Quirk;
 use crate::store::{ListPage, ListRequest, ObjectStore};
 
 /// Where the keys of one side come from.
@@ -68,7 +69,8 @@ impl Jobsender {
         Ok(Pages::Sorted(Arc::new(Mutex::new(sorted))))
     }
 
-    /// The whole listing, one page after the other.
+    /// The whole listing, one page after the other. Behind its last key a few more are asked for: an order
+    /// of its own may bring keys that were listed before, and they are one in the end.
     async fn sort(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -77,16 +79,40 @@ impl Jobsender {
         cancel: &CancellationToken,
     ) -> Result<Sorted> {
         let policy = Policy::listing(self.max_retry);
+        let profile = store.profile();
+        let (mut last, mut greatest, mut claimed) = (None::<Vec<u8>>, Vec::new(), false);
         loop {
-            let mut page = retry(policy, cancel, || store.list(&request)).await?;
+            let page = retry(policy, cancel, || store.list(&request)).await;
+            let mut page = match page {
+                // Directory buckets do not know it.
+                Err(error) if claimed && error.kind() == ErrorKind::Invalid => {
+                    profile.learn_value(&request.bucket, Quirk::IgnoresStartAfter, IGNORES_MARKER, error);
+                    return Ok(sorter.finish());
+                }
+                page => page?,
+            };
             let next = page.next.take();
+            let end = page.last().map(|listed| listed.key.as_bytes().to_vec());
+            let goes_beyond = end.as_ref().is_some_and(|end| *end > greatest);
+            if claimed && goes_beyond && request.token.is_none() {
+                profile.learn(&request.bucket, Quirk::EndsListingsEarly, "there were more keys");
+            }
+            sorter.keep_odd(page.odd.iter().cloned())?;
             sorter.push_page(rows(&page)).await?;
+            greatest = greatest.max(end.clone().unwrap_or_default());
+            last = end.or(last);
             match next {
                 Some(token) if request.token.as_ref() == Some(&token) => {
                     let bucket = &request.bucket;
                     return Err(Error::invalid(format!("bucket {bucket} repeats its token")));
                 }
-                Some(token) => request.token = Some(token),
+                Some(token) => (request.token, request.max_keys) = (Some(token), None),
+                // As often as that brings it forward.
+                None if !claimed || goes_beyond => {
+                    (request.token, request.start_after) = (None, last.clone());
+                    request.max_keys = Some(A_FEW).filter(|_| !claimed);
+                    claimed = true;
+                }
                 None => return Ok(sorter.finish()),
             }
         }

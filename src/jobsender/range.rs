@@ -67,6 +67,8 @@ impl Range {
         let compared = self.compare().await;
         self.summary.source_pages = self.source.pages();
         self.summary.destination_pages = self.destination.pages();
+        let is_unchecked = self.source.is_unchecked() || self.destination.is_unchecked();
+        self.summary.unchecked_ends = u64::from(is_unchecked);
         let failed = compared.err().map(|error| {
             let through = self.close();
             (error, Bounds { after: self.done.take(), through })
@@ -139,6 +141,9 @@ impl Range {
     /// Compares what is at hand, up to `through`; what was sent before is answered and not counted yet.
     fn merge(&mut self, through: Option<&str>) -> Vec<Doubtful> {
         let mut doubtful = Vec::new();
+        let odd = self.source.take_odd(through);
+        self.context.account_for_odd(&odd, &self.destination.take_odd(through), &mut self.summary);
+        let is_at_source = |key: &str| odd.iter().any(|odd| odd.key == key.as_bytes());
         let within = |listed: &Listed<'_>| through.is_none_or(|through| listed.key <= through);
         let Self { source, destination, context, copies, summary, outlook, jobs, .. } = self;
         loop {
@@ -147,7 +152,9 @@ impl Range {
             let step = compare::step(left.map(|l| l.key), right.map(|r| r.key));
             match (step, left, right) {
                 (Some(compare::Step::DestinationOnly), _, Some(right)) => {
-                    context.only_there(right, summary);
+                    if !is_at_source(right.key) {
+                        context.only_there(right, summary);
+                    }
                     destination.skip();
                 }
                 (Some(step), Some(left), right) => {

@@ -17,6 +17,7 @@ mod pile;
 mod record;
 mod run;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -26,10 +27,13 @@ use tokio::task;
 use super::{CHUNK, Feed};
 use crate::error::{Error, Result};
 use crate::object::{Etag, ObjectKey};
+use crate::store::Odd;
 use pile::Pile;
 
 /// Bytes of rows that a sorter holds before it writes them out.
 const MEMORY: usize = 16 * 1024 * 1024;
+/// Objects that go no further and are held in memory; with a thousand bytes each that is 100 MB.
+const MOST_ODD: usize = 100_000;
 
 /// One object, as an inventory or a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,7 @@ pub struct Row {
 pub struct Sorter {
     /// `None` once it is finished, or has failed and may have lost a row.
     pile: Arc<Mutex<Option<Pile>>>,
+    odd: Arc<Mutex<BTreeSet<Odd>>>,
 }
 
 impl Sorter {
@@ -70,7 +75,7 @@ impl Sorter {
     /// The same, holding about `bytes` in memory.
     pub fn with_memory(folder: Option<&Path>, bytes: usize) -> Self {
         let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
-        Self { pile: Arc::new(Mutex::new(Some(Pile::new(folder, bytes)))) }
+        Self { pile: Arc::new(Mutex::new(Some(Pile::new(folder, bytes)))), odd: Arc::default() }
     }
 
     /// Takes rows; blocks while it writes. After an error all that follows fails as well: a row that
@@ -92,9 +97,23 @@ impl Sorter {
         pushed.map_err(|join| Error::cancelled().with_source(join))?
     }
 
+    /// Keeps what goes no further, each once. Fails where there are so many that something else is wrong.
+    pub fn keep_odd(&self, odd: impl IntoIterator<Item = Odd>) -> Result<()> {
+        let mut kept = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(odd);
+        match kept.len() {
+            0..=MOST_ODD => Ok(()),
+            count => Err(Error::invalid(format!(
+                "{count} objects and more have keys that cannot be carried, as {}",
+                kept.first().map(Odd::to_string).unwrap_or_default()
+            ))),
+        }
+    }
+
     /// The rows in order, as soon as the last runs are merged; to be called inside a Tokio runtime.
     /// Nothing can be pushed any more.
     pub fn finish(self) -> Sorted {
+        let odd = std::mem::take(&mut *self.odd.lock().unwrap_or_else(PoisonError::into_inner));
         let rows = Feed::start(CHUNK, move |out| {
             let pile = self.pile.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut merge = pile.ok_or_else(over)?.finish()?;
@@ -103,7 +122,7 @@ impl Sorter {
             }
             Ok(())
         });
-        Sorted { rows }
+        Sorted { rows, odd: odd.into_iter().collect() }
     }
 }
 
@@ -115,11 +134,17 @@ fn over() -> Error {
 #[derive(Debug)]
 pub struct Sorted {
     rows: Feed<Row>,
+    odd: Vec<Odd>,
 }
 
 impl Sorted {
-    /// Up to 1,000 rows; `None` after the last. Fails with `Invalid` where a key was pushed twice: of
-    /// two rows for one object, nobody can say which is true. An error stays one.
+    /// What goes no further, once.
+    pub fn take_odd(&mut self) -> Vec<Odd> {
+        std::mem::take(&mut self.odd)
+    }
+
+    /// Up to 1,000 rows; `None` after the last. Rows that are the same are one. Fails with `Invalid` where a
+    /// key has rows that differ: nobody can say which is true. An error stays one.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Row>>> {
         self.rows.next().await
     }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::error::Result;
-use crate::object::{ByteRange, Etag, ObjectId, ObjectKey};
+use crate::object::{ByteRange, Etag, ObjectId};
 
-pub use page::{ListPage, Listed};
+pub use page::{Flaw, ListPage, Listed, Odd};
 use profile::Profile;
 
 pub mod paced;
@@ -57,10 +57,12 @@ pub struct ListRequest {
     pub bucket: String,
     /// Only keys that begin with this.
     pub prefix: String,
-    /// Only keys after this one, in byte order; for the first page.
-    pub start_after: Option<ObjectKey>,
+    /// Only keys after these bytes, in byte order; for the first page.
+    pub start_after: Option<Vec<u8>>,
     /// The token of the page before; for every further page.
     pub token: Option<String>,
+    /// Keys on the page, at most; `None`: as many as the store gives.
+    pub max_keys: Option<u32>,
     /// Tell each object's current version too. This asks by another call, which needs
     /// `s3:ListBucketVersions` and brings all versions along, so it is slower.
     pub versions: bool,
@@ -311,8 +313,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         0
     }
 
-    /// One page of the bucket's current objects, 1,000 keys at most. A key whose current version is a
-    /// delete marker has none. A page may be empty and not the last.
+    /// One page of the bucket's current objects, 1,000 keys on most stores. A key whose current version
+    /// is a delete marker has none. A page may be empty and not the last, and one without a token for
+    /// the next need not be the last: see [`crate::listing`].
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
     /// What the store says about an object, without its bytes.

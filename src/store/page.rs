@@ -1,5 +1,6 @@
 //! A page of a listing, small enough to hold hundreds of them: one text and a row for each object.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// One object as a listing shows it.
@@ -36,13 +37,71 @@ impl<'a> Listed<'a> {
     }
 }
 
+/// An object that a listing shows and that goes no further, for what its key is or for what is not
+/// told of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Odd {
+    /// Where it stands in the listing: its key, or the key before where its own cannot be read.
+    pub at: Vec<u8>,
+    /// The key's bytes; of one that cannot be read, what the listing has in its place.
+    pub key: Vec<u8>,
+    /// Bytes, where the listing tells.
+    pub size: Option<u64>,
+    /// What keeps it.
+    pub flaw: Flaw,
+}
+
+/// What keeps a listed object from being copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flaw {
+    /// Its key is no UTF-8.
+    NotUtf8,
+    /// There is a key, and its text is none.
+    Unreadable,
+    /// There is no key, or an empty one.
+    NoKey,
+    /// No size is told.
+    NoSize,
+}
+
+impl Flaw {
+    /// Words for the user.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "its key is no UTF-8, and others are not carried",
+            Self::Unreadable => "its key cannot be read in the listing",
+            Self::NoKey => "it is listed without a key",
+            Self::NoSize => "it is listed without a size",
+        }
+    }
+}
+
+impl Odd {
+    /// Whether `key` is the object's key.
+    pub fn is_known(&self) -> bool {
+        matches!(self.flaw, Flaw::NotUtf8 | Flaw::NoSize)
+    }
+}
+
+impl fmt::Display for Odd {
+    /// The key and the flaw on one line, whatever the key's bytes are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key.escape_ascii(), self.flaw.as_str())
+    }
+}
+
 /// One page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListPage {
     text: String,
     rows: Vec<Row>,
-    /// The token for the next page; `None` on the last.
+    /// The token for the next page; `None` on what calls itself the last.
     pub next: Option<String>,
+    /// What goes no further, in the listing's order.
+    pub odd: Vec<Odd>,
+    /// The last key that the page shows, also where that is of no current object; `None`: as the
+    /// objects and the odd ones say.
+    pub end: Option<Vec<u8>>,
 }
 
 /// Where the parts of one object stand in the page's text; an empty part is one that is not known.
@@ -107,6 +166,35 @@ impl ListPage {
         self.get(self.len().checked_sub(1)?)
     }
 
+    /// The last key that the page shows, of whatever it is.
+    pub fn end(&self) -> Option<&[u8]> {
+        let last = self.last().map(|listed| listed.key.as_bytes());
+        let odd = self.odd.last().map(|odd| odd.at.as_slice());
+        self.end.as_deref().into_iter().chain(last).chain(odd).max()
+    }
+
+    /// The first place whose key the next one does not follow in byte order.
+    pub fn disorder(&self) -> Option<usize> {
+        let key = |at: usize| self.rows.get(at).map(|row| self.part(row.key));
+        (1..self.rows.len()).find(|at| key(*at) <= key(at - 1)).map(|at| at - 1)
+    }
+
+    /// Leaves out what is listed again right after itself.
+    pub fn drop_repeats(&mut self) {
+        let Self { text, rows, .. } = self;
+        rows.dedup_by(|later, earlier| part(text, later.key) == part(text, earlier.key));
+    }
+
+    /// How many objects in front have keys up to `key`, in a page in key order.
+    pub fn count_through(&self, key: &[u8]) -> usize {
+        self.rows.partition_point(|row| self.part(row.key).as_bytes() <= key)
+    }
+
+    /// Whether the page, which is in key order, has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.rows.binary_search_by(|row| self.part(row.key).cmp(key)).is_ok()
+    }
+
     /// Number of objects.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -132,9 +220,13 @@ impl ListPage {
     }
 
     fn part(&self, span: Span) -> &str {
-        let start = span.start as usize;
-        self.text.get(start..start + span.len as usize).unwrap_or_default()
+        part(&self.text, span)
     }
+}
+
+fn part(text: &str, span: Span) -> &str {
+    let start = span.start as usize;
+    text.get(start..start + span.len as usize).unwrap_or_default()
 }
 
 impl<'a> FromIterator<Listed<'a>> for ListPage {
@@ -148,6 +240,23 @@ impl<'a> FromIterator<Listed<'a>> for ListPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_finds_its_keys_and_drops_what_repeats() {
+        let keys = ["a", "b", "b", "c"];
+        let mut page: ListPage = keys.iter().map(|key| Listed::new(key, 1)).collect();
+        assert_eq!(page.disorder(), Some(1));
+        page.drop_repeats();
+        assert_eq!(page.disorder(), None);
+        assert_eq!(page.iter().map(|listed| listed.key).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(["", "b", "~"].map(|key| page.count_through(key.as_bytes())), [0, 2, 3]);
+        assert_eq!((page.has("b"), page.has("bb")), (true, false));
+        assert_eq!(page.end(), Some(&b"c"[..]));
+        let odd = b"c\xff".to_vec();
+        page.odd.push(Odd { at: odd.clone(), key: odd, size: None, flaw: Flaw::NotUtf8 });
+        assert_eq!(page.end(), Some(&b"c\xff"[..]));
+        assert!(page.odd[0].to_string().starts_with("c\\xff: its key is no UTF-8"));
+    }
 
     #[test]
     fn a_page_gives_back_what_it_was_given() {

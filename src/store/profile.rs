@@ -22,9 +22,15 @@ pub enum Quirk {
     ListsByVersion1,
     /// `start-after` or a token brings the key it names once more.
     RepeatsKeys,
+    /// `start-after` is ignored; the value is 2 where the `marker` of version 1 is ignored as well.
+    IgnoresStartAfter,
+    /// Keys in a listing that calls itself url-encoded stand as they are.
+    ListsUnencoded,
+    /// Keys in a url-encoded listing are encoded twice.
+    EncodesTwice,
     /// A `+` in a url-encoded listing stands for itself, not for a blank.
     PlusIsLiteral,
-    /// Keys that are the beginning of others up to a `/` are stored and not listed.
+    /// Some keys are stored and not listed, those among them that are the folder of another.
     HidesFolderKeys,
     /// ETags of objects in one piece, and of parts, are no MD5s.
     OwnEtags,
@@ -64,10 +70,13 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every one.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::EndsListingsEarly,
         Self::ListsByVersion1,
         Self::RepeatsKeys,
+        Self::IgnoresStartAfter,
+        Self::ListsUnencoded,
+        Self::EncodesTwice,
         Self::PlusIsLiteral,
         Self::HidesFolderKeys,
         Self::OwnEtags,
@@ -95,6 +104,9 @@ impl Quirk {
             Self::EndsListingsEarly => "ends-listings-early",
             Self::ListsByVersion1 => "lists-by-version-1",
             Self::RepeatsKeys => "repeats-keys",
+            Self::IgnoresStartAfter => "ignores-start-after",
+            Self::ListsUnencoded => "lists-unencoded",
+            Self::EncodesTwice => "encodes-twice",
             Self::PlusIsLiteral => "plus-is-literal",
             Self::HidesFolderKeys => "hides-folder-keys",
             Self::OwnEtags => "own-etags",
@@ -128,12 +140,22 @@ impl Quirk {
             Self::RepeatsKeys => {
                 "this store lists a page's last key again on the next page: it is counted once"
             }
+            Self::IgnoresStartAfter => {
+                "this store ignores start-after: version 1 and its marker are used; where those are \
+                 ignored too, its listing is not split, and its end cannot be checked"
+            }
+            Self::ListsUnencoded => {
+                "this store calls its listings encoded and leaves keys as they are: they are not decoded"
+            }
+            Self::EncodesTwice => {
+                "this store encodes the keys of its listings twice: they are decoded twice"
+            }
             Self::PlusIsLiteral => {
                 "this store leaves + as it is in encoded listings: it is not read as a blank"
             }
             Self::HidesFolderKeys => {
-                "this store does not list a key that is the folder of another: such keys are looked \
-                 at by themselves"
+                "this store does not list every key that it has, one that is the folder of another for \
+                 instance: what its listing lacks is looked at by itself"
             }
             Self::OwnEtags => {
                 "this store's ETags are no MD5s: bytes are verified by Content-MD5 or a checksum"

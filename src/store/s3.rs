@@ -3,7 +3,8 @@
 //! The SDK makes all calls but those that move bytes and those that list: `lean` makes these, where it
 //! can.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -27,7 +28,7 @@ use crate::object::ObjectKey;
 mod answers;
 pub mod connect;
 mod convert;
-mod document;
+pub mod document;
 mod exact;
 mod examine;
 mod kept;
@@ -36,9 +37,9 @@ mod lengths;
 mod listing;
 mod new_object;
 mod objects;
+pub mod reading;
 mod renew;
 mod uploads;
-mod whole;
 mod without;
 
 use convert::crc64nvme_text;
@@ -53,6 +54,8 @@ pub struct S3Store {
     pub(super) side: Side,
     /// What is known of the store's own ways.
     pub(super) profile: Profile,
+    /// How its buckets write keys, as far as that is known to be Amazon S3's way.
+    readings: listing::Readings,
     /// Whose credentials are used, in words for an error.
     pub(super) identity: String,
     /// The URL that is asked, where it is not Amazon S3's own.

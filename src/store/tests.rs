@@ -14,6 +14,7 @@ pub struct Fake {
     pub get: Answers<GetRequest, GetAnswer>,
     pub list: Answers<ListRequest, ListPage>,
     pub upload_part: Answers<Payload, Written>,
+    pub profile: Profile,
 }
 
 impl Default for Fake {
@@ -22,6 +23,7 @@ impl Default for Fake {
             get: Box::new(|_| std::future::pending().boxed()),
             list: Box::new(|_| std::future::pending().boxed()),
             upload_part: Box::new(|_| std::future::pending().boxed()),
+            profile: Profile::new(Side::Source),
         }
     }
 }
@@ -68,7 +70,7 @@ pub fn written() -> Written {
 #[async_trait]
 impl ObjectStore for Fake {
     fn profile(&self) -> &Profile {
-        unreachable!()
+        &self.profile
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {

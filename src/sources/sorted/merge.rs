@@ -43,7 +43,8 @@ impl Merge {
         Ok(Self { heads, last: Vec::new() })
     }
 
-    /// The next row in byte order of the keys; a key that comes twice is an error.
+    /// The next row in byte order of the keys; one that comes twice is one, and a key with two that differ
+    /// is an error.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>> {
         let Some(bytes) = self.next()? else { return Ok(None) };
         let row = record::decode(bytes);
@@ -59,16 +60,21 @@ impl Merge {
     }
 
     fn next(&mut self) -> Result<Option<&[u8]>> {
-        let Some(mut top) = self.heads.peek_mut() else { return Ok(None) };
-        if !self.last.is_empty() && record::key(&self.last) == top.0.key() {
-            return Err(twice(top.0.key()));
+        loop {
+            let Some(mut top) = self.heads.peek_mut() else { return Ok(None) };
+            let is_same = self.last == top.0.record;
+            if !is_same && !self.last.is_empty() && record::key(&self.last) == top.0.key() {
+                return Err(twice(top.0.key()));
+            }
+            std::mem::swap(&mut self.last, &mut top.0.record);
+            let Head { record, run } = &mut top.0;
+            if !run.read(record)? {
+                PeekMut::pop(top);
+            }
+            if !is_same {
+                return Ok(Some(&self.last));
+            }
         }
-        std::mem::swap(&mut self.last, &mut top.0.record);
-        let Head { record, run } = &mut top.0;
-        if !run.read(record)? {
-            PeekMut::pop(top);
-        }
-        Ok(Some(&self.last))
     }
 }
 

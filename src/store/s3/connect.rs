@@ -14,6 +14,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::types::RequestPayer;
 
 use super::lean::Lean;
+use super::listing::Readings;
 use super::renew::Renewed;
 use super::{S3Store, Writing};
 use crate::aws;
@@ -128,6 +129,7 @@ impl S3Store {
                 true => Profile::of_amazon(side),
                 false => Profile::new(side),
             },
+            readings: Readings::default(),
             identity,
             url,
             writing: Writing::default(),

@@ -1,11 +1,10 @@
 //! What `check` asks a bucket for, and no transfer: a few keys instead of a page of them.
 
 use super::listing::place;
-use super::whole::Whole;
 use super::*;
 use crate::aws::clock::Clock;
 
-const A_FEW: i32 = 20;
+const A_FEW: u32 = 20;
 
 impl S3Store {
     /// One of the first objects below a prefix, the first that has bytes where there is one: what
@@ -16,22 +15,8 @@ impl S3Store {
         prefix: &str,
         clock: &Clock,
     ) -> Result<Option<ObjectId>> {
-        let request = asked(bucket, prefix);
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(prefix)
-            .max_keys(A_FEW)
-            .encoding_type(aws_sdk_s3::types::EncodingType::Url)
-            .set_request_payer(self.request_payer.clone())
-            .customize()
-            .interceptor(Whole)
-            .interceptor(clock.clone())
-            .send()
-            .await;
-        let failed = |e| self.error("ListObjectsV2", "s3:ListBucket", place(&request), e);
-        let page = self.objects(&answer.map_err(failed)?, &request)?;
+        let request = ListRequest { max_keys: Some(A_FEW), ..asked(bucket, prefix) };
+        let page = self.list_few(&request, clock).await?;
         let found = page.iter().find(|object| object.size > 0).or(page.iter().next());
         Ok(found.map(|object| ObjectId::new(bucket, object.key)))
     }

@@ -1,177 +1,383 @@
 //! Pages of a bucket: what is asked, by the lean way or the SDK, and what the answer's end says.
+//!
+//! Stores do not agree on how a listing goes on. What an answer says counts, whatever was asked:
+//!
+//! | answer | goes on by |
+//! |---|---|
+//! | `NextContinuationToken` | that token |
+//! | `NextMarker`, or `Marker` and no `KeyCount` | version 1, behind that marker or the last key |
+//! | truncated, and none of these | `start-after` the last key |
+//! | 501, or a refusal that version 1 does not meet with | version 1 |
 
-use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::{EncodingType, OptionalObjectAttributes};
-use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use super::convert::decode_key;
-use super::document::Page;
-use super::whole::Whole;
+use super::document::{self, Page};
+use super::reading::{Evidence, Reading, evidence};
+use super::kept::Kept;
 use super::*;
+use crate::aws::clock::Clock;
+use crate::store::profile::Quirk;
 
 /// A call and the permission it needs.
-type Named = (&'static str, &'static str);
+pub(super) type Named = (&'static str, &'static str);
 const OBJECTS: Named = ("ListObjectsV2", "s3:ListBucket");
+const VERSION_1: Named = ("ListObjects", "s3:ListBucket");
 const VERSIONS: Named = ("ListObjectVersions", "s3:ListBucketVersions");
 
-/// Between a key and a version in the token of a page of versions; an encoded key has none.
+/// So much of an answer is looked at for its beginning.
+const SHOWN: usize = 1024;
+
+/// What is not unreserved is encoded (RFC 3986, section 2.3).
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A parameter of a listing and its value.
+type Query<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
+
+/// A call that was refused.
+pub(super) struct Refused {
+    pub(super) error: Error,
+    /// The store may not know such a call: its refusal speaks of nothing else.
+    pub(super) unknown: bool,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, unknown: false }
+    }
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Start<'a> {
+    Beginning,
+    /// Behind this key, in whatever way.
+    After(Cow<'a, [u8]>),
+    /// Behind this marker of version 1.
+    Marker(Vec<u8>),
+    /// Behind this key's version.
+    Version(Vec<u8>, Option<&'a str>),
+    /// As the page before says.
+    Token(&'a str),
+}
+
+/// Tokens of our own begin so, which no store's does; then their kind and what they hold, encoded.
+const OWN: char = '\n';
+const AFTER: char = '2';
+const MARKER: char = '1';
+const VERSION: char = 'v';
 const BETWEEN: char = '\n';
 
-impl S3Store {
-    /// One page of ListObjectsV2.
-    pub(super) async fn list_page(&self, request: &ListRequest) -> Result<ListPage> {
-        let start_after = request.start_after.as_ref().filter(|_| request.token.is_none());
-        let start_after = start_after.map(ObjectKey::as_str);
-        let way = self.lean_way(&request.bucket, OBJECTS.0, place(request)).await?;
-        let Some(way) = way else { return self.list_page_by_sdk(request, start_after).await };
-        let query = [
-            start_after.map(|key| ("start-after", key)),
-            request.token.as_deref().map(|token| ("continuation-token", token)),
-            Some(("encoding-type", "url")),
-            Some(("list-type", "2")),
-            Some(("prefix", request.prefix.as_str())),
-        ];
-        let query: Vec<_> = query.into_iter().flatten().collect();
-        let Page { mut objects, truncated, next, .. } =
-            self.page_lean(&way, request, OBJECTS, &query).await?;
-        objects.next = self.next_page(truncated, next, OBJECTS.0, request)?;
-        Ok(objects)
-    }
+fn own(kind: char, key: &[u8], version: &str) -> String {
+    format!("{OWN}{kind}{}{BETWEEN}{version}", percent_encode(key, PLAIN))
+}
 
-    async fn list_page_by_sdk(
-        &self,
-        request: &ListRequest,
-        start_after: Option<&str>,
-    ) -> Result<ListPage> {
-        let (call, permission) = OBJECTS;
-        let restored = self.asks_restored().then(|| vec![OptionalObjectAttributes::RestoreStatus]);
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(&request.bucket)
-            .prefix(&request.prefix)
-            .set_start_after(start_after.map(str::to_owned))
-            .set_continuation_token(request.token.clone())
-            .encoding_type(EncodingType::Url)
-            .set_request_payer(self.request_payer.clone())
-            .set_optional_object_attributes(restored)
-            .customize()
-            .interceptor(Whole)
-            .send()
-            .await;
-        let answer = answer.map_err(|e| self.error(call, permission, place(request), e))?;
-        let mut objects = self.objects(&answer, request)?;
-        let next = answer.next_continuation_token().map(str::to_owned);
-        let truncated = answer.is_truncated() == Some(true);
-        objects.next = self.next_page(truncated, next, call, request)?;
-        Ok(objects)
-    }
-
-    pub(super) fn objects(
-        &self,
-        answer: &ListObjectsV2Output,
-        request: &ListRequest,
-    ) -> Result<ListPage> {
-        let encoded = answer.encoding_type() == Some(&EncodingType::Url);
-        let mut page = ListPage::default();
-        for object in answer.contents() {
-            let restored = object.restore_status().is_some_and(|status| {
-                status.is_restore_in_progress() != Some(true)
-                    && status.restore_expiry_date().is_some()
-            });
-            let key = decode_key(object.key().unwrap_or_default(), encoded)?;
-            page.push(Listed {
-                key: &key,
-                size: self.listed_size(object.size(), OBJECTS.0, request)?,
-                etag: object.e_tag().map(|etag| etag.trim_matches('"')),
-                last_modified: time(object.last_modified()),
-                storage_class: object.storage_class().map(|class| class.as_str()),
-                version: None,
-                restored,
-            });
+impl<'a> Start<'a> {
+    fn of(request: &'a ListRequest) -> Self {
+        let after = request.start_after.as_deref().map(|key| Self::After(Cow::Borrowed(key)));
+        let Some(token) = request.token.as_deref() else { return after.unwrap_or(Self::Beginning) };
+        let own = token.strip_prefix(OWN).and_then(|own| own.split_once(BETWEEN));
+        let Some((kind_and_key, version)) = own else { return Self::Token(token) };
+        let mut characters = kind_and_key.chars();
+        let kind = characters.next();
+        let key = percent_decode_str(characters.as_str()).collect();
+        match kind {
+            Some(MARKER) => Self::Marker(key),
+            Some(VERSION) => Self::Version(key, Some(version).filter(|v| !v.is_empty())),
+            _ => Self::After(Cow::Owned(key)),
         }
-        Ok(page)
+    }
+}
+
+impl S3Store {
+    /// One page of the bucket's objects, by version 2 or, of a store that does not know it, by 1.
+    pub(super) async fn list_page(&self, request: &ListRequest) -> Result<ListPage> {
+        let (bucket, from) = (&request.bucket, Start::of(request));
+        let knows = |quirk| self.profile.has(bucket, quirk);
+        let by_version_1 = match &from {
+            Start::Marker(_) => true,
+            Start::Token(_) | Start::Version(..) => false,
+            Start::After(_) => knows(Quirk::ListsByVersion1) || knows(Quirk::IgnoresStartAfter),
+            Start::Beginning => knows(Quirk::ListsByVersion1),
+        };
+        if by_version_1 {
+            return self.version_1(request, &from).await.map_err(|refused| refused.error);
+        }
+        match self.page(request, OBJECTS, version_2(&from)).await {
+            Ok(page) if page.is_version_1() => {
+                let evidence = "ListObjectsV2 is answered by a page without KeyCount and token";
+                self.profile.learn(bucket, Quirk::ListsByVersion1, evidence);
+                match from {
+                    // Without a place to begin at both are the same page.
+                    Start::Beginning => self.objects_of(request, VERSION_1, page).await,
+                    Start::Token(_) => self.objects_of(request, OBJECTS, page).await,
+                    from => self.version_1(request, &from).await.map_err(|refused| refused.error),
+                }
+            }
+            Ok(page) => self.objects_of(request, OBJECTS, page).await,
+            Err(refused) if refused.unknown && !matches!(from, Start::Token(_)) => {
+                let Ok(page) = self.version_1(request, &from).await else {
+                    return Err(refused.error.note("version 1 of it is refused as well"));
+                };
+                let quirk = match from {
+                    Start::After(_) => Quirk::IgnoresStartAfter,
+                    _ => Quirk::ListsByVersion1,
+                };
+                self.profile.learn(bucket, quirk, refused.error);
+                Ok(page)
+            }
+            Err(refused) => Err(refused.error),
+        }
+    }
+
+    /// The first page, by the SDK, so that `clock` sees the answer.
+    pub(super) async fn list_few(&self, request: &ListRequest, clock: &Clock) -> Result<ListPage> {
+        let query = encoded(request, version_2(&Start::Beginning));
+        match self.page_by_sdk(request, OBJECTS, query, Some(clock)).await {
+            Ok(document) => {
+                let page = self.read(request, OBJECTS, &document)?;
+                self.objects_of(request, OBJECTS, page).await
+            }
+            Err(refused) if refused.unknown => self.list_page(request).await,
+            Err(refused) => Err(refused.error),
+        }
+    }
+
+    async fn version_1(
+        &self,
+        request: &ListRequest,
+        from: &Start<'_>,
+    ) -> Result<ListPage, Refused> {
+        let query = match from {
+            Start::After(key) => vec![("marker", key.clone())],
+            Start::Marker(key) => vec![("marker", Cow::Borrowed(key.as_slice()))],
+            Start::Beginning | Start::Token(_) | Start::Version(..) => Vec::new(),
+        };
+        let page = self.page(request, VERSION_1, query).await?;
+        Ok(self.objects_of(request, VERSION_1, page).await?)
     }
 
     /// One page of ListObjectVersions, of which the current versions are kept. Every version counts
     /// for a page's thousand, so that one may hold no object at all.
     pub(super) async fn list_versions_page(&self, request: &ListRequest) -> Result<ListPage> {
-        let token = request.token.as_deref().map(|token| token.split_once(BETWEEN));
-        let (key_marker, version_marker) = match token {
-            None => (request.start_after.as_ref().map(|key| key.as_str().to_owned()), None),
-            Some(token) => {
-                let (key, version) = token.unwrap_or_default();
-                (Some(decode_key(key, true)?), Some(version).filter(|version| !version.is_empty()))
+        let from = Start::of(request);
+        let mut query: Query<'_> = vec![("versions", Cow::Borrowed(b""))];
+        match &from {
+            Start::After(key) => query.push(("key-marker", key.clone())),
+            Start::Version(key, version) => {
+                query.push(("key-marker", Cow::Borrowed(key)));
+                let version = version.map(|v| ("version-id-marker", Cow::Borrowed(v.as_bytes())));
+                query.extend(version);
             }
-        };
-        let way = self.lean_way(&request.bucket, VERSIONS.0, place(request)).await?;
-        let markers = (key_marker.as_deref(), version_marker);
-        let Some(way) = way else { return self.list_versions_by_sdk(request, markers).await };
-        let query = [
-            Some(("encoding-type", "url")),
-            markers.0.map(|key| ("key-marker", key)),
-            Some(("prefix", request.prefix.as_str())),
-            markers.1.map(|version| ("version-id-marker", version)),
-            Some(("versions", "")),
-        ];
-        let query: Vec<_> = query.into_iter().flatten().collect();
-        let Page { mut objects, truncated, next, next_version, encoded } =
-            self.page_lean(&way, request, VERSIONS, &query).await?;
-        let next = next.map(|key| marker(&key, next_version.as_deref(), encoded));
-        objects.next = self.next_page(truncated, next, VERSIONS.0, request)?;
-        Ok(objects)
+            Start::Beginning | Start::Marker(_) | Start::Token(_) => {}
+        }
+        let page = self.page(request, VERSIONS, query).await.map_err(|refused| refused.error)?;
+        self.objects_of(request, VERSIONS, page).await
     }
 
-    async fn list_versions_by_sdk(
+    /// A page that shows as much as it says that it has.
+    ///
+    /// One that shows less has lost keys on the way, or has been cut at its end: asked for as many as
+    /// it shows, a store that has only cut it answers with just these.
+    async fn page(
         &self,
         request: &ListRequest,
-        (key_marker, version_marker): (Option<&str>, Option<&str>),
-    ) -> Result<ListPage> {
-        let (call, permission) = VERSIONS;
-        let answer = self
+        call: Named,
+        query: Query<'_>,
+    ) -> Result<Page, Refused> {
+        let page = self.answer(request, call, query.clone()).await?;
+        if !page.is_short() {
+            return Ok(page);
+        }
+        let (count, shown) = (page.key_count.unwrap_or_default(), page.shown);
+        if let Some(fewer) = u32::try_from(shown).ok().filter(|fewer| *fewer > 0) {
+            let fewer = ListRequest { max_keys: Some(fewer), ..request.clone() };
+            let page = self.answer(&fewer, call, query).await?;
+            if !page.is_short() {
+                return Ok(page);
+            }
+        }
+        let said = self.said(call.0, place(request));
+        let message = format!("{said}: a page with KeyCount {count} shows {shown} keys");
+        Err(Error::new(ErrorKind::Unavailable, message).into())
+    }
+
+    async fn answer(
+        &self,
+        request: &ListRequest,
+        call: Named,
+        query: Query<'_>,
+    ) -> Result<Page, Refused> {
+        let query = encoded(request, query);
+        let document = match self.lean_way(&request.bucket, call.0, place(request)).await? {
+            Some(way) => self.page_lean(&way, request, call, &query).await?,
+            None => self.page_by_sdk(request, call, query, None).await?,
+        };
+        Ok(self.read(request, call, &document)?)
+    }
+
+    fn read(&self, request: &ListRequest, call: Named, document: &[u8]) -> Result<Page> {
+        document::read(document).map_err(|error| {
+            let error = error.context(self.said(call.0, place(request)));
+            let head = String::from_utf8_lossy(&document[..document.len().min(SHOWN)]);
+            match document::is_listing(&head) {
+                true => error,
+                false => {
+                    let begins = aws::beginning(&head);
+                    error.note(format_args!("the answer begins {begins}; {}", aws::RIGHT_ENDPOINT))
+                }
+            }
+        })
+    }
+
+    /// The page by the SDK, which only carries it: what is asked and what is answered is as above.
+    async fn page_by_sdk(
+        &self,
+        request: &ListRequest,
+        (call, permission): Named,
+        query: String,
+        clock: Option<&Clock>,
+    ) -> Result<Bytes, Refused> {
+        let kept = Kept::default();
+        let restored = self.asks_restored();
+        let mut asking = self
             .client
-            .list_object_versions()
+            .list_objects_v2()
             .bucket(&request.bucket)
-            .prefix(&request.prefix)
-            .set_key_marker(key_marker.map(str::to_owned))
-            .set_version_id_marker(version_marker.map(str::to_owned))
-            .encoding_type(EncodingType::Url)
             .set_request_payer(self.request_payer.clone())
             .customize()
-            .interceptor(Whole)
-            .send()
-            .await;
-        let answer = answer.map_err(|e| self.error(call, permission, place(request), e))?;
-        let encoded = answer.encoding_type() == Some(&EncodingType::Url);
-        let mut objects = self.current(&answer, encoded, request)?;
-        let version = answer.next_version_id_marker();
-        let next = answer.next_key_marker().map(|key| marker(key, version, encoded));
-        let truncated = answer.is_truncated() == Some(true);
-        objects.next = self.next_page(truncated, next, call, request)?;
+            .mutate_request(move |request| {
+                let place = request.uri().split('?').next().unwrap_or_default().to_owned();
+                // It was one before, and stays one with another query.
+                let _ = request.set_uri(format!("{place}?{query}"));
+                if restored {
+                    let headers = request.headers_mut();
+                    headers.insert("x-amz-optional-object-attributes", "RestoreStatus");
+                }
+            })
+            .interceptor(kept.clone());
+        if let Some(clock) = clock {
+            asking = asking.interceptor(clock.clone());
+        }
+        let answer = asking.send().await;
+        match (kept.take(), answer) {
+            (Some(answer), _) => Ok(answer.body),
+            (None, Err(error)) => {
+                let raw = error.raw_response();
+                let status = raw.map_or(0, |raw| raw.status().as_u16());
+                let unknown = is_unknown(status, aws::code(&error).unwrap_or_default());
+                Err(Refused { error: self.error(call, permission, place(request), error), unknown })
+            }
+            (None, Ok(_)) => {
+                let said = self.said(call, place(request));
+                Err(Error::new(ErrorKind::Unavailable, format!("{said}: no document")).into())
+            }
+        }
+    }
+
+    /// The objects of a page, their keys decoded, and where the next one begins.
+    async fn objects_of(
+        &self,
+        request: &ListRequest,
+        call: Named,
+        mut page: Page,
+    ) -> Result<ListPage> {
+        let reading = self.reading(request, call, &page).await?;
+        let mut objects = page.decoded(reading);
+        let decode = |key: &[u8]| match page.encoded {
+            true => reading.decode(key).into_owned(),
+            false => key.to_vec(),
+        };
+        let wrong = |what: &str| {
+            Err(Error::invalid(format!("{}: {what}", self.said(call.0, place(request)))))
+        };
+        // Objects below a folder that is listed in their place are not.
+        let is_shown = |folder: &[u8]| {
+            let below = |key: &[u8]| key.starts_with(folder);
+            objects.iter().any(|listed| below(listed.key.as_bytes()))
+                || objects.odd.iter().any(|odd| below(&odd.key))
+        };
+        if !page.folders.iter().all(|folder| is_shown(&decode(folder))) {
+            return wrong("folders (CommonPrefixes) are listed in the place of their objects");
+        }
+        let goes_on = page.truncated.unwrap_or(page.token.is_some() || page.next.is_some());
+        if !goes_on {
+            // What stands beside this is no more than that: whoever lists looks behind the last key.
+            return Ok(objects);
+        }
+        let last = objects.end().map(<[u8]>::to_vec);
+        let marker = page.next.as_deref().map(decode);
+        let version = page.next_version.take();
+        objects.next = match (call, page.token.take(), marker, last) {
+            (VERSIONS, _, Some(key), _) => Some(own(VERSION, &key, &version.unwrap_or_default())),
+            (VERSIONS, _, None, Some(key)) => Some(own(VERSION, &key, &page.last_version)),
+            (OBJECTS, Some(token), ..) => Some(token),
+            (OBJECTS, None, None, Some(key)) => Some(own(AFTER, &key, "")),
+            (_, _, Some(key), _) | (_, _, None, Some(key)) => Some(own(MARKER, &key, "")),
+            (_, _, None, None) => return wrong("a page cut short: it says that there are more keys, and not where"),
+        };
         Ok(objects)
     }
 
-    fn current(
-        &self,
-        answer: &ListObjectVersionsOutput,
-        encoded: bool,
-        request: &ListRequest,
-    ) -> Result<ListPage> {
-        let mut page = ListPage::default();
-        for version in answer.versions().iter().filter(|v| v.is_latest() == Some(true)) {
-            let key = decode_key(version.key().unwrap_or_default(), encoded)?;
-            page.push(Listed {
-                key: &key,
-                size: self.listed_size(version.size(), VERSIONS.0, request)?,
-                etag: version.e_tag().map(|etag| etag.trim_matches('"')),
-                last_modified: time(version.last_modified()),
-                storage_class: version.storage_class().map(|class| class.as_str()),
-                version: version.version_id(),
-                restored: false,
-            });
+    /// How the page's keys are to be read. Amazon S3's own are as documented; of others the page tells,
+    /// or one more listing of a single key, whose answer is remembered.
+    async fn reading(&self, request: &ListRequest, call: Named, page: &Page) -> Result<Reading> {
+        if !page.encoded || !page.has_codes || self.url.is_none() {
+            return Ok(Reading::Form);
         }
-        Ok(page)
+        let bucket = &request.bucket;
+        for (quirk, reading) in READINGS {
+            if self.profile.has(bucket, quirk) {
+                return Ok(reading);
+            }
+        }
+        if self.readings.is_known(bucket) {
+            return Ok(Reading::Form);
+        }
+        let keys = page.objects.iter().map(|listed| listed.key.as_bytes()).collect::<Vec<_>>();
+        let (reading, said) = match evidence(keys.into_iter()) {
+            Evidence::None => return Ok(Reading::Form),
+            Evidence::Is(reading) => (reading, "a page with both + and %20".to_owned()),
+            Evidence::Ask { raw, readings } => {
+                let said = format!("a key is listed as {}", raw.escape_ascii());
+                (self.ask_reading(request, call, &raw, readings).await?, said)
+            }
+        };
+        match READINGS.into_iter().find(|(_, named)| *named == reading) {
+            Some((quirk, _)) => _ = self.profile.learn(bucket, quirk, said),
+            None => self.readings.know(bucket),
+        }
+        Ok(reading)
+    }
+
+    /// The reading under which the store lists the key as `raw`; the first one where it does so under
+    /// none.
+    async fn ask_reading(
+        &self,
+        request: &ListRequest,
+        call: Named,
+        raw: &[u8],
+        readings: &[Reading],
+    ) -> Result<Reading> {
+        for reading in readings {
+            let Ok(prefix) = String::from_utf8(reading.decode(raw).into_owned()) else { continue };
+            let bucket = request.bucket.clone();
+            let one = ListRequest { bucket, prefix, max_keys: Some(1), ..ListRequest::default() };
+            let query = match call {
+                VERSIONS => vec![("versions", Cow::Borrowed(&b""[..]))],
+                OBJECTS => version_2(&Start::Beginning),
+                _ => Vec::new(),
+            };
+            match self.answer(&one, call, query).await {
+                Ok(page) if page.objects.iter().next().is_some_and(|o| o.key.as_bytes() == raw) => {
+                    return Ok(*reading);
+                }
+                Err(refused) if refused.error.kind().next() == crate::error::Next::Retry => {
+                    return Err(refused.error);
+                }
+                _ => {}
+            }
+        }
+        Ok(readings.first().copied().unwrap_or(Reading::Form))
     }
 
     /// Whether a listing is asked which archived objects are readable for a time: of Amazon S3 only,
@@ -179,41 +385,123 @@ impl S3Store {
     pub(super) fn asks_restored(&self) -> bool {
         self.profile.is_amazon()
     }
+}
 
-    fn listed_size(&self, size: Option<i64>, call: &str, request: &ListRequest) -> Result<u64> {
-        let size = size.and_then(|size| u64::try_from(size).ok());
-        let said = || self.said(call, place(request));
-        size.ok_or_else(|| Error::invalid(format!("{}: a key without size", said())))
+/// What is read in another way than Amazon S3's, by the name of the difference.
+const READINGS: [(Quirk, Reading); 3] = [
+    (Quirk::PlusIsLiteral, Reading::PlusIsLiteral),
+    (Quirk::ListsUnencoded, Reading::Plain),
+    (Quirk::EncodesTwice, Reading::Twice),
+];
+
+/// The buckets that are known to write keys as Amazon S3 does.
+#[derive(Debug, Default)]
+pub(super) struct Readings(Mutex<HashSet<String>>);
+
+impl Readings {
+    fn is_known(&self, bucket: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket)
     }
 
-    /// The token of the next page; `None` behind the last. A page that is not the last and names no
-    /// next one is an error, never the end.
-    fn next_page(
-        &self,
-        truncated: bool,
-        next: Option<String>,
-        call: &str,
-        request: &ListRequest,
-    ) -> Result<Option<String>> {
-        if !truncated {
-            return Ok(None);
-        }
-        let cut =
-            || Error::invalid(format!("{}: a page cut short", self.said(call, place(request))));
-        next.map(Some).ok_or_else(cut)
+    fn know(&self, bucket: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket.to_owned());
     }
 }
 
-/// The token of a page of versions.
-fn marker(key: &str, version: Option<&str>, encoded: bool) -> String {
-    let key = match encoded {
-        true => key.to_owned(),
-        false => percent_encoding::utf8_percent_encode(key, NON_ALPHANUMERIC).to_string(),
+/// What is asked with what every listing is asked, in the order of the names.
+fn encoded<'a>(request: &'a ListRequest, mut query: Query<'a>) -> String {
+    let max_keys = request.max_keys.map(|max| Cow::Owned(max.to_string().into_bytes()));
+    query.extend(max_keys.map(|max| ("max-keys", max)));
+    query.push(("encoding-type", Cow::Borrowed(b"url")));
+    query.push(("prefix", Cow::Borrowed(request.prefix.as_bytes())));
+    query.sort_by_key(|(name, _)| *name);
+    let encode = |(name, value): &(&str, Cow<'_, [u8]>)| {
+        format!("{name}={}", percent_encode(value, PLAIN))
     };
-    format!("{key}{BETWEEN}{}", version.unwrap_or_default())
+    query.iter().map(encode).collect::<Vec<_>>().join("&")
+}
+
+fn version_2<'a>(from: &Start<'a>) -> Query<'a> {
+    let mut query: Query<'a> = vec![("list-type", Cow::Borrowed(b"2"))];
+    match from {
+        Start::After(key) => query.push(("start-after", key.clone())),
+        Start::Token(token) => {
+            query.push(("continuation-token", Cow::Borrowed(token.as_bytes())));
+        }
+        Start::Beginning | Start::Marker(_) | Start::Version(..) => {}
+    }
+    query
+}
+
+/// Whether a refusal may mean that such a call, or one of its parameters, is not known.
+pub(super) fn is_unknown(status: u16, code: &str) -> bool {
+    let says_so = matches!(
+        code,
+        "" | "NotImplemented"
+            | "InvalidArgument"
+            | "InvalidRequest"
+            | "MethodNotAllowed"
+            | "UnsupportedOperation"
+            | "UnsupportedParameter"
+            | "NotSupported"
+            | "InvalidURI"
+            | "InvalidQueryParameter"
+            | "BadRequest"
+    );
+    match status {
+        405 | 501 => true,
+        400 => says_so,
+        404 => !matches!(code, "NoSuchBucket"),
+        _ => false,
+    }
 }
 
 /// What is listed, for a message.
 pub(super) fn place(request: &ListRequest) -> String {
     format!("{}/{}", request.bucket, ObjectKey::new(request.prefix.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_our_own_leads_back_to_its_key() {
+        let from = |token: &str| {
+            let token = Some(token.to_owned());
+            format!("{:?}", Start::of(&ListRequest { token, ..ListRequest::default() }))
+        };
+        for key in [&b"a"[..], b"", b"a\nb", b"caf\xe9", b"\xff\0%"] {
+            let marker = Start::Marker(key.to_vec());
+            assert_eq!(from(&own(MARKER, key, "")), format!("{marker:?}"));
+            let after = Start::After(Cow::Borrowed(key));
+            assert_eq!(from(&own(AFTER, key, "")), format!("{after:?}"));
+            for version in ["", "v/1"] {
+                let behind = Start::Version(key.to_vec(), Some(version).filter(|v| !v.is_empty()));
+                assert_eq!(from(&own(VERSION, key, version)), format!("{behind:?}"));
+            }
+        }
+        assert_eq!(from("1/abc=="), "Token(\"1/abc==\")");
+        let start_after = Some(b"k".to_vec());
+        let request = ListRequest { start_after, ..ListRequest::default() };
+        assert_eq!(Start::of(&request), Start::After(Cow::Borrowed(b"k")));
+    }
+
+    #[test]
+    fn a_refusal_speaks_of_the_call_or_of_something_else() {
+        for (status, code, expected) in [
+            (501, "NotImplemented", true),
+            (405, "", true),
+            (400, "InvalidArgument", true),
+            (400, "", true),
+            (400, "ExpiredToken", false),
+            (404, "NoSuchKey", true),
+            (404, "NoSuchBucket", false),
+            (403, "AccessDenied", false),
+            (503, "SlowDown", false),
+            (200, "", false),
+        ] {
+            assert_eq!(is_unknown(status, code), expected, "{status} {code}");
+        }
+    }
 }

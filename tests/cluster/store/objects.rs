@@ -22,7 +22,7 @@ pub async fn list(lab: &Lab, mut request: ListRequest) -> Vec<ListPage> {
 }
 
 async fn keys(lab: &Lab, prefix: &str, start_after: Option<&str>) -> Vec<String> {
-    let start_after = start_after.map(ObjectKey::new);
+    let start_after = start_after.map(|key| key.as_bytes().to_vec());
     let request = ListRequest { prefix: prefix.to_owned(), start_after, ..ListRequest::default() };
     let pages = list(lab, request).await;
     pages.iter().flat_map(ListPage::iter).map(|listed| listed.key.to_owned()).collect()

@@ -5,6 +5,7 @@ use std::fmt;
 
 use hyper::{HeaderMap, StatusCode};
 
+use super::super::listing::is_unknown;
 use super::super::region_hint;
 use super::answer::text;
 use crate::aws::{self, Refusal};
@@ -75,6 +76,14 @@ impl Failure {
                 refused.code.as_str(),
                 "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken"
             ),
+            Self::Unsendable(_) | Self::Unanswered(_) => false,
+        }
+    }
+
+    /// Whether the store may not know such a call.
+    pub(super) fn is_unknown_call(&self) -> bool {
+        match self {
+            Self::Refused(refused) => is_unknown(refused.status, &refused.code),
             Self::Unsendable(_) | Self::Unanswered(_) => false,
         }
     }

@@ -1,28 +1,27 @@
-//! ListObjectsV2 and ListObjectVersions.
+//! ListObjects, ListObjectsV2 and ListObjectVersions.
 
 use std::time::Duration;
 
 use super::*;
-use crate::store::s3::document;
-use crate::store::s3::listing::place;
+use crate::store::s3::listing::{Named, Refused, place};
 
 /// A page has 1,000 keys of at most 1,024 bytes, three times that encoded, and some hundred bytes
-/// around each; a document past this is none.
-const LARGEST_PAGE: usize = 16 * 1024 * 1024;
+/// around each; some stores give ten times as many keys. A document past this is none.
+const LARGEST_PAGE: usize = 64 * 1024 * 1024;
 
 /// A page that has begun to come and falls silent for so long is asked for again: a listing has to pass
 /// over many deleted keys before it begins to answer, not after.
 const SILENCE: Duration = Duration::from_secs(20);
 
 impl S3Store {
-    /// One page: the answer to `query` on the bucket of `request`.
+    /// One page: the document that answers `query`, which is encoded, on the bucket of `request`.
     pub(in super::super) async fn page_lean(
         &self,
         way: &Way<'_>,
         request: &ListRequest,
-        (call, permission): (&str, &str),
-        query: &[(&str, &str)],
-    ) -> Result<document::Page> {
+        (call, permission): Named,
+        query: &str,
+    ) -> Result<BytesMut, Refused> {
         let mut headers = Vec::new();
         let mut header = |name: &str, value: Option<&str>| {
             headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
@@ -31,7 +30,7 @@ impl S3Store {
         header("x-amz-optional-object-attributes", self.asks_restored().then_some("RestoreStatus"));
         let get = Call {
             method: Method::GET,
-            path: way.place.path("", query),
+            path: format!("{}?{query}", way.place.path("", &[])),
             headers,
             body: Outgoing::held(Bytes::new()),
             payload: Signed::Empty,
@@ -43,29 +42,11 @@ impl S3Store {
             let room = length.and_then(|length| length.parse().ok()).unwrap_or_default();
             document(body, LARGEST_PAGE.min(room)).await
         };
-        let failed = |failure| self.failed(call, permission, place(request), &failure);
-        let text = answered.await.map_err(failed)?;
-        document::read(&text).map_err(|error| {
-            let error = error.context(self.said(call, place(request)));
-            match is_listing(&text) {
-                true => error,
-                false => {
-                    let begins =
-                        aws::beginning(&String::from_utf8_lossy(&text[..text.len().min(SHOWN)]));
-                    error.note(format_args!("the answer begins {begins}; {}", aws::RIGHT_ENDPOINT))
-                }
-            }
+        answered.await.map_err(|failure: Failure| Refused {
+            unknown: failure.is_unknown_call(),
+            error: self.failed(call, permission, place(request), &failure),
         })
     }
-}
-
-/// So much of an answer is looked at for its beginning.
-const SHOWN: usize = 1024;
-
-/// Whether the answer begins as a listing does; any other page is not the store's.
-fn is_listing(text: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(&text[..text.len().min(SHOWN)]);
-    ["<ListBucketResult", "<ListVersionsResult"].iter().any(|root| head.contains(root))
 }
 
 /// The whole document, for which there will be so much room to begin with.
