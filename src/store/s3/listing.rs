@@ -209,7 +209,7 @@ impl S3Store {
     ) -> Result<Page, Refused> {
         let query = encoded(request, query);
         let document = match self.lean_way(&request.bucket, call.0, place(request)).await? {
-            Some(way) => self.page_lean(&way, request, call, &query).await?,
+            Some(way) => self.page_lean(&way, request, call, &query).await?.freeze(),
             None => self.page_by_sdk(request, call, query, None).await?,
         };
         Ok(self.read(request, call, &document)?)

@@ -1,7 +1,6 @@
 //! Objects: listed, read and written.
 
 use futures_util::{StreamExt, stream};
-use s3_migration::object::ObjectKey;
 use s3_migration::store::{Headers, ListPage, ListRequest, Listed};
 
 use super::*;
