@@ -112,6 +112,8 @@ pub struct Listing {
     pages: u64,
     /// Pages in a row that have brought nothing new.
     idle: u32,
+    /// The last page was asked for in another way, since the store had passed over its beginning.
+    is_asked_otherwise: bool,
     is_unchecked: bool,
 }
 
@@ -156,6 +158,7 @@ impl Listing {
             odd: Vec::new(),
             pages: 0,
             idle: 0,
+            is_asked_otherwise: false,
             is_unchecked: false,
             asked: Asked { request, ignores: None, at: SystemTime::UNIX_EPOCH },
             asking,
@@ -439,7 +442,8 @@ impl Listing {
             None if token.is_none() => _ = self.asking.first.set(first.to_owned()),
             Some(after) if token.is_none() && self.begins_again(first, after) => {
                 let said = format!("asked for keys after {}", shown(after));
-                let asked_otherwise = self.asked.ignores.is_some();
+                let asked_otherwise = self.asked.ignores.is_some() || self.is_asked_otherwise;
+                self.is_asked_otherwise = true;
                 self.learn(Quirk::IgnoresStartAfter, 1 + u64::from(asked_otherwise), said);
                 if !asked_otherwise {
                     return Ok(None);
