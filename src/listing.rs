@@ -256,7 +256,8 @@ impl Listing {
             let at = odd.at.get(strip..).unwrap_or_default();
             through.is_none_or(|through| at <= through.as_bytes())
         };
-        let (taken, left): (Vec<Odd>, _) = std::mem::take(&mut self.odd).into_iter().partition(is_within);
+        let (taken, left): (Vec<Odd>, _) =
+            std::mem::take(&mut self.odd).into_iter().partition(is_within);
         self.odd = left;
         let stripped = |odd: Odd| match odd.is_known() {
             true => Odd { key: odd.key.get(strip..).unwrap_or_default().to_vec(), ..odd },
@@ -405,7 +406,8 @@ impl Listing {
     fn learn(&self, quirk: Quirk, value: u64, evidence: impl std::fmt::Display) {
         let bucket = &self.asked.request.bucket;
         let profile = self.asking.pages.profile();
-        if let Some(profile) = profile.filter(|profile| profile.value(bucket, quirk) < Some(value)) {
+        if let Some(profile) = profile.filter(|profile| profile.value(bucket, quirk) < Some(value))
+        {
             profile.learn_value(bucket, quirk, value, evidence);
         }
     }

@@ -177,10 +177,7 @@ fn verdict(report: &Report) -> String {
             for (objects, what) in [
                 (closing.to_copy, missing_or_different(report, closing.to_copy)),
                 (closing.archived, "archived; restore them at the source, then run this again"),
-                (
-                    closing.key_too_long + closing.impossible,
-                    "impossible, each is named in the log",
-                ),
+                (closing.key_too_long + closing.impossible, "impossible, each is named in the log"),
             ] {
                 if objects > 0 {
                     let (objects, of) = (human::count(objects), human::count(closing.listed));

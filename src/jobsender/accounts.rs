@@ -217,7 +217,8 @@ impl Summary {
 
     /// Nothing that was listed is left out for want of a way, and all was listed.
     pub fn is_whole(&self) -> bool {
-        let in_vain = self.key_too_long + self.impossible + self.archived + self.gone + self.failed_to_send;
+        let in_vain =
+            self.key_too_long + self.impossible + self.archived + self.gone + self.failed_to_send;
         in_vain == 0 && self.missing.is_empty() && self.deletions_refused.is_none()
     }
 }

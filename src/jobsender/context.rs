@@ -14,8 +14,8 @@ use super::{Finds, Jobsender, Outlook, Summary, Verdict};
 use crate::job::{Job, Seen};
 use crate::listing::{Asking, Listing, Pages};
 use crate::object::{Etag, NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
-use crate::plan::compare::{Compare, Difference};
 use crate::params::Pair;
+use crate::plan::compare::{Compare, Difference};
 use crate::plan::ranges::{RangeId, Ranges};
 use crate::retry::Policy;
 use crate::state::RecordId;
@@ -87,11 +87,12 @@ impl Context {
         let policy = Policy::listing(self.jobsender.max_retry);
         let requests = self.jobsender.requests(pair).into_iter().zip(&self.pages);
         let requests = requests.zip(strip).zip(after).zip(&self.firsts);
-        let mut listings = requests.map(|(((((_, request), pages), strip), start_after), first)| {
-            let (first, cancel) = (Arc::clone(first), self.cancel.clone());
-            let asking = Asking { pages: pages.clone(), policy, first, cancel };
-            Listing::new(asking, ListRequest { start_after, ..request }, strip)
-        });
+        let mut listings =
+            requests.map(|(((((_, request), pages), strip), start_after), first)| {
+                let (first, cancel) = (Arc::clone(first), self.cancel.clone());
+                let asking = Asking { pages: pages.clone(), policy, first, cancel };
+                Listing::new(asking, ListRequest { start_after, ..request }, strip)
+            });
         std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
     }
 

@@ -86,7 +86,12 @@ impl Jobsender {
             let mut page = match page {
                 // Directory buckets do not know it.
                 Err(error) if claimed && error.kind() == ErrorKind::Invalid => {
-                    profile.learn_value(&request.bucket, Quirk::IgnoresStartAfter, IGNORES_MARKER, error);
+                    profile.learn_value(
+                        &request.bucket,
+                        Quirk::IgnoresStartAfter,
+                        IGNORES_MARKER,
+                        error,
+                    );
                     return Ok(sorter.finish());
                 }
                 page => page?,

@@ -143,7 +143,8 @@ fn is_root(name: &[u8]) -> bool {
 pub(super) fn is_listing(head: &str) -> bool {
     let root = head.split('<').find(|element| element.starts_with(|c: char| c.is_alphabetic()));
     root.is_some_and(|root| {
-        let name = root.split(|c: char| !c.is_alphanumeric() && c != ':').next().unwrap_or_default();
+        let name =
+            root.split(|c: char| !c.is_alphanumeric() && c != ':').next().unwrap_or_default();
         is_root(name.rsplit(':').next().unwrap_or_default().as_bytes())
     })
 }
@@ -559,9 +560,8 @@ mod tests {
                 assert_eq!((odd.key.as_slice(), odd.flaw), (key.as_bytes(), flaw), "{inner}");
             }
         }
-        let page = read_all(&format!(
-            "{good}<Contents><Key>%E9</Key><Size>7</Size></Contents>{url}"
-        ));
+        let page =
+            read_all(&format!("{good}<Contents><Key>%E9</Key><Size>7</Size></Contents>{url}"));
         let (at, key) = (b"\xe9".to_vec(), b"\xe9".to_vec());
         assert_eq!(page.odd, [Odd { at, key, size: Some(7), flaw: Flaw::NotUtf8 }]);
         assert_eq!((page.len(), page.end()), (1, Some(&b"\xe9"[..])));
@@ -578,7 +578,8 @@ mod tests {
             ("&#X41;&amp;", "A&"),
             (" a ", " a "),
         ] {
-            let page = read_all(&format!("<Contents><Key>{written}</Key><Size>1</Size></Contents>"));
+            let page =
+                read_all(&format!("<Contents><Key>{written}</Key><Size>1</Size></Contents>"));
             assert_eq!(page.get(0).map(|listed| listed.key), Some(key), "{written} {page:?}");
         }
         let half = read_all("<Contents><Key>&#xD83D;a</Key><Size>1</Size></Contents>");
@@ -645,9 +646,11 @@ mod tests {
             ("", None),
             ("&quot;&quot;", None),
         ] {
-            for time in
-                ["2026-01-01T00:00:00.000Z", "2026-01-01T01:00:00+01:00", "Thu, 01 Jan 2026 00:00:00 GMT"]
-            {
+            for time in [
+                "2026-01-01T00:00:00.000Z",
+                "2026-01-01T01:00:00+01:00",
+                "Thu, 01 Jan 2026 00:00:00 GMT",
+            ] {
                 let page = read_all(&format!(
                     "<Contents><Key>k</Key><Size> 1 </Size><ETag>{tag}</ETag>\
                      <LastModified>{time}</LastModified></Contents>"

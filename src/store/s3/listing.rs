@@ -12,8 +12,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::document::{self, Page};
-use super::reading::{Evidence, Reading, evidence};
 use super::kept::Kept;
+use super::reading::{Evidence, Reading, evidence};
 use super::*;
 use crate::aws::clock::Clock;
 use crate::store::profile::Quirk;
@@ -313,7 +313,9 @@ impl S3Store {
             (OBJECTS, Some(token), ..) => Some(token),
             (OBJECTS, None, None, Some(key)) => Some(own(AFTER, &key, "")),
             (_, _, Some(key), _) | (_, _, None, Some(key)) => Some(own(MARKER, &key, "")),
-            (_, _, None, None) => return wrong("a page cut short: it says that there are more keys, and not where"),
+            (_, _, None, None) => {
+                return wrong("a page cut short: it says that there are more keys, and not where");
+            }
         };
         Ok(objects)
     }
@@ -415,9 +417,8 @@ fn encoded<'a>(request: &'a ListRequest, mut query: Query<'a>) -> String {
     query.push(("encoding-type", Cow::Borrowed(b"url")));
     query.push(("prefix", Cow::Borrowed(request.prefix.as_bytes())));
     query.sort_by_key(|(name, _)| *name);
-    let encode = |(name, value): &(&str, Cow<'_, [u8]>)| {
-        format!("{name}={}", percent_encode(value, PLAIN))
-    };
+    let encode =
+        |(name, value): &(&str, Cow<'_, [u8]>)| format!("{name}={}", percent_encode(value, PLAIN));
     query.iter().map(encode).collect::<Vec<_>>().join("&")
 }
 
