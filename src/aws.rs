@@ -176,7 +176,10 @@ pub fn beginning(text: &str) -> String {
 /// A request that was never sent, or whose answer did not come: the same as [`error`], out of its
 /// cause.
 pub fn unanswered(call: impl fmt::Display, cause: &(dyn StdError + 'static)) -> Error {
+    let call = call.to_string();
+    let evidence = evidence(&call, 0, "");
     built(call, unsent(Some(cause), ErrorKind::Unavailable), &texts(Some(cause)))
+        .with_evidence(evidence)
 }
 
 /// Our own error among the causes: what a body that we sent failed with.
@@ -187,9 +190,17 @@ where
     own_error(StdError::source(error))
 }
 
-/// Our own error among these causes.
+/// Our own error among these causes. What credentials could not be fetched for is none of a body's.
 pub fn own_error<'a>(first: Option<&'a (dyn StdError + 'static)>) -> Option<&'a Error> {
+    if is_of_credentials(first) {
+        return None;
+    }
     chain(first).find_map(|cause| cause.downcast_ref::<Error>())
+}
+
+/// Whether the request was not sent for want of credentials.
+pub fn is_of_credentials(first: Option<&(dyn StdError + 'static)>) -> bool {
+    chain(first).any(|cause| cause.is::<CredentialsError>())
 }
 
 fn built(call: impl fmt::Display, verdict: Verdict, said: &str) -> Error {

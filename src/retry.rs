@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::error::{Error, ErrorKind, Next, Result};
+use crate::error::{Error, ErrorKind, Evidence, Next, Result};
 
 /// How patient a call is.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,9 @@ pub struct Policy {
     pub base: Duration,
     /// No pause is longer than this, unless the service asks for it.
     pub cap: Duration,
+    /// A side that does not answer at all is waited for this long, whatever the tries: for who has
+    /// nothing else to do meanwhile.
+    pub outlasts: Duration,
     /// A try that takes longer is given up and counts as no answer; see [`untimed`].
     pub timeout: Duration,
 }
@@ -34,7 +37,7 @@ impl Policy {
 
     /// For pages of a listing, which take long where many deleted keys must be passed over.
     pub fn listing(max_retry: u32) -> Self {
-        Self::data(max_retry, 0)
+        Self { outlasts: PATIENCE, ..Self::data(max_retry, 0) }
     }
 
     /// For a call that moves `bytes`: the time for one try grows with them, at 32 KiB a second, so
@@ -43,6 +46,7 @@ impl Policy {
         Self {
             tries: max_retry,
             patient: true,
+            outlasts: Duration::ZERO,
             base: Duration::from_millis(200),
             cap: Duration::from_secs(20),
             timeout: Duration::from_secs(120 + bytes / (32 * 1024)),
@@ -82,7 +86,7 @@ where
 {
     let mut tried = 0;
     let mut throttled = 0;
-    let mut patience_ends = None;
+    let (mut patience_ends, mut out_since) = (None, None);
     loop {
         let error = match once(policy.timeout, cancel, call()).await {
             Ok(value) => return Ok(value),
@@ -95,7 +99,15 @@ where
             }
             _ => tried += 1,
         }
-        if tried >= policy.tries {
+        let since = match is_outage(&error) {
+            true => *out_since.get_or_insert_with(Instant::now),
+            false => {
+                out_since = None;
+                Instant::now()
+            }
+        };
+        let waits = out_since.is_some() && since.elapsed() < policy.outlasts;
+        if tried >= policy.tries && !waits {
             return Err(error.context(format_args!("given up after {tried} tries")));
         }
         let pause = policy.pause(tried + throttled, error.retry_after());
@@ -105,6 +117,14 @@ where
             () = cancel.cancelled() => return Err(Error::cancelled()),
         }
     }
+}
+
+/// Whether nobody has answered, or somebody else in the service's place: a proxy that does not reach it.
+fn is_outage(error: &Error) -> bool {
+    let unanswered = |evidence: &Evidence| {
+        evidence.status == 0 || (evidence.status >= 500 && evidence.is_bare())
+    };
+    error.kind() == ErrorKind::Unavailable && error.evidence().is_some_and(unanswered)
 }
 
 /// Whether a service is still waited for; its time counts from the first time that it asks.
@@ -141,7 +161,8 @@ async fn once<T>(
         if later <= now {
             let seconds = timeout.as_secs();
             let message = format!("no answer within {seconds} s");
-            return Err(Error::new(ErrorKind::Unavailable, message));
+            let error = Error::new(ErrorKind::Unavailable, message);
+            return Err(error.with_evidence(Evidence::default()));
         }
         // Looked at again at most once a second while the wait goes on.
         due = later.max(now + Duration::from_secs(1));
@@ -212,6 +233,7 @@ mod tests {
     const QUICK: Policy = Policy {
         tries: 3,
         patient: true,
+        outlasts: Duration::ZERO,
         base: Duration::from_micros(1),
         cap: Duration::from_micros(10),
         timeout: Duration::from_secs(60),
@@ -256,6 +278,24 @@ mod tests {
         let (ended, calls) = calling(policy, ErrorKind::Throttled, u32::MAX).await;
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::Throttled);
         assert!(began.elapsed() >= PATIENCE && calls > 10, "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nothing_else_to_do_outlasts_an_outage_and_no_fault() {
+        let policy = Policy { outlasts: PATIENCE, cap: Duration::from_secs(20), ..QUICK };
+        let policy = Policy { base: Duration::from_secs(20), ..policy };
+        let cancel = CancellationToken::new();
+        for (status, code, outlasts) in
+            [(0, "", true), (502, "", true), (500, "InternalError", false)]
+        {
+            let began = Instant::now();
+            let never = || async {
+                let evidence = Evidence { status, code: code.to_owned(), ..Evidence::default() };
+                Err::<(), _>(Error::new(ErrorKind::Unavailable, "fault").with_evidence(evidence))
+            };
+            retry(policy, &cancel, never).await.unwrap_err();
+            assert_eq!(began.elapsed() >= PATIENCE, outlasts, "{status}");
+        }
     }
 
     #[tokio::test]

@@ -65,6 +65,9 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// Stopped by a signal before it was through.
     pub interrupted: bool,
+    /// Why the work ended before it was through, for no object's fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
     /// Seconds from start to end.
     pub seconds: f64,
 }
@@ -83,7 +86,7 @@ impl Report {
     pub fn is_complete(&self) -> bool {
         let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
         let whole = whole && self.compared.deletions_refused.is_none();
-        !self.interrupted && self.failed_count == 0 && whole
+        !self.interrupted && self.ended_by.is_none() && self.failed_count == 0 && whole
     }
 }
 
@@ -132,6 +135,7 @@ impl Run {
         settings.poll = TICK;
         settings.max_receives = MAX_RECEIVES;
         settings.job_timeout = JOB_TIMEOUT;
+        settings.watched = true;
         let worker = Worker::new(Arc::<EmbeddedQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
         finds.push(Arc::<Totals>::clone(&totals));
@@ -168,10 +172,10 @@ impl Run {
         let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
         self.profiles.keep().await;
         progress.finish();
-        worked?;
         let interrupted = self.halt.is_stopping();
+        let ended_by = worked.err().inspect(crate::observe::ended_by);
         let compared = match copied {
-            Err(error) if !interrupted => return Err(error),
+            Err(error) if !interrupted && ended_by.is_none() => return Err(error),
             copied => copied.unwrap_or_default(),
         };
         let Counts { done, done_bytes, uploaded, deleted, .. } = self.monitor.counts();
@@ -182,10 +186,11 @@ impl Run {
             deleted,
             uploaded_bytes: uploaded,
             interrupted,
+            ended_by: ended_by.map(|error| error.to_string()),
             ..Report::default()
         };
         self.add_failures(&mut report).await?;
-        if !interrupted {
+        if !interrupted && report.ended_by.is_none() {
             self.close(&mut report).await?;
         }
         report.losses = self.profiles.losses();

@@ -2,22 +2,26 @@
 //! message. This file takes messages and ends well; `message` does what one message asks for, `objects`
 //! moves what is in it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, warn};
 
 use crate::config::Config;
-use crate::error::{Error, Next, Result};
+use crate::error::{Asked, Error, ErrorKind, Next, Result};
 use crate::monitor::Turn;
 use crate::observe::scope;
+use crate::params::Pair;
 use crate::plan::alive::Limits;
 use crate::queue::Queue;
 use crate::shutdown::Halt;
+use crate::store::Side;
 use crate::transfer::Engine;
 
 mod events;
+mod gates;
 mod message;
 mod objects;
 mod outcome;
@@ -26,6 +30,7 @@ mod settle;
 
 use events::Listener;
 pub use events::{RuleBook, Rules};
+use gates::{Both, Gates, Rest};
 use objects::Line;
 
 /// Amazon SQS gives at most ten messages a call.
@@ -55,6 +60,9 @@ pub struct Settings {
     pub max_receives: u32,
     /// What is done with events.
     pub events: Arc<dyn RuleBook>,
+    /// Both sides have been listed by the same credentials just now, and somebody watches: what does
+    /// not come right by itself ends the work instead of being waited for.
+    pub watched: bool,
 }
 
 impl Settings {
@@ -69,6 +77,7 @@ impl Settings {
             max_retry: config.mode.max_retry,
             max_receives,
             events: Arc::new(Rules::without_list(config)),
+            watched: false,
         }
     }
 
@@ -86,8 +95,11 @@ pub struct Worker {
     settings: Settings,
     line: Line,
     listener: Listener,
+    gates: Gates,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
+    /// What has shown for good that this worker is the trouble.
+    ended: Mutex<Option<Error>>,
 }
 
 impl Worker {
@@ -102,7 +114,11 @@ impl Worker {
         }
         let line = Line::new(settings.parallel, engine.settings.max_thread);
         let listener = Listener::new(Arc::clone(&settings.events));
-        Arc::new(Self { queue, engine, settings, line, listener, unfit: Mutex::default() })
+        let source = Arc::clone(&engine.source);
+        let both = Both { source, destination: Arc::clone(&engine.destination) };
+        let gates = Gates::new(both, settings.parallel);
+        let (unfit, ended) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { queue, engine, settings, line, listener, gates, unfit, ended })
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
@@ -141,6 +157,15 @@ impl Worker {
                 report_panic(ended);
             }
             self.check_fitness()?;
+            let most = match self.gates.rest().await {
+                Rest::Take => MAX_BATCH,
+                Rest::TakeOne => 1,
+                Rest::Wait(time) => {
+                    self.engine.monitor.turned(Turn::Rests);
+                    halt.unless_stopping(tokio::time::sleep(time.min(BEAT))).await;
+                    continue;
+                }
+            };
             let free = self.settings.parallel.saturating_sub(running.len());
             if free == 0 {
                 self.engine.monitor.turned(Turn::Full);
@@ -154,7 +179,7 @@ impl Worker {
             // Raced neither against the stop nor the abort: a dropped receive would strand its
             // messages until their leases end. What it brings after a stop is given back at once.
             let (poll, visibility) = (self.settings.poll, self.settings.visibility);
-            let receive = self.queue.receive(free.min(MAX_BATCH), poll, visibility);
+            let receive = self.queue.receive(free.min(most), poll, visibility);
             match receive.await {
                 Ok(messages) => {
                     outage = 0;
@@ -185,9 +210,37 @@ impl Worker {
     /// An error as soon as too many attempts in a row failed because of this worker: taking more
     /// jobs would only use up their receipts. Whoever starts workers may start a better one.
     fn check_fitness(&self) -> Result<()> {
+        if let Some(error) = self.ended().take() {
+            return Err(error);
+        }
+        if let Some(error) = self.gates.hopeless().filter(|_| self.settings.watched) {
+            return Err(error);
+        }
         let mut unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
         match unfit.len() {
             MAX_UNFIT.. => unfit.pop().map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Error>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a neutral call to each of these places, before any message is taken.
+    pub async fn prove(&self, pairs: &[Pair]) -> Result<()> {
+        let of_pair = |pair: &Pair| {
+            [(Side::Source, &pair.src_bucket), (Side::Destination, &pair.des_bucket)]
+                .map(|(side, bucket)| Asked { side: side.name(), bucket: bucket.clone() })
+        };
+        let places: BTreeSet<Asked> = pairs.iter().flat_map(of_pair).collect();
+        self.gates.prove(&places).await?;
+        let misplaced = self.gates.misplaced();
+        let is_lost = |pair: &Pair| of_pair(pair).iter().any(|place| misplaced.contains_key(place));
+        match misplaced.values().next() {
+            Some(why) if pairs.iter().all(is_lost) => {
+                Err(Error::new(ErrorKind::NotFound, why.as_str()))
+            }
             _ => Ok(()),
         }
     }

@@ -81,6 +81,13 @@ fn a_request_that_never_left_tells_why() {
     assert_eq!(classify(&silent), ErrorKind::Unavailable);
     assert!(error("x", &silent).to_string().contains("no role"));
 
+    // A parameter that is missing is no object that is missing.
+    let parameter = Error::new(ErrorKind::NotFound, "there is no parameter p");
+    let unread = dispatch(CredentialsError::provider_error(parameter).into());
+    assert!(own_cause(&unread).is_none());
+    assert_eq!(classify(&unread), ErrorKind::Unavailable);
+    assert!(error("x", &unread).to_string().contains("no parameter p"));
+
     let refused: Failure = SdkError::dispatch_failure(ConnectorError::io("refused".into()));
     assert_eq!(classify(&refused), ErrorKind::Unavailable);
     assert!(error("x", &refused).to_string().contains("refused"));

@@ -29,7 +29,7 @@ pub enum Exit {
     Done,
     /// Finished, but not everything arrived, or not everything is as it should be.
     Incomplete,
-    /// No service was reached.
+    /// A service was not reached, or has refused.
     Unreached,
 }
 

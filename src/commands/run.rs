@@ -67,6 +67,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     print(args.json, &report, || text(&report))?;
     Ok(match report.is_complete() {
         true => Exit::Done,
+        false if report.ended_by.is_some() => Exit::Unreached,
         false => Exit::Incomplete,
     })
 }
@@ -163,6 +164,12 @@ fn text(report: &Report) -> String {
 }
 
 fn verdict(report: &Report) -> String {
+    if let Some(why) = &report.ended_by {
+        return format!(
+            "ended before the end: {why}\nwhat was not tried is not recorded as failed: once that is \
+             mended, run the same command again"
+        );
+    }
     match &report.closing {
         _ if report.interrupted => {
             "stopped before the end: run the same command again to continue".to_owned()

@@ -2,21 +2,26 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{Exit, stop_on_signal};
 use crate::cli::WorkerArgs;
-use crate::config::Config;
+use crate::config::{Config, QueueBackend};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::monitor::Monitor;
+use crate::params::{Pair, ParameterStore, load_pairs};
 use crate::profiles::Profiles;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::systemd::Telling;
 use crate::worker::{Settings, Worker};
+
+/// A bucket list that takes longer is done without.
+const LIST_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> {
     let parameters = services::parameters();
@@ -45,7 +50,11 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     let settings = Settings { events, ..services::worker_settings(config) };
     let telling = Telling::worker(&monitor, settings.limits(), &halt);
     let attended = Instance::attend(config, &monitor, &halt);
-    let ended = Worker::new(queue, engine, settings).run(&halt).await;
+    let worker = Worker::new(queue, engine, settings);
+    let ended = match worker.prove(&known_pairs(config, &*parameters).await).await {
+        Ok(()) => worker.run(&halt).await,
+        Err(error) => Err(error),
+    };
     if let Some(instance) = attended {
         instance.leave().await;
     }
@@ -57,6 +66,18 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     let counts = monitor.counts();
     info!(done = counts.done, failed = counts.failed, returned = counts.returned, "worker stopped");
     ended.map(|()| Exit::Done)
+}
+
+/// The pairs whose buckets a worker can ask before it takes a message. It needs no bucket list, and may
+/// not be allowed to read it: then the buckets of its first message are asked before that is worked on.
+async fn known_pairs(config: &Config, parameters: &dyn ParameterStore) -> Vec<Pair> {
+    // Without Amazon's queue there is hardly Amazon's Parameter Store.
+    let parameters = (config.backend.queue == QueueBackend::Sqs).then_some(parameters);
+    let list = load_pairs(config, parameters);
+    match tokio::time::timeout(LIST_LIMIT, list).await {
+        Ok(Ok(pairs)) => pairs,
+        _ => Vec::new(),
+    }
 }
 
 fn stop_on_closed_stdin(halt: &Halt) {

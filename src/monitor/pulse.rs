@@ -18,6 +18,8 @@ pub enum Turn {
     Full,
     /// The queue does not answer.
     Outage,
+    /// A bucket takes no objects now, whichever is tried.
+    Rests,
 }
 
 /// What is in work, and when the loop came round.

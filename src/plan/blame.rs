@@ -78,8 +78,8 @@ pub fn neutral(answer: Result<(), &Error>) -> Neutral {
     match about(error) {
         About::Asker => Neutral::Asker,
         About::Place => Neutral::Place,
-        // A page for the bucket itself that is no answer of a store.
-        About::Unclear if error.is_bare() && error.kind() != ErrorKind::Denied => Neutral::Place,
+        // A page in place of the bucket itself.
+        About::Unclear if error.kind() == ErrorKind::NotFound => Neutral::Place,
         About::Silence => Neutral::Silent,
         About::Object | About::Room | About::Unclear => Neutral::Answered,
     }
@@ -183,8 +183,15 @@ impl Breaker {
     }
 
     /// An object was refused with `what`, and only the others tell whether that is its own fault.
-    /// `answered`: another one has had an answer to the same call since the last refusal.
-    pub fn refused(&mut self, what: &str, object: u64, answered: bool, now: Duration) -> Ruling {
+    /// `answered`: another one has had an answer to the same call since the last refusal. `blame`: whose
+    /// fault it is if all get the same.
+    pub fn refused(
+        &mut self,
+        (what, blame): (&str, Blame),
+        object: u64,
+        answered: bool,
+        now: Duration,
+    ) -> Ruling {
         if self.open.is_some() {
             self.remember(object);
             return Ruling::Back;
@@ -203,7 +210,7 @@ impl Breaker {
         for object in std::mem::take(&mut self.row.objects) {
             self.remember(object);
         }
-        self.close(Blame::Unless, now);
+        self.close(blame, now);
         Ruling::Back
     }
 

@@ -8,6 +8,9 @@ pub(super) fn working(in_work: usize, turn: Turn, counts: Counts, rate: u64) -> 
     let (tally, rate) = (tally(counts), human::bytes(rate));
     match (in_work, turn) {
         (0, Turn::Outage) => format!("idle, the queue does not answer; {tally}"),
+        (0, Turn::Rests) => {
+            format!("resting, a bucket takes no objects now (see the log); {tally}")
+        }
         (0, _) => format!("idle, the queue is empty; {tally}"),
         (_, Turn::Outage) => {
             format!(
@@ -103,6 +106,10 @@ mod tests {
         assert_eq!(
             working(0, Turn::Outage, COUNTS, 0),
             "idle, the queue does not answer; 1,204 objects done, 0 failed"
+        );
+        assert_eq!(
+            working(0, Turn::Rests, COUNTS, 0),
+            "resting, a bucket takes no objects now (see the log); 1,204 objects done, 0 failed"
         );
         assert_eq!(worked(COUNTS), "ended; 1,204 objects done, 0 failed");
     }

@@ -49,6 +49,9 @@ impl Worker {
         if halt.is_stopping() {
             return log_failure("release", self.hand_back(&message, Duration::ZERO).await);
         }
+        if let Some(time) = self.gates.puts_off(&incoming.jobs) {
+            return log_failure("put off", self.put_off_closed(&message, time).await);
+        }
         let receives = message.receive_count;
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
         let lease = Lease::hold(queue, message, visibility, &halt.abort);
@@ -91,6 +94,16 @@ impl Worker {
             }
         }
         log_failure("delete", self.queue.delete(&message.receipt).await);
+    }
+
+    /// Gives a message back whose places take no objects now. Every other time as a new one, so that
+    /// however long that lasts, its receipts are not used up.
+    async fn put_off_closed(&self, message: &Message, time: Duration) -> Result<()> {
+        if message.receive_count <= 1 && self.settings.max_receives > 1 {
+            return self.queue.release(&message.receipt, time).await;
+        }
+        self.queue.send(std::slice::from_ref(&message.body)).await?;
+        self.queue.delete(&message.receipt).await
     }
 
     /// What is no job is not deleted: it is given back until its receipts are used up, and is a dead

@@ -1,6 +1,7 @@
 //! The objects of one message: at once as far as the line allows, their outcomes on record in
 //! batches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -13,19 +14,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use super::Worker;
+use super::gates::{self, Ruled};
 use super::outcome::Ended;
 use super::record::record;
-use crate::error::{Error, ErrorKind, Next};
+use crate::error::{Asked, Error, ErrorKind, Next, Result};
 use crate::job::Job;
 use crate::observe::scope;
+use crate::plan::blame;
 use crate::retry::Policy;
 use crate::shutdown::Halt;
-use crate::state::{Outcome, Recorded};
-use crate::transfer::{Claim, Delivered};
+use crate::state::{JobStatus, Outcome, Recorded};
+use crate::transfer::{Claim, Delivered, Done};
 
 /// Outcomes put on record in one request: what Amazon DynamoDB takes in a batch
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
 const RECORDED_AT_ONCE: usize = 25;
+/// What stands in an error's words where the answer has no code.
+const NO_CODE: &str = "no error code";
+/// Before a second look at an object whose refusal explains nothing.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// An outcome waits for others at most this long, as long as a heartbeat does by default: where
 /// objects end more slowly, the record costs no more than the lease.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -59,6 +66,10 @@ impl Delivery {
     /// The message has one job only.
     pub(super) fn alone(&self) -> bool {
         self.jobs.len() == 1
+    }
+
+    fn places(&self) -> BTreeSet<Asked> {
+        self.jobs.iter().flat_map(gates::places).collect()
     }
 
     fn delivered(&self) -> Delivered {
@@ -115,6 +126,12 @@ impl Worker {
     /// Works on all objects of a message; how each ended, by its place.
     pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<Ended> {
         // The time for one message stops the work at the next part.
+        if !self.settings.watched
+            && let Err(error) = self.gates.prove(&delivery.places()).await
+        {
+            self.ended().get_or_insert_with(|| error.another());
+            return delivery.jobs.iter().map(|_| Ended::Back(error.another())).collect();
+        }
         let time_up = async {
             tokio::time::sleep(self.settings.job_timeout).await;
             delivery.time_up.store(true, Ordering::Release);
@@ -147,28 +164,114 @@ impl Worker {
         }
     }
 
-    /// Carries one job out.
-    async fn one(self: Arc<Self>, at: usize, delivery: Arc<Delivery>) -> Finished {
+    /// Carries one job out, as long as its places take objects.
+    async fn one(
+        self: Arc<Self>,
+        at: usize,
+        delivery: Arc<Delivery>,
+        room: OwnedSemaphorePermit,
+    ) -> Finished {
         let (job, start_time) = (&delivery.jobs[at], SystemTime::now());
         let first_part = match delivery.alone() {
             true => delivery.first_part.clone(),
             false => CancellationToken::new(),
         };
         let claim = Claim::new(&self.engine.instance, delivery.delivered(), first_part);
-        let ended = match self.engine.transfer(job, &claim, &delivery.halt).await {
-            Ok(done) => Ended::Done(done),
-            Err(error) => {
-                // Parts that the next attempt throws away are no gain.
-                let kept = !self.engine.settings.clean_unfinished_upload;
-                let advanced = kept && claim.advanced();
-                if advanced {
-                    delivery.gained.store(true, Ordering::Release);
+        let ended = match self.gates.admit(job) {
+            Err(closed) => Ended::Back(closed),
+            Ok(probe) => match self.tried(job, &claim, &delivery).await {
+                Ok(done) => {
+                    self.gates.passed(job);
+                    Ended::Done(done)
                 }
-                self.judge(error, &delivery, advanced)
-            }
+                Err(error) => {
+                    // Who waits for what others get holds nothing that they need.
+                    drop(room);
+                    // Parts that the next attempt throws away are no gain.
+                    let kept = !self.engine.settings.clean_unfinished_upload;
+                    let advanced = kept && claim.advanced();
+                    if advanced {
+                        delivery.gained.store(true, Ordering::Release);
+                    }
+                    self.blamed(error, job, probe, &delivery, advanced).await
+                }
+            },
         };
         let outcome = self.outcome(job, &ended, &delivery, start_time, &claim);
         Finished { at, ended, outcome }
+    }
+
+    /// The transfer, with a second look where the answer explains nothing: a bare 400 may be a proxy's
+    /// bad moment.
+    async fn tried(&self, job: &Job, claim: &Claim, delivery: &Delivery) -> Result<Done> {
+        let first = self.engine.transfer(job, claim, &delivery.halt).await;
+        let is_odd = |error: &Error| error.kind() == ErrorKind::Invalid && error.is_bare();
+        if !first.as_ref().is_err_and(is_odd) || delivery.halt.is_stopping() {
+            return first;
+        }
+        delivery.halt.unless_stopping(tokio::time::sleep(SECOND_LOOK)).await;
+        self.engine.transfer(job, claim, &delivery.halt).await
+    }
+
+    /// What a refusal means for the job, once it is clear of whom it speaks.
+    async fn blamed(
+        &self,
+        error: Error,
+        job: &Job,
+        probe: bool,
+        delivery: &Delivery,
+        advanced: bool,
+    ) -> Ended {
+        let stopping = || delivery.halt.is_stopping();
+        let ruled = match !probe && delivery.alone() && self.is_known(&error, job).await {
+            true => Ruled::Own(error),
+            false => self.gates.rule(error, job, probe, stopping).await,
+        };
+        match ruled {
+            Ruled::Own(error) => {
+                let error = self.named_odd(error, job).await;
+                self.judge(error, delivery, advanced)
+            }
+            Ruled::Back(error) => Ended::Back(error),
+            Ruled::Unfit(error) => {
+                self.ended().get_or_insert_with(|| error.another());
+                Ended::Back(error)
+            }
+        }
+    }
+
+    /// Whether the same refusal is on record from a message of several jobs, in which others fared
+    /// better. It need not be held against others once more, of whom there may be none left.
+    async fn is_known(&self, error: &Error, job: &Job) -> bool {
+        let Some(evidence) = error.evidence() else { return false };
+        let code = if evidence.code.is_empty() { NO_CODE } else { &evidence.code };
+        let record = self.engine.state.load(&job.into()).await.ok().flatten();
+        record.is_some_and(|record| {
+            let same = |last: &str| last.contains(code) && last.contains(&evidence.call);
+            record.status == JobStatus::Running && record.last_error.as_deref().is_some_and(same)
+        })
+    }
+
+    /// A refusal of this object alone, with what is odd about it: a signature that does not fit one
+    /// object only does so for its key or its headers.
+    async fn named_odd(&self, error: Error, job: &Job) -> Error {
+        let is_askers = blame::about(&error) == blame::About::Asker;
+        let is_bare = error.is_bare() && error.kind() == ErrorKind::Invalid;
+        if !is_askers && !is_bare {
+            return error;
+        }
+        let seen = self.engine.source.head(&job.src, None).await.ok();
+        let headers = seen.as_ref().map(|meta| &meta.headers);
+        let error = match error.kind() {
+            ErrorKind::Unfit => error.of_kind(ErrorKind::Invalid),
+            _ => error,
+        };
+        let error =
+            error.note("the same credentials are good for others here, so it is this object");
+        match blame::oddities(job.des.key.as_str(), headers) {
+            odd if odd.is_empty() => error.note("nothing is odd about its key and headers"),
+            odd => error.note(odd.join(", ")),
+        }
     }
 
     fn is_large(&self, job: &Job) -> bool {
@@ -321,14 +424,9 @@ impl<'a> Round<'a> {
             return;
         };
         let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
-        let one = worker.one(self.next, delivery);
+        let one = worker.one(self.next, delivery, room);
         let lines = scope::of_object(&self.delivery.jobs[self.next].src);
-        let work = async move {
-            let finished = one.await;
-            drop(room);
-            finished
-        };
-        self.running.spawn(work.instrument(lines));
+        self.running.spawn(one.instrument(lines));
         self.next += 1;
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Ended {
     Stopped(Error),
     /// A further try may succeed.
     Again(Error),
+    /// It was refused, or not even tried, through no fault of its own: it costs no receipt.
+    Back(Error),
     /// It will not.
     Failed(Error),
 }
@@ -87,6 +89,7 @@ impl Worker {
             // It is another attempt's record.
             Ended::Again(error) if error.kind() == ErrorKind::LeaseLost => return None,
             Ended::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
+            Ended::Back(_) => return None,
             Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
                 (JobStatus::Running, None, Some(error))
             }
@@ -128,6 +131,10 @@ impl Worker {
             }
             Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
                 debug!(object = %job.src, "stopped, goes back to the queue");
+            }
+            Ended::Back(error) => {
+                monitor.returned();
+                debug!(object = %job.src, "goes back through no fault of its own: {error}");
             }
             Ended::Failed(error) if delivery.alone() => {
                 monitor.failed();

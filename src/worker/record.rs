@@ -60,6 +60,7 @@ mod tests {
     const POLICY: Policy = Policy {
         tries: 3,
         patient: true,
+        outlasts: Duration::ZERO,
         base: Duration::from_micros(1),
         cap: Duration::from_micros(10),
         timeout: Duration::from_secs(60),

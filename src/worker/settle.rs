@@ -32,10 +32,12 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
     }
     let gained = gained || ended.iter().any(done);
     let failed = ended.iter().any(|ended| matches!(ended, Ended::Failed(_)));
+    // What a place refuses to all costs none of them a receipt.
+    let back = ended.iter().any(|ended| matches!(ended, Ended::Back(_)));
     match ended {
         [Ended::Failed(_)] => return Settlement::Bury,
         [Ended::Again(_)] if !last => return Settlement::Release,
-        _ if !gained && !failed && !last => return Settlement::Release,
+        _ if !gained && !failed && !last && !back => return Settlement::Release,
         _ => {}
     }
     let (mut together, mut apart) = (Vec::new(), Vec::new());
@@ -43,7 +45,8 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
         match ended {
             Ended::Done(_) => {}
             // Where nothing at all went forward, one of them may be what holds the others up.
-            Ended::Stopped(_) if gained || failed => together.push(at),
+            Ended::Back(_) => together.push(at),
+            Ended::Stopped(_) if gained || failed || back => together.push(at),
             Ended::Stopped(_) | Ended::Again(_) | Ended::Failed(_) => apart.push(at),
         }
     }
@@ -56,12 +59,13 @@ mod tests {
     use crate::error::Error;
     use crate::transfer::Done;
 
-    /// One letter each: done, stopped, again, failed.
+    /// One letter each: done, stopped, again, failed, back.
     fn ended(letters: &str) -> Vec<Ended> {
         let one = |letter| match letter {
             'd' => Ended::Done(Done::Deleted),
             's' => Ended::Stopped(Error::cancelled()),
             'a' => Ended::Again(Error::cancelled()),
+            'b' => Ended::Back(Error::cancelled()),
             _ => Ended::Failed(Error::cancelled()),
         };
         letters.chars().map(one).collect()
@@ -84,6 +88,9 @@ mod tests {
             // It advances, or was stopped through no fault of its own at its last receipt.
             ("s", true, false, on(&[0], &[])),
             ("s", false, true, on(&[], &[0])),
+            // What is no object's fault costs no receipt.
+            ("b", false, false, on(&[0], &[])),
+            ("b", false, true, on(&[0], &[])),
         ] {
             assert_eq!(
                 settle(&ended(letters), gained, last),
@@ -105,6 +112,8 @@ mod tests {
             ("ffff", false, false, on(&[], &[0, 1, 2, 3])),
             ("dsss", false, true, on(&[1, 2, 3], &[])),
             ("ssss", true, false, on(&[0, 1, 2, 3], &[])),
+            ("bbsb", false, false, on(&[0, 1, 2, 3], &[])),
+            ("dbfa", false, false, on(&[1], &[2, 3])),
         ] {
             assert_eq!(
                 settle(&ended(letters), gained, last),

@@ -40,6 +40,7 @@ fn a_neutral_call_confirms_or_clears() {
     let wrong = refused(ErrorKind::Unfit, 403, "SignatureDoesNotMatch");
     let gone = refused(ErrorKind::NotFound, 404, "NoSuchBucket");
     let page = refused(ErrorKind::NotFound, 404, "");
+    let unknown = refused(ErrorKind::Invalid, 501, "");
     let out = refused(ErrorKind::Unavailable, 0, "");
     for (answer, expected) in [
         (Ok(()), Neutral::Answered),
@@ -47,6 +48,7 @@ fn a_neutral_call_confirms_or_clears() {
         (Err(&wrong), Neutral::Asker),
         (Err(&gone), Neutral::Place),
         (Err(&page), Neutral::Place),
+        (Err(&unknown), Neutral::Answered),
         (Err(&out), Neutral::Silent),
     ] {
         assert_eq!(neutral(answer), expected);
@@ -79,14 +81,14 @@ fn blame_follows_from_both() {
 #[test]
 fn so_many_alike_close_the_place_and_a_success_between_them_does_not() {
     let mut breaker = Breaker::new(3);
-    let denied = "PutObject AccessDenied";
+    let denied = ("PutObject AccessDenied", Blame::Unless);
     assert_eq!(breaker.refused(denied, 1, false, SECOND), Ruling::Hold);
     assert_eq!(breaker.refused(denied, 1, false, SECOND), Ruling::Hold, "one object is one");
     assert_eq!(breaker.refused(denied, 2, false, SECOND), Ruling::Hold);
     assert_eq!(breaker.refused(denied, 3, true, SECOND), Ruling::Hold, "another one was taken");
     assert_eq!(breaker.refused(denied, 4, false, SECOND), Ruling::Hold);
     assert_eq!(
-        breaker.refused("PutObject InvalidTag", 5, false, SECOND),
+        breaker.refused(("PutObject InvalidTag", Blame::Unless), 5, false, SECOND),
         Ruling::Hold,
         "not alike"
     );
@@ -119,14 +121,18 @@ fn one_probe_at_a_time_until_one_passes() {
 #[test]
 fn what_is_refused_again_after_others_were_taken_is_its_own_fault() {
     let mut breaker = Breaker::new(2);
-    breaker.refused("x", 1, false, SECOND);
-    assert_eq!(breaker.refused("x", 2, false, SECOND), Ruling::Back);
+    breaker.refused(("x", Blame::Unless), 1, false, SECOND);
+    assert_eq!(breaker.refused(("x", Blame::Unless), 2, false, SECOND), Ruling::Back);
     breaker.remember(3);
     breaker.passed(SECOND);
     for object in [1, 2, 3] {
-        assert_eq!(breaker.refused("x", object, false, SECOND), Ruling::Record);
+        assert_eq!(breaker.refused(("x", Blame::Unless), object, false, SECOND), Ruling::Record);
     }
-    assert_eq!(breaker.refused("x", 4, false, SECOND), Ruling::Hold, "it was not there before");
+    assert_eq!(
+        breaker.refused(("x", Blame::Unless), 4, false, SECOND),
+        Ruling::Hold,
+        "it was not there before"
+    );
 }
 
 #[test]

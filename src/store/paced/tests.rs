@@ -35,6 +35,7 @@ async fn read(paced: &Paced, bucket: &str) -> Result<Vec<Bytes>> {
 const PATIENT: Policy = Policy {
     tries: 1,
     patient: true,
+    outlasts: Duration::ZERO,
     base: Duration::from_millis(1),
     cap: Duration::from_millis(1),
     timeout: Duration::from_secs(60),

@@ -1,7 +1,6 @@
 //! Building the client of one side: endpoint, region, addressing and who asks.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
@@ -27,8 +26,6 @@ use crate::store::profile::Profile;
 /// Where nothing says otherwise: compatible stores ignore the region, and AWS answers a request
 /// for another region's bucket with that region's name.
 const FALLBACK_REGION: &str = "us-east-1";
-/// Stored credentials are read again this often, so that a rotated key is taken up.
-const STORED_CREDENTIALS_LAST: Duration = Duration::from_secs(15 * 60);
 /// How a profile is called where none is named.
 const DEFAULT_PROFILE: &str = "default";
 
@@ -46,11 +43,12 @@ impl Stored {
         load_stored(&self.name, &*self.parameters).await
     }
 
+    /// They do not say when they end: they are read again every quarter of an hour (see `renew`), so that
+    /// a rotated key is taken up, and stay in use where that cannot be done.
     async fn keys(&self) -> aws_credential_types::provider::Result {
         let stored = self.read().await.map_err(CredentialsError::provider_error)?;
-        let until = SystemTime::now() + STORED_CREDENTIALS_LAST;
         let StoredCredentials { access_key_id, secret_access_key, session_token, .. } = stored;
-        Ok(Keys::new(access_key_id, secret_access_key, session_token, Some(until), "parameter"))
+        Ok(Keys::new(access_key_id, secret_access_key, session_token, None, "parameter"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Credentials that are kept until they end, or until they are refused.
 
+use std::error::Error as StdError;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -8,11 +9,14 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// Credentials are fetched anew this long before they end, so that none ends on the way.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
 /// Credentials that do not say when they end are asked for again this often, as the SDK does.
 const UNLIMITED_LAST: Duration = Duration::from_secs(15 * 60);
+/// Where credentials cannot be fetched, and the last ones stay in use, others are asked for so often.
+const ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// Credentials fetched so recently are not fetched again because they are refused.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -33,6 +37,8 @@ struct Current {
     kept: Option<Kept>,
     /// The key that was kept before.
     before: Option<String>,
+    /// The last keys that were fetched and have not been called expired since.
+    good: Option<Credentials>,
 }
 
 #[derive(Debug)]
@@ -69,7 +75,16 @@ impl Renewed {
 
     /// Told that a store has called the credentials expired, whatever they say themselves.
     pub(super) fn expired(&self) {
-        self.0.current.write().unwrap_or_else(PoisonError::into_inner).forget();
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.forget();
+        current.good = None;
+    }
+
+    /// The last good keys, unless they have ended: in use while no others can be fetched.
+    fn last_good(&self) -> Option<Credentials> {
+        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        let ends = |keys: &Credentials| keys.expiry().is_some_and(|end| end <= SystemTime::now());
+        current.good.clone().filter(|keys| !ends(keys))
     }
 
     /// The identity to sign with.
@@ -85,14 +100,25 @@ impl Renewed {
         if let Some(kept) = self.kept(&of) {
             return Ok(kept);
         }
-        let keys = self.0.provider.provide_credentials().await?;
+        let (keys, again) = match self.0.provider.provide_credentials().await {
+            Ok(keys) => (keys, None),
+            Err(error) => {
+                let Some(keys) = self.last_good() else { return Err(error) };
+                let why = StdError::source(&error).map(ToString::to_string);
+                let why = why.unwrap_or_else(|| error.to_string());
+                warn!("credentials cannot be fetched again, the last ones stay in use: {why}");
+                (keys, Some(SystemTime::now() + ASKED_AGAIN))
+            }
+        };
         let until = match keys.expiry() {
+            _ if again.is_some() => again.unwrap_or_else(SystemTime::now),
             Some(expiry) => expiry.checked_sub(BEFORE_EXPIRY).unwrap_or(expiry),
             None => SystemTime::now() + UNLIMITED_LAST,
         };
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         current.forget();
         let changed = current.before.as_deref().is_some_and(|key| key != keys.access_key_id());
+        current.good = Some(keys.clone());
         let identity = Identity::from(keys.clone());
         let kept = Kept { keys, identity, until, fetched: Instant::now(), changed };
         let answer = of(&kept);
@@ -158,6 +184,36 @@ mod tests {
         let renewed = Renewed::new(SharedCredentialsProvider::new(Nobody));
         assert!(renewed.provide_credentials().await.is_err());
         assert!(!renewed.refused());
+    }
+
+    /// Gives keys until it is told to fail.
+    #[derive(Debug, Default)]
+    struct Failing(Arc<std::sync::atomic::AtomicBool>);
+
+    impl ProvideCredentials for Failing {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(match self.0.load(Ordering::Relaxed) {
+                true => Err(CredentialsError::provider_error("no parameter")),
+                false => Ok(Credentials::new("KEY", "s", None, None, "test")),
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_good_ones_stay_in_use_while_no_others_can_be_fetched() {
+        let failing = Failing::default();
+        let fails = Arc::clone(&failing.0);
+        let renewed = Renewed::new(SharedCredentialsProvider::new(failing));
+        assert_eq!(key(&renewed).await, "KEY");
+        fails.store(true, Ordering::Relaxed);
+        tokio::time::advance(FRESH).await;
+        assert!(renewed.refused(), "one odd object may be the reason");
+        assert_eq!(key(&renewed).await, "KEY");
+        renewed.expired();
+        assert!(renewed.provide_credentials().await.is_err(), "these are good no more");
     }
 
     async fn key(renewed: &Renewed) -> String {

@@ -90,7 +90,8 @@ impl Failure {
 
     /// Whether it is the line or the endpoint that failed.
     pub(super) fn is_unreached(&self) -> bool {
-        matches!(self, Self::Unanswered(cause) if aws::own_error(Some(&**cause)).is_none())
+        let Self::Unanswered(cause) = self else { return false };
+        aws::own_error(Some(&**cause)).is_none() && !aws::is_of_credentials(Some(&**cause))
     }
 
     /// The region that the bucket is in, where that is another one.

@@ -1,0 +1,517 @@
+//! The places that a worker asks, each with a gate: closed while all of it is refused alike, so that what
+//! is no object's fault costs no object. What is decided stands in `plan::blame`; here are its clock,
+//! its neutral calls and its words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::error::{Asked, Error, ErrorKind};
+use crate::job::Job;
+use crate::plan::blame::{self, Admission, Blame, Breaker, Neutral, Ruling};
+use crate::store::{ListRequest, ObjectStore, Side};
+
+/// What a neutral call has shown holds for so long: a thousand odd objects cost no thousand calls.
+const NEUTRAL_HOLDS: Duration = Duration::from_secs(10);
+/// A neutral call that takes longer is not answered.
+const NEUTRAL_LIMIT: Duration = Duration::from_secs(30);
+/// A refused object waits this long for what others get.
+const HOLD: Duration = Duration::from_secs(5);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// A pause where nothing is known to be due.
+const QUIET: Duration = Duration::from_millis(250);
+/// So many messages in a row that can only be put off are followed by a pause.
+const MOST_BLOCKED: usize = 10;
+/// While a place stays closed, it is said again this often.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
+
+/// Both sides, to be asked something neutral.
+#[derive(Debug)]
+pub(super) struct Both {
+    pub source: Arc<dyn ObjectStore>,
+    pub destination: Arc<dyn ObjectStore>,
+}
+
+impl Both {
+    fn side(&self, place: &Asked) -> &Arc<dyn ObjectStore> {
+        match place.side == Side::Source.name() {
+            true => &self.source,
+            false => &self.destination,
+        }
+    }
+}
+
+/// All gates of a worker.
+#[derive(Debug)]
+pub(super) struct Gates {
+    both: Both,
+    /// Refusals in a row that close a place.
+    alike: usize,
+    began: Instant,
+    gates: Mutex<BTreeMap<Asked, Gate>>,
+    /// Pairs of which an object has arrived.
+    pairs: Mutex<BTreeSet<[Asked; 2]>>,
+    /// One neutral call at a time.
+    asking: tokio::sync::Mutex<()>,
+    /// Messages in a row that could only be put off.
+    blocked: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Gate {
+    breaker: Breaker,
+    /// The refusal that has closed it, or the last one.
+    why: String,
+    told: Instant,
+    /// Calls of the refused name that were answered when the row began.
+    answered: u64,
+    neutral: Option<(Instant, Neutral)>,
+    proven: bool,
+}
+
+/// Where a job reads and where it writes.
+pub(super) fn places(job: &Job) -> [Asked; 2] {
+    [(Side::Source, &job.src), (Side::Destination, &job.des)]
+        .map(|(side, id)| Asked { side: side.name(), bucket: id.bucket.clone() })
+}
+
+fn name_of(job: &Job) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&job.src, &job.des).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whose a refusal is.
+#[derive(Debug)]
+pub(super) enum Ruled {
+    /// The object's own: what it has always meant.
+    Own(Error),
+    /// Not the object's.
+    Back(Error),
+    /// This worker's: no other object would fare better with it.
+    Unfit(Error),
+}
+
+impl Gates {
+    pub(super) fn new(both: Both, parallel: usize) -> Self {
+        Self {
+            both,
+            alike: parallel.clamp(3, 8),
+            began: Instant::now(),
+            gates: Mutex::default(),
+            pairs: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            blocked: AtomicUsize::new(0),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn gates(&self) -> MutexGuard<'_, BTreeMap<Asked, Gate>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, place: &Asked, change: impl FnOnce(&mut Gate) -> T) -> T {
+        let mut gates = self.gates();
+        let gate = gates.entry(place.clone()).or_insert_with(|| Gate {
+            breaker: Breaker::new(self.alike),
+            why: String::new(),
+            told: Instant::now(),
+            answered: 0,
+            neutral: None,
+            proven: false,
+        });
+        change(gate)
+    }
+
+    /// Whether a job may be tried; where it may not, why.
+    pub(super) fn admit(&self, job: &Job) -> Result<bool, Error> {
+        let (now, places) = (self.now(), places(job));
+        let mut probe = false;
+        for (at, place) in places.iter().enumerate() {
+            match self.with(place, |gate| gate.breaker.admit(now)) {
+                Admission::Go => {}
+                Admission::Probe => probe = true,
+                Admission::Back(_) => {
+                    places[..at].iter().for_each(|place| self.give_up(place));
+                    self.with(place, |gate| gate.breaker.remember(name_of(job)));
+                    return Err(self.closed(place));
+                }
+            }
+        }
+        Ok(probe)
+    }
+
+    fn closed(&self, place: &Asked) -> Error {
+        let why = self.with(place, |gate| gate.why.clone());
+        Error::cancelled().context(format_args!("{place} is not tried now, since {why}"))
+    }
+
+    fn give_up(&self, place: &Asked) {
+        self.with(place, |gate| gate.breaker.given_up());
+    }
+
+    /// A probe has ended, and has shown nothing.
+    pub(super) fn probe_over(&self, job: &Job) {
+        places(job).iter().for_each(|place| self.give_up(place));
+    }
+
+    /// A job was done: both its places take objects.
+    pub(super) fn passed(&self, job: &Job) {
+        let (now, places) = (self.now(), places(job));
+        for place in &places {
+            let passed = self.with(place, |gate| {
+                gate.proven = true;
+                gate.why.clear();
+                gate.breaker.passed(now)
+            });
+            if let Some(closed) = passed {
+                let seconds = closed.as_secs();
+                info!("{place} takes objects again, after {seconds} s: the work goes on");
+            }
+        }
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !pairs.contains(&places) {
+            pairs.insert(places);
+        }
+    }
+
+    /// Closes a place, which is said once.
+    fn close(&self, place: &Asked, blame: Blame, error: &Error) {
+        let now = self.now();
+        let why = error.to_string();
+        let closed = self.with(place, |gate| {
+            gate.why.clone_from(&why);
+            gate.told = Instant::now();
+            gate.breaker.close(blame, now)
+        });
+        if closed {
+            self.say_closed(place, blame, &why);
+        }
+    }
+
+    fn say_closed(&self, place: &Asked, blame: Blame, why: &str) {
+        let what = match blame {
+            Blame::Room => "takes nothing more",
+            Blame::Side => "does not answer",
+            Blame::Place => "is not there for this worker",
+            Blame::Asker => "does not know this worker",
+            Blame::Unless | Blame::Passing | Blame::Object => "refuses one object like the other",
+        };
+        warn!(
+            "{place} {what}: no more objects are tried and none is recorded as failed; one is tried \
+             from time to time until it passes ({why})"
+        );
+    }
+
+    /// A probe was refused. Once a minute it is said that the place is still closed.
+    fn failed(&self, place: &Asked, error: &Error) {
+        let now = self.now();
+        let told = self.with(place, |gate| {
+            gate.breaker.is_closed()?;
+            gate.breaker.failed(now);
+            gate.why = error.to_string();
+            let due = gate.told.elapsed() >= SAID_AGAIN;
+            if due {
+                gate.told = Instant::now();
+            }
+            gate.breaker.is_closed().filter(|_| due)
+        });
+        if let Some((_, since, _)) = told {
+            let seconds = now.saturating_sub(since).as_secs();
+            warn!("{place} still takes no objects, since {seconds} s: {error}");
+        }
+    }
+
+    /// Lists the bucket by the credentials that were refused, unless that has been done since this was
+    /// asked, or just now. `anew`: that it has answered just now says nothing.
+    async fn neutral(&self, place: &Asked, anew: bool) -> Neutral {
+        let began = Instant::now();
+        let _one = self.asking.lock().await;
+        let known = self.with(place, |gate| gate.neutral).filter(|(at, neutral)| {
+            let fresh = at.elapsed() < NEUTRAL_HOLDS && !(anew && *neutral == Neutral::Answered);
+            *at >= began || fresh
+        });
+        match known {
+            Some((_, neutral)) => neutral,
+            None => self.ask(place).await.0,
+        }
+    }
+
+    /// The neutral call.
+    async fn ask(&self, place: &Asked) -> (Neutral, Option<Error>) {
+        let at = Instant::now();
+        let request = ListRequest { bucket: place.bucket.clone(), ..ListRequest::default() };
+        let asked = self.both.side(place).list(&request);
+        let answer = match tokio::time::timeout(NEUTRAL_LIMIT, asked).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => {
+                let message = format!("{place} gives no answer in {} s", NEUTRAL_LIMIT.as_secs());
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        };
+        let neutral = blame::neutral(answer.as_ref().map(|()| ()));
+        self.with(place, |gate| gate.neutral = Some((at, neutral)));
+        (neutral, answer.err())
+    }
+
+    /// Whose fault it is that `job` was refused. `probe`: it was to show whether its places take objects
+    /// again.
+    pub(super) async fn rule(
+        &self,
+        error: Error,
+        job: &Job,
+        probe: bool,
+        stopping: impl Fn() -> bool,
+    ) -> Ruled {
+        let about = blame::about(&error);
+        if about == blame::About::Object {
+            if probe {
+                self.probe_over(job);
+            }
+            return Ruled::Own(error);
+        }
+        let place = match error.evidence().and_then(|evidence| evidence.place.clone()) {
+            Some(place) => place,
+            None => match self.silent_one(job).await {
+                Some(place) => place,
+                None => {
+                    self.probe_over(job);
+                    return Ruled::Own(error);
+                }
+            },
+        };
+        if !probe && self.with(&place, |gate| gate.breaker.is_closed()).is_some() {
+            self.with(&place, |gate| gate.breaker.remember(name_of(job)));
+            return Ruled::Back(error);
+        }
+        let neutral = self.neutral(&place, about == blame::About::Silence).await;
+        let blame = blame::rule(about, neutral);
+        if probe {
+            for other in places(job).iter().filter(|other| **other != place) {
+                self.give_up(other);
+            }
+            self.failed(&place, &error);
+        }
+        match blame {
+            Blame::Asker => {
+                self.close(&place, blame, &error);
+                Ruled::Unfit(error)
+            }
+            Blame::Place | Blame::Room | Blame::Side => {
+                self.with(&place, |gate| gate.breaker.remember(name_of(job)));
+                self.close(&place, blame, &error);
+                Ruled::Back(error)
+            }
+            Blame::Object => Ruled::Own(error),
+            Blame::Unless | Blame::Passing => self.among_others(error, &place, job, stopping).await,
+        }
+    }
+
+    /// The side that does not answer, where an error does not say where it was.
+    async fn silent_one(&self, job: &Job) -> Option<Asked> {
+        for place in places(job) {
+            if self.neutral(&place, true).await != Neutral::Answered {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Holds a refusal against what the other objects get.
+    async fn among_others(
+        &self,
+        error: Error,
+        place: &Asked,
+        job: &Job,
+        stopping: impl Fn() -> bool,
+    ) -> Ruled {
+        let Some(evidence) = error.evidence().cloned() else { return Ruled::Own(error) };
+        let answered = || self.both.side(place).answered(&place.bucket, &evidence.call);
+        let what = format!("{} {} {}", evidence.call, evidence.status, evidence.code);
+        let is_silence = blame::about(&error) == blame::About::Silence;
+        let closes_as = if is_silence { Blame::Side } else { Blame::Unless };
+        let (before, now) = (answered(), self.now());
+        let ruling = self.with(place, |gate| {
+            let between = before > gate.answered;
+            gate.answered = before;
+            gate.breaker.refused((&what, closes_as), name_of(job), between, now)
+        });
+        match ruling {
+            Ruling::Record => return Ruled::Own(error),
+            Ruling::Back => {
+                self.note_closed(place, &error);
+                return Ruled::Back(error);
+            }
+            Ruling::Hold => {}
+        }
+        // What has its own patience is not held up for a failure that is not recorded yet.
+        if is_silence {
+            return Ruled::Own(error);
+        }
+        let until = Instant::now() + HOLD;
+        while Instant::now() < until && answered() == before {
+            if stopping() || self.with(place, |gate| gate.breaker.is_closed().is_some()) {
+                return Ruled::Back(error);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ruled::Own(error)
+    }
+
+    /// The row has closed the place just now: it is said once.
+    fn note_closed(&self, place: &Asked, error: &Error) {
+        let why = error.to_string();
+        let first = self.with(place, |gate| {
+            let first = gate.breaker.is_closed().filter(|_| gate.why.is_empty());
+            gate.why.clone_from(&why);
+            first
+        });
+        if let Some((blame, ..)) = first {
+            self.say_closed(place, blame, &why);
+        }
+    }
+
+    /// Makes a neutral call to each place that has not been proven yet, before its first object is
+    /// tried. An error where this worker is the trouble.
+    pub(super) async fn prove(&self, places: &BTreeSet<Asked>) -> Result<(), Error> {
+        for place in places {
+            if self.with(place, |gate| gate.proven || gate.breaker.is_closed().is_some()) {
+                continue;
+            }
+            let (neutral, error) = self.ask(place).await;
+            let blame = match (neutral, &error) {
+                (Neutral::Asker, Some(error)) => return Err(error.another()),
+                (Neutral::Place, Some(_)) => Blame::Place,
+                (Neutral::Silent, Some(_)) => Blame::Side,
+                _ => {
+                    self.with(place, |gate| gate.proven = true);
+                    continue;
+                }
+            };
+            if let Some(error) = &error {
+                self.close(place, blame, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The places that are closed since the bucket is not there.
+    pub(super) fn misplaced(&self) -> BTreeMap<Asked, String> {
+        let gates = self.gates();
+        let closed = gates.iter().filter_map(|(place, gate)| {
+            let (blame, ..) = gate.breaker.is_closed()?;
+            (blame == Blame::Place).then(|| (place.clone(), gate.why.clone()))
+        });
+        closed.collect()
+    }
+
+    /// How the taking of messages goes on. Where a place was closed by what a neutral call shows as
+    /// well, that call is the first probe: no message is taken for nothing.
+    pub(super) async fn rest(&self) -> Rest {
+        let closed: Vec<(Asked, Blame, Option<Duration>)> = {
+            let gates = self.gates();
+            let closed = gates.iter().filter_map(|(place, gate)| {
+                let (blame, ..) = gate.breaker.is_closed()?;
+                Some((place.clone(), blame, gate.breaker.due()))
+            });
+            closed.collect()
+        };
+        if closed.is_empty() {
+            return Rest::Take;
+        }
+        let mut due = None;
+        for (place, blame, next) in &closed {
+            let Some(next) = *next else { continue };
+            let is_due = next <= self.now();
+            if is_due && matches!(blame, Blame::Side | Blame::Place | Blame::Asker) {
+                let (neutral, error) = self.ask(place).await;
+                if let (false, Some(error)) = (neutral == Neutral::Answered, &error) {
+                    self.failed(place, error);
+                    continue;
+                }
+            }
+            due = Some(due.map_or(next, |due: Duration| due.min(next)));
+        }
+        let closed: BTreeSet<&Asked> = closed.iter().map(|(place, ..)| place).collect();
+        let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = pairs.iter().any(|pair| pair.iter().all(|place| !closed.contains(place)));
+        drop(pairs);
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        let wait = match due {
+            Some(due) => due.saturating_sub(self.now()),
+            None => QUIET,
+        };
+        if wait.is_zero() || (others && blocked < MOST_BLOCKED) {
+            return Rest::TakeOne;
+        }
+        self.blocked.store(0, Ordering::Relaxed);
+        Rest::Wait(wait.clamp(LOOK, QUIET.max(wait)))
+    }
+
+    /// How long a message is put off all of whose jobs would be sent back; `None`: it is worked on.
+    pub(super) fn puts_off(&self, jobs: &[Job]) -> Option<Duration> {
+        let now = self.now();
+        let mut longest = Duration::ZERO;
+        for job in jobs {
+            let mut closed = None;
+            for place in places(job) {
+                closed = closed.or(self.with(&place, |gate| {
+                    gate.breaker.is_closed()?;
+                    match gate.breaker.due() {
+                        Some(due) if due <= now => None,
+                        Some(due) => Some(due - now),
+                        None => Some(QUIET),
+                    }
+                }));
+            }
+            let Some(time) = closed else {
+                self.blocked.store(0, Ordering::Relaxed);
+                return None;
+            };
+            longest = longest.max(time);
+        }
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        jobs.iter().for_each(|job| {
+            places(job).iter().for_each(|place| {
+                self.with(place, |gate| {
+                    if gate.breaker.is_closed().is_some() {
+                        gate.breaker.remember(name_of(job));
+                    }
+                })
+            })
+        });
+        Some(longest)
+    }
+
+    /// Why waiting has no sense for somebody who watches.
+    pub(super) fn hopeless(&self) -> Option<Error> {
+        let gates = self.gates();
+        let (place, gate) = gates.iter().find(|(_, gate)| gate.breaker.is_hopeless())?;
+        let message = format!(
+            "{place} refuses one object like the other, so the rest was not tried and none of it is \
+             recorded as failed: {}; what is not to be copied can be left out by the ignore list",
+            gate.why
+        );
+        Some(Error::new(ErrorKind::Denied, message))
+    }
+}
+
+/// How the taking of messages goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// As ever.
+    Take,
+    /// One message.
+    TakeOne,
+    /// None for so long.
+    Wait(Duration),
+}
