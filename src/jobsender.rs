@@ -23,6 +23,7 @@ use crate::state::StateStore;
 use crate::store::{ListRequest, Listed, ObjectStore};
 
 mod accounts;
+mod closing;
 mod context;
 mod copies;
 mod deletions;
@@ -39,6 +40,7 @@ mod sent;
 mod tests;
 
 pub use accounts::{MissingRange, Summary, Verdict};
+pub use closing::Closing;
 use context::Context;
 pub use deletions::Deletions;
 use judge::Judge;
@@ -75,6 +77,8 @@ pub struct Jobsender {
     pub packs: PackLimits,
     /// Where it is on record which version was copied; `None`: versions are not compared.
     pub versions: Option<Arc<dyn StateStore>>,
+    /// What was written is compared with what is listed; `None`: it is not.
+    pub closing: Option<Arc<Closing>>,
     /// What counts as a difference.
     pub compare: Compare,
     /// What is left out.
@@ -119,6 +123,7 @@ impl Jobsender {
             queue: None,
             packs,
             versions: None,
+            closing: None,
             compare: Compare::default(),
             ignore: Arc::default(),
             filter: Arc::default(),

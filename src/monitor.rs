@@ -1,7 +1,7 @@
 //! What is going on, counted once: the source of progress bars, summaries and traffic lines.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use crate::error::Error;
 use crate::object::ObjectId;
 use crate::plan::alive::Signs;
+use crate::state::{Proofs, Proven};
 
 mod pulse;
 
@@ -43,8 +44,8 @@ pub struct Monitor {
     downloaded: AtomicU64,
     uploaded: AtomicU64,
     intervals: [Mutex<Interval>; 3],
+    proofs: Mutex<Proofs>,
     tags_denied: AtomicBool,
-    etag_is_no_md5: AtomicBool,
     pulse: Pulse,
 }
 
@@ -55,6 +56,8 @@ pub struct Counts {
     pub done: u64,
     /// Their bytes.
     pub done_bytes: u64,
+    /// What they are proven by.
+    pub proofs: Proofs,
     /// Objects deleted at the destination.
     pub deleted: u64,
     /// Objects that failed for good.
@@ -80,8 +83,9 @@ impl Monitor {
         self.traffic(Traffic::Uploading, bytes, object);
     }
 
-    /// An object of `bytes` is at the destination and on record.
-    pub fn done(&self, bytes: u64, object: &ObjectId) {
+    /// An object of `bytes` is at the destination and on record, proven by this.
+    pub fn done(&self, bytes: u64, proven: Proven, object: &ObjectId) {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).count(proven);
         self.done.fetch_add(1, Ordering::Relaxed);
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.traffic(Traffic::Complete, bytes, object);
@@ -106,17 +110,6 @@ impl Monitor {
     pub fn tags_denied(&self, error: &Error) {
         if !self.tags_denied.swap(true, Ordering::Relaxed) {
             warn!("objects are copied without their tags: {error}");
-        }
-    }
-
-    /// An ETag has the form of an MD5 and is none: said once, not for every object.
-    pub fn etag_is_no_md5(&self, object: &ObjectId) {
-        if !self.etag_is_no_md5.swap(true, Ordering::Relaxed) {
-            warn!(
-                %object,
-                "the source's ETag is not the MD5 of its bytes, which two readings brought alike: \
-                 copies are proven against what was read"
-            );
         }
     }
 
@@ -151,6 +144,7 @@ impl Monitor {
         Counts {
             done: read(&self.done),
             done_bytes: read(&self.done_bytes),
+            proofs: *self.proofs.lock().unwrap_or_else(PoisonError::into_inner),
             deleted: read(&self.deleted),
             failed: read(&self.failed),
             returned: read(&self.returned),

@@ -96,15 +96,37 @@ impl Revision {
     }
 }
 
-/// An entity tag without its quotation marks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// An entity tag without its quotation marks and without the mark of a weak one.
+///
+/// Digests are equal in any case: a store may write them in capitals in one answer and not in
+/// another. Every other tag is equal to itself only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Etag(String);
 
+impl PartialEq for Etag {
+    fn eq(&self, other: &Self) -> bool {
+        let digest = self.looks_like_md5() || self.parts().is_some();
+        self.0 == other.0 || (digest && self.same_digest(other))
+    }
+}
+
+impl Eq for Etag {}
+
+impl std::hash::Hash for Etag {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_ascii_lowercase().hash(state);
+    }
+}
+
 impl Etag {
-    /// Takes an ETag as a service gives it, with or without quotation marks.
+    /// Takes an ETag as a service gives it: with or without quotation marks, strong or weak (`W/"x"`,
+    /// RFC 9110, section 8.8.3). A store that calls all its tags weak means the bytes all the same;
+    /// where it does not, the bytes are compared with what the tag says.
     pub fn new(raw: impl AsRef<str>) -> Self {
-        Self(raw.as_ref().trim_matches('"').to_owned())
+        let raw = raw.as_ref().trim();
+        let tag = raw.strip_prefix("W/").or_else(|| raw.strip_prefix("w/")).unwrap_or(raw);
+        Self(tag.trim_matches('"').to_owned())
     }
 
     /// The tag without quotation marks.
@@ -210,6 +232,22 @@ mod tests {
         assert!(!Etag::new("d41d8cd98f00b204e9800998ecf8427e-2").looks_like_md5());
         assert!(etag.same_digest(&Etag::new("D41D8CD98F00B204E9800998ECF8427E")));
         assert_eq!(etag.md5().unwrap()[..2], [0xd4, 0x1d]);
+    }
+
+    #[test]
+    fn a_tag_is_the_same_however_it_is_written() {
+        let plain = Etag::new("d41d8cd98f00b204e9800998ecf8427e");
+        for raw in [
+            "\"d41d8cd98f00b204e9800998ecf8427e\"",
+            "W/\"d41d8cd98f00b204e9800998ecf8427e\"",
+            "w/\"D41D8CD98F00B204E9800998ECF8427E\"",
+            " \"D41D8CD98F00B204E9800998ECF8427E\" ",
+        ] {
+            assert_eq!(Etag::new(raw), plain, "{raw}");
+        }
+        assert_eq!(Etag::new("W/\"x\""), Etag::new("x"));
+        assert_ne!(Etag::new("x"), Etag::new("X"), "what is no digest has a case of its own");
+        assert_eq!(Etag::new("W/").as_str(), "");
     }
 
     #[test]

@@ -11,10 +11,11 @@ use self::lock::Lock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::jobsender::{Finds, Jobsender, Origin, Summary, Verdict};
+use crate::jobsender::{Closing, Finds, Jobsender, Origin, Summary, Verdict};
 use crate::monitor::{Counts, Monitor};
+use crate::object::ObjectId;
 use crate::params::Pair;
-use crate::plan::compare::Compare;
+use crate::plan::compare::{Compare, Difference};
 use crate::profiles::{Loss, Profiles};
 use crate::progress::{Progress, Totals};
 use crate::queue::Queue;
@@ -23,8 +24,8 @@ use crate::retry::{Policy, retry};
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
-use crate::state::StateStore;
 use crate::state::embedded::EmbeddedState;
+use crate::state::{Proofs, StateStore};
 use crate::store::Listed;
 use crate::worker::Worker;
 
@@ -48,6 +49,8 @@ pub struct Report {
     pub copied: u64,
     /// Their bytes.
     pub copied_bytes: u64,
+    /// What those are proven by.
+    pub proofs: Proofs,
     /// Objects deleted at the destination by this run.
     pub deleted: u64,
     /// Bytes that the destination took, parts sent again included.
@@ -96,6 +99,7 @@ pub struct Run {
     worker: Arc<Worker>,
     queue: Arc<EmbeddedQueue>,
     monitor: Arc<Monitor>,
+    state: Arc<EmbeddedState>,
     totals: Arc<Totals>,
     pairs: Vec<Pair>,
     finds: Vec<Arc<dyn Finds>>,
@@ -129,7 +133,8 @@ impl Run {
         if config.mode.jobsender_compare_version_id {
             jobsender.versions = Some(Arc::<EmbeddedState>::clone(&state));
         }
-        let engine = services::engine(config, sides, state, Arc::clone(&monitor));
+        let records = Arc::<EmbeddedState>::clone(&state);
+        let engine = services::engine(config, sides, records, Arc::clone(&monitor));
         jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
         let mut settings = services::worker_settings(config);
         settings.poll = TICK;
@@ -144,6 +149,7 @@ impl Run {
             worker,
             queue,
             monitor,
+            state,
             totals,
             pairs,
             finds,
@@ -178,11 +184,12 @@ impl Run {
             Err(error) if !interrupted && ended_by.is_none() => return Err(error),
             copied => copied.unwrap_or_default(),
         };
-        let Counts { done, done_bytes, uploaded, deleted, .. } = self.monitor.counts();
+        let Counts { done, done_bytes, proofs, uploaded, deleted, .. } = self.monitor.counts();
         let mut report = Report {
             compared,
             copied: done,
             copied_bytes: done_bytes,
+            proofs,
             deleted,
             uploaded_bytes: uploaded,
             interrupted,
@@ -246,12 +253,19 @@ impl Run {
             self.jobsender.compare = Compare::Size;
         }
         self.jobsender.cancel = self.halt.stop.clone();
+        let looked = Arc::new(Closing::new(Arc::<EmbeddedState>::clone(&self.state)));
+        self.jobsender.closing = Some(Arc::clone(&looked));
         let differing = Arc::new(Differing::default());
         let mut closing = Summary::default();
         for pair in &self.pairs {
             let finds: [Arc<dyn Finds>; 1] = [Arc::<Differing>::clone(&differing)];
             closing.add(&self.jobsender.compare(pair, &finds).await?);
         }
+        let sides = [&*self.jobsender.source, &*self.jobsender.destination];
+        let (max_retry, stop) = (self.jobsender.max_retry, &self.halt.stop);
+        let (doubtful, named) = looked.doubts(sides, max_retry, stop).await;
+        closing.differ_after_all(doubtful);
+        differing.add(named);
         if closing.to_copy > 0 {
             warn!(objects = closing.to_copy, "the closing comparison finds differences");
         }
@@ -268,6 +282,16 @@ struct Differing(Mutex<Vec<String>>);
 impl Differing {
     fn named(&self) -> MutexGuard<'_, Vec<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Differing {
+    /// Objects whose ETags differ from the source's.
+    fn add(&self, objects: Vec<ObjectId>) {
+        let mut named = self.named();
+        let room = NAMED.saturating_sub(named.len());
+        let why = Verdict::Copy(Difference::EtagDiffers);
+        named.extend(objects.iter().take(room).map(|object| format!("{object} ({why})")));
     }
 }
 

@@ -31,7 +31,7 @@ use crate::store::s3::connect::Stored;
 use crate::store::stall::Watched;
 use crate::store::{ObjectStore, Side};
 use crate::transfer::memory::MemoryBudget;
-use crate::transfer::{Engine, Looks, OpaqueBuckets, Settings};
+use crate::transfer::{Engine, Evidence, Looks, Settings};
 use crate::worker::{RuleBook, Rules};
 use crate::{aws, worker};
 
@@ -201,7 +201,7 @@ pub fn engine(
         state,
         budget: MemoryBudget::of_machine(config.mode.max_memory),
         lanes: Lanes::new(),
-        opaque: OpaqueBuckets::new(config),
+        evidence: Evidence::new(config),
         looks: Looks::default(),
         settings: Settings::new(config, at_once(config).parts),
         monitor,

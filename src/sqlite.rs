@@ -22,7 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const APPLICATION_ID: i32 = 0x5333_4d47;
 
 /// The tables' version, kept in the file as `user_version`.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 /// Times of the queue are milliseconds since 1970. The times of a record have the original's unit,
 /// seconds, with a fraction.
@@ -89,6 +89,15 @@ CREATE TABLE note (
 ) WITHOUT ROWID;
 ALTER TABLE record ADD COLUMN sequencer TEXT;
 ALTER TABLE record ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+"#;
+
+/// Migration from version 2 to 3: what a copy is proven by, and the ETag that the destination answered.
+/// The index holds all that counting takes.
+const SINCE_2: &str = r#"
+ALTER TABLE record ADD COLUMN proof TEXT;
+ALTER TABLE record ADD COLUMN desEtag TEXT;
+DROP INDEX record_tally;
+CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime, proof);
 "#;
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -320,7 +329,7 @@ fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<i32>> {
 
 /// Brings the tables from this version to the one of this program.
 fn create(tx: &Transaction<'_>, version: i32) -> rusqlite::Result<()> {
-    for (since, sql) in [(1, SCHEMA), (2, SINCE_1)] {
+    for (since, sql) in [(1, SCHEMA), (2, SINCE_1), (3, SINCE_2)] {
         if version < since {
             tx.execute_batch(sql)?;
         }

@@ -142,6 +142,9 @@ fn text(report: &Report) -> String {
     if let Some(why) = &compared.deletions_refused {
         let _ = writeln!(text, "  nothing was deleted: {why}");
     }
+    for (objects, what) in report.proofs.in_words() {
+        let _ = writeln!(text, "  {:<14} {:>12} objects {what}", "proven", human::count(objects));
+    }
     let _ = writeln!(text, "  {:<14} {:>12} objects", "failed", human::count(report.failed_count));
     for failure in &report.failed {
         let _ = writeln!(text, "    {}: {}", shown(&failure.object), shown(&failure.error));
@@ -193,6 +196,12 @@ fn verdict(report: &Report) -> String {
             }
             for object in &report.differing {
                 let _ = write!(text, "\n    {}", shown(object));
+            }
+            if closing.etag_differs > 0 {
+                text.push_str(
+                    "\n  what has another ETag than was written is copied again with --compare etag \
+                     where both sides' ETags are of a kind, or with --overwrite",
+                );
             }
             for missing in &closing.missing {
                 let _ = write!(text, "\n    not compared: {missing}");

@@ -20,7 +20,7 @@ use crate::queue::{Depth, Queue};
 use crate::retry::{Policy, retry};
 use crate::services;
 use crate::shutdown::Halt;
-use crate::state::{StateStore, Tally};
+use crate::state::{Proofs, StateStore, Tally};
 
 /// What ended within this time makes the throughput.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -43,6 +43,8 @@ struct Status {
     done: u64,
     /// Their bytes.
     done_bytes: u64,
+    /// What they are proven by; copies made before that was kept are in none of these.
+    proofs: Proofs,
     /// Objects on record as failed.
     failed: u64,
     /// Objects a second, over the last five minutes.
@@ -77,6 +79,7 @@ impl Status {
             dead: depth.dead,
             done: tally.done,
             done_bytes: tally.done_bytes,
+            proofs: tally.proofs,
             failed: tally.failed,
             objects_per_second,
             bytes_per_second: tally.recent_bytes as f64 / window,
@@ -198,6 +201,9 @@ fn text(status: &Status) -> String {
     let _ = writeln!(text, "running  {:>12}  messages", human::count(status.running));
     let done = human::count(status.done);
     let _ = writeln!(text, "done     {done:>12}  {}", human::bytes(status.done_bytes));
+    for (objects, what) in status.proofs.in_words() {
+        let _ = writeln!(text, "proven   {:>12}  {what}", human::count(objects));
+    }
     let _ = writeln!(text, "failed   {:>12}", human::count(status.failed));
     if let Some(dead) = status.dead {
         let _ = writeln!(

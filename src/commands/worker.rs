@@ -17,6 +17,7 @@ use crate::params::{Pair, ParameterStore, load_pairs};
 use crate::profiles::Profiles;
 use crate::services::{self, Sides};
 use crate::shutdown::Halt;
+use crate::state::Proofs;
 use crate::systemd::Telling;
 use crate::worker::{Settings, Worker};
 
@@ -64,7 +65,17 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     learning.await.map_err(|join| Error::cancelled().with_source(join))?;
     signals.abort();
     let counts = monitor.counts();
-    info!(done = counts.done, failed = counts.failed, returned = counts.returned, "worker stopped");
+    let Proofs { source, transit, none } = counts.proofs;
+    let (done, failed, returned) = (counts.done, counts.failed, counts.returned);
+    info!(
+        done,
+        failed,
+        returned,
+        proven_by_source = source,
+        proven_in_transit = transit,
+        not_proven = none,
+        "worker stopped"
+    );
     ended.map(|()| Exit::Done)
 }
 

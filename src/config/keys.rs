@@ -189,6 +189,8 @@ pub static KEYS: &[Key] = &[
         "the storage class at the destination; KEEP: the source's own; NONE or empty: none is sent, the store chooses")),
     key("Mode", "ResumableThreshold", mib(0, MAX_PART_MIB), "5",
         "up to this size an object is moved by one GET and one PUT, above it in parts that can be resumed"),
+    key("Mode", "StreamThreshold", mib(0, MAX_PART_MIB), "8",
+        "up to this size an object whose ETag is the MD5 of its bytes is streamed through by one GET and one PUT, so that both sides' ETags are equal; it is begun anew where its line breaks; 0: only up to ResumableThreshold"),
     key("Mode", "MaxRetry", count(1, 1000), "20",
         "tries for one call to a service"),
     key("Mode", "MaxThread", CountOrAuto { min: 1, max: 1000 }, "20",
@@ -297,6 +299,8 @@ pub static KEYS: &[Key] = &[
         "the encryption that is asked for; empty: whatever the bucket does by itself"),
     key("Destination", "KmsKeyId", Text, "",
         "the KMS key, with SSE = aws:kms; empty: the account's own for S3"),
+    key("Destination", "MaxParts", count(2, 10_000), "10000",
+        "parts of one upload, at most; a store that takes fewer is found out where it says so, and its parts are made larger"),
 
     key("Backend", "Queue", Choice(&["sqs", "embedded"]), "sqs",
         "the queue of the jobs; embedded: the SQLite file, for one machine"),

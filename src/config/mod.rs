@@ -138,6 +138,8 @@ pub struct Mode {
     pub sample_rate: u32,
     /// Up to this many bytes one GET and one PUT.
     pub resumable_threshold: u64,
+    /// Up to this many bytes an object whose ETag is an MD5 is streamed by one GET and one PUT.
+    pub stream_threshold: u64,
     /// Tries for one call, at least 1.
     pub max_retry: u32,
     /// Parts of one object at once.
@@ -340,6 +342,8 @@ pub struct DestinationSide {
     pub acl: Option<String>,
     /// Encryption.
     pub sse: Sse,
+    /// Most parts of one upload.
+    pub max_parts: u64,
 }
 
 /// Which queue.

@@ -169,6 +169,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
             class => StorageClass::Named(class.to_owned()),
         },
         resumable_threshold: reader.bytes_of_mib("Mode", "ResumableThreshold"),
+        stream_threshold: reader.bytes_of_mib("Mode", "StreamThreshold"),
         max_retry: reader.count("Mode", "MaxRetry"),
         max_thread: reader.count_or_auto("Mode", "MaxThread"),
         max_parallel_file: reader.count_or_auto("Mode", "MaxParallelFile"),
@@ -270,6 +271,7 @@ fn destination(reader: &mut Reader<'_>, local_profiles: bool) -> DestinationSide
         endpoint: endpoint(reader, "Destination", local_profiles, false),
         acl: (!acl.is_empty()).then(|| acl.to_owned()),
         sse,
+        max_parts: reader.count("Destination", "MaxParts"),
     }
 }
 

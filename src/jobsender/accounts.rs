@@ -190,11 +190,19 @@ impl Summary {
         }
     }
 
+    /// So many of those that were taken to be there differ after all, in their ETags.
+    pub fn differ_after_all(&mut self, objects: u64) {
+        let objects = objects.min(self.already_there);
+        self.already_there -= objects;
+        self.to_copy += objects;
+        self.etag_differs += objects;
+    }
+
     fn count_difference(&mut self, difference: Difference) {
         match difference {
             Difference::Missing => {}
             Difference::SizeDiffers => self.size_differs += 1,
-            Difference::EtagDiffers => self.etag_differs += 1,
+            Difference::EtagDiffers | Difference::WrittenDiffers => self.etag_differs += 1,
             Difference::VersionDiffers | Difference::VersionUnknown => self.version_differs += 1,
             Difference::Overwritten => self.overwritten += 1,
         }

@@ -96,9 +96,10 @@ impl Context {
         std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
     }
 
-    /// The records of what was copied, where versions are compared.
+    /// The records of what was copied, where versions or what was written are compared.
     pub(super) fn copies(&self, after: Option<&str>) -> Option<Copies> {
-        let state = Arc::clone(self.jobsender.versions.as_ref()?);
+        let closing = self.jobsender.closing.as_ref().map(|closing| closing.state());
+        let state = Arc::clone(self.jobsender.versions.as_ref().or(closing)?);
         let policy = Policy::control(self.jobsender.max_retry);
         Some(Copies::new(state, &self.judge.pair, after, policy, self.cancel.clone()))
     }

@@ -92,12 +92,14 @@ impl Copies {
         let copies = ids.into_iter().zip(found.into_iter().flatten());
         self.at_hand.clear();
         self.at_hand
-            .extend(copies.filter_map(|(id, revision)| Some(Copy { id, revision: revision? })));
+            .extend(copies.filter_map(|(id, revision)| {
+                Some(Copy { id, revision: revision?, written: None })
+            }));
         Ok(())
     }
 
     /// What was copied of the source's object `key`; asked in the order of keys.
-    pub(super) fn of(&mut self, key: &str) -> Option<Revision> {
+    pub(super) fn of(&mut self, key: &str) -> Option<Copy> {
         let target = self.target(key);
         while self.at_hand.front().is_some_and(|copy| copy.id.des.key < target) {
             self.at_hand.pop_front();
@@ -106,7 +108,7 @@ impl Copies {
         let same = self.at_hand.iter().take_while(|copy| copy.id.des.key == target);
         let is_own = |src: &ObjectId| src.bucket == self.pair.src_bucket && src.key.as_str() == key;
         let own = same.filter(|copy| is_own(&copy.id.src)).last();
-        own.map(|copy| copy.revision.clone())
+        own.cloned()
     }
 }
 
@@ -140,6 +142,8 @@ mod tests {
             end_time: now,
             error: None,
             deleted: false,
+            proven: None,
+            written: None,
             order: None,
         }
     }
@@ -165,7 +169,7 @@ mod tests {
     }
 
     fn version(copies: &mut Copies, key: &str) -> Option<String> {
-        copies.of(key).and_then(|revision| revision.version)
+        copies.of(key).and_then(|copy| copy.revision.version)
     }
 
     #[tokio::test]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::context::{Context, Doubtful};
 use super::copies::Copies;
 use super::sent::Mark;
-use super::{Outlook, Summary};
+use super::{Outlook, Summary, Verdict};
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::listing::Listing;
-use crate::plan::compare;
+use crate::plan::compare::{self, Difference};
 use crate::plan::ranges::{Bounds, RangeId, Step};
 use crate::store::Listed;
 
@@ -161,7 +161,15 @@ impl Range {
                     let copy = right.filter(|_| step == compare::Step::Both);
                     let copied = copies.as_mut().map(|copies| copies.of(left.key));
                     let copied = copied.as_ref().map(Option::as_ref);
-                    let verdict = context.judge.judge(left, copy, copied);
+                    let versions = copied.filter(|_| context.jobsender.versions.is_some());
+                    let versions = versions.map(|copied| copied.map(|copied| &copied.revision));
+                    let mut verdict = context.judge.judge(left, copy, versions);
+                    if let (Verdict::AlreadyThere, Some(copy), Some(closing)) =
+                        (&verdict, copy, &context.jobsender.closing)
+                        && closing.differs(&context.judge.pair, left, copy, copied.flatten())
+                    {
+                        verdict = Verdict::Copy(Difference::WrittenDiffers);
+                    }
                     match context.doubtful(left, &verdict) {
                         Some(sent_before) => doubtful.push(sent_before),
                         None => {

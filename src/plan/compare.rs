@@ -56,6 +56,9 @@ pub enum Difference {
     SizeDiffers,
     /// The destination has another ETag of the same kind.
     EtagDiffers,
+    /// The destination lists another ETag than it answered when the object was written, or than the
+    /// source's where the two are comparable.
+    WrittenDiffers,
     /// Another version than the current one was copied.
     VersionDiffers,
     /// No record says which version was copied.
@@ -71,6 +74,7 @@ impl Difference {
             Self::Missing => "missing at the destination",
             Self::SizeDiffers => "size differs",
             Self::EtagDiffers => "ETag differs",
+            Self::WrittenDiffers => "the destination lists another ETag than was written",
             Self::VersionDiffers => "another version was copied",
             Self::VersionUnknown => "no record says which version was copied",
             Self::Overwritten => "overwritten, as asked",
@@ -107,6 +111,39 @@ fn etags_differ(source: &str, copy: &str, opaque: bool) -> bool {
     let both_md5 = source.looks_like_md5() && copy.looks_like_md5();
     let alike = both_md5 || source.parts().is_some() && source.parts() == copy.parts();
     alike && !opaque && !source.same_digest(&copy)
+}
+
+/// What the ETags of an object and of its copy say at the end of a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EtagsSay {
+    /// The copy is what was written.
+    Equal,
+    /// It is not.
+    Differ,
+    /// The two differ, and nothing is on record: they may be of two kinds that look alike.
+    MayDiffer,
+    /// Nothing.
+    Nothing,
+}
+
+/// What both sides' ETags say; `written`: what the destination answered when it was given this very
+/// object, where that is on record. A store may list an ETag in another form than it has answered:
+/// then it says nothing.
+pub fn etags_say(source: Option<&str>, copy: Option<&str>, written: Option<&Etag>) -> EtagsSay {
+    let Some(copy) = copy.map(Etag::new) else { return EtagsSay::Nothing };
+    let of_a_kind = |one: &Etag, other: &Etag| {
+        let both_md5 = one.looks_like_md5() && other.looks_like_md5();
+        both_md5 || (one.parts().is_some() && one.parts() == other.parts())
+    };
+    let source = source.map(Etag::new);
+    match (written, source) {
+        (Some(written), _) if *written == copy => EtagsSay::Equal,
+        (Some(written), _) if of_a_kind(written, &copy) => EtagsSay::Differ,
+        (_, Some(source)) if !of_a_kind(&source, &copy) => EtagsSay::Nothing,
+        (_, Some(source)) if source == copy => EtagsSay::Equal,
+        (None, Some(_)) => EtagsSay::MayDiffer,
+        (Some(_), _) | (None, None) => EtagsSay::Nothing,
+    }
 }
 
 /// What differs between the current version of an object and the one that was copied. The null
@@ -176,6 +213,34 @@ mod tests {
         }
         let unknown = Listed::new("k", 5);
         assert_eq!(difference(Compare::Etag { opaque: false }, unknown, Some(unknown)), None);
+    }
+
+    #[test]
+    fn a_copy_is_what_was_written_or_what_the_source_says() {
+        use EtagsSay::{Differ, Equal, MayDiffer, Nothing};
+        let md5 = |digit: &str| digit.repeat(32);
+        let parts = |digit: &str, count: u32| format!("{}-{count}", digit.repeat(32));
+        for (source, copy, written, expected) in [
+            (md5("a"), md5("a"), Some(md5("a")), Equal),
+            (md5("a"), md5("b"), Some(md5("a")), Differ),
+            (md5("a"), md5("b"), Some(md5("b")), Equal), // ETags of its own
+            (md5("a"), md5("c"), Some(md5("b")), Differ),
+            (md5("a"), parts("b", 2), Some(parts("b", 2)), Equal),
+            (md5("a"), parts("c", 2), Some(parts("b", 2)), Differ),
+            (md5("a"), "opaque".to_owned(), Some(md5("a")), Nothing),
+            (md5("a"), md5("B"), Some("opaque".to_owned()), Nothing),
+            (md5("a"), md5("A"), None, Equal),
+            (md5("a"), md5("b"), None, MayDiffer),
+            (parts("a", 2), parts("b", 2), None, MayDiffer),
+            (parts("a", 2), parts("b", 3), None, Nothing),
+            (md5("a"), parts("b", 2), None, Nothing),
+        ] {
+            let written = written.map(Etag::new);
+            let said = etags_say(Some(&source), Some(&copy), written.as_ref());
+            assert_eq!(said, expected, "{source} {copy} {written:?}");
+        }
+        assert_eq!(etags_say(None, Some("x"), None), Nothing);
+        assert_eq!(etags_say(Some("x"), None, Some(&Etag::new("x"))), Nothing);
     }
 
     #[test]

@@ -59,6 +59,32 @@ pub fn multipart_etag<'a>(parts: impl ExactSizeIterator<Item = &'a Etag>) -> Opt
     Some(Etag::new(format!("{}-{count}", hex::encode(hasher.finalize()))))
 }
 
+/// Whether an ETag is that of fewer parts than these: of the first ones, or of all but one. Says of
+/// which. Every one left out is looked for among a thousand parts at most, as that takes the square
+/// of their number.
+pub fn made_of_fewer<'a>(etag: &Etag, parts: impl Iterator<Item = &'a Etag>) -> Option<String> {
+    const MOST_LEFT_OUT: usize = 1000;
+    let parts: Vec<&Etag> = parts.collect();
+    let made = |of: &[&Etag]| multipart_etag(of.iter().copied());
+    let is_it = |of: &[&Etag]| made(of).is_some_and(|made| made.same_digest(etag));
+    let mut first = Md5::new();
+    for (at, part) in parts.iter().enumerate().take(parts.len().saturating_sub(1)) {
+        first.update(hex::decode(part.as_str()).ok()?);
+        let made = Etag::new(format!("{}-{}", hex::encode(first.clone().finalize()), at + 1));
+        if made.same_digest(etag) || (at == 0 && part.same_digest(etag)) {
+            return Some(format!("the first {} of {} parts", at + 1, parts.len()));
+        }
+    }
+    if parts.len() > MOST_LEFT_OUT {
+        return None;
+    }
+    (0..parts.len()).find_map(|out| {
+        let mut others = parts.clone();
+        others.remove(out);
+        is_it(&others).then(|| format!("all parts but number {}", out + 1))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +112,21 @@ mod tests {
         assert_eq!(whole_crc64nvme(parts), Some(crc64nvme(&whole)));
         assert_eq!(whole_crc64nvme(std::iter::empty()), Some(crc64nvme(&[])));
         assert_eq!(whole_crc64nvme([(Some(1), 1), (None, 1)].into_iter()), None);
+    }
+
+    #[test]
+    fn an_etag_of_fewer_parts_is_known() {
+        let parts: Vec<Etag> = (0..4u8).map(|n| single_etag(&md5(&[n]))).collect();
+        let of = |of: &[usize]| {
+            let chosen: Vec<&Etag> = of.iter().map(|n| &parts[*n]).collect();
+            made_of_fewer(&multipart_etag(chosen.into_iter()).unwrap(), parts.iter())
+        };
+        assert_eq!(of(&[0, 1, 2]).unwrap(), "the first 3 of 4 parts");
+        assert_eq!(of(&[0]).unwrap(), "the first 1 of 4 parts");
+        assert_eq!(of(&[0, 2, 3]).unwrap(), "all parts but number 2");
+        assert_eq!(of(&[0, 1, 2, 3]), None);
+        assert_eq!(of(&[3, 2, 1, 0]), None);
+        assert_eq!(made_of_fewer(&Etag::new("own"), parts.iter()), None);
     }
 
     #[test]

@@ -21,11 +21,14 @@ pub const MAX_OBJECT_BYTES: u64 = MAX_PARTS * MAX_PART_BYTES;
 pub struct TooLarge {
     /// Bytes of the object.
     pub size: u64,
+    /// Most parts of one upload.
+    pub max_parts: u64,
 }
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes are more than the {MAX_OBJECT_BYTES} that S3 holds", self.size)
+        let most = self.max_parts * MAX_PART_BYTES;
+        write!(f, "{} bytes are more than the {most} that the destination holds", self.size)
     }
 }
 
@@ -39,17 +42,84 @@ pub enum Route {
 }
 
 /// Chooses the way for an object of `size` bytes: up to `threshold` bytes in one piece, above it
-/// in parts of `chunk` bytes, grown to whole MiB so that they number at most [`MAX_PARTS`].
-pub fn route(size: u64, threshold: u64, chunk: u64) -> Result<Route, TooLarge> {
-    if size > MAX_OBJECT_BYTES {
-        return Err(TooLarge { size });
+/// in parts of `chunk` bytes, grown to whole MiB so that they number at most `max_parts`.
+pub fn route(size: u64, threshold: u64, chunk: u64, max_parts: u64) -> Result<Route, TooLarge> {
+    let max_parts = max_parts.clamp(1, MAX_PARTS);
+    if size > max_parts * MAX_PART_BYTES {
+        return Err(TooLarge { size, max_parts });
     }
     if size <= threshold.min(MAX_PART_BYTES) {
         return Ok(Route::Single);
     }
-    let fitting = size.div_ceil(MAX_PARTS).next_multiple_of(MIB);
+    let fitting = size.div_ceil(max_parts).next_multiple_of(MIB);
     let part_size = chunk.max(fitting).clamp(MIN_PART_BYTES, MAX_PART_BYTES);
     Ok(Route::Multipart(Layout { size, part_size }))
+}
+
+/// How many parts a store takes, where its refusal of part `number` says it ("between 1 and 1000,
+/// inclusive"): a round number below the refused one. Without such a word, one part fewer.
+pub fn parts_allowed(number: u32, refusal: &str) -> u64 {
+    let words = refusal.split(|c: char| !c.is_ascii_digit());
+    let told = words.filter_map(|word| word.parse::<u64>().ok());
+    let below = u64::from(number).saturating_sub(1).max(1);
+    told.filter(|told| told.is_multiple_of(100) && (100..=below).contains(told))
+        .max()
+        .unwrap_or(below)
+}
+
+/// Whether a refusal speaks of a part's number, or of too many parts.
+pub fn speaks_of_part_numbers(refusal: &str) -> bool {
+    let refusal = refusal.to_ascii_lowercase();
+    let says = |words: &str| refusal.contains(words);
+    says("part number")
+        || says("partnumber")
+        || says("toomanyparts")
+        || says("too many parts")
+        || says("number of parts")
+        || says("maximum parts")
+}
+
+/// Part sizes that tools use, the most usual first: of the AWS CLI and SDKs, rclone, s5cmd, s3cmd and
+/// Hadoop, in MiB.
+const USUAL_MIB: [u64; 16] = [8, 16, 64, 5, 10, 15, 32, 50, 100, 128, 25, 20, 256, 512, 1024, 500];
+
+/// What was guessed of the part sizes in one bucket, and how it turned out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guesses {
+    right: Option<u64>,
+    wrong: Vec<u64>,
+}
+
+impl Guesses {
+    /// A guess has turned out right or wrong.
+    pub fn note(&mut self, part_size: u64, right: bool) {
+        if right {
+            self.right = Some(part_size);
+            self.wrong.retain(|wrong| *wrong != part_size);
+        } else if self.right != Some(part_size) && !self.wrong.contains(&part_size) {
+            self.wrong.push(part_size);
+        }
+    }
+
+    /// The layout in which an object of `size` bytes was likely written, whose ETag is the digest of
+    /// parts whose sizes nobody tells: one part, or parts of whole MiB. What has been right in this
+    /// bucket comes first, what has been wrong not at all.
+    pub fn layout(&self, size: u64, etag: &Etag) -> Option<Layout> {
+        let count = etag.parts()?;
+        let fits = |part_size: &u64| {
+            preserved(size, etag, PartsSeen { count, first: *part_size }).is_some()
+        };
+        if count == 1 {
+            return Some(Layout { size, part_size: size }).filter(|_| fits(&size));
+        }
+        let usual = USUAL_MIB.iter().map(|mib| mib * MIB);
+        // The smallest and the largest of whole MiB, and powers of two between.
+        let smallest = size.div_ceil(u64::from(count)).next_multiple_of(MIB);
+        let powers = (0..13).map(|shift| MIB << shift);
+        let likely = self.right.into_iter().chain(usual).chain(powers).chain([smallest]);
+        let mut likely = likely.filter(|part_size| !self.wrong.contains(part_size));
+        likely.find(fits).map(|part_size| Layout { size, part_size })
+    }
 }
 
 /// An object's division into parts of equal size, the last one excepted.
@@ -81,7 +151,12 @@ impl Layout {
 
     fn is_legal(self) -> bool {
         let within = self.part_size > 0 && self.part_size <= MAX_PART_BYTES;
-        within && self.size.div_ceil(self.part_size) <= MAX_PARTS
+        within && self.fits(MAX_PARTS)
+    }
+
+    /// Whether there are no more than so many parts.
+    pub fn fits(self, max_parts: u64) -> bool {
+        self.size.div_ceil(self.part_size) <= max_parts
     }
 }
 
@@ -119,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_threshold_itself_still_goes_in_one_piece() {
-        let route = |size| route(size, 5 * MIB, 5 * MIB).unwrap();
+        let route = |size| route(size, 5 * MIB, 5 * MIB, MAX_PARTS).unwrap();
         assert_eq!(route(0), Route::Single);
         assert_eq!(route(5 * MIB), Route::Single);
         let layout = Layout { size: 5 * MIB + 1, part_size: 5 * MIB };
@@ -131,15 +206,64 @@ mod tests {
     #[test]
     fn parts_grow_so_that_ten_thousand_suffice() {
         for size in [50_000 * MIB, 50_000 * MIB + 1, 500 * GIB, MAX_OBJECT_BYTES] {
-            let Route::Multipart(layout) = route(size, 5 * MIB, 5 * MIB).unwrap() else {
+            let Route::Multipart(layout) = route(size, 5 * MIB, 5 * MIB, MAX_PARTS).unwrap() else {
                 panic!("{size} must be multipart");
             };
             assert!(u64::from(layout.count()) <= MAX_PARTS, "{layout:?}");
             assert!(layout.part_size <= MAX_PART_BYTES, "{layout:?}");
             assert_eq!(layout.part_size % MIB, 0);
         }
-        let too_large = TooLarge { size: MAX_OBJECT_BYTES + 1 };
-        assert_eq!(route(MAX_OBJECT_BYTES + 1, 0, 5 * MIB), Err(too_large));
+        let too_large = TooLarge { size: MAX_OBJECT_BYTES + 1, max_parts: MAX_PARTS };
+        assert_eq!(route(MAX_OBJECT_BYTES + 1, 0, 5 * MIB, MAX_PARTS), Err(too_large));
+    }
+
+    #[test]
+    fn parts_grow_further_where_a_store_takes_fewer() {
+        let of = |size, max_parts| route(size, 5 * MIB, 5 * MIB, max_parts).unwrap();
+        for (size, max_parts, part_size) in
+            [(30 * MIB, 4, 8 * MIB), (30 * MIB, 6, 5 * MIB), (6000 * MIB, 1000, 6 * MIB)]
+        {
+            let Route::Multipart(layout) = of(size, max_parts) else { panic!("{size}") };
+            assert_eq!(layout.part_size, part_size, "{size} in {max_parts}");
+            assert!(layout.fits(max_parts));
+        }
+        for (number, refusal, allowed) in [
+            (1001, "Part number must be an integer between 1 and 1000, inclusive", 1000),
+            (1020, "Part number must be an integer between 1 and 1000, inclusive", 1000),
+            // The store says one thing and does another.
+            (5, "Part number must be an integer between 1 and 1000, inclusive", 4),
+            (5, "no", 4),
+            (1, "no", 1),
+        ] {
+            assert_eq!(parts_allowed(number, refusal), allowed, "{number} {refusal}");
+        }
+        assert!(speaks_of_part_numbers("InvalidPartNumber: no"));
+        assert!(!speaks_of_part_numbers("EntityTooLarge: the part is too large"));
+    }
+
+    #[test]
+    fn likely_layouts_are_guessed_where_nobody_tells() {
+        let etag = |count| Etag::new(format!("d41d8cd98f00b204e9800998ecf8427e-{count}"));
+        let of = |guesses: &Guesses, size, count| {
+            guesses.layout(size, &etag(count)).map(|layout| layout.part_size)
+        };
+        let none = Guesses::default();
+        for (size, count, part_size) in [
+            (12 * MIB, 2, Some(8 * MIB)),
+            (12 * MIB, 3, Some(5 * MIB)),
+            (30 * MIB, 2, Some(16 * MIB)),
+            (100 * MIB, 2, Some(64 * MIB)),
+            (70 * MIB, 10, Some(7 * MIB)), // unusual, and only one fits
+            (9 * MIB, 1, Some(9 * MIB)),
+            (3 * MIB, 2, None), // S3 takes no parts as small
+        ] {
+            assert_eq!(of(&none, size, count), part_size, "{size} in {count}");
+        }
+        let mut seen = Guesses::default();
+        seen.note(8 * MIB, false);
+        assert_eq!(of(&seen, 12 * MIB, 2), Some(10 * MIB));
+        seen.note(7 * MIB, true);
+        assert_eq!(of(&seen, 12 * MIB, 2), Some(7 * MIB));
     }
 
     #[test]
@@ -173,7 +297,9 @@ mod tests {
         for _ in 0..2_000 {
             let size = fastrand::u64(1..200 * GIB);
             let chunk = fastrand::u64(5..600) * MIB;
-            let Route::Multipart(layout) = route(size, 0, chunk).unwrap() else { unreachable!() };
+            let Route::Multipart(layout) = route(size, 0, chunk, MAX_PARTS).unwrap() else {
+                unreachable!()
+            };
             let mut at = 0;
             for number in 1..=layout.count() {
                 let range = layout.range(number).unwrap();

@@ -75,7 +75,7 @@ impl Tally {
             self.heads += 1;
         }
         let kept = laid_out.map(u64::from).filter(|count| may_keep(size, *count));
-        match (kept, parts::route(size, manner.threshold, manner.chunk)) {
+        match (kept, parts::route(size, manner.threshold, manner.chunk, MAX_PARTS)) {
             (Some(count), Ok(_)) => self.in_parts(size, count),
             (None, Ok(Route::Multipart(layout))) => self.in_parts(size, layout.count().into()),
             (None, Ok(Route::Single)) => self.in_one_piece(size),

@@ -271,6 +271,9 @@ fn count(tally: &mut Tally, item: &Item, since: SystemTime) {
         JobStatus::Done => {
             tally.done += 1;
             tally.done_bytes += size;
+            if let Some(proven) = item::proven(item) {
+                tally.proofs.count(proven);
+            }
             if end.is_some_and(|end| end >= since) {
                 tally.recent += 1;
                 tally.recent_bytes += size;
@@ -369,7 +372,8 @@ impl StateStore for DynamoState {
 
     /// Reads the whole table: see [`Self::scan`] for the price.
     async fn tally(&self, since: SystemTime) -> Result<Tally> {
-        const NEEDED: &[&str] = &["jobStatus", "Size", "firstTime", "endTime", notes::NOTE];
+        const NEEDED: &[&str] =
+            &["jobStatus", "Size", "firstTime", "endTime", "proof", notes::NOTE];
         let mut tally = Tally::default();
         let (mut first, mut last) = (None, None);
         let mut pages = std::pin::pin!(self.scan(Some(NEEDED), None));

@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use time::OffsetDateTime;
 
 use super::{
-    CopiesPage, CopiesRequest, Copy, End, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded,
-    Seal, Start, StateStore, Tally, UploadRef,
+    CopiesPage, CopiesRequest, Copy, End, JobStatus, NoteKey, Outcome, Proofs, Proven, Record,
+    RecordId, Recorded, Seal, Start, StateStore, Tally, UploadRef,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
@@ -63,6 +63,7 @@ impl StateStore for EmbeddedState {
                     sealed.id.des.bucket,
                     sealed.id.des.key.as_str(),
                     sealed.lease,
+                    sealed.proven.as_str(),
                 ])
             })
             .await?;
@@ -177,11 +178,12 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     instanceID = excluded.instanceID, lease = excluded.lease, tryTimes = tryTimes + 1,
     startTime = excluded.startTime, startTime_f = excluded.startTime_f,
     lastTimeProgress = excluded.lastTimeProgress,
-    endTime = NULL, endTime_f = NULL, totalSpentTime = NULL, lastError = NULL
+    endTime = NULL, endTime_f = NULL, totalSpentTime = NULL, lastError = NULL,
+    proof = NULL, desEtag = NULL
 WHERE :sequencer IS NULL OR sequencer IS NULL OR sequencer <= :sequencer"#;
 
 const SEAL: &str = r#"
-UPDATE record SET targetUploadId = ?1, targetEtag = ?2
+UPDATE record SET targetUploadId = ?1, targetEtag = ?2, proof = ?7
 WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 
 /// The `WHERE` fences: an attempt that holds a token ends only what it still holds. Tries are counted
@@ -197,10 +199,10 @@ WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 const FINISH: &str = r#"
 INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, jobStatus,
     instanceID, lease, tryTimes, firstTime, startTime, startTime_f, endTime, endTime_f,
-    totalSpentTime, lastTimeProgress, lastError, sequencer, deleted)
+    totalSpentTime, lastTimeProgress, lastError, sequencer, deleted, proof, desEtag)
 VALUES (:key, :srcBucket, :desBucket, :desKey, :size, :version, :etag, :status,
     :instance, :lease, 1, :start, :start, :start_f, :end, :end_f, :spent, 0, :error,
-    :sequencer, :deleted)
+    :sequencer, :deleted, :proof, :desEtag)
 ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     Size = iif(:knows, excluded.Size, Size),
     versionId = iif(:knows, excluded.versionId, versionId),
@@ -216,7 +218,8 @@ ON CONFLICT ("Key", desBucket, desKey) DO UPDATE SET
     endTime = excluded.endTime, endTime_f = excluded.endTime_f,
     totalSpentTime = excluded.totalSpentTime,
     lastTimeProgress = iif(:lease IS NULL, 0, lastTimeProgress), lastError = excluded.lastError,
-    sequencer = ifnull(:sequencer, sequencer), deleted = iif(:knows, :deleted, deleted)
+    sequencer = ifnull(:sequencer, sequencer), deleted = iif(:knows, :deleted, deleted),
+    proof = iif(:knows, :proof, proof), desEtag = iif(:knows, :desEtag, desEtag)
 WHERE lease = :lease OR (:lease IS NULL AND (NOT :ordered
     OR (tryTimes IS :seenTries AND round(endTime * 1000) IS :seenEnd)
     OR (startTime IS :start AND endTime IS :end AND instanceID IS :instance
@@ -281,7 +284,8 @@ const PAGE: u32 = 1000;
 
 /// The rowid makes the order whole: several sources may have one destination.
 const SELECT_COPIES: &str = r#"
-SELECT rowid, "Key", srcBucket, desKey, versionId, sourceEtag FROM record INDEXED BY "desBucket-index"
+SELECT rowid, "Key", srcBucket, desKey, versionId, sourceEtag, proof, desEtag FROM record
+INDEXED BY "desBucket-index"
 WHERE desBucket = ?1 AND (desKey, rowid) > (?2, ?3) AND jobStatus = 'DONE'
     AND NOT deleted
 ORDER BY desKey, rowid LIMIT ?4"#;
@@ -301,7 +305,11 @@ fn copies(tx: &Transaction<'_>, request: &CopiesRequest) -> rusqlite::Result<Cop
         let des = ObjectId::new(&request.bucket, row.get::<_, String>(3)?);
         let id = RecordId { src: ObjectId::new(&bucket, src), des };
         let etag = row.get::<_, Option<String>>(5)?.map(Etag::new);
-        Ok((row.get::<_, i64>(0)?, Copy { id, revision: Revision::new(row.get(4)?, etag) }))
+        let proof: Option<String> = row.get(6)?;
+        let proven = proof.as_deref().and_then(Proven::parse);
+        let written = super::written(proven, etag.as_ref(), row.get(7)?);
+        let revision = Revision::new(row.get(4)?, etag);
+        Ok((row.get::<_, i64>(0)?, Copy { id, revision, written }))
     })?;
     let rows: Vec<(i64, Copy)> = rows.collect::<rusqlite::Result<_>>()?;
     let is_within = |copy: &Copy| copy.id.des.key.as_str().starts_with(&request.prefix);
@@ -358,6 +366,8 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dr
         ":error": outcome.error,
         ":knows": outcome.knows(),
         ":deleted": outcome.deleted,
+        ":proof": outcome.proven.map(Proven::as_str),
+        ":desEtag": outcome.written_text(),
         ":ordered": order.is_some(),
         ":sequencer": sequencer.map(Sequencer::as_str),
         ":seenTries": seen.map(|seen| seen.tries),
@@ -370,7 +380,8 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dr
 fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
     let mut select = tx.prepare_cached(
         "SELECT jobStatus, count(*), sum(Size), min(firstTime), max(endTime),
-             count(iif(endTime >= ?1, 1, NULL)), sum(iif(endTime >= ?1, Size, 0))
+             count(iif(endTime >= ?1, 1, NULL)), sum(iif(endTime >= ?1, Size, 0)),
+             sum(proof = 'source'), sum(proof = 'transit'), sum(proof = 'none')
          FROM record GROUP BY jobStatus",
     )?;
     let mut rows = select.query([seconds(since)])?;
@@ -384,6 +395,14 @@ fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
             JobStatus::Done => {
                 (tally.done, tally.done_bytes) = (records, bytes);
                 (tally.recent, tally.recent_bytes) = (unsigned(row, 5)?, unsigned(row, 6)?);
+                let count = |at| -> rusqlite::Result<u64> {
+                    Ok(row
+                        .get::<_, Option<i64>>(at)?
+                        .and_then(|n| n.try_into().ok())
+                        .unwrap_or_default())
+                };
+                let [source, transit, none] = [count(7), count(8), count(9)];
+                tally.proofs = Proofs { source: source?, transit: transit?, none: none? };
             }
         }
         let (begun, ended): (f64, Option<f64>) = (row.get(3)?, row.get(4)?);
@@ -407,6 +426,11 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         Some(id) => Some(UploadRef { id, part_size: unsigned(row, "partSize")? }),
     };
     let sequencer: Option<String> = row.get("sequencer")?;
+    let proof: Option<String> = row.get("proof")?;
+    let proven = proof.as_deref().and_then(Proven::parse);
+    let etag = row.get::<_, Option<String>>("sourceEtag")?.map(Etag::new);
+    let done = status(row, "jobStatus")? == JobStatus::Done;
+    let written = super::written(proven, etag.as_ref(), row.get("desEtag")?).filter(|_| done);
     Ok(Record {
         id: RecordId {
             src: ObjectId::new(bucket.as_str(), src),
@@ -414,7 +438,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         },
         size: unsigned(row, "Size")?,
         version: row.get("versionId")?,
-        etag: row.get::<_, Option<String>>("sourceEtag")?.map(Etag::new),
+        etag,
         target_etag: match upload.as_ref().map(|upload| &upload.id) {
             // The seal of another upload says nothing about this one.
             Some(id) if row.get::<_, Option<String>>("targetUploadId")?.as_ref() == Some(id) => {
@@ -435,6 +459,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         last_error: row.get("lastError")?,
         sequencer: sequencer.as_deref().and_then(Sequencer::parse),
         deleted: row.get("deleted")?,
+        proven,
+        written,
     })
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::error::{Error, Next, Result};
 use crate::job::Job;
@@ -57,6 +58,43 @@ impl JobStatus {
     }
 }
 
+/// What a copy is proven by; the text form is what the table holds as `proof`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Proven {
+    /// A digest that the source has of the whole is that of what was sent, and the destination has
+    /// verified what it took.
+    Source,
+    /// The destination has verified every byte that it took; the source has no digest to compare with.
+    Transit,
+    /// The destination verifies nothing.
+    Nothing,
+}
+
+impl Proven {
+    /// By whether the source vouches for the bytes, and whether the destination has verified them.
+    pub fn new(vouched: bool, verified: bool) -> Self {
+        match (vouched, verified) {
+            (_, false) => Self::Nothing,
+            (true, true) => Self::Source,
+            (false, true) => Self::Transit,
+        }
+    }
+
+    /// `source`, `transit` or `none`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Transit => "transit",
+            Self::Nothing => "none",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Source, Self::Transit, Self::Nothing].into_iter().find(|p| p.as_str() == text)
+    }
+}
+
 /// The multipart upload that an object is being filled into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRef {
@@ -105,6 +143,10 @@ pub struct Record {
     pub sequencer: Option<Sequencer>,
     /// What ended well last was a deletion: there is no object at the destination.
     pub deleted: bool,
+    /// What the copy is proven by; `None` where it was made before this was kept.
+    pub proven: Option<Proven>,
+    /// The ETag that the destination has answered, where it is not the source's.
+    pub written: Option<Etag>,
 }
 
 impl Record {
@@ -170,6 +212,8 @@ pub struct Seal {
     pub upload_id: String,
     /// The ETag that the object will have; `None` where it cannot be computed.
     pub target_etag: Option<Etag>,
+    /// What it will be proven by.
+    pub proven: Proven,
 }
 
 /// How an attempt ended.
@@ -198,14 +242,72 @@ pub struct Outcome {
     pub error: Option<String>,
     /// Done by deleting what was at the destination.
     pub deleted: bool,
+    /// What the copy is proven by, where there is one.
+    pub proven: Option<Proven>,
+    /// The ETag that the destination has answered.
+    pub written: Option<Etag>,
     /// What of the record must still be as it was; `None`: nothing.
     pub order: Option<Order>,
 }
 
 impl Outcome {
+    /// The destination's ETag as it is kept: nothing where it is the source's, empty where it is not
+    /// known.
+    fn written_text(&self) -> Option<&str> {
+        match (&self.written, &self.etag, self.proven) {
+            (_, _, None) => None,
+            (Some(written), Some(etag), _) if written == etag => None,
+            (written, _, _) => Some(written.as_ref().map_or("", Etag::as_str)),
+        }
+    }
+
     /// It knows what is at the destination now: an object with this ETag, or none.
     fn knows(&self) -> bool {
         self.etag.is_some() || self.deleted
+    }
+}
+
+/// The reverse of [`Outcome::written_text`].
+fn written(proven: Option<Proven>, etag: Option<&Etag>, kept: Option<String>) -> Option<Etag> {
+    proven?;
+    match kept {
+        None => etag.cloned(),
+        Some(unknown) if unknown.is_empty() => None,
+        Some(own) => Some(Etag::new(own)),
+    }
+}
+
+/// Copies counted by what they are proven by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Proofs {
+    /// Against the source's own digest.
+    pub source: u64,
+    /// Every byte was verified by the destination; the source has no digest of the whole.
+    pub transit: u64,
+    /// Written to a store that verifies nothing.
+    pub none: u64,
+}
+
+impl Proofs {
+    /// One more copy.
+    pub fn count(&mut self, proven: Proven) {
+        *match proven {
+            Proven::Source => &mut self.source,
+            Proven::Transit => &mut self.transit,
+            Proven::Nothing => &mut self.none,
+        } += 1;
+    }
+}
+
+impl Proofs {
+    /// How many of each kind there are, in words for the user; none of a kind is left out.
+    pub fn in_words(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        let kinds = [
+            (self.source, "compared with the source's own digest"),
+            (self.transit, "verified on the way only: the source has no digest of the whole"),
+            (self.none, "not verified: the destination neither checks nor tells what it stored"),
+        ];
+        kinds.into_iter().filter(|(objects, _)| *objects > 0)
     }
 }
 
@@ -238,6 +340,8 @@ pub struct Copy {
     pub id: RecordId,
     /// What of it was copied.
     pub revision: Revision,
+    /// The ETag that the destination answered, where it is known.
+    pub written: Option<Etag>,
 }
 
 /// One page of finished copies.
@@ -279,6 +383,8 @@ pub struct Tally {
     pub done: u64,
     /// Bytes of the objects at the destination.
     pub done_bytes: u64,
+    /// Of `done`: what they are proven by; copies made before that was kept are in none of these.
+    pub proofs: Proofs,
     /// Objects that failed.
     pub failed: u64,
     /// Of `done`: those ended within the window asked for.

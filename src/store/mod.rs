@@ -229,6 +229,16 @@ pub enum Payload {
     },
 }
 
+/// A whole object's bytes as they come.
+pub struct Streamed {
+    /// The bytes.
+    pub body: Body,
+    /// How many there must be.
+    pub length: u64,
+    /// What [`ObjectStore::room`] has answered.
+    pub room: Room,
+}
+
 /// Leave to send a part, where a store gives one: see [`ObjectStore::room`].
 #[derive(Debug, Default)]
 pub struct Room(Option<paced::Permit>);
@@ -344,6 +354,16 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         proof: Proof,
     ) -> Result<Written>;
 
+    /// Writes a whole object from a body of exactly `length` bytes as it comes; an error in the body
+    /// cuts the request, so that nothing is stored. The store refuses a body that differs from `md5`.
+    async fn put_streamed(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written>;
+
     /// What the store says about the object that is there now; `None` only where it says of the
     /// key itself that there is none (a delete marker is none). One request, and another one where
     /// there is none: an answer to HEAD cannot say whether the key is missing or the bucket. Fails
@@ -359,7 +379,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Begins a multipart upload.
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created>;
 
-    /// Waits until a part may be sent into `bucket`. Asked before the part's source is opened: a body
+    /// Waits until a body may be sent into `bucket`. Asked before the body's source is opened: a body
     /// that nobody reads for minutes is cut by its server.
     async fn room(&self, _bucket: &str) -> Result<Room> {
         Ok(Room::default())

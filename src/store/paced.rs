@@ -126,6 +126,33 @@ impl Paced {
         }
     }
 
+    /// Sends a body as it comes, with the permit that was asked for before its source.
+    async fn send_streamed<F: Future<Output = Result<Written>>>(
+        &self,
+        call: Call<'_>,
+        body: Body,
+        room: Room,
+        send: impl FnOnce(Body) -> F,
+    ) -> Result<Written> {
+        let mut permit = match room {
+            Room(Some(permit)) => permit,
+            Room(None) => self.lane(call.bucket).enter().await?,
+        };
+        permit.begin();
+        // A body that breaks is the source's affair.
+        let broken = Arc::new(AtomicBool::new(false));
+        let breaks = Arc::clone(&broken);
+        let note = move |piece: &Result<Bytes>| {
+            breaks.fetch_or(piece.is_err(), Ordering::Relaxed);
+        };
+        let answer = send(body.inspect(note).boxed()).await;
+        if broken.load(Ordering::Relaxed) {
+            permit.rest();
+            return answer;
+        }
+        self.settle(call, permit, answer, false)
+    }
+
     /// Settles `permit` by the answer to a request that sends data.
     fn settle<T>(
         &self,
@@ -192,33 +219,30 @@ impl ObjectStore for Paced {
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
         let call = Call::on("UploadPart", &upload.target);
         let Payload::Streamed { body, length, trailer, room } = payload else {
-            let permit = self.lane(&upload.target.bucket).enter().await?;
+            let permit = self.lane(call.bucket).enter().await?;
             let answer = self.inner.upload_part(upload, number, payload).await;
             return self.settle(call, permit, answer, false);
         };
-        let mut permit = match room {
-            Room(Some(permit)) => permit,
-            Room(None) => self.lane(&upload.target.bucket).enter().await?,
+        let send = |body| {
+            let payload = Payload::Streamed { body, length, trailer, room: Room(None) };
+            self.inner.upload_part(upload, number, payload)
         };
-        permit.begin();
-        // A body that breaks is the source's affair.
-        let broken = Arc::new(AtomicBool::new(false));
-        let breaks = Arc::clone(&broken);
-        let note = move |piece: &Result<Bytes>| {
-            breaks.fetch_or(piece.is_err(), Ordering::Relaxed);
+        self.send_streamed(call, body, room, send).await
+    }
+
+    async fn put_streamed(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        streamed: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let Streamed { body, length, room } = streamed;
+        let send = |body| {
+            let streamed = Streamed { body, length, room: Room(None) };
+            self.inner.put_streamed(id, new, streamed, md5)
         };
-        let payload = Payload::Streamed {
-            body: body.inspect(note).boxed(),
-            length,
-            trailer,
-            room: Room(None),
-        };
-        let answer = self.inner.upload_part(upload, number, payload).await;
-        if broken.load(Ordering::Relaxed) {
-            permit.rest();
-            return answer;
-        }
-        self.settle(call, permit, answer, false)
+        self.send_streamed(Call::on("PutObject", id), body, room, send).await
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {

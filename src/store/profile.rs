@@ -60,6 +60,8 @@ pub enum Quirk {
     DecompressesGzip,
     /// `Content-MD5` is refused.
     NoContentMd5,
+    /// A body that differs from its `Content-MD5` is taken.
+    IgnoresContentMd5,
     /// `If-Match` never matches: the ETag of each answer is compared instead.
     NoIfMatch,
     /// `Range` is ignored: objects are read from their beginning.
@@ -70,7 +72,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every one.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::EndsListingsEarly,
         Self::ListsByVersion1,
         Self::RepeatsKeys,
@@ -93,6 +95,7 @@ impl Quirk {
         Self::NoLengths,
         Self::DecompressesGzip,
         Self::NoContentMd5,
+        Self::IgnoresContentMd5,
         Self::NoIfMatch,
         Self::NoRanges,
         Self::MaxParts,
@@ -123,6 +126,7 @@ impl Quirk {
             Self::NoLengths => "no-lengths",
             Self::DecompressesGzip => "decompresses-gzip",
             Self::NoContentMd5 => "no-content-md5",
+            Self::IgnoresContentMd5 => "ignores-content-md5",
             Self::NoIfMatch => "no-if-match",
             Self::NoRanges => "no-ranges",
             Self::MaxParts => "max-parts",
@@ -195,6 +199,10 @@ impl Quirk {
                  asked for"
             }
             Self::NoContentMd5 => "this store refuses Content-MD5: answers are verified by ETag",
+            Self::IgnoresContentMd5 => {
+                "this store takes bodies that differ from their Content-MD5: what neither its ETag \
+                 nor a checksum proves counts as not verified"
+            }
             Self::NoIfMatch => {
                 "If-Match never matches here: the ETag of every answer is compared instead"
             }

@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
+use super::profile::Quirk;
 use super::*;
 use crate::aws;
 use crate::config::{DestinationSide, Sse};
@@ -154,6 +155,16 @@ impl S3Store {
         }
     }
 
+    /// A store that does not know If-Match would answer with whatever is there now.
+    fn pinned(&self, pinned: &Etag, request: &GetRequest, answer: GetAnswer) -> Result<GetAnswer> {
+        if *pinned == answer.meta.etag {
+            return Ok(answer);
+        }
+        let (said, etag) = (self.said("GetObject", &request.id), &answer.meta.etag);
+        let message = format!("{said}: the object's ETag is now {etag}");
+        Err(Error::new(ErrorKind::SourceChanged, message))
+    }
+
     /// Gives credentials up that were refused. Where others may be had, a refusal that would end
     /// this worker is worth another try.
     fn renewed(&self, error: Error, expired: bool) -> Error {
@@ -282,15 +293,27 @@ impl ObjectStore for S3Store {
     }
 
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
-        let id = &request.id;
-        let answer = self.get_any(request).await?;
-        // A store that does not know If-Match would answer with whatever is there now.
-        if request.if_match.as_ref().is_some_and(|etag| *etag != answer.meta.etag) {
-            let message =
-                format!("GetObject s3://{id}: the object's ETag is now {}", answer.meta.etag);
-            return Err(Error::new(ErrorKind::SourceChanged, message));
+        let bucket = &request.id.bucket;
+        let Some(pinned) = &request.if_match else { return self.get_any(request).await };
+        let unconditional = GetRequest { if_match: None, ..request.clone() };
+        if self.profile.has(bucket, Quirk::NoIfMatch) {
+            return self.pinned(pinned, request, self.get_any(&unconditional).await?);
         }
-        Ok(answer)
+        match self.get_any(request).await {
+            Ok(answer) => self.pinned(pinned, request, answer),
+            Err(error) if error.kind() == ErrorKind::SourceChanged => {
+                // Either it was replaced, or the store compares its own tag with ours and never finds
+                // them equal (a weak one, or quoted twice): then the object is still there.
+                let answer = match self.get_any(&unconditional).await {
+                    Ok(answer) if answer.meta.etag == *pinned => answer,
+                    _ => return Err(error),
+                };
+                let evidence = format_args!("GetObject s3://{} answered: {error}", request.id);
+                self.profile.learn(bucket, Quirk::NoIfMatch, evidence);
+                Ok(answer)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>> {
@@ -313,6 +336,23 @@ impl ObjectStore for S3Store {
             }
         };
         self.written_as_taken(&id.bucket, new, put).await
+    }
+
+    async fn put_streamed(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let way = self.lean_way(&id.bucket, "PutObject", id).await?;
+        let put = |given: Given| async move {
+            match way {
+                Some(way) => self.put_streamed_lean(&way, id, &given, body, md5).await,
+                None => self.put_streamed_by_sdk(id, &given, body, md5).await,
+            }
+        };
+        self.written_as_known(&id.bucket, new, put).await
     }
 
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {

@@ -45,6 +45,14 @@ fn stalled(id: &ObjectId, side: Side, what: &str, limit: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{id} ({side}): {what} for {seconds} s"))
 }
 
+/// A body on its way out, and what tells whether it is taken.
+fn watched(body: Body, length: u64) -> (Body, Arc<Taking>) {
+    let taking = Arc::new(Taking(Mutex::new(Taken::UpTo(Instant::now()))));
+    let outgoing =
+        Outgoing { inner: body, left: length, taking: Arc::clone(&taking), waiter: None };
+    (outgoing.boxed(), taking)
+}
+
 #[async_trait]
 impl ObjectStore for Watched {
     fn profile(&self) -> &Profile {
@@ -65,16 +73,28 @@ impl ObjectStore for Watched {
             // In memory: the whole request has a time limit that fits what fits into memory.
             return self.inner.upload_part(upload, number, payload).await;
         };
-        let taking = Arc::new(Taking(Mutex::new(Taken::UpTo(Instant::now()))));
-        let outgoing =
-            Outgoing { inner: body, left: length, taking: Arc::clone(&taking), waiter: None };
-        let body = outgoing.boxed();
+        let (body, taking) = watched(body, length);
         let payload = Payload::Streamed { body, length, trailer, room };
         tokio::select! {
             written = self.inner.upload_part(upload, number, payload) => written,
             (what, limit) = taking.stalls() => {
                 Err(stalled(&upload.target, self.side, what, limit))
             }
+        }
+    }
+
+    async fn put_streamed(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        streamed: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let (body, taking) = watched(streamed.body, streamed.length);
+        let streamed = Streamed { body, ..streamed };
+        tokio::select! {
+            written = self.inner.put_streamed(id, new, streamed, md5) => written,
+            (what, limit) = taking.stalls() => Err(stalled(id, self.side, what, limit)),
         }
     }
 

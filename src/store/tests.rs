@@ -106,6 +106,16 @@ impl ObjectStore for Fake {
         unreachable!()
     }
 
+    async fn put_streamed(
+        &self,
+        _: &ObjectId,
+        _: &NewObject,
+        _: Streamed,
+        _: Option<Md5>,
+    ) -> Result<Written> {
+        unimplemented!()
+    }
+
     async fn current(&self, _: &ObjectId) -> Result<Option<ObjectMeta>> {
         unreachable!()
     }

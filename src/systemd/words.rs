@@ -75,10 +75,12 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Proofs;
 
     const COUNTS: Counts = Counts {
         done: 1204,
         done_bytes: 0,
+        proofs: Proofs { source: 0, transit: 0, none: 0 },
         deleted: 0,
         failed: 0,
         returned: 0,

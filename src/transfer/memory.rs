@@ -19,7 +19,23 @@ const LEAST_BUDGET_BYTES: u64 = 32 * MIB;
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     units: Arc<Semaphore>,
+    /// What may be spared of them for bytes that wait for their turn: a quarter, so that those that
+    /// they wait for always find room.
+    spare: Arc<Semaphore>,
     total: u64,
+}
+
+/// Room for bytes that wait for their turn; it goes back when this is dropped.
+#[derive(Debug)]
+pub struct Spare {
+    _permits: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+impl Spare {
+    /// For bytes whose room somebody else has reserved.
+    pub(super) fn none() -> Self {
+        Self { _permits: None }
+    }
 }
 
 /// A share of the budget; it goes back when this is dropped.
@@ -32,7 +48,9 @@ impl MemoryBudget {
     /// A budget of `bytes`.
     pub fn new(bytes: u64) -> Self {
         let units = units(bytes);
-        Self { units: Arc::new(Semaphore::new(units as usize)), total: u64::from(units) * UNIT }
+        let semaphore = |units: u32| Arc::new(Semaphore::new(units as usize));
+        let total = u64::from(units) * UNIT;
+        Self { units: semaphore(units), spare: semaphore(units / 4), total }
     }
 
     /// `max_memory` bytes, or half of what the machine or its cgroup has.
@@ -43,6 +61,13 @@ impl MemoryBudget {
     /// Bytes in all.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Room for `bytes` that wait for their turn, where there is some now.
+    pub(super) fn spare(&self, bytes: u64) -> Option<Spare> {
+        let take = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_many_owned(units(bytes));
+        let permits = [take(&self.spare).ok()?, take(&self.units).ok()?];
+        Some(Spare { _permits: Some(permits) })
     }
 
     /// Waits for `bytes`; refuses what can never fit.

@@ -1,24 +1,25 @@
 //! One object: the way it takes, what is pinned, and what is proven at the end.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{debug, info};
 
-use crate::config::{Checksum, Config, Sse, StorageClass};
+use crate::config::{Checksum, Config, StorageClass};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::monitor::Monitor;
-use crate::object::Etag;
+use crate::object::{Etag, ObjectId};
 use crate::plan::parts::{self, Layout, Route};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::state::StateStore;
-use crate::store::{Headers, NewObject, ObjectMeta, ObjectStore};
+use crate::state::{Proven, StateStore};
+use crate::store::profile::Quirk;
+use crate::store::{Headers, ListRequest, NewObject, ObjectMeta, ObjectStore, PartsSeen};
 
 mod claim;
 mod deletion;
+mod evidence;
 pub mod memory;
 mod multipart;
 mod order;
@@ -28,24 +29,34 @@ mod resume;
 mod sample;
 mod single;
 mod stream;
+mod streamed;
 mod tags;
+mod whole;
 
 pub use claim::{Claim, Delivered};
+pub use evidence::Evidence;
 pub use sample::Looks;
 
 use crate::lanes::Lanes;
 use memory::{MemoryBudget, Reservation};
+use single::MAX_READS;
 
 /// How often a copy is begun anew because the source changed or the upload vanished meanwhile.
 const MAX_FRESH_STARTS: u32 = 3;
+/// Tries for the question for an object's parts: who does not know it may answer anything.
+const ASKED_FOR_PARTS: u32 = 3;
 
 /// What of the configuration a transfer obeys.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Up to this many bytes one GET and one PUT.
     pub threshold: u64,
+    /// Up to this many bytes an object whose ETag is an MD5 is streamed by one GET and one PUT.
+    pub stream_threshold: u64,
     /// Bytes of a part, before it grows.
     pub chunk: u64,
+    /// Most parts of one upload.
+    pub max_parts: u64,
     /// Tries for one call.
     pub max_retry: u32,
     /// Parts of one object at once.
@@ -80,7 +91,9 @@ impl Settings {
         let (mode, debug) = (&config.mode, &config.debug);
         Self {
             threshold: mode.resumable_threshold,
+            stream_threshold: mode.stream_threshold,
             chunk: debug.chunk_size,
+            max_parts: config.destination.max_parts,
             max_retry: mode.max_retry,
             max_thread,
             storage_class: mode.storage_class.clone(),
@@ -111,8 +124,8 @@ pub struct Engine {
     pub budget: MemoryBudget,
     /// Where bytes are hashed.
     pub lanes: Lanes,
-    /// Buckets at the destination whose ETags are no MD5, as their answers have shown.
-    pub opaque: OpaqueBuckets,
+    /// What both sides' answers have shown of their digests.
+    pub evidence: Evidence,
     /// What the copies have been looked at by, and what the source tells of tags.
     pub looks: Looks,
     /// What to obey.
@@ -121,23 +134,6 @@ pub struct Engine {
     pub monitor: Arc<Monitor>,
     /// This worker's name in the records.
     pub instance: String,
-}
-
-/// Buckets that are known for ETags that are no MD5: under SSE-KMS, or of a store with a way of its
-/// own.
-#[derive(Debug, Default)]
-pub struct OpaqueBuckets {
-    /// Every one, since the configuration asks for SSE-KMS.
-    all: bool,
-    known: Mutex<BTreeSet<String>>,
-}
-
-impl OpaqueBuckets {
-    /// None is known yet, beside what the configuration says.
-    pub fn new(config: &Config) -> Self {
-        let all = matches!(config.destination.sse, Sse::Kms(_));
-        Self { all, known: Mutex::default() }
-    }
 }
 
 /// One try at one object.
@@ -160,6 +156,28 @@ pub struct Copied {
     pub etag: Etag,
     /// The source's version, where it is known.
     pub version: Option<String>,
+    /// What it is proven by.
+    pub proven: Proven,
+    /// The destination's own ETag, where it has answered one.
+    pub written: Option<Etag>,
+}
+
+/// What a layout has to do with the source's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// It is the source's.
+    AsTheSource,
+    /// It is likely the source's: the store does not tell.
+    PerhapsAsTheSource,
+    /// Nothing.
+    Anyhow,
+}
+
+/// The parts in which an object shall go.
+#[derive(Clone, Copy, Debug)]
+struct Planned {
+    layout: Layout,
+    cut: Cut,
 }
 
 /// How a job ended well.
@@ -223,19 +241,6 @@ impl Engine {
         self.settings.threshold.min(self.largest_held())
     }
 
-    /// Whether a bucket's answers do not tell the MD5 of what it has stored.
-    fn is_opaque(&self, bucket: &str) -> bool {
-        let OpaqueBuckets { all, known } = &self.opaque;
-        *all || known.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket)
-    }
-
-    fn note_opaque(&self, bucket: &str) {
-        let mut opaque = self.opaque.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if opaque.insert(bucket.to_owned()) {
-            info!(bucket, "ETags prove no part there: parts are verified by a checksum in front");
-        }
-    }
-
     /// Whether an upload into `bucket` is made with CRC-64/NVME checksums: where they are wanted,
     /// and where nothing else could prove parts that are too large to be held.
     fn wants_crc64nvme(&self, bucket: &str, layout: Layout) -> bool {
@@ -256,6 +261,7 @@ impl Attempt<'_> {
         let object = &self.job.src;
         let mut fresh_starts = 0;
         loop {
+            let max_parts = self.max_parts();
             let error = match self.copy().await {
                 Ok(copied) => return Ok(copied),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -271,6 +277,10 @@ impl Attempt<'_> {
                 matches!(error.kind(), ErrorKind::SourceChanged | ErrorKind::UploadGone);
             if !begin_anew || self.halt.is_stopping() {
                 return Err(error);
+            }
+            if self.max_parts() < max_parts {
+                debug!(%object, "begun anew in fewer parts: {error}");
+                continue;
             }
             if error.kind() == ErrorKind::UploadGone
                 && let Some(copied) = self.finished_by_another().await?
@@ -296,13 +306,18 @@ impl Attempt<'_> {
         {
             return Ok(copied);
         }
-        self.copy_seen(&self.head_source().await?).await
+        if self.may_be_streamed(self.job.size)
+            && let Turn::Copied(copied) = self.copy_streamed(None).await?
+        {
+            return Ok(copied);
+        }
+        self.copy_seen(&self.head_right().await?).await
     }
 
     /// UpdateVersionId: the version is looked up first, read where GetObjectWithVersionId says so,
     /// and must still be the current one at the end.
     async fn copy_recorded_version(&self) -> Result<Copied> {
-        let meta = self.head_source().await?;
+        let meta = self.head_right().await?;
         let version = meta.version.clone().filter(|_| self.engine.settings.get_with_version);
         let pinned = Attempt { version, ..*self };
         let copied = pinned.copy_seen(&meta).await?;
@@ -314,11 +329,21 @@ impl Attempt<'_> {
     }
 
     async fn copy_seen(&self, meta: &ObjectMeta) -> Result<Copied> {
-        if let Some(layout) = self.source_layout(meta).await? {
-            return self.copy_multipart(meta, layout).await;
+        if let Some(planned) = self.source_layout(meta).await? {
+            return self.copy_multipart(meta, planned).await;
+        }
+        let in_parts = meta.size > self.engine.largest_single();
+        if in_parts
+            && meta.md5().is_some()
+            && self.may_be_streamed(meta.size)
+            && let Turn::Copied(copied) = self.copy_streamed(Some(meta)).await?
+        {
+            return Ok(copied);
         }
         match self.route(meta.size)? {
-            Route::Multipart(layout) => self.copy_multipart(meta, layout).await,
+            Route::Multipart(layout) => {
+                self.copy_multipart(meta, Planned { layout, cut: Cut::Anyhow }).await
+            }
             Route::Single => match self.copy_single(Some(meta)).await? {
                 Turn::Copied(copied) => Ok(copied),
                 Turn::InParts => Err(self.changed("its size differs from the one just seen")),
@@ -326,9 +351,16 @@ impl Attempt<'_> {
         }
     }
 
+    /// Most parts of one upload at the destination.
+    pub(super) fn max_parts(&self) -> u64 {
+        let learned =
+            self.engine.destination.profile().value(&self.job.des.bucket, Quirk::MaxParts);
+        learned.unwrap_or(parts::MAX_PARTS).min(self.engine.settings.max_parts)
+    }
+
     fn route(&self, size: u64) -> Result<Route> {
         let settings = &self.engine.settings;
-        parts::route(size, self.engine.largest_single(), settings.chunk)
+        parts::route(size, self.engine.largest_single(), settings.chunk, self.max_parts())
             .map_err(|too_large| Error::invalid(format!("{}: {too_large}", self.job.src)))
     }
 
@@ -338,15 +370,95 @@ impl Attempt<'_> {
         self.engine.settings.preserve_etag && meta.multipart_digest().is_some()
     }
 
-    /// The parts in which the source's object was written, where they are known and equal.
-    async fn source_layout(&self, meta: &ObjectMeta) -> Result<Option<Layout>> {
+    /// The parts in which the source's object was written, where they are known and equal, or likely:
+    /// where the store does not tell, the finished ETag shows whether a guess was right.
+    async fn source_layout(&self, meta: &ObjectMeta) -> Result<Option<Planned>> {
         if !self.may_have_layout(meta) {
             return Ok(None);
         }
-        let (engine, version) = (self.engine, self.version.as_deref());
-        let ask = || async { engine.source.parts_seen(&self.job.src, version, &meta.etag).await };
-        let seen = retry(self.control(), &self.halt.abort, ask).await?;
-        Ok(seen.and_then(|seen| parts::preserved(meta.size, &meta.etag, seen)))
+        let seen = self.parts_seen(meta).await?;
+        let guesses = || self.engine.evidence.guesses(&self.job.src.bucket);
+        let (layout, cut) = match seen {
+            Some(seen) => (parts::preserved(meta.size, &meta.etag, seen), Cut::AsTheSource),
+            None => (guesses().layout(meta.size, &meta.etag), Cut::PerhapsAsTheSource),
+        };
+        let planned = layout.map(|layout| Planned { layout, cut });
+        Ok(planned.filter(|planned| planned.layout.fits(self.max_parts())))
+    }
+
+    /// How the object was written in parts; `None` where the store does not tell, in whatever way it
+    /// says so.
+    async fn parts_seen(&self, meta: &ObjectMeta) -> Result<Option<PartsSeen>> {
+        let (source, version) = (&self.engine.source, self.version.as_deref());
+        let ask = || async { source.parts_seen(&self.job.src, version, &meta.etag).await };
+        let policy = Policy { tries: ASKED_FOR_PARTS, ..self.control() };
+        retry(policy, &self.halt.abort, ask).await.or_else(|error| match error.kind() {
+            // It may come back.
+            ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Invalid => Ok(None),
+            _ => Err(error),
+        })
+    }
+
+    /// Whether the answer of a reading has the bytes that its object has. The job's size is that of
+    /// the listing; where the answer has another one under the listing's own ETag, it is broken (and
+    /// where the listing has changed as well, the job is out of date).
+    async fn has_its_length(
+        &self,
+        meta: &ObjectMeta,
+        seen: Option<&ObjectMeta>,
+    ) -> Result<Result<(), Error>> {
+        let expected = seen.map_or(self.job.size, |seen| seen.size);
+        if meta.size == expected {
+            return Ok(Ok(()));
+        }
+        let same = match seen {
+            Some(seen) => (seen.etag == meta.etag).then_some(seen.size),
+            None => self.listed_under(&meta.etag).await?,
+        };
+        Ok(match same {
+            Some(size) if size != meta.size => Err(Error::invalid(format!(
+                "{}: the source answers {} bytes under the ETag {} with which it lists {size}: a \
+                 broken reading each time, nothing was written",
+                self.job.src, meta.size, meta.etag
+            ))),
+            _ => Ok(()),
+        })
+    }
+
+    /// What the source says about the object, in agreement with its own listing.
+    async fn head_right(&self) -> Result<ObjectMeta> {
+        let head = || async {
+            let meta = self.head_source().await?;
+            match self.has_its_length(&meta, None).await? {
+                Ok(()) => Ok(meta),
+                Err(broken) => Err(Error::new(ErrorKind::Damaged, broken.to_string())),
+            }
+        };
+        let policy = Policy { tries: MAX_READS, ..self.control() };
+        retry(policy, &self.halt.abort, head).await.map_err(|error| match error.kind() {
+            ErrorKind::Damaged => Error::invalid(error.to_string()),
+            _ => error,
+        })
+    }
+
+    /// The size with which the source lists the object now, where it does so under this ETag.
+    async fn listed_under(&self, etag: &Etag) -> Result<Option<u64>> {
+        let ObjectId { bucket, key } = &self.job.src;
+        let (bucket, prefix) = (bucket.clone(), key.as_str().to_owned());
+        let request = ListRequest { bucket, prefix, ..ListRequest::default() };
+        let list = || async { self.engine.source.list(&request).await };
+        let page = match retry(self.control(), &self.halt.abort, list).await {
+            Ok(page) => page,
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            // A worker need not be allowed to list.
+            Err(error) => {
+                debug!("whether the size is right cannot be told: {error}");
+                return Ok(None);
+            }
+        };
+        let mut rows = page.iter();
+        let row = rows.find(|row| row.key == key.as_str());
+        Ok(row.filter(|row| row.etag.map(Etag::new).as_ref() == Some(etag)).map(|row| row.size))
     }
 
     fn control(&self) -> Policy {

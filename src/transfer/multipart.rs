@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::TryStreamExt;
 use tracing::{debug, info, warn};
 
-use super::part::PartMover;
+use super::part::{PartMover, WINDOW};
 use super::proof;
 use super::resume::{Begun, Found, MOST_PROVEN_BYTES};
-use super::{Attempt, Copied};
+use super::stream::{self, Wanted};
+use super::whole::Whole;
+use super::{Attempt, Copied, Cut, Planned};
 use crate::error::{Error, ErrorKind, Next, Result};
 use crate::object::Etag;
 use crate::plan::digest;
 use crate::plan::parts::Layout;
 use crate::retry::{Policy, retry};
-use crate::state::{Seal, Start, UploadRef};
-use crate::store::{Created, NewObject, ObjectMeta, Part, Proof, Upload, Written};
+use crate::state::{Proven, Seal, Start, UploadRef};
+use crate::store::profile::Quirk;
+use crate::store::{Created, GetRequest, NewObject, ObjectMeta, Part, Proof, Upload, Written};
 
 /// How often parts that the destination does not list as they were sent are sent again.
 const MAX_ROUNDS: u32 = 3;
@@ -26,14 +30,16 @@ impl Attempt<'_> {
     pub(super) async fn copy_multipart(
         &self,
         meta: &ObjectMeta,
-        planned: Layout,
+        planned: Planned,
     ) -> Result<Copied> {
-        let copied =
-            Copied { size: meta.size, etag: meta.etag.clone(), version: meta.version.clone() };
+        let copied = |proven, written| {
+            let (size, etag, version) = (meta.size, meta.etag.clone(), meta.version.clone());
+            Copied { size, etag, version, proven, written }
+        };
         let begun = match self.find(meta).await? {
-            Found::Object => return Ok(copied),
+            Found::Object(proven) => return Ok(copied(proven, None)),
             Found::Upload(begun) => begun,
-            Found::Nothing => self.create(meta, planned).await?,
+            Found::Nothing => self.create(meta, planned.layout).await?,
         };
         self.record_start(meta, &begun).await?;
         let (mover, nothing_held) = (self.mover(meta, &begun), begun.held.is_empty());
@@ -48,14 +54,49 @@ impl Attempt<'_> {
                 return Err(error);
             }
         };
-        if self.could_have_source_etag(meta, &mover, &parts) {
+        if self.could_have_source_etag(meta, planned, &mover, &parts) {
             // Either a part is damaged, or the source's are of unequal size after all.
             info!(object = %self.job.src, "the parts do not make the source's ETag: read again");
             let proven = self.proven(&mover, parts).await?;
             parts = self.fill(&mover, proven).await?;
         }
-        self.complete(meta, &mover, &parts).await?;
-        Ok(copied)
+        let vouched = self.makes_source_etag(meta, planned, &mover, &parts)
+            || self.whole_is_right(meta, &mover, &mut parts).await?;
+        let verified = self.parts_are_verified(&mover).await?;
+        let proven = Proven::new(vouched, verified);
+        let written = self.complete(meta, &mover, &parts, proven).await?;
+        Ok(copied(proven, written))
+    }
+
+    /// Whether the parts make the source's own ETag. What was guessed of its parts is right or wrong
+    /// by that.
+    fn makes_source_etag(
+        &self,
+        meta: &ObjectMeta,
+        planned: Planned,
+        mover: &PartMover,
+        parts: &[Part],
+    ) -> bool {
+        let opaque = self.engine.is_opaque(&self.job.des.bucket);
+        let made = digest::multipart_etag(parts.iter().map(|part| &part.etag));
+        let makes = !opaque
+            && made.is_some_and(|made| {
+                meta.multipart_digest().is_some_and(|own| made.same_digest(own))
+            });
+        let guessed = planned.cut == Cut::PerhapsAsTheSource && planned.layout == mover.layout;
+        if guessed && !opaque {
+            let (evidence, bucket) = (&self.engine.evidence, &self.job.src.bucket);
+            evidence.note_guess(bucket, mover.layout.part_size, makes);
+        }
+        makes
+    }
+
+    /// Whether the destination has verified every part: by its ETag, its checksum or its Content-MD5.
+    async fn parts_are_verified(&self, mover: &PartMover) -> Result<bool> {
+        match mover.crc64nvme || !self.engine.is_opaque(&self.job.des.bucket) {
+            true => Ok(true),
+            false => self.refuses_wrong_bodies().await,
+        }
     }
 
     /// Those of the parts that are what the source has there now. ETags that are no MD5 tell nothing:
@@ -92,9 +133,17 @@ impl Attempt<'_> {
     /// Whether the object should get the source's ETag, for it has the same number of parts, and
     /// does not. Beyond what can be read again within one turn, its parts are taken for unequal
     /// ones at the source: each has been proven on its own.
-    fn could_have_source_etag(&self, meta: &ObjectMeta, mover: &PartMover, parts: &[Part]) -> bool {
+    fn could_have_source_etag(
+        &self,
+        meta: &ObjectMeta,
+        planned: Planned,
+        mover: &PartMover,
+        parts: &[Part],
+    ) -> bool {
         let same_layout = meta.etag.parts() == Some(mover.layout.count());
-        let preserves = self.may_have_layout(meta) && same_layout;
+        // A wrong guess is no damage.
+        let guessed = planned.cut == Cut::PerhapsAsTheSource;
+        let preserves = self.may_have_layout(meta) && same_layout && !guessed;
         let preserves = preserves && meta.size <= MOST_PROVEN_BYTES;
         let opaque = self.engine.is_opaque(&self.job.des.bucket);
         let made = digest::multipart_etag(parts.iter().map(|part| &part.etag));
@@ -112,6 +161,9 @@ impl Attempt<'_> {
             crc64nvme: begun.crc64nvme,
             halt: self.halt.clone(),
             first_part: self.claim.first_part.clone(),
+            whole: self.vow(meta).map(|vow| Whole::new(vow, &self.engine.lanes)),
+            others: AtomicU32::new(0),
+            broken: AtomicU32::new(0),
         })
     }
 
@@ -183,14 +235,13 @@ impl Attempt<'_> {
     }
 
     /// Sends what is missing until the destination's own list shows every part as it was sent.
-    async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
+    pub(super) async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
         let mut good: BTreeMap<u32, Part> =
             held.into_iter().map(|part| (part.number, part)).collect();
-        for _ in 0..MAX_ROUNDS {
-            let missing =
-                (1..=mover.layout.count()).filter(|number| !good.contains_key(number)).collect();
-            let sent = mover.send(missing).await?;
-            good.extend(sent.into_iter().map(|part| (part.number, part)));
+        for round in 0..MAX_ROUNDS {
+            let held = std::mem::take(&mut good).into_values().collect();
+            let parts = mover.complete(held, round == 0).await?;
+            good.extend(parts.into_iter().map(|part| (part.number, part)));
             let listed = self.held(&mover.upload).await?;
             if self.lists_no_parts() {
                 return Ok(good.into_values().collect());
@@ -216,12 +267,18 @@ impl Attempt<'_> {
 
     /// Completes the upload and compares the object's ETag with the one computed from the parts.
     /// Where the upload is gone because an earlier completion's answer was lost, or because another
-    /// worker was faster, the object itself is the proof.
-    async fn complete(&self, meta: &ObjectMeta, mover: &PartMover, parts: &[Part]) -> Result<()> {
+    /// worker was faster, the object itself is the proof. The destination's ETag.
+    async fn complete(
+        &self,
+        meta: &ObjectMeta,
+        mover: &PartMover,
+        parts: &[Part],
+        proven: Proven,
+    ) -> Result<Option<Etag>> {
         let engine = self.engine;
         let whole = self.whole_checksum(meta, mover, parts).await?;
         let expected = digest::multipart_etag(parts.iter().map(|part| &part.etag));
-        if let Err(error) = self.seal(mover, expected.clone()).await {
+        if let Err(error) = self.seal(mover, expected.clone(), proven).await {
             if error.kind() == ErrorKind::LeaseLost {
                 self.give_up_superseded(&mover.upload).await?;
             }
@@ -233,14 +290,14 @@ impl Attempt<'_> {
         match retry(policy, &self.halt.abort, complete).await {
             Ok(written) => {
                 let sent = Proof { md5: None, crc64nvme: whole };
-                proof::compare(&written, sent, &self.job.des.to_string())?;
-                self.check_object(&written, expected.as_ref())
+                proof::compare(&written, sent, false, &self.job.des.to_string())?;
+                self.check_object(&written, mover, expected, parts).await
             }
             Err(error) if error.kind() == ErrorKind::UploadGone => {
                 let head = || async { engine.destination.head(&self.job.des, None).await };
                 match retry(self.control(), &self.halt.abort, head).await {
                     Ok(there) if expected.is_some_and(|etag| etag.same_digest(&there.etag)) => {
-                        Ok(())
+                        Ok(Some(there.etag))
                     }
                     Ok(_) => Err(error),
                     Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
@@ -277,31 +334,123 @@ impl Attempt<'_> {
     }
 
     /// Puts the object's future ETag on record, and learns whether this attempt may still complete.
-    async fn seal(&self, mover: &PartMover, target_etag: Option<Etag>) -> Result<()> {
+    async fn seal(
+        &self,
+        mover: &PartMover,
+        target_etag: Option<Etag>,
+        proven: Proven,
+    ) -> Result<()> {
         let seal = Seal {
             id: self.job.into(),
             lease: self.claim.token.clone(),
             upload_id: mover.upload.id.clone(),
             target_etag,
+            proven,
         };
         let seal = || async { self.engine.state.seal(&seal).await };
         retry(self.control(), &self.halt.abort, seal).await
     }
 
-    fn check_object(&self, written: &Written, expected: Option<&Etag>) -> Result<()> {
-        // A store whose multipart ETags have another form than S3's cannot be checked by it.
-        let comparable = written.etag.parts().is_some();
-        match expected {
-            Some(expected)
-                if comparable && !written.is_kms() && !written.etag.same_digest(expected) =>
-            {
-                let message = format!(
-                    "{}: the destination made {} of parts that make {expected}",
-                    self.job.des, written.etag
-                );
-                Err(Error::new(ErrorKind::Damaged, message))
-            }
-            _ => Ok(()),
+    /// Whether the store has made of the parts what it should have. An ETag that is not the one of
+    /// these parts is damage, or a kind of the store's own: then the object is as large as it must be,
+    /// its ETag is not that of fewer parts, and the first of the bucket is read back.
+    async fn check_object(
+        &self,
+        written: &Written,
+        mover: &PartMover,
+        expected: Option<Etag>,
+        parts: &[Part],
+    ) -> Result<Option<Etag>> {
+        let (profile, des) = (self.engine.destination.profile(), &self.job.des);
+        let own = || Ok(Some(written.etag.clone()).filter(|etag| !etag.as_str().is_empty()));
+        let Some(expected) = expected.filter(|_| !written.is_kms()) else { return own() };
+        if written.etag.same_digest(&expected) {
+            return own();
         }
+        let head = || async { self.engine.destination.head(des, None).await };
+        let there = match retry(self.control(), &self.halt.abort, head).await {
+            Ok(there) => there,
+            // A worker need not be allowed to look.
+            Err(error) if error.kind() == ErrorKind::Denied && written.etag.parts().is_none() => {
+                return own();
+            }
+            Err(error) => return Err(error),
+        };
+        // An answer without a body, as some stores give it, tells no ETag.
+        let etag = match written.etag.as_str() {
+            "" => &there.etag,
+            _ => &written.etag,
+        };
+        let known = Ok(Some(etag.clone()));
+        if etag.same_digest(&expected) && there.size == mover.layout.size {
+            return known;
+        }
+        let damaged = |what: String| {
+            let message = format!(
+                "{des}: the destination made {etag} of parts that make {expected}, {what}: damaged \
+                 while its parts were joined"
+            );
+            Err(Error::new(ErrorKind::Damaged, message))
+        };
+        if there.size != mover.layout.size {
+            return damaged(format!("{} bytes instead of {}", there.size, mover.layout.size));
+        }
+        if let Some(fewer) = digest::made_of_fewer(etag, parts.iter().map(|part| &part.etag)) {
+            return damaged(format!("which is the ETag of {fewer}"));
+        }
+        if there.multipart_digest().is_none() && there.md5().is_none() && there.sse.is_some() {
+            // Under SSE-KMS, which the answer to the completion did not say.
+            return known;
+        }
+        if profile.has(&des.bucket, Quirk::OwnMultipartEtags) {
+            return known;
+        }
+        if !self.reads_back_in_parts(mover, parts).await? {
+            return damaged("and other bytes were read back".to_owned());
+        }
+        let evidence = format_args!(
+            "{des}: {etag} of parts that make {expected}, of the right size and bytes"
+        );
+        profile.learn(&des.bucket, Quirk::OwnMultipartEtags, evidence);
+        known
+    }
+
+    /// Whether the destination's object has the bytes of its parts, as far as their ETags are MD5s:
+    /// all of it, or the first and the last part where that is more than a turn may read.
+    async fn reads_back_in_parts(&self, mover: &PartMover, parts: &[Part]) -> Result<bool> {
+        let engine = self.engine;
+        if engine.is_opaque(&self.job.des.bucket) {
+            return Ok(true);
+        }
+        let is_small = mover.layout.size <= MOST_PROVEN_BYTES;
+        let ends = [Some(1), Some(mover.layout.count())];
+        for part in parts.iter().filter(|part| is_small || ends.contains(&Some(part.number))) {
+            let Some(range) = mover.layout.range(part.number) else { return Ok(false) };
+            let _window = engine.reserve(range.len.min(WINDOW), self.halt).await?;
+            let request = GetRequest {
+                id: self.job.des.clone(),
+                version: None,
+                range: Some(range),
+                if_match: None,
+            };
+            let read = || async {
+                let answer = engine.destination.get(&request).await?;
+                let body = match answer.content_length == range.len {
+                    true => answer.body,
+                    false => stream::cut(answer.body, range.start, range.len),
+                };
+                let wanted = Wanted::md5(Some(engine.lanes.hasher()));
+                let (mut body, watched) = stream::watch(body, range.len, wanted);
+                while body.try_next().await?.is_some() {}
+                watched.outcome().map_or(Ok(None), |seen| seen.md5)
+            };
+            match retry(self.data(range.len), &self.halt.abort, read).await {
+                Ok(Some(md5)) if part.etag.same_digest(&digest::single_etag(&md5)) => {}
+                Ok(_) => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Denied => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 }

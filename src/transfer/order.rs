@@ -13,7 +13,7 @@ use crate::job::Action;
 use crate::object::ObjectId;
 use crate::plan::order::{self, Late, Left};
 use crate::retry::retry;
-use crate::state::{JobStatus, Order, Record};
+use crate::state::{JobStatus, Order, Proven, Record};
 use crate::store::{ObjectMeta, ObjectStore};
 
 impl Attempt<'_> {
@@ -114,7 +114,11 @@ const OUTDONE: &str = "a later event's outcome is there";
 fn restored(record: &Record) -> Done {
     let (size, version) = (record.size, record.version.clone());
     match &record.etag {
-        Some(etag) => Done::Copied(Copied { size, etag: etag.clone(), version }),
+        Some(etag) => {
+            let proven = record.proven.unwrap_or(Proven::Transit);
+            let (etag, written) = (etag.clone(), record.written.clone());
+            Done::Copied(Copied { size, etag, version, proven, written })
+        }
         None if record.deleted => Done::Deleted,
         None => Done::PassedOver(OUTDONE),
     }

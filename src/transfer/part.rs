@@ -1,27 +1,38 @@
 //! One part: a ranged GET that feeds an UploadPart, hashed on the way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::proof::{self, Verdict, body_of, read_exactly};
-use super::{Engine, stream};
+use super::Engine;
+use super::evidence::Asker;
+use super::proof::{self, Verdict};
+use super::resume::MOST_PROVEN_BYTES;
+use super::single::MAX_READS;
+use super::stream::{self, Seen, Wanted};
+use super::whole::Whole;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
 use crate::observe::scope;
 use crate::plan::digest;
-use crate::plan::parts::Layout;
+use crate::plan::parts::{self, Layout};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::{GetAnswer, GetRequest, Part, Payload, Proof, Upload, Written};
+use crate::store::profile::Quirk;
+use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Upload, Written};
 
 /// What a part that passes through may occupy: the connections' buffers and what waits to be
 /// hashed.
-const WINDOW: u64 = 2 * MIB;
+pub(super) const WINDOW: u64 = 2 * MIB;
+/// So many parts in a row with another ETag than their MD5 are hardly the line's doing.
+const DOUBTFUL: u32 = 2;
 
 /// Moves the parts of one object into one upload. Every read is pinned to one source ETag.
 #[derive(Debug)]
@@ -37,15 +48,106 @@ pub(super) struct PartMover {
     pub halt: Halt,
     /// Cancelled when the destination has taken a part.
     pub first_part: CancellationToken,
+    /// The digest of the whole, where the source has one to compare it with.
+    pub whole: Option<Whole>,
+    /// How often a part's ETag was another one than its MD5, in a row.
+    pub others: AtomicU32,
+    /// How often an answer was of another extent than asked for.
+    pub broken: AtomicU32,
 }
 
 impl PartMover {
+    /// Sends the parts that are missing; where the whole is hashed in order, those that are held are read
+    /// again beside them. What is at the destination then, in no order.
+    pub async fn complete(self: &Arc<Self>, held: Vec<Part>, first: bool) -> Result<Vec<Part>> {
+        let held: BTreeMap<u32, Part> = held.into_iter().map(|part| (part.number, part)).collect();
+        let held_bytes: u64 = held.values().map(|part| part.size).sum();
+        let ordered = self.whole.as_ref().is_some_and(Whole::needs_order);
+        let reads = first && ordered && held_bytes <= MOST_PROVEN_BYTES;
+        if !reads || held.is_empty() || self.reads_in_order(2) {
+            let missing = (1..=self.layout.count()).filter(|number| !held.contains_key(number));
+            let mut parts = self.send(missing.collect()).await?;
+            parts.extend(held.into_values());
+            return Ok(parts);
+        }
+        let all: Vec<(u32, Option<Part>)> =
+            (1..=self.layout.count()).map(|number| (number, held.get(&number).cloned())).collect();
+        self.each(all, |mover, (number, part)| {
+            async move {
+                match part {
+                    Some(part) if mover.is_read_again(&part).await? => Ok(part),
+                    _ => mover.send_one(number).await,
+                }
+            }
+            .instrument(scope::of_part(number))
+        })
+        .await
+    }
+
+    /// Reads a part that is at the destination for the digest of the whole; `false` where the destination
+    /// has other bytes.
+    async fn is_read_again(&self, part: &Part) -> Result<bool> {
+        let Some(whole) = &self.whole else { return Ok(true) };
+        let spare = whole.spare(&self.engine.budget, part.size);
+        if spare.is_none() {
+            return Ok(true);
+        }
+        let seen = self.read_again(part.number, spare.as_ref()).await?;
+        let opaque = self.engine.is_opaque(&self.upload.target.bucket);
+        let same = match &seen.md5 {
+            Ok(Some(md5)) => opaque || part.etag.same_digest(&digest::single_etag(md5)),
+            _ => false,
+        };
+        if same {
+            whole.add(part.number, seen, spare).await;
+        }
+        Ok(same)
+    }
+
     /// Sends these parts; what was sent, in no order.
     pub async fn send(self: &Arc<Self>, numbers: Vec<u32>) -> Result<Vec<Part>> {
+        if self.reads_in_order(numbers.len()) {
+            return self.send_in_order(numbers).await;
+        }
         self.each(numbers, |mover, number| async move {
             mover.send_one(number).instrument(scope::of_part(number)).await
         })
         .await
+    }
+
+    /// Whether the source ignores ranges: then reading each part by itself would read all that lies
+    /// before it, each time.
+    fn reads_in_order(&self, parts: usize) -> bool {
+        let whole_only = self.engine.source.profile().has(&self.src.bucket, Quirk::NoRanges);
+        whole_only && parts > 1 && self.layout.part_size <= self.engine.largest_held()
+    }
+
+    /// The same from one reading of the whole object, each part held on its way. A reading that breaks
+    /// goes on from the beginning, for what is left.
+    async fn send_in_order(&self, numbers: Vec<u32>) -> Result<Vec<Part>> {
+        let sent = Mutex::new(Vec::with_capacity(numbers.len()));
+        let policy = Policy::data(self.engine.settings.max_retry, self.layout.size);
+        let pass = || async {
+            let whole = ByteRange { start: 0, len: self.layout.size };
+            let mut body = self.get(whole).await?;
+            let mut at = 0;
+            let left = numbers.iter().skip(sent.lock().await.len());
+            for &number in left {
+                if self.halt.is_stopping() {
+                    return Err(Error::cancelled());
+                }
+                let range = self.range(number)?;
+                let _reservation = self.engine.reserve(range.len, &self.halt).await?;
+                let (bytes, rest) = stream::take(body, range.start - at, range.len).await?;
+                (body, at) = (rest, range.start + range.len);
+                self.engine.monitor.downloaded(range.len, &self.src);
+                let written = self.put(number, bytes).await?;
+                sent.lock().await.push(part_of(number, range, written));
+            }
+            Ok(())
+        };
+        retry(policy, &self.halt.abort, pass).await?;
+        Ok(sent.into_inner())
     }
 
     /// Those parts at the destination that hold what the source has there, by reading it again. An
@@ -85,7 +187,11 @@ impl PartMover {
                 None => break,
                 Some(Ok(Ok(done))) => finished.push(done),
                 Some(Ok(Err(error))) => {
-                    running.abort_all();
+                    // Those of an upload that is gone end by themselves; and where too many parts are
+                    // refused, the lowest of them tells how many are taken.
+                    if error.kind() != ErrorKind::UploadGone {
+                        running.abort_all();
+                    }
                     failure.get_or_insert(error);
                 }
                 Some(Err(join)) if join.is_cancelled() => {}
@@ -106,29 +212,52 @@ impl PartMover {
     /// that its digest can go in front. One that is too large to be held needs an upload with
     /// checksums.
     async fn send_one(&self, number: u32) -> Result<Part> {
+        match self.sent(number).await {
+            Err(error) if self.has_too_high_number(number, &error) => {
+                let target = &self.upload.target;
+                let allowed = parts::parts_allowed(number, &error.to_string());
+                let message = format!("{target}: no more than {allowed} parts are taken ({error})");
+                let known =
+                    self.engine.destination.profile().value(&target.bucket, Quirk::MaxParts);
+                if known.is_none_or(|known| allowed < known) {
+                    let profile = self.engine.destination.profile();
+                    profile.learn_value(&target.bucket, Quirk::MaxParts, allowed, error);
+                }
+                Err(Error::new(ErrorKind::UploadGone, message))
+            }
+            sent => sent,
+        }
+    }
+
+    /// Whether a refusal is that of a number above what the store takes.
+    fn has_too_high_number(&self, number: u32, error: &Error) -> bool {
+        error.kind() == ErrorKind::Invalid
+            && number > 1
+            && parts::speaks_of_part_numbers(&error.to_string())
+    }
+
+    async fn sent(&self, number: u32) -> Result<Part> {
         let (engine, target) = (&self.engine, &self.upload.target);
         let range = self.range(number)?;
-        let part = |written: Written| {
-            let Written { etag, crc64nvme, .. } = written;
-            Part { number, size: range.len, etag, crc64nvme }
-        };
-        if self.crc64nvme || !engine.is_opaque(&target.bucket) {
+        if self.crc64nvme || !self.must_be_held() {
             match self.pass(number, range).await {
                 Ok((written, Verdict::Proven)) => {
                     if !written.etag_is_md5() {
                         engine.note_opaque(&target.bucket);
                     }
-                    return Ok(part(written));
+                    return Ok(part_of(number, range, written));
                 }
                 Ok((_, Verdict::Open)) => engine.note_opaque(&target.bucket),
                 Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
                     engine.note_opaque(&target.bucket);
                 }
+                // The store has learned on the way that it takes no body as it comes.
+                Err(error) if !self.crc64nvme && self.must_be_held() => drop(error),
                 Err(error) => return Err(error),
             }
         }
         if range.len <= engine.largest_held() {
-            return Ok(part(self.hold(number, range).await?));
+            return Ok(part_of(number, range, self.hold(number, range).await?));
         }
         if !self.crc64nvme {
             let message =
@@ -142,65 +271,130 @@ impl PartMover {
         )))
     }
 
+    /// Whether a part's digest must go in front of it: where the answer to it will not tell, where its
+    /// SHA-256 is wanted, and where two parts in a row had another ETag than their MD5.
+    fn must_be_held(&self) -> bool {
+        let bucket = &self.upload.target.bucket;
+        let signed = self.engine.destination.profile().has(bucket, Quirk::SignedBodies);
+        let doubtful = self.others.load(Ordering::Relaxed) >= DOUBTFUL;
+        self.engine.is_opaque(bucket) || signed || doubtful
+    }
+
     /// Streams one part through a window of memory.
     async fn pass(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
         let engine = &self.engine;
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
         let policy = Policy::data(engine.settings.max_retry, range.len);
-        let pass = || async { self.pass_once(number, range).await };
-        let passed = retry(policy, &self.halt.abort, pass).await?;
+        let spare = self.whole.as_ref().and_then(|whole| whole.spare(&engine.budget, range.len));
+        let keep = spare.is_some();
+        let pass = || async { self.pass_once(number, range, keep).await };
+        let (written, verdict, seen) = retry(policy, &self.halt.abort, pass).await?;
         engine.monitor.downloaded(range.len, &self.src);
         self.taken(range.len);
-        Ok(passed)
+        if let (Some(whole), Verdict::Proven) = (&self.whole, verdict) {
+            whole.add(number, seen, spare).await;
+        }
+        Ok((written, verdict))
     }
 
-    async fn pass_once(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
+    async fn pass_once(
+        &self,
+        number: u32,
+        range: ByteRange,
+        keep: bool,
+    ) -> Result<(Written, Verdict, Seen)> {
         let (engine, upload) = (&self.engine, &self.upload);
         let what = format!("{} part {number}", upload.target);
         let room = engine.destination.room(&upload.target.bucket).await?;
-        let body = body_of(self.get(range).await?, range.len)?;
-        let hasher = engine.settings.checksum.md5.then(|| engine.lanes.hasher());
-        let (body, watched) = stream::watch(body, range.len, hasher);
+        let body = self.get(range).await?;
+        let hashed = engine.settings.checksum.md5 || self.whole.is_some();
+        let wanted = Wanted {
+            hasher: hashed.then(|| engine.lanes.hasher()),
+            md5: None,
+            crc64nvme: self.whole.as_ref().is_some_and(|whole| !whole.needs_order()),
+            keep,
+        };
+        let (body, watched) = stream::watch(body, range.len, wanted);
         let trailer = self.crc64nvme;
         let payload = Payload::Streamed { body, length: range.len, trailer, room };
         let written = engine.destination.upload_part(upload, number, payload).await;
-        let (written, md5) = match (written, watched.outcome()) {
+        let (written, md5, seen) = match (written, watched.outcome()) {
             // What ended the body is the reason why the request failed.
-            (_, Some(Err(error))) => return Err(error),
+            (_, Some(Seen { md5: Err(error), .. })) => return Err(error),
             (Err(error), _) => return Err(error),
             (Ok(_), None) => {
                 let message = format!("{what}: the destination answered before it had all bytes");
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
-            (Ok(written), Some(Ok(md5))) => (written, md5),
+            (Ok(written), Some(Seen { md5: Ok(md5), other, crc64nvme, kept })) => {
+                (written, md5, Seen { md5: Ok(md5), other, crc64nvme, kept })
+            }
         };
-        let verdict = proof::compare(&written, Proof { md5, crc64nvme: None }, &what)?;
+        let opaque = engine.is_opaque(&upload.target.bucket);
+        let compared = proof::compare(&written, Proof { md5, crc64nvme: None }, opaque, &what);
+        let verdict = self.counted(compared)?;
         match self.crc64nvme && written.crc64nvme.is_some() {
             // The store itself has compared the trailer with what it took.
-            true => Ok((written, Verdict::Proven)),
-            false => Ok((written, verdict)),
+            true => Ok((written, Verdict::Proven, seen)),
+            false => Ok((written, verdict, seen)),
         }
     }
 
     /// One part through memory, its digest in front.
     async fn hold(&self, number: u32, range: ByteRange) -> Result<Written> {
-        let (engine, upload) = (&self.engine, &self.upload);
+        let engine = &self.engine;
         let _reservation = engine.reserve(range.len, &self.halt).await?;
         let policy = Policy::data(engine.settings.max_retry, range.len);
-        let read = || async { read_exactly(self.get(range).await?, range.len).await };
+        let read = || async { collect(self.get(range).await?, range.len).await };
         let bytes: Bytes = retry(policy, &self.halt.abort, read).await?;
         engine.monitor.downloaded(range.len, &self.src);
+        self.put(number, bytes).await
+    }
+
+    /// One part out of memory. Where the answer has another ETag than its MD5 time and again, although
+    /// the store would have refused another body, its ETags are its own.
+    async fn put(&self, number: u32, bytes: Bytes) -> Result<Written> {
+        let (engine, upload, len) = (&self.engine, &self.upload, bytes.len() as u64);
         let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
-        let proof = Proof { md5: Some(digest::md5(&bytes)), crc64nvme };
+        let md5 = digest::md5(&bytes);
+        let proof = Proof { md5: Some(md5), crc64nvme };
+        let policy = Policy::data(engine.settings.max_retry, len);
+        let what = format!("{} part {number}", upload.target);
         let put = || async {
             let payload = Payload::Held { bytes: bytes.clone(), proof };
             let written = engine.destination.upload_part(upload, number, payload).await?;
-            proof::compare(&written, proof, &format!("{} part {number}", upload.target))?;
-            Ok(written)
+            let opaque = engine.is_opaque(&upload.target.bucket);
+            match self.counted(proof::compare(&written, proof, opaque, &what)) {
+                Err(_)
+                    if self.others.load(Ordering::Relaxed) > DOUBTFUL
+                        && self.has_own_etags(&written, md5).await? =>
+                {
+                    Ok(written)
+                }
+                Err(error) => Err(error),
+                Ok(_) => Ok(written),
+            }
         };
         let written = retry(policy, &self.halt.abort, put).await?;
-        self.taken(range.len);
+        self.taken(len);
+        if let Some(whole) = &self.whole {
+            whole.add_held(number, bytes, md5, &engine.budget).await;
+        }
         Ok(written)
+    }
+
+    /// Counts parts in a row whose ETag was another one than their MD5.
+    fn counted(&self, compared: Result<Verdict>) -> Result<Verdict> {
+        match &compared {
+            Ok(_) => self.others.store(0, Ordering::Relaxed),
+            Err(_) => drop(self.others.fetch_add(1, Ordering::Relaxed)),
+        }
+        compared
+    }
+
+    async fn has_own_etags(&self, written: &Written, md5: Md5) -> Result<bool> {
+        let asker = Asker { engine: &self.engine, target: &self.upload.target, halt: &self.halt };
+        asker.has_own_etags(&written.etag, md5, None).await
     }
 
     /// The destination has taken so many bytes.
@@ -214,30 +408,103 @@ impl PartMover {
         let _window = self.engine.reserve(range.len.min(WINDOW), &self.halt).await?;
         let policy = Policy::data(self.engine.settings.max_retry, range.len);
         let read = || async {
-            let body = body_of(self.get(range).await?, range.len)?;
+            let body = self.get(range).await?;
             let hasher = self.engine.lanes.hasher();
-            let (mut body, watched) = stream::watch(body, range.len, Some(hasher));
+            let (mut body, watched) = stream::watch(body, range.len, Wanted::md5(Some(hasher)));
             while body.try_next().await?.is_some() {}
-            watched.outcome().unwrap_or(Ok(None))
+            watched.outcome().map_or(Ok(None), |seen| seen.md5)
         };
         let md5 = retry(policy, &self.halt.abort, read).await?;
         self.engine.monitor.downloaded(range.len, &self.src);
         Ok(md5.is_some_and(|md5| part.etag.same_digest(&digest::single_etag(&md5))))
     }
 
-    fn range(&self, number: u32) -> Result<ByteRange> {
+    pub(super) fn range(&self, number: u32) -> Result<ByteRange> {
         let outside = || Error::invalid(format!("{}: no part {number}", self.src));
         self.layout.range(number).ok_or_else(outside)
     }
 
-    async fn get(&self, range: ByteRange) -> Result<GetAnswer> {
+    /// The bytes of a range, of the object that is copied. A store that ignores ranges sends all of it.
+    pub(super) async fn get(&self, range: ByteRange) -> Result<Body> {
+        let (source, bucket) = (&self.engine.source, &self.src.bucket);
+        let all = range.len == self.layout.size;
+        let ranged = !all && !source.profile().has(bucket, Quirk::NoRanges);
         let request = GetRequest {
             id: self.src.clone(),
             version: self.version.clone(),
-            range: Some(range),
+            range: ranged.then_some(range),
             if_match: Some(self.etag.clone()),
         };
-        self.engine.source.get(&request).await
+        let answer = source.get(&request).await?;
+        let (start, length, whole) = (answer.start, answer.content_length, answer.whole);
+        match answered(range, self.layout.size, start, length, whole) {
+            Answered::Range => Ok(answer.body),
+            Answered::Whole if !ranged => Ok(stream::cut(answer.body, range.start, range.len)),
+            Answered::Whole => {
+                let evidence = format_args!(
+                    "GetObject s3://{} answered {length} bytes to {}",
+                    self.src,
+                    range.header()
+                );
+                source.profile().learn(bucket, Quirk::NoRanges, evidence);
+                Ok(stream::cut(answer.body, range.start, range.len))
+            }
+            Answered::Otherwise => {
+                let whole = whole.map_or("unknown".to_owned(), |whole| whole.to_string());
+                let message = format!(
+                    "{}: {} of {} bytes were asked for under the ETag {}, and the source answers \
+                     {length} from byte {start}, of {whole}: a broken reading, nothing was written",
+                    self.src,
+                    range.header(),
+                    self.layout.size,
+                    self.etag
+                );
+                let kind = match self.broken.fetch_add(1, Ordering::Relaxed) + 1 < MAX_READS {
+                    true => ErrorKind::Damaged,
+                    false => ErrorKind::Invalid,
+                };
+                Err(Error::new(kind, message))
+            }
+        }
+    }
+}
+
+/// What an answer to a range is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    /// What was asked for.
+    Range,
+    /// The whole object, whatever was asked for.
+    Whole,
+    /// Neither: of another object, or of another place in it.
+    Otherwise,
+}
+
+/// Whether `length` bytes from `start`, of an object of `whole` bytes where that is told, are this range
+/// of an object of `size` bytes.
+fn answered(range: ByteRange, size: u64, start: u64, length: u64, whole: Option<u64>) -> Answered {
+    let right_size = whole.is_none_or(|whole| whole == size);
+    // A partial answer that does not say so looks like a whole one of that length.
+    let untold = start == 0 && whole == Some(length);
+    match length {
+        length if length == range.len && start == range.start && right_size => Answered::Range,
+        length if length == size && start == 0 && right_size => Answered::Whole,
+        length if length == range.len && untold && range.len < size => Answered::Range,
+        _ => Answered::Otherwise,
+    }
+}
+
+fn part_of(number: u32, range: ByteRange, written: Written) -> Part {
+    let Written { etag, crc64nvme, .. } = written;
+    Part { number, size: range.len, etag, crc64nvme }
+}
+
+/// All of a body of `len` bytes.
+async fn collect(body: Body, len: u64) -> Result<Bytes> {
+    let (bytes, mut rest) = stream::take(body, 0, len).await?;
+    match rest.try_next().await?.filter(|more| !more.is_empty()) {
+        None => Ok(bytes),
+        Some(more) => Err(proof::wrong_length(len, len + more.len() as u64)),
     }
 }
 
@@ -246,4 +513,34 @@ impl PartMover {
 /// InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required".
 fn wants_digest_in_front(error: &Error) -> bool {
     error.kind() == ErrorKind::Invalid && error.to_string().contains("Content-MD5")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_range_or_the_whole_or_broken() {
+        let range = ByteRange { start: 5, len: 5 };
+        for (start, length, whole, expected) in [
+            (5, 5, Some(12), Answered::Range),
+            (5, 5, None, Answered::Range),
+            (0, 5, Some(5), Answered::Range), // no Content-Range
+            (0, 12, Some(12), Answered::Whole),
+            (5, 5, Some(13), Answered::Otherwise), // another object
+            (6, 5, Some(12), Answered::Otherwise), // another place
+            (5, 4, Some(12), Answered::Otherwise),
+            (0, 0, Some(0), Answered::Otherwise),
+            (0, 13, Some(13), Answered::Otherwise),
+        ] {
+            assert_eq!(
+                answered(range, 12, start, length, whole),
+                expected,
+                "{start} {length} {whole:?}"
+            );
+        }
+        let all = ByteRange { start: 0, len: 12 };
+        assert_eq!(answered(all, 12, 0, 12, Some(12)), Answered::Range);
+        assert_eq!(answered(all, 12, 0, 11, Some(11)), Answered::Otherwise);
+    }
 }

@@ -39,12 +39,10 @@ pub(super) fn wrong_length(expected: u64, got: u64) -> Error {
     Error::new(ErrorKind::Damaged, message)
 }
 
-/// What a body in memory is sent with. Its MD5 is the one that the source vouches for, where it
-/// does: then the destination checks the bytes against the source and not only against what came
-/// over the line.
-pub(super) fn proof(wanted: Checksum, bytes: &Bytes, vouched: Option<Md5>) -> Proof {
+/// What a body in memory of this MD5 is sent with.
+pub(super) fn proof(wanted: Checksum, bytes: &Bytes, md5: Md5) -> Proof {
     Proof {
-        md5: wanted.md5.then(|| vouched.unwrap_or_else(|| digest::md5(bytes))),
+        md5: wanted.md5.then_some(md5),
         crc64nvme: wanted.crc64nvme.then(|| digest::crc64nvme(bytes)),
     }
 }
@@ -59,9 +57,10 @@ pub(super) enum Verdict {
 }
 
 /// The destination's answer against the digests computed here; `Damaged` where one differs.
-pub(super) fn compare(written: &Written, sent: Proof, what: &str) -> Result<Verdict> {
+/// `opaque`: its ETags are known to be no MD5s.
+pub(super) fn compare(written: &Written, sent: Proof, opaque: bool, what: &str) -> Result<Verdict> {
     let mut verdict = Verdict::Open;
-    if let Some(md5) = sent.md5.filter(|_| written.etag_is_md5()) {
+    if let Some(md5) = sent.md5.filter(|_| written.etag_is_md5() && !opaque) {
         let expected = digest::single_etag(&md5);
         if !written.etag.same_digest(&expected) {
             let held = &written.etag;
@@ -125,7 +124,8 @@ mod tests {
         let md5 = digest::md5(b"sent");
         let verdict = |etag: &Etag, sse: Option<&str>| {
             let sse = sse.map(str::to_owned);
-            compare(&Written { etag: etag.clone(), sse, crc64nvme: None }, md5.into(), "p").ok()
+            compare(&Written { etag: etag.clone(), sse, crc64nvme: None }, md5.into(), false, "p")
+                .ok()
         };
         let (right, other) = (digest::single_etag(&md5), digest::single_etag(&digest::md5(b"x")));
         assert_eq!(verdict(&right, None), Some(Verdict::Proven));
@@ -141,7 +141,7 @@ mod tests {
         let sent = Proof { md5: Some(digest::md5(b"sent")), crc64nvme: Some(7) };
         let verdict = |crc64nvme| {
             let sse = Some("aws:kms".to_owned());
-            compare(&Written { etag: Etag::new("opaque"), sse, crc64nvme }, sent, "p").ok()
+            compare(&Written { etag: Etag::new("opaque"), sse, crc64nvme }, sent, false, "p").ok()
         };
         assert_eq!(verdict(Some(7)), Some(Verdict::Proven));
         assert_eq!(verdict(Some(8)), None);
@@ -149,14 +149,20 @@ mod tests {
     }
 
     #[test]
-    fn the_sources_own_md5_is_demanded_where_it_vouches_for_one() {
-        let (bytes, other) = (Bytes::from_static(b"read"), digest::md5(b"what the source has"));
+    fn an_etag_of_a_store_that_has_its_own_tells_nothing() {
+        let md5 = digest::md5(b"sent");
+        let other = digest::single_etag(&digest::md5(b"x"));
+        let written = Written { etag: other, sse: None, crc64nvme: None };
+        assert_eq!(compare(&written, md5.into(), true, "p").ok(), Some(Verdict::Open));
+    }
+
+    #[test]
+    fn a_body_is_sent_with_what_is_wanted() {
+        let (bytes, md5) = (Bytes::from_static(b"read"), digest::md5(b"read"));
         let both = Checksum { md5: true, crc64nvme: true };
         let crc64nvme = Some(digest::crc64nvme(b"read"));
-        let own = Some(digest::md5(b"read"));
-        assert_eq!(proof(both, &bytes, None), Proof { md5: own, crc64nvme });
-        assert_eq!(proof(both, &bytes, Some(other)), Proof { md5: Some(other), crc64nvme });
+        assert_eq!(proof(both, &bytes, md5), Proof { md5: Some(md5), crc64nvme });
         let crc = Checksum { md5: false, crc64nvme: true };
-        assert_eq!(proof(crc, &bytes, Some(other)), Proof { md5: None, crc64nvme });
+        assert_eq!(proof(crc, &bytes, md5), Proof { md5: None, crc64nvme });
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, MIB, ObjectId};
 use crate::plan::parts::{self, Layout};
 use crate::retry::{Policy, retry};
-use crate::state::{JobStatus, Record, UploadRef};
+use crate::state::{JobStatus, Proven, Record, UploadRef};
 use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
 
@@ -34,8 +34,8 @@ pub(super) enum Found {
     Nothing,
     /// An upload to continue.
     Upload(Begun),
-    /// The whole object: only the answer to its completion was lost.
-    Object,
+    /// The whole object, proven by this: only the answer to its completion was lost.
+    Object(Proven),
 }
 
 impl Engine {
@@ -67,7 +67,7 @@ impl Attempt<'_> {
         if let Some(record) = &record
             && self.was_copied(record, meta).await?
         {
-            return Ok(Found::Object);
+            return Ok(Found::Object(proven(record, meta)));
         }
         if let Some((record, recorded)) = record.as_ref().and_then(unfinished)
             && let Some(found) = self.continue_recorded(record, recorded, meta).await?
@@ -90,9 +90,12 @@ impl Attempt<'_> {
         let upload = Upload { target: self.job.des.clone(), id: recorded.id.clone() };
         if is_of(record, meta) {
             match self.held(&upload).await? {
-                None if self.is_complete(record, meta).await? => return Ok(Some(Found::Object)),
+                None if self.is_complete(record, meta).await? => {
+                    return Ok(Some(Found::Object(proven(record, meta))));
+                }
                 Some(held) => {
-                    if let Some(layout) = parts::adopt(meta.size, recorded.part_size, &held)
+                    let layout = parts::adopt(meta.size, recorded.part_size, &held);
+                    if let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts()))
                         && let Some(begun) = self.continued(upload.clone(), layout, held)
                     {
                         self.abort_empty_others(&begun.upload).await?;
@@ -140,7 +143,10 @@ impl Attempt<'_> {
         let Some((ListedUpload { upload, .. }, held)) = newest else { return Ok(None) };
         let part_size = held.iter().map(|part| part.size).max().unwrap_or_default();
         let held_bytes: u64 = held.iter().map(|part| part.size).sum();
-        let Some(layout) = parts::adopt(meta.size, part_size, &held) else { return Ok(None) };
+        let layout = parts::adopt(meta.size, part_size, &held);
+        let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts())) else {
+            return Ok(None);
+        };
         if held_bytes > MOST_PROVEN_BYTES {
             return Ok(None);
         }
@@ -237,8 +243,9 @@ impl Attempt<'_> {
             None if record.deleted => Some(Done::PassedOver("its object has been deleted since")),
             Some(now) if other && now.version == record.version && is_of(&record, &now) => {
                 info!(object = %self.job.src, "a newer version than the job's has been copied since");
+                let proven = proven(&record, &now);
                 let (size, etag, version) = (now.size, now.etag, now.version);
-                Some(Done::Copied(Copied { size, etag, version }))
+                Some(Done::Copied(Copied { size, etag, version, proven, written: None }))
             }
             _ => None,
         })
@@ -250,7 +257,9 @@ impl Attempt<'_> {
         let meta = self.head_source().await?;
         match self.record().await? {
             Some(record) if is_of(&record, &meta) && self.is_complete(&record, &meta).await? => {
-                Ok(Some(Copied { size: meta.size, etag: meta.etag, version: meta.version }))
+                let proven = proven(&record, &meta);
+                let ObjectMeta { size, etag, version, .. } = meta;
+                Ok(Some(Copied { size, etag, version, proven, written: record.target_etag }))
             }
             _ => Ok(None),
         }
@@ -346,6 +355,13 @@ fn is_unlisted(error: &Error) -> bool {
 /// Whether the record speaks of the source object that is there now.
 fn is_of(record: &Record, meta: &ObjectMeta) -> bool {
     record.etag.as_ref() == Some(&meta.etag) && record.size == meta.size
+}
+
+/// What an object is proven by that is there as the record says: what the record says, and at least
+/// what an equal ETag says by itself.
+fn proven(record: &Record, meta: &ObjectMeta) -> Proven {
+    let same = record.target_etag.as_ref() == Some(&meta.etag) && meta.multipart_digest().is_some();
+    record.proven.unwrap_or(if same { Proven::Source } else { Proven::Transit })
 }
 
 /// The record's upload, unless it has been completed.

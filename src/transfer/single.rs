@@ -1,18 +1,20 @@
-//! An object in one piece: one GET, one PUT.
+//! An object in one piece, through memory: one GET, one PUT.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use super::proof::{self, read_exactly};
+use super::proof::{self, Verdict, read_exactly};
 use super::{Attempt, Copied, Turn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::digest;
 use crate::retry::retry;
-use crate::store::{GetRequest, Md5, ObjectMeta};
+use crate::state::Proven;
+use crate::store::{GetRequest, Md5, ObjectMeta, Proof, Written};
 
-/// How often an object is read whose bytes are never those that its ETag says.
-const MAX_READS: u32 = 5;
+/// How often an object is read whose bytes are never those that its ETag says, or never as many as
+/// its listing.
+pub(super) const MAX_READS: u32 = 5;
 
 /// What one GET brought.
 enum Fetched {
@@ -23,11 +25,39 @@ enum Fetched {
     InParts,
 }
 
-/// What became of the bytes of one GET.
-enum Stored {
-    Copied(Copied),
-    /// The destination refused them: they are not what the source's ETag says, but have this MD5.
-    Doubted(Md5),
+/// Whether the source itself vouches for what was read.
+pub(super) enum Vouched {
+    /// A digest that it has of the whole is that of the bytes.
+    Yes,
+    /// It has none that could tell.
+    Untold,
+    /// It has one, and the bytes have another.
+    No,
+}
+
+/// What became of the readings of one object so far.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    /// The MD5 of the last one that was not what the source vouches for.
+    doubted: Option<Md5>,
+    /// How often the answer had another length than its object.
+    broken: u32,
+}
+
+impl Readings {
+    /// A reading with this MD5 is not what the source vouches for: whether the one before was the same.
+    pub(super) fn repeats(&mut self, md5: Md5) -> bool {
+        self.doubted.replace(md5) == Some(md5)
+    }
+
+    /// An answer of another length: worth another reading, some times.
+    pub(super) fn broken(&mut self, error: Error) -> Result<()> {
+        self.broken += 1;
+        match self.broken < MAX_READS {
+            true => Ok(()),
+            false => Err(error),
+        }
+    }
 }
 
 impl Attempt<'_> {
@@ -36,28 +66,68 @@ impl Attempt<'_> {
     pub(super) async fn copy_single(&self, seen: Option<&ObjectMeta>) -> Result<Turn> {
         let engine = self.engine;
         let mut size = seen.map_or(self.job.size, |meta| meta.size);
-        let mut doubted = None;
-        for _ in 0..MAX_READS {
+        let mut readings = Readings::default();
+        for _ in 0..2 * MAX_READS {
             if size > engine.largest_single() {
                 return Ok(Turn::InParts);
             }
             let _reservation = engine.reserve(size, self.halt).await?;
             let fetch = || async { self.fetch(size, seen).await };
-            match retry(self.data(size), &self.halt.abort, fetch).await? {
-                Fetched::Whole(meta, body) => match self.store(*meta, body, doubted).await? {
-                    Stored::Copied(copied) => return Ok(Turn::Copied(copied)),
-                    Stored::Doubted(md5) => doubted = Some(md5),
-                },
+            let (meta, body) = match retry(self.data(size), &self.halt.abort, fetch).await? {
+                Fetched::Whole(meta, body) => (*meta, body),
                 Fetched::InParts => return Ok(Turn::InParts),
                 // The job's size is out of date: reserve what is really needed and ask again.
-                Fetched::Larger(larger) => size = larger,
+                Fetched::Larger(larger) => {
+                    size = larger;
+                    continue;
+                }
+            };
+            if let Err(broken) = self.has_its_length(&meta, seen).await? {
+                readings.broken(broken)?;
+                continue;
             }
+            let md5 = digest::md5(&body);
+            let vouched = match self.vouched(&meta, &body, md5) {
+                Vouched::Yes => true,
+                Vouched::Untold => false,
+                // Read again: the line may have done it.
+                Vouched::No if !readings.repeats(md5) => continue,
+                Vouched::No => self.judge_source(&meta).await?,
+            };
+            return self.store(meta, body, md5, vouched).await.map(Turn::Copied);
         }
         let message = format!(
             "{}: read {MAX_READS} times, and the bytes are not those that its ETag says",
             self.job.src
         );
         Err(Error::new(ErrorKind::Damaged, message))
+    }
+
+    /// What is known of the whole object at the source, against what was read of it.
+    fn vouched(&self, meta: &ObjectMeta, body: &[u8], md5: Md5) -> Vouched {
+        let crc = meta.crc64nvme.map(|kept| kept == digest::crc64nvme(body));
+        let etag = meta.md5().filter(|_| self.source_tells_md5()).map(|own| own == md5);
+        match (crc, etag) {
+            (Some(false), _) | (None, Some(false)) => Vouched::No,
+            (Some(true), _) => Vouched::Yes,
+            (None, Some(true)) => {
+                self.engine.evidence.note_md5(&self.job.src.bucket);
+                Vouched::Yes
+            }
+            (None, None) => Vouched::Untold,
+        }
+    }
+
+    /// Two readings brought the same bytes, which are not what the source vouches for: damage there,
+    /// or ETags of a kind of its own. `false`: the source vouches for nothing.
+    pub(super) async fn judge_source(&self, meta: &ObjectMeta) -> Result<bool> {
+        if meta.crc64nvme.is_some() {
+            return Err(self.damaged_at_source("CRC-64/NVME"));
+        }
+        match self.is_damaged_at_source().await? {
+            true => Err(self.damaged_at_source("ETag, an MD5,")),
+            false => Ok(false),
+        }
     }
 
     /// A PUT that had to be tried again may have come minutes after its GET, and after the copy of a
@@ -89,57 +159,78 @@ impl Attempt<'_> {
             return Ok(Fetched::Larger(size));
         }
         let body = read_exactly(answer, size).await?;
-        let kept = meta.crc64nvme.filter(|_| engine.settings.checksum.crc64nvme);
-        if kept.is_some_and(|kept| kept != digest::crc64nvme(&body)) {
-            let message =
-                format!("{}: the bytes differ from the source's CRC-64/NVME", self.job.src);
-            return Err(Error::new(ErrorKind::Damaged, message));
-        }
         engine.monitor.downloaded(size, &self.job.src);
         Ok(Fetched::Whole(Box::new(meta), body))
     }
 
-    /// One PUT that demands the MD5 which the source's ETag vouches for. Where the bytes have
-    /// another one they are read again; where a second reading gives the same bytes, the ETag is
-    /// of a kind of its own.
-    async fn store(&self, meta: ObjectMeta, body: Bytes, doubted: Option<Md5>) -> Result<Stored> {
+    /// One PUT, proven by what the destination answers.
+    async fn store(
+        &self,
+        meta: ObjectMeta,
+        body: Bytes,
+        md5: Md5,
+        vouched: bool,
+    ) -> Result<Copied> {
         let (engine, job, size) = (self.engine, self.job, body.len() as u64);
-        let vouched = meta.md5().filter(|_| engine.settings.checksum.md5);
-        let vouched = match doubted {
-            Some(md5) if md5 == digest::md5(&body) => {
-                engine.monitor.etag_is_no_md5(&job.src);
-                None
-            }
-            _ => vouched,
-        };
         let new = self.new_object(&meta).await?;
         if self.halt.abort.is_cancelled() {
             return Err(Error::cancelled());
         }
-        let proof = proof::proof(engine.settings.checksum, &body, vouched);
-        let tries = AtomicU32::new(0);
+        let sent = proof::proof(engine.settings.checksum, &body, md5);
+        let (tries, others) = (AtomicU32::new(0), AtomicU32::new(0));
         let put = || async {
             tries.fetch_add(1, Ordering::Relaxed);
-            let written = engine.destination.put(&job.des, &new, body.clone(), proof).await;
-            let stored = written.and_then(|written| {
-                proof::compare(&written, proof, &job.des.to_string())?;
-                Ok(None)
-            });
-            match stored {
-                Err(error) if error.kind() == ErrorKind::Damaged && vouched.is_some() => {
-                    let md5 = digest::md5(&body);
-                    if vouched == Some(md5) { Err(error) } else { Ok(Some(md5)) }
-                }
-                stored => stored,
-            }
+            let written = engine.destination.put(&job.des, &new, body.clone(), sent).await?;
+            let verdict = self.compared(&written, sent, (md5, size), &others).await?;
+            Ok((written, verdict))
         };
-        if let Some(md5) = retry(self.data(size), &self.halt.abort, put).await? {
-            return Ok(Stored::Doubted(md5));
-        }
+        let (written, verdict) = retry(self.data(size), &self.halt.abort, put).await?;
         engine.monitor.uploaded(size, &job.src);
         if tries.into_inner() > 1 {
             self.still_current(&meta).await?;
         }
-        Ok(Stored::Copied(Copied { size, etag: meta.etag, version: meta.version }))
+        let verified = self.is_verified(verdict, sent.md5.is_some()).await?;
+        Ok(Copied {
+            size,
+            proven: Proven::new(vouched, verified),
+            written: Some(written.etag),
+            etag: meta.etag,
+            version: meta.version,
+        })
+    }
+
+    /// The answer to a whole object against its digests. An ETag that differs twice is looked into:
+    /// the store may have ETags of its own.
+    pub(super) async fn compared(
+        &self,
+        written: &Written,
+        sent: Proof,
+        (md5, size): (Md5, u64),
+        others: &AtomicU32,
+    ) -> Result<Verdict> {
+        let opaque = self.engine.is_opaque(&self.job.des.bucket);
+        // Where no checksum is echoed, the ETag still tells.
+        let echoed = written.crc64nvme.is_some() && sent.crc64nvme.is_some();
+        let own = Proof { md5: sent.md5.or(Some(md5).filter(|_| !echoed)), ..sent };
+        let compared = proof::compare(written, own, opaque, &self.job.des.to_string());
+        let seen_before = || others.fetch_add(1, Ordering::Relaxed) > 0;
+        match compared {
+            Err(error) if written.etag_is_md5() && seen_before() => {
+                match self.has_own_etags(&written.etag, md5, size).await? {
+                    true => Ok(Verdict::Open),
+                    false => Err(error),
+                }
+            }
+            compared => compared,
+        }
+    }
+
+    /// Whether the destination has verified what it took: its answer says so, or it would have
+    /// refused anything else.
+    pub(super) async fn is_verified(&self, verdict: Verdict, md5_sent: bool) -> Result<bool> {
+        match verdict {
+            Verdict::Proven => Ok(true),
+            Verdict::Open => Ok(md5_sent && self.refuses_wrong_bodies().await?),
+        }
     }
 }

@@ -2,25 +2,100 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::{Buf, Bytes, BytesMut};
+use crc_fast::{CrcAlgorithm, Digest};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::proof::wrong_length;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lanes::LaneHasher;
+use crate::plan::digest;
 use crate::store::{Body, Md5};
 
+/// What is to be learned of a body on its way.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Hashes it.
+    pub hasher: Option<LaneHasher>,
+    /// The MD5 that it must have: a body with another one is cut before its last bytes.
+    pub md5: Option<Md5>,
+    /// Its CRC-64/NVME.
+    pub crc64nvme: bool,
+    /// The bytes themselves, for whoever has reserved the room.
+    pub keep: bool,
+}
+
+impl Wanted {
+    /// The MD5, where there is a hasher for it.
+    pub fn md5(hasher: Option<LaneHasher>) -> Self {
+        Self { hasher, ..Self::default() }
+    }
+}
+
+/// What was learned of a body that has ended.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Its MD5 where it was hashed, or the error that ended it.
+    pub md5: Result<Option<Md5>>,
+    /// The MD5 of a body that was cut because another one was wanted.
+    pub other: Option<Md5>,
+    /// Its CRC-64/NVME.
+    pub crc64nvme: Option<u64>,
+    /// Its bytes.
+    pub kept: Vec<Bytes>,
+}
+
 /// What became of a body that was watched: nothing as long as it has not ended.
-type Outcome = Arc<Mutex<Option<Result<Option<Md5>>>>>;
+type Outcome = Arc<Mutex<Option<Seen>>>;
 
 /// The end of a body that somebody else reads.
 pub(super) struct Watched(Outcome);
 
 impl Watched {
-    /// The body's MD5 where it was hashed, the error that ended it, or `None` where its reader has
-    /// not read to its end.
-    pub fn outcome(self) -> Option<Result<Option<Md5>>> {
+    /// What was learned; `None` where its reader has not read to its end.
+    pub fn outcome(self) -> Option<Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Of a body, the `len` bytes after the first `skip`.
+pub(super) fn cut(body: Body, skip: u64, len: u64) -> Body {
+    let next = |(mut body, mut skip, left): (Body, u64, u64)| async move {
+        while left > 0 {
+            let Some(mut chunk) = body.try_next().await? else { return Ok(None) };
+            let ahead = skip.min(chunk.len() as u64);
+            skip -= ahead;
+            chunk.advance(ahead as usize);
+            chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len()));
+            if !chunk.is_empty() {
+                let left = left - chunk.len() as u64;
+                return Ok(Some((chunk, (body, skip, left))));
+            }
+        }
+        Ok(None)
+    };
+    stream::try_unfold((body, skip, len), next).boxed()
+}
+
+/// The `len` bytes after the first `skip` in memory, and the rest of the body.
+pub(super) async fn take(mut body: Body, mut skip: u64, len: u64) -> Result<(Bytes, Body)> {
+    let mut bytes = BytesMut::with_capacity(len as usize);
+    let mut left = len;
+    while left > 0 {
+        let Some(mut chunk) = body.try_next().await? else {
+            return Err(wrong_length(len, len - left));
+        };
+        let ahead = skip.min(chunk.len() as u64);
+        skip -= ahead;
+        chunk.advance(ahead as usize);
+        let wanted = chunk.split_to(left.min(chunk.len() as u64) as usize);
+        left -= wanted.len() as u64;
+        bytes.extend_from_slice(&wanted);
+        if !chunk.is_empty() {
+            body = stream::once(async { Ok(chunk) }).chain(body).boxed();
+        }
+    }
+    Ok((bytes.freeze(), body))
 }
 
 struct Passing {
@@ -28,15 +103,21 @@ struct Passing {
     left: u64,
     length: u64,
     hasher: Option<LaneHasher>,
+    md5: Option<Md5>,
+    crc64nvme: Option<Digest>,
+    kept: Option<Vec<Bytes>>,
     outcome: Outcome,
 }
 
 /// Passes a body of exactly `length` bytes through, hashing it on the way. One that is cut, short or
 /// long ends in an error before its last byte has left.
-pub(super) fn watch(body: Body, length: u64, hasher: Option<LaneHasher>) -> (Body, Watched) {
+pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) {
     let outcome = Outcome::default();
     let watched = Watched(Arc::clone(&outcome));
-    let passing = Passing { body, left: length, length, hasher, outcome };
+    let Wanted { hasher, md5, crc64nvme, keep } = wanted;
+    let crc64nvme = crc64nvme.then(|| Digest::new(CrcAlgorithm::Crc64Nvme));
+    let kept = keep.then(Vec::new);
+    let passing = Passing { body, left: length, length, hasher, md5, crc64nvme, kept, outcome };
     let stream = stream::unfold(Some(passing), |passing| async {
         let mut passing = passing?;
         match passing.next().await {
@@ -45,7 +126,7 @@ pub(super) fn watch(body: Body, length: u64, hasher: Option<LaneHasher>) -> (Bod
             Err(error) => {
                 // Two owners want to know: the request must be cut, and the reason kept.
                 let cut = Error::new(error.kind(), error.to_string());
-                passing.end(Err(error));
+                passing.end(Err(error), None);
                 Some((Err(cut), None))
             }
         }
@@ -54,8 +135,12 @@ pub(super) fn watch(body: Body, length: u64, hasher: Option<LaneHasher>) -> (Bod
 }
 
 impl Passing {
-    async fn next(&mut self) -> Result<Option<bytes::Bytes>> {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.left == 0 {
+            // An empty one has no last chunk.
+            if self.length == 0 {
+                self.end(Ok(None), None);
+            }
             return Ok(None);
         }
         let Some(chunk) = self.body.try_next().await? else {
@@ -69,6 +154,12 @@ impl Passing {
         if let Some(hasher) = &mut self.hasher {
             hasher.push(chunk.clone()).await;
         }
+        if let Some(crc64nvme) = &mut self.crc64nvme {
+            crc64nvme.update(&chunk);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push(chunk.clone());
+        }
         // Ended before the last bytes leave: who sends a body of known length asks for no more.
         if self.left == 0 {
             if let Some(more) = self.body.try_next().await?.filter(|more| !more.is_empty()) {
@@ -78,28 +169,36 @@ impl Passing {
                 Some(hasher) => Some(hasher.finish().await?),
                 None => None,
             };
-            self.end(Ok(md5));
+            if let (Some(md5), Some(wanted)) = (md5, self.md5)
+                && md5 != wanted
+            {
+                let [read, said] = [md5, wanted].map(|md5| digest::single_etag(&md5));
+                let message = format!("the bytes read make {read}, the source's ETag is {said}");
+                self.end(Err(Error::new(ErrorKind::Damaged, message.as_str())), Some(md5));
+                return Err(Error::new(ErrorKind::Damaged, message));
+            }
+            self.end(Ok(md5), None);
         }
         Ok(Some(chunk))
     }
 
-    fn end(&self, outcome: Result<Option<Md5>>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    /// The first end counts: an error may be told once more.
+    fn end(&mut self, md5: Result<Option<Md5>>, other: Option<Md5>) {
+        let crc64nvme = self.crc64nvme.take().map(|digest| digest.finalize());
+        let kept = self.kept.take().unwrap_or_default();
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        outcome.get_or_insert(Seen { md5, other, crc64nvme, kept });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::error::ErrorKind;
     use crate::lanes::Lanes;
-    use crate::plan::digest;
 
     async fn pass(chunks: Vec<Result<Bytes>>, length: u64) -> (Result<Vec<Bytes>>, Watched) {
-        let hasher = Some(Lanes::new().hasher());
-        let (body, watched) = watch(stream::iter(chunks).boxed(), length, hasher);
+        let wanted = Wanted::md5(Some(Lanes::new().hasher()));
+        let (body, watched) = watch(stream::iter(chunks).boxed(), length, wanted);
         (body.try_collect().await, watched)
     }
 
@@ -108,7 +207,7 @@ mod tests {
         let chunks = || vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
         let (passed, watched) = pass(chunks(), 4).await;
         assert_eq!(passed.unwrap().concat(), b"abcd");
-        assert_eq!(watched.outcome().unwrap().unwrap(), Some(digest::md5(b"abcd")));
+        assert_eq!(watched.outcome().unwrap().md5.unwrap(), Some(digest::md5(b"abcd")));
     }
 
     #[tokio::test]
@@ -123,14 +222,44 @@ mod tests {
         ] {
             let (passed, watched) = pass(chunks, length).await;
             assert_eq!(passed.unwrap_err().kind(), kind);
-            assert_eq!(watched.outcome().unwrap().unwrap_err().kind(), kind);
+            assert_eq!(watched.outcome().unwrap().md5.unwrap_err().kind(), kind);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_md5_ends_before_its_last_bytes() {
+        for (md5, is_right) in [(digest::md5(b"abcd"), true), (digest::md5(b"abce"), false)] {
+            let chunks = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
+            let hasher = Some(Lanes::new().hasher());
+            let wanted = Wanted { hasher, md5: Some(md5), crc64nvme: true, keep: true };
+            let (body, watched) = watch(stream::iter(chunks).boxed(), 4, wanted);
+            let passed: Vec<Result<Bytes>> = body.collect().await;
+            let seen = watched.outcome().unwrap();
+            assert_eq!(passed.last().unwrap().is_ok(), is_right);
+            assert_eq!(seen.md5.is_ok(), is_right);
+            assert_eq!(seen.other, (!is_right).then(|| digest::md5(b"abcd")));
+            assert_eq!(seen.crc64nvme, Some(digest::crc64nvme(b"abcd")));
+            assert_eq!(seen.kept.concat(), b"abcd");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_is_cut_out_of_a_body_wherever_its_chunks_end() {
+        for (skip, len, expected) in
+            [(0, 3, "abc"), (2, 2, "cd"), (3, 3, "def"), (5, 9, "f"), (9, 1, ""), (1, 0, "")]
+        {
+            let chunks =
+                ["ab", "", "cde", "f"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+            let body = cut(stream::iter(chunks).boxed(), skip, len);
+            let piece: Vec<Bytes> = body.try_collect().await.unwrap();
+            assert_eq!(piece.concat(), expected.as_bytes(), "{skip} {len}");
         }
     }
 
     #[tokio::test]
     async fn a_body_that_is_not_read_to_its_end_has_no_outcome() {
         let chunks = stream::iter([Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))]);
-        let (mut body, watched) = watch(chunks.boxed(), 4, None);
+        let (mut body, watched) = watch(chunks.boxed(), 4, Wanted::default());
         body.try_next().await.unwrap();
         assert!(watched.outcome().is_none());
     }

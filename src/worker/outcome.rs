@@ -105,6 +105,8 @@ impl Worker {
             size: copied.map_or(job.size, |copied| copied.size),
             version: copied.map_or(asked, |copied| copied.version.clone()),
             etag: copied.map(|copied| copied.etag.clone()),
+            proven: copied.map(|copied| copied.proven),
+            written: copied.and_then(|copied| copied.written.clone()),
             deleted,
             order: order(done, claim),
             status,
@@ -124,7 +126,7 @@ impl Worker {
             Ended::Done(done) => {
                 self.fit();
                 match done {
-                    Done::Copied(copied) => monitor.done(copied.size, &job.src),
+                    Done::Copied(copied) => monitor.done(copied.size, copied.proven, &job.src),
                     Done::Deleted => monitor.deleted(),
                     Done::PassedOver(why) => info!(object = %job.src, "passed over: {why}"),
                 }

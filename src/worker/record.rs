@@ -144,6 +144,8 @@ mod tests {
             end_time: SystemTime::UNIX_EPOCH,
             error: None,
             deleted: false,
+            proven: None,
+            written: None,
             order: None,
         }
     }

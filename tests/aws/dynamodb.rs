@@ -55,6 +55,8 @@ fn outcome(id: &RecordId, lease: Option<&str>) -> Outcome {
         end_time: at(9),
         error: None,
         deleted: false,
+        proven: None,
+        written: None,
         order: None,
     }
 }

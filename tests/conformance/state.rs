@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId, Revision};
 use s3_migration::state::{
-    JobStatus, Outcome, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef,
+    JobStatus, Outcome, Proofs, Proven, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef,
 };
 
 use crate::support::{control_texts, odd_texts};
@@ -110,6 +110,8 @@ fn begun(key: &str) -> Record {
         last_error: None,
         sequencer: None,
         deleted: false,
+        proven: None,
+        written: None,
     }
 }
 
@@ -171,6 +173,7 @@ fn seal(key: &str, lease: &str) -> Seal {
         lease: lease.to_owned(),
         upload_id: format!("upload {lease}"),
         target_etag: Some(Etag::new("target-2")),
+        proven: Proven::Transit,
     }
 }
 
@@ -423,6 +426,7 @@ pub async fn records_are_tallied(store: &dyn StateStore) {
         running_bytes: 1 << 45,
         done: 3,
         done_bytes: 1230,
+        proofs: Proofs::default(),
         failed: 1,
         recent: 2,
         recent_bytes: 230,
@@ -483,6 +487,8 @@ pub fn end(key: &str, token: Option<&str>, second: u64, ended: u64) -> Outcome {
         end_time: at(ended),
         error: None,
         deleted: false,
+        proven: None,
+        written: None,
         order: None,
     }
 }

@@ -39,7 +39,7 @@ proptest! {
     fn every_object_has_a_way_that_s3_takes(
         size in size(), threshold in size(), chunk in part_size()
     ) {
-        match route(size, threshold, chunk) {
+        match route(size, threshold, chunk, MAX_PARTS) {
             Err(_) => prop_assert!(size > MAX_OBJECT_BYTES),
             Ok(Route::Single) => prop_assert!(size <= threshold && size <= MAX_PART_BYTES),
             Ok(Route::Multipart(layout)) => {
@@ -59,7 +59,7 @@ proptest! {
     fn ranges_follow_each_other_from_the_first_byte_to_the_last(
         size in size(), chunk in part_size(), number in 1u32..10_001
     ) {
-        let Ok(Route::Multipart(layout)) = route(size, 0, chunk) else { return Ok(()) };
+        let Ok(Route::Multipart(layout)) = route(size, 0, chunk, MAX_PARTS) else { return Ok(()) };
         let last = layout.count();
         let number = 1 + (number - 1) % last;
         let range = layout.range(number).expect("a part of the layout");

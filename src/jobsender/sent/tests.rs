@@ -299,6 +299,8 @@ async fn a_claim_ends_with_an_attempt_that_has_ended_since() {
             end_time: ended,
             error: None,
             deleted: false,
+            proven: None,
+            written: None,
             order: None,
         }
     };

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::error::{Error, Result};
 use crate::object::{Etag, NO_VERSION, ObjectId, Revision};
 use crate::sequencer::Sequencer;
-use crate::state::{JobStatus, Record, RecordId, Stamp, UploadRef};
+use crate::state::{JobStatus, Proven, Record, RecordId, Stamp, UploadRef};
 
 /// An item as the SDK gives it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -120,6 +120,19 @@ pub(super) fn sequencer(item: &Item) -> Option<Sequencer> {
     text(item, "sequencer").and_then(Sequencer::parse)
 }
 
+/// What the copy is proven by.
+pub(super) fn proven(item: &Item) -> Option<Proven> {
+    text(item, "proof").and_then(Proven::parse)
+}
+
+/// The ETag that the destination answered, where it is known.
+pub(super) fn written(item: &Item) -> Option<Etag> {
+    let etag = text(item, "sourceEtag").map(Etag::new);
+    let kept = text(item, "desEtag").map(str::to_owned);
+    let done = status(item) == JobStatus::Done;
+    super::super::written(proven(item), etag.as_ref(), kept).filter(|_| done)
+}
+
 fn tries(item: &Item) -> u32 {
     integer(item, "tryTimes").and_then(|n| n.try_into().ok()).unwrap_or(0)
 }
@@ -154,11 +167,14 @@ pub(super) fn record(item: &Item) -> Result<Record> {
     // The seal of another upload says nothing about this one.
     let sealed = upload_id.is_some() && text(item, "targetUploadId") == upload_id;
     let first_time = moment(item, "firstTime").or(start_time).unwrap_or(UNIX_EPOCH);
+    let etag = text(item, "sourceEtag").map(Etag::new);
     Ok(Record {
+        proven: proven(item),
+        written: written(item),
         id: RecordId { src, des },
         size: integer(item, "Size").unwrap_or(0),
         version: text(item, "versionId").filter(|v| *v != NO_VERSION).map(str::to_owned),
-        etag: text(item, "sourceEtag").map(Etag::new),
+        etag,
         upload: upload(item),
         target_etag: text(item, "targetEtag").filter(|_| sealed).map(Etag::new),
         status: status(item),

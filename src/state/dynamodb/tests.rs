@@ -33,6 +33,8 @@ fn outcome(lease: &str) -> Outcome {
         end_time: UNIX_EPOCH,
         error: None,
         deleted: false,
+        proven: None,
+        written: None,
         order: None,
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Item};
 use crate::object::Etag;
-use crate::state::{JobStatus, Outcome, RecordId, Seal, Stamp, Start};
+use crate::state::{JobStatus, Outcome, Proven, RecordId, Seal, Stamp, Start};
 
 /// An error text is cut to this many bytes: an item is billed by the kibibyte.
 const MAX_ERROR: usize = 1024;
@@ -98,7 +98,7 @@ impl Update {
         update.text("startTime_f", &item::readable(start.start_time));
         update.number_if_absent("firstTime", item::epoch(start.start_time));
         update.number("lastTimeProgress", start.progress);
-        update.remove(&["endTime", "endTime_f", "totalSpentTime", "lastError"]);
+        update.remove(&["endTime", "endTime_f", "totalSpentTime", "lastError", "proof", "desEtag"]);
         update
     }
 
@@ -107,6 +107,7 @@ impl Update {
         let mut update = Self::of(&seal.id);
         update.text("lease", &seal.lease);
         update.text("targetUploadId", &seal.upload_id);
+        update.text("proof", seal.proven.as_str());
         match &seal.target_etag {
             Some(etag) => update.text("targetEtag", etag.as_str()),
             None => update.remove(&["targetEtag"]),
@@ -175,7 +176,23 @@ impl Update {
         if let Some(sequencer) = outcome.order.as_ref().and_then(|order| order.sequencer.as_ref()) {
             update.text("sequencer", sequencer.as_str());
         }
+        update.proven(outcome);
         update
+    }
+
+    /// What the copy is proven by, where the outcome knows what is at the destination.
+    fn proven(&mut self, outcome: &Outcome) {
+        let known = outcome.knows().then_some(outcome);
+        for (name, text) in [
+            ("proof", known.and_then(|known| known.proven).map(Proven::as_str)),
+            ("desEtag", known.and_then(Outcome::written_text)),
+        ] {
+            match text {
+                Some(text) => self.text(name, text),
+                None if outcome.knows() => self.remove(&[name]),
+                None => {}
+            }
+        }
     }
 
     /// Refused where the record is in another state than the one seen; that includes the state that

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 
 use super::convert::{Headed, extent, parse_crc64nvme, range_length};
 use super::new_object::{with_expires, with_new_object};
+use super::uploads::streamed;
 use super::*;
 use crate::store::profile::Quirk;
 
@@ -264,6 +265,34 @@ impl S3Store {
         let sse = put.server_side_encryption().map(|sse| sse.as_str().to_owned());
         let crc64nvme = put.checksum_crc64_nvme().and_then(parse_crc64nvme);
         Ok(Written { etag: Etag::new(put.e_tag().unwrap_or_default()), sse, crc64nvme })
+    }
+}
+
+impl S3Store {
+    /// PutObject of a body as it comes, by the SDK.
+    pub(super) async fn put_streamed_by_sdk(
+        &self,
+        id: &ObjectId,
+        given: &Given,
+        body: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let new = &given.new;
+        let (md5, _) = Self::digests(Proof { md5, crc64nvme: None });
+        let md5 = md5.filter(|_| !self.profile.has(&id.bucket, Quirk::NoContentMd5));
+        let request = self
+            .client
+            .put_object()
+            .bucket(&id.bucket)
+            .key(id.key.as_str())
+            .content_length(body.length as i64)
+            .set_content_md5(md5)
+            .body(streamed(body.body, body.length));
+        let request = with_expires!(with_new_object!(request, self, given), new);
+        let answer = request.disable_payload_signing().send().await;
+        let put = answer.map_err(|e| self.error("PutObject", self.write_permission(new), id, e))?;
+        let sse = put.server_side_encryption().map(|sse| sse.as_str().to_owned());
+        Ok(Written { etag: Etag::new(put.e_tag().unwrap_or_default()), sse, crc64nvme: None })
     }
 }
 

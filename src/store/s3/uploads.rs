@@ -310,7 +310,7 @@ impl S3Store {
 }
 
 /// A body that is sent as it comes.
-fn streamed(body: Body, length: u64) -> ByteStream {
+pub(super) fn streamed(body: Body, length: u64) -> ByteStream {
     let sized = super::convert::Sized::new(exactly(body, length), length);
     ByteStream::new(SdkBody::from_body_1_x(sized))
 }

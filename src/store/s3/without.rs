@@ -141,6 +141,24 @@ struct Step {
 }
 
 impl S3Store {
+    /// Writes what can be sent once only, without what is known to be refused. Another refusal teaches
+    /// nothing here.
+    pub(super) async fn written_as_known<T, F>(
+        &self,
+        bucket: &str,
+        new: &NewObject,
+        write: impl FnOnce(Given) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let wanted = Given { new: new.clone(), acl: self.writing.acl.is_some() };
+        let given = self.known(bucket, &wanted);
+        let written = write(given.clone()).await?;
+        self.lost(bucket, &wanted, &given);
+        Ok(written)
+    }
+
     /// Writes a new object, or begins an upload of one, with as much as the bucket takes of it.
     pub(super) async fn written_as_taken<T, F>(
         &self,

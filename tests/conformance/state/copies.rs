@@ -24,7 +24,7 @@ fn copy_of(src: (&str, &str), des: (&str, &str)) -> Copy {
     let version = hex::encode(format!("{} {}", src.bucket, src.key.as_str()));
     let etag = Some(Etag::new(hex::encode(format!("{} {}", des.bucket, des.key.as_str()))));
     let id = RecordId { src, des };
-    Copy { id, revision: Revision { version: Some(version), etag } }
+    Copy { id, revision: Revision { version: Some(version), etag }, written: None }
 }
 
 fn in_des(key: &str) -> Copy {
@@ -32,7 +32,7 @@ fn in_des(key: &str) -> Copy {
 }
 
 fn done(copy: &Copy) -> Outcome {
-    let Copy { id, revision: Revision { version, etag } } = copy.clone();
+    let Copy { id, revision: Revision { version, etag }, .. } = copy.clone();
     Outcome { id, version, etag, ..end("", None, 10, 20) }
 }
 
@@ -108,8 +108,9 @@ pub async fn copies_are_what_has_ended_well_and_was_not_deleted(store: &dyn Stat
     let ids = copies.clone().map(|copy| copy.id);
     let looked_up = store.copied(&ids).await.unwrap();
     let looked_up: Vec<_> = ids.into_iter().zip(looked_up).collect();
-    let looked_up =
-        looked_up.into_iter().filter_map(|(id, revision)| Some(Copy { id, revision: revision? }));
+    let looked_up = looked_up
+        .into_iter()
+        .filter_map(|(id, revision)| Some(Copy { id, revision: revision?, written: None }));
     assert_eq!(looked_up.collect::<Vec<_>>(), found);
 }
 

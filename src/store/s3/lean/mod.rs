@@ -311,6 +311,40 @@ impl S3Store {
         self.signed_as_wanted(bucket, put).await
     }
 
+    /// PutObject of a body as it comes.
+    pub(super) async fn put_streamed_lean(
+        &self,
+        way: &Way<'_>,
+        id: &ObjectId,
+        given: &Given,
+        body: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let mut headers = self.new_object_headers(given);
+        headers.extend(self.proven(&id.bucket, Proof { md5, crc64nvme: None }));
+        let call = Call {
+            method: Method::PUT,
+            path: way.place.path(id.key.as_str(), &[]),
+            headers,
+            body: Outgoing::streamed(body.body, body.length, false),
+            payload: Signed::Unsigned,
+            encoding: IDENTITY,
+        };
+        let written = way.lean.write(&way.place, call).await;
+        written.map_err(|failure| {
+            let permission = self.write_permission(&given.new);
+            let error = self.failed("PutObject", permission, id, &failure);
+            match wants_signed_body(&error) {
+                // The body has gone; another try brings another one.
+                true => {
+                    self.profile.learn(&id.bucket, Quirk::SignedBodies, &error);
+                    error.of_kind(ErrorKind::Unavailable)
+                }
+                false => error,
+            }
+        })
+    }
+
     /// UploadPart.
     pub(super) async fn part_lean(
         &self,

@@ -1,0 +1,334 @@
+//! What the answers of both buckets have shown of their digests: whether an ETag is an MD5, and
+//! whether a wrong body would be refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::TryStreamExt;
+use tokio::sync::Mutex as Turn;
+use tracing::{debug, info};
+
+use super::{Attempt, Engine};
+use crate::config::{Config, Sse};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{Etag, MIB, ObjectId};
+use crate::plan::digest::{self, Hasher};
+use crate::plan::parts::Guesses;
+use crate::retry::{Policy, retry};
+use crate::shutdown::Halt;
+use crate::store::profile::Quirk;
+use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload};
+
+/// Objects that are read to learn whether a source's ETags are MD5s, at most.
+const MOST_SAMPLES: usize = 8;
+/// Bytes that are read for it, at most.
+const MOST_SAMPLED_BYTES: u64 = 64 * MIB;
+/// Tries for a call that only asks what a store is like.
+const TRIES: u32 = 3;
+
+/// What is known, bucket by bucket.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// No ETag at the destination is an MD5, since the configuration asks for SSE-KMS.
+    kms: bool,
+    known: Mutex<Known>,
+    /// Held by whoever finds out about a bucket: once is enough.
+    asking: Turn<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// At the destination: ETags of parts are no MD5s.
+    opaque: BTreeSet<String>,
+    /// At the source: an ETag was the MD5 of what was read.
+    md5: BTreeSet<String>,
+    /// At the destination: whether a body that differs from its Content-MD5 is refused.
+    refuses: BTreeMap<String, bool>,
+    /// At the source: part sizes that were guessed.
+    guesses: BTreeMap<String, Guesses>,
+}
+
+impl Evidence {
+    /// None is known yet, beside what the configuration says.
+    pub fn new(config: &Config) -> Self {
+        let kms = matches!(config.destination.sse, Sse::Kms(_));
+        Self { kms, ..Self::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An ETag of this bucket was the MD5 of the bytes read.
+    pub(super) fn note_md5(&self, bucket: &str) {
+        let mut known = self.known();
+        if !known.md5.contains(bucket) {
+            known.md5.insert(bucket.to_owned());
+        }
+    }
+
+    /// What was guessed of the part sizes in this bucket.
+    pub(super) fn guesses(&self, bucket: &str) -> Guesses {
+        self.known().guesses.get(bucket).cloned().unwrap_or_default()
+    }
+
+    /// A guess has turned out right or wrong.
+    pub(super) fn note_guess(&self, bucket: &str, part_size: u64, right: bool) {
+        self.known().guesses.entry(bucket.to_owned()).or_default().note(part_size, right);
+    }
+}
+
+impl Engine {
+    /// Whether a bucket's answers do not tell the MD5 of what it has stored.
+    pub(super) fn is_opaque(&self, bucket: &str) -> bool {
+        let own = self.destination.profile().has(bucket, Quirk::OwnEtags);
+        own || self.evidence.kms || self.evidence.known().opaque.contains(bucket)
+    }
+
+    pub(super) fn note_opaque(&self, bucket: &str) {
+        if self.evidence.known().opaque.insert(bucket.to_owned()) {
+            info!(bucket, "ETags prove no part there: parts are verified by a checksum in front");
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Whether the source's plain ETags are MD5s, as far as anybody knows.
+    pub(super) fn source_tells_md5(&self) -> bool {
+        !self.engine.source.profile().has(&self.job.src.bucket, Quirk::OwnEtags)
+    }
+
+    /// Whether an object whose bytes twice had another MD5 than its ETag is damaged: it is, unless
+    /// the bucket's ETags are of a kind of their own, which other objects show. A bucket in which one
+    /// ETag was an MD5 has MD5s; one in which others are to be had and none is one, has not.
+    pub(super) async fn is_damaged_at_source(&self) -> Result<bool> {
+        let (engine, object) = (self.engine, &self.job.src);
+        let bucket = &object.bucket;
+        let is_known = || engine.evidence.known().md5.contains(bucket);
+        if is_known() {
+            return Ok(true);
+        }
+        let _turn = engine.evidence.asking.lock().await;
+        if !self.source_tells_md5() || is_known() {
+            return Ok(self.source_tells_md5());
+        }
+        let mut others = 0;
+        for (key, size) in self.samples().await? {
+            match self.sample(&ObjectId { bucket: bucket.clone(), key }, size).await {
+                Ok(Some(true)) => {
+                    engine.evidence.note_md5(bucket);
+                    return Ok(true);
+                }
+                Ok(Some(false)) => others += 1,
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => debug!("an object that was to show what ETags are: {error}"),
+            }
+        }
+        if others > 0 {
+            let evidence = format_args!(
+                "{object} was read twice alike and its ETag is not its MD5, nor are those of \
+                 {others} others"
+            );
+            engine.source.profile().learn(bucket, Quirk::OwnEtags, evidence);
+        }
+        Ok(others == 0)
+    }
+
+    /// Some other objects of the bucket whose ETags have the form of an MD5, small ones first.
+    async fn samples(&self) -> Result<Vec<(crate::object::ObjectKey, u64)>> {
+        let object = &self.job.src;
+        let (folder, _) = object.key.as_str().rsplit_once('/').unwrap_or_default();
+        let mut found = Vec::new();
+        for prefix in ["", folder] {
+            let bucket = object.bucket.clone();
+            let request = ListRequest { bucket, prefix: prefix.to_owned(), ..Default::default() };
+            let policy = Policy { tries: TRIES, ..self.control() };
+            let list = || async { self.engine.source.list(&request).await };
+            let page = match retry(policy, &self.halt.abort, list).await {
+                Ok(page) => page,
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                // Nothing is shown then.
+                Err(_) => continue,
+            };
+            let is_sample = |listed: &Listed<'_>| {
+                let etag = listed.etag.map(Etag::new);
+                listed.size > 0
+                    && listed.key != object.key.as_str()
+                    && etag.is_some_and(|etag| etag.looks_like_md5())
+            };
+            let rows = page.iter().filter(is_sample);
+            found.extend(rows.map(|row| (crate::object::ObjectKey::new(row.key), row.size)));
+            if !found.is_empty() {
+                break;
+            }
+        }
+        found.sort_by_key(|(_, size)| *size);
+        let mut bytes = 0;
+        found.retain(|(_, size)| {
+            bytes += size;
+            bytes <= MOST_SAMPLED_BYTES
+        });
+        found.truncate(MOST_SAMPLES);
+        Ok(found)
+    }
+
+    /// Whether an object's ETag is the MD5 of its bytes; `None` where it cannot be.
+    async fn sample(&self, id: &ObjectId, size: u64) -> Result<Option<bool>> {
+        let policy = Policy { tries: TRIES, ..self.data(size) };
+        let request = GetRequest { id: id.clone(), version: None, range: None, if_match: None };
+        let read = || async {
+            let answer = self.engine.source.get(&request).await?;
+            let Some(md5) = answer.meta.md5() else { return Ok(None) };
+            Ok(Some(hashed(answer.body).await? == md5))
+        };
+        retry(policy, &self.halt.abort, read).await
+    }
+
+    /// Whoever asks the destination what it is like, with this object's place.
+    fn asker(&self) -> Asker<'_> {
+        Asker { engine: self.engine, target: &self.job.des, halt: self.halt }
+    }
+
+    /// Whether the destination refuses a body that differs from its Content-MD5.
+    pub(super) async fn refuses_wrong_bodies(&self) -> Result<bool> {
+        self.asker().refuses_wrong_bodies().await
+    }
+
+    /// Whether the ETag is the store's own, of an object of `size` bytes that was taken.
+    pub(super) async fn has_own_etags(&self, etag: &Etag, md5: Md5, size: u64) -> Result<bool> {
+        self.asker().has_own_etags(etag, md5, Some(size)).await
+    }
+
+    /// What an object is called whose bytes are not those that its own digest says.
+    pub(super) fn damaged_at_source(&self, digest: &str) -> Error {
+        Error::invalid(format!(
+            "{}: damaged at the source: two readings brought the same bytes, and they are not those \
+             that its {digest} was computed of; nothing was written: put the object right at the \
+             source, then send it again",
+            self.job.src
+        ))
+    }
+}
+
+/// Asks a destination what it is like, with the place of one object.
+pub(super) struct Asker<'a> {
+    pub engine: &'a Engine,
+    pub target: &'a ObjectId,
+    pub halt: &'a Halt,
+}
+
+impl Asker<'_> {
+    /// Whether the destination refuses a body that differs from its Content-MD5. Asked once for a
+    /// bucket, where nothing else tells that it has verified anything: a part with a wrong one is
+    /// sent to an upload, which is aborted.
+    pub(super) async fn refuses_wrong_bodies(&self) -> Result<bool> {
+        let (engine, bucket) = (self.engine, &self.target.bucket);
+        let known = || engine.evidence.known().refuses.get(bucket).copied();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let _turn = engine.evidence.asking.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        if engine.destination.profile().has(bucket, Quirk::NoContentMd5) {
+            return Ok(false);
+        }
+        let refuses = match self.ask_with_wrong_body().await {
+            Ok(refuses) => refuses,
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => {
+                debug!("whether Content-MD5 is verified could not be found out: {error}");
+                return Ok(false);
+            }
+        };
+        engine.evidence.known().refuses.insert(bucket.clone(), refuses);
+        if !refuses {
+            let evidence = "a part with a wrong one was taken";
+            engine.destination.profile().learn(bucket, Quirk::IgnoresContentMd5, evidence);
+        }
+        Ok(refuses)
+    }
+
+    async fn ask_with_wrong_body(&self) -> Result<bool> {
+        let (store, target) = (&self.engine.destination, self.target);
+        let (policy, cancel) = (
+            Policy { tries: TRIES, ..Policy::control(self.engine.settings.max_retry) },
+            &self.halt.abort,
+        );
+        let new = NewObject::default();
+        let create = || async { store.create_upload(target, &new).await };
+        let upload = retry(policy, cancel, create).await?.upload;
+        let send = || async {
+            let proof = digest::md5(b"another body").into();
+            let bytes = bytes::Bytes::from_static(b"a body");
+            match store.upload_part(&upload, 1, Payload::Held { bytes, proof }).await {
+                Ok(_) => Ok(false),
+                Err(error) if error.kind() == ErrorKind::Damaged => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        let asked = retry(policy, cancel, send).await;
+        let abort = || async { store.abort_upload(&upload).await };
+        retry(policy, cancel, abort).await?;
+        asked
+    }
+
+    /// The destination has taken a body twice and answered another ETag than its MD5. Its ETags are
+    /// its own where it would have refused a wrong body, or where it gives the same bytes back.
+    /// Otherwise, this is damage.
+    pub(super) async fn has_own_etags(
+        &self,
+        etag: &Etag,
+        md5: Md5,
+        size: Option<u64>,
+    ) -> Result<bool> {
+        let (engine, target) = (self.engine, self.target);
+        let refuses = self.refuses_wrong_bodies().await?;
+        let comes_back = match size {
+            Some(size) if !refuses => self.reads_back(md5, size).await?,
+            _ => false,
+        };
+        if !refuses && !comes_back {
+            return Ok(false);
+        }
+        let expected = digest::single_etag(&md5);
+        let why = match refuses {
+            true => "and would have refused another body by its Content-MD5",
+            false => "and gave the same bytes back",
+        };
+        let evidence = format_args!("{target}: it answered {etag} to a body of {expected}, {why}");
+        engine.destination.profile().learn(&target.bucket, Quirk::OwnEtags, evidence);
+        Ok(true)
+    }
+
+    /// Whether the destination's object has this MD5, by reading it. One that may not be read has
+    /// not.
+    async fn reads_back(&self, md5: Md5, size: u64) -> Result<bool> {
+        let id = self.target.clone();
+        let request = GetRequest { id, version: None, range: None, if_match: None };
+        let read = || async {
+            let answer = self.engine.destination.get(&request).await?;
+            Ok(hashed(answer.body).await? == md5)
+        };
+        let policy = Policy { tries: TRIES, ..Policy::data(self.engine.settings.max_retry, size) };
+        match retry(policy, &self.halt.abort, read).await {
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            Err(error) => {
+                debug!("what was written could not be read back: {error}");
+                Ok(false)
+            }
+            read => read,
+        }
+    }
+}
+
+/// The MD5 of a body that is read to its end.
+async fn hashed(mut body: crate::store::Body) -> Result<Md5> {
+    let mut hasher = Hasher::default();
+    while let Some(chunk) = body.try_next().await? {
+        hasher.update(&chunk);
+    }
+    Ok(hasher.finish())
+}
