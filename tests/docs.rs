@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use s3_migration::config::Config;
+use s3_migration::store::profile::Quirk;
 
 const NOBODY: [(&str, &str); 0] = [];
 
@@ -144,8 +145,49 @@ fn the_architecture_names_every_file_and_no_other() {
 }
 
 #[test]
+fn every_quirk_is_explained_and_no_other() {
+    let stores = read("docs/stores.md");
+    let named: BTreeSet<&str> = section(&stores, "## Quirks")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| quoted(line).next())
+        .collect();
+    let existing: BTreeSet<&str> = Quirk::ALL.into_iter().map(Quirk::name).collect();
+    assert_eq!(named, existing);
+    // The table of stores uses the same names, each in brackets.
+    for name in stores.split("[`").skip(1).filter_map(|rest| rest.split("`]").next()) {
+        assert!(existing.contains(name), "docs/stores.md: no quirk is called {name}");
+    }
+    // A link by its name leads to an address at the end.
+    for name in stores.split("][").skip(1).filter_map(|rest| rest.split(']').next()) {
+        assert!(stores.contains(&format!("\n[{name}]: https://")), "docs/stores.md: [{name}]");
+    }
+}
+
+#[test]
+fn the_servers_are_those_that_the_tests_start() {
+    let (stores, tools) = (read("docs/stores.md"), read("tests/interop/tools.rs"));
+    let pinned = |name: &str| {
+        let line = tools.lines().find(|line| line.starts_with(&format!("pub const {name}: ")));
+        line.and_then(|line| line.split('"').nth(1)).expect("a pinned version").to_owned()
+    };
+    for (server, constant) in [
+        ("versitygw", "VERSITYGW"),
+        ("`rclone serve s3`", "RCLONE"),
+        ("s3proxy", "S3PROXY"),
+        ("moto", "MOTO"),
+        ("ElasticMQ", "ELASTICMQ"),
+    ] {
+        let named = format!("{server} {}", pinned(constant));
+        assert!(stores.contains(&named), "docs/stores.md does not name {named}");
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "SEMANTICS.md", "CONTRIBUTING.md"] {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "SEMANTICS.md", "CONTRIBUTING.md", "docs/stores.md"]
+    {
         for link in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let outside = link.starts_with("https://");
             assert!(outside || root().join(link).exists(), "{document}: {link}");
