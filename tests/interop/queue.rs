@@ -14,7 +14,7 @@ use crate::harness::{Case, Outcome};
 use crate::local::MIB;
 use crate::objects::{Object, assert_arrived, put, some_noise};
 use crate::process::until;
-use crate::rows::OWN;
+use crate::rows::{MINISTACK, OWN};
 use crate::servers::{self, ACCESS_KEY, Daemon, SECRET_KEY, Servers};
 use crate::stage::Stage;
 use crate::support::resources::{Queues, queues};
@@ -42,11 +42,13 @@ impl Cluster {
     async fn start(servers: &Servers, max_receives: u32) -> Result<Self, Missing> {
         let queue = servers::elasticmq()?;
         let url = format!("http://{}", queue.address);
+        let identity = servers.get(&MINISTACK)?.url();
         let config = sdk_config(&url);
         let queues = queues(&config, max_receives).await;
         let mut stage = Stage::new(servers, &OWN, &OWN).await?;
         for (name, value) in [
             ("AWS_ENDPOINT_URL_SQS", url.as_str()),
+            ("AWS_ENDPOINT_URL_STS", identity.as_str()),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             ("AWS_REGION", "us-east-1"),

@@ -66,7 +66,6 @@ pub const RCLONE: Row = Row {
     ],
     // The MD5 of the whole.
     has_s3_etags: false,
-    part_head: (200, false),
     ..OWN
 };
 
@@ -83,6 +82,8 @@ pub const S3PROXY: Row = Row {
         "parent/child",
     ],
     refuses_tags: true,
+    // The MD5 of the whole.
+    has_s3_etags: false,
     part_head: (501, false),
     ..OWN
 };

@@ -50,14 +50,20 @@ struct Refused {
 impl Refused {
     fn of(error: &Error) -> Option<Self> {
         let evidence = error.evidence().filter(|evidence| evidence.status != 0)?;
-        let message = error.to_string();
-        // What stands in front of the code names the object, whose key may say anything.
-        let said = match message.split_once(&evidence.code) {
-            Some((_, said)) if !evidence.code.is_empty() => format!("{}{said}", evidence.code),
-            _ => String::new(),
-        };
-        let code = evidence.code.clone();
-        Some(Self { status: evidence.status, code, said: said.to_ascii_lowercase() })
+        let (code, said) = (evidence.code.clone(), said(&error.to_string(), &evidence.code));
+        Some(Self { status: evidence.status, code, said })
+    }
+}
+
+/// What the store has said, in lower case: what stands in front of its code names the object, whose key
+/// may say anything, and behind the status comes our own advice, which names headers.
+fn said(message: &str, code: &str) -> String {
+    match message.split_once(code) {
+        Some((_, text)) if !code.is_empty() => {
+            let text = text.split(" (status ").next().unwrap_or_default();
+            format!("{code}{text}").to_ascii_lowercase()
+        }
+        _ => String::new(),
     }
 }
 
@@ -326,6 +332,15 @@ mod tests {
         ] {
             assert_eq!(names(&refused(501, code, text)), expected, "{code} {text}");
         }
+    }
+
+    #[test]
+    fn neither_the_key_nor_our_own_advice_is_what_the_store_has_said() {
+        let message = "PutObject s3://b/x-amz-tagging (destination): NotImplemented: A header you \
+                       provided (status 501, request 1); leave out what it cannot do (CopyTags, \
+                       ACL, SSE, StorageClass, Checksum)";
+        assert_eq!(said(message, "NotImplemented"), "notimplemented: a header you provided");
+        assert_eq!(said(message, ""), "");
     }
 
     #[test]
