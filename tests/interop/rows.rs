@@ -84,7 +84,7 @@ pub const S3PROXY: Row = Row {
     refuses_tags: true,
     // The MD5 of the whole.
     has_s3_etags: false,
-    part_head: (501, false),
+    part_head: (200, false),
     ..OWN
 };
 
