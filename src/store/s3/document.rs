@@ -227,6 +227,11 @@ struct Object {
     restored_until: bool,
 }
 
+/// Whether a key, encoded or not, is that of a folder marker.
+fn is_marker(key: &[u8]) -> bool {
+    [&b"/"[..], b"%2F", b"%2f"].iter().any(|end| key.len() > end.len() && key.ends_with(end))
+}
+
 impl Object {
     fn clear(&mut self) {
         self.key.clear();
@@ -365,8 +370,13 @@ impl State {
 
     /// Adds the object that has been read.
     fn add(&mut self) {
+        self.sized |= self.object.size.is_some();
+        // s3proxy tells no size of a folder marker. An object that is not empty after all is found out when
+        // it is read: its length is not the listed one.
+        if self.object.size.is_none() && is_marker(&self.object.key) {
+            self.object.size = Some(0);
+        }
         let (object, objects) = (&self.object, &mut self.page.objects);
-        self.sized |= object.size.is_some();
         if object.latest != Some(false) {
             match (object.flaw(), object.size) {
                 (None, Some(size)) => add(objects, &object.key, object.listed(size)),
@@ -537,6 +547,15 @@ mod tests {
     fn read_all(inner: &str) -> ListPage {
         let mut page = read(listing(inner).as_bytes()).unwrap();
         page.decoded(Reading::Form)
+    }
+
+    #[test]
+    fn a_folder_marker_without_a_size_is_empty() {
+        for (key, encoding) in [("a/", ""), ("a%2F", "<EncodingType>url</EncodingType>")] {
+            let page = read_all(&format!("<Contents><Key>{key}</Key></Contents>{encoding}"));
+            assert_eq!(page.iter().collect::<Vec<_>>(), [Listed::new("a/", 0)], "{key}");
+            assert_eq!(page.odd, []);
+        }
     }
 
     #[test]
