@@ -12,6 +12,7 @@
 //! | `blame.rs` | refusals and outages: of one object, of who asks, of a side, of everything |
 //! | `stores.rs` | headers, calls and answers that a store does not know, or gives in its own way |
 //! | `wire.rs` | credentials, certificates, clocks and connections |
+//! | `interop.rs` | what the servers of `tests/interop/` were seen to do |
 //! | `words.rs` | events, notes of what was sent, and what is printed |
 
 #[path = "../support/local.rs"]
@@ -33,6 +34,7 @@ mod stage;
 mod store;
 
 mod blame;
+mod interop;
 mod listing;
 mod plain;
 mod proof;
