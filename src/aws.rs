@@ -106,15 +106,17 @@ where
     let call = call.to_string();
     let verdict = verdict_of(Request::of(&call), error);
     let status = error.raw_response().map_or(0, |raw| raw.status().as_u16());
-    let evidence = evidence(&call, status, code(error).unwrap_or_default());
+    let text = error.as_service_error().and_then(ProvideErrorMetadata::message);
+    let code = code(error).unwrap_or_default();
+    let evidence = evidence(&call, status, code, text.unwrap_or_default());
     built(call, verdict, &describe(error))
         .with_retry_after(retry_after(error))
         .with_evidence(evidence)
 }
 
-fn evidence(call: &str, status: u16, code: &str) -> Evidence {
+fn evidence(call: &str, status: u16, code: &str, text: &str) -> Evidence {
     let call = call.split(' ').next().unwrap_or_default().to_owned();
-    Evidence { status, code: code.to_owned(), call, place: None }
+    Evidence { status, code: code.to_owned(), text: one_line(text), call, place: None }
 }
 
 /// A refusal that no SDK has read.
@@ -146,7 +148,7 @@ impl Refusal<'_> {
         let said = format!("{said} (status {}{})", self.status, id.unwrap_or_default());
         let call = call.to_string();
         let verdict = judge(Request::of(&call), self.status, self.code, self.text);
-        let evidence = evidence(&call, self.status, self.code);
+        let evidence = evidence(&call, self.status, self.code, self.text);
         built(call, verdict, &said)
             .with_retry_after(self.retry_after.and_then(pause))
             .with_evidence(evidence)

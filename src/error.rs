@@ -101,6 +101,8 @@ pub struct Evidence {
     pub status: u16,
     /// The service's own name for the error; empty if the answer had none.
     pub code: String,
+    /// What the service said besides, in one line.
+    pub text: String,
     /// The call, such as `PutObject`.
     pub call: String,
     /// The side and the bucket that were asked, once a store's wrapper has noted them.

@@ -128,6 +128,7 @@ fn other_value(key: &keys::Key) -> String {
         }
         Kind::Url => "https://s3.example".into(),
         Kind::Moment => "2026-01-31".into(),
+        Kind::Quirks => "no-tags, -own-etags, max-parts=1000".into(),
         _ => "other".into(),
     }
 }

@@ -71,6 +71,8 @@ pub struct S3Store {
     lean: Option<Lean>,
     /// Storage classes that a bucket does not know, and what objects are given instead.
     classes: Mutex<HashMap<(String, String), Option<String>>>,
+    /// How often a bucket has refused an object whatever was left out of its headers.
+    vain: Mutex<HashMap<String, u32>>,
     /// How often a bucket has told no part sizes of an object that has some.
     untold: Mutex<HashMap<String, u32>>,
 }
@@ -335,7 +337,7 @@ impl ObjectStore for S3Store {
                 None => self.put_by_sdk(id, &given, body.clone(), proof).await,
             }
         };
-        self.written_as_taken(&id.bucket, new, put).await
+        self.written_as_taken(&id.bucket, new, true, put).await
     }
 
     async fn put_streamed(
@@ -375,7 +377,7 @@ impl ObjectStore for S3Store {
 
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         let begin = |given: Given| async move { self.begin_upload(target, &given).await };
-        self.written_as_taken(&target.bucket, new, begin).await
+        self.written_as_taken(&target.bucket, new, false, begin).await
     }
 
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {

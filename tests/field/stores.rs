@@ -246,8 +246,9 @@ async fn unsigned_bodies_that_are_refused_are_signed() {
         (403, "AccessDenied", "x-amz-content-sha256 UNSIGNED-PAYLOAD is not supported here"),
         (400, "XAmzContentSHA256Mismatch", "no"),
     ];
-    for (status, code, text) in refusals {
-        let stage = Stage::new().await;
+    let all = PATHS.iter().flat_map(|path| refusals.map(|refusal| (path, refusal)));
+    for (path, (status, code, text)) in all {
+        let stage = stage_by(path).await;
         stage.store.put("large", large());
         for i in 0..5 {
             stage.store.put(format!("k{i}"), Object::new("x"));
@@ -263,6 +264,26 @@ async fn unsigned_bodies_that_are_refused_are_signed() {
 }
 
 #[tokio::test]
+async fn without_content_md5_bodies_are_signed() {
+    for path in PATHS {
+        let mut stage = stage_by(path).await;
+        // Its ETags prove nothing, so that parts are held with a digest in front.
+        stage.ini("SSE = aws:kms\n");
+        stage.store.put("large", large());
+        for i in 0..5 {
+            stage.store.put(format!("k{i}"), Object::new("x"));
+        }
+        stage.store.answer(|request, _| {
+            let sent = !request.header("content-md5").is_empty();
+            sent.then(|| Answer::error(501, "NotImplemented", "Content-MD5 is not supported"))
+        });
+        let ended = stage.migrate().await.with_status(0);
+        stage.store.assert_whole();
+        assert!(ended.stderr.contains("[no-content-md5]"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
 async fn headers_that_a_store_refuses_are_left_out_and_named() {
     for path in PATHS {
         for (header, text, name) in [
@@ -273,6 +294,9 @@ async fn headers_that_a_store_refuses_are_left_out_and_named() {
         ] {
             let mut stage = stage_by(path).await;
             stage.ini("ACL = public-read\n");
+            // One after another, so that the first one teaches the others.
+            stage.set("PackObjects", "1");
+            stage.set("MaxParallelFile", "1");
             stage.store.put("large", large().tags("k=v"));
             for i in 0..30 {
                 stage.store.put(format!("k{i}"), Object::new("x").tags("k=v"));
@@ -285,7 +309,10 @@ async fn headers_that_a_store_refuses_are_left_out_and_named() {
             stage.store.assert_whole();
             assert!(ended.stderr.contains(name), "{header} {text}: {}", ended.stderr);
             let sent = stage.store.asked(|request| !request.header(header).is_empty());
-            assert!(sent <= 31, "{header}: sent {sent} times");
+            assert!(sent <= 4, "{header}: sent {sent} times");
+            let data = stage.store.data();
+            let has_tags = data.arrived("k9").unwrap().tags == "k=v";
+            assert_eq!(has_tags, header != "x-amz-tagging", "nothing else is left out");
         }
     }
 }
@@ -344,7 +371,7 @@ async fn classes_of_other_stores_become_known_ones() {
         [class("a"), class("b"), class("c"), class("d")],
         ["STANDARD_IA", "STANDARD", "STANDARD_IA", "STANDARD"]
     );
-    assert!(ended.stderr.contains("StorageClass = IA"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("StorageClass = "), "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -493,7 +520,9 @@ async fn tags_arrive_also_where_they_are_not_counted() {
 
 #[tokio::test]
 async fn objects_without_tags_are_asked_a_few_times_only() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
+    stage.set("PackObjects", "1");
+    stage.set("MaxParallelFile", "1");
     for i in 0..90 {
         stage.store.put(format!("k{i:02}"), Object::new("x"));
     }

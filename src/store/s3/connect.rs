@@ -134,6 +134,7 @@ impl S3Store {
             request_payer: None,
             checksums: false,
             classes: std::sync::Mutex::default(),
+            vain: std::sync::Mutex::default(),
             untold: std::sync::Mutex::default(),
         }
     }

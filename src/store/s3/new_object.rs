@@ -42,7 +42,7 @@ pub(super) use {with_expires, with_new_object};
 impl S3Store {
     /// The headers of a PutObject, as the SDK sends them.
     pub(super) fn new_object_headers(&self, given: &Given) -> Vec<(String, String)> {
-        let (Given { new, acl }, writing) = (given, &self.writing);
+        let (Given { new, acl, .. }, writing) = (given, &self.writing);
         let headers = &new.headers;
         // The SDK names this type where none is given.
         let content_type = headers.content_type.as_deref().unwrap_or("application/octet-stream");

@@ -250,7 +250,7 @@ impl S3Store {
     ) -> Result<Written> {
         let new = &given.new;
         let (md5, crc64nvme) = Self::digests(proof);
-        let md5 = md5.filter(|_| !self.profile.has(&id.bucket, Quirk::NoContentMd5));
+        let md5 = md5.filter(|_| given.md5);
         let request = self
             .client
             .put_object()

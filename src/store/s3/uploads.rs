@@ -6,14 +6,20 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType,
 };
 use aws_smithy_types::body::SdkBody;
+use futures_util::TryStreamExt;
 
 use super::answers;
 use super::convert::{crc64nvme_text, parse_crc64nvme};
 use super::exact::exactly;
 use super::kept::{Kept, Success};
+use super::lean::wants_signed_body;
 use super::new_object::{with_expires, with_new_object};
-use super::without::Given;
+use super::without::{Given, is_about_md5};
 use super::*;
+use crate::store::profile::Quirk;
+
+/// The SDK holds a part that it signs.
+const LARGEST_SIGNED: u64 = 64 * crate::object::MIB;
 
 /// Pages are of so many parts or of a multiple.
 const FULL_PAGE: usize = 100;
@@ -101,6 +107,15 @@ impl S3Store {
             .key(target.key.as_str())
             .upload_id(&upload.id)
             .part_number(number as i32);
+        let payload = match payload {
+            Payload::Streamed { body, length, trailer: false, .. }
+                if self.signs_bodies(&target.bucket) =>
+            {
+                held(body, length).await?
+            }
+            payload => payload,
+        };
+        let known = self.profile.has(&target.bucket, Quirk::NoContentMd5);
         let form = match payload {
             Payload::Held { .. } => Form::Hashed,
             Payload::Streamed { trailer: false, .. } => Form::Unsigned,
@@ -109,6 +124,7 @@ impl S3Store {
         let request = match payload {
             Payload::Held { bytes, proof } => {
                 let (md5, crc64nvme) = Self::digests(proof);
+                let md5 = md5.filter(|_| !known);
                 request
                     .content_length(bytes.len() as i64)
                     .set_content_md5(md5)
@@ -134,11 +150,28 @@ impl S3Store {
         };
         let part = answer.map_err(|e| {
             let place = format_args!("{target} part {number}");
-            self.error("UploadPart", "s3:PutObject", place, e)
+            let error = self.error("UploadPart", "s3:PutObject", place, e);
+            match wants_signed_body(&error) {
+                // The body has gone; another try brings another one.
+                true => {
+                    self.profile.learn(&target.bucket, Quirk::SignedBodies, &error);
+                    error.of_kind(ErrorKind::Unavailable)
+                }
+                false => self.without_md5(&target.bucket, error),
+            }
         })?;
         let sse = part.server_side_encryption().map(|sse| sse.as_str().to_owned());
         let crc64nvme = part.checksum_crc64_nvme().and_then(parse_crc64nvme);
         Ok(Written { etag: Etag::new(part.e_tag().unwrap_or_default()), sse, crc64nvme })
+    }
+
+    /// A part that was refused for its Content-MD5 goes without at its next try.
+    pub(super) fn without_md5(&self, bucket: &str, error: Error) -> Error {
+        if !is_about_md5(&error) {
+            return error;
+        }
+        self.profile.learn(bucket, Quirk::NoContentMd5, &error);
+        error.of_kind(ErrorKind::Unavailable)
     }
 
     /// ListParts, all pages.
@@ -307,6 +340,17 @@ impl S3Store {
             Ok(_) => Ok(()),
         }
     }
+}
+
+/// A body that the SDK is to sign: held, since the SDK signs no chunks.
+async fn held(body: Body, length: u64) -> Result<Payload> {
+    if length > LARGEST_SIGNED {
+        let most = LARGEST_SIGNED / crate::object::MIB;
+        let message = format!("HttpPath = sdk signs parts of at most {most} MiB: take lean");
+        return Err(Error::invalid(message));
+    }
+    let chunks: Vec<Bytes> = exactly(body, length).try_collect().await?;
+    Ok(Payload::Held { bytes: chunks.concat().into(), proof: Proof::default() })
 }
 
 /// A body that is sent as it comes.

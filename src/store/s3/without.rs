@@ -8,8 +8,16 @@ use super::*;
 use crate::store::profile::Quirk;
 
 /// What can be left out of a new object, in the order in which it is suspected.
-const LEFT_OUT: [Quirk; 4] =
-    [Quirk::NoTags, Quirk::NoStorageClass, Quirk::NoAcl, Quirk::NoWebsiteRedirect];
+const LEFT_OUT: [Quirk; 5] = [
+    Quirk::NoTags,
+    Quirk::NoStorageClass,
+    Quirk::NoAcl,
+    Quirk::NoWebsiteRedirect,
+    Quirk::NoContentMd5,
+];
+
+/// Objects of a bucket that were refused with and without all of it: then nothing is guessed any more.
+const MAX_IN_VAIN: u32 = 3;
 
 /// The class that every store has, also one that knows no class.
 const STANDARD: &str = "STANDARD";
@@ -50,20 +58,8 @@ struct Refused {
 impl Refused {
     fn of(error: &Error) -> Option<Self> {
         let evidence = error.evidence().filter(|evidence| evidence.status != 0)?;
-        let (code, said) = (evidence.code.clone(), said(&error.to_string(), &evidence.code));
-        Some(Self { status: evidence.status, code, said })
-    }
-}
-
-/// What the store has said, in lower case: what stands in front of its code names the object, whose key
-/// may say anything, and behind the status comes our own advice, which names headers.
-fn said(message: &str, code: &str) -> String {
-    match message.split_once(code) {
-        Some((_, text)) if !code.is_empty() => {
-            let text = text.split(" (status ").next().unwrap_or_default();
-            format!("{code}{text}").to_ascii_lowercase()
-        }
-        _ => String::new(),
+        let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_lowercase();
+        Some(Self { status: evidence.status, code: evidence.code.clone(), said })
     }
 }
 
@@ -87,7 +83,7 @@ fn is_about_a_header(refused: &Refused) -> bool {
 
 /// Whether the refusal leaves open which header it means.
 fn is_mute(refused: &Refused) -> bool {
-    refused.status == 501 || refused.said.contains("header")
+    (refused.status == 501 || refused.said.contains("header")) && !is_its_own(refused)
 }
 
 /// The header that the refusal names.
@@ -101,9 +97,24 @@ fn names(refused: &Refused) -> Option<Quirk> {
         Some(Quirk::NoAcl)
     } else if any(&["website-redirect", "redirect-location"]) {
         Some(Quirk::NoWebsiteRedirect)
+    } else if refuses_md5(&refused.said) {
+        Some(Quirk::NoContentMd5)
     } else {
         None
     }
+}
+
+/// Whether a refusal, in lower case, says that Content-MD5 is not known; not that it is wrong or missing.
+fn refuses_md5(said: &str) -> bool {
+    let unknown = ["implemented", "support", "not allowed", "unknown", "unexpected"];
+    said.contains("content-md5") && unknown.iter().any(|word| said.contains(word))
+}
+
+/// Whether a part was refused for its Content-MD5.
+pub(super) fn is_about_md5(error: &Error) -> bool {
+    Refused::of(error).is_some_and(|refused| {
+        is_about_a_header(&refused) && names(&refused) == Some(Quirk::NoContentMd5)
+    })
 }
 
 /// A write that may go without some of what it was to have.
@@ -112,6 +123,8 @@ pub(super) struct Given {
     pub(super) new: NewObject,
     /// The canned ACL is sent.
     pub(super) acl: bool,
+    /// Content-MD5 is sent; without it the body's SHA-256 is signed.
+    pub(super) md5: bool,
 }
 
 impl Given {
@@ -120,6 +133,7 @@ impl Given {
             Quirk::NoTags => !self.new.tags.is_empty(),
             Quirk::NoStorageClass => self.new.storage_class.is_some(),
             Quirk::NoAcl => self.acl,
+            Quirk::NoContentMd5 => self.md5,
             Quirk::NoWebsiteRedirect => self.new.headers.website_redirect.is_some(),
             _ => false,
         }
@@ -131,6 +145,7 @@ impl Given {
             Quirk::NoTags => less.new.tags.clear(),
             Quirk::NoStorageClass => less.new.storage_class = None,
             Quirk::NoAcl => less.acl = false,
+            Quirk::NoContentMd5 => less.md5 = false,
             Quirk::NoWebsiteRedirect => less.new.headers.website_redirect = None,
             _ => {}
         }
@@ -139,11 +154,45 @@ impl Given {
 }
 
 /// A step on the way to a write that passes.
+#[derive(Clone)]
 struct Step {
     given: Given,
     quirk: Quirk,
     /// The class that was refused, and what took its place.
     class: Option<(String, Option<String>)>,
+    /// What was said before it.
+    refusal: String,
+}
+
+impl Step {
+    fn because(self, refusal: &Error) -> Self {
+        Self { refusal: refusal.to_string(), ..self }
+    }
+}
+
+/// What a write is like without this.
+fn step(given: &Given, quirk: Quirk) -> Step {
+    let class = given.new.storage_class.clone().filter(|_| quirk == Quirk::NoStorageClass);
+    let other = class.as_deref().and_then(translated);
+    let mut less = given.without(quirk);
+    if class.is_some() {
+        less.new.storage_class.clone_from(&other);
+    }
+    let class = class.map(|class| (class, other));
+    Step { given: less, quirk, class, refusal: String::new() }
+}
+
+/// What may have been meant by a refusal that names nothing: each by itself, then all.
+fn guesses(given: &Given) -> Vec<Vec<Quirk>> {
+    let present: Vec<_> = LEFT_OUT.into_iter().filter(|quirk| given.has(*quirk)).collect();
+    let all = (present.len() > 1).then(|| present.clone());
+    present.into_iter().map(|quirk| vec![quirk]).chain(all).collect()
+}
+
+/// Whether the refusal is about this object's value, or about something that is missing.
+fn is_its_own(refused: &Refused) -> bool {
+    let is_tag = refused.code == "InvalidTag" && !refused.said.contains("support");
+    is_tag || refused.said.contains("required")
 }
 
 impl S3Store {
@@ -170,41 +219,84 @@ impl S3Store {
         &self,
         bucket: &str,
         new: &NewObject,
+        has_body: bool,
         write: impl Fn(Given) -> F,
     ) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let wanted = Given { new: new.clone(), acl: self.writing.acl.is_some() };
+        let wanted = Given { new: new.clone(), acl: self.writing.acl.is_some(), md5: has_body };
         let mut given = self.known(bucket, &wanted);
-        let mut steps: Vec<Step> = Vec::new();
         let mut refusal = match write(given.clone()).await {
-            Ok(written) => {
-                self.lost(bucket, &wanted, &given);
-                return Ok(written);
-            }
+            Ok(written) => return Ok(self.passed(bucket, (&wanted, &given), &[], written)),
             Err(error) => error,
         };
         let first = refusal.another();
-        loop {
+        let mut steps: Vec<Step> = Vec::new();
+        // What is named goes first, one after another.
+        let open = loop {
             let Some(refused) = Refused::of(&refusal).filter(is_about_a_header) else {
                 // Something else is wrong with it, with or without.
                 return Err(if steps.is_empty() { refusal } else { first });
             };
-            let Some(step) = self.less(&given, &refused) else {
-                return Err(advised(first, &wanted));
-            };
+            let named = names(&refused).filter(|quirk| given.has(*quirk) && !is_its_own(&refused));
+            let Some(quirk) = named else { break is_mute(&refused) };
+            let step = step(&given, quirk);
             given = step.given.clone();
-            steps.push(step);
+            steps.push(step.because(&refusal));
             match write(given.clone()).await {
                 Ok(written) => {
-                    self.taught(bucket, &steps, &first);
-                    self.lost(bucket, &wanted, &given);
-                    return Ok(written);
+                    return Ok(self.passed(bucket, (&wanted, &given), &steps, written));
                 }
                 Err(error) => refusal = error,
             }
+        };
+        if !open || self.guesses_in_vain(bucket) {
+            return Err(advised(first, &wanted));
         }
+        for guess in guesses(&given) {
+            let mut steps = steps.clone();
+            let mut less = given.clone();
+            for quirk in guess {
+                let step = step(&less, quirk);
+                less = step.given.clone();
+                steps.push(step.because(&refusal));
+            }
+            match write(less.clone()).await {
+                Ok(written) => {
+                    return Ok(self.passed(bucket, (&wanted, &less), &steps, written));
+                }
+                Err(error) if Refused::of(&error).is_some_and(|r| is_about_a_header(&r)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.guessed_in_vain(bucket);
+        Err(advised(first, &wanted))
+    }
+
+    /// A write has passed: what was learned by it, and what the object has gone without.
+    fn passed<T>(
+        &self,
+        bucket: &str,
+        (wanted, given): (&Given, &Given),
+        steps: &[Step],
+        written: T,
+    ) -> T {
+        self.taught(bucket, steps);
+        self.lost(bucket, wanted, given);
+        written
+    }
+
+    /// Whether so many objects of the bucket were refused whatever was left out that it is not worth
+    /// trying any more.
+    fn guesses_in_vain(&self, bucket: &str) -> bool {
+        let vain = self.vain.lock().unwrap_or_else(PoisonError::into_inner);
+        vain.get(bucket).is_some_and(|times| *times >= MAX_IN_VAIN)
+    }
+
+    fn guessed_in_vain(&self, bucket: &str) {
+        let mut vain = self.vain.lock().unwrap_or_else(PoisonError::into_inner);
+        *vain.entry(bucket.to_owned()).or_default() += 1;
     }
 
     /// What is left of an object without what the bucket is known to refuse.
@@ -223,32 +315,10 @@ impl S3Store {
         given
     }
 
-    /// The next that is worth a try after a refusal.
-    fn less(&self, given: &Given, refused: &Refused) -> Option<Step> {
-        let named = names(refused).filter(|quirk| given.has(*quirk));
-        let quirk = named.or_else(|| {
-            // Said of something else, it is not worth guessing.
-            let mute = names(refused).is_none() && is_mute(refused);
-            LEFT_OUT.into_iter().find(|quirk| mute && given.has(*quirk))
-        })?;
-        // What a tag must not be is the object's own trouble.
-        if refused.code == "InvalidTag" && !refused.said.contains("support") {
-            return None;
-        }
-        let class = given.new.storage_class.clone().filter(|_| quirk == Quirk::NoStorageClass);
-        let other = class.as_deref().and_then(translated);
-        let mut less = given.without(quirk);
-        less.new.storage_class = match &class {
-            Some(_) => other.clone(),
-            None => less.new.storage_class,
-        };
-        Some(Step { given: less, quirk, class: class.map(|class| (class, other)) })
-    }
-
     /// A write has passed after these steps: what they left out is what the store refuses.
-    fn taught(&self, bucket: &str, steps: &[Step], refusal: &Error) {
-        for step in steps {
-            match &step.class {
+    fn taught(&self, bucket: &str, steps: &[Step]) {
+        for Step { quirk, class, refusal, .. } in steps {
+            match class {
                 Some((class, _)) if class != STANDARD => {
                     // Where that was refused too, a later step tells what is sent instead.
                     let last = steps.iter().rev().find_map(|step| step.class.clone());
@@ -259,7 +329,7 @@ impl S3Store {
                     self.profile.learn(bucket, Quirk::OtherClasses, evidence);
                 }
                 _ => {
-                    self.profile.learn(bucket, step.quirk, refusal);
+                    self.profile.learn(bucket, *quirk, refusal);
                 }
             }
         }
@@ -328,6 +398,8 @@ mod tests {
             ("InvalidStorageClass", "bad", Some(Quirk::NoStorageClass)),
             ("AccessControlListNotSupported", "", Some(Quirk::NoAcl)),
             ("NotImplemented", "x-amz-website-redirect-location", Some(Quirk::NoWebsiteRedirect)),
+            ("NotImplemented", "Content-MD5 is not supported", Some(Quirk::NoContentMd5)),
+            ("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required", None),
             ("NotImplemented", "A header you provided is not implemented", None),
         ] {
             assert_eq!(names(&refused(501, code, text)), expected, "{code} {text}");
@@ -356,6 +428,22 @@ mod tests {
         ] {
             assert_eq!(is_about_a_header(&refused(status, code, "")), expected, "{status} {code}");
         }
+    }
+
+    #[test]
+    fn each_header_is_suspected_by_itself_before_all_are() {
+        let new = NewObject {
+            storage_class: Some("STANDARD".to_owned()),
+            tags: vec![("k".to_owned(), "v".to_owned())],
+            ..NewObject::default()
+        };
+        let given = Given { new, acl: false, md5: false };
+        let both = vec![Quirk::NoTags, Quirk::NoStorageClass];
+        let expected = vec![vec![Quirk::NoTags], vec![Quirk::NoStorageClass], both];
+        assert_eq!(guesses(&given), expected);
+        let less = step(&given, Quirk::NoStorageClass);
+        assert_eq!(less.class, Some(("STANDARD".to_owned(), None)));
+        assert!(less.given.new.storage_class.is_none() && !less.given.new.tags.is_empty());
     }
 
     #[test]

@@ -296,11 +296,12 @@ impl S3Store {
         proof: Proof,
     ) -> Result<Written> {
         let (bucket, failed_of) = (&id.bucket, self.write_permission(&given.new));
+        let proof = Proof { md5: proof.md5.filter(|_| given.md5), ..proof };
         let put = |payload| {
             let (body, way) = (body.clone(), &way);
             async move {
                 let mut headers = self.new_object_headers(given);
-                headers.extend(self.proven(bucket, proof));
+                headers.extend(proven(proof));
                 let call = Call {
                     method: Method::PUT,
                     path: way.place.path(id.key.as_str(), &[]),
@@ -313,7 +314,7 @@ impl S3Store {
                 written.map_err(|failure| self.failed("PutObject", failed_of, id, &failure))
             }
         };
-        self.signed_as_wanted(bucket, put).await
+        self.signed_as_wanted(bucket, !given.md5, put).await
     }
 
     /// PutObject of a body as it comes.
@@ -373,11 +374,12 @@ impl S3Store {
         };
         match payload {
             Payload::Held { bytes, proof } => {
-                let held = |payload| {
-                    let headers = self.proven(&target.bucket, proof).collect();
-                    part(headers, Outgoing::held(bytes.clone()), payload)
-                };
-                self.signed_as_wanted(&target.bucket, held).await
+                let known = self.profile.has(&target.bucket, Quirk::NoContentMd5);
+                let proof = Proof { md5: proof.md5.filter(|_| !known), ..proof };
+                let held =
+                    |payload| part(proven(proof).collect(), Outgoing::held(bytes.clone()), payload);
+                let written = self.signed_as_wanted(&target.bucket, known, held).await;
+                written.map_err(|error| self.without_md5(&target.bucket, error))
             }
             Payload::Streamed { body, length, trailer: true, .. } => {
                 let body = Outgoing::streamed(body, length, true);
@@ -402,18 +404,22 @@ impl S3Store {
     }
 
     /// Whether the bucket takes signed bodies only, and requests are signed.
-    fn signs_bodies(&self, bucket: &str) -> bool {
+    pub(super) fn signs_bodies(&self, bucket: &str) -> bool {
         self.credentials.is_some() && self.profile.has(bucket, Quirk::SignedBodies)
     }
 
     /// Sends a body in memory, and once more with its SHA-256 signed where the store wants that.
-    async fn signed_as_wanted<F>(&self, bucket: &str, send: impl Fn(Signed) -> F) -> Result<Written>
+    /// `bare`: nothing else in the request stands for the body.
+    async fn signed_as_wanted<F>(
+        &self,
+        bucket: &str,
+        bare: bool,
+        send: impl Fn(Signed) -> F,
+    ) -> Result<Written>
     where
         F: Future<Output = Result<Written>>,
     {
-        // Where Content-MD5 is refused, nothing else stands for the body.
-        let digest = self.profile.has(bucket, Quirk::NoContentMd5) && self.credentials.is_some();
-        if digest || self.signs_bodies(bucket) {
+        if (bare && self.credentials.is_some()) || self.signs_bodies(bucket) {
             return send(Signed::Hashed).await;
         }
         let refusal = match send(Signed::Unsigned).await {
@@ -423,14 +429,6 @@ impl S3Store {
         let written = send(Signed::Hashed).await?;
         self.profile.learn(bucket, Quirk::SignedBodies, refusal);
         Ok(written)
-    }
-
-    /// The headers by which the store verifies a body in memory.
-    fn proven(&self, bucket: &str, proof: Proof) -> impl Iterator<Item = (String, String)> + use<> {
-        let (md5, crc64nvme) = Self::digests(proof);
-        let md5 = md5.filter(|_| !self.profile.has(bucket, Quirk::NoContentMd5));
-        let md5 = md5.map(|md5| ("content-md5".to_owned(), md5));
-        md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
     }
 
     /// The error of a failed call, in the same words as the SDK's.
@@ -446,15 +444,22 @@ impl S3Store {
     }
 }
 
+/// The headers by which the store verifies a body in memory.
+fn proven(proof: Proof) -> impl Iterator<Item = (String, String)> {
+    let (md5, crc64nvme) = S3Store::digests(proof);
+    let md5 = md5.map(|md5| ("content-md5".to_owned(), md5));
+    md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
+}
+
 /// Whether a store has refused a body because its SHA-256 is not signed. Codes differ; the name of
 /// what stands for such a body does not.
-fn wants_signed_body(error: &Error) -> bool {
-    let code = error.code();
-    let status = error.evidence().map_or(0, |evidence| evidence.status);
-    let said = error.to_string().to_ascii_uppercase();
+pub(super) fn wants_signed_body(error: &Error) -> bool {
+    let Some(evidence) = error.evidence() else { return false };
+    let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_uppercase();
     let named = ["UNSIGNED-PAYLOAD", "UNSIGNED PAYLOAD", "UNSIGNEDPAYLOAD", "CONTENT-SHA256"];
-    matches!(status, 400 | 401 | 403 | 411 | 501)
-        && (code == "XAmzContentSHA256Mismatch" || named.iter().any(|name| said.contains(name)))
+    matches!(evidence.status, 400 | 401 | 403 | 411 | 501)
+        && (evidence.code == "XAmzContentSHA256Mismatch"
+            || named.iter().any(|name| said.contains(name)))
 }
 
 /// What a body with a checksum behind it is announced by.
