@@ -71,6 +71,10 @@ pub struct S3Store {
     lean: Option<Lean>,
     /// Storage classes that a bucket does not know, and what objects are given instead.
     classes: Mutex<HashMap<(String, String), Option<String>>>,
+    /// A body whose SHA-256 is not signed has been taken.
+    unsigned: std::sync::atomic::AtomicBool,
+    /// Headers that a bucket has taken, or refused of some objects, by bucket and header.
+    seen: Mutex<HashMap<String, without::Seen>>,
     /// How often a bucket has refused an object whatever was left out of its headers.
     vain: Mutex<HashMap<String, u32>>,
     /// How often a bucket has told no part sizes of an object that has some.

@@ -183,6 +183,20 @@ async fn a_size_that_head_does_not_tell_is_never_nothing() {
 }
 
 #[tokio::test]
+async fn a_size_of_nothing_is_looked_at_twice() {
+    let stage = Stage::new().await;
+    stage.store.put("large", large());
+    stage.store.put("empty", Object::new(""));
+    stage.store.edit(|request, answer, _| {
+        if request.method == "HEAD" && request.bucket == FROM && !request.key.is_empty() {
+            answer.length = Length::Claimed(0);
+        }
+    });
+    stage.migrate().await.with_status(0);
+    stage.store.assert_whole();
+}
+
+#[tokio::test]
 async fn bodies_without_a_length_are_as_long_as_is_known_otherwise() {
     for path in PATHS {
         let stage = stage_by(path).await;
@@ -261,6 +275,21 @@ async fn unsigned_bodies_that_are_refused_are_signed() {
         stage.store.assert_whole();
         assert!(ended.stderr.contains("[signed-bodies]"), "{}", ended.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_signature_that_does_not_match_may_lack_the_body() {
+    let stage = Stage::new().await;
+    for i in 0..5 {
+        stage.store.put(format!("k{i}"), Object::new("x"));
+    }
+    stage.store.answer(|request, _| {
+        let unsigned = request.header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD";
+        let refusal = Answer::error(403, "SignatureDoesNotMatch", "it does not match");
+        (request.method == "PUT" && unsigned).then_some(refusal)
+    });
+    stage.migrate().await.with_status(0);
+    stage.store.assert_whole();
 }
 
 #[tokio::test]
@@ -349,6 +378,29 @@ async fn a_tag_that_is_refused_by_itself_fails_by_itself() {
     stage.store.assert_arrived(&["ok"]);
     assert!(ended.all().contains("CopyTags"), "{}", ended.all());
     assert_eq!(stage.store.data().arrived("ok").unwrap().tags, "k=v");
+}
+
+#[tokio::test]
+async fn a_refusal_of_one_value_costs_no_other_object_its_tags() {
+    let mut stage = Stage::new().await;
+    stage.set("PackObjects", "1");
+    stage.set("MaxParallelFile", "1");
+    stage.store.put("a-odd", Object::new("x").tags("k=odd"));
+    for i in 0..5 {
+        stage.store.put(format!("k{i}"), Object::new("x").tags("k=v"));
+    }
+    stage.store.put("odd", Object::new("x").tags("k=odd"));
+    stage.store.answer(|request, _| {
+        let odd = request.header("x-amz-tagging").contains("odd");
+        odd.then(|| Answer::error(400, "InvalidArgument", "x-amz-tagging: the value is odd"))
+    });
+    let ended = stage.migrate().await.with_status(1);
+    let data = stage.store.data();
+    for i in 0..5 {
+        assert_eq!(data.arrived(&format!("k{i}")).unwrap().tags, "k=v");
+    }
+    assert!(data.arrived("odd").is_none(), "tags are taken here: this one fails by its name");
+    assert!(ended.all().contains("CopyTags"), "{}", ended.all());
 }
 
 #[tokio::test]

@@ -134,6 +134,8 @@ impl S3Store {
             request_payer: None,
             checksums: false,
             classes: std::sync::Mutex::default(),
+            seen: std::sync::Mutex::default(),
+            unsigned: std::sync::atomic::AtomicBool::new(false),
             vain: std::sync::Mutex::default(),
             untold: std::sync::Mutex::default(),
         }

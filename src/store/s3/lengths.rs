@@ -14,6 +14,9 @@ pub(super) const IDENTITY: &str = "identity";
 /// (<https://cloud.google.com/storage/docs/transcoding>), Cloudflare's.
 pub(super) const GZIP: &str = "gzip";
 
+/// The MD5 of nothing.
+const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
 /// The answer to a GET, before it is known how long its body must be.
 pub(super) struct Got {
     pub(super) meta: ObjectMeta,
@@ -117,8 +120,9 @@ impl S3Store {
     ) -> Result<ObjectMeta> {
         let (meta, size) = self.head_object(id, version).await?;
         let size = match size {
-            Some(size) => size,
-            None => self.size_by_range(id, version, &meta.etag).await?,
+            // Some proxies make a length of 0 out of none.
+            Some(size) if size > 0 || meta.etag.same_digest(&Etag::new(EMPTY)) => size,
+            _ => self.size_by_range(id, version, &meta.etag).await?,
         };
         Ok(ObjectMeta { size, ..meta })
     }
@@ -126,9 +130,9 @@ impl S3Store {
     /// The size of the object with this ETag, as HEAD, a range or the listing tells it.
     async fn told_size(&self, id: &ObjectId, version: Option<&str>, etag: &Etag) -> Result<u64> {
         match self.head_object(id, version).await? {
-            (meta, Some(size)) if meta.etag.same_digest(etag) => Ok(size),
-            (meta, Some(_)) => Err(self.other(id, &meta.etag)),
-            (_, None) => self.size_by_range(id, version, etag).await,
+            (meta, Some(size)) if size > 0 && meta.etag.same_digest(etag) => Ok(size),
+            (meta, Some(size)) if size > 0 => Err(self.other(id, &meta.etag)),
+            _ => self.size_by_range(id, version, etag).await,
         }
     }
 

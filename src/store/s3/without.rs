@@ -4,6 +4,8 @@
 //! What is left out is guessed from the refusal's text, or tried where it has none. A refusal teaches
 //! something only if the same write passes without the header.
 
+use tracing::warn;
+
 use super::*;
 use crate::store::profile::Quirk;
 
@@ -18,6 +20,15 @@ const LEFT_OUT: [Quirk; 5] = [
 
 /// Objects of a bucket that were refused with and without all of it: then nothing is guessed any more.
 const MAX_IN_VAIN: u32 = 3;
+
+/// How a bucket has answered to a header so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Objects were taken with it.
+    Taken,
+    /// So many were taken without it only.
+    Refused(u32),
+}
 
 /// The class that every store has, also one that knows no class.
 const STANDARD: &str = "STANDARD";
@@ -83,7 +94,7 @@ fn is_about_a_header(refused: &Refused) -> bool {
 
 /// Whether the refusal leaves open which header it means.
 fn is_mute(refused: &Refused) -> bool {
-    (refused.status == 501 || refused.said.contains("header")) && !is_its_own(refused)
+    names(refused).is_none() && !is_its_own(refused)
 }
 
 /// The header that the refusal names.
@@ -139,6 +150,18 @@ impl Given {
         }
     }
 
+    /// What a quirk means of this object: a class is one of many.
+    fn word(&self, quirk: Quirk) -> String {
+        match (&self.new.storage_class, quirk) {
+            (Some(class), Quirk::NoStorageClass) => format!("{quirk}={class}"),
+            _ => quirk.to_string(),
+        }
+    }
+
+    fn mark(&self, bucket: &str, quirk: Quirk) -> String {
+        format!("{bucket}:{}", self.word(quirk))
+    }
+
     fn without(&self, quirk: Quirk) -> Self {
         let mut less = self.clone();
         match quirk {
@@ -162,6 +185,8 @@ struct Step {
     class: Option<(String, Option<String>)>,
     /// What was said before it.
     refusal: String,
+    /// What was left out, in a word.
+    mark: String,
 }
 
 impl Step {
@@ -179,12 +204,11 @@ fn step(given: &Given, quirk: Quirk) -> Step {
         less.new.storage_class.clone_from(&other);
     }
     let class = class.map(|class| (class, other));
-    Step { given: less, quirk, class, refusal: String::new() }
+    Step { given: less, quirk, class, refusal: String::new(), mark: given.word(quirk) }
 }
 
 /// What may have been meant by a refusal that names nothing: each by itself, then all.
-fn guesses(given: &Given) -> Vec<Vec<Quirk>> {
-    let present: Vec<_> = LEFT_OUT.into_iter().filter(|quirk| given.has(*quirk)).collect();
+fn guesses(present: Vec<Quirk>) -> Vec<Vec<Quirk>> {
     let all = (present.len() > 1).then(|| present.clone());
     present.into_iter().map(|quirk| vec![quirk]).chain(all).collect()
 }
@@ -239,7 +263,8 @@ impl S3Store {
                 // Something else is wrong with it, with or without.
                 return Err(if steps.is_empty() { refusal } else { first });
             };
-            let named = names(&refused).filter(|quirk| given.has(*quirk) && !is_its_own(&refused));
+            let named = names(&refused).filter(|_| !is_its_own(&refused));
+            let named = named.filter(|quirk| self.suspects(bucket, &given, *quirk));
             let Some(quirk) = named else { break is_mute(&refused) };
             let step = step(&given, quirk);
             given = step.given.clone();
@@ -254,7 +279,8 @@ impl S3Store {
         if !open || self.guesses_in_vain(bucket) {
             return Err(advised(first, &wanted));
         }
-        for guess in guesses(&given) {
+        let present = LEFT_OUT.into_iter().filter(|quirk| self.suspects(bucket, &given, *quirk));
+        for guess in guesses(present.collect()) {
             let mut steps = steps.clone();
             let mut less = given.clone();
             for quirk in guess {
@@ -284,7 +310,32 @@ impl S3Store {
     ) -> T {
         self.taught(bucket, steps);
         self.lost(bucket, wanted, given);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for quirk in LEFT_OUT.into_iter().filter(|quirk| given.has(*quirk)) {
+            seen.insert(given.mark(bucket, quirk), Seen::Taken);
+        }
         written
+    }
+
+    /// Whether this may be what a refusal means: a header that the bucket has taken before is not.
+    fn suspects(&self, bucket: &str, given: &Given, quirk: Quirk) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        given.has(quirk) && seen.get(&given.mark(bucket, quirk)) != Some(&Seen::Taken)
+    }
+
+    /// Whether it is the store's way to refuse this: it says so, or has refused it of a few objects.
+    /// Else it may be the value of this one.
+    fn is_its_way(&self, mark: String, refusal: &str) -> bool {
+        let refusal = refusal.to_ascii_lowercase();
+        if ["implement", "support", "status 501"].iter().any(|word| refusal.contains(word)) {
+            return true;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen::Refused(times) = seen.entry(mark).or_insert(Seen::Refused(0)) else {
+            return false;
+        };
+        *times += 1;
+        *times >= MAX_IN_VAIN
     }
 
     /// Whether so many objects of the bucket were refused whatever was left out that it is not worth
@@ -317,7 +368,7 @@ impl S3Store {
 
     /// A write has passed after these steps: what they left out is what the store refuses.
     fn taught(&self, bucket: &str, steps: &[Step]) {
-        for Step { quirk, class, refusal, .. } in steps {
+        for Step { quirk, class, refusal, mark, .. } in steps {
             match class {
                 Some((class, _)) if class != STANDARD => {
                     // Where that was refused too, a later step tells what is sent instead.
@@ -328,9 +379,10 @@ impl S3Store {
                     let evidence = format!("StorageClass = {class}: {other} is sent; {refusal}");
                     self.profile.learn(bucket, Quirk::OtherClasses, evidence);
                 }
-                _ => {
+                _ if self.is_its_way(format!("{bucket}:{mark}"), refusal) => {
                     self.profile.learn(bucket, *quirk, refusal);
                 }
+                _ => warn!("bucket {bucket}: an object goes without what it refused: {refusal}"),
             }
         }
     }
@@ -439,8 +491,8 @@ mod tests {
         };
         let given = Given { new, acl: false, md5: false };
         let both = vec![Quirk::NoTags, Quirk::NoStorageClass];
-        let expected = vec![vec![Quirk::NoTags], vec![Quirk::NoStorageClass], both];
-        assert_eq!(guesses(&given), expected);
+        let expected = vec![vec![Quirk::NoTags], vec![Quirk::NoStorageClass], both.clone()];
+        assert_eq!(guesses(both.clone()), expected);
         let less = step(&given, Quirk::NoStorageClass);
         assert_eq!(less.class, Some(("STANDARD".to_owned(), None)));
         assert!(less.given.new.storage_class.is_none() && !less.given.new.tags.is_empty());

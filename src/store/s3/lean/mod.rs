@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use aws_sigv4::http_request::SignableBody;
 use bytes::BytesMut;
@@ -403,6 +404,13 @@ impl S3Store {
         }
     }
 
+    /// Whether a refusal may be for the body that is not signed: named, or a signature that does not
+    /// match where none without a signed body ever has.
+    fn may_want_signed(&self, error: &Error) -> bool {
+        let untold = error.code() == "SignatureDoesNotMatch";
+        wants_signed_body(error) || (untold && !self.unsigned.load(Ordering::Relaxed))
+    }
+
     /// Whether the bucket takes signed bodies only, and requests are signed.
     pub(super) fn signs_bodies(&self, bucket: &str) -> bool {
         self.credentials.is_some() && self.profile.has(bucket, Quirk::SignedBodies)
@@ -423,10 +431,13 @@ impl S3Store {
             return send(Signed::Hashed).await;
         }
         let refusal = match send(Signed::Unsigned).await {
-            Err(error) if self.credentials.is_some() && wants_signed_body(&error) => error,
-            written => return written,
+            Err(error) if self.credentials.is_some() && self.may_want_signed(&error) => error,
+            written => {
+                self.unsigned.fetch_or(written.is_ok(), Ordering::Relaxed);
+                return written;
+            }
         };
-        let written = send(Signed::Hashed).await?;
+        let Ok(written) = send(Signed::Hashed).await else { return Err(refusal) };
         self.profile.learn(bucket, Quirk::SignedBodies, refusal);
         Ok(written)
     }
