@@ -179,7 +179,7 @@ pub fn beginning(text: &str) -> String {
 /// cause.
 pub fn unanswered(call: impl fmt::Display, cause: &(dyn StdError + 'static)) -> Error {
     let call = call.to_string();
-    let evidence = evidence(&call, 0, "");
+    let evidence = evidence(&call, 0, "", "");
     built(call, unsent(Some(cause), ErrorKind::Unavailable), &texts(Some(cause)))
         .with_evidence(evidence)
 }
