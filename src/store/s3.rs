@@ -358,7 +358,13 @@ impl ObjectStore for S3Store {
                 None => self.put_streamed_by_sdk(id, &given, body, md5).await,
             }
         };
-        self.written_as_known(&id.bucket, new, put).await
+        match self.written_as_known(&id.bucket, new, put).await {
+            // The body has gone; another try brings another one.
+            Err(error) if self.learns_header(id, new, &error).await => {
+                Err(error.of_kind(ErrorKind::Unavailable))
+            }
+            written => written,
+        }
     }
 
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {

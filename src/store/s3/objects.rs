@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 
 use super::convert::{Headed, extent, parse_crc64nvme, range_length};
 use super::new_object::{with_expires, with_new_object};
-use super::uploads::streamed;
+use super::uploads::{held, streamed};
 use super::*;
 use crate::store::profile::Quirk;
 
@@ -278,8 +278,12 @@ impl S3Store {
         md5: Option<Md5>,
     ) -> Result<Written> {
         let new = &given.new;
+        if self.signs_bodies(&id.bucket) {
+            let bytes = held(body.body, body.length).await?;
+            return self.put_by_sdk(id, given, bytes, Proof { md5, crc64nvme: None }).await;
+        }
         let (md5, _) = Self::digests(Proof { md5, crc64nvme: None });
-        let md5 = md5.filter(|_| !self.profile.has(&id.bucket, Quirk::NoContentMd5));
+        let md5 = md5.filter(|_| given.md5);
         let request = self
             .client
             .put_object()
@@ -290,7 +294,10 @@ impl S3Store {
             .body(streamed(body.body, body.length));
         let request = with_expires!(with_new_object!(request, self, given), new);
         let answer = request.disable_payload_signing().send().await;
-        let put = answer.map_err(|e| self.error("PutObject", self.write_permission(new), id, e))?;
+        let put = answer.map_err(|e| {
+            let error = self.error("PutObject", self.write_permission(new), id, e);
+            self.signed_next(&id.bucket, error)
+        })?;
         let sse = put.server_side_encryption().map(|sse| sse.as_str().to_owned());
         Ok(Written { etag: Etag::new(put.e_tag().unwrap_or_default()), sse, crc64nvme: None })
     }

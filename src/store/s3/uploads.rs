@@ -12,7 +12,6 @@ use super::answers;
 use super::convert::{crc64nvme_text, parse_crc64nvme};
 use super::exact::exactly;
 use super::kept::{Kept, Success};
-use super::lean::wants_signed_body;
 use super::new_object::{with_expires, with_new_object};
 use super::without::{Given, is_about_md5};
 use super::*;
@@ -111,7 +110,7 @@ impl S3Store {
             Payload::Streamed { body, length, trailer: false, .. }
                 if self.signs_bodies(&target.bucket) =>
             {
-                held(body, length).await?
+                Payload::Held { bytes: held(body, length).await?, proof: Proof::default() }
             }
             payload => payload,
         };
@@ -151,14 +150,7 @@ impl S3Store {
         let part = answer.map_err(|e| {
             let place = format_args!("{target} part {number}");
             let error = self.error("UploadPart", "s3:PutObject", place, e);
-            match wants_signed_body(&error) {
-                // The body has gone; another try brings another one.
-                true => {
-                    self.profile.learn(&target.bucket, Quirk::SignedBodies, &error);
-                    error.of_kind(ErrorKind::Unavailable)
-                }
-                false => self.without_md5(&target.bucket, error),
-            }
+            self.without_md5(&target.bucket, self.signed_next(&target.bucket, error))
         })?;
         let sse = part.server_side_encryption().map(|sse| sse.as_str().to_owned());
         let crc64nvme = part.checksum_crc64_nvme().and_then(parse_crc64nvme);
@@ -343,14 +335,14 @@ impl S3Store {
 }
 
 /// A body that the SDK is to sign: held, since the SDK signs no chunks.
-async fn held(body: Body, length: u64) -> Result<Payload> {
+pub(super) async fn held(body: Body, length: u64) -> Result<Bytes> {
     if length > LARGEST_SIGNED {
         let most = LARGEST_SIGNED / crate::object::MIB;
         let message = format!("HttpPath = sdk signs parts of at most {most} MiB: take lean");
         return Err(Error::invalid(message));
     }
     let chunks: Vec<Bytes> = exactly(body, length).try_collect().await?;
-    Ok(Payload::Held { bytes: chunks.concat().into(), proof: Proof::default() })
+    Ok(chunks.concat().into())
 }
 
 /// A body that is sent as it comes.

@@ -129,7 +129,7 @@ pub(super) fn is_about_md5(error: &Error) -> bool {
 }
 
 /// A write that may go without some of what it was to have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) new: NewObject,
     /// The canned ACL is sent.
@@ -220,8 +220,8 @@ fn is_its_own(refused: &Refused) -> bool {
 }
 
 impl S3Store {
-    /// Writes what can be sent once only, without what is known to be refused. Another refusal teaches
-    /// nothing here.
+    /// Writes what can be sent once only, without what is known to be refused. After another refusal see
+    /// [`Self::learns_header`].
     pub(super) async fn written_as_known<T, F>(
         &self,
         bucket: &str,
@@ -231,11 +231,42 @@ impl S3Store {
     where
         F: Future<Output = Result<T>>,
     {
-        let wanted = Given { new: new.clone(), acl: self.writing.acl.is_some() };
+        let wanted = self.wanted(new, true);
         let given = self.known(bucket, &wanted);
         let written = write(given.clone()).await?;
         self.lost(bucket, &wanted, &given);
         Ok(written)
+    }
+
+    /// What can be sent once only was refused for a header: an upload of the same object, begun and
+    /// aborted, shows for which. Whether the next try will be another one.
+    pub(super) async fn learns_header(
+        &self,
+        target: &ObjectId,
+        new: &NewObject,
+        error: &Error,
+    ) -> bool {
+        let bucket = &target.bucket;
+        let Some(refused) = Refused::of(error).filter(is_about_a_header) else { return false };
+        if names(&refused) == Some(Quirk::NoContentMd5) {
+            self.profile.learn(bucket, Quirk::NoContentMd5, error);
+            return true;
+        }
+        if is_its_own(&refused) || self.guesses_in_vain(bucket) {
+            return false;
+        }
+        let wanted = self.wanted(new, false);
+        let before = self.known(bucket, &wanted);
+        let begin = |given: Given| async move { self.begin_upload(target, &given).await };
+        let Ok((created, _)) = self.taken(bucket, &wanted, begin).await else { return false };
+        if let Err(error) = self.abort(&created.upload).await {
+            warn!("an upload could not be aborted: {error}");
+        }
+        self.known(bucket, &wanted) != before
+    }
+
+    fn wanted(&self, new: &NewObject, has_body: bool) -> Given {
+        Given { new: new.clone(), acl: self.writing.acl.is_some(), md5: has_body }
     }
 
     /// Writes a new object, or begins an upload of one, with as much as the bucket takes of it.
@@ -249,10 +280,25 @@ impl S3Store {
     where
         F: Future<Output = Result<T>>,
     {
-        let wanted = Given { new: new.clone(), acl: self.writing.acl.is_some(), md5: has_body };
-        let mut given = self.known(bucket, &wanted);
+        let wanted = self.wanted(new, has_body);
+        let (written, given) = self.taken(bucket, &wanted, write).await?;
+        self.lost(bucket, &wanted, &given);
+        Ok(written)
+    }
+
+    /// The same, with what it was written with in the end.
+    async fn taken<T, F>(
+        &self,
+        bucket: &str,
+        wanted: &Given,
+        write: impl Fn(Given) -> F,
+    ) -> Result<(T, Given)>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut given = self.known(bucket, wanted);
         let mut refusal = match write(given.clone()).await {
-            Ok(written) => return Ok(self.passed(bucket, (&wanted, &given), &[], written)),
+            Ok(written) => return Ok(self.passed(bucket, given, &[], written)),
             Err(error) => error,
         };
         let first = refusal.another();
@@ -271,13 +317,13 @@ impl S3Store {
             steps.push(step.because(&refusal));
             match write(given.clone()).await {
                 Ok(written) => {
-                    return Ok(self.passed(bucket, (&wanted, &given), &steps, written));
+                    return Ok(self.passed(bucket, given, &steps, written));
                 }
                 Err(error) => refusal = error,
             }
         };
         if !open || self.guesses_in_vain(bucket) {
-            return Err(advised(first, &wanted));
+            return Err(advised(first, wanted));
         }
         let present = LEFT_OUT.into_iter().filter(|quirk| self.suspects(bucket, &given, *quirk));
         for guess in guesses(present.collect()) {
@@ -290,31 +336,24 @@ impl S3Store {
             }
             match write(less.clone()).await {
                 Ok(written) => {
-                    return Ok(self.passed(bucket, (&wanted, &less), &steps, written));
+                    return Ok(self.passed(bucket, less, &steps, written));
                 }
                 Err(error) if Refused::of(&error).is_some_and(|r| is_about_a_header(&r)) => {}
                 Err(error) => return Err(error),
             }
         }
         self.guessed_in_vain(bucket);
-        Err(advised(first, &wanted))
+        Err(advised(first, wanted))
     }
 
-    /// A write has passed: what was learned by it, and what the object has gone without.
-    fn passed<T>(
-        &self,
-        bucket: &str,
-        (wanted, given): (&Given, &Given),
-        steps: &[Step],
-        written: T,
-    ) -> T {
+    /// A write has passed: what was learned by it.
+    fn passed<T>(&self, bucket: &str, given: Given, steps: &[Step], written: T) -> (T, Given) {
         self.taught(bucket, steps);
-        self.lost(bucket, wanted, given);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for quirk in LEFT_OUT.into_iter().filter(|quirk| given.has(*quirk)) {
             seen.insert(given.mark(bucket, quirk), Seen::Taken);
         }
-        written
+        (written, given)
     }
 
     /// Whether this may be what a refusal means: a header that the bucket has taken before is not.

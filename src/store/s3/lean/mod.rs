@@ -328,27 +328,23 @@ impl S3Store {
         md5: Option<Md5>,
     ) -> Result<Written> {
         let mut headers = self.new_object_headers(given);
-        headers.extend(self.proven(&id.bucket, Proof { md5, crc64nvme: None }));
-        let call = Call {
-            method: Method::PUT,
-            path: way.place.path(id.key.as_str(), &[]),
-            headers,
-            body: Outgoing::streamed(body.body, body.length, false),
-            payload: Signed::Unsigned,
-            encoding: IDENTITY,
+        let signs = self.signs_bodies(&id.bucket);
+        // Of signed chunks it is open which bytes it would be of.
+        let md5 = md5.filter(|_| given.md5 && !signs);
+        headers.extend(proven(Proof { md5, crc64nvme: None }));
+        let (body, payload) = match signs {
+            true => {
+                in_chunks(&mut headers, body.length);
+                (Outgoing::in_chunks(body.body, body.length), Signed::Chunks)
+            }
+            false => (Outgoing::streamed(body.body, body.length, false), Signed::Unsigned),
         };
+        let path = way.place.path(id.key.as_str(), &[]);
+        let call = Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
         let written = way.lean.write(&way.place, call).await;
         written.map_err(|failure| {
             let permission = self.write_permission(&given.new);
-            let error = self.failed("PutObject", permission, id, &failure);
-            match wants_signed_body(&error) {
-                // The body has gone; another try brings another one.
-                true => {
-                    self.profile.learn(&id.bucket, Quirk::SignedBodies, &error);
-                    error.of_kind(ErrorKind::Unavailable)
-                }
-                false => error,
-            }
+            self.signed_next(&id.bucket, self.failed("PutObject", permission, id, &failure))
         })
     }
 
@@ -387,21 +383,26 @@ impl S3Store {
                 part(trailer_headers(length), body, Signed::Trailer).await
             }
             Payload::Streamed { body, length, .. } if self.signs_bodies(&target.bucket) => {
-                part(chunk_headers(length), Outgoing::in_chunks(body, length), Signed::Chunks).await
+                let mut headers = Vec::new();
+                in_chunks(&mut headers, length);
+                part(headers, Outgoing::in_chunks(body, length), Signed::Chunks).await
             }
             Payload::Streamed { body, length, .. } => {
                 let body = Outgoing::streamed(body, length, false);
                 let written = part(Vec::new(), body, Signed::Unsigned).await;
-                written.map_err(|error| match wants_signed_body(&error) {
-                    // The body has gone; another try brings another one.
-                    true => {
-                        self.profile.learn(&target.bucket, Quirk::SignedBodies, &error);
-                        error.of_kind(ErrorKind::Unavailable)
-                    }
-                    false => error,
-                })
+                written.map_err(|error| self.signed_next(&target.bucket, error))
             }
         }
+    }
+
+    /// A streamed body that was refused because it is not signed has gone; another try brings another
+    /// one, which is signed.
+    pub(super) fn signed_next(&self, bucket: &str, error: Error) -> Error {
+        if !wants_signed_body(&error) {
+            return error;
+        }
+        self.profile.learn(bucket, Quirk::SignedBodies, &error);
+        error.of_kind(ErrorKind::Unavailable)
     }
 
     /// Whether a refusal may be for the body that is not signed: named, or a signature that does not
@@ -464,7 +465,7 @@ fn proven(proof: Proof) -> impl Iterator<Item = (String, String)> {
 
 /// Whether a store has refused a body because its SHA-256 is not signed. Codes differ; the name of
 /// what stands for such a body does not.
-pub(super) fn wants_signed_body(error: &Error) -> bool {
+fn wants_signed_body(error: &Error) -> bool {
     let Some(evidence) = error.evidence() else { return false };
     let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_uppercase();
     let named = ["UNSIGNED-PAYLOAD", "UNSIGNED PAYLOAD", "UNSIGNEDPAYLOAD", "CONTENT-SHA256"];
@@ -483,11 +484,13 @@ fn trailer_headers(length: u64) -> Vec<(String, String)> {
     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// What a body in signed chunks is announced by.
-fn chunk_headers(length: u64) -> Vec<(String, String)> {
-    let headers = [
-        ("content-encoding", "aws-chunked".to_owned()),
-        ("x-amz-decoded-content-length", length.to_string()),
-    ];
-    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// Announces a body in signed chunks. An encoding of the object's own comes after the framing.
+fn in_chunks(headers: &mut Vec<(String, String)>, length: u64) {
+    let own = headers.iter().position(|(name, _)| name == "content-encoding");
+    let encoding = match own.map(|at| headers.remove(at).1) {
+        Some(own) => format!("aws-chunked,{own}"),
+        None => "aws-chunked".to_owned(),
+    };
+    headers.push(("content-encoding".to_owned(), encoding));
+    headers.push(("x-amz-decoded-content-length".to_owned(), length.to_string()));
 }
