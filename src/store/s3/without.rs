@@ -185,13 +185,19 @@ struct Step {
     class: Option<(String, Option<String>)>,
     /// What was said before it.
     refusal: String,
+    /// It speaks of the header, not of its value.
+    is_general: bool,
     /// What was left out, in a word.
     mark: String,
 }
 
 impl Step {
     fn because(self, refusal: &Error) -> Self {
-        Self { refusal: refusal.to_string(), ..self }
+        let is_general = Refused::of(refusal).is_some_and(|refused| {
+            let words = ["implement", "support", "unknown", "unrecognized"];
+            refused.status == 501 || words.iter().any(|word| refused.said.contains(word))
+        });
+        Self { refusal: refusal.to_string(), is_general, ..self }
     }
 }
 
@@ -204,7 +210,14 @@ fn step(given: &Given, quirk: Quirk) -> Step {
         less.new.storage_class.clone_from(&other);
     }
     let class = class.map(|class| (class, other));
-    Step { given: less, quirk, class, refusal: String::new(), mark: given.word(quirk) }
+    Step {
+        given: less,
+        quirk,
+        class,
+        refusal: String::new(),
+        is_general: false,
+        mark: given.word(quirk),
+    }
 }
 
 /// What may have been meant by a refusal that names nothing: each by itself, then all.
@@ -364,9 +377,8 @@ impl S3Store {
 
     /// Whether it is the store's way to refuse this: it says so, or has refused it of a few objects.
     /// Else it may be the value of this one.
-    fn is_its_way(&self, mark: String, refusal: &str) -> bool {
-        let refusal = refusal.to_ascii_lowercase();
-        if ["implement", "support", "status 501"].iter().any(|word| refusal.contains(word)) {
+    fn is_its_way(&self, mark: String, is_general: bool) -> bool {
+        if is_general {
             return true;
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -407,7 +419,7 @@ impl S3Store {
 
     /// A write has passed after these steps: what they left out is what the store refuses.
     fn taught(&self, bucket: &str, steps: &[Step]) {
-        for Step { quirk, class, refusal, mark, .. } in steps {
+        for Step { quirk, class, refusal, mark, is_general, .. } in steps {
             match class {
                 Some((class, _)) if class != STANDARD => {
                     // Where that was refused too, a later step tells what is sent instead.
@@ -418,7 +430,7 @@ impl S3Store {
                     let evidence = format!("StorageClass = {class}: {other} is sent; {refusal}");
                     self.profile.learn(bucket, Quirk::OtherClasses, evidence);
                 }
-                _ if self.is_its_way(format!("{bucket}:{mark}"), refusal) => {
+                _ if self.is_its_way(format!("{bucket}:{mark}"), *is_general) => {
                     self.profile.learn(bucket, *quirk, refusal);
                 }
                 _ => warn!("bucket {bucket}: an object goes without what it refused: {refusal}"),
@@ -476,6 +488,7 @@ fn advised(error: Error, wanted: &Given) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Evidence;
 
     fn refused(status: u16, code: &str, text: &str) -> Refused {
         let said = format!("{code}: {text}").to_ascii_lowercase();
@@ -502,8 +515,15 @@ mod tests {
         let message = "PutObject s3://b/x-amz-tagging (destination): NotImplemented: A header you \
                        provided (status 501, request 1); leave out what it cannot do (CopyTags, \
                        ACL, SSE, StorageClass, Checksum)";
-        assert_eq!(said(message, "NotImplemented"), "notimplemented: a header you provided");
-        assert_eq!(said(message, ""), "");
+        let evidence = Evidence {
+            status: 501,
+            code: "NotImplemented".to_owned(),
+            text: "A header you provided".to_owned(),
+            ..Evidence::default()
+        };
+        let refused = Refused::of(&Error::invalid(message).with_evidence(evidence)).unwrap();
+        assert_eq!(refused.said, "notimplemented: a header you provided");
+        assert_eq!(names(&refused), None);
     }
 
     #[test]
