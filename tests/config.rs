@@ -86,6 +86,7 @@ fn the_defaults_are_those_of_the_contract() {
     );
     assert_eq!(c.mode.storage_class, StorageClass::Named("STANDARD".to_owned()));
     assert_eq!(c.mode.resumable_threshold, 5 * MIB);
+    assert_eq!((c.mode.stream_threshold, c.destination.max_parts), (8 * MIB, 10_000));
     assert_eq!(c.mode.max_retry, 20);
     let at_once = (c.mode.max_thread, c.mode.max_parallel_file);
     assert_eq!(at_once, (Count::Fixed(20), Count::Fixed(5)));

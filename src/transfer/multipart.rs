@@ -234,13 +234,32 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Sends what is missing until the destination's own list shows every part as it was sent.
-    pub(super) async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
+    /// Sends what is missing until the destination's own list shows every part as it was sent. Parts
+    /// that are held are read again for the digest of the whole, where it needs them in order.
+    async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
+        self.filled(mover, held, true).await
+    }
+
+    /// The same after all of it has been read: what is held stays as it is.
+    pub(super) async fn fill_again(
+        &self,
+        mover: &Arc<PartMover>,
+        held: Vec<Part>,
+    ) -> Result<Vec<Part>> {
+        self.filled(mover, held, false).await
+    }
+
+    async fn filled(
+        &self,
+        mover: &Arc<PartMover>,
+        held: Vec<Part>,
+        first: bool,
+    ) -> Result<Vec<Part>> {
         let mut good: BTreeMap<u32, Part> =
             held.into_iter().map(|part| (part.number, part)).collect();
         for round in 0..MAX_ROUNDS {
             let held = std::mem::take(&mut good).into_values().collect();
-            let parts = mover.complete(held, round == 0).await?;
+            let parts = mover.complete(held, first && round == 0).await?;
             good.extend(parts.into_iter().map(|part| (part.number, part)));
             let listed = self.held(&mover.upload).await?;
             if self.lists_no_parts() {

@@ -71,8 +71,10 @@ enum Standing {
 struct Look {
     /// The bytes at the source are those that it vouches for.
     right: bool,
-    /// Parts at the destination that are other bytes, with the MD5 they must have.
-    wrong: BTreeMap<u32, Md5>,
+    /// The MD5 that each part must have.
+    agreed: BTreeMap<u32, Md5>,
+    /// Parts at the destination that are other bytes.
+    wrong: Vec<u32>,
 }
 
 impl Whole {
@@ -279,20 +281,21 @@ impl PartMover {
     async fn look_again(&self, vow: Vow, whole: &Whole, listed: &[Part]) -> Result<Look> {
         let sent = whole.parts.lock().await.md5s.clone();
         let (mut hasher, mut crcs) = (Hasher::default(), Vec::with_capacity(listed.len()));
-        let mut wrong = BTreeMap::new();
+        let (mut agreed, mut wrong) = (BTreeMap::new(), Vec::new());
         for part in listed {
             let held = self.md5_of(part).or(sent.get(&part.number).copied());
             let (md5, crc) = self.agreed(part.number, held, &mut hasher).await?;
             crcs.push((Some(crc), part.size));
+            agreed.insert(part.number, md5);
             if held != Some(md5) {
-                wrong.insert(part.number, md5);
+                wrong.push(part.number);
             }
         }
         let right = match vow {
             Vow::Md5(own) => hasher.finish() == own,
             Vow::Crc64Nvme(own) => digest::whole_crc64nvme(crcs.into_iter()) == Some(own),
         };
-        Ok(Look { right, wrong })
+        Ok(Look { right, agreed, wrong })
     }
 
     async fn agreed(
@@ -376,17 +379,16 @@ impl Attempt<'_> {
             if look.wrong.is_empty() {
                 return Ok(look.right);
             }
-            let numbers: Vec<u32> = look.wrong.keys().copied().collect();
+            let numbers = &look.wrong;
             info!(%object, ?numbers, "damaged on the way: sent again");
-            let good = parts.iter().filter(|part| !look.wrong.contains_key(&part.number)).cloned();
-            *parts = self.fill(mover, good.collect()).await?;
+            let good = parts.iter().filter(|part| !numbers.contains(&part.number)).cloned();
+            *parts = self.fill_again(mover, good.collect()).await?;
             let sent = whole.parts.lock().await.md5s.clone();
-            let is_right = |(number, md5): (&u32, &Md5)| {
-                let part = parts.iter().find(|part| part.number == *number);
-                let held = part.and_then(|part| mover.md5_of(part));
-                held.or(sent.get(number).copied()) == Some(*md5)
+            let is_right = |part: &Part| {
+                let held = mover.md5_of(part).or(sent.get(&part.number).copied());
+                held == look.agreed.get(&part.number).copied()
             };
-            if look.wrong.iter().all(is_right) {
+            if parts.iter().all(is_right) {
                 return Ok(look.right);
             }
         }

@@ -29,6 +29,7 @@ macro_rules! state_suite {
             a_start_is_on_record_whole,
             another_start_replaces_the_attempt_and_counts_it,
             an_end_closes_the_attempt_that_was_begun,
+            what_a_copy_is_proven_by_is_on_record,
             the_same_end_may_be_recorded_twice,
             an_end_without_a_start_is_an_attempt_of_its_own,
             a_replaced_token_ends_nothing,
@@ -175,6 +176,29 @@ fn seal(key: &str, lease: &str) -> Seal {
         target_etag: Some(Etag::new("target-2")),
         proven: Proven::Transit,
     }
+}
+
+pub async fn what_a_copy_is_proven_by_is_on_record(store: &dyn StateStore) {
+    let (own, other) = (Some(Etag::new("etag-1")), Some(Etag::new("other")));
+    let kinds = [Proven::Source, Proven::Transit, Proven::Nothing];
+    for (at, (proven, written)) in
+        kinds.into_iter().zip([own.clone(), other.clone(), None]).enumerate()
+    {
+        let (key, proven) = (format!("key {at}"), Some(proven));
+        store.begin(&start(&key, "t1", 10)).await.unwrap();
+        let sealed = store.seal(&seal(&key, "t1")).await;
+        sealed.unwrap();
+        assert_eq!(load(store, &key).await.proven, Some(Proven::Transit), "as it was sealed");
+        let end = Outcome { proven, written: written.clone(), ..end(&key, Some("t1"), 10, 25) };
+        store.finish(&[end]).await.unwrap();
+        let record = load(store, &key).await;
+        assert_eq!((record.proven, record.written), (proven, written), "{key}");
+    }
+    let expected = Proofs { source: 1, transit: 1, none: 1 };
+    assert_eq!(store.tally(at(0)).await.unwrap().proofs, expected);
+    // Another attempt begins with nothing proven.
+    store.begin(&start("key 0", "t2", 30)).await.unwrap();
+    assert_eq!(load(store, "key 0").await.proven, None);
 }
 
 pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn StateStore) {

@@ -52,9 +52,10 @@ fn asks_for_part(request: &Request) -> bool {
     request.method == "HEAD" && request.asks("partNumber")
 }
 
-async fn proofs(stage: &Stage) -> (u64, u64, u64) {
-    let status = stage.run(&["--config", "field.ini", "status", "--json"][2..]).await;
-    status.says(&["proofs"]);
+/// What `status` says that the records of the runs so far prove.
+async fn proofs(stage: &mut Stage) -> (u64, u64, u64) {
+    stage.ini("[Backend]\nQueue = embedded\nState = embedded\n");
+    let status = stage.run(&["status", "--json"]).await.with_status(0);
     stage_proofs(&status.json()["proofs"])
 }
 
@@ -72,14 +73,14 @@ async fn migrate(stage: &Stage, status: i32) -> (String, serde_json::Value) {
 
 #[tokio::test]
 async fn an_object_with_an_md5_etag_goes_in_one_streamed_piece() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
     stage.store.put("seven", Object::new(noise(7 * MIB, 1)));
     let (_, report) = migrate(&stage, 0).await;
     stage.store.assert_whole();
-    assert_eq!(stage.store.asked(|request| request.key() == "seven"), 2, "one GET, one PUT");
+    assert_eq!((stage.store.asked(Request::reads), stage.store.asked(is_put)), (1, 1));
     assert_eq!(stage.store.data().arrived("seven").unwrap().etag, quoted(md5(&noise(7 * MIB, 1))));
     assert_eq!(stage_proofs(&report["proofs"]), (1, 0, 0));
-    assert_eq!(proofs(&stage).await, (1, 0, 0));
+    assert_eq!(proofs(&mut stage).await, (1, 0, 0));
 }
 
 #[tokio::test]
@@ -259,7 +260,7 @@ async fn a_store_that_ignores_ranges_is_read_from_the_beginning() {
     stage.store.put("a", Object::new(noise(17 * MIB, 1)));
     stage.store.put("b", Object::new(noise(22 * MIB, 2)));
     stage.store.answer(|request, _| {
-        request.headers.retain(|(name, _)| name != "range" || !cfg!(test));
+        request.headers.retain(|(name, _)| name != "range");
         None
     });
     let (said, _) = migrate(&stage, 0).await;
@@ -336,7 +337,8 @@ fn own_etags(stage: &Stage, verifies: bool) {
         if is_body {
             let own = quoted(md5(format!("own {}", md5(&request.body)).as_bytes()));
             answer.set("ETag", own.clone());
-            if let Some(object) = data.bucket(TO).get_mut(&request.key) {
+            let whole = !request.asks("partNumber");
+            if let Some(object) = data.bucket(TO).get_mut(&request.key).filter(|_| whole) {
                 object.etag = own;
             }
         }
@@ -458,7 +460,7 @@ async fn what_is_on_no_record_is_compared_where_both_sides_etags_are_of_a_kind()
 
 #[tokio::test]
 async fn a_second_run_says_what_the_first_one_proved() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
     let sizes = BTreeMap::from([("a", 10), ("b", 7 * MIB), ("c", 12 * MIB)]);
     for (key, size) in &sizes {
         stage.store.put(key, Object::new(noise(*size, 1)));
@@ -468,5 +470,5 @@ async fn a_second_run_says_what_the_first_one_proved() {
     let (_, report) = migrate(&stage, 0).await;
     assert_eq!(stage_proofs(&report["proofs"]), (0, 0, 0), "nothing was copied");
     assert_eq!(report["compared"]["already_there"], 3);
-    assert_eq!(proofs(&stage).await, (3, 0, 0));
+    assert_eq!(proofs(&mut stage).await, (3, 0, 0));
 }
