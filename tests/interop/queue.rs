@@ -133,7 +133,7 @@ async fn messages_and_batches(servers: Arc<Servers>) -> Outcome {
     // 14 packs and the large one: more than a batch takes.
     assert_eq!(cluster.depth(&cluster.queues.url).await, [15, 0]);
     let status = cluster.stage.run(&["status", "--json"]).await.with_status(0).json();
-    assert_eq!(status["queue"]["waiting"], 15, "{status}");
+    assert_eq!(status["waiting"], 15, "{status}");
     let worker = cluster.stage.spawn(&["worker"]);
     cluster.until_done().await;
     worker.signal("TERM");
