@@ -6,6 +6,8 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -16,19 +18,31 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::error::{Error, ErrorKind, Evidence};
+use crate::error::{Error, ErrorKind, Evidence, Result};
 use crate::shown::shown;
 
 pub mod clock;
+pub mod dial;
 pub mod group;
+pub mod http;
 pub mod identity;
 pub mod metadata;
+pub mod profiles;
+pub mod signer;
+pub mod trust;
 mod verdict;
 
+use profiles::Profile;
+use trust::{Bundle, Trust};
 use verdict::{Request, Verdict, judge};
 
-/// Long enough for a line between continents that loses packets; the SDK's own 3.1 s is not.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a connection with all that belongs to it: the name's addresses, one after another where the first
+/// are dead (see `dial`), and TLS on a line between continents that loses packets.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The region of whoever names none: compatible stores ignore it, and AWS answers a request for
+/// another region's bucket with that region's name.
+pub const FALLBACK_REGION: &str = "us-east-1";
 
 /// Longer than that is not a pause but an outage; the retry policy decides about those.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -43,23 +57,88 @@ const MAX_TEXT: usize = 400;
 /// So much is shown of an answer that is no document of S3.
 const MAX_BEGINNING: usize = 160;
 
-/// The SDK's configuration from the ordinary places (environment, profile, container, instance
-/// role; `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SQS` and their like included), with `profile` and
-/// `region` put in front where they are given.
+/// What is put in front of the ordinary places.
+#[derive(Clone, Debug, Default)]
+pub struct Setup<'a> {
+    /// This profile, and nobody else's credentials.
+    pub profile: Option<&'a Profile>,
+    /// This region.
+    pub region: Option<&'a str>,
+    /// These authorities, besides all others.
+    pub bundle: Option<Arc<Bundle>>,
+    /// Nothing is signed: no credentials are looked for, and no service is asked for a region.
+    pub unsigned: bool,
+}
+
+/// The SDK's configuration from the ordinary places: environment, profile, container, instance
+/// role; `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SQS` and their like included.
+pub async fn load_sdk_config() -> Result<SdkConfig> {
+    load(Setup::default()).await.map(|loaded| loaded.sdk)
+}
+
+/// What is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// For the SDK's clients.
+    pub sdk: SdkConfig,
+    /// Whom its connections trust.
+    pub trust: Trust,
+}
+
+/// The SDK's configuration: from `setup` first, and else from the ordinary places. A profile that is
+/// named, by the environment too, is there or this is an error.
 ///
 /// No read timeout is set, because a long poll and a part of 5 GiB need different ones: whoever
 /// builds a client sets its own.
-pub async fn load_sdk_config(profile: Option<&str>, region: Option<&str>) -> SdkConfig {
+pub async fn load(setup: Setup<'_>) -> Result<Loaded> {
+    let ordinary = match setup.profile {
+        Some(profile) => Some(profile.clone()),
+        None => Profile::ordinary().await?,
+    };
+    let of_profile = ordinary.as_ref().and_then(|profile| profile.bundle.clone());
+    let trust = Trust::default().and(environments_bundle()?).and(of_profile).and(setup.bundle);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts(None));
-    if let Some(profile) = profile {
-        loader = loader.profile_name(profile);
+        .timeout_config(timeouts(None))
+        .http_client(http::client(&trust));
+    // Whoever names a profile means its region as well.
+    let named = setup.profile.and_then(|profile| profile.region.clone());
+    let mut region = setup.region.map(str::to_owned).or(named);
+    if setup.unsigned {
+        let of_profile = ordinary.and_then(|profile| profile.region);
+        let known = region.or_else(environments_region).or(of_profile);
+        region = Some(known.unwrap_or_else(|| FALLBACK_REGION.to_owned()));
     }
     if let Some(region) = region {
-        loader = loader.region(Region::new(region.to_owned()));
+        loader = loader.region(Region::new(region));
     }
-    loader.load().await
+    if setup.unsigned || setup.profile.is_some() {
+        loader = loader.no_credentials();
+    }
+    let Some(profile) = setup.profile else {
+        return Ok(Loaded { sdk: loader.load().await, trust });
+    };
+    let sdk = loader.profile_name(&profile.name).load().await;
+    let provider = profile.provider(&sdk);
+    Ok(Loaded { sdk: sdk.into_builder().credentials_provider(provider).build(), trust })
+}
+
+fn environments_region() -> Option<String> {
+    let value = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(value)
+}
+
+/// The authorities that the environment names.
+fn environments_bundle() -> Result<Option<Arc<Bundle>>> {
+    let named = std::env::var_os(trust::CA_BUNDLE).filter(|file| !file.is_empty());
+    let Some(file) = named else { return Ok(None) };
+    Bundle::read(Path::new(&file)).map(|bundle| Some(Arc::new(bundle))).map_err(|wrong| {
+        let (variable, file) = (trust::CA_BUNDLE, Path::new(&file).display());
+        Error::usage(format!(
+            "environment variable {variable}: {file} {wrong}; allowed: {}",
+            trust::ALLOWED
+        ))
+    })
 }
 
 /// The time limits of a client whose answers must begin within `read`.
@@ -94,6 +173,17 @@ pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Optio
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
+/// Whether a refusal of this name says that the session is over: others are to be fetched, whatever the
+/// credentials say themselves of their end.
+pub fn is_expired(code: &str) -> bool {
+    verdict::is_expired(code)
+}
+
+/// Whether a refusal of this name and text is about the time at which a request was signed.
+pub fn is_skewed(code: &str, text: &str) -> bool {
+    verdict::is_skewed(code) || is_about_the_clock(text)
+}
+
 /// The whole error: `call` (such as `GetObject s3://bucket/key (source)`), what the service said,
 /// what to do about it, its kind and the pause that was asked for.
 ///
@@ -104,7 +194,10 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     let call = call.to_string();
-    let verdict = verdict_of(Request::of(&call), error);
+    let mut verdict = verdict_of(Request::of(&call), error);
+    if is_corrected(error) {
+        verdict.kind = ErrorKind::Unavailable;
+    }
     let status = error.raw_response().map_or(0, |raw| raw.status().as_u16());
     let text = error.as_service_error().and_then(ProvideErrorMetadata::message);
     let code = code(error).unwrap_or_default();
@@ -112,6 +205,18 @@ where
     built(call, verdict, &describe(error))
         .with_retry_after(retry_after(error))
         .with_evidence(evidence)
+}
+
+/// Whether a request was refused for its time, and the answer tells the right one: the SDK signs the
+/// client's next request by it.
+fn is_corrected<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    let Some(said) = error.as_service_error() else { return false };
+    let (code, text) = (said.code().unwrap_or_default(), said.message().unwrap_or_default());
+    let date = error.raw_response().and_then(|raw| raw.headers().get("date"));
+    is_skewed(code, text) && date.is_some_and(clock::is_other)
 }
 
 fn evidence(call: &str, status: u16, code: &str, text: &str) -> Evidence {
@@ -249,6 +354,10 @@ fn is_about_the_clock(text: &str) -> bool {
 
 /// A request that never left: whether for want of credentials, of a region, or of a connection.
 fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Verdict {
+    // No outage: another try shows the same certificate.
+    if let Some(advice) = trust::advice(source) {
+        return Verdict::untrusted(advice);
+    }
     for cause in chain(source) {
         match cause.downcast_ref::<CredentialsError>() {
             Some(
@@ -316,7 +425,7 @@ fn causes<E: StdError + 'static>(error: &SdkError<E, HttpResponse>) -> String {
     texts(StdError::source(error))
 }
 
-fn texts(first: Option<&(dyn StdError + 'static)>) -> String {
+pub(crate) fn texts(first: Option<&(dyn StdError + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in chain(first).map(|cause| one_line(&cause.to_string())) {
         if !texts.iter().any(|earlier| earlier.contains(&text)) {

@@ -220,7 +220,7 @@ impl Told {
             let missing =
                 || Error::new(ErrorKind::Unavailable, "the metadata service tells no instance-id");
             let instance = self.metadata.get("instance-id").await?.ok_or_else(missing)?;
-            Ok(Group::new(&load_sdk_config(None, None).await, name, instance.trim()))
+            Ok(Group::new(&load_sdk_config().await?, name, instance.trim()))
         };
         self.group.get_or_try_init(connect).await
     }

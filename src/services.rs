@@ -138,8 +138,8 @@ struct LazyParameters(OnceCell<SsmParameters>);
 #[async_trait]
 impl ParameterStore for LazyParameters {
     async fn get(&self, name: &str) -> Result<Option<String>> {
-        let connect = || async { SsmParameters::new(&aws::load_sdk_config(None, None).await) };
-        let parameters = self.0.get_or_init(connect).await;
+        let connect = || async { aws::load_sdk_config().await.map(|sdk| SsmParameters::new(&sdk)) };
+        let parameters = self.0.get_or_try_init(connect).await?;
         first(|| parameters.get(name)).await
     }
 }
@@ -168,13 +168,13 @@ pub async fn queue(config: &Config) -> Result<Arc<dyn Queue>> {
 
 /// The queue of the configuration on Amazon SQS.
 pub async fn sqs_queue(config: &Config) -> Result<SqsQueue> {
-    let sdk = aws::load_sdk_config(None, None).await;
+    let sdk = aws::load_sdk_config().await?;
     first(|| SqsQueue::connect(&sdk, &config.basic.sqs_queue_name)).await
 }
 
 /// The records of the configuration in Amazon DynamoDB.
 pub async fn dynamodb_table(config: &Config) -> Result<DynamoState> {
-    let sdk = aws::load_sdk_config(None, None).await;
+    let sdk = aws::load_sdk_config().await?;
     first(|| DynamoState::connect(&sdk, &config.basic.table_queue_name)).await
 }
 

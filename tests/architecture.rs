@@ -32,8 +32,14 @@ fn only_the_demos_endpoint_names_its_server_crates() {
 
 #[test]
 fn only_the_endpoint_and_the_lean_way_speak_http_themselves() {
-    let http = &["demo/endpoint/", "store/s3"];
+    let http = &["demo/endpoint/", "store/s3", "aws/dial.rs", "aws/http.rs"];
     only(http, |word| matches!(word, "hyper" | "hyper_rustls" | "hyper_util" | "tower_service"));
+}
+
+#[test]
+fn only_one_module_decides_whom_a_connection_trusts() {
+    let tls = &["aws/dial.rs", "aws/trust.rs"];
+    only(tls, |word| matches!(word, "rustls" | "rustls_native_certs"));
 }
 
 #[test]

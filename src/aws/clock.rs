@@ -1,7 +1,7 @@
 //! How far this machine's clock is from a service's, by what the service's answers say.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
@@ -9,24 +9,91 @@ use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint}
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::{DateTime, Format};
+use tracing::warn;
+
+/// A difference below this is none: Amazon S3 takes 15 minutes, and an answer takes its time too.
+const NOTABLE: i64 = 60;
+
+/// So long after a correction, requests may still fail that were signed before it.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Turns every correction off, for the SDK too.
+const DISABLED: &str = "AWS_DISABLE_CLOCK_SKEW_CORRECTION";
 
 /// Looks at the `Date` of each answer, refusals included.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<Mutex<Option<i64>>>);
+pub struct Clock(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The difference by the latest answer, in seconds.
+    latest: Option<i64>,
+    /// What is added to this machine's time before a request is signed.
+    correction: i64,
+    corrected: Option<Instant>,
+}
 
 impl Clock {
     /// By how many seconds the service's clock is ahead of this machine's, as the latest answer with a
     /// `Date` says; negative where it is behind. The header knows whole seconds, and the answer's way
     /// counts too.
     pub fn skew(&self) -> Option<i64> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known().latest
+    }
+
+    /// The time by which requests are signed: this machine's, until a service has refused it.
+    pub fn now(&self) -> SystemTime {
+        shifted(SystemTime::now(), self.known().correction)
+    }
+
+    /// Told that a request was refused for its time, by an answer with this `Date`. Whether another try
+    /// may fare better: the service's time is taken from now on, as the SDK does it on its own way.
+    pub fn refused(&self, date: Option<&str>) -> bool {
+        let disabled = std::env::var(DISABLED).is_ok_and(|on| on.eq_ignore_ascii_case("true"));
+        !disabled && self.correct(date, SystemTime::now())
+    }
+
+    fn correct(&self, date: Option<&str>, now: SystemTime) -> bool {
+        let mut known = self.known();
+        let difference = date.and_then(|date| difference(date, now));
+        if let Some(seconds) = difference.filter(|s| (s - known.correction).abs() > NOTABLE) {
+            let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+            let side = if seconds > 0 { "behind" } else { "ahead of" };
+            warn!(
+                "this machine's clock is {hours} h {minutes} min {side} the store's: requests are \
+                 signed by the store's time; set the clock"
+            );
+            known.correction = seconds;
+            known.corrected = Some(Instant::now());
+        }
+        known.corrected.is_some_and(|corrected| corrected.elapsed() < SETTLE)
     }
 
     fn saw(&self, date: &str, now: SystemTime) {
-        let Ok(date) = DateTime::from_str(date, Format::HttpDate) else { return };
-        let skew = date.secs() - DateTime::from(now).secs();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
+        if let Some(seconds) = difference(date, now) {
+            self.known().latest = Some(seconds);
+        }
     }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an answer's `Date` is another time than this machine's.
+pub(super) fn is_other(date: &str) -> bool {
+    difference(date, SystemTime::now()).is_some_and(|seconds| seconds.abs() > NOTABLE)
+}
+
+fn difference(date: &str, now: SystemTime) -> Option<i64> {
+    let date = DateTime::from_str(date, Format::HttpDate).ok()?;
+    Some(date.secs() - DateTime::from(now).secs())
+}
+
+fn shifted(now: SystemTime, seconds: i64) -> SystemTime {
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    let shifted = if seconds < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+    shifted.unwrap_or(now)
 }
 
 #[dyn_dispatch_hint]
@@ -68,5 +135,25 @@ mod tests {
             assert_eq!(clock.skew(), Some(skew), "{date}");
         }
         assert_eq!(Clock::default().skew(), None);
+    }
+
+    #[test]
+    fn a_time_that_was_refused_is_corrected_once() {
+        let clock = Clock::default();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        // Not the clock's fault, or not known.
+        assert!(!clock.correct(Some("Sun, 06 Nov 1994 08:49:30 GMT"), now));
+        assert!(!clock.correct(None, now));
+        assert_eq!(clock.known().correction, 0);
+        assert!(clock.correct(Some("Mon, 07 Nov 1994 08:49:37 GMT"), now));
+        assert_eq!(clock.known().correction, 86_400);
+        // Signed before the correction.
+        assert!(clock.correct(Some("Mon, 07 Nov 1994 08:49:38 GMT"), now));
+        assert!(clock.now() > SystemTime::now() + Duration::from_secs(86_000));
+        // Refused though the time is right: no other try would fare better.
+        clock.known().corrected = Instant::now().checked_sub(SETTLE);
+        assert!(!clock.correct(Some("Mon, 07 Nov 1994 08:49:38 GMT"), now));
+        assert!(clock.correct(Some("Sun, 06 Nov 1994 06:49:37 GMT"), now));
+        assert_eq!(clock.known().correction, -7200);
     }
 }

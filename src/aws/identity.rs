@@ -5,18 +5,19 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_credential_types::Credentials as Keys;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_sts::Client;
 
+use super::FALLBACK_REGION;
 use super::clock::Clock;
+use super::profiles::Profile;
+use super::signer::{self, Origin, Seen};
 use crate::aws;
 use crate::error::{Error, Result};
 use crate::params::StoredCredentials;
 
 /// An answer must begin within this.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// The region of whoever names none, as for S3.
-const FALLBACK_REGION: &str = "us-east-1";
 
 /// Whose requests.
 #[derive(Clone, Copy, Debug)]
@@ -46,26 +47,42 @@ impl Caller {
 }
 
 /// The clients' configuration of `who`; `region` in front of the region that is found.
-async fn sdk_config(who: Who<'_>, region: Option<&str>) -> SdkConfig {
-    match who {
-        Who::Chain => aws::load_sdk_config(None, region).await,
-        Who::Profile(name) => aws::load_sdk_config(Some(name), region).await,
+async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
+    let setup = aws::Setup { region, ..aws::Setup::default() };
+    Ok(match who {
+        Who::Chain => aws::load(setup).await?.sdk,
+        Who::Profile(name) => {
+            let profile = Profile::named(name).await?;
+            aws::load(aws::Setup { profile: Some(&profile), ..setup }).await?.sdk
+        }
         Who::Stored(stored) => {
             let region = region.or(stored.region.as_deref()).unwrap_or(FALLBACK_REGION);
-            let sdk = aws::load_sdk_config(None, Some(region)).await;
+            let setup = aws::Setup { region: Some(region), unsigned: true, ..setup };
             let (key, secret) = (&stored.access_key_id, &stored.secret_access_key);
             let keys = Keys::new(key, secret, stored.session_token.clone(), None, "parameter");
             let provider = SharedCredentialsProvider::new(keys);
-            sdk.into_builder().credentials_provider(provider).build()
+            aws::load(setup).await?.sdk.into_builder().credentials_provider(provider).build()
         }
-    }
+    })
+}
+
+/// Who signs, in words: what the keys themselves tell.
+pub async fn signer(who: Who<'_>, region: Option<&str>) -> Option<String> {
+    let origin = match who {
+        Who::Chain => Origin::Chain(std::env::var("AWS_PROFILE").unwrap_or_default()),
+        Who::Profile(name) => Origin::Profile(name.to_owned()),
+        Who::Stored(_) => Origin::Parameter(String::new()),
+    };
+    let provider = sdk_config(who, region).await.ok()?.credentials_provider()?;
+    let keys = provider.provide_credentials().await.ok()?;
+    Some(signer::words(&origin, Some(&Seen::of(&keys)), None))
 }
 
 /// GetCallerIdentity, which needs no permission
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>). Not tried again
 /// here. `clock` sees the answer.
 pub async fn caller(who: Who<'_>, region: Option<&str>, clock: &Clock) -> Result<Caller> {
-    let sdk = sdk_config(who, region).await;
+    let sdk = sdk_config(who, region).await?;
     let builder = aws_sdk_sts::config::Builder::from(&sdk)
         .retry_config(RetryConfig::disabled())
         .timeout_config(aws::timeouts(Some(READ_TIMEOUT)))
@@ -80,14 +97,66 @@ pub async fn caller(who: Who<'_>, region: Option<&str>, clock: &Clock) -> Result
 
 /// The region that the ordinary places give to this machine's own calls.
 pub async fn region() -> Option<String> {
-    let sdk = aws::load_sdk_config(None, None).await;
+    let sdk = aws::load_sdk_config().await.ok()?;
     sdk.region().map(|region| region.as_ref().to_owned())
 }
 
-/// Whether an S3 endpoint belongs to somebody whom STS knows: to AWS, or to a server whose STS the
-/// ordinary variables name.
+/// Whether an S3 endpoint belongs to somebody whom STS knows: to AWS, or to a server whose own STS the
+/// ordinary variables name. No other's keys are shown to an STS.
 pub fn has_sts(endpoint: Option<&str>) -> bool {
-    let names = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
-    let named = names.iter().any(|name| std::env::var_os(name).is_some_and(|url| !url.is_empty()));
-    named || endpoint.is_none_or(|url| url.contains(".amazonaws.com"))
+    let named = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter();
+    let named = named.filter_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
+    knows(endpoint, named.collect::<Vec<_>>().first().map(String::as_str))
+}
+
+fn knows(endpoint: Option<&str>, sts: Option<&str>) -> bool {
+    let Some(endpoint) = endpoint.map(host) else { return true };
+    let is_aws = |host: &str| AMAZON.iter().any(|domain| host.ends_with(domain));
+    match sts.map(host) {
+        None => is_aws(&endpoint),
+        // One server, or servers of one machine.
+        Some(sts) => sts == endpoint || (is_aws(&sts) && is_aws(&endpoint)),
+    }
+}
+
+/// The domains of the partitions (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
+const AMAZON: &[&str] = &[
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".api.aws",
+    ".api.amazonwebservices.com.cn",
+];
+
+/// A URL's host, in lower case.
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let end = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    authority[..end.unwrap_or(authority.len())].to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_foreign_key_is_shown_to_an_sts() {
+        let local = Some("http://127.0.0.1:4566");
+        for (endpoint, sts, expected) in [
+            (None, None, true),
+            (None, local, true),
+            (Some("https://s3.cn-north-1.amazonaws.com.cn"), None, true),
+            (Some("https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com:443/x"), None, true),
+            (Some("https://oss.example"), None, false),
+            (Some("https://oss.example/.amazonaws.com"), None, false),
+            (Some("https://amazonaws.com.oss.example"), None, false),
+            (Some("https://oss.example"), local, false),
+            (Some("https://oss.example"), Some("https://sts.eu-west-1.amazonaws.com"), false),
+            (Some("http://127.0.0.1:4567"), local, true),
+            (Some("http://[::1]:9"), Some("http://[::1]:4566"), true),
+        ] {
+            assert_eq!(knows(endpoint, sts), expected, "{endpoint:?} {sts:?}");
+        }
+    }
 }

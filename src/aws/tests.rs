@@ -69,6 +69,18 @@ fn a_clock_that_is_off_is_told_from_a_wrong_secret() {
 }
 
 #[test]
+fn a_clock_that_the_answer_corrects_is_worth_another_try() {
+    let text = "The difference between the request time and the current time is too large.";
+    let refused = |date| answer(403, "RequestTimeTooSkewed", text, &[("date", date)]);
+    let error = error("SendMessage", &refused("Sun, 06 Nov 1994 08:49:37 GMT"));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let now = aws_smithy_types::DateTime::from(std::time::SystemTime::now());
+    let now = now.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
+    let refused = refused(Box::leak(now.into_boxed_str()));
+    assert_eq!(super::error("SendMessage", &refused).kind(), ErrorKind::Unfit);
+}
+
+#[test]
 fn a_request_that_never_left_tells_why() {
     let dispatch = |source: Box<dyn StdError + Send + Sync>| -> Failure {
         SdkError::dispatch_failure(ConnectorError::other(source, None))
@@ -113,7 +125,8 @@ fn an_answer_that_cannot_be_read_speaks_by_its_status() {
 
 #[tokio::test]
 async fn the_sdk_does_not_try_again_by_itself() {
-    let config = load_sdk_config(None, Some("eu-central-1")).await;
+    let config =
+        load(Setup { region: Some("eu-central-1"), ..Setup::default() }).await.unwrap().sdk;
     assert_eq!(config.retry_config().map(RetryConfig::max_attempts), Some(1));
     assert_eq!(config.region().map(Region::as_ref), Some("eu-central-1"));
 }

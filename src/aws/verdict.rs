@@ -36,6 +36,11 @@ impl Verdict {
         )
     }
 
+    /// The other side is not who it must be, or speaks no TLS.
+    pub(super) fn untrusted(advice: &'static str) -> Self {
+        Self::with(ErrorKind::Unfit, advice)
+    }
+
     pub(super) fn no_region() -> Self {
         Self::with(ErrorKind::Usage, "no region is known: set AWS_REGION or the key Region")
     }
@@ -200,11 +205,24 @@ fn unfitness(code: &str) -> Option<&'static str> {
         "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
             "the secret access key does not fit the access key: check the credentials"
         }
-        "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired" => {
+        _ if is_skewed(code) => {
             "this machine's clock differs from the service's by more than 15 minutes: set the clock"
         }
         _ => return None,
     })
+}
+
+/// The request's time is not taken.
+pub(super) fn is_skewed(code: &str) -> bool {
+    matches!(code, "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired")
+}
+
+/// Some stores call a session that is over by the name of a token that they do not know.
+pub(super) fn is_expired(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken"
+    )
 }
 
 fn by_code(request: Request, code: &str) -> Option<Verdict> {
@@ -231,13 +249,11 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
         }
         // A job must not fail for good because a token ran out between two refreshes: the next
         // try asks the credentials provider again.
-        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" => {
-            Verdict::with(
-                ErrorKind::Unavailable,
-                "the session token has expired or is not valid: where it does not come from a role that renews it, put \
-             a new one in place",
-            )
-        }
+        _ if is_expired(code) => Verdict::with(
+            ErrorKind::Unavailable,
+            "the session token has expired or is not valid: where it does not come from a role that \
+             renews it, put a new one in place",
+        ),
         "NoSuchBucket" => Verdict::with(
             ErrorKind::NotFound,
             "there is no such bucket here: check its name, the region and the endpoint",
@@ -375,6 +391,7 @@ mod tests {
             (409, "OperationAborted", Unavailable),
             (400, "ExpiredToken", Unavailable),
             (400, "ExpiredTokenException", Unavailable),
+            (403, "InvalidToken", Unavailable),
             (403, "AccessDenied", Denied),
             (400, "AccessDeniedException", Denied),
             (403, "InvalidAccessKeyId", Unfit),

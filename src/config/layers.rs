@@ -5,13 +5,15 @@
 //! neither line numbers nor duplicates.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use ::config::{ConfigError, Map, Source, Value};
 use ini_roundtrip::{Item, Parser};
 
 use super::keys::{self, KEYS, Key, Kind, SECTIONS};
+use crate::aws::trust::{self, Bundle};
+
 use super::problem::{Problems, nearest, shown_name};
 
 /// One value and the place it came from.
@@ -191,11 +193,16 @@ where
     let mut by_section: Vec<Found> = Vec::new();
     for (name, value) in variables {
         let Ok(name) = name.into().into_string() else { continue };
+        let value = value.into();
+        if name == trust::CA_BUNDLE {
+            bundle(&value, problems);
+            continue;
+        }
         let full = KEYS.iter().find(|k| k.env_name().eq_ignore_ascii_case(&name));
         let alone = || KEYS.iter().find(|k| k.name == name && k.env_by_name_alone());
         let Some(key) = full.or_else(alone) else { continue };
         let place = format!("environment variable {name}");
-        let Ok(value) = value.into().into_string() else {
+        let Ok(value) = value.into_string() else {
             problems.add(place, "is not valid UTF-8; allowed: text in UTF-8");
             continue;
         };
@@ -215,4 +222,16 @@ where
     by_name.retain(|found| !by_section.iter().any(|full| std::ptr::eq(full.key, found.key)));
     by_name.extend(by_section);
     Layer(by_name)
+}
+
+/// The variable of all AWS tools is no key of this program, but what it names must be there.
+fn bundle(file: &OsStr, problems: &mut Problems) {
+    if file.is_empty() {
+        return;
+    }
+    if let Err(wrong) = Bundle::read(Path::new(file)) {
+        let (place, file) = (trust::CA_BUNDLE, Path::new(file).display());
+        let message = format!("{file} {wrong}; allowed: {}", trust::ALLOWED);
+        problems.add(format!("environment variable {place}"), message);
+    }
 }

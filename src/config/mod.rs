@@ -4,6 +4,7 @@
 //! value, `typed` makes the [`Config`] and finds contradictions, `problem` reports all at once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::store::profile::Pins;
@@ -15,6 +16,8 @@ mod problem;
 mod shipped;
 mod typed;
 mod value;
+
+use crate::aws::trust::Bundle;
 
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
@@ -307,10 +310,19 @@ pub struct Endpoint {
     pub sorts_keys: bool,
     /// Bucket in the path instead of the host name; `None`: where an endpoint is given.
     pub force_path_style: Option<bool>,
+    /// Certificate authorities that are trusted besides the system's.
+    pub ca_bundle: Option<Arc<Bundle>>,
     /// Name of the profile; always there with `Credentials::Profile`.
     pub profile: Option<String>,
     /// `None`: JobType decides for jobsender and worker; `run` takes the default chain.
     pub credentials: Option<Credentials>,
+}
+
+impl Endpoint {
+    /// The profile that credentials come from, if they come from one.
+    pub fn profile_name(&self) -> &str {
+        self.profile.as_deref().unwrap_or(crate::aws::profiles::DEFAULT)
+    }
 }
 
 /// `[Source]`

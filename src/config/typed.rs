@@ -1,6 +1,7 @@
 //! From the merged layers to the typed [`Config`], and the contradictions between values.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::config::{Map, Value, ValueKind};
@@ -9,6 +10,7 @@ use super::keys::{self, Key};
 use super::problem::Problems;
 use super::value::{Parsed, parse};
 use super::*;
+use crate::aws::trust::{self, Bundle};
 use crate::object::MIB;
 
 /// Reads single values; what is wrong is noted, and the default stands in for it.
@@ -292,10 +294,24 @@ fn endpoint(
         quirks: Pins::parse(&quirks).unwrap_or_default(),
         url: reader.optional_text(section, "Endpoint"),
         region: reader.optional_text(section, "Region"),
+        ca_bundle: bundle(reader, section),
         sorts_keys: reader.word(section, "ListOrder") != "any",
         force_path_style: reader.optional_bool(section, "ForcePathStyle"),
         profile,
         credentials,
+    }
+}
+
+/// Read at once: a file that is wrong shows before anything is touched.
+fn bundle(reader: &mut Reader<'_>, section: &str) -> Option<Arc<Bundle>> {
+    let file = reader.optional_text(section, "CaBundle").map(PathBuf::from)?;
+    match Bundle::read(&file) {
+        Ok(bundle) => Some(Arc::new(bundle)),
+        Err(wrong) => {
+            let message = format!("= {} {wrong}; allowed: {}", file.display(), trust::ALLOWED);
+            reader.contradiction(section, "CaBundle", &message);
+            None
+        }
     }
 }
 

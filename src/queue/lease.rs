@@ -206,10 +206,15 @@ impl Heartbeat {
                 // Two thirds of a visibility are left to give the message back.
                 return Some(Loss::Limit);
             }
-            match timeout_at(deadline, self.queue.extend(&self.message.receipt, self.visibility))
-                .await
-            {
-                Err(_) => return Some(Loss::RanOut),
+            let limit = on(now, one_try(self.visibility)).min(deadline);
+            let extended = self.queue.extend(&self.message.receipt, self.visibility);
+            match timeout_at(limit, extended).await {
+                Err(_) if Instant::now() >= deadline => return Some(Loss::RanOut),
+                // An answer that is lost is not waited for: the next try goes on another connection.
+                Err(_) => {
+                    warn!(job = %self.message.id, "no answer to extending the lease, trying again");
+                    next = Instant::now();
+                }
                 Ok(Ok(until)) => {
                     deadline = Instant::from_std(until);
                     next = on(now, self.visibility / 3);
@@ -231,6 +236,12 @@ impl Heartbeat {
         let pause = pause.mul_f64(0.5 + fastrand::f64());
         pause.max(error.retry_after().unwrap_or_default())
     }
+}
+
+/// How long one try to extend a lease may take: of the two thirds of the visibility that are left when the
+/// heartbeat is due, several must fit in.
+fn one_try(visibility: Duration) -> Duration {
+    (visibility / 8).clamp(Duration::from_millis(500), Duration::from_secs(15))
 }
 
 /// `by` later, or as late as the clock can tell.

@@ -28,8 +28,12 @@ use lease_clock::{LeaseClock, whole_seconds};
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>).
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
-/// An answer must begin within this; a long poll may rightly take 20 s of it.
-const READ_TIMEOUT: Duration = Duration::from_secs(35);
+/// An answer must begin within this: the service answers within milliseconds, and a lost answer must
+/// not take up a lease.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The answer to a long poll, which may rightly take 20 s of it.
+const POLL_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// A reason is cut to this many bytes, so that it fits beside the body.
 const MAX_REASON: usize = 1024;
@@ -139,6 +143,8 @@ impl SqsQueue {
     /// within the poll the message was taken.
     async fn poll(&self, max: i32, wait: Duration, visibility: i32) -> Result<Vec<Message>> {
         let asked = Instant::now();
+        let patient =
+            aws_sdk_sqs::config::Builder::new().timeout_config(aws::timeouts(Some(POLL_TIMEOUT)));
         let answer = self
             .client
             .receive_message()
@@ -147,6 +153,8 @@ impl SqsQueue {
             .wait_time_seconds(whole_seconds(wait))
             .visibility_timeout(visibility)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .customize()
+            .config_override(patient)
             .send()
             .await
             .map_err(|e| self.error("ReceiveMessage", &e))?;

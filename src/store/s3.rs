@@ -22,6 +22,8 @@ use bytes::Bytes;
 use super::profile::Quirk;
 use super::*;
 use crate::aws;
+use crate::aws::clock::Clock;
+use crate::aws::signer::{self, Origin};
 use crate::config::{DestinationSide, Sse};
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
@@ -57,8 +59,10 @@ pub struct S3Store {
     pub(super) profile: Profile,
     /// How its buckets write keys, as far as that is known to be Amazon S3's way.
     readings: listing::Readings,
-    /// Whose credentials are used, in words for an error.
-    pub(super) identity: String,
+    /// Where its credentials come from.
+    pub(super) origin: Origin,
+    /// The account that they are of, where somebody could tell.
+    pub(super) account: Option<String>,
     /// The URL that is asked, where it is not Amazon S3's own.
     pub(super) url: Option<String>,
     pub(super) writing: Writing,
@@ -67,6 +71,8 @@ pub struct S3Store {
     pub(super) checksums: bool,
     /// What requests are signed with; `None`: nothing.
     credentials: Option<Renewed>,
+    /// How far this machine's clock is off, where the store has refused it.
+    clock: Clock,
     /// The short way for the calls that are made most; `None`: the SDK makes them too.
     lean: Option<Lean>,
     /// Storage classes that a bucket does not know, and what objects are given instead.
@@ -132,11 +138,9 @@ impl S3Store {
         match aws::own_cause(&error) {
             Some(own) => Error::new(own.kind(), format!("{said}: {own}")),
             None => {
-                let expired = matches!(
-                    aws::code(&error),
-                    Some("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken")
-                );
-                let built = self.renewed(aws::error(said, &error), expired);
+                let expired = aws::code(&error).is_some_and(aws::is_expired);
+                let skewed = skewed(&error);
+                let built = self.renewed(aws::error(said, &error), expired, skewed);
                 self.advised(built, call, permission, region, unreached)
             }
         }
@@ -172,8 +176,11 @@ impl S3Store {
     }
 
     /// Gives credentials up that were refused. Where others may be had, a refusal that would end
-    /// this worker is worth another try.
-    fn renewed(&self, error: Error, expired: bool) -> Error {
+    /// this worker is worth another try; and so is one for a time that can be corrected.
+    fn renewed(&self, error: Error, expired: bool, skewed: Skewed<'_>) -> Error {
+        if skewed.is_some_and(|date| self.clock.refused(date)) {
+            return error.of_kind(ErrorKind::Unavailable);
+        }
         match &self.credentials {
             Some(credentials) if expired => {
                 credentials.expired();
@@ -184,6 +191,12 @@ impl S3Store {
             }
             _ => error,
         }
+    }
+
+    /// Who really asks, in words for an error.
+    pub fn identity(&self) -> String {
+        let seen = self.credentials.as_ref().and_then(Renewed::seen);
+        signer::words(&self.origin, seen.as_ref(), self.account.as_deref())
     }
 
     /// What an error's message begins with.
@@ -206,16 +219,18 @@ impl S3Store {
         match (built.kind(), region) {
             (ErrorKind::Unavailable, None) if unreached => {
                 let asked = self.asked();
-                built.note(format_args!("{asked} was asked: check Endpoint, Region and the line"))
+                built.note(format_args!(
+                    "{asked} was asked: check Endpoint (http or https?), Region and the line"
+                ))
             }
             (_, Some(region)) => {
                 built.note(format_args!("the bucket is in region {region}: set Region"))
             }
             (ErrorKind::Denied, None) => {
-                let identity = &self.identity;
+                let identity = self.identity();
                 built.note(format_args!("{call} needs {permission}, asked with {identity}"))
             }
-            (ErrorKind::Unfit, None) => built.note(format_args!("asked with {}", self.identity)),
+            (ErrorKind::Unfit, None) => built.note(format_args!("asked with {}", self.identity())),
             _ => built,
         }
     }
@@ -248,6 +263,15 @@ impl S3Store {
 /// Reads what came as each of the answers about uploads, for the fuzzer: the errors.
 pub fn read_upload_answers(document: &[u8]) -> Vec<Error> {
     answers::read_all(document)
+}
+
+/// Where a request's time was refused: the `Date` of that answer.
+type Skewed<'a> = Option<Option<&'a str>>;
+
+fn skewed<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Skewed<'_> {
+    let said = error.as_service_error()?;
+    let is = aws::is_skewed(said.code().unwrap_or_default(), said.message().unwrap_or_default());
+    is.then(|| error.raw_response()?.headers().get("date"))
 }
 
 fn time(time: Option<&DateTime>) -> Option<SystemTime> {

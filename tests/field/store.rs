@@ -480,6 +480,28 @@ impl Store {
         Self { data, hooks, url, _tasks: tasks }
     }
 
+    /// The same store over TLS, by one of the certificates beside this file; its URL.
+    pub async fn behind_tls(&mut self, certificate: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let acceptor = crate::wire::acceptor(certificate);
+        let (of_data, of_hooks) = (Arc::clone(&self.data), Arc::clone(&self.hooks));
+        self._tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let (acceptor, data) = (acceptor.clone(), Arc::clone(&of_data));
+                let hooks = Arc::clone(&of_hooks);
+                connections.spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(Incoming::new(stream), data, hooks).await;
+                    }
+                });
+            }
+        });
+        url
+    }
+
     /// What it holds.
     pub fn data(&self) -> MutexGuard<'_, Data> {
         self.data.lock().unwrap()

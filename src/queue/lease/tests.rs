@@ -208,11 +208,21 @@ async fn the_work_stops_at_the_deadline_where_the_queue_stays_out() {
 
 #[tokio::test(start_paused = true)]
 async fn the_work_stops_at_the_deadline_where_the_queue_does_not_answer() {
-    let queue = Scripted::new([Answer::Hang]);
+    let queue = Scripted::new([Answer::Hang; 1000]);
     let lease = queue.hold();
     lease.cancelled().await;
     assert_eq!(queue.begun.elapsed().as_secs(), 60);
     assert_eq!(lease.lost(), Some(Loss::RanOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_whose_answer_is_lost_costs_no_lease() {
+    let queue = Scripted::new([Answer::Hang, Answer::Hang, Answer::Hang]);
+    let lease = queue.hold();
+    sleep(Duration::from_secs(70)).await;
+    assert_eq!(lease.lost(), None);
+    let beats = queue.beats();
+    assert!(beats.starts_with(&[20, 27, 35, 42]), "{beats:?}");
 }
 
 #[tokio::test(start_paused = true)]

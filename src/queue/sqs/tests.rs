@@ -128,6 +128,15 @@ async fn a_poll_is_long_but_short_against_the_lease_and_no_timeout_cuts_it() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_heartbeat_is_not_waited_for_as_for_a_poll() {
+    let (queue, script) = queue([(200, json!({}))]).await;
+    let receipt = Receipt("0 handle".to_owned());
+    queue.extend(&receipt, Duration::from_secs(60)).await.expect("extended");
+    let timeout = script.read_timeouts().into_iter().last().flatten().expect("a read timeout");
+    assert!(timeout < Duration::from_secs(20), "{timeout:?}");
+}
+
+#[tokio::test]
 async fn a_dead_letter_queue_that_may_not_be_seen_is_unknown_and_not_an_error() {
     let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:333333333333:dead"}"#;
     let counts = json!({"Attributes": {

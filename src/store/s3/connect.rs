@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
@@ -11,23 +13,24 @@ use aws_sdk_s3::config::{
     SharedCredentialsProvider,
 };
 use aws_sdk_s3::types::RequestPayer;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_types::service_config::ServiceConfigKey;
+use tokio_util::sync::CancellationToken;
 
 use super::lean::Lean;
 use super::listing::Readings;
 use super::renew::Renewed;
 use super::{S3Store, Writing};
-use crate::aws;
+use crate::aws::clock::Clock;
+use crate::aws::signer::Origin;
+use crate::aws::trust::Trust;
+use crate::aws::{self, FALLBACK_REGION, http, profiles};
 use crate::config::{Config, Credentials, Endpoint, HttpPath};
 use crate::error::{Error, Result};
 use crate::params::{ParameterStore, StoredCredentials, load_stored};
+use crate::retry::{Policy, retry};
 use crate::store::Side;
 use crate::store::profile::Profile;
-
-/// Where nothing says otherwise: compatible stores ignore the region, and AWS answers a request
-/// for another region's bucket with that region's name.
-const FALLBACK_REGION: &str = "us-east-1";
-/// How a profile is called where none is named.
-const DEFAULT_PROFILE: &str = "default";
 
 /// The parameter with the other account's credentials.
 #[derive(Clone, Debug)]
@@ -84,13 +87,24 @@ impl S3Store {
         Ok(store)
     }
 
-    /// A store at `url` with a fixed key, as the demo has one on each side.
+    /// A store at `url` with a fixed key, as the demo has one on each side. Neither the environment
+    /// nor a profile has a say.
     pub async fn with_key(side: Side, url: &str, access_key: &str, secret_key: &str) -> Self {
-        let sdk = aws::load_sdk_config(None, Some(FALLBACK_REGION)).await;
+        let region = Region::from_static(FALLBACK_REGION);
+        let trust = Trust::default();
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(None))
+            .http_client(http::client(&trust))
+            .region(region)
+            .sleep_impl(TokioSleep::new())
+            .build();
         let keys = Keys::new(access_key, secret_key, None, None, "fixed");
         let builder = base(&sdk).endpoint_url(url).force_path_style(true);
         let provider = Some(SharedCredentialsProvider::new(keys));
-        Self::of(side, builder, provider, "a fixed key".to_owned(), Some(url.to_owned()))
+        let asked = Asked { origin: Origin::Fixed, url: Some(url.to_owned()), trust };
+        Self::of(side, builder, provider.map(Renewed::new), asked)
     }
 
     /// The same store with all calls made by the SDK.
@@ -106,30 +120,26 @@ impl S3Store {
         }
     }
 
-    fn of(
-        side: Side,
-        mut builder: Builder,
-        provider: Option<SharedCredentialsProvider>,
-        identity: String,
-        url: Option<String>,
-    ) -> Self {
-        let credentials = provider.map(Renewed::new);
+    fn of(side: Side, mut builder: Builder, credentials: Option<Renewed>, asked: Asked) -> Self {
         builder.set_credentials_provider(credentials.clone().map(SharedCredentialsProvider::new));
         // They are kept here, where they can be given up when they are refused.
         builder.set_identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(builder.build());
+        let clock = Clock::default();
         Self {
-            lean: Lean::new(credentials.clone()),
+            lean: Lean::new(credentials.clone(), asked.trust, clock.clone()),
+            clock,
             credentials,
             client,
             side,
-            profile: match is_amazon(url.as_deref()) {
+            profile: match is_amazon(asked.url.as_deref()) {
                 true => Profile::of_amazon(side),
                 false => Profile::new(side),
             },
             readings: Readings::default(),
-            identity,
-            url,
+            origin: asked.origin,
+            account: None,
+            url: asked.url,
             writing: Writing::default(),
             request_payer: None,
             checksums: false,
@@ -150,6 +160,14 @@ fn is_amazon(url: Option<&str>) -> bool {
     [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"].iter().any(|end| host.ends_with(end))
 }
 
+/// Who asks whom.
+struct Asked {
+    origin: Origin,
+    /// Where that is not Amazon S3.
+    url: Option<String>,
+    trust: Trust,
+}
+
 /// Checksums only where an operation demands one: compatible stores refuse the newer headers and
 /// trailers. Content-MD5 is sent with every write by ourselves.
 fn base(sdk: &aws_config::SdkConfig) -> Builder {
@@ -164,21 +182,32 @@ async fn connect(
     who: Credentials,
     stored: Option<Stored>,
 ) -> Result<S3Store> {
-    let profile = match who {
-        Credentials::Profile => Some(endpoint.profile.as_deref().unwrap_or(DEFAULT_PROFILE)),
+    let named = match who {
+        Credentials::Profile => {
+            let found = profiles::Profile::named(endpoint.profile_name()).await;
+            Some(found.map_err(|error| error.context(format_args!("the {side}")))?)
+        }
         Credentials::Default | Credentials::Ssm | Credentials::Anonymous => None,
     };
-    let sdk = aws::load_sdk_config(profile, endpoint.region.as_deref()).await;
-    let mut builder = base(&sdk);
-    let mut provider = sdk.credentials_provider();
+    let setup = aws::Setup {
+        profile: named.as_ref(),
+        region: endpoint.region.as_deref(),
+        bundle: endpoint.ca_bundle.clone(),
+        // Stored keys need none of the ordinary ones.
+        unsigned: matches!(who, Credentials::Anonymous | Credentials::Ssm),
+    };
+    let loaded = aws::load(setup).await?;
+    let sdk = &loaded.sdk;
+    let mut builder = base(sdk);
     let mut region = sdk.region().map(|region| region.as_ref().to_owned());
-    let identity = match who {
-        Credentials::Default => "the default credentials".to_owned(),
-        Credentials::Profile => format!("profile {}", profile.unwrap_or(DEFAULT_PROFILE)),
+    let (origin, provider) = match who {
+        Credentials::Default => (Origin::Chain(ordinary()), sdk.credentials_provider()),
+        Credentials::Profile => {
+            (Origin::Profile(endpoint.profile_name().to_owned()), sdk.credentials_provider())
+        }
         Credentials::Anonymous => {
             builder = builder.allow_no_auth();
-            provider = None;
-            "unsigned requests".to_owned()
+            (Origin::Nobody, None)
         }
         Credentials::Ssm => {
             let stored = stored.ok_or_else(|| {
@@ -188,20 +217,41 @@ async fn connect(
             // other account's region is not this machine's.
             let keys = stored.read().await?;
             region = endpoint.region.clone().or(keys.region);
-            let identity = format!("the credentials in parameter {}", stored.name);
-            provider = Some(SharedCredentialsProvider::new(stored));
-            identity
+            let origin = Origin::Parameter(stored.name.clone());
+            (origin, Some(SharedCredentialsProvider::new(stored)))
         }
     };
-    let region = region.unwrap_or_else(|| FALLBACK_REGION.to_owned());
-    builder = builder.region(Region::new(region));
-    if let Some(url) = &endpoint.url {
+    builder = builder.region(Region::new(region.unwrap_or_else(|| FALLBACK_REGION.to_owned())));
+    let url = url(endpoint, named.as_ref(), sdk);
+    if let Some(url) = &url {
         builder = builder.endpoint_url(url);
     }
-    let url = endpoint.url.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
     // Most compatible stores have no host name for each bucket.
     builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(url.is_some()));
-    let mut store = S3Store::of(side, builder, provider, identity, url);
+    let credentials = provider.map(Renewed::new);
+    if let (Some(profile), Some(credentials)) = (&named, &credentials) {
+        let keys = || async { credentials.keys().await.map_err(|error| profile.failed(&error)) };
+        let first = retry(Policy::probe(), &CancellationToken::new(), keys).await;
+        first.map_err(|error| error.context(format_args!("the {side}")))?;
+    }
+    let asked = Asked { origin, url, trust: loaded.trust };
+    let mut store = S3Store::of(side, builder, credentials, asked);
     store.profile = store.profile.pinned(&endpoint.quirks);
     Ok(store)
+}
+
+/// The profile among the ordinary places.
+fn ordinary() -> String {
+    std::env::var("AWS_PROFILE").unwrap_or_else(|_| profiles::DEFAULT.to_owned())
+}
+
+/// Whom to ask, where that is not Amazon S3: as the side says, as its profile does, as the ordinary places do.
+fn url(endpoint: &Endpoint, named: Option<&profiles::Profile>, sdk: &SdkConfig) -> Option<String> {
+    let profiles = || named?.s3_url(sdk);
+    endpoint.url.clone().or_else(profiles).or_else(|| {
+        let key = ServiceConfigKey::builder().service_id("S3").profile("endpoint_url");
+        let key = key.env("AWS_ENDPOINT_URL").build().ok();
+        let of_s3 = key.and_then(|key| sdk.service_config()?.load_config(key));
+        of_s3.or_else(|| sdk.endpoint_url().map(str::to_owned))
+    })
 }

@@ -11,12 +11,16 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::aws::signer::Seen;
+
 /// Credentials are fetched anew this long before they end, so that none ends on the way.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
 /// Credentials that do not say when they end are asked for again this often, as the SDK does.
 const UNLIMITED_LAST: Duration = Duration::from_secs(15 * 60);
 /// Where credentials cannot be fetched, and the last ones stay in use, others are asked for so often.
 const ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// Whatever they say, credentials that were fetched just now are used this long.
+const SHORTEST: Duration = Duration::from_secs(30);
 /// Credentials fetched so recently are not fetched again because they are refused.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -39,6 +43,8 @@ struct Current {
     before: Option<String>,
     /// The last keys that were fetched and have not been called expired since.
     good: Option<Credentials>,
+    /// What may be said of the keys that were fetched last.
+    seen: Option<Seen>,
 }
 
 #[derive(Debug)]
@@ -87,6 +93,16 @@ impl Renewed {
         current.good.clone().filter(|keys| !ends(keys))
     }
 
+    /// What may be said of the keys that were fetched last.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).seen.clone()
+    }
+
+    /// The keys themselves.
+    pub(super) async fn keys(&self) -> Result<Credentials, CredentialsError> {
+        self.fetch(|kept| kept.keys.clone()).await
+    }
+
     /// The identity to sign with.
     pub(super) async fn identity(&self) -> Result<Identity, CredentialsError> {
         self.fetch(|kept| kept.identity.clone()).await
@@ -110,15 +126,18 @@ impl Renewed {
                 (keys, Some(SystemTime::now() + ASKED_AGAIN))
             }
         };
+        let now = SystemTime::now();
         let until = match keys.expiry() {
             _ if again.is_some() => again.unwrap_or_else(SystemTime::now),
-            Some(expiry) => expiry.checked_sub(BEFORE_EXPIRY).unwrap_or(expiry),
-            None => SystemTime::now() + UNLIMITED_LAST,
+            // A clock that is far ahead makes all of them look old; the store decides.
+            Some(expiry) => expiry.checked_sub(BEFORE_EXPIRY).unwrap_or(expiry).max(now + SHORTEST),
+            None => now + UNLIMITED_LAST,
         };
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         current.forget();
         let changed = current.before.as_deref().is_some_and(|key| key != keys.access_key_id());
         current.good = Some(keys.clone());
+        current.seen = Some(Seen::of(&keys));
         let identity = Identity::from(keys.clone());
         let kept = Kept { keys, identity, until, fetched: Instant::now(), changed };
         let answer = of(&kept);
@@ -145,7 +164,7 @@ impl ProvideCredentials for Renewed {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.fetch(|kept| kept.keys.clone()))
+        future::ProvideCredentials::new(self.keys())
     }
 }
 

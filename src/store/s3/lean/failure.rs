@@ -6,7 +6,7 @@ use std::fmt;
 use hyper::{HeaderMap, StatusCode};
 
 use super::super::listing::is_unknown;
-use super::super::region_hint;
+use super::super::{Skewed, region_hint};
 use super::answer::text;
 use crate::aws::{self, Refusal};
 use crate::error::{Error, ErrorKind};
@@ -35,6 +35,7 @@ pub(super) struct Refused {
     /// How the answer began.
     body: String,
     location: Option<String>,
+    date: Option<String>,
 }
 
 /// So much of a body is kept: more is not shown of one that is no document.
@@ -66,16 +67,14 @@ impl Failure {
             region: header("x-amz-bucket-region"),
             body: body.chars().take(KEPT).collect(),
             location: header("location"),
+            date: header("date"),
         }))
     }
 
     /// Whether the credentials have been called expired.
     pub(super) fn is_expired(&self) -> bool {
         match self {
-            Self::Refused(refused) => matches!(
-                refused.code.as_str(),
-                "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken"
-            ),
+            Self::Refused(refused) => aws::is_expired(&refused.code),
             Self::Unsendable(_) | Self::Unanswered(_) => false,
         }
     }
@@ -85,6 +84,16 @@ impl Failure {
         match self {
             Self::Refused(refused) => is_unknown(refused.status, &refused.code),
             Self::Unsendable(_) | Self::Unanswered(_) => false,
+        }
+    }
+
+    /// Where the request's time was refused: the `Date` of the answer.
+    pub(super) fn skewed(&self) -> Skewed<'_> {
+        match self {
+            Self::Refused(refused) if aws::is_skewed(&refused.code, &refused.text) => {
+                Some(refused.date.as_deref())
+            }
+            _ => None,
         }
     }
 

@@ -20,6 +20,10 @@ use hyper::{Method, Request, Response};
 use super::renew::Renewed;
 use super::without::Given;
 use super::*;
+use crate::aws::clock::Clock;
+use crate::aws::dial::Dial;
+use crate::aws::http;
+use crate::aws::trust::Trust;
 use crate::plan::digest;
 use crate::store::profile::Quirk;
 
@@ -46,10 +50,6 @@ const SHORT: usize = 64 * 1024;
 /// Redirects that are followed for one call.
 const MAX_REDIRECTS: usize = 4;
 
-/// The variables that name a proxy: the SDK knows how to use one.
-const PROXIES: &[&str] =
-    &["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-
 /// The short way of one store.
 pub(super) struct Lean {
     places: Places,
@@ -60,12 +60,11 @@ pub(super) struct Lean {
 impl Lean {
     /// `None` where requests go by a proxy. `credentials`: whose credentials sign; none for unsigned
     /// requests.
-    pub(super) fn new(credentials: Option<Renewed>) -> Option<Self> {
-        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        (!PROXIES.iter().any(is_set)).then(|| Self {
+    pub(super) fn new(credentials: Option<Renewed>, trust: Trust, clock: Clock) -> Option<Self> {
+        (!http::has_proxy()).then(|| Self {
             places: Places::default(),
-            signer: credentials.map(Signer),
-            pool: Arc::new(Pool::new()),
+            signer: credentials.map(|credentials| Signer { credentials, clock }),
+            pool: Arc::new(Pool::new(Dial::new(trust))),
         })
     }
 
@@ -451,7 +450,8 @@ impl S3Store {
         place: impl fmt::Display,
         failure: &Failure,
     ) -> Error {
-        let error = self.renewed(failure.error(self.said(call, place)), failure.is_expired());
+        let error = failure.error(self.said(call, place));
+        let error = self.renewed(error, failure.is_expired(), failure.skewed());
         self.advised(error, call, permission, failure.region(), failure.is_unreached())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tower_service::Service;
 
 use super::Failure;
 use super::body::Outgoing;
 use crate::aws::CONNECT_TIMEOUT;
+use crate::aws::dial::{Dial, Stream};
 
 /// What one read may take, and with it the memory of a connection: few calls of the system for a
 /// large body, and little for a small one, since the buffer starts small and grows by use.
@@ -36,30 +32,15 @@ const MAX_HEADERS: usize = 768;
 /// less is worth a try.
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
-/// Bytes that the other side does not acknowledge, or has no room for, for so long end the connection
-/// (TCP_USER_TIMEOUT, RFC 5482): a megabyte may wait in the system's buffers where nothing else
-/// sees that it is not moving.
-#[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-
 /// The connections of one store.
 pub(super) struct Pool {
-    plain: HttpConnector,
-    /// Made at the first HTTPS call, since reading the system's roots takes tens of milliseconds.
-    secure: OnceLock<Result<HttpsConnector<HttpConnector>, String>>,
+    dial: Dial,
     idle: Mutex<HashMap<String, Vec<Line>>>,
 }
 
 impl Pool {
-    pub(super) fn new() -> Self {
-        let mut plain = HttpConnector::new();
-        plain.enforce_http(false);
-        // A request's head and a small body must not wait for an acknowledgement.
-        plain.set_nodelay(true);
-        plain.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        #[cfg(target_os = "linux")]
-        plain.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        Self { plain, secure: OnceLock::new(), idle: Mutex::default() }
+    pub(super) fn new(dial: Dial) -> Self {
+        Self { dial, idle: Mutex::default() }
     }
 
     /// A connection to `origin`: one that lay idle and is still open, or a new one.
@@ -99,13 +80,7 @@ impl Pool {
 
     async fn connect(&self, origin: &str) -> Result<Line, Failure> {
         let uri: Uri = origin.parse().map_err(Failure::unreached)?;
-        let stream = match uri.scheme_str() {
-            Some("https") => self.secure()?.call(uri).await.map_err(Failure::unreached)?,
-            _ => {
-                let plain = self.plain.clone().call(uri).await.map_err(Failure::unreached)?;
-                MaybeHttpsStream::Http(plain)
-            }
-        };
+        let stream = self.dial.open(uri).await.map_err(Failure::unreached)?;
         let socket = Socket { stream, deaf: false };
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
@@ -115,15 +90,6 @@ impl Pool {
             .map_err(Failure::unreached)?;
         let (origin, idle_since) = (origin.to_owned(), Instant::now());
         Ok(Line { sender, connection, open: true, origin, idle_since })
-    }
-
-    fn secure(&self) -> Result<HttpsConnector<HttpConnector>, Failure> {
-        let build = || {
-            let roots = HttpsConnectorBuilder::new().with_native_roots();
-            let roots = roots.map_err(|error| format!("no certificate authorities: {error}"))?;
-            Ok(roots.https_or_http().enable_http1().wrap_connector(self.plain.clone()))
-        };
-        self.secure.get_or_init(build).clone().map_err(Failure::unreached)
     }
 }
 
@@ -164,8 +130,6 @@ impl Line {
         self.drive(context) && self.sender.is_ready()
     }
 }
-
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A stream on which a failed write waits for what is to be read.
 ///

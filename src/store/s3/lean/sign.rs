@@ -13,10 +13,14 @@ use bytes::Bytes;
 use super::super::renew::Renewed;
 use super::Failure;
 use super::place::Scope;
+use crate::aws::clock::Clock;
 use crate::error::{Error, Result as Done};
 
 /// One side's signature.
-pub(super) struct Signer(pub(super) Renewed);
+pub(super) struct Signer {
+    pub(super) credentials: Renewed,
+    pub(super) clock: Clock,
+}
 
 /// What is to be signed.
 pub(super) struct Unsigned<'a> {
@@ -33,8 +37,8 @@ impl Signer {
         scope: &Scope,
         request: Unsigned<'_>,
     ) -> Result<(Vec<(String, String)>, Chunks), Failure> {
-        let identity = self.0.identity().await.map_err(Failure::unreached)?;
-        let time = SystemTime::now();
+        let identity = self.credentials.identity().await.map_err(Failure::unreached)?;
+        let time = self.clock.now();
         let params = params(&identity, &scope.region, time, settings())?.into();
         let Unsigned { method, url, headers, body } = request;
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));

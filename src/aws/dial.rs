@@ -1,0 +1,261 @@
+//! Connections: the addresses of a name are tried side by side, and TLS is trusted as `trust` says.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+
+use super::trust::Trust;
+
+/// One address gets this long. On a line of 300 ms that loses packets the system sends its first
+/// packet again after 1, 3 and 7 s (RFC 6298), so that three of four may be lost.
+const ONE_ADDRESS: Duration = Duration::from_secs(10);
+
+/// The next address is tried as well after this, as "happy eyeballs" wants it (RFC 8305): less would
+/// open two connections where the line is merely long.
+const NEXT_ADDRESS: Duration = Duration::from_millis(500);
+
+/// More addresses are not tried for one connection.
+const MOST_ADDRESSES: usize = 16;
+
+/// A connection that lies idle is asked after this whether the other side is still there, so that a router
+/// between the two does not forget it, and it does not wait for a server that is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TRIES: u32 = 3;
+
+/// Bytes that the other side does not acknowledge, or has no room for, for so long end the connection
+/// (TCP_USER_TIMEOUT, RFC 5482): a megabyte may wait in the system's buffers where nothing else
+/// sees that it is not moving.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// A connection, with TLS where the URL says https.
+pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Opens connections.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    tcp: Tcp,
+    trust: Trust,
+    /// Made at the first HTTPS call, since reading the system's roots takes tens of milliseconds.
+    tls: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
+}
+
+impl Dial {
+    /// TLS is trusted by `trust`.
+    pub fn new(trust: Trust) -> Self {
+        let mut one = HttpConnector::new();
+        // A request's head and a small body must not wait for an acknowledgement.
+        one.set_nodelay(true);
+        one.set_keepalive(Some(KEEP_ALIVE));
+        one.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
+        one.set_keepalive_retries(Some(KEEP_ALIVE_TRIES));
+        #[cfg(target_os = "linux")]
+        one.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        Self { tcp: Tcp(one), trust, tls: Arc::default() }
+    }
+
+    fn secure(&self) -> Result<HttpsConnector<Tcp>, Cause> {
+        let build = || self.trust.tls().map(Arc::new).map_err(|error| error.to_string());
+        let tls = self.tls.get_or_init(build).clone()?;
+        Ok(HttpsConnector::from((self.tcp.clone(), tls)))
+    }
+
+    /// A connection to the server of this URL.
+    pub async fn open(&self, uri: Uri) -> Result<Stream, Cause> {
+        match uri.scheme_str() {
+            Some("https") => self.secure()?.call(uri).await,
+            _ => self.tcp.clone().call(uri).await.map(MaybeHttpsStream::Http),
+        }
+    }
+}
+
+/// Opens connections without TLS.
+#[derive(Clone, Debug)]
+struct Tcp(HttpConnector);
+
+impl Tcp {
+    async fn open(self, uri: Uri) -> Result<TokioIo<TcpStream>, Cause> {
+        let host = uri.host().ok_or("the URL names no host")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(usual);
+        let addresses = match host.parse() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => tokio::net::lookup_host((host, port))
+                .await
+                .map_err(|error| format!("{host} is not found: {error}"))?
+                .collect(),
+        };
+        let one = |address: SocketAddr| {
+            let mut one = self.0.clone();
+            async move {
+                let uri = Uri::try_from(format!("http://{address}"))?;
+                one.call(uri).await.map_err(|error| Cause::from(Unreached(address, error.into())))
+            }
+        };
+        first(alternating(addresses), one).await
+    }
+}
+
+impl Service<Uri> for Tcp {
+    type Response = TokioIo<TcpStream>;
+    type Error = Cause;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Cause>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().open(uri))
+    }
+}
+
+/// Addresses of both families in turn, beginning with the system's first choice: where one family leads
+/// nowhere, the other is tried next.
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (preferred, others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first);
+    let (mut preferred, mut others) = (preferred.into_iter(), others.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        let pair = [preferred.next(), others.next()];
+        if pair == [None, None] {
+            ordered.truncate(MOST_ADDRESSES);
+            return ordered;
+        }
+        ordered.extend(pair.into_iter().flatten());
+    }
+}
+
+/// The connection that is made first. The next address is tried when the one before has failed, or
+/// takes long; none is given up for that.
+async fn first<S, F>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<S, Cause>
+where
+    F: Future<Output = Result<S, Cause>>,
+{
+    let one = |address| {
+        let connecting = connect(address);
+        async move {
+            let late = |_| Cause::from(Unreached(address, silent()));
+            timeout(ONE_ADDRESS, connecting).await.map_err(late)?
+        }
+    };
+    let mut waiting = addresses.into_iter();
+    let mut tried = FuturesUnordered::new();
+    let mut failed: Option<Cause> = None;
+    loop {
+        tried.extend(waiting.next().map(one));
+        tokio::select! {
+            biased;
+            ended = tried.next() => match ended {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failed = Some(failed.unwrap_or(error)),
+                None => return Err(failed.unwrap_or_else(|| "the name has no address".into())),
+            },
+            () = sleep(NEXT_ADDRESS), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+fn silent() -> Cause {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {ONE_ADDRESS:?}")).into()
+}
+
+/// An address to which no connection could be made.
+#[derive(Debug)]
+struct Unreached(SocketAddr, Cause);
+
+impl std::fmt::Display for Unreached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no connection to {}", self.0)
+    }
+}
+
+impl StdError for Unreached {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn both_families_take_turns() {
+        let of = |texts: &[&str]| texts.iter().map(|text| address(text)).collect::<Vec<_>>();
+        let given = of(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]);
+        let tried = of(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]);
+        assert_eq!(alternating(given), tried);
+        assert_eq!(alternating(vec![address("10.0.0.1:1"); 40]).len(), MOST_ADDRESSES);
+    }
+
+    /// What becomes of an attempt at an address, by its last byte: it is silent for ever, refuses at once, or
+    /// answers after so many milliseconds times ten.
+    async fn play(address: SocketAddr) -> Result<u16, Cause> {
+        match address.ip().to_string().rsplit('.').next().unwrap().parse::<u64>().unwrap() {
+            0 => std::future::pending().await,
+            1 => Err("refused".into()),
+            late => {
+                sleep(Duration::from_millis(late * 10)).await;
+                Ok(address.port())
+            }
+        }
+    }
+
+    async fn dialled(last: &[u8]) -> (Result<u16, String>, Duration) {
+        let addresses = last.iter().enumerate();
+        let addresses = addresses.map(|(i, n)| address(&format!("10.0.0.{n}:{}", i + 1)));
+        let began = Instant::now();
+        let answer = first(addresses.collect(), play).await;
+        (answer.map_err(|error| error.to_string()), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_silent_costs_little_and_no_good_one_its_time() {
+        let ms = Duration::from_millis;
+        // A line of 300 ms: no second connection.
+        assert_eq!(dialled(&[30, 30]).await, (Ok(1), ms(300)));
+        // A dead one before a good one.
+        assert_eq!(dialled(&[0, 30]).await, (Ok(2), ms(800)));
+        assert_eq!(dialled(&[1, 1, 30]).await, (Ok(3), ms(300)));
+        // Eight of them on a line that has lost the first packets: each may take its several seconds.
+        assert_eq!(dialled(&[0, 0, 0, 0, 0, 0, 0, 250]).await, (Ok(8), ms(3500 + 2500)));
+        assert_eq!(dialled(&[250; 8]).await, (Ok(1), ms(2500)));
+        let (failed, took) = dialled(&[0; 8]).await;
+        assert!(failed.unwrap_err().contains("10.0.0.0:1"));
+        assert_eq!(took, ms(3500) + ONE_ADDRESS);
+        assert_eq!(dialled(&[1]).await.0, Err("refused".to_owned()));
+        assert!(dialled(&[]).await.0.unwrap_err().contains("no address"));
+    }
+}

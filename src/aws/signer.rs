@@ -1,0 +1,138 @@
+//! Who has signed, in words: what an error and a check say of it.
+
+use aws_credential_types::Credentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
+
+/// Where credentials were to come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The ordinary places; this profile among them.
+    Chain(String),
+    /// This profile.
+    Profile(String),
+    /// This parameter.
+    Parameter(String),
+    /// A key that was given.
+    Fixed,
+    /// Nowhere: requests are not signed.
+    Nobody,
+}
+
+/// What may be said of credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The last four characters of the key's id.
+    tail: String,
+    place: Place,
+    account: Option<String>,
+}
+
+impl Seen {
+    /// Of these.
+    pub fn of(keys: &Credentials) -> Self {
+        let id = keys.access_key_id();
+        let tail: Vec<char> = id.chars().rev().take(4).collect();
+        // A short id would be told whole; the store sees it anyway.
+        let tail = tail.into_iter().rev().filter(|c| c.is_ascii_alphanumeric()).collect();
+        let account = keys.account_id().map(|account| account.as_str().to_owned());
+        Self { tail, place: Place::of(keys), account }
+    }
+}
+
+/// Which of the ordinary places had them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Environment,
+    Profile,
+    WebIdentity,
+    Container,
+    Instance,
+    Unknown,
+}
+
+impl Place {
+    fn of(keys: &Credentials) -> Self {
+        let features = keys.get_property::<Vec<Feature>>();
+        let has = |feature| features.is_some_and(|features| features.contains(&feature));
+        // A profile may send for keys elsewhere, so it is looked for first.
+        match () {
+            () if has(Feature::CredentialsProfile) => Self::Profile,
+            () if has(Feature::CredentialsEnvVars) => Self::Environment,
+            () if has(Feature::CredentialsImds) => Self::Instance,
+            () if has(Feature::CredentialsHttp) => Self::Container,
+            () if has(Feature::CredentialsProfileStsWebIdToken)
+                || has(Feature::CredentialsEnvVarsStsWebIdToken) =>
+            {
+                Self::WebIdentity
+            }
+            () => Self::Unknown,
+        }
+    }
+
+    fn words(self, profile: &str) -> Option<String> {
+        Some(match self {
+            Self::Environment => "the environment's AWS_ACCESS_KEY_ID".to_owned(),
+            Self::Profile => format!("profile {profile}"),
+            Self::WebIdentity => "the role of AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(),
+            Self::Container => "the role of this container".to_owned(),
+            Self::Instance => "the role of this instance".to_owned(),
+            Self::Unknown => return None,
+        })
+    }
+}
+
+/// Who signs: `the default credentials (the environment's AWS_ACCESS_KEY_ID, key ...MPLE)`.
+pub fn words(origin: &Origin, seen: Option<&Seen>, account: Option<&str>) -> String {
+    let mut more: Vec<String> = Vec::new();
+    let who = match origin {
+        Origin::Nobody => return "unsigned requests".to_owned(),
+        Origin::Fixed => return "a fixed key".to_owned(),
+        Origin::Profile(name) => format!("profile {name}"),
+        Origin::Parameter(name) => format!("the credentials in parameter {name}"),
+        Origin::Chain(profile) => {
+            more.extend(seen.and_then(|seen| seen.place.words(profile)));
+            "the default credentials".to_owned()
+        }
+    };
+    more.extend(seen.map(|seen| format!("key ...{}", seen.tail)));
+    let account = account.or_else(|| seen.and_then(|seen| seen.account.as_deref()));
+    more.extend(account.map(|account| format!("account {account}")));
+    match more.is_empty() {
+        true => who,
+        false => format!("{who} ({})", more.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(id: &str, feature: Feature) -> Credentials {
+        let mut keys = Credentials::new(id, "hidden", None, None, "tests");
+        keys.get_property_mut_or_default::<Vec<Feature>>().push(feature);
+        keys
+    }
+
+    #[test]
+    fn the_words_name_what_really_signed() {
+        let chain = Origin::Chain("work".to_owned());
+        let said = |origin: &Origin, id, feature, account| {
+            words(origin, Some(&Seen::of(&keys(id, feature))), account)
+        };
+        for (feature, place) in [
+            (Feature::CredentialsEnvVars, "the environment's AWS_ACCESS_KEY_ID"),
+            (Feature::CredentialsImds, "the role of this instance"),
+            (Feature::CredentialsHttp, "the role of this container"),
+            (Feature::CredentialsProfile, "profile work"),
+        ] {
+            let expected = format!("the default credentials ({place}, key ...MPLE)");
+            assert_eq!(said(&chain, "AKIAIOSFODNN7EXAMPLE", feature, None), expected);
+        }
+        let profile = Origin::Profile("there".to_owned());
+        let expected = "profile there (key ...0002, account 111122223333)";
+        let account = Some("111122223333");
+        assert_eq!(said(&profile, "AKIA0002", Feature::CredentialsProfile, account), expected);
+        assert_eq!(words(&profile, None, None), "profile there");
+        assert_eq!(words(&Origin::Nobody, None, None), "unsigned requests");
+    }
+}
