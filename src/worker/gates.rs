@@ -355,7 +355,13 @@ impl Gates {
         }
         // What has its own patience is not held up for a failure that is not recorded yet.
         if is_silence {
-            return Ruled::Own(error);
+            return Ruled::Own(match error.kind() {
+                // It was waited for as long as a bucket is, and the bucket answers.
+                ErrorKind::Throttled => error.of_kind(ErrorKind::Invalid).note(format_args!(
+                    "{place} answers others: it has trouble with this object alone"
+                )),
+                _ => error,
+            });
         }
         let until = Instant::now() + HOLD;
         while Instant::now() < until && answered() == before {

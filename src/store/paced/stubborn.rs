@@ -17,6 +17,9 @@ const KNOWN: u32 = 3;
 const ENOUGH: u32 = 10;
 /// ... that are spread over at least this.
 const LONG: Duration = Duration::from_secs(60);
+/// As long as more than one in so many calls about others is throttled as well, the bucket is busy, and
+/// the object has bad luck.
+const FEW: u64 = 5;
 /// Objects that are remembered, at most. More of them at once is a bucket in trouble.
 const MOST: usize = 1000;
 
@@ -26,13 +29,20 @@ pub(super) struct Stubborn {
     objects: HashMap<(&'static str, String), Refused>,
     /// Calls that the bucket has answered well.
     answered: u64,
+    /// Calls that were throttled, but for those about objects that are known as stubborn.
+    throttled: u64,
 }
 
 #[derive(Debug)]
 struct Refused {
     /// Refusals, each after an answer to another call.
     times: u32,
+    /// Of those that count for the bucket, how many are this object's.
+    own: u64,
+    known: bool,
     first: Duration,
+    /// What the bucket had answered and throttled before the first one.
+    before: (u64, u64),
     /// How many calls had been answered by the last one.
     answered: u64,
 }
@@ -48,18 +58,34 @@ impl Stubborn {
 
     /// A call was throttled; after how many it is to be given up, if it is.
     pub fn refused(&mut self, subject: Subject<'_>, now: Duration) -> Option<u32> {
-        let (answered, key) = (self.answered, owned(subject));
+        let (answered, throttled, key) = (self.answered, self.throttled, owned(subject));
         let Some(refused) = self.objects.get_mut(&key) else {
+            self.throttled += 1;
             if self.objects.len() < MOST {
-                self.objects.insert(key, Refused { times: 1, first: now, answered });
+                let before = (answered, throttled);
+                let refused =
+                    Refused { times: 1, own: 1, known: false, first: now, before, answered };
+                self.objects.insert(key, refused);
             }
             return None;
         };
+        if !refused.known {
+            refused.own += 1;
+            self.throttled += 1;
+        }
         if refused.answered == answered {
             // The bucket answers nobody: that is no trouble of this object's.
             return None;
         }
         (refused.answered, refused.times) = (answered, refused.times + 1);
+        let answered = answered - refused.before.0;
+        let others = self.throttled.saturating_sub(refused.before.1 + refused.own);
+        if others.saturating_mul(FEW) > answered {
+            // The others fare no better. It is counted anew.
+            self.objects.remove(&key);
+            return None;
+        }
+        refused.known |= refused.times >= KNOWN;
         let long = now.saturating_sub(refused.first) >= LONG;
         if refused.times < ENOUGH || !long {
             return None;
@@ -69,7 +95,7 @@ impl Stubborn {
 
     /// Whether the object's refusals say nothing about the bucket.
     pub fn is_known(&self, subject: Subject<'_>) -> bool {
-        self.objects.get(&owned(subject)).is_some_and(|refused| refused.times >= KNOWN)
+        self.objects.get(&owned(subject)).is_some_and(|refused| refused.known)
     }
 }
 
@@ -107,6 +133,34 @@ mod tests {
             assert_eq!(stubborn.refused(K, second(time)), None);
         }
         assert!(!stubborn.is_known(K));
+    }
+
+    // A busy bucket: an object may be refused many times in a row, as others are.
+    #[test]
+    fn a_storm_gives_no_object_up() {
+        let mut stubborn = Stubborn::default();
+        for time in 0..1000 {
+            for key in ["k", "l", "m"] {
+                assert_eq!(stubborn.refused(("GetObject", key), second(time)), None);
+                assert!(!stubborn.is_known(("GetObject", key)));
+            }
+            stubborn.answered(Some(OTHER));
+        }
+    }
+
+    #[test]
+    fn a_dozen_that_are_refused_for_ever_are_no_storm() {
+        let mut stubborn = Stubborn::default();
+        let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        let mut given_up = 0;
+        for time in 0..100 {
+            for key in keys {
+                let ended = stubborn.refused(("GetObject", key), second(time));
+                given_up += usize::from(ended.is_some());
+                (0..10).for_each(|_| stubborn.answered(Some(OTHER)));
+            }
+        }
+        assert!(given_up >= keys.len(), "{given_up}");
     }
 
     #[test]
