@@ -5,6 +5,7 @@
 
 use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_ssm::types::ParameterType;
 use serde_json::{Value, json};
 
 use crate::stage::{MIB, Stage, noise, until};
@@ -40,7 +41,7 @@ fn record(stage: &Stage, key: &str, size: usize) -> Value {
 }
 
 #[tokio::test]
-async fn an_object_put_into_a_watched_bucket_arrives_at_the_default_destination() {
+async fn an_object_put_into_a_watched_bucket_arrives_where_its_pair_says() {
     let stage = Stage::put(5).await;
     let _worker = stage.worker(&[]);
     watch(&stage).await;
@@ -169,4 +170,28 @@ async fn one_record_that_fails_leaves_the_others_of_its_event_done() {
     assert!(reason.expect("a reason").contains("absent"));
     stage.until_done(1).await;
     assert_eq!(stage.record("absent").await["jobStatus"], "FAILED");
+}
+
+// A cluster that compares nothing: its bucket list is the template's default.
+#[tokio::test]
+async fn without_a_bucket_list_events_of_one_bucket_go_to_the_default_place() {
+    let stage = Stage::put(2).await;
+    let list = resources::parameter(&stage.a, ParameterType::String, "[]").await;
+    let settings = [("ssm_parameter_bucket", list.as_str())];
+    let mut jobsender = stage.program(&["jobsender"]);
+    jobsender.envs(settings);
+    let compared = crate::stage::ran(jobsender).await;
+    assert_eq!(compared.code, Some(0), "{compared:?}");
+    let _worker = stage.worker(&settings);
+    stage.put_source("k+1", b"one").await;
+    let mut other = record(&stage, "k%2B1", 3);
+    stage.send(&json!({"Records": [&other]}).to_string()).await;
+    let what = "it arrives at the default place";
+    let arrived = until(what, async || stage.arrived("arrived/k+1").await).await;
+    assert_eq!(arrived, b"one");
+    other["s3"]["bucket"]["name"] = json!("another-bucket");
+    stage.send(&json!({"Records": [other]}).to_string()).await;
+    let (letter, reason) = stage.dead_letter().await;
+    assert!(letter.contains("another-bucket"), "{letter}");
+    assert!(reason.expect("a reason").contains("name both in the bucket list"));
 }
