@@ -38,6 +38,7 @@ mod sender;
 mod sent;
 #[cfg(test)]
 mod tests;
+mod unlisted;
 
 pub use accounts::{MissingRange, Summary, Verdict};
 pub use closing::Closing;
@@ -102,6 +103,9 @@ pub struct Jobsender {
     pub outlook: Option<Arc<Mutex<Outlook>>>,
     /// How far it has come, told as it goes.
     pub reach: Arc<Reach>,
+    /// It closes a migration: what the destination does not list is looked at by itself before it is
+    /// called missing.
+    pub is_closing: bool,
     /// Tries for one call.
     pub max_retry: u32,
     /// Ends the comparison.
@@ -135,6 +139,7 @@ impl Jobsender {
             deletions: None,
             outlook: None,
             reach: Arc::default(),
+            is_closing: false,
             max_retry,
             cancel,
         }
@@ -226,6 +231,7 @@ impl Jobsender {
             finds: finds.to_vec(),
             pages,
             firsts: Default::default(),
+            looks: Default::default(),
             jobs,
             new,
             ranges: Mutex::new(ranges),

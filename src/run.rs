@@ -248,6 +248,7 @@ impl Run {
             self.jobsender.origins[1] = Origin::Listing;
         }
         self.jobsender.deletions = None;
+        self.jobsender.is_closing = true;
         // What was copied whatever was there is now there.
         if self.jobsender.compare == Compare::Nothing {
             self.jobsender.compare = Compare::Size;

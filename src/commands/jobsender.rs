@@ -242,6 +242,10 @@ pub(super) fn impossible(text: &mut String, summary: &Summary) {
             let _ = writeln!(text, "    {named}");
         }
     }
+    if summary.unlisted > 0 {
+        let unlisted = human::count(summary.unlisted);
+        let _ = writeln!(text, "  {unlisted} of those already there the destination does not list");
+    }
     if summary.unchecked_ends > 0 {
         text.push_str(
             "  the end of a listing could not be checked: the store lists from the beginning, \

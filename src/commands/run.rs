@@ -180,7 +180,9 @@ fn verdict(report: &Report) -> String {
         None => "there was no closing comparison".to_owned(),
         Some(closing) if closing.to_copy == 0 && closing.is_whole() => {
             let there = human::count(closing.already_there);
-            format!("closing comparison: all {there} objects are at the destination")
+            let mut text = format!("closing comparison: all {there} objects are at the destination");
+            unlisted(&mut text, closing.unlisted);
+            text
         }
         Some(closing) => {
             let mut text = "closing comparison:".to_owned();
@@ -194,6 +196,7 @@ fn verdict(report: &Report) -> String {
                     let _ = write!(text, "\n  {objects} of {of} objects {what}");
                 }
             }
+            unlisted(&mut text, closing.unlisted);
             for object in &report.differing {
                 let _ = write!(text, "\n    {}", shown(object));
             }
@@ -227,6 +230,17 @@ fn missing_or_different(report: &Report, objects: u64) -> &'static str {
             "missing or different: some failed for the reasons above, which another run does not mend; \
              the others came or changed meanwhile, run the same command again to copy those"
         }
+    }
+}
+
+/// What the destination has and does not list: no repetition shows it.
+fn unlisted(text: &mut String, objects: u64) {
+    if objects > 0 {
+        let objects = human::count(objects);
+        let _ = write!(
+            text,
+            "\n  {objects} of these the destination does not list; it has them when they are asked for"
+        );
     }
 }
 

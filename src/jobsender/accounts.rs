@@ -42,6 +42,8 @@ pub struct Summary {
     pub already_there: u64,
     /// Their bytes.
     pub already_there_bytes: u64,
+    /// Of `already_there`: those that the destination does not list, and has by its own word.
+    pub unlisted: u64,
     /// Objects that the ignore list or a filter leaves out.
     pub ignored: u64,
     /// Their bytes.
@@ -136,6 +138,7 @@ impl Summary {
         self.version_differs += other.version_differs;
         self.overwritten += other.overwritten;
         self.already_there += other.already_there;
+        self.unlisted += other.unlisted;
         self.already_there_bytes += other.already_there_bytes;
         self.ignored += other.ignored;
         self.ignored_bytes += other.ignored_bytes;

@@ -10,6 +10,7 @@ use super::copies::Copies;
 use super::judge::Judge;
 use super::range::Marked;
 use super::sent::Mark;
+use super::unlisted::Looks;
 use super::{Finds, Jobsender, Outlook, Summary, Verdict};
 use crate::job::{Job, Seen};
 use crate::listing::{Asking, Listing, Pages};
@@ -37,6 +38,8 @@ pub(super) struct Context {
     pub(super) pages: [Pages; 2],
     /// The first key of either side.
     pub(super) firsts: [Arc<OnceLock<String>>; 2],
+    /// What may still be looked at since the destination does not list it.
+    pub(super) looks: Looks,
     /// Where jobs go.
     pub(super) jobs: mpsc::Sender<Vec<Marked>>,
     /// Where ranges wait for a task.
@@ -140,7 +143,7 @@ impl Context {
         Some(Doubtful { job: self.job(listed), mark, difference: *difference })
     }
 
-    fn job(&self, listed: Listed<'_>) -> Job {
+    pub(super) fn job(&self, listed: Listed<'_>) -> Job {
         let pair = &self.judge.pair;
         let version = listed.version.filter(|version| *version != NO_VERSION).map(str::to_owned);
         let src = ObjectId::new(&pair.src_bucket, listed.key);

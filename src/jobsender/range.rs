@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::{Context, Doubtful};
 use super::copies::Copies;
 use super::sent::Mark;
+use super::unlisted::Unlisted;
 use super::{Outlook, Summary, Verdict};
 use crate::error::{Error, Result};
 use crate::job::Job;
@@ -91,10 +92,11 @@ impl Range {
                 copies.fill(wanted).await?;
             }
             let before = self.summary.listed;
-            let doubtful = self.merge(through.as_deref());
+            let (doubtful, unlisted) = self.merge(through.as_deref());
             let Self { context, summary, outlook, .. } = self;
             let again = context.settle(doubtful, summary, outlook).await;
-            self.jobs.extend(again);
+            let missing = context.look_at_unlisted(unlisted, summary, outlook).await;
+            self.jobs.extend(again.into_iter().chain(missing));
             self.context.jobsender.reach.add(self.summary.listed - before);
             self.ship().await?;
             self.done = through;
@@ -139,8 +141,8 @@ impl Range {
     }
 
     /// Compares what is at hand, up to `through`; what was sent before is answered and not counted yet.
-    fn merge(&mut self, through: Option<&str>) -> Vec<Doubtful> {
-        let mut doubtful = Vec::new();
+    fn merge(&mut self, through: Option<&str>) -> (Vec<Doubtful>, Vec<Unlisted>) {
+        let (mut doubtful, mut unlisted) = (Vec::new(), Vec::new());
         let odd = self.source.take_odd(through);
         self.context.account_for_odd(&odd, &self.destination.take_odd(through), &mut self.summary);
         let is_at_source = |key: &str| odd.iter().any(|odd| odd.key == key.as_bytes());
@@ -170,22 +172,23 @@ impl Range {
                     {
                         verdict = Verdict::Copy(Difference::WrittenDiffers);
                     }
-                    match context.doubtful(left, &verdict) {
-                        Some(sent_before) => doubtful.push(sent_before),
-                        None => {
-                            summary.count(left, &verdict);
-                            if let Some(outlook) = outlook {
-                                outlook.count(left, &verdict);
-                            }
-                            jobs.extend(context.found(left, &verdict));
+                    if let Some(sent_before) = context.doubtful(left, &verdict) {
+                        doubtful.push(sent_before);
+                    } else if let Some(one) = context.unlisted(left, &verdict) {
+                        unlisted.push(one);
+                    } else {
+                        summary.count(left, &verdict);
+                        if let Some(outlook) = outlook {
+                            outlook.count(left, &verdict);
                         }
+                        jobs.extend(context.found(left, &verdict));
                     }
                     source.skip();
                     if step == compare::Step::Both {
                         destination.skip();
                     }
                 }
-                _ => return doubtful,
+                _ => return (doubtful, unlisted),
             }
         }
     }
