@@ -1,5 +1,6 @@
 //! Where the keys of a side come from, where that is not a listing in byte order.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -69,8 +70,8 @@ impl Jobsender {
         Ok(Pages::Sorted(Arc::new(Mutex::new(sorted))))
     }
 
-    /// The whole listing, one page after the other. Behind its last key a few more are asked for: an order
-    /// of its own may bring keys that were listed before, and they are one in the end.
+    /// The whole listing, one page after the other. What lies behind its last key, in whatever order, is
+    /// asked for too, as often as that brings another last key; what was listed before is one in the end.
     async fn sort(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -78,49 +79,84 @@ impl Jobsender {
         sorter: Sorter,
         cancel: &CancellationToken,
     ) -> Result<Sorted> {
-        let policy = Policy::listing(self.max_retry);
-        let profile = store.profile();
-        let (mut last, mut greatest, mut claimed) = (None::<Vec<u8>>, Vec::new(), false);
+        let (policy, profile, bucket) =
+            (Policy::listing(self.max_retry), store.profile(), request.bucket.clone());
+        let mut ends = Ends::default();
         loop {
+            let is_behind = request.start_after.is_some() && request.token.is_none();
+            let ignores = profile.value(&bucket, Quirk::IgnoresStartAfter);
             let page = retry(policy, cancel, || store.list(&request)).await;
             let mut page = match page {
                 // Directory buckets do not know it.
-                Err(error) if claimed && error.kind() == ErrorKind::Invalid => {
-                    profile.learn_value(
-                        &request.bucket,
-                        Quirk::IgnoresStartAfter,
-                        IGNORES_MARKER,
-                        error,
-                    );
+                Err(error) if is_behind && error.kind() == ErrorKind::Invalid => {
+                    profile.learn_value(&bucket, Quirk::IgnoresStartAfter, IGNORES_MARKER, error);
                     return Ok(sorter.finish());
                 }
                 page => page?,
             };
+            if is_behind && ends.begins_again(&page) {
+                let said = "a page begins with the first key of all";
+                let value = ignores.map_or(1, |_| IGNORES_MARKER);
+                let is_news = profile.learn_value(&bucket, Quirk::IgnoresStartAfter, value, said);
+                match ignores {
+                    None if is_news => continue,
+                    _ => return Ok(sorter.finish()),
+                }
+            }
             let next = page.next.take();
-            let end = page.last().map(|listed| listed.key.as_bytes().to_vec());
-            let goes_beyond = end.as_ref().is_some_and(|end| *end > greatest);
-            if claimed && goes_beyond && request.token.is_none() {
-                profile.learn(&request.bucket, Quirk::EndsListingsEarly, "there were more keys");
+            if ends.see(&page) && is_behind {
+                profile.learn(&bucket, Quirk::EndsListingsEarly, "there were more keys");
             }
             sorter.keep_odd(page.odd.iter().cloned())?;
             sorter.push_page(rows(&page)).await?;
-            greatest = greatest.max(end.clone().unwrap_or_default());
-            last = end.or(last);
             match next {
                 Some(token) if request.token.as_ref() == Some(&token) => {
-                    let bucket = &request.bucket;
                     return Err(Error::invalid(format!("bucket {bucket} repeats its token")));
                 }
                 Some(token) => (request.token, request.max_keys) = (Some(token), None),
-                // As often as that brings it forward.
-                None if !claimed || goes_beyond => {
-                    (request.token, request.start_after) = (None, last.clone());
-                    request.max_keys = Some(A_FEW).filter(|_| !claimed);
-                    claimed = true;
+                None => {
+                    let Some(last) = ends.next() else { return Ok(sorter.finish()) };
+                    let is_first = request.start_after.is_none();
+                    request.max_keys = Some(A_FEW).filter(|_| is_first);
+                    (request.token, request.start_after) = (None, Some(last));
                 }
-                None => return Ok(sorter.finish()),
             }
         }
+    }
+}
+
+/// Where the pages of a listing have ended that is in no order.
+#[derive(Default)]
+struct Ends {
+    first: Option<String>,
+    last: Vec<u8>,
+    greatest: Vec<u8>,
+    asked: HashSet<Vec<u8>>,
+}
+
+impl Ends {
+    /// Takes a page; whether its last key is greater than all before.
+    fn see(&mut self, page: &ListPage) -> bool {
+        let Some(last) = page.last() else { return false };
+        self.last = last.key.as_bytes().to_vec();
+        if self.first.is_none() {
+            self.first = page.get(0).map(|listed| listed.key.to_owned());
+        }
+        let is_greatest = self.last > self.greatest;
+        if is_greatest {
+            self.greatest.clone_from(&self.last);
+        }
+        is_greatest
+    }
+
+    fn begins_again(&self, page: &ListPage) -> bool {
+        let first = page.get(0).map(|listed| listed.key);
+        first.is_some() && first == self.first.as_deref() && self.last != first.unwrap_or_default().as_bytes()
+    }
+
+    /// The last key, where nothing has been asked for behind it yet.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.asked.insert(self.last.clone()).then(|| self.last.clone())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::object::{MIB, ObjectKey, destination_key};
 use crate::plan::compare::Difference;
+use crate::store::profile::Quirk;
 use crate::store::tests::Fake;
 use crate::store::{ListPage, ListRequest};
 
@@ -29,6 +30,9 @@ struct Moods {
     most: Arc<AtomicUsize>,
     /// Each answer takes 50 ms of the clock's time.
     slow: bool,
+    /// Pages are of any size, end the listing where it does not end, and begin with the key that was the
+    /// last of the page before.
+    strange: bool,
     /// Pages that begin behind this key and not behind a later one fail for good.
     broken: Option<String>,
 }
@@ -50,10 +54,21 @@ impl Drop for Asking {
     }
 }
 
-fn page(keys: &Keys, request: &ListRequest, limit: usize) -> ListPage {
+/// A page; `strange`: what decides where it goes astray.
+fn page(
+    keys: &Keys,
+    request: &ListRequest,
+    limit: usize,
+    mut strange: Option<fastrand::Rng>,
+) -> ListPage {
+    let limit = limit.min(request.max_keys.map_or(usize::MAX, |max| max as usize));
+    // So many that one of them is new.
+    let limit = strange.as_mut().map_or(limit, |rng| rng.usize(2..=limit.max(2)));
+    let mut goes_astray = |of: u32| strange.as_mut().is_some_and(|rng| rng.u32(..of) == 0);
     let start = request.start_after.as_deref().map(|key| std::str::from_utf8(key).unwrap());
     let after = request.token.as_deref().or(start);
     let from = match after {
+        Some(after) if after >= request.prefix.as_str() && goes_astray(3) => Bound::Included(after),
         Some(after) if after >= request.prefix.as_str() => Bound::Excluded(after),
         _ => Bound::Included(request.prefix.as_str()),
     };
@@ -62,7 +77,8 @@ fn page(keys: &Keys, request: &ListRequest, limit: usize) -> ListPage {
         .take_while(|(key, _)| key.starts_with(&request.prefix));
     let listed: Vec<_> = rest.by_ref().take(limit).collect();
     let mut page: ListPage = listed.iter().map(|(key, size)| Listed::new(key, **size)).collect();
-    page.next = rest.next().and_then(|_| listed.last().map(|(key, _)| (*key).clone()));
+    let ends_early = goes_astray(4);
+    page.next = rest.next().filter(|_| !ends_early).and_then(|_| listed.last().map(|(key, _)| (*key).clone()));
     page
 }
 
@@ -79,7 +95,8 @@ fn store(keys: &Keys, moods: &Moods) -> Arc<dyn ObjectStore> {
             if moods.slow {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            let page = page(&keys, &request, moods.page);
+            let strange = moods.strange.then(|| fastrand::Rng::with_seed(moods.seed ^ turn));
+            let page = page(&keys, &request, moods.page, strange);
             let meets = |broken: &String| page.iter().any(|listed| listed.key == broken);
             if moods.broken.as_ref().is_some_and(meets) {
                 return Err(Error::new(ErrorKind::Unavailable, "the page is broken"));
@@ -183,12 +200,13 @@ proptest! {
         page in 1usize..9,
         at_once in prop_oneof![Just(1usize), 2usize..9, Just(64)],
         seed in any::<u64>(),
+        strange in any::<bool>(),
     ) {
         let mut destination = destination;
         if is_similar {
             destination.extend(source.iter().filter(|(key, _)| key.len() % 7 != 3).map(|(k, s)| (k.clone(), *s)));
         }
-        let moods = Moods { page, seed, ..Moods::default() };
+        let moods = Moods { page, seed, strange, ..Moods::default() };
         let compared = runtime().block_on(compare(&source, &destination, at_once, &moods));
         check(&source, &destination, &compared);
         prop_assert!(compared.most <= 4 * at_once, "{} at once", compared.most);
@@ -259,6 +277,31 @@ async fn a_store_that_does_not_list_in_byte_order_is_named() {
     let said = error.to_string();
     assert!(said.contains("bucket src") && said.contains("(b before a)"), "{said}");
     assert!(said.contains("ListOrder = any"), "{said}");
+}
+
+#[tokio::test]
+async fn an_early_end_is_said_once_and_a_key_written_meanwhile_is_none() {
+    let keys = numbers("k", 40);
+    for (written, expected) in [(SystemTime::UNIX_EPOCH, true), (SystemTime::now() + Duration::from_secs(60), false)] {
+        let list = {
+            let keys = keys.clone();
+            move |request: ListRequest| {
+                let rest = page(&keys, &request, 10, None);
+                let mut cut = ListPage::default();
+                for listed in rest.iter() {
+                    cut.push(Listed { last_modified: Some(written), ..listed });
+                }
+                async { Ok(cut) }.boxed()
+            }
+        };
+        let source = Arc::new(Fake { list: Box::new(list), ..Fake::default() });
+        let empty = store(&Keys::new(), &Moods { page: 10, ..Moods::default() });
+        let packs = PackLimits { objects: 100, largest: 5 * MIB };
+        let told: Arc<dyn ObjectStore> = Arc::<Fake>::clone(&source);
+        let jobsender = Jobsender::new(told, empty, packs, 1, CancellationToken::new());
+        assert_eq!(jobsender.compare(&pair(), &[]).await.unwrap().listed, 40);
+        assert_eq!(source.profile.has("src", Quirk::EndsListingsEarly), expected);
+    }
 }
 
 /// Keys as buckets have them: one prefix, folders of which one holds a third of all, and digests.

@@ -60,6 +60,11 @@ fn open(path: &Path) -> Result<File> {
 /// What no encoder writes is refused rather than guessed at: a key that was never encoded would be
 /// taken for another one.
 fn decode_key(raw: &[u8]) -> Result<ObjectKey, String> {
+    key(decode(raw)?)
+}
+
+/// The bytes of such a key.
+fn decode(raw: &[u8]) -> Result<Vec<u8>, String> {
     let encoded = raw.iter().enumerate().filter(|(_, byte)| **byte == b'%');
     for (at, _) in encoded {
         if !raw.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
@@ -71,7 +76,7 @@ fn decode_key(raw: &[u8]) -> Result<ObjectKey, String> {
         }
     }
     let plain: Vec<u8> = raw.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-    key(percent_decode(&plain).collect())
+    Ok(percent_decode(&plain).collect())
 }
 
 /// A key by its bytes: UTF-8, 1 to 1,024 bytes.

@@ -1,1 +1,354 @@
 //! Listings that end early, repeat keys, or are written in another way.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+
+use crate::http::{Answer, Request};
+use crate::process::Ended;
+use crate::stage::{FROM, RUN, Stage, TO};
+use crate::store::{Data, Object};
+
+/// A stage with pages of 7 keys, and so many objects at the source.
+async fn stage_of(objects: usize) -> Stage {
+    let stage = Stage::new().await;
+    stage.store.data().page = 7;
+    for i in 0..objects {
+        stage.store.put(format!("k{i:03}"), Object::new("x"));
+    }
+    stage
+}
+
+/// What is listed from the first key on.
+fn from_the_beginning(request: &Request) -> bool {
+    !["continuation-token", "start-after", "marker"].iter().any(|name| request.asks(name))
+}
+
+/// A page of which so many objects are kept, and which calls itself the last.
+fn cut(page: &str, keep: usize) -> String {
+    let mut parts = page.split("<Contents>");
+    let mut head = parts.next().unwrap().replace(">true<", ">false<");
+    if let (Some(start), Some(end)) =
+        (head.find("<NextContinuationToken>"), head.find("</NextContinuationToken>"))
+    {
+        head.replace_range(start..end + "</NextContinuationToken>".len(), "");
+    }
+    let objects: Vec<&str> = parts.map(|part| part.split("</Contents>").next().unwrap()).collect();
+    let kept: String =
+        objects.iter().take(keep).map(|o| format!("<Contents>{o}</Contents>")).collect();
+    format!("{head}{kept}</ListBucketResult>")
+}
+
+/// Everything is at the destination, and `run` says so.
+async fn is_whole(stage: &Stage) -> Ended {
+    let ended = stage.migrate().await.with_status(0);
+    stage.store.assert_whole();
+    ended
+}
+
+fn listings(data: &Data, bucket: &str) -> usize {
+    let is_one = |(request, _): &&(Request, u16)| request.is_listing() && request.bucket == bucket;
+    data.log.iter().filter(is_one).count()
+}
+
+#[tokio::test]
+async fn an_end_is_checked_by_one_more_request() {
+    let stage = stage_of(5).await;
+    is_whole(&stage).await;
+    // A look at whether it may be listed; then the comparison and the closing one.
+    for bucket in [FROM, TO] {
+        assert_eq!(listings(&stage.store.data(), bucket), 5, "{bucket}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_calls_itself_the_last_is_not_believed() {
+    // The first page, and any page; with its own number of keys, with fewer, with one.
+    for (keep, always) in [(7, false), (3, false), (1, false), (7, true), (2, true)] {
+        let stage = stage_of(30).await;
+        for bucket in [FROM, TO] {
+            stage.store.edit_listing(bucket, move |request, page| {
+                let is_cut = always || from_the_beginning(request);
+                if is_cut { cut(&page, keep) } else { page }
+            });
+        }
+        let ended = is_whole(&stage).await;
+        let said = ended.stderr.matches("[ends-listings-early]").count();
+        assert_eq!(said, 2, "once for each bucket: {}", ended.all());
+    }
+}
+
+#[tokio::test]
+async fn an_early_end_deletes_nothing() {
+    let stage = stage_of(30).await;
+    for i in 0..30 {
+        stage.store.data().bucket(TO).insert(format!("k{i:03}").into_bytes(), Object::new("x"));
+    }
+    stage.store.data().bucket(TO).insert(b"only".to_vec(), Object::new("x"));
+    stage.store.edit_listing(FROM, |_, page| cut(&page, 5));
+    let arguments = [RUN.as_slice(), &["--delete"]].concat();
+    stage.run(&arguments).await.with_status(0);
+    stage.store.assert_whole();
+    assert_eq!(stage.store.data().destination().len(), 30, "and nothing else");
+}
+
+#[tokio::test]
+async fn whether_a_page_is_the_last_is_read_as_it_is_meant_or_refused() {
+    for (from, to) in [
+        ("<IsTruncated>true<", "<IsTruncated>True<"),
+        ("<IsTruncated>true<", "<IsTruncated> TRUE <"),
+        ("<IsTruncated>true<", "<IsTruncated>1<"),
+        ("<IsTruncated>true</IsTruncated>", ""),
+        ("<IsTruncated>true<", "<IsTruncated>false<"),
+        ("<IsTruncated>false</IsTruncated>", "<IsTruncated>false</IsTruncated><NextContinuationToken>hex-7a</NextContinuationToken>"),
+    ] {
+        let stage = stage_of(30).await;
+        stage.store.edit_listing(FROM, move |_, page| page.replace(from, to));
+        is_whole(&stage).await;
+    }
+    let stage = stage_of(30).await;
+    stage.store.edit_listing(FROM, |_, page| page.replace(">true<", ">yes<"));
+    let ended = stage.migrate().await.with_status(3);
+    assert!(ended.stderr.contains("IsTruncated is \"yes\""), "{}", ended.all());
+}
+
+#[tokio::test]
+async fn a_page_that_shows_less_than_it_counts_is_asked_for_again() {
+    let lose = |page: String| {
+        let (at, end) = (page.find("<Contents>").unwrap(), page.find("</Contents>").unwrap());
+        format!("{}{}", &page[..at], &page[end + "</Contents>".len()..])
+    };
+    let stage = stage_of(12).await;
+    let mut lost = 0;
+    stage.store.edit_listing(FROM, move |_, page| {
+        lost += 1;
+        if lost == 2 { lose(page) } else { page }
+    });
+    is_whole(&stage).await;
+    // For ever: never a shorter listing.
+    let stage = stage_of(12).await;
+    stage.store.edit_listing(FROM, move |_, page| match page.contains("<Contents>") {
+        true => lose(page),
+        false => page,
+    });
+    let ended = stage.migrate().await.with_status(3);
+    assert!(ended.stderr.contains("KeyCount"), "{}", ended.all());
+}
+
+#[tokio::test]
+async fn objects_behind_a_folder_are_not_passed_over() {
+    let stage = stage_of(3).await;
+    stage.store.edit_listing(FROM, |_, page| {
+        let folder = "<CommonPrefixes><Prefix>z/</Prefix></CommonPrefixes></ListBucketResult>";
+        page.replace("</ListBucketResult>", folder)
+    });
+    let ended = stage.migrate().await.with_status(3);
+    assert!(ended.stderr.contains("CommonPrefixes"), "{}", ended.all());
+}
+
+#[tokio::test]
+async fn one_key_that_cannot_be_carried_stops_no_other() {
+    for odd in [&b"caf\xe9.jpg"[..], b"\xff", b"k\x80\x80"] {
+        let stage = stage_of(20).await;
+        stage.store.put(odd, Object::new("odd"));
+        for bucket in [b"p\xe9q".as_slice(), b"extra"] {
+            stage.store.data().bucket(TO).insert(bucket.to_vec(), Object::new("x"));
+        }
+        let arguments = [RUN.as_slice(), &["--json", "--delete"]].concat();
+        let ended = stage.run(&arguments).await.with_status(1);
+        let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(json["compared"]["impossible"], 1, "{json}");
+        assert_eq!(json["closing"]["impossible"], 1, "{json}");
+        let named = json["compared"]["impossible_named"][0].as_str().unwrap();
+        assert!(named.contains(&odd.escape_ascii().to_string()), "{named}");
+        let data = stage.store.data();
+        let all = data.source().keys().filter(|key| *key != odd);
+        assert!(all.clone().all(|key| data.destination().contains_key(key)));
+        assert!(data.destination().contains_key(b"p\xe9q".as_slice()), "it is left alone");
+        assert!(!data.destination().contains_key(b"extra".as_slice()), "nobody has it");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
+    let stage = stage_of(3).await;
+    stage.store.put(b"caf\xe9", Object::new("odd"));
+    stage.store.data().bucket(TO).insert(b"caf\xe9".to_vec(), Object::new("odd"));
+    is_whole(&stage).await;
+}
+
+#[tokio::test]
+async fn an_object_without_a_size_or_a_key_is_named_and_no_other_is_missing() {
+    for (from, to) in [
+        ("<Key>k001</Key>", "<Key></Key>"),
+        ("<Key>k001</Key>", "<Key>k&strange;</Key>"),
+    ] {
+        let stage = stage_of(20).await;
+        stage.store.edit_listing(FROM, move |_, page| page.replace(from, to));
+        stage.store.data().bucket(TO).insert(b"extra".to_vec(), Object::new("x"));
+        let arguments = [RUN.as_slice(), &["--delete"]].concat();
+        let ended = stage.run(&arguments).await.with_status(1);
+        assert!(ended.stdout.contains("impossible"), "{}", ended.all());
+        assert_eq!(stage.store.data().destination().len(), 20, "one is not there, one was");
+    }
+    let stage = stage_of(20).await;
+    stage.store.edit_listing(FROM, |_, page| {
+        let at = page.find("k001").unwrap_or(page.len());
+        let (head, rest) = page.split_at(at);
+        format!("{head}{}", rest.replacen("<Size>1</Size>", "", 1))
+    });
+    let ended = stage.migrate().await.with_status(1);
+    assert!(ended.stdout.contains("k001: it is listed without a size"), "{}", ended.all());
+}
+
+/// A store that knows version 1 only: it answers by it, or with this.
+fn only_version_1(stage: &Stage, refusal: Option<(u16, &'static str)>) {
+    stage.store.answer(move |request, _| {
+        let two = request.is_listing() && request.query.remove("list-type").is_some();
+        if two && refusal.is_none() {
+            // It knows none of its parameters either.
+            for name in ["start-after", "continuation-token"] {
+                request.query.remove(name);
+            }
+        }
+        let refusal = refusal.filter(|_| two);
+        refusal.map(|(status, code)| Answer::error(status, code, "no"))
+    });
+}
+
+#[tokio::test]
+async fn a_store_that_lists_by_version_1_is_asked_by_it() {
+    for refusal in [
+        None,
+        Some((501, "NotImplemented")),
+        Some((405, "MethodNotAllowed")),
+        Some((400, "InvalidArgument")),
+        Some((404, "NoSuchKey")),
+    ] {
+        let stage = stage_of(30).await;
+        only_version_1(&stage, refusal);
+        let ended = is_whole(&stage).await;
+        assert_eq!(ended.stderr.matches("[lists-by-version-1]").count(), 2, "{}", ended.all());
+    }
+}
+
+#[tokio::test]
+async fn a_marker_that_is_named_is_followed() {
+    let stage = stage_of(30).await;
+    only_version_1(&stage, None);
+    stage.store.edit_listing(FROM, |_, page| {
+        let keys: Vec<&str> = page.split("<Key>").skip(1).collect();
+        let last = keys.last().and_then(|key| key.split('<').next()).unwrap_or_default();
+        page.replace("<Contents>", &format!("<NextMarker>{last}</NextMarker><Contents>"))
+    });
+    is_whole(&stage).await;
+}
+
+/// Each of these parameters brings the key that it names as well.
+fn includes_its_key(stage: &Stage, parameters: &'static [&'static str]) {
+    stage.store.answer(move |request, _| {
+        for name in parameters {
+            let Some(value) = request.query.get_mut(*name) else { continue };
+            let key = match value.strip_prefix("hex-") {
+                Some(digits) => String::from_utf8(hex::decode(digits).unwrap()).unwrap(),
+                None => value.clone(),
+            };
+            let (head, last) = key.split_at(key.len() - 1);
+            let before = char::from(last.as_bytes()[0] - 1);
+            *value = format!("{head}{before}~");
+        }
+        None
+    });
+}
+
+#[tokio::test]
+async fn a_key_that_comes_twice_is_one() {
+    for order in ["bytes", "any"] {
+        for parameters in [&["continuation-token"][..], &["start-after"], &["continuation-token", "start-after"]] {
+            let mut stage = stage_of(30).await;
+            stage.set("Source_ListOrder", order);
+            includes_its_key(&stage, parameters);
+            let ended = is_whole(&stage).await;
+            assert!(ended.stdout.contains("30 objects"), "{}", ended.all());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_start_after_is_listed_once_and_whole() {
+    for ignored in [&["start-after"][..], &["start-after", "marker"]] {
+        let mut stage = stage_of(200).await;
+        stage.set("Mode_ListConcurrency", "8");
+        stage.store.data().page = 5;
+        stage.store.answer(move |request, _| {
+            if request.is_listing() {
+                ignored.iter().for_each(|name| _ = request.query.remove(*name));
+            }
+            None
+        });
+        stage.store.data().bucket(TO).insert(b"extra".to_vec(), Object::new("x"));
+        let arguments = [RUN.as_slice(), &["--delete"]].concat();
+        let ended = stage.run(&arguments).await;
+        let data = stage.store.data();
+        assert!(data.source().keys().all(|key| data.destination().contains_key(key)));
+        assert!(ended.stdout.contains("200 objects"), "{}", ended.all());
+        let is_checked = ignored.len() == 1;
+        assert_eq!(data.destination().contains_key(&b"extra"[..]), !is_checked, "{}", ended.all());
+        assert!(listings(&data, FROM) < 2000, "{}", listings(&data, FROM));
+    }
+}
+
+#[tokio::test]
+async fn keys_are_read_as_the_store_writes_them() {
+    fn encode(key: &[u8]) -> String {
+        percent_encode(key, NON_ALPHANUMERIC).to_string()
+    }
+    type Encode = fn(&[u8]) -> String;
+    let ways: [(Encode, &str); 6] = [
+        (|key| encode(key).replace("%20", "+"), ""),
+        (|key| encode(key).replace("%2B", "+"), "[plus-is-literal]"),
+        (|key| String::from_utf8_lossy(key).into_owned(), "[lists-unencoded]"),
+        (|key| encode(key).to_lowercase(), ""),
+        (|key| encode(encode(key).as_bytes()), "[encodes-twice]"),
+        (encode, ""),
+    ];
+    for (way, quirk) in ways {
+        for keys in [&["a+b", "c d", "e%41", "100%"][..], &["a+b"], &["c d"], &["a+b", "x"]] {
+            let stage = Stage::new().await;
+            stage.store.data().encode = Box::new(way);
+            for key in keys {
+                stage.store.put(key, Object::new("x"));
+            }
+            let ended = is_whole(&stage).await;
+            if keys.len() == 4 && !quirk.is_empty() {
+                assert!(ended.stderr.contains(quirk), "{quirk}: {}", ended.all());
+            }
+        }
+    }
+}
+
+/// The keys that no other is below.
+fn without_folders(shown: &BTreeMap<Vec<u8>, Object>) -> BTreeMap<Vec<u8>, Object> {
+    let is_folder = |key: &[u8]| {
+        let below = [key, b"/"].concat();
+        shown.keys().any(|other| other.starts_with(&below))
+    };
+    let seen = shown.iter().filter(|(key, _)| !is_folder(key));
+    seen.map(|(key, object)| (key.clone(), object.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_key_that_is_there_and_not_listed_is_not_called_missing() {
+    let stage = Stage::new().await;
+    for key in ["a", "a/b", "ok"] {
+        stage.store.put(key, Object::new("x"));
+    }
+    stage.store.edit(|request, answer, data| {
+        if request.is_listing() && request.bucket == TO {
+            *answer = data.listing(request, &without_folders(data.destination()));
+        }
+    });
+    let ended = is_whole(&stage).await;
+    assert!(ended.stdout.contains("does not list"), "{}", ended.all());
+    assert!(ended.stderr.contains("[hides-folder-keys]"), "{}", ended.all());
+}

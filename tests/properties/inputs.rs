@@ -165,6 +165,26 @@ fn upload_answers() -> Vec<String> {
     .into()
 }
 
+fn listings() -> Vec<String> {
+    [
+        "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>true</IsTruncated><KeyCount>2</KeyCount>\
+         <NextContinuationToken>t</NextContinuationToken><EncodingType>url</EncodingType>\
+         <Contents><Key>a%2Fb+c</Key><Size>5</Size><ETag>W/&quot;e&quot;</ETag></Contents>\
+         <Contents><Key>caf%E9&#xD83D;&#xDE00;</Key><Size>5</Size></Contents></ListBucketResult>",
+        "<x:ListObjectsResponse xmlns:x=\"y\"><x:Marker/><x:IsTruncated>False</x:IsTruncated>\
+         <x:Contents><x:Key><![CDATA[a&b]]></x:Key><x:Size>-1</x:Size></x:Contents>\
+         <x:Contents><x:Key>100%&none;</x:Key><x:Size>1</x:Size></x:Contents>\
+         </x:ListObjectsResponse>",
+        "<ListVersionsResult><NextKeyMarker>k%2520</NextKeyMarker><IsTruncated>1</IsTruncated>\
+         <Version><Key>k</Key><IsLatest>true</IsLatest><Size>1</Size></Version>\
+         <DeleteMarker><Key>d</Key></DeleteMarker><CommonPrefixes><Prefix>p/</Prefix>\
+         </CommonPrefixes></ListVersionsResult>",
+        "<Error><Code>InternalError</Code></Error>",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
 fn anything(texts: Vec<String>) -> impl Strategy<Value = String> {
     prop_oneof![4 => bent(texts), 2 => any_json(), 1 => "\\PC{0,40}", 1 => any::<String>()]
 }
@@ -195,6 +215,11 @@ proptest! {
         text in anything(upload_answers())
     ) {
         parsers::upload_answers(&text);
+    }
+
+    #[test]
+    fn a_listing_shows_each_object_once_or_is_refused(text in anything(listings())) {
+        parsers::listing(text.as_bytes());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use s3_migration::job::{Incoming, Job, PACK_VERSION, Refusal, Routes, pack, pars
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{Pair, StoredCredentials, parse_pairs};
 use s3_migration::plan::patterns::Patterns;
+use s3_migration::store::s3::document;
+use s3_migration::store::s3::reading::Reading;
 use s3_migration::shown::is_plain;
 use s3_migration::store::s3::read_upload_answers;
 
@@ -149,4 +151,22 @@ fn assert_is_one_line(text: &str) {
 /// Also no piece of it that would help.
 fn assert_shows_no_secret(shown: &str) {
     assert!(!shown.contains(&SECRET[..8]) && !shown.contains(&SECRET[14..24]), "{shown}");
+}
+
+/// A page of a listing, as a store answers it.
+pub fn listing(document: &[u8]) {
+    let Ok(mut page) = document::read(document) else { return };
+    assert!(page.objects.len() + page.objects.odd.len() <= page.shown as usize, "{page:?}");
+    let (raw, codes) = (page.objects.clone(), page.encoded && page.has_codes);
+    let readings = [Reading::Form, Reading::PlusIsLiteral, Reading::Plain, Reading::Twice];
+    for reading in readings {
+        page.objects = raw.clone();
+        let read = page.decoded(reading);
+        // Whatever is shown is an object or is odd, under every reading.
+        let (objects, odd) = (raw.len() + raw.odd.len(), read.len() + read.odd.len());
+        assert_eq!(objects, odd, "{reading:?}");
+        assert!(codes || read == raw);
+        assert!(read.iter().all(|listed| !listed.key.is_empty()));
+        read.odd.iter().for_each(|odd| assert_is_one_line(&odd.to_string()));
+    }
 }

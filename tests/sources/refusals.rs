@@ -127,13 +127,28 @@ async fn rows_that_contradict_the_manifest_are_refused_with_their_place() {
         (cells(BUCKET, "l", "-1", date), "line 2: Size is \"-1\""),
         (cells(BUCKET, "l", "1", "soon"), "line 2: LastModifiedDate is \"soon\""),
         ("\"source-bucket\",\"l\"\n".to_owned(), "line 2: 2 fields, where fileSchema names 7"),
-        (good.clone(), "the key k is listed twice"),
+        (cells(BUCKET, "k", "2", date), "the key k is listed twice"),
     ] {
         made.replace(1, &gzip((good.clone() + &bad).as_bytes()));
         refused(&made, ErrorKind::Invalid, expected).await;
     }
     made.replace(1, &gzip(good.as_bytes()));
     assert_eq!(made.rows("").await.unwrap().len(), 3001);
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_utf8_is_kept_apart_and_ends_nothing() {
+    let made = made(Format::Csv);
+    let row = |key: &str| {
+        let date = "2025-11-24T00:00:00.000Z";
+        format!("\"{BUCKET}\",\"{key}\",\"7\",\"{date}\",\"e\",\"STANDARD\",\"SSE-S3\"\n")
+    };
+    made.replace(1, &gzip((row("caf%E9") + &row("k")).as_bytes()));
+    let inventory = open(&made.manifest).await.unwrap();
+    let mut sorted = inventory.sorted(BUCKET, "").await.unwrap();
+    let [odd] = &sorted.take_odd()[..] else { panic!("one") };
+    assert_eq!((odd.key.as_slice(), odd.size), (&b"caf\xe9"[..], Some(7)));
+    assert!(collect(sorted).await.unwrap().iter().any(|row| row.key.as_str() == "k"));
 }
 
 #[tokio::test]

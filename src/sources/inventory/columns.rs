@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::Row;
 use crate::object::{Etag, NO_VERSION, ObjectKey};
+use crate::store::{Flaw, Odd};
 
 /// A column that is of use here: its name in a CSV inventory's `fileSchema`, and in Parquet
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>).
@@ -95,7 +96,7 @@ pub(super) enum Cell<T> {
 pub(super) struct Seen<'a> {
     pub(super) bucket: &'a [u8],
     /// Decoded.
-    pub(super) key: ObjectKey,
+    pub(super) key: Vec<u8>,
     pub(super) version: Cell<&'a str>,
     pub(super) latest: Cell<bool>,
     pub(super) deleted: Cell<bool>,
@@ -115,9 +116,12 @@ pub(super) struct Filter {
 
 impl Filter {
     /// The row, where it is an object that counts: a current version below the prefix. Another bucket
-    /// or a missing value is an error.
-    pub(super) fn row(&self, seen: Seen<'_>) -> Result<Option<Row>, String> {
-        let key = seen.key;
+    /// or a missing value is an error; a key that is no UTF-8 is that object's own.
+    pub(super) fn row(&self, seen: Seen<'_>) -> Result<Option<Result<Row, Odd>>, String> {
+        let key = ObjectKey::new(String::from_utf8_lossy(&seen.key));
+        if seen.key.is_empty() {
+            return Err("the key is empty".to_owned());
+        }
         if seen.bucket != self.bucket.as_bytes() {
             let bucket = String::from_utf8_lossy(seen.bucket);
             return Err(format!(
@@ -128,10 +132,14 @@ impl Filter {
         match (seen.latest, seen.deleted) {
             (Cell::Empty, _) => return Err(format!("{key}: IsLatest is empty")),
             (Cell::Value(false), _) | (_, Cell::Value(true)) => return Ok(None),
-            _ if !key.as_str().starts_with(&self.prefix) => return Ok(None),
+            _ if !seen.key.starts_with(self.prefix.as_bytes()) => return Ok(None),
             _ => {}
         }
         let size = seen.size.ok_or_else(|| format!("{key}: Size is empty"))?;
+        if std::str::from_utf8(&seen.key).is_err() {
+            let (at, key) = (seen.key.clone(), seen.key);
+            return Ok(Some(Err(Odd { at, key, size: Some(size), flaw: Flaw::NotUtf8 })));
+        }
         // Versions of what was written without versions are empty in an inventory
         // (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/inventory-configure-bops.html>).
         let version = match seen.version {
@@ -139,7 +147,7 @@ impl Filter {
             Cell::Empty => Some(NO_VERSION.to_owned()),
             Cell::Value(version) => Some(version.to_owned()),
         };
-        Ok(Some(Row {
+        Ok(Some(Ok(Row {
             key,
             size,
             etag: seen.etag.map(Etag::new),
@@ -147,6 +155,6 @@ impl Filter {
             storage_class: seen.class.map(str::to_owned),
             version,
             restored: false,
-        }))
+        })))
     }
 }

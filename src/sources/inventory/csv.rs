@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::super::decode_key;
+use super::super::decode;
 use super::super::table::Table;
 use super::columns::{
     BUCKET, CLASS, Cell, Columns, DELETED, ETAG, KEY, LATEST, MODIFIED, Name, SIZE, Seen, VERSION,
@@ -53,7 +53,7 @@ fn seen<'a>(columns: &Columns, record: &'a ByteRecord) -> Result<Seen<'a>, Strin
     let flag = |at, name| flag(cell(at, name)?, name);
     Ok(Seen {
         bucket: text(Some(columns.bucket), BUCKET)?.unwrap_or_default().as_bytes(),
-        key: decode_key(text(Some(columns.key), KEY)?.unwrap_or_default().as_bytes())?,
+        key: decode(text(Some(columns.key), KEY)?.unwrap_or_default().as_bytes())?,
         version: cell(columns.version, VERSION)?,
         latest: flag(columns.latest, LATEST)?,
         deleted: flag(columns.deleted, DELETED)?,

@@ -158,7 +158,11 @@ struct Batch {
 
 impl Batch {
     fn take(&mut self, seen: Seen<'_>) -> Result<()> {
-        self.rows.extend(self.filter.row(seen).map_err(Error::invalid)?);
+        match self.filter.row(seen).map_err(Error::invalid)? {
+            Some(Ok(row)) => self.rows.push(row),
+            Some(Err(odd)) => self.sorter.keep_odd([odd])?,
+            None => {}
+        }
         match self.rows.len() < CHUNK {
             true => Ok(()),
             false => self.flush(),

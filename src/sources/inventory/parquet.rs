@@ -11,7 +11,6 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
 
-use super::super::key;
 use super::columns::{Cell, Columns, MODIFIED, Seen};
 use crate::error::{Error, Result};
 
@@ -150,7 +149,7 @@ impl Batch {
         Ok(Seen {
             bucket,
             // Not encoded: only CSV inventories encode their keys.
-            key: key(key_bytes.to_vec())?,
+            key: key_bytes.to_vec(),
             version,
             latest: flag(&mut self.latest),
             deleted: flag(&mut self.deleted),

@@ -73,7 +73,8 @@ fn own(kind: char, key: &[u8], version: &str) -> String {
 
 impl<'a> Start<'a> {
     fn of(request: &'a ListRequest) -> Self {
-        let after = request.start_after.as_deref().map(|key| Self::After(Cow::Borrowed(key)));
+        let after = request.start_after.as_deref().filter(|key| !key.is_empty());
+        let after = after.map(|key| Self::After(Cow::Borrowed(key)));
         let Some(token) = request.token.as_deref() else { return after.unwrap_or(Self::Beginning) };
         let own = token.strip_prefix(OWN).and_then(|own| own.split_once(BETWEEN));
         let Some((kind_and_key, version)) = own else { return Self::Token(token) };
