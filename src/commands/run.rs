@@ -180,7 +180,8 @@ fn verdict(report: &Report) -> String {
         None => "there was no closing comparison".to_owned(),
         Some(closing) if closing.to_copy == 0 && closing.is_whole() => {
             let there = human::count(closing.already_there);
-            let mut text = format!("closing comparison: all {there} objects are at the destination");
+            let mut text =
+                format!("closing comparison: all {there} objects are at the destination");
             unlisted(&mut text, closing.unlisted);
             text
         }

@@ -151,7 +151,9 @@ impl Ends {
 
     fn begins_again(&self, page: &ListPage) -> bool {
         let first = page.get(0).map(|listed| listed.key);
-        first.is_some() && first == self.first.as_deref() && self.last != first.unwrap_or_default().as_bytes()
+        first.is_some()
+            && first == self.first.as_deref()
+            && self.last != first.unwrap_or_default().as_bytes()
     }
 
     /// The last key, where nothing has been asked for behind it yet.

@@ -78,7 +78,10 @@ fn page(
     let listed: Vec<_> = rest.by_ref().take(limit).collect();
     let mut page: ListPage = listed.iter().map(|(key, size)| Listed::new(key, **size)).collect();
     let ends_early = goes_astray(4);
-    page.next = rest.next().filter(|_| !ends_early).and_then(|_| listed.last().map(|(key, _)| (*key).clone()));
+    page.next = rest
+        .next()
+        .filter(|_| !ends_early)
+        .and_then(|_| listed.last().map(|(key, _)| (*key).clone()));
     page
 }
 
@@ -282,7 +285,9 @@ async fn a_store_that_does_not_list_in_byte_order_is_named() {
 #[tokio::test]
 async fn an_early_end_is_said_once_and_a_key_written_meanwhile_is_none() {
     let keys = numbers("k", 40);
-    for (written, expected) in [(SystemTime::UNIX_EPOCH, true), (SystemTime::now() + Duration::from_secs(60), false)] {
+    for (written, expected) in
+        [(SystemTime::UNIX_EPOCH, true), (SystemTime::now() + Duration::from_secs(60), false)]
+    {
         let list = {
             let keys = keys.clone();
             move |request: ListRequest| {

@@ -59,7 +59,8 @@ impl Context {
             let profile = self.jobsender.destination.profile();
             profile.has(des_bucket, Quirk::HidesFolderKeys)
         };
-        let is_looked_at = is_missing && (self.jobsender.is_closing || hides()) && self.looks.take();
+        let is_looked_at =
+            is_missing && (self.jobsender.is_closing || hides()) && self.looks.take();
         is_looked_at.then(|| Unlisted {
             job: self.job(listed),
             mark: self.judge.mark(listed),

@@ -160,7 +160,7 @@ async fn a_jobsender_that_compares_again_and_again_is_ready_once() {
     let jobsender = local.spawn(&["jobsender", "--every", "1s"]);
     manager.until("READY=1").await;
     manager.until("STATUS=waiting for the next comparison").await;
-    // Each comparison looks twice: before it begins, and then.
+    // Each comparison looks three times: before it begins, then, and behind the end.
     local.asked("ListObjectsV2", 5).await;
     jobsender.signal("TERM");
     jobsender.ended().await.with_status(0);

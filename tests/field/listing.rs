@@ -100,7 +100,10 @@ async fn whether_a_page_is_the_last_is_read_as_it_is_meant_or_refused() {
         ("<IsTruncated>true<", "<IsTruncated>1<"),
         ("<IsTruncated>true</IsTruncated>", ""),
         ("<IsTruncated>true<", "<IsTruncated>false<"),
-        ("<IsTruncated>false</IsTruncated>", "<IsTruncated>false</IsTruncated><NextContinuationToken>hex-7a</NextContinuationToken>"),
+        (
+            "<IsTruncated>false</IsTruncated>",
+            "<IsTruncated>false</IsTruncated><NextContinuationToken>hex-7a</NextContinuationToken>",
+        ),
     ] {
         let stage = stage_of(30).await;
         stage.store.edit_listing(FROM, move |_, page| page.replace(from, to));
@@ -179,10 +182,9 @@ async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
 
 #[tokio::test]
 async fn an_object_without_a_size_or_a_key_is_named_and_no_other_is_missing() {
-    for (from, to) in [
-        ("<Key>k001</Key>", "<Key></Key>"),
-        ("<Key>k001</Key>", "<Key>k&strange;</Key>"),
-    ] {
+    for (from, to) in
+        [("<Key>k001</Key>", "<Key></Key>"), ("<Key>k001</Key>", "<Key>k&strange;</Key>")]
+    {
         let stage = stage_of(20).await;
         stage.store.edit_listing(FROM, move |_, page| page.replace(from, to));
         stage.store.data().bucket(TO).insert(b"extra".to_vec(), Object::new("x"));
@@ -264,7 +266,9 @@ fn includes_its_key(stage: &Stage, parameters: &'static [&'static str]) {
 #[tokio::test]
 async fn a_key_that_comes_twice_is_one() {
     for order in ["bytes", "any"] {
-        for parameters in [&["continuation-token"][..], &["start-after"], &["continuation-token", "start-after"]] {
+        for parameters in
+            [&["continuation-token"][..], &["start-after"], &["continuation-token", "start-after"]]
+        {
             let mut stage = stage_of(30).await;
             stage.set("Source_ListOrder", order);
             includes_its_key(&stage, parameters);

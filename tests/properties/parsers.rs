@@ -6,10 +6,10 @@ use s3_migration::job::{Incoming, Job, PACK_VERSION, Refusal, Routes, pack, pars
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{Pair, StoredCredentials, parse_pairs};
 use s3_migration::plan::patterns::Patterns;
-use s3_migration::store::s3::document;
-use s3_migration::store::s3::reading::Reading;
 use s3_migration::shown::is_plain;
+use s3_migration::store::s3::document;
 use s3_migration::store::s3::read_upload_answers;
+use s3_migration::store::s3::reading::Reading;
 
 /// What no error may repeat; the inputs have it where secrets stand.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
