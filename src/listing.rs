@@ -439,20 +439,17 @@ impl Listing {
     fn sift(&mut self, page: &mut ListPage) -> Result<Option<usize>> {
         self.put_in_order(page)?;
         let Some(first) = page.get(0).map(|listed| listed.key) else { return Ok(Some(0)) };
-        let ListRequest { start_after, token, .. } = &self.asked.request;
-        match start_after {
-            None if token.is_none() => _ = self.asking.first.set(first.to_owned()),
-            Some(after) if token.is_none() && self.begins_again(first, after) => {
-                let said = format!("asked for keys after {}", shown(after));
-                let asked_otherwise = self.asked.ignores.is_some() || self.is_asked_otherwise;
-                self.is_asked_otherwise = true;
-                self.learn(Quirk::IgnoresStartAfter, 1 + u64::from(asked_otherwise), said);
-                if !asked_otherwise {
-                    return Ok(None);
-                }
-                self.walked = Some(String::new());
+        match &self.asked.request {
+            ListRequest { token: Some(_), .. } => {}
+            ListRequest { start_after: None, .. } => {
+                _ = self.asking.first.set(first.to_owned());
             }
-            _ => {}
+            ListRequest { start_after: Some(after), .. } if self.begins_again(first, after) => {
+                let said = format!("asked for keys after {}", shown(after));
+                self.begin_otherwise(said);
+                return Ok(None);
+            }
+            ListRequest { .. } => {}
         }
         let known = page.count_through(self.last.as_deref().unwrap_or_default());
         match &self.walked {
@@ -463,6 +460,19 @@ impl Listing {
             None => self.check_known(page, known)?,
         }
         Ok(Some(known))
+    }
+
+    /// The store has passed over the place where the page was to begin. It is asked by version 1, and where
+    /// that has been done, for everything from its first key on.
+    fn begin_otherwise(&mut self, evidence: String) {
+        let asked_otherwise = self.asked.ignores.is_some() || self.is_asked_otherwise;
+        self.learn(Quirk::IgnoresStartAfter, 1 + u64::from(asked_otherwise), evidence);
+        self.is_asked_otherwise = true;
+        if asked_otherwise {
+            self.walked = Some(String::new());
+            let ListRequest { start_after, max_keys, .. } = &mut self.asked.request;
+            (*start_after, *max_keys) = (None, None);
+        }
     }
 
     /// Whether a page that begins with `first` is that of a store that has passed over `after`.

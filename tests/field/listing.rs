@@ -26,6 +26,7 @@ fn from_the_beginning(request: &Request) -> bool {
 
 /// A page of which so many objects are kept, and which calls itself the last.
 fn cut(page: &str, keep: usize) -> String {
+    let page = page.trim_end().strip_suffix("</ListBucketResult>").unwrap();
     let mut parts = page.split("<Contents>");
     let mut head = parts.next().unwrap().replace(">true<", ">false<");
     if let (Some(start), Some(end)) =
@@ -177,7 +178,8 @@ async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
     let stage = stage_of(3).await;
     stage.store.put(b"caf\xe9", Object::new("odd"));
     stage.store.data().bucket(TO).insert(b"caf\xe9".to_vec(), Object::new("odd"));
-    is_whole(&stage).await;
+    let ended = stage.migrate().await.with_status(0);
+    assert!(ended.stdout.contains("all 4 objects"), "{}", ended.all());
 }
 
 #[tokio::test]
@@ -294,7 +296,8 @@ async fn a_store_that_ignores_start_after_is_listed_once_and_whole() {
         let arguments = [RUN.as_slice(), &["--delete"]].concat();
         let ended = stage.run(&arguments).await;
         let data = stage.store.data();
-        assert!(data.source().keys().all(|key| data.destination().contains_key(key)));
+        let is_there = |key: &Vec<u8>| data.destination().contains_key(key);
+        assert!(data.source().keys().all(is_there), "{}", ended.all());
         assert!(ended.stdout.contains("200 objects"), "{}", ended.all());
         let is_checked = ignored.len() == 1;
         assert_eq!(data.destination().contains_key(&b"extra"[..]), !is_checked, "{}", ended.all());

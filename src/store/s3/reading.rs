@@ -79,7 +79,7 @@ pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Evid
         meant.any(|other| first.as_ref().is_some_and(|first| *first != other))
     };
     // One that is read in as many ways as there are tells most.
-    let tells = |raw: &&[u8]| u8::from(raw.contains(&b'+')) + u8::from(raw.contains(&b'%'));
+    let tells = |raw: &&[u8]| 2 * u8::from(raw.contains(&b'+')) + u8::from(raw.contains(&b'%'));
     match keys.filter(depends).max_by_key(tells) {
         Some(raw) => Evidence::Ask { raw: raw.to_vec(), readings },
         None => Evidence::None,
