@@ -30,6 +30,9 @@ const ONE_ADDRESS: Duration = Duration::from_secs(10);
 /// open two connections where the line is merely long.
 const NEXT_ADDRESS: Duration = Duration::from_millis(500);
 
+/// What TLS says of itself takes two round trips; a server that speaks none may wait for more in silence.
+const HANDSHAKE: Duration = Duration::from_secs(12);
+
 /// More addresses are not tried for one connection.
 const MOST_ADDRESSES: usize = 16;
 
@@ -73,16 +76,23 @@ impl Dial {
         Self { tcp: Tcp(one), trust, tls: Arc::default() }
     }
 
-    fn secure(&self) -> Result<HttpsConnector<Tcp>, Cause> {
+    async fn secured(&self, uri: Uri) -> Result<Stream, Cause> {
         let build = || self.trust.tls().map(Arc::new).map_err(|error| error.to_string());
         let tls = self.tls.get_or_init(build).clone()?;
-        Ok(HttpsConnector::from((self.tcp.clone(), tls)))
+        let made = Made(Some(self.tcp.clone().call(uri.clone()).await?));
+        match timeout(HANDSHAKE, HttpsConnector::from((made, tls)).call(uri)).await {
+            Ok(secured) => secured,
+            Err(_) => {
+                let said = format!("no TLS within {HANDSHAKE:?}: {}", super::RIGHT_ENDPOINT);
+                Err(io::Error::new(io::ErrorKind::TimedOut, said).into())
+            }
+        }
     }
 
     /// A connection to the server of this URL.
     pub async fn open(&self, uri: Uri) -> Result<Stream, Cause> {
         match uri.scheme_str() {
-            Some("https") => self.secure()?.call(uri).await,
+            Some("https") => self.secured(uri).await,
             _ => self.tcp.clone().call(uri).await.map(MaybeHttpsStream::Http),
         }
     }
@@ -127,6 +137,23 @@ impl Service<Uri> for Tcp {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().open(uri))
+    }
+}
+
+/// A connection that is there, for who wants to open one.
+struct Made(Option<TokioIo<TcpStream>>);
+
+impl Service<Uri> for Made {
+    type Response = TokioIo<TcpStream>;
+    type Error = Cause;
+    type Future = std::future::Ready<Result<Self::Response, Cause>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        std::future::ready(self.0.take().ok_or_else(|| "the connection is in use".into()))
     }
 }
 

@@ -66,12 +66,12 @@ async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
     })
 }
 
-/// Who signs, in words: what the keys themselves tell.
-pub async fn signer(who: Who<'_>, region: Option<&str>) -> Option<String> {
+/// Who signs, in words: what the keys themselves tell. `parameter`: where stored ones are.
+pub async fn signer(who: Who<'_>, region: Option<&str>, parameter: &str) -> Option<String> {
     let origin = match who {
-        Who::Chain => Origin::Chain(std::env::var("AWS_PROFILE").unwrap_or_default()),
+        Who::Chain => Origin::Chain(super::profiles::ordinary()),
         Who::Profile(name) => Origin::Profile(name.to_owned()),
-        Who::Stored(_) => Origin::Parameter(String::new()),
+        Who::Stored(_) => Origin::Parameter(parameter.to_owned()),
     };
     let provider = sdk_config(who, region).await.ok()?.credentials_provider()?;
     let keys = provider.provide_credentials().await.ok()?;

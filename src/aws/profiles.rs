@@ -148,6 +148,12 @@ impl ProvideCredentials for Reader {
     }
 }
 
+/// The name of the profile among the ordinary places.
+pub fn ordinary() -> String {
+    let given = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| DEFAULT.to_owned())
+}
+
 async fn profiles(selected: Option<&str>) -> Result<aws_config::profile::ProfileSet> {
     let selected = selected.map(|name| name.to_owned().into());
     let (fs, env) = (Fs::real(), Env::real());

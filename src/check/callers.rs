@@ -33,7 +33,7 @@ impl Check<'_> {
             return;
         }
         if !identity::has_sts(self.machines_endpoint()) {
-            return self.nobody_to_ask(MACHINE);
+            return self.nobody_to_ask(MACHINE, Who::Chain, None).await;
         }
         if let Some(caller) = self.caller(MACHINE, Who::Chain, None).await {
             let place = &mut self.scope.place;
@@ -77,7 +77,7 @@ impl Check<'_> {
         };
         let by_region = partition(known.unwrap_or_default());
         if !identity::has_sts(endpoint.url.as_deref()) {
-            self.nobody_to_ask(&what);
+            self.nobody_to_ask(&what, who, region).await;
             return by_region.to_owned();
         }
         match self.caller(&what, who, region).await {
@@ -90,15 +90,26 @@ impl Check<'_> {
         let clock = Clock::default();
         let asked: Result<Caller> = services::first(|| identity::caller(who, region, &clock)).await;
         self.clocks.push(clock);
+        let name = &self.config.basic.ssm_parameter_credentials;
+        let signer = match &asked {
+            Ok(_) => identity::signer(who, region, name).await,
+            Err(_) => None,
+        };
         let judge = |caller: &Caller| -> Judged {
-            (Verdict::Ok, format!("{}, account {}", caller.arn, caller.account))
+            (Verdict::Ok, format!("{}, account {}{}", caller.arn, caller.account, signed(&signer)))
         };
         self.look(what, "", asked, judge)
     }
 
-    fn nobody_to_ask(&mut self, what: &str) {
-        let said = "not asked: the endpoint is not of AWS, and AWS_ENDPOINT_URL_STS names nobody";
-        self.say(what, (Verdict::Ok, said.to_owned()), Reached::NotAsked);
+    /// Says who signs, as far as the credentials tell it themselves: no key is shown to an STS that is
+    /// not the store's own.
+    async fn nobody_to_ask(&mut self, what: &str, who: Who<'_>, region: Option<&str>) {
+        let name = &self.config.basic.ssm_parameter_credentials;
+        let signer = identity::signer(who, region, name).await;
+        let said = "the account is not asked for: the endpoint is not of AWS, and no \
+                    AWS_ENDPOINT_URL_STS names its own";
+        let said = signer.map_or(said.to_owned(), |signer| format!("{signer}; {said}"));
+        self.say(what, (Verdict::Ok, said), Reached::NotAsked);
     }
 
     /// The S3 endpoint where the machine's own credentials are used; none where services of AWS are
@@ -119,4 +130,8 @@ fn endpoint(config: &Config, side: Side) -> &Endpoint {
         Side::Source => &config.source.endpoint,
         Side::Destination => &config.destination.endpoint,
     }
+}
+
+fn signed(by: &Option<String>) -> String {
+    by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default()
 }

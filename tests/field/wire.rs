@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::http::{Answer, Request};
@@ -267,10 +269,24 @@ async fn a_server_that_cannot_be_trusted_is_refused_at_once_with_the_cure() {
 #[tokio::test]
 async fn a_server_without_tls_is_told_from_a_line_that_fails() {
     let mut stage = staged().await;
-    let url = stage.store.url.replace("http:", "https:");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
     let side = format!("Endpoint = {url}\nCredentials = default\n");
     stage.replace_ini(&format!("[Source]\n{side}[Destination]\n{side}"));
-    stage.migrate().await.with_status(3).says(&["is Endpoint right (http or https)?"]);
+    let server = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ =
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            // Until the other side has read it.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = stage.migrate() => ended.with_status(3),
+        () = server => unreachable!("it serves for ever"),
+    };
+    assert!(ended.all().contains("is Endpoint right (http or https)?"), "{}", ended.all());
 }
 
 #[tokio::test]

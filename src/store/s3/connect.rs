@@ -201,7 +201,7 @@ async fn connect(
     let mut builder = base(sdk);
     let mut region = sdk.region().map(|region| region.as_ref().to_owned());
     let (origin, provider) = match who {
-        Credentials::Default => (Origin::Chain(ordinary()), sdk.credentials_provider()),
+        Credentials::Default => (Origin::Chain(profiles::ordinary()), sdk.credentials_provider()),
         Credentials::Profile => {
             (Origin::Profile(endpoint.profile_name().to_owned()), sdk.credentials_provider())
         }
@@ -238,11 +238,6 @@ async fn connect(
     let mut store = S3Store::of(side, builder, credentials, asked);
     store.profile = store.profile.pinned(&endpoint.quirks);
     Ok(store)
-}
-
-/// The profile among the ordinary places.
-fn ordinary() -> String {
-    std::env::var("AWS_PROFILE").unwrap_or_else(|_| profiles::DEFAULT.to_owned())
 }
 
 /// Whom to ask, where that is not Amazon S3: as the side says, as its profile does, as the ordinary places do.
