@@ -138,8 +138,8 @@ async fn a_dry_run_says_sizes_requests_dollars_and_hours() {
     }
     let json = accounts(&local, &["--bandwidth", "8", "--workers", "2"]).await;
     let estimate = &json["estimate"];
-    // Three GETs and the parts of the large one; two comparisons, a page each.
-    assert_eq!(estimate["source"], json!({"list": 2, "head": 1, "get": 6}), "{json}");
+    // Three GETs and the parts of the large one; two comparisons, a page and the look behind its end each.
+    assert_eq!(estimate["source"], json!({"list": 4, "head": 1, "get": 6}), "{json}");
     assert_eq!(estimate["destination"]["upload_part"], 3, "{json}");
     let bytes = 3.0 * 1000.0 + f64::from(11 << 20);
     let hours = estimate["hours"]["bytes"].as_f64().unwrap();
