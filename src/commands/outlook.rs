@@ -54,6 +54,10 @@ impl Estimating {
         let at_once = services::at_once(config);
         let manner = Manner {
             threshold: mode.resumable_threshold,
+            stream: match mode.checksum.md5 && !mode.checksum.crc64nvme {
+                true => mode.stream_threshold,
+                false => 0,
+            },
             chunk: config.debug.chunk_size,
             preserve_etag: mode.preserve_etag,
             update_version: mode.update_version_id,

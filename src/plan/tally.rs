@@ -14,6 +14,8 @@ const PARTS_PAGE: u64 = 1000;
 pub struct Manner {
     /// ResumableThreshold in bytes: up to this size one GET and one PUT.
     pub threshold: u64,
+    /// StreamThreshold in bytes: up to this size an object with an MD5 ETag goes in one streamed piece.
+    pub stream: u64,
     /// ChunkSize in bytes.
     pub chunk: u64,
     /// PreserveEtag: an object that was written in parts is written in the same ones.
@@ -27,7 +29,15 @@ pub struct Manner {
 impl Default for Manner {
     fn default() -> Self {
         let (threshold, chunk) = (5 * MIB, 5 * MIB);
-        Self { threshold, chunk, preserve_etag: true, update_version: false, copy_tags: true }
+        let stream = 8 * MIB;
+        Self {
+            threshold,
+            stream,
+            chunk,
+            preserve_etag: true,
+            update_version: false,
+            copy_tags: true,
+        }
     }
 }
 
@@ -61,11 +71,13 @@ impl Tally {
     pub fn add(&mut self, size: u64, source_parts: Option<u32>, manner: Manner) {
         let laid_out = source_parts.filter(|_| manner.preserve_etag);
         // A small object is asked for at once; only the answer tells that it was written in parts.
-        let at_once = size <= manner.threshold && !manner.update_version;
-        if at_once && laid_out.is_some() {
+        let streamed = size > manner.threshold && size <= manner.stream;
+        let at_once = (size <= manner.threshold || streamed) && !manner.update_version;
+        let whole = source_parts.is_none() && streamed;
+        if at_once && (laid_out.is_some() || (streamed && !whole)) {
             self.gets += 1;
         }
-        if !at_once || laid_out.is_some() {
+        if !at_once || laid_out.is_some() || (streamed && !whole) {
             self.heads += 1;
         }
         if manner.update_version {
@@ -77,6 +89,7 @@ impl Tally {
         let kept = laid_out.map(u64::from).filter(|count| may_keep(size, *count));
         match (kept, parts::route(size, manner.threshold, manner.chunk, MAX_PARTS)) {
             (Some(count), Ok(_)) => self.in_parts(size, count),
+            (None, Ok(Route::Multipart(_))) if whole => self.in_one_piece(size),
             (None, Ok(Route::Multipart(layout))) => self.in_parts(size, layout.count().into()),
             (None, Ok(Route::Single)) => self.in_one_piece(size),
             (_, Err(_)) => self.too_large += 1,
@@ -137,6 +150,7 @@ mod tests {
 
     const KEPT: Manner = Manner {
         threshold: 5 * MIB,
+        stream: 8 * MIB,
         chunk: 5 * MIB,
         preserve_etag: true,
         update_version: false,
@@ -158,6 +172,14 @@ mod tests {
     }
 
     #[test]
+    fn one_with_an_md5_etag_is_streamed_and_one_in_parts_is_asked_for_in_vain() {
+        let expected = Tally { small: 1, small_bytes: 7 * MIB, gets: 1, ..Tally::default() };
+        assert_eq!(one(7 * MIB, None, KEPT), expected);
+        let in_parts = one(7 * MIB, Some(2), KEPT);
+        assert_eq!((in_parts.large, in_parts.gets, in_parts.heads), (1, 3, 2));
+    }
+
+    #[test]
     fn a_large_object_is_looked_at_once_and_read_in_parts() {
         let parts = |size, large_parts, parts_pages| Tally {
             large: 1,
@@ -168,7 +190,9 @@ mod tests {
             parts_pages,
             ..Tally::default()
         };
-        assert_eq!(one(5 * MIB + 1, None, KEPT), parts(5 * MIB + 1, 2, 1));
+        assert_eq!(one(8 * MIB + 1, None, KEPT), parts(8 * MIB + 1, 2, 1));
+        let manner = Manner { stream: 0, ..KEPT };
+        assert_eq!(one(5 * MIB + 1, None, manner), parts(5 * MIB + 1, 2, 1));
         assert_eq!(one(5000 * MIB, None, KEPT), parts(5000 * MIB, 1000, 1));
         assert_eq!(one(5001 * MIB, None, KEPT), parts(5001 * MIB, 1001, 2));
         let manner = Manner { chunk: 100 * MIB, ..KEPT };

@@ -130,6 +130,7 @@ mod tests {
         let number = |name| value(name).parse::<u64>().unwrap();
         let manner = Manner {
             threshold: number("ResumableThreshold") * MIB,
+            stream: number("StreamThreshold") * MIB,
             chunk: number("ChunkSize") * MIB,
             preserve_etag: value("PreserveEtag") == "auto",
             update_version: value("UpdateVersionId") == "True",

@@ -306,7 +306,9 @@ impl Attempt<'_> {
         {
             return Ok(copied);
         }
-        if self.may_be_streamed(self.job.size)
+        let streamed = self.job.size > self.engine.largest_single();
+        if streamed
+            && self.may_be_streamed(self.job.size)
             && let Turn::Copied(copied) = self.copy_streamed(None).await?
         {
             return Ok(copied);

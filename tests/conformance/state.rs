@@ -151,7 +151,8 @@ pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateS
 pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.seal(&seal("key", "t1")).await.unwrap();
-    let sealed = Record { target_etag: Some(Etag::new("target-2")), ..begun("key") };
+    let (target_etag, proven) = (Some(Etag::new("target-2")), Some(Proven::Transit));
+    let sealed = Record { target_etag, proven, ..begun("key") };
     assert_eq!(load(store, "key").await, sealed);
     store.begin(&start("key", "t2", 20)).await.unwrap();
     assert_eq!(load(store, "key").await.target_etag, None, "another upload");

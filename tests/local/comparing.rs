@@ -157,6 +157,8 @@ async fn a_dry_run_says_sizes_requests_dollars_and_hours() {
 #[tokio::test]
 async fn what_only_the_destination_has_is_deleted_where_that_is_asked_for() {
     let local = three().await;
+    // Of the same size is not enough at the end of a run: the closing comparison sees ETags too.
+    local.destination.put("b.png", b"5678".to_vec()).await;
     for key in ["old/1", "old/2", "keep/3"] {
         local.destination.put(key, noise(3, 1)).await;
     }

@@ -58,6 +58,7 @@ async fn odd_keys_arrive_in_one_piece() {
 async fn odd_keys_arrive_in_parts() {
     let mut local = Local::new().await;
     local.set("ResumableThreshold", "0");
+    local.set("StreamThreshold", "0");
     odd_keys_arrive(&local).await;
     let count = odd_keys().len() as u64;
     assert_eq!(local.destination.requests("CompleteMultipartUpload"), count);
@@ -132,6 +133,7 @@ async fn headers_metadata_and_tags_travel_along() {
         put_described(&local.source, key, body.clone()).await;
     }
     local.set("StorageClass", "KEEP");
+    local.set("StreamThreshold", "0");
     local.migrate().await.with_status(0);
     assert_eq!(local.destination.requests("CompleteMultipartUpload"), 1);
     for (key, body) in &bodies {
