@@ -121,6 +121,7 @@ fn other_value(key: &keys::Key) -> String {
     match key.kind {
         Kind::Bool if key.default == "True" => "False".into(),
         Kind::Bool => "True".into(),
+        Kind::Integer { min, max, .. } if key.default == max.to_string() => min.to_string(),
         Kind::Integer { max, .. } => max.to_string(),
         Kind::CountOrAuto { .. } if key.default == "auto" => "7".into(),
         Kind::CountOrAuto { .. } => "auto".into(),

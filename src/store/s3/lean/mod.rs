@@ -24,7 +24,6 @@ use crate::aws::clock::Clock;
 use crate::aws::dial::Dial;
 use crate::aws::http;
 use crate::aws::trust::Trust;
-use crate::plan::digest;
 use crate::store::profile::Quirk;
 
 mod answer;
@@ -133,6 +132,9 @@ impl Lean {
         answer::written(&head.headers).ok_or_else(|| Failure::unreached(NO_ETAG))
     }
 }
+
+/// The MD5 of no bytes (RFC 1321, section A.5).
+const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 /// A success without an ETag is not the store's answer: something on the way has made it up.
 const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
@@ -274,7 +276,7 @@ impl S3Store {
             if !id.key.as_str().ends_with('/') || length != Some(0) {
                 return Err(failed(Failure::unreached(NO_ETAG)));
             }
-            meta.etag = digest::single_etag(&digest::md5(b""));
+            meta.etag = Etag::new(MD5_OF_NOTHING);
         }
         let id = id.clone();
         let body = body.map(move |chunk| {
