@@ -28,7 +28,7 @@ pub const ALL: [&str; 2] = ["s3://from-here", "s3://to-there"];
 /// The file of the embedded queue and records.
 pub const SQLITE: &str = "s3_migration.sqlite";
 
-const ACCESS_KEYS: [&str; 2] = ["AKIASOURCESIDE", "AKIADESTINATIONSIDE"];
+pub const ACCESS_KEYS: [&str; 2] = ["AKIASOURCESIDE", "AKIADESTINATIONSIDE"];
 /// What no output may show.
 pub const SECRETS: [&str; 2] = ["source+Secret/0123456789", "destination+Secret/9876543210"];
 const PROFILES: [&str; 2] = ["source-side", "destination-side"];
@@ -195,6 +195,12 @@ impl Place {
         let endpoint = Endpoint::start(options).await.unwrap();
         let client = client(&endpoint.url(), ACCESS_KEYS[side], SECRETS[side]);
         Self { endpoint, client, bucket }
+    }
+
+    /// From now on the endpoint takes another access key only; the client here has it.
+    pub fn rotate(&mut self, access_key: &str, secret: &str) {
+        self.endpoint.rotate(access_key, secret);
+        self.client = client(&self.endpoint.url(), access_key, secret);
     }
 
     pub async fn put(&self, key: &str, body: Vec<u8>) {

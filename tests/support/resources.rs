@@ -120,6 +120,12 @@ pub async fn parameter(config: &SdkConfig, kind: ParameterType, value: &str) -> 
     name
 }
 
+/// Puts another value into a parameter.
+pub async fn put_parameter(config: &SdkConfig, name: &str, value: &str) {
+    let put = aws_sdk_ssm::Client::new(config).put_parameter().overwrite(true).name(name);
+    put.value(value).send().await.expect("PutParameter");
+}
+
 /// An empty bucket; its name.
 pub async fn bucket(config: &SdkConfig) -> String {
     let name = unique("bucket");

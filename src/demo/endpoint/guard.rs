@@ -1,7 +1,7 @@
 //! Who may call, what is counted, and where a test may hold or refuse a call.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use s3s::access::{S3Access, S3AccessContext};
@@ -62,19 +62,30 @@ impl Stats {
     }
 }
 
-/// Knows a single key; unlike [`SimpleAuth`] it refuses others with the code that S3 uses.
-pub(super) struct OneKey(SimpleAuth);
+/// Knows a single key, which may be rotated; unlike [`SimpleAuth`] it refuses others with the code that
+/// S3 uses.
+#[derive(Clone)]
+pub(super) struct OneKey(Arc<Mutex<SimpleAuth>>);
 
 impl OneKey {
     pub(super) fn new(access_key: String, secret_key: String) -> Self {
-        Self(SimpleAuth::from_single(access_key, secret_key))
+        Self(Arc::new(Mutex::new(SimpleAuth::from_single(access_key, secret_key))))
+    }
+
+    /// From now on another key is the one that may call.
+    pub(super) fn rotate(&self, access_key: String, secret_key: String) {
+        *self.key() = SimpleAuth::from_single(access_key, secret_key);
+    }
+
+    fn key(&self) -> MutexGuard<'_, SimpleAuth> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl S3Auth for OneKey {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let known = self.0.lookup(access_key).cloned();
+        let known = self.key().lookup(access_key).cloned();
         known.ok_or_else(|| s3_error!(InvalidAccessKeyId, "the access key id does not exist"))
     }
 }

@@ -66,6 +66,7 @@ pub struct EndpointOptions {
 /// Dropping it ends all its tasks; [`Endpoint::stop`] also waits for their end.
 pub struct Endpoint {
     address: SocketAddr,
+    key: guard::OneKey,
     stats: Arc<guard::Stats>,
     connections: Arc<AtomicU64>,
     stop: CancellationToken,
@@ -87,12 +88,13 @@ impl Endpoint {
         let address = listener.local_addr().map_err(|e| unusable("name its port", e))?;
 
         let stats = Arc::new(guard::Stats::default());
-        let service = build(options, folder, Arc::clone(&stats));
+        let key = guard::OneKey::new(options.access_key.clone(), options.secret_key.clone());
+        let service = build(options, folder, key.clone(), Arc::clone(&stats));
         let stop = CancellationToken::new();
         let connections = Arc::new(AtomicU64::new(0));
         let serving = serve(listener, service, stop.clone(), Arc::clone(&connections));
         let server = tokio::spawn(serving);
-        Ok(Self { address, stats, connections, stop, server })
+        Ok(Self { address, key, stats, connections, stop, server })
     }
 
     /// The URL of the endpoint, for path-style requests.
@@ -105,6 +107,11 @@ impl Endpoint {
     /// Only calls that passed authentication count.
     pub fn stats(&self) -> BTreeMap<String, OperationStats> {
         self.stats.snapshot()
+    }
+
+    /// From now on another access key is the one that may call.
+    pub fn rotate(&self, access_key: impl Into<String>, secret_key: impl Into<String>) {
+        self.key.rotate(access_key.into(), secret_key.into());
     }
 
     /// How many connections it has taken so far.
@@ -126,7 +133,12 @@ impl Drop for Endpoint {
     }
 }
 
-fn build(options: EndpointOptions, folder: blob::Folder, stats: Arc<guard::Stats>) -> S3Service {
+fn build(
+    options: EndpointOptions,
+    folder: blob::Folder,
+    key: guard::OneKey,
+    stats: Arc<guard::Stats>,
+) -> S3Service {
     let store = service::Store {
         index: Arc::new(index::Index::new(options.buckets)),
         folder: Arc::new(folder),
@@ -134,7 +146,7 @@ fn build(options: EndpointOptions, folder: blob::Folder, stats: Arc<guard::Stats
     };
     let guard = Arc::new(guard::Guard { stats, gate: options.gate });
     let mut builder = S3ServiceBuilder::new(store.clone());
-    builder.set_auth(guard::OneKey::new(options.access_key, options.secret_key));
+    builder.set_auth(key);
     builder.set_access(guard::SharedGuard(Arc::clone(&guard)));
     builder.set_route(untyped::Untyped { store, guard });
     builder.build()
