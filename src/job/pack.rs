@@ -189,7 +189,7 @@ pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
     let mut incoming = Incoming::default();
     for (i, group) in groups.iter().enumerate() {
         let alone = |group: &Value| ascii_json(&json!({VERSION_FIELD: version, "Groups": [group]}));
-        let read = read_group(group, version, &format!("Groups[{i}]"), &mut incoming, &alone);
+        let read = read_group(group, version, &format!("Groups[{i}]"), &mut incoming, alone);
         if let Err(refusal) = read {
             incoming.apart.push(Apart { body: alone(group), refusal });
         }

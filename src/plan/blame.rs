@@ -327,7 +327,7 @@ pub fn oddities(key: &str, headers: Option<&Headers>) -> Vec<String> {
             value if value.contains("  ") => "has blanks in a row",
             value if value.trim() != value => "begins or ends with a blank",
             value if value.chars().any(char::is_control) => "has control characters",
-            value if value.is_empty() => "is empty",
+            "" => "is empty",
             _ => continue,
         };
         odd.push(format!("the header {name} {what}"));

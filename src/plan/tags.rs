@@ -48,7 +48,7 @@ impl Telling {
         }
         let turn = self.untold;
         self.untold += 1;
-        let asks = self.answers < FIRST || turn % EVERY == 0;
+        let asks = self.answers < FIRST || turn.is_multiple_of(EVERY);
         if !asks {
             self.passed += 1;
         }

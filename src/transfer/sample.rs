@@ -34,7 +34,7 @@ impl Looks {
         let so_far = copies.entry(bucket.to_owned()).or_default();
         let turn = *so_far;
         *so_far += 1;
-        turn < FIRST || turn % u64::from(1000 / rate.min(1000)) == 0
+        turn < FIRST || turn.is_multiple_of(u64::from(1000 / rate.min(1000)))
     }
 }
 

@@ -61,8 +61,10 @@ impl Watched {
 /// Of a body, the `len` bytes after the first `skip`.
 pub(super) fn cut(body: Body, skip: u64, len: u64) -> Body {
     let next = |(mut body, mut skip, left): (Body, u64, u64)| async move {
-        while left > 0 {
-            let Some(mut chunk) = body.try_next().await? else { return Ok(None) };
+        if left == 0 {
+            return Ok(None);
+        }
+        while let Some(mut chunk) = body.try_next().await? {
             let ahead = skip.min(chunk.len() as u64);
             skip -= ahead;
             chunk.advance(ahead as usize);

@@ -258,7 +258,7 @@ impl Gates {
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
         };
-        let neutral = blame::neutral(answer.as_ref().map(|()| ()));
+        let neutral = blame::neutral(answer.as_ref().copied());
         self.with(place, |gate| gate.neutral = Some((at, neutral)));
         (neutral, answer.err())
     }
@@ -474,7 +474,7 @@ impl Gates {
                     gate.breaker.is_closed()?;
                     match gate.breaker.due() {
                         Some(due) if due <= now => None,
-                        Some(due) => Some(due - now),
+                        Some(due) => Some(due.saturating_sub(now)),
                         None => Some(QUIET),
                     }
                 }));
