@@ -244,7 +244,7 @@ pub struct Refusal<'a> {
 impl Refusal<'_> {
     /// The same as [`error`], for an answer that was read by ourselves.
     pub fn error(&self, call: impl fmt::Display) -> Error {
-        let code = if self.code.is_empty() { "no error code" } else { self.code };
+        let code = one_line(if self.code.is_empty() { "no error code" } else { self.code });
         let said = match one_line(self.text) {
             text if text.is_empty() => format!("{code}{}", foreign(self.code, self.body)),
             text => format!("{code}: {text}"),

@@ -114,8 +114,8 @@ fn is_url(raw: &str) -> bool {
 /// Whether this can name a bucket: no blanks and no `/`, so that neither `s3://bucket` nor
 /// `bucket/prefix` is taken for one. An access point's ARN has a `/` of its own.
 pub fn is_bucket_name(name: &str) -> bool {
-    let blank = |c: char| c.is_whitespace() || c.is_control();
-    !name.is_empty() && !name.contains(blank) && (!name.contains('/') || name.starts_with("arn:"))
+    let possible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    !name.is_empty() && possible && (!name.contains('/') || name.starts_with("arn:"))
 }
 
 #[cfg(test)]

@@ -249,7 +249,11 @@ impl Gates {
     /// The neutral call.
     async fn ask(&self, place: &Asked) -> (Neutral, Option<Error>) {
         let at = Instant::now();
-        let request = ListRequest { bucket: place.bucket.clone(), ..ListRequest::default() };
+        let request = ListRequest {
+            bucket: place.bucket.clone(),
+            max_keys: Some(1),
+            ..ListRequest::default()
+        };
         let asked = self.both.side(place).list(&request);
         let answer = match tokio::time::timeout(NEUTRAL_LIMIT, asked).await {
             Ok(answer) => answer.map(drop),
@@ -447,6 +451,8 @@ impl Gates {
             }
             due = Some(due.map_or(next, |due: Duration| due.min(next)));
         }
+        // One bucket that is not there says nothing about the others that messages may name.
+        let misplaced = closed.iter().all(|(_, blame, _)| *blame == Blame::Place);
         let closed: BTreeSet<&Asked> = closed.iter().map(|(place, ..)| place).collect();
         let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         let others = pairs.iter().any(|pair| pair.iter().all(|place| !closed.contains(place)));
@@ -456,7 +462,7 @@ impl Gates {
             Some(due) => due.saturating_sub(self.now()),
             None => QUIET,
         };
-        if wait.is_zero() || (others && blocked < MOST_BLOCKED) {
+        if wait.is_zero() || ((others || misplaced) && blocked < MOST_BLOCKED) {
             return Rest::TakeOne;
         }
         self.blocked.store(0, Ordering::Relaxed);

@@ -86,6 +86,9 @@ async fn assert_records(stage: &Stage, objects: &BTreeMap<String, Vec<u8>>) {
     assert_eq!(answer.count() as usize, objects.len());
 }
 
+/// Bytes enough for a worker to see that its source answers.
+const PROOF: u64 = 4096;
+
 #[tokio::test]
 async fn a_jobsender_and_two_workers_move_a_bucket_to_another_account() {
     let mut stage = Stage::ignoring("*/skip/*\n").await;
@@ -105,7 +108,7 @@ async fn a_jobsender_and_two_workers_move_a_bucket_to_another_account() {
 
     // The first worker is held in its first object until the second has done all the others, so
     // that both have a part in it.
-    let door = Door::after(stage.server.address(), 0).await;
+    let door = Door::after(stage.server.address(), PROOF).await;
     let small = ("ResumableThreshold", "1");
     let mut first =
         stage.worker(&[small, ("MaxParallelFile", "1"), ("Source_Endpoint", door.url())]);

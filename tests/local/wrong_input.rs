@@ -141,8 +141,8 @@ async fn missing_credentials_say_where_they_are_looked_for() {
     ended.says(&["ListObjectsV2 s3://from-here/ (source): no AWS credentials were found"]);
     local.set("Source_Credentials", "profile");
     local.set("Source_Profile", "nobody");
-    let ended = local.migrate().await.with_status(3);
-    ended.says(&["(source)", "no AWS credentials were found"]);
+    let ended = local.migrate().await.with_status(2);
+    ended.says(&["profile nobody", "credentials"]);
     assert_nothing_written(&local).await;
 }
 
