@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(250);
 /// So many messages in a row that can only be put off are followed by a pause.
 const MOST_BLOCKED: usize = 10;
+/// Suspects are forgotten beyond this number: each costs another try.
+const MOST_SUSPECTS: usize = 10_000;
 /// While a place stays closed, it is said again this often.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
 
@@ -57,6 +59,8 @@ pub(super) struct Gates {
     gates: Mutex<BTreeMap<Asked, Gate>>,
     /// Pairs of which an object has arrived.
     pairs: Mutex<BTreeSet<[Asked; 2]>>,
+    /// Jobs refused once as if the key were wrong, although it is not.
+    suspects: Mutex<BTreeSet<u64>>,
     /// One neutral call at a time.
     asking: tokio::sync::Mutex<()>,
     /// Messages in a row that could only be put off.
@@ -106,6 +110,7 @@ impl Gates {
             began: Instant::now(),
             gates: Mutex::default(),
             pairs: Mutex::default(),
+            suspects: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
             blocked: AtomicUsize::new(0),
         }
@@ -316,8 +321,26 @@ impl Gates {
                 Ruled::Back(error)
             }
             Blame::Object => Ruled::Own(error),
-            Blame::Unless | Blame::Passing => self.among_others(error, &place, job, stopping).await,
+            Blame::Unless | Blame::Passing => {
+                match self.among_others(error, &place, job, stopping).await {
+                    Ruled::Own(error) if about == blame::About::Asker && self.is_new(job) => {
+                        Ruled::Back(error)
+                    }
+                    ruled => ruled,
+                }
+            }
         }
+    }
+
+    /// Whether `job` was refused as if the key were wrong for the first time. The credentials may have
+    /// been rotated between the refusal and the neutral call: only who is refused again is the
+    /// trouble.
+    fn is_new(&self, job: &Job) -> bool {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        if suspects.len() >= MOST_SUSPECTS {
+            suspects.clear();
+        }
+        suspects.insert(name_of(job))
     }
 
     /// The side that does not answer, where an error does not say where it was.

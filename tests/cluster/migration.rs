@@ -109,11 +109,11 @@ async fn a_jobsender_and_two_workers_move_a_bucket_to_another_account() {
     // The first worker is held in its first object until the second has done all the others, so
     // that both have a part in it.
     let door = Door::after(stage.server.address(), PROOF).await;
-    let small = ("ResumableThreshold", "1");
-    let mut first =
-        stage.worker(&[small, ("MaxParallelFile", "1"), ("Source_Endpoint", door.url())]);
+    let (small, parts) = (("ResumableThreshold", "1"), ("StreamThreshold", "0"));
+    let one = ("MaxParallelFile", "1");
+    let mut first = stage.worker(&[small, parts, one, ("Source_Endpoint", door.url())]);
     until("the first worker has a job", async || (stage.depth().await.1 == 1).then_some(())).await;
-    let mut second = stage.worker(&[small]);
+    let mut second = stage.worker(&[small, parts]);
     let others = objects.len() - 1;
     until("the second worker has done the others", async || {
         (stage.records("DONE").await.len() == others).then_some(())

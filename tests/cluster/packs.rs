@@ -21,7 +21,7 @@ async fn fill(stage: &Stage) {
     });
     small.buffer_unordered(16).collect::<Vec<()>>().await;
     for n in 0..LARGE {
-        stage.put_source(&format!("large/{n}"), &noise(6 * MIB, n)).await;
+        stage.put_source(&format!("large/{n}"), &noise(9 * MIB, n)).await;
     }
 }
 
@@ -84,7 +84,7 @@ fn as_estimated(counts: &BTreeMap<String, u64>) {
     let messages = Messages { packs: SMALL / 100, singles: LARGE };
     let mut work = Work { messages, ..Work::default() };
     (0..SMALL).for_each(|_| work.copy(100, None, None));
-    (0..LARGE).for_each(|_| work.copy(6 * MIB as u64, None, None));
+    (0..LARGE).for_each(|_| work.copy(9 * MIB as u64, None, None));
     let [source, destination, queue, table] = [None; 4];
     let places = Places { source, destination, queue, table, way: Way::Internet };
     let Estimate { queue, table, .. } = estimate(&work, &places);

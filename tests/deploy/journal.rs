@@ -69,7 +69,8 @@ fn fields<const N: usize>(entry: &Value, names: [&str; N]) -> [Option<String>; N
 
 #[tokio::test]
 async fn the_journal_gets_level_bucket_key_part_and_job() {
-    let local = Local::new().await;
+    let mut local = Local::new().await;
+    local.set("StreamThreshold", "0");
     let key = "folder/with a\nnew line and \u{e4}";
     local.source.put(key, noise(6 * MIB, 1)).await;
     // Too long behind the destination's prefix.

@@ -4,14 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::UnixDatagram;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use crate::gate::Hold;
 use crate::local::{Local, noise};
 use crate::process::BOUND;
 
 /// A service manager's end of it.
+///
+/// It listens all the time, as systemd does: a sender waits where nobody reads.
 struct Manager {
-    socket: UnixDatagram,
+    socket: Arc<UnixDatagram>,
+    listening: JoinHandle<()>,
+    heard: UnboundedReceiver<Vec<u8>>,
     /// Every line told so far.
     told: Vec<String>,
 }
@@ -21,20 +27,35 @@ impl Manager {
     /// (microseconds).
     fn of(local: &mut Local, watchdog: Option<u64>) -> Self {
         let path = local.work().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
+        let socket = Arc::new(UnixDatagram::bind(&path).unwrap());
+        let (hear, heard) = unbounded_channel();
+        let listening = tokio::spawn({
+            let socket = Arc::clone(&socket);
+            async move {
+                let mut datagram = [0; 4096];
+                while let Ok(length) = socket.recv(&mut datagram).await {
+                    if hear.send(datagram[..length].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
         local.set("NOTIFY_SOCKET", path.to_str().unwrap());
         if let Some(microseconds) = watchdog {
             local.set("WATCHDOG_USEC", &microseconds.to_string());
         }
-        Self { socket, told: Vec::new() }
+        Self { socket, listening, heard, told: Vec::new() }
     }
 
     /// The lines of the next datagram.
     async fn next(&mut self) -> Vec<String> {
-        let mut datagram = [0; 4096];
-        let received = tokio::time::timeout(BOUND, self.socket.recv(&mut datagram)).await;
-        let length = received.unwrap_or_else(|_| panic!("nothing more: {:?}", self.told)).unwrap();
-        let text = std::str::from_utf8(&datagram[..length]).unwrap();
+        let received = tokio::time::timeout(BOUND, self.heard.recv()).await;
+        let datagram = received.unwrap_or_else(|_| panic!("nothing more: {:?}", self.told));
+        self.take(&datagram.unwrap())
+    }
+
+    fn take(&mut self, datagram: &[u8]) -> Vec<String> {
+        let text = std::str::from_utf8(datagram).unwrap();
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         self.told.extend(lines.iter().cloned());
         lines
@@ -57,10 +78,13 @@ impl Manager {
 
     /// What has been told by now, without waiting.
     fn rest(&mut self) -> Vec<String> {
+        self.listening.abort();
+        while let Ok(datagram) = self.heard.try_recv() {
+            self.take(&datagram);
+        }
         let mut datagram = [0; 4096];
         while let Ok(length) = self.socket.try_recv(&mut datagram) {
-            let text = std::str::from_utf8(&datagram[..length]).unwrap();
-            self.told.extend(text.lines().map(str::to_owned));
+            self.take(&datagram[..length]);
         }
         self.told.clone()
     }

@@ -372,6 +372,18 @@ impl Soak {
         assert!(kb <= bound, "a worker used {kb} kB, more than {bound} kB");
     }
 
+    /// The jobs that failed, for whoever asks why.
+    async fn tell_of_dead_letters(&self) {
+        let client = aws_sdk_sqs::Client::new(&self.config);
+        let receive = client.receive_message().queue_url(&self.queues.dead_url);
+        let letters =
+            receive.max_number_of_messages(10).message_attribute_names("All").send().await;
+        for letter in letters.expect("ReceiveMessage").messages() {
+            let attributes = letter.message_attributes().map(|all| format!("{all:?}"));
+            println!("soak: dead letter {:?} {attributes:?}", letter.body());
+        }
+    }
+
     /// Of an upload that is left, all that was asked about its object, in order.
     async fn tell_of_uploads(&self) {
         let list = self.bench.local.destination.client.list_multipart_uploads();
@@ -393,6 +405,7 @@ impl Soak {
     async fn assert_accounts(&self) {
         let all = Value::from(self.bench.objects().len());
         let status = self.bench.local.run(&["status", "--json"]).await.with_status(0).json();
+        self.tell_of_dead_letters().await;
         // The poisoned one may have failed, before it was sent again and copied.
         assert!(status["dead"].as_u64() <= Some(1), "{status}");
         for (name, expected) in [("done", &all), ("failed", &0.into()), ("running", &0.into())] {

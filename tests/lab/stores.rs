@@ -41,7 +41,9 @@ async fn arrives_under_kms(by_default: bool, settings: &[(&str, &str)], parts: u
     cloud.send().await;
     let worker = cloud.worker(settings);
     cloud.assert_finished().await;
-    assert_eq!(cloud.destination.calls("UploadPart"), parts);
+    // One more, with bytes that are not those of its Content-MD5: the bucket refuses them, and so
+    // verifies what the others are proven by.
+    assert_eq!(cloud.destination.calls("UploadPart"), parts + 1);
     for key in cloud.objects.keys() {
         let client = s3(cloud.stage.at_destination());
         let head = client.head_object().bucket(&cloud.stage.destination);
@@ -76,7 +78,8 @@ async fn under_kms_an_upload_is_continued_and_no_part_sent_again() {
         held.end();
         let _second = cloud.worker(&settings);
         cloud.assert_finished().await;
-        let again = cloud.destination.calls("UploadPart") - 3;
+        // Three parts, and the look whether the bucket verifies Content-MD5.
+        let again = cloud.destination.calls("UploadPart") - 3 - 1;
         // ministack's ETags are MD5s under SSE-KMS too: what is read again is proven.
         assert_eq!(again, 0, "ifVerifyMD5Twice = {verify}");
     }
@@ -149,7 +152,8 @@ async fn what_is_bent_on_the_way_down_is_found_by_the_sources_own_checksum() {
             "{key}"
         );
     }
-    assert_eq!(bench.destination.calls("CreateMultipartUpload"), 2);
+    // The part that was bent is sent again within its upload.
+    assert_eq!(bench.destination.calls("CreateMultipartUpload"), 1);
 }
 
 // A proxy's page with status 200 is neither an object nor a proof that one was written.
