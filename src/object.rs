@@ -67,7 +67,7 @@ impl ObjectId {
 }
 
 impl ObjectId {
-    /// `bucket/key` as it is, for programs; people are shown [`Self::to_string`].
+    /// `bucket/key` as it is, for programs; people are shown its `Display`.
     pub fn exact(&self) -> String {
         format!("{}/{}", self.bucket, self.key.as_str())
     }

@@ -199,7 +199,8 @@ pub(super) fn advice(first: Option<&(dyn StdError + 'static)>) -> Option<&'stati
 fn of(error: &rustls::Error) -> Option<&'static str> {
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => {
+            // An authority of the same name with another key gives the second.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the server's certificate is signed by an authority that this machine does not \
                  know: name the CA by the key CaBundle of this side, or by AWS_CA_BUNDLE"
             }

@@ -302,7 +302,9 @@ impl Gates {
             self.with(&place, |gate| gate.breaker.remember(name_of(job)));
             return Ruled::Back(error);
         }
-        let neutral = self.neutral(&place, about == blame::About::Silence).await;
+        // Keys are rotated, and places go silent, from one moment to the next.
+        let changes = matches!(about, blame::About::Silence | blame::About::Asker);
+        let neutral = self.neutral(&place, changes).await;
         let blame = blame::rule(about, neutral);
         if probe {
             for other in places(job).iter().filter(|other| **other != place) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::UnixDatagram;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
 use crate::gate::Hold;
@@ -17,7 +17,7 @@ use crate::process::BOUND;
 struct Manager {
     socket: Arc<UnixDatagram>,
     listening: JoinHandle<()>,
-    heard: UnboundedReceiver<Vec<u8>>,
+    heard: Receiver<Vec<u8>>,
     /// Every line told so far.
     told: Vec<String>,
 }
@@ -28,13 +28,13 @@ impl Manager {
     fn of(local: &mut Local, watchdog: Option<u64>) -> Self {
         let path = local.work().join("notify");
         let socket = Arc::new(UnixDatagram::bind(&path).unwrap());
-        let (hear, heard) = unbounded_channel();
+        let (hear, heard) = channel(10_000);
         let listening = tokio::spawn({
             let socket = Arc::clone(&socket);
             async move {
                 let mut datagram = [0; 4096];
                 while let Ok(length) = socket.recv(&mut datagram).await {
-                    if hear.send(datagram[..length].to_vec()).is_err() {
+                    if hear.send(datagram[..length].to_vec()).await.is_err() {
                         return;
                     }
                 }

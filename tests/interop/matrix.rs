@@ -121,6 +121,16 @@ async fn everything_arrives(
     Ok(())
 }
 
+/// Whether an entry (`bucket/key`, and maybe a reason in parentheses) is about this key.
+fn names(entries: &[String], key: &str) -> bool {
+    let escaped = key.escape_debug().to_string();
+    let is_it = |entry: &String| {
+        let named = entry.split_once('/').map_or("", |(_, named)| named);
+        [key, &escaped].iter().any(|key| named == *key || named.starts_with(&format!("{key} (")))
+    };
+    entries.iter().any(is_it)
+}
+
 /// Keys that the destination has no place for end as failures by name, and harm nobody else.
 async fn what_cannot_be_kept_is_named(servers: Arc<Servers>, row: &'static Row) -> Outcome {
     let mut stage = Stage::new(&servers, &OWN, row).await?;
@@ -147,9 +157,10 @@ async fn what_cannot_be_kept_is_named(servers: Arc<Servers>, row: &'static Row) 
     let mut unnamed = Vec::new();
     for object in &lost {
         // Of a parent and its child one is there, whichever came first.
-        let key = if object.key == BELOW_PARENT { "parent" } else { &object.key };
-        let escaped = key.escape_debug().to_string();
-        let is_named = named.iter().any(|text| text.contains(key) || text.contains(&escaped));
+        let either = [object.key.as_str(), "parent"];
+        let keys = if object.key == BELOW_PARENT { &either[..] } else { &either[..1] };
+        let is_named = keys.iter().any(|key| names(&named, key));
+        let key = &object.key;
         unnamed.extend((!is_named).then_some(key));
     }
     // What a store answers for by its own key, and lists under another, is counted as unlisted.
