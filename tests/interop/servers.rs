@@ -202,11 +202,12 @@ pub fn rclone(tls: Option<&Tls>, shared: Option<&Path>) -> Result<Daemon, Missin
         let mut arguments = vec![program.clone().into_os_string()];
         let key = format!("{ACCESS_KEY},{SECRET_KEY}");
         arguments.extend(words(&["serve", "s3", "--config", "", "--addr", &address.to_string()]));
-        // Buckets may be made as folders at any time.
-        arguments.extend(words(&["--dir-cache-time", "1ms"]));
         arguments.extend(words(&["--auth-key", &key]));
         if let Some(tls) = tls {
+            // Its buckets are made as folders while it runs.
             arguments.extend(words(&[
+                "--dir-cache-time",
+                "1ms",
                 "--cert",
                 &tls.file("cert.pem"),
                 "--key",
