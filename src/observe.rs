@@ -45,6 +45,8 @@ pub fn say(line: impl std::fmt::Display) {
     }
 }
 
+const POISONING: &str = "aws_smithy_runtime::client::http::connection_poisoning";
+
 /// Starts logging, once per process. Other crates are heard from ERROR up, at DEBUG from WARN up.
 pub fn start(config: &Debug) -> Result<()> {
     let (own, others) = match config.logging_level {
@@ -52,10 +54,12 @@ pub fn start(config: &Debug) -> Result<()> {
         LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
     };
-    // The demo's endpoint calls every 404 an error.
+    // The demo's endpoint calls every 404 an error; and a line that broke before it was there is reported
+    // by the call itself, with what was tried.
     let targets = Targets::new()
         .with_target("s3_migration", own)
         .with_target("s3s", LevelFilter::OFF)
+        .with_target(POISONING, LevelFilter::OFF)
         .with_default(others);
     let format = config.log_format;
     let to_journal = match format {

@@ -6,7 +6,7 @@
 //! call to the same bucket by the same credentials ([`rule`]), and where both leave it open, against
 //! the other objects ([`Breaker`]): what all of them get alike is no object's fault.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -139,8 +139,21 @@ pub enum Admission {
     Back(Duration),
 }
 
-/// Objects that are remembered as refused while a place was closed, at most.
+/// An object and the folder that its key lies in, both by their hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Names the object.
+    pub object: u64,
+    /// The same for all keys that are equal up to their last slash.
+    pub folder: u64,
+}
+
+/// Objects that are remembered as refused while a place was closed, at most; and folders.
 const REMEMBERED: usize = 100_000;
+/// Probes after which a permission or a name is not expected to come right by itself.
+const MOST_PROBES: u32 = QUICK_PROBES + 4;
+/// Objects of folders that are refused so far which are passed over in search of a probe from another.
+const MOST_PASSED_OVER: u32 = 10_000;
 /// The first probes after a refusal without a plain cause follow soon: each is another object.
 const QUICK_PROBES: u32 = 8;
 const QUICK: Duration = Duration::from_millis(250);
@@ -159,6 +172,39 @@ pub struct Breaker {
     reopened: u64,
     /// Objects that were refused or not tried while it was closed to them, and when that was.
     refused: HashMap<u64, u64>,
+    folders: Folders,
+    /// The refusal that some objects get while others are taken: a probe that began after it had closed
+    /// the place was taken.
+    selective: Option<String>,
+    /// Nothing is left but what gets that refusal, in folders from which nothing was ever taken.
+    only_refused_left: bool,
+}
+
+/// From which folders objects were taken, and from which they were only refused.
+#[derive(Clone, Debug, Default)]
+struct Folders {
+    taken: HashSet<u64>,
+    refused: HashSet<u64>,
+}
+
+impl Folders {
+    fn take(&mut self, folder: u64) {
+        self.refused.remove(&folder);
+        if self.taken.len() < REMEMBERED {
+            self.taken.insert(folder);
+        }
+    }
+
+    fn refuse(&mut self, folder: u64) {
+        if self.refused.len() < REMEMBERED && !self.taken.contains(&folder) {
+            self.refused.insert(folder);
+        }
+    }
+
+    /// Whether everything that was tried in it was refused, as far as is remembered.
+    fn is_refused(&self, folder: u64) -> bool {
+        self.taken.len() < REMEMBERED && self.refused.contains(&folder)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -173,7 +219,12 @@ struct Open {
     since: Duration,
     next: Duration,
     probes: u32,
-    probing: bool,
+    /// The object that is tried now.
+    probe: Option<u64>,
+    /// Objects passed over since the last probe.
+    passed_over: u32,
+    /// Whether an object was a probe whose folder is not refused as a whole.
+    mixed: bool,
 }
 
 impl Breaker {
@@ -188,13 +239,18 @@ impl Breaker {
     pub fn refused(
         &mut self,
         (what, blame): (&str, Blame),
-        object: u64,
+        Tried { object, folder }: Tried,
         answered: bool,
         now: Duration,
     ) -> Ruling {
+        self.folders.refuse(folder);
         if self.open.is_some() {
             self.remember(object);
             return Ruling::Back;
+        }
+        let is_selective = self.selective.as_deref() == Some(what);
+        if self.only_refused_left && is_selective && self.folders.is_refused(folder) {
+            return Ruling::Record;
         }
         // Others were taken after it had been refused: it has been given its second look.
         if self.refused.get(&object).is_some_and(|at| *at < self.reopened) {
@@ -223,7 +279,15 @@ impl Breaker {
             }
             none => {
                 let next = now.saturating_add(pause(blame, 0));
-                *none = Some(Open { blame, since: now, next, probes: 0, probing: false });
+                *none = Some(Open {
+                    blame,
+                    since: now,
+                    next,
+                    probes: 0,
+                    probe: None,
+                    passed_over: 0,
+                    mixed: false,
+                });
                 true
             }
         }
@@ -236,39 +300,61 @@ impl Breaker {
         }
     }
 
-    /// Whether an object may be tried now.
-    pub fn admit(&mut self, now: Duration) -> Admission {
+    /// Whether an object may be tried now. The probe is sought in folders that are not refused as a
+    /// whole: a policy that denies one prefix, with however many objects, closes no bucket for long.
+    pub fn admit(&mut self, Tried { object, folder }: Tried, now: Duration) -> Admission {
+        let is_refused = self.folders.is_refused(folder);
         match &mut self.open {
             None => Admission::Go,
-            Some(open) if open.next <= now && !open.probing => {
-                open.probing = true;
+            Some(open) if open.next <= now && open.probe.is_none() => {
+                let is_sought = open.blame == Blame::Unless && open.passed_over < MOST_PASSED_OVER;
+                if is_refused && is_sought {
+                    open.passed_over += 1;
+                    return Admission::Back(QUICK);
+                }
+                open.mixed |= !is_refused;
+                open.probe = Some(object);
                 Admission::Probe
             }
             Some(open) => Admission::Back(open.next.saturating_sub(now).max(QUICK)),
         }
     }
 
-    /// The probe, or another object, was taken: the place is open again. How long it was not.
-    pub fn passed(&mut self, now: Duration) -> Option<Duration> {
-        let open = self.open.take()?;
-        self.row = Row::default();
+    /// An object was taken. If it was the probe, the place is open again: how long it was not. Whatever
+    /// else is taken began before the place was closed, and shows nothing.
+    pub fn passed(&mut self, Tried { object, folder }: Tried, now: Duration) -> Option<Duration> {
+        self.folders.take(folder);
+        let open = self.open.take_if(|open| open.probe == Some(object))?;
+        let what = std::mem::take(&mut self.row).what;
+        if open.blame == Blame::Unless {
+            self.selective = Some(what);
+        }
         self.reopened += 1;
         Some(now.saturating_sub(open.since))
     }
 
-    /// The probe was refused as well.
-    pub fn failed(&mut self, now: Duration) {
-        if let Some(open) = &mut self.open {
-            open.probes += 1;
-            open.probing = false;
-            open.next = now.saturating_add(pause(open.blame, open.probes));
+    /// The probe was refused as well. `true` if the place is open again all the same: some objects were
+    /// taken after others had been refused so, and of the latter's folders is all that is left.
+    pub fn failed(&mut self, now: Duration) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        open.probes += 1;
+        open.probe = None;
+        open.passed_over = 0;
+        open.next = now.saturating_add(pause(open.blame, open.probes));
+        let is_selective = self.selective.as_ref() == Some(&self.row.what);
+        let is_unclear = open.blame == Blame::Unless;
+        let are_left = is_unclear && open.probes >= MOST_PROBES && is_selective && !open.mixed;
+        if are_left {
+            self.open = None;
+            self.only_refused_left = true;
         }
+        are_left
     }
 
-    /// The probe has shown nothing.
-    pub fn given_up(&mut self) {
+    /// If this object was the probe, it has shown nothing.
+    pub fn given_up(&mut self, object: u64) {
         if let Some(open) = &mut self.open {
-            open.probing = false;
+            open.probe.take_if(|probe| *probe == object);
         }
     }
 
@@ -279,14 +365,14 @@ impl Breaker {
 
     /// When the next probe is due.
     pub fn due(&self) -> Option<Duration> {
-        self.open.filter(|open| !open.probing).map(|open| open.next)
+        self.open.filter(|open| open.probe.is_none()).map(|open| open.next)
     }
 
     /// Whether waiting has no sense for somebody who watches: a permission or a name does not come
     /// right by itself, and so many others were tried. Room and a line do.
     pub fn is_hopeless(&self) -> bool {
         self.open.is_some_and(|open| match open.blame {
-            Blame::Unless => open.probes >= QUICK_PROBES + 4,
+            Blame::Unless => open.probes >= MOST_PROBES,
             Blame::Place => open.probes >= 3,
             Blame::Asker => true,
             Blame::Room | Blame::Side | Blame::Passing | Blame::Object => false,

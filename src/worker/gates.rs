@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::error::{Asked, Error, ErrorKind};
 use crate::job::Job;
-use crate::plan::blame::{self, Admission, Blame, Breaker, Neutral, Ruling};
+use crate::plan::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 use crate::store::{ListRequest, ObjectStore, Side};
 
 /// What a neutral call has shown holds for so long: a thousand odd objects cost no thousand calls.
@@ -85,9 +85,23 @@ pub(super) fn places(job: &Job) -> [Asked; 2] {
         .map(|(side, id)| Asked { side: side.name(), bucket: id.bucket.clone() })
 }
 
+/// The job as each of its places knows it, with the folder there.
+fn tried(job: &Job) -> [(Asked, Tried); 2] {
+    let object = name_of(job);
+    let [source, destination] = places(job);
+    [(source, &job.src), (destination, &job.des)].map(|(place, id)| {
+        let folder = hash(id.key.as_str().rsplit_once('/').map(|(folder, _)| folder));
+        (place, Tried { object, folder })
+    })
+}
+
 fn name_of(job: &Job) -> u64 {
+    hash((&job.src, &job.des))
+}
+
+fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&job.src, &job.des).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -139,15 +153,15 @@ impl Gates {
 
     /// Whether a job may be tried; where it may not, why.
     pub(super) fn admit(&self, job: &Job) -> Result<bool, Error> {
-        let (now, places) = (self.now(), places(job));
+        let now = self.now();
         let mut probe = false;
-        for (at, place) in places.iter().enumerate() {
-            match self.with(place, |gate| gate.breaker.admit(now)) {
+        for (place, tried) in &tried(job) {
+            match self.with(place, |gate| gate.breaker.admit(*tried, now)) {
                 Admission::Go => {}
                 Admission::Probe => probe = true,
                 Admission::Back(_) => {
-                    places[..at].iter().for_each(|place| self.give_up(place));
-                    self.with(place, |gate| gate.breaker.remember(name_of(job)));
+                    self.probe_over(job);
+                    self.with(place, |gate| gate.breaker.remember(tried.object));
                     return Err(self.closed(place));
                 }
             }
@@ -160,29 +174,33 @@ impl Gates {
         Error::cancelled().context(format_args!("{place} is not tried now, since {why}"))
     }
 
-    fn give_up(&self, place: &Asked) {
-        self.with(place, |gate| gate.breaker.given_up());
+    fn give_up(&self, place: &Asked, job: &Job) {
+        self.with(place, |gate| gate.breaker.given_up(name_of(job)));
     }
 
-    /// A probe has ended, and has shown nothing.
+    /// If this job was a probe, it has ended, and has shown nothing.
     pub(super) fn probe_over(&self, job: &Job) {
-        places(job).iter().for_each(|place| self.give_up(place));
+        places(job).iter().for_each(|place| self.give_up(place, job));
     }
 
-    /// A job was done: both its places take objects.
+    /// A job was done: both its places took its object.
     pub(super) fn passed(&self, job: &Job) {
-        let (now, places) = (self.now(), places(job));
-        for place in &places {
+        let now = self.now();
+        for (place, tried) in &tried(job) {
             let passed = self.with(place, |gate| {
                 gate.proven = true;
-                gate.why.clear();
-                gate.breaker.passed(now)
+                let passed = gate.breaker.passed(*tried, now);
+                if gate.breaker.is_closed().is_none() {
+                    gate.why.clear();
+                }
+                passed
             });
             if let Some(closed) = passed {
                 let seconds = closed.as_secs();
                 info!("{place} takes objects again, after {seconds} s: the work goes on");
             }
         }
+        let places = places(job);
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         if !pairs.contains(&places) {
             pairs.insert(places);
@@ -220,9 +238,16 @@ impl Gates {
     /// A probe was refused. Once a minute it is said that the place is still closed.
     fn failed(&self, place: &Asked, error: &Error) {
         let now = self.now();
+        let only_refused_left = self.with(place, |gate| gate.breaker.failed(now));
+        if only_refused_left {
+            self.with(place, |gate| gate.why.clear());
+            warn!(
+                "{place} takes other objects and refuses what is left: these have failed ({error})"
+            );
+            return;
+        }
         let told = self.with(place, |gate| {
             gate.breaker.is_closed()?;
-            gate.breaker.failed(now);
             gate.why = error.to_string();
             let due = gate.told.elapsed() >= SAID_AGAIN;
             if due {
@@ -308,7 +333,7 @@ impl Gates {
         let blame = blame::rule(about, neutral);
         if probe {
             for other in places(job).iter().filter(|other| **other != place) {
-                self.give_up(other);
+                self.give_up(other, job);
             }
             self.failed(&place, &error);
         }
@@ -369,10 +394,12 @@ impl Gates {
         let is_silence = blame::about(&error) == blame::About::Silence;
         let closes_as = if is_silence { Blame::Side } else { Blame::Unless };
         let (before, now) = (answered(), self.now());
+        let [source, destination] = tried(job);
+        let (_, this) = if source.0 == *place { source } else { destination };
         let ruling = self.with(place, |gate| {
             let between = before > gate.answered;
             gate.answered = before;
-            gate.breaker.refused((&what, closes_as), name_of(job), between, now)
+            gate.breaker.refused((&what, closes_as), this, between, now)
         });
         match ruling {
             Ruling::Record => return Ruled::Own(error),

@@ -78,26 +78,35 @@ fn blame_follows_from_both() {
     }
 }
 
+/// In the folder from which others are taken.
+fn tried(object: u64) -> Tried {
+    Tried { object, folder: 0 }
+}
+
 #[test]
 fn so_many_alike_close_the_place_and_a_success_between_them_does_not() {
     let mut breaker = Breaker::new(3);
     let denied = ("PutObject AccessDenied", Blame::Unless);
-    assert_eq!(breaker.refused(denied, 1, false, SECOND), Ruling::Hold);
-    assert_eq!(breaker.refused(denied, 1, false, SECOND), Ruling::Hold, "one object is one");
-    assert_eq!(breaker.refused(denied, 2, false, SECOND), Ruling::Hold);
-    assert_eq!(breaker.refused(denied, 3, true, SECOND), Ruling::Hold, "another one was taken");
-    assert_eq!(breaker.refused(denied, 4, false, SECOND), Ruling::Hold);
+    assert_eq!(breaker.refused(denied, tried(1), false, SECOND), Ruling::Hold);
+    assert_eq!(breaker.refused(denied, tried(1), false, SECOND), Ruling::Hold, "one object is one");
+    assert_eq!(breaker.refused(denied, tried(2), false, SECOND), Ruling::Hold);
     assert_eq!(
-        breaker.refused(("PutObject InvalidTag", Blame::Unless), 5, false, SECOND),
+        breaker.refused(denied, tried(3), true, SECOND),
+        Ruling::Hold,
+        "another one was taken"
+    );
+    assert_eq!(breaker.refused(denied, tried(4), false, SECOND), Ruling::Hold);
+    assert_eq!(
+        breaker.refused(("PutObject InvalidTag", Blame::Unless), tried(5), false, SECOND),
         Ruling::Hold,
         "not alike"
     );
     assert_eq!(breaker.is_closed(), None);
     for (object, expected) in [(6, Ruling::Hold), (7, Ruling::Hold), (8, Ruling::Back)] {
-        assert_eq!(breaker.refused(denied, object, false, SECOND), expected);
+        assert_eq!(breaker.refused(denied, tried(object), false, SECOND), expected);
     }
     assert!(breaker.is_closed().is_some());
-    assert_eq!(breaker.refused(denied, 9, false, SECOND), Ruling::Back);
+    assert_eq!(breaker.refused(denied, tried(9), false, SECOND), Ruling::Back);
 }
 
 #[test]
@@ -105,34 +114,102 @@ fn one_probe_at_a_time_until_one_passes() {
     let mut breaker = Breaker::new(1);
     assert!(breaker.close(Blame::Room, Duration::ZERO));
     assert!(!breaker.close(Blame::Room, Duration::ZERO), "said once");
-    assert_eq!(breaker.admit(Duration::ZERO), Admission::Back(SECOND));
-    assert_eq!(breaker.admit(SECOND), Admission::Probe);
-    assert!(matches!(breaker.admit(SECOND), Admission::Back(_)));
+    assert_eq!(breaker.admit(tried(1), Duration::ZERO), Admission::Back(SECOND));
+    assert_eq!(breaker.admit(tried(1), SECOND), Admission::Probe);
+    assert!(matches!(breaker.admit(tried(2), SECOND), Admission::Back(_)));
     breaker.failed(SECOND);
     assert_eq!(breaker.due(), Some(3 * SECOND));
-    assert_eq!(breaker.admit(3 * SECOND), Admission::Probe);
-    breaker.given_up();
-    assert_eq!(breaker.admit(3 * SECOND), Admission::Probe);
-    assert_eq!(breaker.passed(4 * SECOND), Some(4 * SECOND));
-    assert_eq!(breaker.passed(4 * SECOND), None);
-    assert_eq!(breaker.admit(4 * SECOND), Admission::Go);
+    assert_eq!(breaker.admit(tried(3), 3 * SECOND), Admission::Probe);
+    breaker.given_up(2);
+    assert!(matches!(breaker.admit(tried(2), 3 * SECOND), Admission::Back(_)), "3 is still tried");
+    breaker.given_up(3);
+    assert_eq!(breaker.admit(tried(4), 3 * SECOND), Admission::Probe);
+    assert_eq!(breaker.passed(tried(3), 4 * SECOND), None, "it began before");
+    assert_eq!(breaker.passed(tried(4), 4 * SECOND), Some(4 * SECOND));
+    assert_eq!(breaker.passed(tried(4), 4 * SECOND), None);
+    assert_eq!(breaker.admit(tried(5), 4 * SECOND), Admission::Go);
+}
+
+const X: (&str, Blame) = ("x", Blame::Unless);
+
+/// Closes it by two refusals, and takes an object as its probe.
+fn closed_and_open_again(refused: [Tried; 2], probe: Tried) -> Breaker {
+    let mut breaker = Breaker::new(2);
+    breaker.refused(X, refused[0], false, SECOND);
+    assert_eq!(breaker.refused(X, refused[1], false, SECOND), Ruling::Back);
+    breaker.remember(3);
+    assert_eq!(breaker.admit(probe, 2 * SECOND), Admission::Probe);
+    assert_eq!(breaker.passed(probe, 2 * SECOND), Some(SECOND));
+    breaker
 }
 
 #[test]
 fn what_is_refused_again_after_others_were_taken_is_its_own_fault() {
-    let mut breaker = Breaker::new(2);
-    breaker.refused(("x", Blame::Unless), 1, false, SECOND);
-    assert_eq!(breaker.refused(("x", Blame::Unless), 2, false, SECOND), Ruling::Back);
-    breaker.remember(3);
-    breaker.passed(SECOND);
+    let mut breaker = closed_and_open_again([tried(1), tried(2)], tried(9));
     for object in [1, 2, 3] {
-        assert_eq!(breaker.refused(("x", Blame::Unless), object, false, SECOND), Ruling::Record);
+        assert_eq!(breaker.refused(X, tried(object), false, SECOND), Ruling::Record);
     }
+    let new = breaker.refused(X, tried(4), false, SECOND);
+    assert_eq!(new, Ruling::Hold, "it was not there before");
+}
+
+/// In a folder of its own.
+fn denied(object: u64) -> Tried {
+    Tried { object, folder: 99 }
+}
+
+#[test]
+fn the_probe_is_sought_where_something_was_taken_or_nothing_tried() {
+    let mut breaker = Breaker::new(2);
+    breaker.refused(X, denied(1), false, SECOND);
+    breaker.refused(X, denied(2), false, SECOND);
+    for object in 3..1000 {
+        assert_eq!(breaker.admit(denied(object), 2 * SECOND), Admission::Back(QUICK));
+    }
+    assert_eq!(breaker.admit(tried(1000), 2 * SECOND), Admission::Probe);
+    breaker.failed(2 * SECOND);
+    let mut admitted = (0..).map(|object| breaker.admit(denied(object), 3 * SECOND));
+    let found = admitted.position(|admitted| admitted == Admission::Probe);
+    assert_eq!(found, Some(MOST_PASSED_OVER as usize), "it is not sought for ever");
+}
+
+/// A closed breaker that nothing has opened in twelve probes of one kind.
+fn exhausted(breaker: &mut Breaker, probe: fn(u64) -> Tried) -> bool {
+    breaker.refused(X, probe(100), false, SECOND);
+    assert_eq!(breaker.refused(X, probe(101), false, SECOND), Ruling::Back);
+    let mut now = SECOND;
+    (0..MOST_PROBES).any(|object| {
+        now += LONGEST;
+        while breaker.admit(probe(200 + u64::from(object)), now) != Admission::Probe {}
+        breaker.failed(now)
+    })
+}
+
+#[test]
+fn a_folder_that_is_refused_while_others_are_taken_has_failed() {
+    let mut breaker = closed_and_open_again([denied(1), denied(2)], tried(9));
+    assert!(exhausted(&mut breaker, denied));
+    assert_eq!(breaker.is_closed(), None);
+    assert_eq!(breaker.refused(X, denied(300), false, SECOND), Ruling::Record);
     assert_eq!(
-        breaker.refused(("x", Blame::Unless), 4, false, SECOND),
+        breaker.refused(X, tried(301), false, SECOND),
         Ruling::Hold,
-        "it was not there before"
+        "others are taken there"
     );
+    let other = breaker.refused(("y", Blame::Unless), denied(302), false, SECOND);
+    assert_eq!(other, Ruling::Hold, "not that refusal");
+}
+
+#[test]
+fn what_is_refused_to_all_is_the_failure_of_none() {
+    for (mut breaker, probe) in [
+        (Breaker::new(2), denied as fn(u64) -> Tried),
+        // It was taken from before: something has changed for all.
+        (closed_and_open_again([denied(1), denied(2)], tried(9)), tried),
+    ] {
+        assert!(!exhausted(&mut breaker, probe));
+        assert!(breaker.is_closed().is_some() && breaker.is_hopeless());
+    }
 }
 
 #[test]
@@ -146,7 +223,7 @@ fn a_permission_does_not_come_right_by_itself_and_room_may() {
     ] {
         let mut breaker = Breaker::new(1);
         breaker.close(blame, Duration::ZERO);
-        (0..probes).for_each(|_| breaker.failed(SECOND));
+        (0..probes).for_each(|_| assert!(!breaker.failed(SECOND)));
         assert_eq!(breaker.is_hopeless(), expected, "{blame:?} {probes}");
         assert!(breaker.due() <= Some(SECOND + LONGEST));
     }
