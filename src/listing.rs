@@ -475,9 +475,10 @@ impl Listing {
         }
     }
 
-    /// Whether a page that begins with `first` is that of a store that has passed over `after`.
+    /// Whether a page that begins with `first` is that of a store that has passed over `after`. Where no
+    /// first key of all is known, the bucket was empty and is being filled meanwhile.
     fn begins_again(&self, first: &str, after: &[u8]) -> bool {
-        first.as_bytes() < after && self.asking.first.get().is_some_and(|all| first <= all.as_str())
+        first.as_bytes() < after && self.asking.first.get().is_none_or(|all| first <= all.as_str())
     }
 
     fn put_in_order(&self, page: &mut ListPage) -> Result<()> {

@@ -32,6 +32,10 @@ use super::trust::Trust;
 /// Servers close a connection after some idle time, AWS after about 20 s.
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
+/// Headers of one answer. User metadata may be 2 KiB in hundreds of small ones, and some stores take
+/// more; hyper's own limit is 100.
+pub const MAX_HEADERS: usize = 768;
+
 /// The variables that name a proxy: the SDK's own connections know how to use one.
 const PROXIES: &[&str] =
     &["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -89,6 +93,7 @@ impl Direct {
             Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(MAX_IDLE)
                 .pool_timer(TokioTimer::new())
+                .http1_max_headers(MAX_HEADERS)
                 .build(Limited { dial: self.dial.clone(), limit })
         };
         pools.entry(limit).or_insert_with(new).clone()

@@ -66,6 +66,11 @@ impl Telling {
         ControlFlow::Break(std::mem::take(&mut self.passed))
     }
 
+    /// Whether objects have tags here that no answer counts.
+    pub fn has_uncounted(&mut self) -> bool {
+        self.has_tags && !self.counts
+    }
+
     /// The question was refused: whether that is news.
     pub fn refused(&mut self) -> bool {
         !std::mem::replace(&mut self.refuses, true)

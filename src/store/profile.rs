@@ -204,9 +204,11 @@ impl Quirk {
                  nor a checksum proves counts as not verified"
             }
             Self::NoIfMatch => {
-                "If-Match never matches here: the ETag of every answer is compared instead"
+                "If-Match is not known or never matches here: the ETag of every answer is compared instead"
             }
-            Self::NoRanges => "this store ignores Range: objects are read from their beginning",
+            Self::NoRanges => {
+                "this store does not know Range: objects are read from their beginning"
+            }
             Self::MaxParts => "this store takes fewer parts than 10,000: parts are made larger",
         }
     }

@@ -331,9 +331,10 @@ impl ObjectStore for S3Store {
         }
         match self.get_any(request).await {
             Ok(answer) => self.pinned(pinned, request, answer),
-            Err(error) if error.kind() == ErrorKind::SourceChanged => {
-                // Either it was replaced, or the store compares its own tag with ours and never finds
-                // them equal (a weak one, or quoted twice): then the object is still there.
+            Err(error) if error.kind() == ErrorKind::SourceChanged || without::may_be(&error) => {
+                // Either it was replaced, or the store does not know the header, or it compares its own
+                // tag with ours and never finds them equal (a weak one, or quoted twice): then the
+                // object is still there.
                 let answer = match self.get_any(&unconditional).await {
                     Ok(answer) if answer.meta.etag == *pinned => answer,
                     _ => return Err(error),

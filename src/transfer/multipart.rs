@@ -120,10 +120,12 @@ impl Attempt<'_> {
         Ok(sent)
     }
 
-    /// An upload without a part, of an object that cannot be copied: nobody will continue it.
+    /// An upload without a part, of an object that cannot be copied or whose bytes were never right: there
+    /// is nothing to continue.
     async fn give_up_empty(&self, mover: &PartMover, nothing_held: bool, error: &Error) {
         let nothing = nothing_held && !self.claim.first_part.is_cancelled();
-        if nothing && error.kind().next() == Next::RecordFailure {
+        let damaged = error.kind() == ErrorKind::Damaged;
+        if nothing && (damaged || error.kind().next() == Next::RecordFailure) {
             let upload =
                 UploadRef { id: mover.upload.id.clone(), part_size: mover.layout.part_size };
             self.engine.give_up(&self.job.des, &upload, &self.halt.abort).await;

@@ -435,7 +435,14 @@ impl PartMover {
             range: ranged.then_some(range),
             if_match: Some(self.etag.clone()),
         };
-        let answer = source.get(&request).await?;
+        let answer = match source.get(&request).await {
+            Err(error) if ranged && refuses_ranges(&error) => {
+                // Learned below, where it answers with all of it.
+                let all = GetRequest { range: None, ..request };
+                source.get(&all).await.map_err(|_| error)?
+            }
+            answer => answer?,
+        };
         let (start, length, whole) = (answer.start, answer.content_length, answer.whole);
         match answered(range, self.layout.size, start, length, whole) {
             Answered::Range => Ok(answer.body),
@@ -467,6 +474,13 @@ impl PartMover {
             }
         }
     }
+}
+
+/// Whether a refusal may be about `Range`, of a store that does not know it.
+fn refuses_ranges(error: &Error) -> bool {
+    let status = error.evidence().map_or(0, |evidence| evidence.status);
+    let of_the_object = matches!(error.kind(), ErrorKind::Archived | ErrorKind::Denied);
+    matches!(status, 400 | 405 | 416 | 501) && !of_the_object
 }
 
 /// What an answer to a range is.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{debug, warn};
 
 use super::{Attempt, Copied};
+use crate::error::Result;
 use crate::plan::kept::{Wanted, lost};
 use crate::plan::tags::Telling;
 use crate::store::ObjectMeta;
@@ -50,7 +51,7 @@ impl Attempt<'_> {
             engine.source.head(&self.job.src, self.version.as_deref()),
             engine.destination.head(des, None),
         );
-        let (object, copy) = match (object, copy) {
+        let (mut object, mut copy) = match (object, copy) {
             (Ok(object), Ok(copy)) => (object, copy),
             (Err(error), _) | (_, Err(error)) => {
                 return debug!(object = %des, "its headers are not compared: {error}");
@@ -69,10 +70,30 @@ impl Attempt<'_> {
             tags: settings.copy_tags && knows(Quirk::NoTags),
             class: class.as_deref().filter(|_| classes),
         };
+        if wanted.tags {
+            self.count_tags(&mut object, &mut copy).await;
+        }
         for what in lost(wanted, &object, &copy) {
             if profile.lose(&des.bucket, what) {
                 warn!(object = %des, "the destination has not kept {what}: metadata is lost there");
             }
+        }
+    }
+
+    /// Counts the tags of both where their answers do not. Amazon S3 tells their number where there are
+    /// any, so that it is not asked.
+    async fn count_tags(&self, object: &mut ObjectMeta, copy: &mut ObjectMeta) {
+        let (engine, job) = (self.engine, self.job);
+        let count =
+            |tags: Result<Vec<_>>| tags.ok().and_then(|tags| u32::try_from(tags.len()).ok());
+        if object.tag_count.is_none() && self.telling(Telling::has_uncounted) {
+            object.tag_count = count(engine.source.tags(&job.src, self.version.as_deref()).await);
+        }
+        if copy.tag_count.is_none() && object.tag_count.is_some_and(|tags| tags > 0) {
+            copy.tag_count = match engine.destination.profile().is_amazon() {
+                true => Some(0),
+                false => count(engine.destination.tags(&job.des, None).await),
+            };
         }
     }
 

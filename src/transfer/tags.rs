@@ -61,7 +61,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn telling<T>(&self, look: impl FnOnce(&mut Telling) -> T) -> T {
+    pub(super) fn telling<T>(&self, look: impl FnOnce(&mut Telling) -> T) -> T {
         let amazon = self.engine.source.profile().is_amazon();
         let mut tellings = self.engine.looks.tags.lock().unwrap_or_else(PoisonError::into_inner);
         let first = || if amazon { Telling::counting() } else { Telling::default() };

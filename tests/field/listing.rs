@@ -306,6 +306,29 @@ async fn a_store_that_ignores_start_after_is_listed_once_and_whole() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_fills_while_it_is_listed_may_ignore_start_after_too() {
+    let mut stage = stage_of(200).await;
+    stage.set("Mode_ListConcurrency", "8");
+    stage.store.data().page = 5;
+    stage.store.data().bucket(TO).insert(b"k000".to_vec(), Object::new("x"));
+    stage.store.answer(move |request, data| {
+        if !request.is_listing() || request.bucket != TO {
+            return None;
+        }
+        // Empty at its beginning, and begun anew wherever else it is asked.
+        match request.query.remove("start-after") {
+            Some(_) => None,
+            None if request.asks("marker") => None,
+            None => Some(data.listing(request, &std::collections::BTreeMap::new())),
+        }
+    });
+    let ended = stage.migrate().await;
+    assert!(!ended.all().contains("byte order"), "{}", ended.all());
+    let data = stage.store.data();
+    assert!(data.source().keys().all(|key| data.destination().contains_key(key)));
+}
+
+#[tokio::test]
 async fn keys_are_read_as_the_store_writes_them() {
     fn encode(key: &[u8]) -> String {
         percent_encode(key, NON_ALPHANUMERIC).to_string()

@@ -175,6 +175,8 @@ async fn answers_of_another_length_under_the_same_etag_are_broken_readings() {
                 let (said, _) = migrate(&stage, 1).await;
                 let there = stage.store.data().arrived("x").unwrap().data.clone();
                 assert!(there == b"old", "{size} {other} {also_head}: overwritten");
+                let left = stage.store.data().uploads.len();
+                assert_eq!(left, 0, "{size} {other} {also_head}: uploads left");
                 assert!(said.contains("from-here/x"), "{size} {other} {also_head}: {said}");
             }
         }

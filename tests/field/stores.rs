@@ -460,9 +460,30 @@ async fn hundreds_of_headers_are_read() {
     let stage = Stage::new().await;
     let many = (0..300)
         .fold(Object::new("x"), |object, i| object.header(&format!("x-amz-meta-k{i}"), "v"));
+    stage.store.put("large", Object { headers: many.headers.clone(), ..large() });
     stage.store.put("many", many);
     stage.migrate().await.with_status(0);
     stage.store.assert_whole();
+}
+
+#[tokio::test]
+async fn a_read_that_is_refused_for_an_optional_header_goes_without_it() {
+    for path in PATHS {
+        for (header, quirk) in [("if-match", "no-if-match"), ("range", "no-ranges")] {
+            let stage = stage_by(path).await;
+            // In parts at the source, so that it is read by ranges of a pinned ETag.
+            stage.store.put("large", large().in_parts(&[5 * MIB, 5 * MIB, 2 * MIB]));
+            stage.store.put("small", Object::new("x"));
+            stage.store.answer(move |request, _| {
+                let sent = request.reads() && !request.header(header).is_empty();
+                sent.then(|| Answer::error(501, "NotImplemented", "not here"))
+            });
+            let ended = stage.migrate().await.with_status(0);
+            stage.store.assert_whole();
+            let said = ended.stderr.matches(&format!("[{quirk}]")).count();
+            assert_eq!(said, 1, "{path} {header}: {}", ended.stderr);
+        }
+    }
 }
 
 #[tokio::test]
@@ -534,11 +555,31 @@ async fn metadata_that_a_destination_drops_is_told() {
 }
 
 #[tokio::test]
+async fn tags_that_a_destination_drops_are_told() {
+    for counts in [true, false] {
+        let stage = Stage::new().await;
+        for i in 0..30 {
+            stage.store.put(format!("k{i}"), Object::new("x").tags("k=v"));
+        }
+        stage.store.edit(move |request, answer, data| {
+            if request.writes() {
+                data.bucket(TO).values_mut().for_each(|object| object.tags.clear());
+            }
+            if !counts {
+                answer.remove("x-amz-tagging-count");
+            }
+        });
+        let ended = stage.migrate().await.with_status(0);
+        assert!(ended.stdout.contains("20 objects: tags"), "{counts}: {}", ended.all());
+    }
+}
+
+#[tokio::test]
 async fn metadata_that_is_kept_is_not_spoken_of() {
     let stage = Stage::new().await;
     let object = Object::new("x").header("x-amz-meta-Owner", "me").header("Expires", "0");
     stage.store.put("small", object.header("Cache-Control", "max-age=5, public"));
-    stage.store.put("plain", Object::new("x"));
+    stage.store.put("plain", Object::new("x").tags("k=v"));
     stage.store.put("large", large().header("Content-Type", "image/png"));
     stage.store.edit(|request, answer, _| {
         let copy = request.bucket == TO && request.method == "HEAD";
@@ -548,6 +589,7 @@ async fn metadata_that_is_kept_is_not_spoken_of() {
     });
     let ended = stage.migrate().await.with_status(0);
     assert!(!ended.all().contains("metadata"), "{}", ended.all());
+    assert!(!ended.all().contains("tags"), "{}", ended.all());
 }
 
 #[tokio::test]

@@ -92,6 +92,12 @@ fn is_about_a_header(refused: &Refused) -> bool {
         )
 }
 
+/// Whether a refusal may be about a header of the request.
+pub(super) fn may_be(error: &Error) -> bool {
+    error.kind() == ErrorKind::Invalid
+        && Refused::of(error).is_some_and(|refused| is_about_a_header(&refused))
+}
+
 /// Whether the refusal leaves open which header it means.
 fn is_mute(refused: &Refused) -> bool {
     names(refused).is_none() && !is_its_own(refused)

@@ -21,13 +21,11 @@ use super::Failure;
 use super::body::Outgoing;
 use crate::aws::CONNECT_TIMEOUT;
 use crate::aws::dial::{Dial, Stream};
+use crate::aws::http::MAX_HEADERS;
 
 /// What one read may take, and with it the memory of a connection: few calls of the system for a
 /// large body, and little for a small one, since the buffer starts small and grows by use.
 const MAX_BUFFER: usize = 256 * 1024;
-/// Headers of one answer. User metadata may be 2 KiB in hundreds of small ones, and some stores take
-/// more; hyper's own limit is 100.
-const MAX_HEADERS: usize = 768;
 /// Servers close a connection after some idle time, AWS after about 20 s; one that waited for
 /// less is worth a try.
 const MAX_IDLE: Duration = Duration::from_secs(15);
