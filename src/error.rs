@@ -258,6 +258,7 @@ impl StdError for Error {
 mod tests {
     use super::*;
 
+    /// Promise 1.
     #[test]
     fn permanent_errors_are_recorded_and_passing_ones_tried_again() {
         assert_eq!(ErrorKind::Throttled.next(), Next::Retry);

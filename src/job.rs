@@ -229,6 +229,7 @@ fn ascii_json(value: &impl Serialize) -> String {
 mod tests {
     use super::*;
 
+    /// Promise 4.
     #[test]
     fn a_job_is_written_as_the_original_does_in_ascii() {
         let src = ObjectId::new("src", "\u{fc}/\u{6587}\u{1f600}\u{1}\u{7f}\"\\\n");

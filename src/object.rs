@@ -209,6 +209,7 @@ pub fn destination_prefix(prefix: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Promise 4.
     #[test]
     fn destination_keys_keep_every_byte_of_the_source_key() {
         for (prefix, key, expected) in [
@@ -263,6 +264,7 @@ mod tests {
         assert_eq!(Etag::new("opaque-2").parts(), None);
     }
 
+    /// Promise 4.
     #[test]
     fn control_characters_do_not_reach_a_log_line() {
         assert_eq!(ObjectKey::new("a\nb\u{1}ü").to_string(), "a\\nb\\u{1}ü");

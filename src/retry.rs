@@ -256,6 +256,7 @@ mod tests {
         (result, calls.into_inner())
     }
 
+    /// Promise 9.
     #[tokio::test]
     async fn a_passing_fault_is_tried_again_and_a_permanent_one_is_not() {
         assert_eq!(failing_with(ErrorKind::Unavailable, 2).await.0.unwrap(), 3);
@@ -263,6 +264,7 @@ mod tests {
         assert_eq!(failing_with(ErrorKind::Denied, 9).await.1, 1);
     }
 
+    /// Promise 9.
     #[tokio::test]
     async fn throttling_does_not_use_up_the_tries() {
         assert_eq!(failing_with(ErrorKind::Throttled, 50).await.0.unwrap(), 51);
@@ -270,6 +272,7 @@ mod tests {
         assert_eq!(calling(probe, ErrorKind::Throttled, 50).await.1, 3);
     }
 
+    /// Promise 9.
     #[tokio::test(start_paused = true)]
     async fn a_service_that_asks_for_patience_for_ever_is_given_up() {
         let policy =
@@ -280,6 +283,7 @@ mod tests {
         assert!(began.elapsed() >= PATIENCE && calls > 10, "{calls}");
     }
 
+    /// Promise 9.
     #[tokio::test(start_paused = true)]
     async fn who_has_nothing_else_to_do_outlasts_an_outage_and_no_fault() {
         let policy = Policy { outlasts: PATIENCE, cap: Duration::from_secs(20), ..QUICK };
@@ -298,6 +302,7 @@ mod tests {
         }
     }
 
+    /// Promise 7.
     #[tokio::test]
     async fn cancelling_ends_a_call_that_never_answers() {
         let cancel = CancellationToken::new();
@@ -306,6 +311,7 @@ mod tests {
         assert_eq!(never.await.unwrap_err().kind(), ErrorKind::Cancelled);
     }
 
+    /// Promise 9.
     #[tokio::test(start_paused = true)]
     async fn waiting_for_a_turn_is_no_lack_of_an_answer() {
         let cancel = CancellationToken::new();
@@ -320,6 +326,7 @@ mod tests {
         assert_eq!(late.kind(), ErrorKind::Unavailable);
     }
 
+    /// Promise 9.
     #[test]
     fn a_service_that_names_a_pause_gets_it() {
         let asked = Duration::from_secs(7);

@@ -54,6 +54,7 @@ mod tests {
         padded(a).cmp(&padded(b))
     }
 
+    /// Promise 2.
     #[test]
     fn the_shorter_is_padded_on_its_right() {
         for (a, b, expected) in [
@@ -75,6 +76,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn the_short_form_has_the_documented_order() {
         let mut rng = fastrand::Rng::with_seed(1);

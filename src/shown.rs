@@ -79,6 +79,7 @@ mod tests {
     const HIDDEN: &str = "\u{1b}\u{7f}\u{85}\u{ad}\u{61c}\u{200b}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\
                           \u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{feff}\u{e0041}";
 
+    /// Promise 4.
     #[test]
     fn nothing_hidden_is_shown() {
         for c in HIDDEN.chars().chain("\n\r\t\0".chars()) {
@@ -99,6 +100,7 @@ mod tests {
         assert_eq!(lines("a\tb\nc\r\u{202e}d\u{1b}[2J"), "a\tb\nc\\r\\u{202e}d\\u{1b}[2J");
     }
 
+    /// Promise 4.
     #[test]
     fn json_means_the_same() {
         let text = format!("{HIDDEN}\n\t\0\u{1f600}\"\\");

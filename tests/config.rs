@@ -170,6 +170,7 @@ fn names_blanks_and_line_ends_are_read_generously() {
     assert_eq!(c.source.endpoint.force_path_style, Some(true));
 }
 
+/// Promise 10.
 #[test]
 fn all_problems_come_at_once_in_the_order_of_the_lines() {
     let text = "JobType = PUT\n[Basic]\nJobTyp = GET\nJobType = POST\n[Mode\n[Mods]\nwhatever = 1\n\
@@ -205,6 +206,7 @@ fn bytes_that_are_no_text_are_named_with_their_line() {
     assert!(message.contains("c.ini:4: unknown section [Nope]"), "{message}");
 }
 
+/// Promise 10.
 #[test]
 fn pasted_secrets_are_never_repeated() {
     let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";

@@ -1,6 +1,6 @@
 //! The documents against the sources and the binary: what they name exists, and what exists is named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,39 +10,97 @@ use s3_migration::store::profile::Quirk;
 
 const NOBODY: [(&str, &str); 0] = [];
 
+const PROMISES: &str = "docs/promises.md";
+
 #[test]
-fn every_promise_has_a_section_and_every_test_named_exists() {
+fn every_promise_has_tests_and_the_list_of_them_is_up_to_date() {
     let semantics = read("SEMANTICS.md");
-    let sections: Vec<&str> = semantics.split("\n## ").skip(1).collect();
-    assert_eq!(sections.len(), 10, "ten promises");
-    for (number, section) in (1..).zip(sections) {
-        assert!(section.starts_with(&format!("{number}. ")), "{section}");
-        let lines: Vec<&str> = section.lines().filter(|line| line.starts_with("- `")).collect();
-        assert!(!lines.is_empty() || section.contains("Not yet:"), "promise {number}");
-        for line in lines {
-            let mut names = quoted(line);
-            let file = names.next().expect("a line names its file");
-            let source = read(file);
-            let mut tests = names.peekable();
-            assert!(tests.peek().is_some(), "{line}");
-            for test in tests {
-                assert!(
-                    is_test(&source, test),
-                    "SEMANTICS.md, promise {number}: {file}: no {test}"
-                );
+    let titles: Vec<&str> = semantics.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(titles.len(), 11, "promises 0 to 10");
+    for (number, title) in titles.iter().enumerate() {
+        assert!(title.starts_with(&format!("{number}. ")), "{title}");
+    }
+    let held = held_promises();
+    let unknown = held.keys().find(|number| **number >= titles.len());
+    assert_eq!(unknown, None, "{held:?}");
+    let mut list = String::from(PROMISES_INTRODUCTION);
+    for (number, title) in titles.iter().enumerate() {
+        let files = held.get(&number).unwrap_or_else(|| panic!("no test holds promise {number}"));
+        list.push_str(&format!("\n## {title}\n\n"));
+        for (file, tests) in files {
+            list.push_str(&format!("- `{file}`: `{}`\n", tests.join("`, `")));
+        }
+    }
+    if std::env::var_os("UPDATE_PROMISES").is_some() {
+        fs::write(root().join(PROMISES), &list).expect("the list can be written");
+    }
+    let how = "UPDATE_PROMISES=1 cargo test --test docs promise";
+    assert!(read(PROMISES) == list, "{PROMISES} is out of date: {how}");
+}
+
+const PROMISES_INTRODUCTION: &str = "\
+# Which test holds which promise
+
+For anyone who wants to see what stands behind [SEMANTICS.md](../SEMANTICS.md). This list is generated from
+the doc comments of the tests (`/// Promise 3.`); `tests/docs.rs` fails if it is out of date. To write it
+again: `UPDATE_PROMISES=1 cargo test --test docs promise`.
+";
+
+/// The tests of each promise by file, as their doc comments say.
+fn held_promises() -> BTreeMap<usize, BTreeMap<String, Vec<String>>> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "crates"].map(|folder| root().join(folder)) {
+        if folder.exists() {
+            walk(&folder, &mut files);
+        }
+    }
+    files.sort();
+    let name = |file: &PathBuf| file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    let sources: Vec<(String, String)> =
+        files.iter().map(name).map(|name| (name.clone(), read(&name))).collect();
+    let suites: Vec<&str> = sources
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .filter(|text| text.contains("suite {") || text.contains("suite!("))
+        .collect();
+    let mut held = BTreeMap::<usize, BTreeMap<String, Vec<String>>>::new();
+    for (file, text) in &sources {
+        for (numbers, name) in marked_tests(file, text, &suites) {
+            for number in numbers {
+                let tests = held.entry(number).or_default().entry(file.clone()).or_default();
+                assert!(!tests.contains(&name), "{file}: {name} names promise {number} twice");
+                tests.push(name.clone());
             }
         }
     }
+    held
 }
 
-/// Whether `name` is a function with the attribute of a test, or stands in the list of a suite,
-/// which makes a test of it for each backend.
-fn is_test(source: &str, name: &str) -> bool {
-    let attribute = |line: &str| line.contains("test]") || line.contains("test(");
-    let function = source.find(&format!("fn {name}("));
-    let marked = function.is_some_and(|at| source[..at].lines().rev().take(4).any(attribute));
-    let listed = source.lines().any(|line| line.trim() == format!("{name},"));
-    marked || (listed && source.contains("suite"))
+/// The functions below a doc comment that names promises. Each must be a test: by its attribute, or by
+/// its place in the list of a suite, which makes a test of it for each backend.
+fn marked_tests(file: &str, text: &str, suites: &[&str]) -> Vec<(Vec<usize>, String)> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(numbers) = line.strip_prefix("/// Promise") else { continue };
+        let numbers = numbers.strip_prefix('s').unwrap_or(numbers);
+        let numbers = numbers.split('.').next().unwrap_or_default().split(',');
+        let numbers: Vec<usize> = numbers
+            .map(|number| number.trim().parse())
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|error| panic!("{file}: {line}: {error}"));
+        let below = lines[at..].iter().position(|line| line.contains("fn "));
+        let below = below.unwrap_or_else(|| panic!("{file}: {line}: no function below"));
+        let name = lines[at + below].split("fn ").nth(1).unwrap_or_default();
+        let name = name.split(['(', '<']).next().unwrap_or_default().to_owned();
+        let mut attributes = lines[at..at + below].iter().filter(|line| line.starts_with("#["));
+        let is_test = attributes.any(|line| line.contains("test]") || line.contains("test("));
+        let listed =
+            |text: &&str| [",", ")"].iter().any(|end| text.contains(&format!(" {name}{end}")));
+        assert!(is_test || suites.iter().any(listed), "{file}: {name} is no test");
+        found.push((numbers, name));
+    }
+    found
 }
 
 #[test]

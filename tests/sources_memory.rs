@@ -13,6 +13,7 @@ const ROWS: u64 = 200_000;
 /// What the sorter holds, the buffers of a few files and runs, and pages ahead.
 const ALLOWED_KIB: u64 = 40 * 1024;
 
+/// Promise 6.
 #[tokio::test]
 async fn many_rows_take_little_memory() {
     for format in FORMATS {

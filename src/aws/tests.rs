@@ -21,6 +21,7 @@ fn answer(
     SdkError::service_error(ErrorMetadata::builder().code(code).message(text).build(), raw)
 }
 
+/// Promise 10.
 #[test]
 fn the_message_names_the_call_the_answer_and_the_remedy() {
     let failure = answer(403, "AccessDenied", "Access Denied", &[("x-amz-request-id", "R1")]);
@@ -34,6 +35,7 @@ fn the_message_names_the_call_the_answer_and_the_remedy() {
     assert_eq!(code(&failure), Some("AccessDenied"));
 }
 
+/// Promise 9.
 #[test]
 fn the_pause_that_the_service_asks_for_is_kept_within_bounds() {
     let pause = |value| {
@@ -46,6 +48,7 @@ fn the_pause_that_the_service_asks_for_is_kept_within_bounds() {
     assert_eq!(pause("-1"), None);
 }
 
+/// Promise 10.
 #[test]
 fn what_a_signature_error_repeats_of_the_request_is_not_shown() {
     let text = "The request signature we calculated does not match\n\nThe Canonical String \
@@ -80,6 +83,7 @@ fn a_clock_that_the_answer_corrects_is_worth_another_try() {
     assert_eq!(super::error("SendMessage", &refused).kind(), ErrorKind::Unfit);
 }
 
+/// Promise 10.
 #[test]
 fn a_request_that_never_left_tells_why() {
     let dispatch = |source: Box<dyn StdError + Send + Sync>| -> Failure {
@@ -123,6 +127,7 @@ fn an_answer_that_cannot_be_read_speaks_by_its_status() {
     assert_eq!(classify(&unreadable(403)), ErrorKind::Denied);
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn the_sdk_does_not_try_again_by_itself() {
     let config =

@@ -372,6 +372,7 @@ mod tests {
         Unfit, UploadGone,
     };
 
+    /// Promise 9.
     #[test]
     fn every_answer_has_one_meaning() {
         for (status, code, expected) in [
@@ -444,6 +445,7 @@ mod tests {
         }
     }
 
+    /// Promise 10.
     #[test]
     fn what_was_asked_and_what_is_told_decide_where_the_code_does_not() {
         for (request, status, code, text, kind, word) in [
@@ -486,6 +488,7 @@ mod tests {
         }
     }
 
+    /// Promise 10.
     #[test]
     fn a_refusal_says_what_to_do() {
         for (code, word) in [

@@ -253,6 +253,7 @@ fn text(status: &Status) -> String {
 mod tests {
     use super::*;
 
+    /// Promise 1.
     #[test]
     fn the_last_comparison_is_told_in_a_line() {
         let pair = |listed, sent| serde_json::json!({"listed": listed, "sent": sent});

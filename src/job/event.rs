@@ -350,6 +350,7 @@ mod tests {
         parse(&message.to_string(), &target())
     }
 
+    /// Promise 1.
     #[test]
     fn every_record_is_a_job_with_its_key_decoded_and_its_version() {
         let message = json!({"Records": [
@@ -391,6 +392,7 @@ mod tests {
     }
 
     // Lifecycle rules delete as users do. What names a version has deleted that one for good.
+    /// Promise 2.
     #[test]
     fn deletions_are_jobs_where_they_are_propagated() {
         for (name, version, expected) in [
@@ -436,6 +438,7 @@ mod tests {
             "object": {"key": key, "size": 9, "etag": "e", "version-id": "v2", "sequencer": "00a"}}})
     }
 
+    /// Promise 4.
     #[test]
     fn event_bridge_keys_are_not_encoded() {
         let incoming = read(&bridge("Object Created", "red flower+%2F.jpg")).unwrap();
@@ -464,6 +467,7 @@ mod tests {
         assert_eq!(parse(&removed.to_string(), &nowhere), Err(Refusal::NoDestination));
     }
 
+    /// Promise 1.
     #[test]
     fn one_bad_record_goes_by_itself_and_is_named() {
         let good = record("ObjectCreated:Put", "k", json!(null));
@@ -501,6 +505,7 @@ mod tests {
     }
 
     // What MinIO, Ceph and others leave out, add, or write in their own way.
+    /// Promise 1.
     #[test]
     fn odd_forms_of_one_event_are_read() {
         let plain = |size| Job { size, ..a_job("k", None) };
@@ -543,6 +548,7 @@ mod tests {
 
     // A key with one meaning is taken so; one with two has both, in the order in which its store is
     // likely to mean it.
+    /// Promise 4.
     #[test]
     fn keys_are_read_as_their_stores_write_them() {
         for (sender, key, first, other) in [
@@ -579,6 +585,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn an_event_goes_to_every_place_that_a_comparison_would_copy_to() {
         let pair = |src: &str, prefix: &str, des: &str| Pair {

@@ -244,6 +244,7 @@ mod tests {
         assert!(read(&with("Src_key", json!("k".repeat(1024)))).is_ok());
     }
 
+    /// Promise 1.
     #[test]
     fn anything_else_is_refused_with_a_reason_and_not_repeated() {
         let target = Routes { bucket: "d".into(), ..Routes::default() };

@@ -302,6 +302,7 @@ mod tests {
         assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs);
     }
 
+    /// Promise 2.
     #[test]
     fn deletions_are_packed_in_a_version_that_older_workers_refuse() {
         let event = Job { sequencer: Sequencer::parse("0a10"), ..a_deletion("x/3", None) };
@@ -338,6 +339,7 @@ mod tests {
         assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs, "one message may have both");
     }
 
+    /// Promise 2.
     #[test]
     fn an_action_that_is_not_known_is_never_taken_for_a_copy() {
         let group = |version: u64, action: &str| {
@@ -400,6 +402,7 @@ mod tests {
         job
     }
 
+    /// Promise 4.
     #[test]
     fn packing_and_reading_gives_the_same_jobs() {
         for seed in 0..2000 {

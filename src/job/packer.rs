@@ -124,6 +124,7 @@ mod tests {
         packed(limits, &jobs(sizes)).iter().map(Vec::len).collect()
     }
 
+    /// Promise 1.
     #[test]
     fn small_objects_fill_messages_and_large_ones_have_their_own() {
         assert_eq!(counts(LIMITS, [1; 250]), [100, 100, 50]);
@@ -136,6 +137,7 @@ mod tests {
         assert_eq!(sent, [vec![mixed[1].clone()], vec![mixed[0].clone(), mixed[2].clone()]]);
     }
 
+    /// Promise 1.
     #[test]
     fn a_message_of_one_object_is_a_plain_job() {
         let job = jobs([7]).remove(0);
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(counts(limits, sizes), [25, 1, 1]);
     }
 
+    /// Promise 1.
     #[test]
     fn long_keys_make_smaller_messages_in_whole_records() {
         let long = |n: usize| {
@@ -173,6 +176,7 @@ mod tests {
         assert_eq!(sent.concat(), jobs);
     }
 
+    /// Promise 1.
     #[test]
     fn every_job_is_in_one_message_once() {
         for seed in 0..200 {

@@ -69,6 +69,7 @@ mod tests {
         Routes { pairs, bucket: "default".into(), prefix: "p".into(), deletions: false }
     }
 
+    /// Promise 1.
     #[test]
     fn the_bucket_list_decides_and_the_default_serves_where_there_is_none() {
         let listed = routes(vec![

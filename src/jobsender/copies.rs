@@ -172,6 +172,7 @@ mod tests {
         copies.of(key).and_then(|copy| copy.revision.version)
     }
 
+    /// Promise 2.
     #[tokio::test]
     async fn each_key_finds_its_own_record_page_by_page() {
         for (after, first) in [(None, 0), (Some(key(1776)), 1777)] {
@@ -193,6 +194,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[tokio::test]
     async fn a_record_is_found_behind_that_of_another_pair_at_the_end_of_a_page() {
         let (mut copies, _folder) = copies(None).await;
@@ -201,6 +203,7 @@ mod tests {
         assert_eq!(version(&mut copies, &key(666)), Some(format!("src {}", key(666))));
     }
 
+    /// Promises 2, 6.
     #[tokio::test]
     async fn records_of_what_the_source_no_longer_has_are_not_kept() {
         let (mut copies, _folder) = copies(None).await;
@@ -213,6 +216,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[tokio::test]
     async fn what_nobody_asks_for_is_not_read() {
         let (mut copies, _folder) = copies(None).await;

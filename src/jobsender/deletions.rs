@@ -118,6 +118,7 @@ impl Jobsender {
 mod tests {
     use super::*;
 
+    /// Promise 2.
     #[test]
     fn pairs_that_share_a_place_cannot_delete() {
         let pair = |src_prefix: &str, bucket: &str, des_prefix: &str| Pair {
@@ -140,6 +141,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn deletions_are_refused_for_all_pairs_together() {
         let deletions = Deletions::new(3, &[]).unwrap();

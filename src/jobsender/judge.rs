@@ -138,6 +138,7 @@ mod tests {
         Judge::new(&pair, ignore, filter, Compare::Size, None)
     }
 
+    /// Promise 1.
     #[test]
     fn what_is_left_out_comes_before_what_differs() {
         let judge = judge();
@@ -165,6 +166,7 @@ mod tests {
         assert_eq!(tried, Verdict::Copy(Difference::Missing), "its class says little there");
     }
 
+    /// Promise 1.
     #[test]
     fn a_mark_is_that_of_one_content() {
         let judge = judge();
@@ -182,6 +184,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn versions_count_where_they_are_compared() {
         let judge = judge();

@@ -194,6 +194,7 @@ fn runtime() -> tokio::runtime::Runtime {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
+    /// Promise 1.
     /// Whatever the keys, the pages and the number of ranges: as two sorted maps.
     #[test]
     fn ranges_find_what_two_sorted_maps_find(
@@ -220,6 +221,7 @@ fn numbers(prefix: &str, count: u32) -> Keys {
     (0..count).map(|n| (format!("{prefix}{n:09}"), 1)).collect()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn nothing_and_one_key_cost_a_page_of_each_side_and_a_look_behind_it() {
     for count in [0, 1, 10] {
@@ -231,6 +233,7 @@ async fn nothing_and_one_key_cost_a_page_of_each_side_and_a_look_behind_it() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_range_that_cannot_be_listed_is_named_and_the_others_are_compared() {
     let keys = numbers("data/", 3000);
@@ -255,6 +258,7 @@ async fn a_range_that_cannot_be_listed_is_named_and_the_others_are_compared() {
     assert!(inside.len() < 3000 / 4, "{} keys are missing", inside.len());
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_bucket_of_which_nothing_can_be_listed_is_an_error() {
     let broken = Some("data/000000000".to_owned());
@@ -267,6 +271,7 @@ async fn a_bucket_of_which_nothing_can_be_listed_is_an_error() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_store_that_does_not_list_in_byte_order_is_named() {
     let list = |_: ListRequest| {
@@ -282,6 +287,7 @@ async fn a_store_that_does_not_list_in_byte_order_is_named() {
     assert!(said.contains("ListOrder = any"), "{said}");
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn an_early_end_is_said_once_and_a_key_written_meanwhile_is_none() {
     let keys = numbers("k", 40);
@@ -323,6 +329,7 @@ fn layouts(count: u64) -> [Keys; 3] {
     [flat.collect(), tree.collect(), digests.collect()]
 }
 
+/// Promise 1.
 /// Each answer takes 50 ms of a clock that is made up too: nothing here depends on this machine.
 #[tokio::test(start_paused = true)]
 async fn requests_at_once_make_a_listing_nearly_so_many_times_faster() {

@@ -20,6 +20,7 @@ fn cut(mut bytes: Bytes, random: &mut fastrand::Rng) -> Vec<Bytes> {
     pieces
 }
 
+/// Promise 3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_streams_in_any_pieces_give_the_digests_of_md5() {
     let seed = fastrand::u64(..);

@@ -171,6 +171,7 @@ mod tests {
 
     const DAY: u64 = 24 * 3600;
 
+    /// Promise 10.
     #[test]
     fn a_clock_is_told_after_a_minute_and_fails_after_fifteen() {
         for (ahead, expected) in [
@@ -189,6 +190,7 @@ mod tests {
         assert!(clock(-120).1.contains("120 s ahead of"), "{}", clock(-120).1);
     }
 
+    /// Promise 10.
     #[test]
     fn a_queue_that_would_lose_or_keep_jobs_is_warned_of() {
         let verdicts = [None, Some(4), Some(5), Some(60)].map(|limit| redrive(limit).0);
@@ -202,6 +204,7 @@ mod tests {
         assert!(all.1.starts_with("messages are kept for 14 days; up to 1 KiB"), "{}", all.1);
     }
 
+    /// Promise 10.
     #[test]
     fn nothing_reached_is_another_end_than_something_failed() {
         use Verdict::{Failed, Ok, Warning};

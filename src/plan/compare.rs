@@ -161,6 +161,7 @@ pub fn version_difference(source: Listed<'_>, copied: Option<&Revision>) -> Opti
 mod tests {
     use super::*;
 
+    /// Promise 1.
     #[test]
     fn the_smaller_key_in_byte_order_is_taken_first() {
         for (source, destination, expected) in [
@@ -178,6 +179,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn a_copy_differs_by_absence_or_size() {
         let source = Listed::new("k", 5);
@@ -190,6 +192,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn etags_are_compared_where_they_are_of_a_kind() {
         let md5 = |digit: &str| digit.repeat(32);
@@ -215,6 +218,7 @@ mod tests {
         assert_eq!(difference(Compare::Etag { opaque: false }, unknown, Some(unknown)), None);
     }
 
+    /// Promise 3.
     #[test]
     fn a_copy_is_what_was_written_or_what_the_source_says() {
         use EtagsSay::{Differ, Equal, MayDiffer, Nothing};
@@ -243,6 +247,7 @@ mod tests {
         assert_eq!(etags_say(Some("x"), None, Some(&Etag::new("x"))), Nothing);
     }
 
+    /// Promise 2.
     #[test]
     fn a_version_differs_from_another_and_a_null_version_by_its_etag() {
         use Difference::{VersionDiffers, VersionUnknown};

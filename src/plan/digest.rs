@@ -89,6 +89,7 @@ pub fn made_of_fewer<'a>(etag: &Etag, parts: impl Iterator<Item = &'a Etag>) -> 
 mod tests {
     use super::*;
 
+    /// Promise 3.
     #[test]
     fn the_etag_of_two_parts_is_the_digest_of_their_digests() {
         let parts = [single_etag(&md5(b"hello ")), single_etag(&md5(b"world"))];
@@ -102,6 +103,7 @@ mod tests {
         assert_eq!(parts[1].as_str(), "7d793037a0760186574b0282f2f435e7");
     }
 
+    /// Promise 3.
     #[test]
     fn the_checksum_of_a_whole_follows_from_its_parts() {
         // The check value of CRC-64/NVME in the catalogue of parametrised CRC algorithms,
@@ -114,6 +116,7 @@ mod tests {
         assert_eq!(whole_crc64nvme([(Some(1), 1), (None, 1)].into_iter()), None);
     }
 
+    /// Promise 3.
     #[test]
     fn an_etag_of_fewer_parts_is_known() {
         let parts: Vec<Etag> = (0..4u8).map(|n| single_etag(&md5(&[n]))).collect();
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(made_of_fewer(&Etag::new("own"), parts.iter()), None);
     }
 
+    /// Promise 3.
     #[test]
     fn a_part_etag_that_is_no_md5_gives_no_object_etag() {
         assert_eq!(multipart_etag([Etag::new("not-a-digest")].iter()), None);

@@ -58,6 +58,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    /// Promise 1.
     #[test]
     fn each_bound_is_named_and_its_edge_is_inside() {
         let filter = Filter {

@@ -75,6 +75,7 @@ impl Histogram {
 mod tests {
     use super::*;
 
+    /// Promise 1.
     #[test]
     fn a_bound_belongs_to_its_own_class() {
         for (at, bound) in BOUNDS.into_iter().enumerate() {
@@ -91,6 +92,7 @@ mod tests {
         assert_eq!(Histogram::default().classes().last().unwrap().up_to, None);
     }
 
+    /// Promise 1.
     #[test]
     fn merged_ones_count_what_one_would_have() {
         let (mut whole, mut halves) = (Histogram::default(), [Histogram::default(); 2]);

@@ -256,6 +256,7 @@ mod tests {
         alphabet
     }
 
+    /// Promise 1.
     #[test]
     fn an_interval_of_numbers_is_cut_evenly() {
         let decimal = seen(&["0123456789"]);
@@ -267,6 +268,7 @@ mod tests {
         assert!(cuts.iter().all(|cut| cut.len() < "data/000001000".len()), "{cuts:?}");
     }
 
+    /// Promise 1.
     #[test]
     fn the_end_of_keys_with_much_in_common_is_found_by_shorter_beginnings() {
         let low = "photos/2024/summer/img-0001.jpg";
@@ -289,6 +291,7 @@ mod tests {
         assert!(decimal.ratio("", "0", None).is_finite());
     }
 
+    /// Promise 1.
     #[test]
     fn every_cut_lies_inside_whatever_the_keys() {
         let odd =

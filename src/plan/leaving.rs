@@ -130,6 +130,7 @@ mod tests {
         }
     }
 
+    /// Promise 7.
     #[test]
     fn a_spot_interruption_says_what_time_is_left() {
         let at = |time: &str| spot(&format!(r#"{{"action":"terminate","time":"{time}"}}"#));
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(spot("no JSON"), left(120));
     }
 
+    /// Promise 7.
     #[test]
     fn the_grace_time_ends_before_the_instance() {
         let notice = |left| Notice { cause: Cause::Spot, left };
@@ -166,6 +168,7 @@ mod tests {
         assert_eq!(cause(&reading), Some(Cause::Rebalance));
     }
 
+    /// Promise 7.
     #[test]
     fn a_group_is_told_when_work_begins_and_a_while_after_it_ended() {
         for (told, in_work, idle, expected) in [

@@ -109,6 +109,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn an_event_is_late_behind_a_later_one_only() {
         let at = |text: &str| Sequencer::parse(text);
@@ -125,6 +126,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn a_late_event_is_passed_over_where_the_later_ones_outcome_stands() {
         let (a, parts) = (Etag::new(A), Etag::new(PARTS));
@@ -153,6 +155,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn a_deletion_that_its_object_has_outlived() {
         let (pass, refresh) = (Late::PassOver, Late::Refresh);
@@ -179,6 +182,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn only_what_was_seen_is_deleted() {
         let there = meta(5, A, None);

@@ -256,6 +256,7 @@ mod tests {
         }
     }
 
+    /// Promise 9.
     #[test]
     fn throttling_halves_the_level_once_for_all_that_was_under_way() {
         let mut pace = Pace::new(64, 100);
@@ -278,6 +279,7 @@ mod tests {
         }
     }
 
+    /// Promise 9.
     #[test]
     fn after_throttling_as_many_successes_as_the_level_says_add_one() {
         let (mut pace, mut at) = (Pace::new(20, 100), 0);
@@ -303,6 +305,7 @@ mod tests {
         assert_eq!(pace.limit(), 8);
     }
 
+    /// Promise 9.
     #[test]
     fn single_failures_do_not_matter_and_a_row_of_them_does() {
         let (mut pace, mut at) = (Pace::new(100, 100), 0);
@@ -315,6 +318,7 @@ mod tests {
         assert_eq!(pace.limit(), 80);
     }
 
+    /// Promise 9.
     #[test]
     fn after_an_outage_the_level_is_soon_what_it_was() {
         let (mut pace, mut at) = (Pace::new(100, 100), 0);
@@ -324,6 +328,7 @@ mod tests {
         assert_eq!(pace.limit(), 100);
     }
 
+    /// Promise 9.
     #[test]
     fn rising_latency_lowers_the_level_a_little_and_not_below_eight() {
         let (mut pace, mut at) = (Pace::new(20, 20), 0);

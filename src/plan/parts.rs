@@ -203,6 +203,7 @@ mod tests {
         assert_eq!((layout.range(0), layout.range(3)), (None, None));
     }
 
+    /// Promise 6.
     #[test]
     fn parts_grow_so_that_ten_thousand_suffice() {
         for size in [50_000 * MIB, 50_000 * MIB + 1, 500 * GIB, MAX_OBJECT_BYTES] {
@@ -217,6 +218,7 @@ mod tests {
         assert_eq!(route(MAX_OBJECT_BYTES + 1, 0, 5 * MIB, MAX_PARTS), Err(too_large));
     }
 
+    /// Promise 3.
     #[test]
     fn parts_grow_further_where_a_store_takes_fewer() {
         let of = |size, max_parts| route(size, 5 * MIB, 5 * MIB, max_parts).unwrap();
@@ -241,6 +243,7 @@ mod tests {
         assert!(!speaks_of_part_numbers("EntityTooLarge: the part is too large"));
     }
 
+    /// Promise 3.
     #[test]
     fn likely_layouts_are_guessed_where_nobody_tells() {
         let etag = |count| Etag::new(format!("d41d8cd98f00b204e9800998ecf8427e-{count}"));
@@ -266,6 +269,7 @@ mod tests {
         assert_eq!(of(&seen, 12 * MIB, 2), Some(7 * MIB));
     }
 
+    /// Promise 3.
     #[test]
     fn the_sources_own_layout_is_kept_where_it_is_uniform() {
         let preserved = |size, count, first| {
@@ -292,6 +296,7 @@ mod tests {
         assert_eq!(super::preserved(9, &plain, PartsSeen { count: 1, first: 9 }), None);
     }
 
+    /// Promise 2.
     #[test]
     fn the_parts_of_any_layout_cover_the_object_once() {
         for _ in 0..2_000 {
@@ -311,6 +316,7 @@ mod tests {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn a_changed_chunk_size_adopts_the_layout_that_is_there() {
         let size = 23 * MIB;
@@ -319,6 +325,7 @@ mod tests {
         assert_eq!(adopt(size, 8 * MIB, &held), Some(layout));
     }
 
+    /// Promise 2.
     #[test]
     fn parts_that_fit_no_single_layout_are_not_trusted() {
         let size = 23 * MIB;

@@ -288,6 +288,7 @@ mod tests {
         Patterns::parse(pattern).unwrap().matches(path).is_some()
     }
 
+    /// Promise 1.
     #[test]
     fn a_pattern_matches_the_whole_path_and_its_case() {
         for (pattern, path, expected) in [
@@ -360,6 +361,7 @@ mod tests {
         ("\\", true, "\\"),
     ];
 
+    /// Promise 1.
     #[test]
     fn classes_mean_what_they_mean_in_python() {
         for &(pattern, among, characters) in PYTHON {
@@ -370,6 +372,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn comments_blank_lines_and_line_ends_are_no_patterns() {
         let text =
@@ -382,6 +385,7 @@ mod tests {
         assert_eq!(list.matches("b/# all pictures"), None);
     }
 
+    /// Promise 1.
     #[test]
     fn the_first_pattern_that_matches_is_named() {
         let list = Patterns::parse("b/x\nb/*\n*").unwrap();
@@ -389,6 +393,7 @@ mod tests {
         assert_eq!(list.matches("c/y"), Some("*"));
     }
 
+    /// Promise 1.
     #[test]
     fn the_first_of_several_kinds_is_named() {
         let list =
@@ -414,6 +419,7 @@ mod tests {
         assert_eq!(nested.matches("b/c/"), None);
     }
 
+    /// Promise 1.
     #[test]
     fn an_empty_list_matches_nothing() {
         for list in [Patterns::default(), Patterns::parse("# nothing\n").unwrap()] {
@@ -423,6 +429,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn thousands_of_patterns_fit() {
         let text: String = (0..5000).map(|i| format!("bucket/some/longer/dir_{i}/*\n")).collect();

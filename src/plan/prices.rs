@@ -257,6 +257,7 @@ mod tests {
         text
     }
 
+    /// Promise 1.
     #[test]
     fn the_shipped_prices_are_read_dated_and_have_their_sources() {
         let prices = Prices::shipped().unwrap();
@@ -280,6 +281,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn what_is_not_in_the_file_is_priced_as_something_else_and_says_so() {
         let prices = Prices::shipped().unwrap();
@@ -289,6 +291,7 @@ mod tests {
         assert_eq!(elsewhere.region.s3("SNOW"), Requests { estimated: true, ..standard });
     }
 
+    /// Promise 1.
     #[test]
     fn a_field_that_is_unknown_or_missing_is_named_with_its_place() {
         let text = refused("\"per_million\"", "\"per_milion\"");
@@ -300,6 +303,7 @@ mod tests {
         assert!(refused("{", "[").contains("line"));
     }
 
+    /// Promise 1.
     #[test]
     fn a_negative_price_is_named_with_its_path() {
         let text = refused("\"internet_per_gb\": 0.09", "\"internet_per_gb\": -0.09");

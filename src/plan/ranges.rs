@@ -222,6 +222,7 @@ mod tests {
         ranges.advance(id, step(key, key, key))
     }
 
+    /// Promise 1.
     #[test]
     fn what_is_split_off_begins_where_the_rest_ends() {
         let (mut ranges, id) = whole(8);
@@ -237,6 +238,7 @@ mod tests {
         assert_eq!(through, None);
     }
 
+    /// Promise 1.
     #[test]
     fn a_split_never_takes_what_was_claimed_or_fetched() {
         let (mut ranges, id) = whole(64);
@@ -250,6 +252,7 @@ mod tests {
         assert_eq!(ranges.close(id, 1), Some(through));
     }
 
+    /// Promise 1.
     #[test]
     fn a_small_bucket_costs_few_requests() {
         let (mut ranges, id) = whole(64);
@@ -259,6 +262,7 @@ mod tests {
         assert!(ranges.split().is_empty(), "not before it has told more");
     }
 
+    /// Promise 1.
     #[test]
     fn a_range_with_little_left_is_not_split() {
         let (mut ranges, id) =
@@ -268,6 +272,7 @@ mod tests {
         assert!(ranges.split().is_empty());
     }
 
+    /// Promise 1.
     #[test]
     fn no_more_are_listed_at_once_than_allowed() {
         let (mut ranges, id) = whole(3);

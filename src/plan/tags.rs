@@ -90,6 +90,7 @@ mod tests {
         assert!(!Telling::counting().asks(None));
     }
 
+    /// Promise 5.
     #[test]
     fn of_a_store_that_does_not_the_first_are_asked_and_then_a_few() {
         let mut telling = Telling::default();

@@ -121,6 +121,7 @@ mod tests {
         assert!(feed.next().await.unwrap().is_none());
     }
 
+    /// Promise 1.
     #[tokio::test]
     async fn a_failed_reader_never_looks_like_an_end() {
         let mut feed = Feed::start(1, |out| {
@@ -132,6 +133,7 @@ mod tests {
         assert!(feed.next().await.is_err());
     }
 
+    /// Promise 1.
     #[tokio::test]
     async fn a_reader_that_panics_never_looks_like_an_end() {
         let mut feed = Feed::<u8>::start(1, |_| panic!("on purpose"));

@@ -55,6 +55,7 @@ fn entry(bucket: &str, key: &str, version: Option<&str>, line: u64) -> Entry {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn keys_are_the_bytes_of_their_lines() {
     let text = "a+b\r\n\n%2F\r\n\r\n blank \n\"q\",c\n# no comment\ncr\r\r\nü/文件\n../x//\nlast\r";
@@ -75,6 +76,7 @@ async fn keys_are_the_bytes_of_their_lines() {
     assert_eq!(keys_of("\n\r\n").await.unwrap(), []);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_key_has_up_to_1024_bytes_with_any_line_end() {
     let longest = "k".repeat(MAX_KEY_BYTES);
@@ -89,6 +91,7 @@ async fn a_key_has_up_to_1024_bytes_with_any_line_end() {
     assert!(refused(keys_of(endless)).await.contains(":1: the key is longer"));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_is_no_file_of_keys_is_named() {
     let latin = refused(keys_of(b"a\nb\xfc\n")).await;
@@ -101,6 +104,7 @@ async fn what_is_no_file_of_keys_is_named() {
     assert!(refused(all(manifest::read(folder.path()))).await.contains("is a folder"));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn many_keys_arrive_in_their_order() {
     let lines: Vec<String> = (0..2 * CHUNK + 7).map(|n| format!("k/{n}")).collect();
@@ -108,6 +112,7 @@ async fn many_keys_arrive_in_their_order() {
     assert!(keys.iter().map(|(key, _)| key).eq(&lines));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_manifests_keys_are_decoded_like_a_forms_fields() {
     let text = "b,plain.txt\r\nb,a%2Bb+c%20d\n\nb,%252F\n\"b\",\"x,y\"\"z\"\"\"\nc,%E6%96%87%0A%2C%22%00\n\
@@ -125,6 +130,7 @@ async fn a_manifests_keys_are_decoded_like_a_forms_fields() {
     assert_eq!(manifest_of("").await.unwrap(), []);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_manifest_may_name_versions() {
     let entries = manifest_of("b,k,PZ9ibn9D5lP6p298B7S9_ceqx1n5EJ0p\nb,l,null\n").await.unwrap();
@@ -135,6 +141,7 @@ async fn a_manifest_may_name_versions() {
     assert_eq!(entries, expected);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_manifest_that_could_mean_something_else_is_refused_with_its_line() {
     let longest = "%FC".repeat(MAX_KEY_BYTES + 1);
@@ -160,6 +167,7 @@ async fn a_manifest_that_could_mean_something_else_is_refused_with_its_line() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_quote_that_nobody_closes_is_not_drawn_into_memory() {
     let text = format!("b,k\nb,\"{}", "k".repeat(8 * 1024 * 1024));

@@ -258,6 +258,7 @@ mod tests {
         assert!(page.odd[0].to_string().starts_with("c\\xff: its key is no UTF-8"));
     }
 
+    /// Promise 1.
     #[test]
     fn a_page_gives_back_what_it_was_given() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_225_600_123);

@@ -121,6 +121,7 @@ mod tests {
 
     use super::*;
 
+    /// Promise 6.
     #[tokio::test]
     async fn what_is_reserved_comes_back_when_it_is_dropped() {
         let budget = MemoryBudget::new(10 * MIB);
@@ -131,12 +132,14 @@ mod tests {
         second.await.unwrap();
     }
 
+    /// Promise 6.
     #[tokio::test]
     async fn what_can_never_fit_is_refused_with_advice() {
         let error = MemoryBudget::new(10 * MIB).reserve(11 * MIB).await.unwrap_err();
         assert!(error.to_string().contains("raise MaxMemory"), "{error}");
     }
 
+    /// Promise 6.
     #[test]
     fn the_machines_memory_is_read_in_bytes() {
         assert_eq!(mem_total("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16 * 1024));

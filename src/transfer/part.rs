@@ -533,6 +533,7 @@ fn wants_digest_in_front(error: &Error) -> bool {
 mod tests {
     use super::*;
 
+    /// Promise 3.
     #[test]
     fn an_answer_is_the_range_or_the_whole_or_broken() {
         let range = ByteRange { start: 5, len: 5 };

@@ -109,6 +109,7 @@ mod tests {
         GetAnswer { meta, content_length, start, whole, body: stream::iter(chunks).boxed() }
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_body_that_is_short_or_long_is_never_used() {
         let read = read_exactly(answer(4, &[b"ab", b"cd"]), 4).await.unwrap();
@@ -119,6 +120,7 @@ mod tests {
         }
     }
 
+    /// Promise 3.
     #[test]
     fn an_md5_etag_that_differs_is_damage_and_another_kind_is_no_proof() {
         let md5 = digest::md5(b"sent");
@@ -136,6 +138,7 @@ mod tests {
         assert_eq!(verdict(&Etag::new("opaque"), None), Some(Verdict::Open));
     }
 
+    /// Promise 3.
     #[test]
     fn a_checksum_that_the_store_answers_is_a_proof_under_any_encryption() {
         let sent = Proof { md5: Some(digest::md5(b"sent")), crc64nvme: Some(7) };
@@ -148,6 +151,7 @@ mod tests {
         assert_eq!(verdict(None), Some(Verdict::Open));
     }
 
+    /// Promise 3.
     #[test]
     fn an_etag_of_a_store_that_has_its_own_tells_nothing() {
         let md5 = digest::md5(b"sent");
@@ -156,6 +160,7 @@ mod tests {
         assert_eq!(compare(&written, md5.into(), true, "p").ok(), Some(Verdict::Open));
     }
 
+    /// Promise 3.
     #[test]
     fn a_body_is_sent_with_what_is_wanted() {
         let (bytes, md5) = (Bytes::from_static(b"read"), digest::md5(b"read"));

@@ -204,6 +204,7 @@ mod tests {
         (body.try_collect().await, watched)
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn what_passes_is_hashed() {
         let chunks = || vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
@@ -212,6 +213,7 @@ mod tests {
         assert_eq!(watched.outcome().unwrap().md5.unwrap(), Some(digest::md5(b"abcd")));
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_body_that_is_short_long_or_cut_ends_in_its_own_error() {
         let piece = || Ok(Bytes::from_static(b"ab"));
@@ -228,6 +230,7 @@ mod tests {
         }
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_body_of_another_md5_ends_before_its_last_bytes() {
         for (md5, is_right) in [(digest::md5(b"abcd"), true), (digest::md5(b"abce"), false)] {
@@ -245,6 +248,7 @@ mod tests {
         }
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_piece_is_cut_out_of_a_body_wherever_its_chunks_end() {
         for (skip, len, expected) in
@@ -258,6 +262,7 @@ mod tests {
         }
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_body_that_is_not_read_to_its_end_has_no_outcome() {
         let chunks = stream::iter([Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))]);

@@ -150,6 +150,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[tokio::test]
     async fn only_what_is_not_on_record_is_tried_again() {
         let store = Moody::default();

@@ -75,6 +75,7 @@ mod tests {
         Settlement::SendOn { together: together.to_vec(), apart: apart.to_vec() }
     }
 
+    /// Promises 0, 1, 9.
     #[test]
     fn one_object_by_itself() {
         for (letters, gained, last, expected) in [
@@ -100,6 +101,7 @@ mod tests {
         }
     }
 
+    /// Promises 0, 1, 9.
     #[test]
     fn several_objects() {
         for (letters, gained, last, expected) in [

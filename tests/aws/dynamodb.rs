@@ -117,6 +117,7 @@ async fn three_destinations_of_one_source_keep_a_record_each() {
     assert_eq!(state.with_status(JobStatus::Done, 2).await.expect("scanned").len(), 2);
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn a_begin_that_is_sent_twice_counts_one_try() {
     let (state, _) = connect().await;
@@ -135,6 +136,7 @@ async fn a_begin_that_is_sent_twice_counts_one_try() {
     assert_eq!(tries(&state, &id).await, 2);
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_outcome_that_is_sent_twice_counts_one_try() {
     let (state, _) = connect().await;
@@ -148,6 +150,7 @@ async fn an_outcome_that_is_sent_twice_counts_one_try() {
     assert_eq!(tries(&state, &id).await, 2);
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn a_replaced_token_fails_alone_among_many_outcomes() {
     let (state, _) = connect().await;
@@ -170,6 +173,7 @@ async fn a_replaced_token_fails_alone_among_many_outcomes() {
     assert_eq!(state.tally(at(10)).await.expect("scanned").recent, 0);
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn an_upload_is_dropped_with_the_etag_it_belongs_to() {
     let (state, _) = connect().await;
@@ -205,6 +209,7 @@ async fn scans_go_on_to_the_last_page() {
     assert_eq!(state.with_status(JobStatus::Done, 2000).await.expect("scanned").len(), 1100);
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_table_of_the_original_holds_all_and_keeps_no_order() {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);

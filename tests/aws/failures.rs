@@ -34,6 +34,7 @@ fn assert_each(errors: &[Error], kind: ErrorKind, parts: &[&str]) {
     }
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn without_credentials_the_message_says_where_they_can_come_from() {
     let config = SdkConfig::builder()
@@ -64,6 +65,7 @@ async fn an_endpoint_that_does_not_answer_is_unavailable() {
     assert_each(&first_errors(&config).await, ErrorKind::Unavailable, &["jobs", "refused"]);
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn wrong_credentials_are_denied_and_the_secret_is_not_shown() {
     let server = Ministack::start(&[("AUTH", "true")]);
@@ -77,6 +79,7 @@ async fn wrong_credentials_are_denied_and_the_secret_is_not_shown() {
     }
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_missing_permission_is_named_by_the_service_and_where_to_grant_it() {
     let server = Ministack::start(&[("AUTH", "true")]);

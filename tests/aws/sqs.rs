@@ -34,6 +34,7 @@ async fn a_queue_is_found_by_its_name_and_by_its_url() {
     assert_eq!(receive(&by_url, 10).await.len(), 1);
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_missing_queue_is_named_with_its_region_and_the_remedy() {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
@@ -48,6 +49,7 @@ async fn a_missing_queue_is_named_with_its_region_and_the_remedy() {
     assert_eq!(error.kind(), ErrorKind::Usage);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn twenty_five_bodies_are_sent_in_three_batches_and_each_arrives_once() {
     let (queue, _) = connect(3).await;
@@ -95,6 +97,7 @@ async fn a_lease_is_counted_from_before_the_request() {
     assert!(deadline >= before + 2 * MINUTE && deadline <= Instant::now() + 2 * MINUTE);
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn a_stale_receipt_is_a_lost_lease() {
     let (queue, _) = connect(3).await;
@@ -108,6 +111,7 @@ async fn a_stale_receipt_is_a_lost_lease() {
     queue.delete(&second.receipt).await.expect("deleted");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_buried_message_lies_in_the_dead_letter_queue_with_its_reason() {
     let (queue, queues) = connect(3).await;
@@ -132,6 +136,7 @@ async fn a_buried_message_lies_in_the_dead_letter_queue_with_its_reason() {
     assert!(reason.starts_with("not a job ü") && reason.len() <= 1024, "{reason}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn without_a_dead_letter_queue_nothing_is_buried() {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);

@@ -26,6 +26,7 @@ fn lines(report: &Value, verdict: &str) -> Vec<String> {
     lines.map(|line| format!("{}: {}", text(&line["what"]), text(&line["said"]))).collect()
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_sound_set_up_is_ok_and_keeps_no_trace_of_the_check() {
     let stage = Stage::put(20).await;
@@ -213,16 +214,19 @@ async fn policies_by_trial(settings: Settings) {
     cast.without_each(ACCOUNT_B, &cast.other, "user", "worker").await;
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn the_policies_are_enough_for_the_whole_work_and_each_action_that_is_tried_is_needed() {
     policies_by_trial(PLAIN).await;
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn so_are_those_with_versions_tags_acls_and_deletions() {
     policies_by_trial(EVERYTHING).await;
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn what_is_wrong_fails_its_own_lines_and_says_what_to_do() {
     let cast = Cast::new(PLAIN).await;
@@ -277,6 +281,7 @@ async fn what_is_wrong_fails_its_own_lines_and_says_what_to_do() {
 
 const SECRET: &str = "anything+Else/0123456789";
 
+/// Promise 10.
 /// Another clock than this machine's, at a service that is asked for nothing but who asks.
 #[tokio::test]
 async fn a_clock_that_is_off_is_told() {

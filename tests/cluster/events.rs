@@ -62,6 +62,7 @@ async fn an_object_put_into_a_watched_bucket_arrives_where_its_pair_says() {
 }
 
 // What is in the queue by itself, with the sequencers of the server, in whatever order it comes.
+/// Promise 2.
 #[tokio::test]
 async fn objects_written_and_deleted_in_a_watched_bucket_end_as_at_the_source() {
     for versions in [false, true] {
@@ -102,6 +103,7 @@ async fn objects_written_and_deleted_in_a_watched_bucket_end_as_at_the_source() 
 }
 
 // EventBridge tells what was deleted as well, and Amazon S3's rules delete as users do.
+/// Promise 2.
 #[tokio::test]
 async fn deletions_by_event_bridge_and_by_lifecycle_are_propagated() {
     let stage = Stage::put(5).await;
@@ -129,6 +131,7 @@ async fn deletions_by_event_bridge_and_by_lifecycle_are_propagated() {
     worker.until_logged("deleted at the destination").await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn every_record_of_an_event_is_carried_out_also_out_of_an_envelope() {
     let stage = Stage::put(5).await;
@@ -156,6 +159,7 @@ async fn every_record_of_an_event_is_carried_out_also_out_of_an_envelope() {
     assert_eq!(stage.status().await["dead"], 0);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn one_record_that_fails_leaves_the_others_of_its_event_done() {
     let stage = Stage::put(5).await;

@@ -12,6 +12,7 @@ fn job(stage: &Stage, key: &str, size: u64) -> Job {
     Job::copy(ObjectId::new(&stage.source, key), des, size, None)
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_message_that_is_no_job_becomes_a_dead_letter_and_the_worker_works_on() {
     let stage = Stage::put(2).await;
@@ -38,6 +39,7 @@ async fn a_message_that_is_no_job_becomes_a_dead_letter_and_the_worker_works_on(
     assert_eq!(stage.depth().await.0 + stage.depth().await.1, 1, "{}", worker.log());
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_job_whose_object_is_missing_is_on_record_and_a_dead_letter_at_its_first_receipt() {
     let stage = Stage::put(10).await;
@@ -67,6 +69,7 @@ async fn a_job_whose_object_is_missing_is_on_record_and_a_dead_letter_at_its_fir
     crate::stage::until("both are done, whatever waits", both).await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn without_a_dead_letter_queue_a_failed_job_stays_in_the_queue() {
     let mut stage = Stage::put(10).await;

@@ -6,6 +6,7 @@ use crate::stage::{MIB, Stage, noise, until};
 const PART: usize = 5 * MIB;
 const PARTS: usize = 8;
 
+/// Promise 7.
 #[tokio::test]
 async fn a_worker_stopped_in_the_middle_of_an_object_hands_it_over_at_once() {
     let stage = Stage::put(20).await;
@@ -44,6 +45,7 @@ async fn a_worker_stopped_in_the_middle_of_an_object_hands_it_over_at_once() {
     assert_eq!(stage.status().await["dead"], 0);
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_stop_cuts_a_part_that_outlasts_the_grace_time_and_loses_nothing() {
     let stage = Stage::put(20).await;
@@ -67,6 +69,7 @@ async fn a_stop_cuts_a_part_that_outlasts_the_grace_time_and_loses_nothing() {
     assert_eq!(stage.arrived("moved/small").await.as_deref(), Some(b"small".as_slice()));
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_killed_worker_loses_nothing() {
     let stage = Stage::put(20).await;

@@ -88,6 +88,7 @@ impl Scene {
     }
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_spot_interruption_drains_the_worker() {
     let mut scene = Scene::begin("60").await;
@@ -103,6 +104,7 @@ async fn a_spot_interruption_drains_the_worker() {
     scene.is_finished_by_another().await;
 }
 
+/// Promise 7.
 /// The door stays shut: the part can never finish.
 #[tokio::test]
 async fn a_spot_instance_without_time_gives_back_what_it_cannot_finish() {
@@ -116,6 +118,7 @@ async fn a_spot_instance_without_time_gives_back_what_it_cannot_finish() {
     scene.is_finished_by_another().await;
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_rebalance_recommendation_drains_the_worker() {
     let mut scene = Scene::begin("60").await;
@@ -128,6 +131,7 @@ async fn a_rebalance_recommendation_drains_the_worker() {
     scene.is_finished_by_another().await;
 }
 
+/// Promise 7.
 /// systemd's SIGTERM comes when the instance shuts down; it must not cut what has its grace time.
 #[tokio::test]
 async fn the_end_by_the_autoscaling_group_is_completed_when_the_worker_has_drained() {
@@ -153,6 +157,7 @@ async fn the_end_by_the_autoscaling_group_is_completed_when_the_worker_has_drain
     scene.is_finished_by_another().await;
 }
 
+/// Promise 7.
 /// What was read before counts where nothing can be read any more.
 #[tokio::test]
 async fn the_hook_is_completed_where_the_metadata_service_has_fallen_silent() {
@@ -168,6 +173,7 @@ async fn the_hook_is_completed_where_the_metadata_service_has_fallen_silent() {
     assert_eq!(scene.around.called("CompleteLifecycleAction", &[]), 1, "{calls:?}");
 }
 
+/// Promise 7.
 /// The group has done what it was asked, and the worker does not know: an instance without a worker
 /// must not stay protected for good.
 #[tokio::test]
@@ -183,6 +189,7 @@ async fn a_protection_whose_answer_was_lost_is_given_back() {
     assert_eq!(scene.around.protections().last(), Some(&false), "{calls:?}");
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_notice_is_heeded_though_another_cannot_be_read() {
     let around = Surroundings::begin().await;
@@ -196,6 +203,7 @@ async fn a_notice_is_heeded_though_another_cannot_be_read() {
     scene.ends(3).await;
 }
 
+/// Promise 7.
 /// The recommendation leaves the whole grace time, the interruption none of it; the door stays shut.
 #[tokio::test]
 async fn a_second_notice_shortens_the_time_that_the_first_one_left() {
@@ -211,6 +219,7 @@ async fn a_second_notice_shortens_the_time_that_the_first_one_left() {
     scene.ends(2).await;
 }
 
+/// Promise 7.
 /// A second notice may come while the group says nothing.
 #[tokio::test]
 async fn notices_are_looked_for_while_the_group_does_not_answer() {
@@ -224,6 +233,7 @@ async fn notices_are_looked_for_while_the_group_does_not_answer() {
     .await;
 }
 
+/// Promise 7.
 /// The hook waits as long as the worker needs.
 #[tokio::test]
 async fn a_long_drain_prolongs_the_hooks_time() {
@@ -240,6 +250,7 @@ async fn a_long_drain_prolongs_the_hooks_time() {
     scene.ends(3).await;
 }
 
+/// Promise 7.
 /// The instance's role is the only one who could have asked: there are no other credentials.
 #[tokio::test]
 async fn an_idle_worker_may_be_scaled_in_and_works_by_the_instances_role() {
@@ -263,6 +274,7 @@ async fn an_idle_worker_may_be_scaled_in_and_works_by_the_instances_role() {
     assert!(around.readings() > 0);
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_worker_without_a_metadata_service_works_and_says_nothing() {
     let stage = Stage::put(20).await;

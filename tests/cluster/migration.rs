@@ -89,6 +89,7 @@ async fn assert_records(stage: &Stage, objects: &BTreeMap<String, Vec<u8>>) {
 /// Bytes enough for a worker to see that its source answers.
 const PROOF: u64 = 4096;
 
+/// Promise 1.
 #[tokio::test]
 async fn a_jobsender_and_two_workers_move_a_bucket_to_another_account() {
     let mut stage = Stage::ignoring("*/skip/*\n").await;
@@ -201,6 +202,7 @@ async fn assert_status(stage: &Stage, objects: usize, bytes: usize) {
     assert!(text.stdout.ends_with("left     nothing\n"), "{}", text.stdout);
 }
 
+/// Promises 1, 8.
 #[tokio::test]
 async fn force_sends_to_a_queue_that_has_jobs_and_a_job_done_twice_does_no_harm() {
     let stage = Stage::put(5).await;
@@ -240,6 +242,7 @@ async fn under_job_type_get_the_stored_credentials_read_and_the_role_writes() {
     assert_all_arrived(&stage, &objects).await;
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn headers_metadata_and_tags_arrive_with_the_object() {
     let stage = Stage::put(5).await;
@@ -276,6 +279,7 @@ async fn headers_metadata_and_tags_arrive_with_the_object() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn many_objects_in_one_packed_message_are_all_carried_out() {
     let stage = Stage::put(5).await;

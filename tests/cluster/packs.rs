@@ -29,6 +29,7 @@ fn sum(counts: &BTreeMap<String, u64>, names: &[&str]) -> u64 {
     names.iter().filter_map(|name| counts.get(*name)).sum()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
     let stage = Stage::put(5).await;
@@ -94,6 +95,7 @@ fn as_estimated(counts: &BTreeMap<String, u64>) {
     assert_eq!(table.write, SMALL + 3 * LARGE);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn one_object_of_a_pack_that_is_gone_fails_by_itself() {
     let stage = Stage::put(5).await;

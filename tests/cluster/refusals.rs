@@ -29,6 +29,7 @@ async fn with(stage: &Stage, args: &[&str], settings: &[(&str, &str)]) -> Ran {
     ran(program).await
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn what_is_missing_is_named_with_the_remedy() {
     let stage = Stage::put(5).await;
@@ -156,6 +157,7 @@ fn allow(server: &Ministack, account: &str, user: &User, actions: &[&str]) {
     iam::allow(server, account, user, &json!({"Version": "2012-10-17", "Statement": [statement]}));
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn who_is_refused_is_told_which_side_which_call_and_whose_credentials() {
     let guarded = Guarded::new().await;
@@ -204,6 +206,7 @@ async fn who_is_refused_is_told_which_side_which_call_and_whose_credentials() {
 
 // Objects can be read and their versions cannot, as in many public data sets: without the switches
 // all goes well, with them the error names what is missing.
+/// Promise 2.
 #[tokio::test]
 async fn a_version_that_may_not_be_read_is_named_with_its_permission() {
     let guarded = Guarded::new().await;

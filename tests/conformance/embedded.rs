@@ -83,6 +83,7 @@ async fn a_waiting_receive_sees_what_another_handle_sends_and_releases() {
 
 const LOST: ErrorKind = ErrorKind::LeaseLost;
 
+/// Promise 8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_handles_never_receive_one_message_both() {
     let (here, dir) = queue().await;
@@ -148,6 +149,7 @@ async fn a_lease_that_ran_out_cannot_be_extended_but_its_work_may_still_end() {
     assert_eq!(queue.depth().await.unwrap().waiting, 0);
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn a_stale_receipt_deletes_and_buries_nothing() {
     let (queue, _dir) = queue().await;
@@ -164,6 +166,7 @@ async fn a_stale_receipt_deletes_and_buries_nothing() {
     assert_eq!(foreign.kind(), ErrorKind::Invalid);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn dead_letters_keep_their_body_count_and_reason() {
     let (queue, _dir) = queue().await;
@@ -201,6 +204,7 @@ async fn what_has_come_back_goes_first() {
     assert_eq!(take_one(&queue, HIDDEN).await.id, begun.id);
 }
 
+/// Promise 1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receive_that_is_dropped_loses_no_message() {
     let (queue, _dir) = queue().await;

@@ -75,6 +75,7 @@ fn shape(path: &Path) -> Vec<(String, String)> {
     rows.map(Result::unwrap).collect()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_a_file_of_the_first_version_holds_is_kept() {
     let (path, _dir) = first_version();
@@ -101,6 +102,7 @@ async fn what_a_file_of_the_first_version_holds_is_kept() {
     assert_eq!((dead[0].body.as_str(), dead[0].reason.as_str()), ("dead", "why"));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_the_second_version_has_more_works_on_a_file_of_the_first() {
     let (path, _dir) = first_version();
@@ -116,6 +118,7 @@ async fn what_the_second_version_has_more_works_on_a_file_of_the_first() {
     assert_eq!(store.notes(&[key]).await.unwrap(), [Some(b"text".to_vec())]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_file_of_the_first_version_becomes_one_as_they_are_made_now() {
     let (path, dir) = first_version();

@@ -60,6 +60,7 @@ async fn start_second_process(file: &Path) -> Child {
     panic!("the second process ended without a message");
 }
 
+/// Promise 7.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_held_by_a_killed_process_comes_back_when_its_lease_ends() {
     let dir = tempfile::tempdir().unwrap();

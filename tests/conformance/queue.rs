@@ -49,6 +49,7 @@ macro_rules! queue_suite {
     };
 }
 
+/// Promise 4.
 pub async fn bodies_arrive_as_they_were_sent(queue: &dyn Queue) {
     let bodies = odd_texts();
     queue.send(&bodies).await.unwrap();
@@ -57,6 +58,7 @@ pub async fn bodies_arrive_as_they_were_sent(queue: &dyn Queue) {
     assert!(messages.values().all(|m| m.receive_count == 1), "{messages:?}");
 }
 
+/// Promise 1.
 pub async fn more_than_one_batch_arrives(queue: &dyn Queue) {
     let bodies: Vec<String> = (0..57).map(|n| format!("job {n}")).collect();
     queue.send(&bodies).await.unwrap();
@@ -65,6 +67,7 @@ pub async fn more_than_one_batch_arrives(queue: &dyn Queue) {
     queue.send(&[]).await.unwrap();
 }
 
+/// Promise 7.
 pub async fn a_leased_message_is_hidden(queue: &dyn Queue) {
     let before = Instant::now();
     let message = sent(queue, "one", HIDDEN).await;
@@ -72,6 +75,7 @@ pub async fn a_leased_message_is_hidden(queue: &dyn Queue) {
     assert!(queue.receive(10, BRIEFLY, HIDDEN).await.unwrap().is_empty());
 }
 
+/// Promise 7.
 pub async fn a_message_comes_back_when_its_lease_ends(queue: &dyn Queue) {
     let first = sent(queue, "one", BRIEFLY).await;
     let second = take_one(queue, HIDDEN).await;
@@ -81,6 +85,7 @@ pub async fn a_message_comes_back_when_its_lease_ends(queue: &dyn Queue) {
     assert_ne!(second.receipt, first.receipt);
 }
 
+/// Promise 8.
 pub async fn a_receipt_goes_stale_when_the_message_is_received_again(queue: &dyn Queue) {
     let first = sent(queue, "one", BRIEFLY).await;
     let second = take_one(queue, HIDDEN).await;
@@ -129,12 +134,14 @@ pub async fn a_deleted_message_is_gone(queue: &dyn Queue) {
     assert_depth(queue, 0, 0, 0).await;
 }
 
+/// Promise 8.
 pub async fn a_deleted_message_may_be_deleted_again(queue: &dyn Queue) {
     let message = sent(queue, "one", HIDDEN).await;
     queue.delete(&message.receipt).await.unwrap();
     queue.delete(&message.receipt).await.unwrap();
 }
 
+/// Promise 7.
 pub async fn a_released_message_comes_back_at_once(queue: &dyn Queue) {
     let message = sent(queue, "one", HIDDEN).await;
     queue.release(&message.receipt, Duration::ZERO).await.unwrap();
@@ -151,6 +158,7 @@ pub async fn a_message_released_with_a_delay_comes_back(queue: &dyn Queue) {
     assert_eq!(again.receive_count, 2);
 }
 
+/// Promise 1.
 pub async fn a_message_received_too_often_goes_to_the_dead_letters(queue: &dyn Queue) {
     queue.send(&["one".to_owned()]).await.unwrap();
     for count in 1..=MAX_RECEIVES {
@@ -167,6 +175,7 @@ pub async fn a_message_received_too_often_goes_to_the_dead_letters(queue: &dyn Q
     .await;
 }
 
+/// Promise 1.
 pub async fn a_buried_message_goes_to_the_dead_letters(queue: &dyn Queue) {
     let message = sent(queue, "one", BRIEFLY * 5).await;
     if queue.bury(&message, "what is left of it", "access denied: 'ü'\n").await.unwrap() {
@@ -218,6 +227,7 @@ pub async fn the_depth_follows(queue: &dyn Queue) {
     assert_depth(queue, 2, 0, 0).await;
 }
 
+/// Promise 1.
 pub async fn many_workers_empty_the_queue(queue: &dyn Queue) {
     let bodies: Vec<String> = (0..80).map(|n| format!("job {n}")).collect();
     queue.send(&bodies).await.unwrap();

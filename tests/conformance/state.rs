@@ -85,6 +85,7 @@ pub async fn what_was_never_begun_has_no_record(store: &dyn StateStore) {
     assert_eq!(store.tally(at(0)).await.unwrap(), Tally::default());
 }
 
+/// Promise 2.
 pub async fn a_start_is_on_record_whole(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     assert_eq!(load(store, "key").await, begun("key"));
@@ -116,6 +117,7 @@ fn begun(key: &str) -> Record {
     }
 }
 
+/// Promise 8.
 pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let back = Outcome {
@@ -148,6 +150,7 @@ pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateS
     assert_eq!(load(store, "key").await, expected);
 }
 
+/// Promise 8.
 pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.seal(&seal("key", "t1")).await.unwrap();
@@ -161,6 +164,7 @@ pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await.target_etag, sealed.target_etag, "the same upload");
 }
 
+/// Promise 8.
 pub async fn a_replaced_token_seals_nothing(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.begin(&start("key", "t2", 20)).await.unwrap();
@@ -214,6 +218,7 @@ pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await, expected);
 }
 
+/// Promise 8.
 pub async fn the_same_end_may_be_recorded_twice(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.finish(&[end("key", Some("t1"), 10, 25)]).await.unwrap();
@@ -253,6 +258,7 @@ pub async fn an_end_without_a_start_is_an_attempt_of_its_own(store: &dyn StateSt
     assert_eq!(load(store, "key").await, second);
 }
 
+/// Promise 8.
 pub async fn a_replaced_token_ends_nothing(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.begin(&start("key", "t2", 20)).await.unwrap();
@@ -272,6 +278,7 @@ pub async fn an_attempt_without_a_token_takes_over(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await, record);
 }
 
+/// Promise 2.
 pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let refused = Outcome {
@@ -291,6 +298,7 @@ pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn S
     assert_eq!(load(store, "key").await.status, JobStatus::Done);
 }
 
+/// Promise 2.
 pub async fn an_end_that_learned_nothing_is_counted_once(store: &dyn StateStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let refused = Outcome {
@@ -305,6 +313,7 @@ pub async fn an_end_that_learned_nothing_is_counted_once(store: &dyn StateStore)
     }
 }
 
+/// Promise 2.
 pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {
     let begun = start("key", "t1", 10);
     store.begin(&begun).await.unwrap();
@@ -319,6 +328,7 @@ pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {
     assert_eq!((record.etag, record.upload), (Some(Etag::new("etag-2")), None));
 }
 
+/// Promise 8.
 pub async fn two_pairs_that_share_a_source_have_two_records(store: &dyn StateStore) {
     let pairs = ["des-1", "des-2"].map(|bucket| RecordId {
         src: ObjectId::new("src", "key"),
@@ -335,6 +345,7 @@ pub async fn two_pairs_that_share_a_source_have_two_records(store: &dyn StateSto
     assert_eq!((second.status, second.lease.as_deref()), (JobStatus::Running, Some("t2")));
 }
 
+/// Promise 4.
 pub async fn keys_are_bytes(store: &dyn StateStore) {
     let keys: Vec<String> = odd_texts().into_iter().chain(control_texts()).collect();
     let ids: Vec<RecordId> = keys
@@ -364,6 +375,7 @@ pub async fn keys_are_bytes(store: &dyn StateStore) {
     assert_eq!(found.into_iter().map(|r| r.id).collect::<Vec<_>>(), ids);
 }
 
+/// Promise 8.
 pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {
     let tokens: Vec<String> = (0..8).map(|n| format!("t{n}")).collect();
     let starts: Vec<Start> = tokens.iter().map(|token| start("key", token, 10)).collect();
@@ -378,6 +390,7 @@ pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {
     }
 }
 
+/// Promise 2.
 pub async fn what_was_copied_is_told_of_finished_copies_only(store: &dyn StateStore) {
     store.begin(&start("running", "t1", 10)).await.unwrap();
     let failed = Outcome { status: JobStatus::Failed, ..end("failed", None, 10, 20) };
@@ -402,6 +415,7 @@ pub async fn what_was_copied_is_told_of_finished_copies_only(store: &dyn StateSt
     assert_eq!(store.copied(&[]).await.unwrap(), []);
 }
 
+/// Promise 2.
 pub async fn what_was_copied_is_told_of_many_objects_and_of_each_pair(store: &dyn StateStore) {
     let keys = (0..230).map(|n| format!("key {n}")).chain(odd_texts());
     let keys: Vec<String> = keys.chain(control_texts()).collect();

@@ -175,6 +175,7 @@ async fn each_warning_and_each_error_counts_once() {
     assert!(of(&filters, "Errors").sum(&lines) >= 1.0, "{lines}");
 }
 
+/// Promise 10.
 /// The alarm of a jobsender that fails stands on this.
 #[tokio::test]
 async fn the_error_that_ends_a_command_is_counted_and_stands_on_stderr_once() {
@@ -188,6 +189,7 @@ async fn the_error_that_ends_a_command_is_counted_and_stands_on_stderr_once() {
     assert_eq!(ended.stderr.matches("NoSuchBucket").count(), 1, "{}", ended.all());
 }
 
+/// Promise 10.
 /// As a mistyped key of the template's FurtherKeys would do it.
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_is_counted_too() {

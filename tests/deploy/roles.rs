@@ -132,6 +132,7 @@ pub fn statements(policy: &Value) -> BTreeMap<String, (String, Vec<String>, Vec<
     each.collect()
 }
 
+/// Promise 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stacks_roles_have_the_policies_that_check_prints() {
     for (job_type, versions) in
@@ -242,11 +243,13 @@ async fn nothing_else(cluster: &Cluster, machines: &[(&User, &[&str])]) {
     }
 }
 
+/// Promise 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_cluster_works_by_its_roles_alone_and_they_allow_nothing_else() {
     works_by_its_roles_alone("PUT").await;
 }
 
+/// Promise 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_cluster_works_by_its_roles_alone_and_they_allow_nothing_else() {
     works_by_its_roles_alone("GET").await;

@@ -64,6 +64,7 @@ fn assert_nothing_failed(ended: &Ended) {
     assert!(failed.contains(" 0 objects"), "{}", ended.all());
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_signature_that_fits_all_but_a_few_objects_is_theirs() {
     let stage = many(60).await;
@@ -79,6 +80,7 @@ async fn a_signature_that_fits_all_but_a_few_objects_is_theirs() {
     assert_eq!(stage.store.data().destination().len(), 60);
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_secret_that_is_wrong_for_all_ends_the_run_with_a_summary() {
     let stage = many(300).await;
@@ -109,6 +111,7 @@ async fn waits_for_room(answer: Answer) {
     stage.store.assert_whole();
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn what_is_full_is_waited_for_and_costs_no_object() {
     tokio::join!(
@@ -137,6 +140,7 @@ async fn waits_for_the_line(answer: Answer, hits: fn(&Request) -> bool) {
     stage.store.assert_whole();
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn an_outage_is_waited_for_and_costs_no_receipt() {
     tokio::join!(
@@ -146,6 +150,7 @@ async fn an_outage_is_waited_for_and_costs_no_receipt() {
     );
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn what_is_refused_to_all_is_recorded_for_none() {
     let stage = many(1500).await;
@@ -162,6 +167,7 @@ async fn what_is_refused_to_all_is_recorded_for_none() {
     stage.store.assert_whole();
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_prefix_that_is_refused_stops_no_other() {
     let stage = many(300).await;
@@ -173,6 +179,7 @@ async fn a_prefix_that_is_refused_stops_no_other() {
     assert_eq!(stage.store.data().destination().len(), 300, "{}", ended.all());
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn few_objects_that_are_all_refused_are_named() {
     let stage = many(2).await;
@@ -182,6 +189,7 @@ async fn few_objects_that_are_all_refused_are_named() {
     assert_says(&ended, &["k000", "k001", "IAM policy"]);
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_bare_400_to_a_put_is_no_outage() {
     let stage = many(20).await;
@@ -201,6 +209,7 @@ async fn a_bare_400_to_a_put_is_no_outage() {
 }
 
 // A proxy's page while a store is failed over.
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_bare_404_is_nobodys_word_that_an_object_is_gone() {
     let stage = Stage::new().await;
@@ -218,6 +227,7 @@ async fn a_bare_404_is_nobodys_word_that_an_object_is_gone() {
     stage.store.assert_whole();
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_page_that_is_no_listing_is_shown() {
     let stage = many(1).await;
@@ -226,6 +236,7 @@ async fn a_page_that_is_no_listing_is_shown() {
     assert_says(&ended, &["<html> <title>Welcome", "is Endpoint right (http or https)?"]);
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_named_with_the_address() {
     let stage = many(1).await;
@@ -237,6 +248,7 @@ const CLUSTER: &str = "[Basic]\nssm_parameter_ignore_list =\nbucket_para_file = 
                        [Backend]\nQueue = embedded\nState = embedded\n";
 
 // Wrong keys, a wrong region: another worker may do better, so this one leaves the messages alone.
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_worker_that_is_refused_takes_no_message() {
     for (status, code) in [(403, "InvalidAccessKeyId"), (400, "AuthorizationHeaderMalformed")] {

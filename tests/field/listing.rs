@@ -52,6 +52,7 @@ fn listings(data: &Data, bucket: &str) -> usize {
     data.log.iter().filter(is_one).count()
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn an_end_is_checked_by_one_more_request() {
     let stage = stage_of(5).await;
@@ -62,6 +63,7 @@ async fn an_end_is_checked_by_one_more_request() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_page_that_calls_itself_the_last_is_not_believed() {
     // The first page, and any page; with its own number of keys, with fewer, with one.
@@ -79,6 +81,7 @@ async fn a_page_that_calls_itself_the_last_is_not_believed() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn an_early_end_deletes_nothing() {
     let stage = stage_of(30).await;
@@ -93,6 +96,7 @@ async fn an_early_end_deletes_nothing() {
     assert_eq!(stage.store.data().destination().len(), 30, "and nothing else");
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn whether_a_page_is_the_last_is_read_as_it_is_meant_or_refused() {
     for (from, to) in [
@@ -116,6 +120,7 @@ async fn whether_a_page_is_the_last_is_read_as_it_is_meant_or_refused() {
     assert!(ended.stderr.contains("IsTruncated is \"yes\""), "{}", ended.all());
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_page_that_shows_less_than_it_counts_is_asked_for_again() {
     let lose = |page: String| {
@@ -139,6 +144,7 @@ async fn a_page_that_shows_less_than_it_counts_is_asked_for_again() {
     assert!(ended.stderr.contains("KeyCount"), "{}", ended.all());
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn objects_behind_a_folder_are_not_passed_over() {
     let stage = stage_of(3).await;
@@ -150,6 +156,7 @@ async fn objects_behind_a_folder_are_not_passed_over() {
     assert!(ended.stderr.contains("CommonPrefixes"), "{}", ended.all());
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn one_key_that_cannot_be_carried_stops_no_other() {
     for odd in [&b"caf\xe9.jpg"[..], b"\xff", b"k\x80\x80"] {
@@ -173,6 +180,7 @@ async fn one_key_that_cannot_be_carried_stops_no_other() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
     let stage = stage_of(3).await;
@@ -182,6 +190,7 @@ async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
     assert!(ended.stdout.contains("all 4 objects"), "{}", ended.all());
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn an_object_without_a_size_or_a_key_is_named_and_no_other_is_missing() {
     for (from, to) in
@@ -220,6 +229,7 @@ fn only_version_1(stage: &Stage, refusal: Option<(u16, &'static str)>) {
     });
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_store_that_lists_by_version_1_is_asked_by_it() {
     for refusal in [
@@ -236,6 +246,7 @@ async fn a_store_that_lists_by_version_1_is_asked_by_it() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_marker_that_is_named_is_followed() {
     let stage = stage_of(30).await;
@@ -265,6 +276,7 @@ fn includes_its_key(stage: &Stage, parameters: &'static [&'static str]) {
     });
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_key_that_comes_twice_is_one() {
     for order in ["bytes", "any"] {
@@ -280,6 +292,7 @@ async fn a_key_that_comes_twice_is_one() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_store_that_ignores_start_after_is_listed_once_and_whole() {
     for ignored in [&["start-after"][..], &["start-after", "marker"]] {
@@ -305,6 +318,7 @@ async fn a_store_that_ignores_start_after_is_listed_once_and_whole() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_bucket_that_fills_while_it_is_listed_may_ignore_start_after_too() {
     let mut stage = stage_of(200).await;
@@ -367,6 +381,7 @@ fn without_folders(shown: &BTreeMap<Vec<u8>, Object>) -> BTreeMap<Vec<u8>, Objec
     seen.map(|(key, object)| (key.clone(), object.clone())).collect()
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_key_that_is_there_and_not_listed_is_not_called_missing() {
     let stage = Stage::new().await;

@@ -71,6 +71,7 @@ async fn migrate(stage: &Stage, status: i32) -> (String, serde_json::Value) {
     (run.all(), run.json())
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn an_object_with_an_md5_etag_goes_in_one_streamed_piece() {
     let mut stage = Stage::new().await;
@@ -83,6 +84,7 @@ async fn an_object_with_an_md5_etag_goes_in_one_streamed_piece() {
     assert_eq!(proofs(&mut stage).await, (1, 0, 0));
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn bytes_that_flip_on_their_way_never_arrive() {
     for threshold in ["8", "0"] {
@@ -99,6 +101,7 @@ async fn bytes_that_flip_on_their_way_never_arrive() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_damaged_reading_never_replaces_a_good_copy() {
     // The store takes whatever comes, whatever its Content-MD5.
@@ -125,6 +128,7 @@ async fn a_damaged_reading_never_replaces_a_good_copy() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn damage_at_the_source_is_a_failure_by_name() {
     for size in [500, 7 * MIB, 12 * MIB] {
@@ -144,6 +148,7 @@ async fn damage_at_the_source_is_a_failure_by_name() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_bucket_whose_etags_are_its_own_is_copied_and_said_once() {
     let stage = Stage::new().await;
@@ -157,6 +162,7 @@ async fn a_bucket_whose_etags_are_its_own_is_copied_and_said_once() {
     assert_eq!(stage_proofs(&report["proofs"]), (0, 5, 0));
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn answers_of_another_length_under_the_same_etag_are_broken_readings() {
     for size in [500, 7 * MIB, 12 * MIB] {
@@ -270,6 +276,7 @@ async fn a_store_that_ignores_ranges_is_read_from_the_beginning() {
     assert_eq!(said.matches("[no-ranges]").count(), 1, "{said}");
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn multipart_etags_of_a_store_of_its_own_are_said_once() {
     for made in [
@@ -292,6 +299,7 @@ async fn multipart_etags_of_a_store_of_its_own_are_said_once() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn damage_while_parts_are_joined_stays_damage() {
     type Joins = fn(&[Vec<u8>]) -> (Vec<u8>, String);
@@ -359,6 +367,7 @@ fn own_etags(stage: &Stage, verifies: bool) {
     });
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn etags_of_a_store_of_its_own_are_learned_and_proofs_say_what_was_verified() {
     for (verifies, expected) in [(true, (3, 0, 0)), (false, (0, 0, 3))] {
@@ -396,6 +405,7 @@ async fn a_limit_of_parts_is_learned_from_the_refusal() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn the_closing_comparison_sees_other_bytes_of_the_same_length() {
     for size in [500, 7 * MIB, 12 * MIB] {
@@ -429,6 +439,7 @@ async fn the_closing_comparison_sees_other_bytes_of_the_same_length() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn what_is_on_no_record_is_compared_where_both_sides_etags_are_of_a_kind() {
     // The copies of an earlier tool: the same sizes, MD5 ETags, and one has other bytes.

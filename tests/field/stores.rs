@@ -230,6 +230,7 @@ async fn a_body_without_a_length_that_ends_early_is_no_object() {
     assert!(stage.store.data().arrived("small").is_none());
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn a_gzip_object_arrives_as_it_is_stored() {
     for path in PATHS {
@@ -312,6 +313,7 @@ async fn without_content_md5_bodies_are_signed() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn headers_that_a_store_refuses_are_left_out_and_named() {
     for path in PATHS {
@@ -346,6 +348,7 @@ async fn headers_that_a_store_refuses_are_left_out_and_named() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn what_is_lost_by_that_is_in_the_summary() {
     let stage = Stage::new().await;
@@ -403,6 +406,7 @@ async fn a_refusal_of_one_value_costs_no_other_object_its_tags() {
     assert!(ended.all().contains("CopyTags"), "{}", ended.all());
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn classes_of_other_stores_become_known_ones() {
     let mut stage = Stage::new().await;
@@ -437,6 +441,7 @@ async fn no_class_is_sent_where_none_is_wanted() {
     assert_eq!(stage.store.asked(|r| !r.header("x-amz-storage-class").is_empty()), 0);
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn the_framing_of_an_upload_does_not_travel() {
     for path in PATHS {
@@ -455,6 +460,7 @@ async fn the_framing_of_an_upload_does_not_travel() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn hundreds_of_headers_are_read() {
     let stage = Stage::new().await;
@@ -535,6 +541,7 @@ async fn an_archived_class_elsewhere_is_read_and_what_cannot_be_is_named() {
     assert!(ended.all().contains("restore"), "{}", ended.all());
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn metadata_that_a_destination_drops_is_told() {
     let stage = Stage::new().await;
@@ -554,6 +561,7 @@ async fn metadata_that_a_destination_drops_is_told() {
     assert!(!text.contains("Cache-Control"), "{text}");
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn tags_that_a_destination_drops_are_told() {
     for counts in [true, false] {
@@ -592,6 +600,7 @@ async fn metadata_that_is_kept_is_not_spoken_of() {
     assert!(!ended.all().contains("tags"), "{}", ended.all());
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn metadata_that_a_source_cannot_send_is_told() {
     let stage = Stage::new().await;
@@ -600,6 +609,7 @@ async fn metadata_that_a_source_cannot_send_is_told() {
     assert!(ended.stdout.contains("x-amz-missing-meta"), "{}", ended.all());
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn tags_arrive_also_where_they_are_not_counted() {
     let stage = Stage::new().await;
@@ -612,6 +622,7 @@ async fn tags_arrive_also_where_they_are_not_counted() {
     assert!(data.destination().values().all(|object| object.tags == "k=v"));
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn objects_without_tags_are_asked_a_few_times_only() {
     let mut stage = Stage::new().await;

@@ -86,6 +86,7 @@ fn profiles(stage: &mut Stage, credentials: &str, config: &str) {
 const TWO: &str = "[one]\naws_access_key_id = AKIDONE\naws_secret_access_key = one\n\
                    [two]\naws_access_key_id = AKIDTWO\naws_secret_access_key = two\n";
 
+/// Promise 9.
 #[tokio::test]
 async fn a_named_profile_comes_before_the_environments_keys() {
     for way in WAYS {
@@ -111,6 +112,7 @@ async fn a_named_profile_comes_before_the_environments_keys() {
     }
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_refusal_names_the_key_that_really_signed() {
     let mut stage = with_sides("Profile = two").await;
@@ -125,6 +127,7 @@ async fn a_refusal_names_the_key_that_really_signed() {
     assert!(ended.all().contains(said), "{}", ended.all());
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_profile_that_is_not_there_or_has_nothing_is_an_error_at_the_start() {
     let refused = async |lines: &str, variable: Option<&str>, words: &[&str]| {
@@ -173,6 +176,7 @@ async fn a_profiles_url_is_asked_unless_such_urls_are_to_be_ignored() {
     stage.store.assert_whole();
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn anonymous_requests_are_signed_by_nobody_and_nothing_is_looked_for() {
     for (way, has_keys) in WAYS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
@@ -210,6 +214,7 @@ fn named(certificate: &str) -> String {
     format!("CaBundle = {}", pem(certificate).display())
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn an_authority_that_is_named_is_trusted_on_both_ways() {
     let (authority, own) = (named("authority.pem"), named("self.pem"));
@@ -347,6 +352,7 @@ fn http_date(time: SystemTime) -> String {
     time.format(&format).unwrap().replace("+0000", "GMT")
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_clock_that_is_a_day_behind_is_corrected_on_both_ways() {
     for way in WAYS {

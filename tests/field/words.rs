@@ -89,6 +89,7 @@ fn message(records: &[Value]) -> Value {
     json!({"Records": records})
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_event_is_understood_as_its_store_writes_it() {
     let stage = stage(json!([pair(FROM, "")])).await;
@@ -116,6 +117,7 @@ async fn an_event_is_understood_as_its_store_writes_it() {
 }
 
 // An early Ceph called itself aws:s3, and others may call themselves what they like.
+/// Promise 4.
 #[tokio::test]
 async fn the_source_tells_how_the_keys_of_its_events_are_meant() {
     for (encoded, keys) in [(false, ["a+b", "%41%42", "c+d"]), (true, ["a b", "AB", "c d"])] {
@@ -132,6 +134,7 @@ async fn the_source_tells_how_the_keys_of_its_events_are_meant() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_cannot_be_read_does_not_take_its_neighbours_along() {
     let mut stage = stage(json!([pair(FROM, "")])).await;
@@ -150,6 +153,7 @@ async fn what_cannot_be_read_does_not_take_its_neighbours_along() {
     assert!(worked.dead.iter().all(|letter| letter.reason.contains("not a job: ")), "reasons");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn events_go_where_the_bucket_list_says_and_to_no_other_place() {
     let mut stage = stage(json!([pair(FROM, "in/")])).await;
@@ -172,6 +176,7 @@ async fn events_go_where_the_bucket_list_says_and_to_no_other_place() {
 }
 
 // Without a list there is one place, and keys of two buckets would overwrite each other there.
+/// Promise 1.
 #[tokio::test]
 async fn the_default_place_serves_one_bucket() {
     let mut stage = stage(json!([])).await;
@@ -206,6 +211,7 @@ async fn what_a_comparison_ignores_events_ignore() {
 }
 
 // The record of the first end is read with its time, and is the state that the second one ends.
+/// Promise 1.
 #[tokio::test]
 async fn one_of_two_events_whose_object_is_gone_is_a_dead_letter() {
     let stage = stage(json!([pair(FROM, "")])).await;
@@ -219,6 +225,7 @@ async fn one_of_two_events_whose_object_is_gone_is_a_dead_letter() {
     assert!(!worked.ended.stderr.contains("another attempt"), "{}", worked.ended.all());
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_sns_asks_is_no_failure() {
     let stage = stage(json!([pair(FROM, "")])).await;
@@ -263,6 +270,7 @@ fn assert_plain(ended: &Ended) {
     }
 }
 
+/// Promise 4.
 #[tokio::test]
 async fn nothing_from_outside_leaves_its_line_or_hides_in_it() {
     let stage = Stage::new().await;
@@ -290,6 +298,7 @@ async fn nothing_from_outside_leaves_its_line_or_hides_in_it() {
     assert_eq!(ran.json()["failed"][0]["object"], format!("{FROM}/{failing}"), "{}", ran.all());
 }
 
+/// Promise 4.
 #[tokio::test]
 async fn names_in_messages_are_shown_escaped() {
     let mut stage = stage(json!([pair(FROM, "")])).await;

@@ -19,23 +19,27 @@ async fn completed_in_spite_of(faults: Vec<Fault>) {
 
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html: "A request could
 // contain an error after the initial 200 OK response has been sent."
+/// Promise 3.
 #[tokio::test]
 async fn an_error_inside_a_success_is_no_success() {
     let inside = |code| Fault::error(200, code);
     completed_in_spite_of(vec![inside("InternalError"), inside("SlowDown")]).await;
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_object_whose_completion_was_not_answered_is_there_once() {
     completed_in_spite_of(vec![Fault::LostAnswer]).await;
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_object_whose_completion_was_answered_by_an_error_is_there_once() {
     completed_in_spite_of(vec![Fault::error_after_the_work(500, "InternalError")]).await;
     completed_in_spite_of(vec![Fault::error_after_the_work(200, "InternalError")]).await;
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn a_completion_that_conflicts_with_another_is_tried_again() {
     let conflict = |code| Fault::error(409, code);
@@ -46,6 +50,7 @@ async fn a_completion_that_conflicts_with_another_is_tried_again() {
     .await;
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_upload_that_is_said_to_be_gone_leaves_one_right_object_and_nothing_else() {
     let bench = Bench::new().await;
@@ -54,6 +59,7 @@ async fn an_upload_that_is_said_to_be_gone_leaves_one_right_object_and_nothing_e
     bench.arrives_in_spite_of(Vec::new(), vec![gone(COMPLETE), part]).await;
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_upload_aborted_by_somebody_else_is_begun_anew() {
     let mut bench = Bench::empty().await;

@@ -49,6 +49,7 @@ async fn assert_fetched_again(bench: &Bench) {
     assert!(by(GOOD) >= 5, "{seen:?}");
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn credentials_that_end_when_they_said_are_fetched_again() {
     assert_fetched_again(&bench_with_a_process("2020-01-01T00:00:00Z").await).await;
@@ -64,6 +65,7 @@ async fn credentials_that_end_sooner_than_they_said_are_fetched_again() {
 /// times to the last more than that passes.
 const EXTENSIONS: usize = 5;
 
+/// Promise 9.
 #[tokio::test]
 async fn stored_credentials_that_were_rotated_are_fetched_again() {
     let cloud = Cloud::of(&[10, 20, LARGE, 40, 50, 60]).await;

@@ -50,12 +50,14 @@ async fn runs_ended_by(name: &str, seed: u64) {
     assert!(sent <= 3 + 5 + DEATHS * 4, "{sent} parts were sent");
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn runs_that_are_killed_at_any_moment_lose_nothing() {
     runs_ended_by("KILL", 1).await;
     runs_ended_by("KILL", 2).await;
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn runs_that_are_stopped_at_any_moment_lose_nothing() {
     runs_ended_by("TERM", 3).await;
@@ -68,6 +70,7 @@ async fn replaced(bench: &mut Bench, held: &Faults, key: &str, body: Vec<u8>) {
     held.let_go();
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_source_replaced_at_any_request_arrives_new_and_whole() {
     for (operation, at, size) in [
@@ -90,6 +93,7 @@ async fn a_source_replaced_at_any_request_arrives_new_and_whole() {
     }
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_source_replaced_between_the_last_part_and_the_completion_does_no_harm() {
     let mut bench = Bench::empty().await;

@@ -11,6 +11,7 @@ use crate::history::{BY_VERSION, DELETE, History, sequencer};
 use crate::stage::until;
 use crate::support::resources::s3;
 
+/// Promise 2.
 #[tokio::test]
 async fn a_deletion_is_propagated_and_nothing_late_undoes_it() {
     for size in [1000, LARGE] {
@@ -39,6 +40,7 @@ async fn a_deletion_is_propagated_and_nothing_late_undoes_it() {
 }
 
 // The object is there again when its deletion's event comes: its own event brings it, or has.
+/// Promise 2.
 #[tokio::test]
 async fn a_deletion_that_its_object_has_outlived_is_passed_over() {
     let history = History::of(1000, false).await;
@@ -56,6 +58,7 @@ async fn a_deletion_that_its_object_has_outlived_is_passed_over() {
 }
 
 // What is gone before its event comes was never to be copied.
+/// Promise 2.
 #[tokio::test]
 async fn an_event_whose_object_is_gone_is_no_failure_where_deletions_follow() {
     let history = History::of(1000, false).await;
@@ -70,6 +73,7 @@ async fn an_event_whose_object_is_gone_is_no_failure_where_deletions_follow() {
 
 // A version that is deleted for good need not have been the current one; and where it was, no event
 // speaks of the one that is current now.
+/// Promise 2.
 #[tokio::test]
 async fn a_deleted_version_leaves_what_is_current_at_the_destination() {
     let history = History::of(1000, true).await;
@@ -102,6 +106,7 @@ async fn a_deleted_version_leaves_what_is_current_at_the_destination() {
 
 // The source had nothing when it was asked; a new object is written and brought before the deletion
 // is carried out, which takes the new copy away. The record tells, and it is brought again.
+/// Promise 2.
 #[tokio::test]
 async fn a_deletion_that_hits_a_newer_copy_is_made_good() {
     let history = History::of(1000, false).await;
@@ -125,6 +130,7 @@ async fn a_deletion_that_hits_a_newer_copy_is_made_good() {
 }
 
 // The copy was read before the object was deleted, and is written after its deletion was propagated.
+/// Promise 2.
 #[tokio::test]
 async fn a_copy_that_is_written_after_its_deletion_is_deleted() {
     let history = History::of(1000, false).await;
@@ -144,6 +150,7 @@ async fn a_copy_that_is_written_after_its_deletion_is_deleted() {
 }
 
 // Only the source's own word that it has no such key deletes anything.
+/// Promise 2.
 #[tokio::test]
 async fn what_the_source_does_not_say_deletes_nothing() {
     let history = History::of(1000, false).await;
@@ -174,6 +181,7 @@ async fn what_the_source_does_not_say_deletes_nothing() {
     until("it is deleted", async || history.arrived().await.is_none().then_some(())).await;
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn deletions_stay_where_they_are_not_propagated() {
     let history = History::of(1000, false).await;
@@ -195,6 +203,7 @@ fn deletion(cloud: &Cloud, key: &str, seen: Seen) -> Job {
 
 // Who sends a deletion has been asked to: PropagateDelete is about events only. But what was seen may
 // be out of date by now, on either side.
+/// Promise 2.
 #[tokio::test]
 async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
     let cloud = Cloud::of(&[]).await;
@@ -246,6 +255,7 @@ async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
 }
 
 // As an event's, but without a place among the events: the record tells that somebody was at work.
+/// Promise 2.
 #[tokio::test]
 async fn a_deletion_of_a_comparison_that_hits_a_newer_copy_is_made_good() {
     let history = History::of(1000, false).await;
@@ -273,6 +283,7 @@ async fn a_deletion_of_a_comparison_that_hits_a_newer_copy_is_made_good() {
 }
 
 // Its version is still there to be read, but it is not the newest that there is of it.
+/// Promise 2.
 #[tokio::test]
 async fn a_version_of_what_has_been_deleted_is_not_brought_back() {
     let history = History::of(1000, true).await;
@@ -286,6 +297,7 @@ async fn a_version_of_what_has_been_deleted_is_not_brought_back() {
 }
 
 // What of a pack could not be done goes on by itself, still as a deletion.
+/// Promise 2.
 #[tokio::test]
 async fn a_deletion_that_fails_is_tried_again_as_one() {
     let cloud = Cloud::of(&[]).await;

@@ -75,6 +75,7 @@ impl Fleet {
     }
 }
 
+/// Promises 6, 7.
 #[tokio::test]
 async fn a_fleet_that_loses_a_third_by_kills_and_a_third_by_notices_loses_and_repeats_nothing() {
     let cloud = filled().await;

@@ -45,6 +45,7 @@ fn up(fault: &Fault) -> Vec<Rule> {
     vec![put.once(), parts.most(2)]
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn throttling_and_internal_errors_pass() {
     let bench = Bench::new().await;
@@ -52,6 +53,7 @@ async fn throttling_and_internal_errors_pass() {
     bench.arrives_in_spite_of(once_each(READS, &faults), once_each(WRITES, &faults)).await;
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_storm_of_slow_down_fails_nothing() {
     let mut bench = Bench::new().await;
@@ -69,6 +71,7 @@ async fn a_storm_of_slow_down_fails_nothing() {
     assert!(source.injected() > 10 && destination.injected() > 10);
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn resets_before_a_request_pass() {
     let bench = Bench::new().await;
@@ -76,6 +79,7 @@ async fn resets_before_a_request_pass() {
     bench.arrives_in_spite_of(once_each(READS, reset), once_each(WRITES, reset)).await;
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn resets_within_a_body_pass() {
     let bench = Bench::new().await;
@@ -87,6 +91,7 @@ async fn resets_within_a_body_pass() {
         .await;
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn a_body_that_ends_too_soon_is_read_again() {
     let bench = Bench::new().await;
@@ -101,6 +106,7 @@ async fn a_body_that_ends_too_soon_is_read_again() {
     assert_eq!(injected, 7, "{:?}", bench.source.injected());
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn a_body_that_is_too_long_is_read_again() {
     let bench = Bench::new().await;
@@ -109,6 +115,7 @@ async fn a_body_that_is_too_long_is_read_again() {
     bench.arrives_in_spite_of(vec![parts, behind], Vec::new()).await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn answers_that_are_lost_after_the_work_do_no_harm() {
     let bench = Bench::new().await;
@@ -119,6 +126,7 @@ async fn answers_that_are_lost_after_the_work_do_no_harm() {
     assert_eq!((put, bench.destination.calls("UploadPart")), (2, 4));
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_upload_whose_creation_was_not_answered_is_not_left() {
     let bench = Bench::new().await;
@@ -126,6 +134,7 @@ async fn an_upload_whose_creation_was_not_answered_is_not_left() {
     bench.arrives_in_spite_of(Vec::new(), vec![lost]).await;
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn a_bit_flipped_on_the_way_up_is_refused_and_sent_again() {
     let bench = Bench::new().await;
@@ -146,6 +155,7 @@ async fn what_is_bent_on_the_way_down_is_found_where_the_etag_is_an_md5() {
     bench.arrives_in_spite_of(rules, Vec::new()).await;
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_line_that_is_late_and_slow_is_slow_and_not_broken() {
     let bench = Bench::new().await;
@@ -158,6 +168,7 @@ async fn a_line_that_is_late_and_slow_is_slow_and_not_broken() {
     assert_eq!(bench.destination.calls("UploadPart"), 3, "nothing is sent twice");
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_body_that_stalls_is_cut_and_read_again() {
     let bench = Bench::new().await;
@@ -166,6 +177,7 @@ async fn a_body_that_stalls_is_cut_and_read_again() {
     bench.arrives_in_spite_of(rules, Vec::new()).await;
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
     let bench = Bench::new().await;
@@ -183,6 +195,7 @@ async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
     );
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_page_that_stalls_on_its_way_is_asked_for_again() {
     let mut bench = Bench::empty().await;
@@ -216,6 +229,7 @@ async fn cut_at_every_place_of_an_entry(bench: &Bench, pages: u64, objects: u64)
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_listing_that_is_cut_midway_is_never_a_shorter_listing() {
     let mut bench = Bench::empty().await;
@@ -225,6 +239,7 @@ async fn a_listing_that_is_cut_midway_is_never_a_shorter_listing() {
     cut_at_every_place_of_an_entry(&bench, 0, 5).await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_listing_of_several_pages_loses_none_of_them() {
     let bench = Bench::empty().await;

@@ -9,6 +9,7 @@ use crate::support::resources::s3;
 /// The shortest time that a dead worker's message stays hidden.
 const SHORT: (&str, &str) = ("VisibilityTimeout", "10");
 
+/// Promise 2.
 #[tokio::test]
 async fn a_late_event_is_passed_over_whatever_the_switches() {
     for size in [1000, LARGE] {
@@ -31,6 +32,7 @@ async fn a_late_event_is_passed_over_whatever_the_switches() {
 }
 
 // The older event's attempt has read the old content and is slow; the newer one's is done meanwhile.
+/// Promise 2.
 #[tokio::test]
 async fn an_older_attempt_that_writes_last_is_made_good() {
     for (versions, settings) in [(false, vec![]), (true, vec![BY_VERSION])] {
@@ -54,6 +56,7 @@ async fn an_older_attempt_that_writes_last_is_made_good() {
 }
 
 // The newer event's attempt has written, the older one's writes over it and is on record first.
+/// Promise 2.
 #[tokio::test]
 async fn an_older_attempt_that_is_on_record_first_is_made_good() {
     let history = History::of(1000, true).await;
@@ -75,6 +78,7 @@ async fn an_older_attempt_that_is_on_record_first_is_made_good() {
 
 // It has written over the newer content and dies before anybody knows of it. Whoever gets its message
 // finds a late event, and looks at the destination before passing it over.
+/// Promise 2.
 #[tokio::test]
 async fn an_older_attempt_that_dies_after_its_last_write_is_made_good() {
     let history = History::of(1000, true).await;
@@ -101,6 +105,7 @@ async fn an_older_attempt_that_dies_after_its_last_write_is_made_good() {
 }
 
 // Objects in parts: the token of the newer attempt's beginning, or its outcome, fences the older one.
+/// Promise 2.
 #[tokio::test]
 async fn an_older_attempt_in_parts_does_not_complete_over_a_newer_one() {
     let history = History::of(LARGE, true).await;
@@ -129,6 +134,7 @@ async fn an_older_attempt_in_parts_does_not_complete_over_a_newer_one() {
 }
 
 // A late event that fails leaves the later one's outcome on record, or restores it.
+/// Promise 2.
 #[tokio::test]
 async fn a_late_event_that_fails_leaves_no_unfinished_record() {
     let history = History::of(1000, true).await;
@@ -153,6 +159,7 @@ async fn a_late_event_that_fails_leaves_no_unfinished_record() {
 
 // It was not late when it began; its failure is neither recorded nor buried in place of what the later
 // one has brought.
+/// Promise 2.
 #[tokio::test]
 async fn an_older_attempt_that_fails_for_good_leaves_the_newer_outcome() {
     let history = History::of(1000, true).await;
@@ -175,6 +182,7 @@ async fn an_older_attempt_that_fails_for_good_leaves_the_newer_outcome() {
 }
 
 // The order costs an event one more read of the record, and nothing else anything.
+/// Promise 2.
 #[tokio::test]
 async fn an_event_costs_one_read_more_and_no_write() {
     let history = History::of(1000, false).await;

@@ -48,6 +48,7 @@ async fn queued(cloud: &Cloud) -> Vec<String> {
     keys
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_queue_that_loses_answers_and_throttles_gets_every_job() {
     let cloud = Cloud::of(&[10; 40]).await;
@@ -67,6 +68,7 @@ async fn a_queue_that_loses_answers_and_throttles_gets_every_job() {
     assert_eq!(keys.len(), 40);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_jobsender_killed_midway_sends_the_rest_and_nothing_twice() {
     let cloud = Cloud::of(&[10; 120]).await;
@@ -88,6 +90,7 @@ async fn a_jobsender_killed_midway_sends_the_rest_and_nothing_twice() {
     assert_eq!((keys.len(), different.len()), (120, 120), "each once");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_jobsender_whose_notes_are_refused_sends_all_the_same() {
     let cloud = Cloud::of(&[10; 3]).await;
@@ -97,6 +100,7 @@ async fn a_jobsender_whose_notes_are_refused_sends_all_the_same() {
     assert!(ran.stderr.contains("could not be noted"), "{ran:?}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_queue_that_refuses_from_some_point_on_leaves_accounts_that_balance() {
     let cloud = Cloud::of(&[10; 120]).await;
@@ -111,6 +115,7 @@ async fn a_queue_that_refuses_from_some_point_on_leaves_accounts_that_balance() 
     assert!(ran.stderr.contains("the queue does not take jobs any more"), "{ran:?}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_new_object_is_sent_although_the_queue_is_not_empty() {
     let cloud = Cloud::of(&[10; 3]).await;
@@ -123,6 +128,7 @@ async fn a_new_object_is_sent_although_the_queue_is_not_empty() {
     assert_eq!((&third["in_queue"], &third["sent"]), (&4.into(), &0.into()), "{third}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_range_that_cannot_be_listed_is_named_and_the_run_is_not_whole() {
     let mut bench = Bench::empty().await;
@@ -143,6 +149,7 @@ async fn a_range_that_cannot_be_listed_is_named_and_the_run_is_not_whole() {
     assert!(text.stdout.contains("NOT COMPARED: ") || text.status == Some(3), "{}", text.all());
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn listings_that_are_throttled_on_both_sides_are_patient() {
     let bench = Bench::empty().await;
@@ -160,6 +167,7 @@ async fn listings_that_are_throttled_on_both_sides_are_patient() {
     assert!(source.injected() > 0);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_has_failed_since_it_was_sent_is_sent_again_although_the_queue_is_not_empty() {
     let cloud = Cloud::of(&[10; 2]).await;

@@ -38,6 +38,7 @@ const MAX_MEMORY_MIB: u64 = 64;
 /// What it may use beyond that, as PRODUCT promises, in kB.
 const BESIDE_KB: u64 = 64 * 1024;
 
+/// Promises 1, 2, 3, 4, 5, 6, 7, 8, 9.
 #[tokio::test]
 async fn everything_at_once_loses_mixes_and_damages_nothing() {
     let number = |name: &str| std::env::var(name).ok().map(|n| n.parse().expect("a number"));

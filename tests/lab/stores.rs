@@ -54,6 +54,7 @@ async fn arrives_under_kms(by_default: bool, settings: &[(&str, &str)], parts: u
     worker.terminate().await;
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn under_kms_every_part_is_verified_in_front_and_sent_once() {
     arrives_under_kms(false, &[("Destination_SSE", "aws:kms"), ("KmsKeyId", KEY)], 3).await;
@@ -62,6 +63,7 @@ async fn under_kms_every_part_is_verified_in_front_and_sent_once() {
 
 // An upload that another process has begun: nothing says that its ETags are no MD5 until one part
 // is answered.
+/// Promise 3.
 #[tokio::test]
 async fn under_kms_an_upload_is_continued_and_no_part_sent_again() {
     for verify in ["False", "True"] {
@@ -86,6 +88,7 @@ async fn under_kms_an_upload_is_continued_and_no_part_sent_again() {
 }
 
 // 400 InvalidRequest, as Amazon S3 says it where a bucket has Object Lock.
+/// Promise 3.
 #[tokio::test]
 async fn a_store_that_wants_a_digest_in_front_of_every_part_gets_one() {
     let mut bench = Bench::new().await;
@@ -127,6 +130,7 @@ async fn arrives_with(checksum: &str) {
     }
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn what_is_bent_on_the_way_up_is_refused_whatever_the_checksum() {
     arrives_with("CRC64NVME").await;
@@ -135,6 +139,7 @@ async fn what_is_bent_on_the_way_up_is_refused_whatever_the_checksum() {
 
 // A source that keeps checksums of whole objects is a proof against the line, whatever was read
 // over it: the parts make the very checksum that the source has, or the upload is begun anew.
+/// Promise 3.
 #[tokio::test]
 async fn what_is_bent_on_the_way_down_is_found_by_the_sources_own_checksum() {
     let mut bench = Bench::empty().await;
@@ -157,6 +162,7 @@ async fn what_is_bent_on_the_way_down_is_found_by_the_sources_own_checksum() {
 }
 
 // A proxy's page with status 200 is neither an object nor a proof that one was written.
+/// Promise 3.
 #[tokio::test]
 async fn a_success_without_an_etag_is_not_the_stores() {
     let bench = Bench::new().await;
@@ -171,6 +177,7 @@ async fn a_success_without_an_etag_is_not_the_stores() {
 
 // S3 answers a HEAD with a bare 400 where credentials have expired or SSE-C wants a key; a GET says
 // why.
+/// Promise 9.
 #[tokio::test]
 async fn a_head_that_is_refused_without_a_reason_is_asked_again_by_a_get() {
     let bench = Bench::new().await;
@@ -188,6 +195,7 @@ async fn a_head_that_is_refused_without_a_reason_is_asked_again_by_a_get() {
 }
 
 // What cannot be put on record makes all work worthless: the worker says so and ends.
+/// Promise 9.
 #[tokio::test]
 async fn a_worker_whose_records_are_refused_ends_and_buries_nothing() {
     let cloud = Cloud::of(&[10, 20, 30, 40]).await;
@@ -206,6 +214,7 @@ async fn a_worker_whose_records_are_refused_ends_and_buries_nothing() {
 }
 
 // A PUT that is tried again for minutes may come after a newer copy by somebody else.
+/// Promise 2.
 #[tokio::test]
 async fn a_small_object_replaced_while_its_put_is_tried_again_arrives_new() {
     let mut bench = Bench::empty().await;
@@ -224,6 +233,7 @@ async fn a_small_object_replaced_while_its_put_is_tried_again_arrives_new() {
 }
 
 // HEAD tells of it, GET does not give it: nobody will continue an upload that has no part.
+/// Promise 8.
 #[tokio::test]
 async fn a_large_object_that_cannot_be_read_leaves_no_upload() {
     for (status, code, words) in [
@@ -243,6 +253,7 @@ async fn a_large_object_that_cannot_be_read_leaves_no_upload() {
 }
 
 // Whoever makes the call: ours or the SDK's.
+/// Promise 5.
 #[tokio::test]
 async fn every_request_says_what_the_configuration_wants() {
     for path in ["lean", "sdk"] {
@@ -274,6 +285,7 @@ async fn every_request_says_what_the_configuration_wants() {
 }
 
 // A missing permission for tags is worth a warning, and not the objects.
+/// Promise 5.
 #[tokio::test]
 async fn objects_whose_tags_may_not_be_read_arrive_without_them_and_with_one_warning() {
     let mut bench = Bench::empty().await;

@@ -28,6 +28,7 @@ async fn bench(job_timeout: &str) -> (Bench, EmbeddedQueue) {
 }
 
 // Each turn sends parts, and none can use what the one before has sent.
+/// Promise 7.
 #[tokio::test]
 async fn an_object_that_is_replaced_in_every_turn_comes_to_an_end() {
     let (bench, queue) = bench("1").await;
@@ -53,6 +54,7 @@ async fn an_object_that_is_replaced_in_every_turn_comes_to_an_end() {
 }
 
 // Large parts on a slow line: if all were cut whenever the time is used up, none would ever arrive.
+/// Promise 7.
 #[tokio::test]
 async fn where_no_part_arrives_in_time_one_is_waited_for() {
     let (bench, queue) = bench("6").await;

@@ -54,6 +54,7 @@ async fn compare(stage: &Stage, args: &[&str]) -> Value {
 
 // An event names a version: that one is fetched, by whoever goes on with it too, although it has
 // long been replaced.
+/// Promise 2.
 #[tokio::test]
 async fn an_event_fetches_the_version_it_names_also_after_a_resume() {
     let mut cloud = versioned(&[1000, LARGE]).await;
@@ -87,6 +88,7 @@ async fn an_event_fetches_the_version_it_names_also_after_a_resume() {
 }
 
 // Events come late, twice and in any order: an older version never overwrites a newer one.
+/// Promise 2.
 #[tokio::test]
 async fn an_older_event_leaves_a_newer_version_as_it_is() {
     let mut cloud = versioned(&[1000, LARGE]).await;
@@ -119,6 +121,7 @@ async fn an_older_event_leaves_a_newer_version_as_it_is() {
 
 // Integrity: the job has no version, the worker looks it up, reads that very one to its end, finds
 // that another one is current by then, and copies that.
+/// Promise 2.
 #[tokio::test]
 async fn an_object_replaced_during_its_copy_is_copied_again_in_its_new_version() {
     let mut cloud = versioned(&[1000, LARGE]).await;
@@ -144,6 +147,7 @@ async fn an_object_replaced_during_its_copy_is_copied_again_in_its_new_version()
 }
 
 // The same where versions may not be read by their id: what is current is read, pinned by its ETag.
+/// Promise 2.
 #[tokio::test]
 async fn a_version_that_is_only_looked_up_is_checked_at_the_end_too() {
     let mut cloud = versioned(&[LARGE]).await;
@@ -160,6 +164,7 @@ async fn a_version_that_is_only_looked_up_is_checked_at_the_end_too() {
 
 // Integrity and consistency: a replacement of the same size is found by its version, the job
 // carries it, and what is deleted is no object.
+/// Promise 2.
 #[tokio::test]
 async fn a_comparison_of_versions_finds_what_sizes_do_not_tell() {
     let mut cloud = versioned(&[1000, LARGE, 20, 30, 0]).await;
@@ -204,6 +209,7 @@ async fn a_comparison_of_versions_finds_what_sizes_do_not_tell() {
 
 // The job of a comparison names the version that was listed, and that one is copied although
 // another one is current by then; the next comparison finds the new one.
+/// Promise 2.
 #[tokio::test]
 async fn a_job_carries_the_version_that_was_listed() {
     let mut cloud = versioned(&[1000, LARGE]).await;
@@ -225,6 +231,7 @@ async fn a_job_carries_the_version_that_was_listed() {
 }
 
 // Versions that were suspended: the null version is whatever was written last, so its ETag tells.
+/// Promise 2.
 #[tokio::test]
 async fn a_null_version_that_was_replaced_is_found_by_its_etag() {
     let mut cloud = versioned(&[]).await;
@@ -246,6 +253,7 @@ async fn a_null_version_that_was_replaced_is_found_by_its_etag() {
     cloud.assert_finished().await;
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_version_that_is_a_delete_marker_is_no_object() {
     let cloud = versioned(&[10, LARGE]).await;
@@ -266,6 +274,7 @@ async fn a_version_that_is_a_delete_marker_is_no_object() {
 }
 
 // One process with its own records compares versions by them, at the start and in the end.
+/// Promise 2.
 #[tokio::test]
 async fn a_run_compares_versions_with_its_own_records() {
     let mut cloud = versioned(&[1000, LARGE, 0]).await;

@@ -11,6 +11,7 @@ use crate::stage::until;
 /// The shortest time that a dead worker's message stays hidden.
 const SHORT: (&str, &str) = ("VisibilityTimeout", "10");
 
+/// Promise 9.
 #[tokio::test]
 async fn a_queue_and_a_table_that_are_gone_for_a_while_lose_nothing() {
     let cloud = Cloud::of(&[10, LARGE, 0, 30, 40, LARGE, 60, 70, 80]).await;
@@ -27,6 +28,7 @@ async fn a_queue_and_a_table_that_are_gone_for_a_while_lose_nothing() {
     worker.terminate().await;
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_queue_and_a_table_that_throttle_every_other_call_lose_nothing() {
     let cloud = Cloud::of(&[10, LARGE, 0, 30, 40, 50]).await;
@@ -43,6 +45,7 @@ async fn a_queue_and_a_table_that_throttle_every_other_call_lose_nothing() {
     assert!(cloud.table.injected().len() > 1, "{:?}", cloud.table.injected());
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_worker_begins_although_its_first_calls_fail() {
     let cloud = Cloud::of(&[10]).await;
@@ -64,6 +67,7 @@ fn skewed() -> Vec<Rule> {
     vec![Rule::always(Fault::error(403, "RequestTimeTooSkewed"))]
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_worker_whose_clock_is_off_by_an_hour_ends_and_buries_nothing() {
     let cloud = Cloud::of(&[10, 20, 30, 40, 50]).await;
@@ -133,6 +137,7 @@ fn done(fault: Fault) -> Rule {
     Rule::on("UpdateItem", fault).containing("\"DONE\"").containing("object/01")
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_crash_between_object_record_and_deletion_repeats_work_and_loses_none() {
     // Both messages are held at their deletion: all of their work is done.
@@ -149,6 +154,7 @@ async fn a_crash_between_object_record_and_deletion_repeats_work_and_loses_none(
     }
 }
 
+/// Promise 8.
 /// The record names the upload of the object as it was before; the one that was begun for the new one
 /// is known to nobody but the worker that dies.
 #[tokio::test]
@@ -172,6 +178,7 @@ async fn a_crash_between_an_upload_begun_anew_and_its_record_leaves_no_upload() 
     cloud.assert_finished().await;
 }
 
+/// Promise 8.
 /// The record names an upload to continue; another one, begun by somebody who died before it was on
 /// record, has no part.
 #[tokio::test]
@@ -220,6 +227,7 @@ async fn killed_at_the_dead_letter(fault: Fault, letters: std::ops::RangeInclusi
     assert!(reason.is_some_and(|reason| reason.contains("GetObject")));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_crash_around_the_dead_letter_leaves_the_failure_on_record_and_in_it() {
     tokio::join!(
@@ -229,6 +237,7 @@ async fn a_crash_around_the_dead_letter_leaves_the_failure_on_record_and_in_it()
     );
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn messages_that_come_twice_and_in_any_order_give_one_object_each() {
     let cloud = Cloud::of(&[0, 10, LARGE, 30, LARGE + 5, 50]).await;
@@ -273,6 +282,7 @@ async fn overtaken_at(pick: impl Fn(&Cloud) -> (&Proxy, Rule)) -> String {
     first.log()
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn two_workers_on_one_object_are_fenced_by_its_record() {
     let (sealing, _) = tokio::join!(

@@ -2,6 +2,7 @@
 
 use crate::local::{Local, MIB, SECRETS, noise};
 
+/// Promise 10.
 #[tokio::test]
 async fn a_sound_set_up_without_aws_is_ok_and_keeps_no_trace_of_the_check() {
     let mut local = Local::new().await;
@@ -21,6 +22,7 @@ async fn a_sound_set_up_without_aws_is_ok_and_keeps_no_trace_of_the_check() {
     assert_eq!((begun, local.destination.requests("AbortMultipartUpload")), (1, 2));
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn each_fault_fails_its_own_lines_and_no_other() {
     let mut local = Local::new().await;
@@ -53,6 +55,7 @@ async fn each_fault_fails_its_own_lines_and_no_other() {
     local.run(&["check"]).await.with_status(2);
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn where_nobody_answers_the_status_tells_so() {
     let mut local = Local::new().await;

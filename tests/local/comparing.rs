@@ -22,6 +22,7 @@ async fn three() -> Local {
     local
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn sizes_etags_or_nothing_are_compared() {
     let mut local = three().await;
@@ -48,6 +49,7 @@ async fn sizes_etags_or_nothing_are_compared() {
     assert_eq!((&report["copied"], overwritten.status), (&3.into(), Some(0)), "{report}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn filters_leave_out_what_does_not_pass_and_are_named() {
     let local = Local::new().await;
@@ -78,6 +80,7 @@ async fn filters_leave_out_what_does_not_pass_and_are_named() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_becomes_of_a_key_is_explained_with_the_rule() {
     let local = three().await;
@@ -99,6 +102,7 @@ async fn what_becomes_of_a_key_is_explained_with_the_rule() {
     assert_eq!(local.files(), ["s3_migration_config.ini", "s3_migration_ignore_list.txt"]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn the_job_list_holds_what_is_sent_and_what_is_left_out() {
     let local = three().await;
@@ -122,6 +126,7 @@ async fn the_job_list_holds_what_is_sent_and_what_is_left_out() {
     local.run(&unwritable).await.with_status(2).says(&["no/such/folder cannot be written"]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_dry_run_says_sizes_requests_dollars_and_hours() {
     let local = Local::new().await;
@@ -154,6 +159,7 @@ async fn a_dry_run_says_sizes_requests_dollars_and_hours() {
     local.run(&["run", ALL[0], ALL[1], "--workers", "2"]).await.with_status(2);
 }
 
+/// Promises 1, 2.
 #[tokio::test]
 async fn what_only_the_destination_has_is_deleted_where_that_is_asked_for() {
     let local = three().await;
@@ -184,6 +190,7 @@ async fn what_only_the_destination_has_is_deleted_where_that_is_asked_for() {
     assert!(plain.stdout.contains("all 3 objects are at the destination"), "{}", plain.all());
 }
 
+/// Promises 1, 2.
 #[tokio::test]
 async fn an_empty_source_deletes_nothing() {
     let local = Local::new().await;
@@ -197,6 +204,7 @@ async fn an_empty_source_deletes_nothing() {
     assert_eq!(local.destination.keys().await, ["precious"]);
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn the_marker_of_the_destinations_own_prefix_is_left_alone() {
     let local = Local::new().await;
@@ -211,6 +219,7 @@ async fn the_marker_of_the_destinations_own_prefix_is_left_alone() {
     assert_eq!(local.destination.keys().await, ["p/", "p/a"]);
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn pairs_that_share_a_place_are_not_compared_with_delete() {
     let mut local = three().await;
@@ -224,6 +233,7 @@ async fn pairs_that_share_a_place_are_not_compared_with_delete() {
     local.run(&["jobsender", "--dry-run"]).await.with_status(0);
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_jobsender_that_may_not_delete_so_many_says_so_and_is_not_done() {
     let mut local = three().await;

@@ -45,6 +45,7 @@ async fn assert_whole(local: &Local, body: &[u8]) {
     assert_eq!(local.destination.uploads().await, 0, "no upload is left");
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_killed_run_goes_on_from_the_parts_already_there() {
     let (local, gate) = lab().await;
@@ -67,6 +68,7 @@ fn ranges_read(local: &Local) -> u64 {
     local.source.requests("GetObject") - local.destination.requests("PutObject")
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn another_chunk_size_does_no_harm_to_what_was_begun() {
     let (mut local, gate) = lab().await;
@@ -77,6 +79,7 @@ async fn another_chunk_size_does_no_harm_to_what_was_begun() {
     assert_whole(&local, &noise(SIZE, 1)).await;
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn an_object_replaced_between_kill_and_resume_arrives_new_and_whole() {
     let (local, gate) = lab().await;
@@ -87,6 +90,7 @@ async fn an_object_replaced_between_kill_and_resume_arrives_new_and_whole() {
     assert_whole(&local, &noise(SIZE, 2)).await;
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn a_lost_database_costs_reads_and_no_part_twice() {
     let (local, gate) = lab().await;
@@ -99,6 +103,7 @@ async fn a_lost_database_costs_reads_and_no_part_twice() {
     assert_whole(&local, &noise(SIZE, 1)).await;
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn an_interrupted_run_says_so_and_goes_on() {
     let (local, gate) = lab().await;
@@ -132,6 +137,7 @@ async fn a_second_signal_cuts_what_is_running() {
     assert_whole(&local, &noise(SIZE, 1)).await;
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_run_killed_before_completion_sends_no_part_again() {
     let gate = Hold::new("CompleteMultipartUpload", 0);
@@ -203,6 +209,7 @@ async fn finish(local: &Local, worker: Running) {
     assert_eq!(local.files(), ["pairs.json", SQLITE]);
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn another_worker_takes_over_from_one_that_was_killed() {
     let (local, gate, first) = a_worker_at_work(10).await;
@@ -213,6 +220,7 @@ async fn another_worker_takes_over_from_one_that_was_killed() {
     assert_eq!(local.destination.requests("UploadPart"), SENT + 1 + PARTS - SENT);
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_worker_told_to_stop_hands_its_object_over_at_once() {
     // Whoever had to wait for this would wait longer than the test does.
@@ -258,6 +266,7 @@ async fn a_message_that_is_no_job_becomes_a_dead_letter() {
     assert_eq!(dead, ["no job\nat all", "{\"Src_bucket\":1}"], "as they came");
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn an_unfinished_upload_is_begun_anew_where_that_is_wanted() {
     let (mut local, gate) = lab().await;
@@ -269,6 +278,7 @@ async fn an_unfinished_upload_is_begun_anew_where_that_is_wanted() {
     assert_whole(&local, &noise(SIZE, 1)).await;
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn a_part_that_is_not_the_sources_is_found_by_reading_twice() {
     let (mut local, gate) = lab().await;
@@ -293,6 +303,7 @@ async fn a_part_that_is_not_the_sources_is_found_by_reading_twice() {
     assert_whole(&local, &noise(SIZE, 1)).await;
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn an_object_that_outlasts_its_time_goes_back_and_on() {
     let (mut local, gate) = lab().await;

@@ -50,6 +50,7 @@ fn workers(temporary: &Path) -> usize {
     arguments.filter(|line| String::from_utf8_lossy(line).contains(folder)).count()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_folder_is_migrated_and_proven() {
     let ((data, objects), temporary) = (folder(), tempfile::tempdir().unwrap());

@@ -77,11 +77,13 @@ async fn the_run_asks_for_what_was_promised(manner: Manner, settings: &[(&str, &
     assert_eq!(local.destination.all_requests(), to, "{settings:?}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_run_asks_for_what_the_estimate_counts() {
     the_run_asks_for_what_was_promised(Manner::default(), &[]).await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn other_settings_are_counted_as_they_work() {
     let manner = Manner { preserve_etag: false, ..Manner::default() };

@@ -15,6 +15,7 @@ pub async fn queue(local: &Local) -> EmbeddedQueue {
     EmbeddedQueue::open(&database, "s3_migration_file_list", 60).await.unwrap()
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn an_object_completed_but_not_recorded_is_known_by_its_seal() {
     let gate = Hold::new("CompleteMultipartUpload", 0);
@@ -49,6 +50,7 @@ async fn an_object_completed_but_not_recorded_is_known_by_its_seal() {
     assert_eq!((&status["done"], &status["failed"]), (&1.into(), &0.into()));
 }
 
+/// Promises 0, 9.
 #[tokio::test]
 async fn a_worker_with_wrong_credentials_stops_and_buries_nothing() {
     let mut local = Local::new().await;
@@ -66,6 +68,7 @@ async fn a_worker_with_wrong_credentials_stops_and_buries_nothing() {
     assert_eq!(status["failed"], 0);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_key_that_would_be_too_long_is_named_and_the_others_arrive() {
     let local = Local::new().await;
@@ -91,6 +94,7 @@ fn peak_mib(pid: u32) -> u64 {
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1024
 }
 
+/// Promise 6.
 #[tokio::test]
 async fn a_part_larger_than_the_memory_passes_through_it() {
     let mut local = Local::new().await;
@@ -111,6 +115,7 @@ async fn a_part_larger_than_the_memory_passes_through_it() {
     assert!(peak <= 16 + 64, "{peak} MiB");
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_source_replaced_while_it_is_copied_arrives_new_and_whole() {
     let gate = Hold::new("UploadPart", 2);

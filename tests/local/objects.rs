@@ -47,6 +47,7 @@ async fn odd_keys_arrive(local: &Local) {
     }
 }
 
+/// Promise 4.
 #[tokio::test]
 async fn odd_keys_arrive_in_one_piece() {
     let local = Local::new().await;
@@ -54,6 +55,7 @@ async fn odd_keys_arrive_in_one_piece() {
     assert_eq!(local.destination.requests("CreateMultipartUpload"), 0);
 }
 
+/// Promise 4.
 #[tokio::test]
 async fn odd_keys_arrive_in_parts() {
     let mut local = Local::new().await;
@@ -65,6 +67,7 @@ async fn odd_keys_arrive_in_parts() {
     assert_eq!(local.destination.uploads().await, 0);
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn empty_objects_and_folder_markers_arrive() {
     let local = Local::new().await;
@@ -125,6 +128,7 @@ fn described(head: HeadObjectOutput) -> Vec<Option<String>> {
     ]
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn headers_metadata_and_tags_travel_along() {
     let mut local = Local::new().await;
@@ -150,6 +154,7 @@ async fn headers_metadata_and_tags_travel_along() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn what_is_not_wanted_stays_behind() {
     let mut local = Local::new().await;

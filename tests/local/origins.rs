@@ -23,6 +23,7 @@ async fn found(local: &Local, arguments: &[&str], status: i32) -> Value {
     local.run(&all).await.with_status(status).json()[0].clone()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_file_of_keys_is_looked_at_key_by_key() {
     let local = filled().await;
@@ -43,6 +44,7 @@ async fn a_file_of_keys_is_looked_at_key_by_key() {
     wrong.says(&["keys.txt:2:", "longer than 1024 bytes"]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_manifest_names_objects_and_nothing_is_sent_if_a_line_is_wrong() {
     let local = filled().await;
@@ -75,6 +77,7 @@ fn inventory(local: &Local, name: &str, bucket: &str, rows: &[(&str, u64)]) -> S
     format!("{name}/manifest.json")
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn with_inventories_of_both_sides_nothing_is_listed() {
     let local = filled().await;
@@ -98,6 +101,7 @@ async fn with_inventories_of_both_sides_nothing_is_listed() {
     assert_eq!(damaged.status, Some(3), "{}", damaged.all());
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_store_of_any_order_is_sorted_first() {
     let mut local = filled().await;
@@ -112,6 +116,7 @@ async fn a_store_of_any_order_is_sorted_first() {
     );
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_run_from_an_inventory_of_the_destination_closes_with_a_listing() {
     let local = filled().await;

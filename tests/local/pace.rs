@@ -52,6 +52,7 @@ impl Gate for Busy {
     }
 }
 
+/// Promise 9.
 #[tokio::test]
 async fn a_store_that_asks_for_patience_is_asked_for_less_and_gets_everything() {
     let gate = Arc::new(Busy { carries: 4, seen: Mutex::default() });

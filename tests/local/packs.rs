@@ -62,6 +62,7 @@ async fn finish(local: &Local, worker: Running) {
     }
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_pack_of_a_killed_worker_is_done_by_another() {
     let (local, gate, first) = a_worker_in_a_pack(10).await;
@@ -71,6 +72,7 @@ async fn a_pack_of_a_killed_worker_is_done_by_another() {
     finish(&local, second).await;
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn a_worker_told_to_stop_records_what_is_done_and_hands_back_the_rest() {
     // Whoever had to wait for the lease would wait longer than the test does.
@@ -92,6 +94,7 @@ async fn a_worker_told_to_stop_records_what_is_done_and_hands_back_the_rest() {
     assert_eq!(local.source.requests("GetObject"), OBJECTS, "nothing is read twice");
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn what_of_a_pack_outlasts_its_time_goes_on_in_another_message() {
     let gate = Hold::new("PutObject", ARRIVED);
@@ -131,6 +134,7 @@ async fn all_packs_of_a_worker_share_one_ceiling() {
     finish(&local, worker).await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_run_of_many_small_objects_sends_few_messages() {
     let local = Local::new().await;
@@ -184,6 +188,7 @@ impl Gate for EveryOther {
     }
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn an_object_that_advances_is_never_given_up_however_many_turns_it_takes() {
     let mut local = Local::gated(Some(Arc::new(EveryOther(AtomicU64::new(0))))).await;
@@ -211,6 +216,7 @@ async fn an_object_that_advances_is_never_given_up_however_many_turns_it_takes()
     assert_eq!(local.destination.requests("UploadPart"), 7, "three of them were held");
 }
 
+/// Promise 7.
 #[tokio::test]
 async fn an_object_that_never_advances_is_given_up_after_its_receipts() {
     let gate = Hold::new("UploadPart", 0);

@@ -11,6 +11,7 @@ use crate::gate::Hold;
 use crate::local::{ALL, BUCKETS, Local, MIB, noise};
 use crate::process::until;
 
+/// Promise 3.
 #[tokio::test]
 async fn an_object_uploaded_in_equal_parts_gets_the_same_etag() {
     let mut local = Local::new().await;
@@ -38,6 +39,7 @@ async fn an_object_uploaded_in_equal_parts_gets_the_same_etag() {
     assert_eq!(other.destination.requests("PutObject"), 2);
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn parts_of_unequal_size_arrive_in_parts_of_our_own() {
     let local = Local::new().await;
@@ -55,6 +57,7 @@ async fn parts_of_unequal_size_arrive_in_parts_of_our_own() {
     assert_eq!(local.destination.uploads().await, 0);
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn the_requests_are_no_more_than_the_parts_need() {
     let mut local = Local::new().await;
@@ -104,6 +107,7 @@ impl Gate for Restless {
     }
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn an_object_that_keeps_changing_is_recorded_as_such() {
     let source = OnceLock::new();
@@ -125,6 +129,7 @@ async fn an_object_that_keeps_changing_is_recorded_as_such() {
     assert_eq!(local.destination.keys().await, [""; 0]);
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn the_upload_of_an_object_that_is_gone_is_cleared_away() {
     let gate = Hold::new("UploadPart", 1);
@@ -141,6 +146,7 @@ async fn the_upload_of_an_object_that_is_gone_is_cleared_away() {
     assert_eq!(local.destination.uploads().await, 0, "no upload is left");
 }
 
+/// Promise 8.
 #[tokio::test]
 async fn the_upload_of_an_object_that_has_become_small_is_given_up() {
     let gate = Hold::new("UploadPart", 1);

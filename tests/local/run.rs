@@ -2,6 +2,7 @@
 
 use crate::local::{ALL, Local, MIB, SQLITE, noise};
 
+/// Promise 1.
 #[tokio::test]
 async fn a_run_needs_no_ini_and_a_second_one_copies_nothing() {
     let local = Local::new().await;
@@ -38,6 +39,7 @@ async fn a_run_needs_no_ini_and_a_second_one_copies_nothing() {
     assert_eq!(local.files(), [SQLITE], "nothing but queue and records is left");
 }
 
+/// Promise 4.
 #[tokio::test]
 async fn prefixes_are_taken_as_they_are() {
     let local = Local::new().await;
@@ -52,6 +54,7 @@ async fn prefixes_are_taken_as_they_are() {
     assert_eq!(local.destination.keys().await, all);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_dry_run_names_every_object_and_why() {
     let local = Local::new().await;
@@ -89,6 +92,7 @@ async fn a_dry_run_names_every_object_and_why() {
     assert_eq!(local.files(), ["s3_migration_config.ini", "s3_migration_ignore_list.txt"]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_run_adds_up_and_leaves_out_what_the_ignore_list_says() {
     let local = Local::new().await;
@@ -116,6 +120,7 @@ async fn a_run_adds_up_and_leaves_out_what_the_ignore_list_says() {
     assert_eq!(local.destination.requests("PutObject"), 2, "what is there is left alone");
 }
 
+/// Promises 1, 10.
 #[tokio::test]
 async fn an_archived_object_is_named_and_the_others_arrive() {
     let local = Local::new().await;

@@ -18,6 +18,7 @@ fn assert_nothing_asked(local: &Local) {
     assert!(local.destination.all_requests().is_empty());
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn five_mistakes_are_named_at_once() {
     let local = Local::new().await;
@@ -86,6 +87,7 @@ async fn a_run_that_would_feed_itself_is_refused() {
     assert_nothing_asked(&local);
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn a_missing_bucket_is_named_with_its_side() {
     let local = lab().await;
@@ -113,6 +115,7 @@ async fn assert_nothing_written(local: &Local) {
     assert!(local.files().is_empty(), "{:?} left behind", local.files());
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn refused_credentials_are_named_and_never_shown() {
     let local = lab().await;
@@ -132,6 +135,7 @@ async fn refused_credentials_are_named_and_never_shown() {
     assert_nothing_written(&local).await;
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn missing_credentials_say_where_they_are_looked_for() {
     let mut local = lab().await;
@@ -162,6 +166,7 @@ async fn without_parameter_store_the_files_to_use_instead_are_named() {
     local.assert_untouched("jobsender").await;
 }
 
+/// Promise 10.
 #[tokio::test]
 async fn an_endpoint_that_does_not_answer_is_given_up_soon() {
     let mut local = lab().await;

@@ -35,6 +35,7 @@ fn part(layout: Layout, number: u32) -> Part {
 }
 
 proptest! {
+    /// Promise 2.
     #[test]
     fn every_object_has_a_way_that_s3_takes(
         size in size(), threshold in size(), chunk in part_size()
@@ -55,6 +56,7 @@ proptest! {
         }
     }
 
+    /// Promise 2.
     #[test]
     fn ranges_follow_each_other_from_the_first_byte_to_the_last(
         size in size(), chunk in part_size(), number in 1u32..10_001
@@ -74,6 +76,7 @@ proptest! {
         prop_assert_eq!((layout.range(0), layout.range(last + 1)), (None, None));
     }
 
+    /// Promise 2.
     /// An upload is continued with exactly those parts that its own layout has, and with no other.
     #[test]
     fn an_upload_is_continued_only_with_the_parts_of_one_layout(
@@ -94,6 +97,7 @@ proptest! {
         }
     }
 
+    /// Promise 3.
     #[test]
     fn an_etag_of_parts_tells_every_part_and_their_order(
         digests in prop::collection::vec(any::<[u8; 16]>(), 1..6), bit in 0usize..128
@@ -111,6 +115,7 @@ proptest! {
         prop_assert_eq!(reversed == whole, palindrome);
     }
 
+    /// Promise 4.
     /// The destination's key is the source's, byte for byte, behind the prefix and one slash.
     #[test]
     fn a_destination_key_ends_with_the_source_key_as_it_is(
@@ -130,6 +135,7 @@ proptest! {
         prop_assert_eq!(key.cmp(&other), mapped.cmp(&mapped_other));
     }
 
+    /// Promise 1.
     /// Walking two listings finds what comparing two maps finds.
     #[test]
     fn a_merge_finds_what_two_maps_find(
@@ -163,6 +169,7 @@ proptest! {
         prop_assert_eq!(only, only_there.collect::<Vec<_>>());
     }
 
+    /// Promise 1.
     #[test]
     fn jobs_come_out_of_a_pack_as_they_went_in(
         jobs in prop::collection::vec(job(), 1..20), limit in 200usize..3000
@@ -179,6 +186,7 @@ proptest! {
         prop_assert_eq!(all, jobs);
     }
 
+    /// Promise 1.
     /// Against a matcher that tries everything.
     #[test]
     fn the_ignore_list_matches_what_a_naive_matcher_matches(

@@ -190,21 +190,25 @@ fn anything(texts: Vec<String>) -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// Promise 1.
     #[test]
     fn a_message_is_carried_out_as_it_says_or_refused_in_one_line(text in anything(messages())) {
         parsers::message(&text);
     }
 
+    /// Promise 10.
     #[test]
     fn an_ini_is_read_or_refused_without_a_secret(text in anything(inis())) {
         parsers::ini(&text);
     }
 
+    /// Promise 10.
     #[test]
     fn an_ignore_list_is_read_whatever_it_says(text in anything(ignore_lists())) {
         parsers::ignore_list(&text);
     }
 
+    /// Promise 10.
     #[test]
     fn a_bucket_list_is_right_or_refused_by_its_name(text in anything(bucket_lists())) {
         parsers::bucket_list(&text);
@@ -217,11 +221,13 @@ proptest! {
         parsers::upload_answers(&text);
     }
 
+    /// Promises 0, 1.
     #[test]
     fn a_listing_shows_each_object_once_or_is_refused(text in anything(listings())) {
         parsers::listing(text.as_bytes());
     }
 
+    /// Promise 10.
     #[test]
     fn credentials_are_read_or_refused_without_being_shown(text in anything(credentials())) {
         parsers::credentials(&text);

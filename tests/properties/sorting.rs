@@ -53,6 +53,7 @@ fn sort(pages: Vec<Vec<Row>>, memory: usize) -> Result<Vec<Vec<Row>>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
+    /// Promise 1.
     #[test]
     fn sorting_is_sorting(rows in vec(row(), 0..200), memory in 0usize..4096, per_page in 1usize..50) {
         let mut model = BTreeMap::new();
@@ -68,6 +69,7 @@ proptest! {
         prop_assert_eq!(sorted, model.into_values().collect::<Vec<_>>());
     }
 
+    /// Promise 1.
     #[test]
     fn a_key_that_comes_twice_is_one_or_an_error_wherever_it_comes(
         rows in vec(row(), 1..100), at in any::<prop::sample::Index>(), memory in 0usize..4096
@@ -83,6 +85,7 @@ proptest! {
     }
 }
 
+/// Promise 1.
 /// More runs than are merged at once, several times over: 70 bytes hold one row.
 #[test]
 fn runs_of_runs_are_merged() {

@@ -19,6 +19,7 @@ async fn refused(made: &Made, kind: ErrorKind, expected: &str) {
     assert_eq!(error.kind(), kind, "{error}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_data_file_that_is_not_the_manifests_is_refused_before_it_is_read() {
     for format in FORMATS {
@@ -35,6 +36,7 @@ async fn a_data_file_that_is_not_the_manifests_is_refused_before_it_is_read() {
     }
 }
 
+/// Promise 1.
 /// What an MD5 over damaged content does not show.
 #[tokio::test]
 async fn a_data_file_that_breaks_off_is_never_shorter() {
@@ -61,6 +63,7 @@ async fn a_data_file_that_breaks_off_is_never_shorter() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_manifest_that_is_not_its_checksums_is_refused() {
     let made = made(Format::Csv);
@@ -70,6 +73,7 @@ async fn a_manifest_that_is_not_its_checksums_is_refused() {
         .await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_is_no_manifest_is_named() {
     let made = made(Format::Csv);
@@ -79,6 +83,7 @@ async fn what_is_no_manifest_is_named() {
     refused(&made, ErrorKind::Usage, "manifest.json cannot be read: ").await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_unfit_inventory_says_what_to_change() {
     let made = made(Format::Csv);
@@ -102,6 +107,7 @@ async fn an_unfit_inventory_says_what_to_change() {
     refused(&parquet, ErrorKind::Usage, "add the optional field Size").await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_manifest_leads_to_no_file_outside() {
     let made = made(Format::Csv);
@@ -111,6 +117,7 @@ async fn a_manifest_leads_to_no_file_outside() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn rows_that_contradict_the_manifest_are_refused_with_their_place() {
     let made = made(Format::Csv);
@@ -136,6 +143,7 @@ async fn rows_that_contradict_the_manifest_are_refused_with_their_place() {
     assert_eq!(made.rows("").await.unwrap().len(), 3001);
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_key_that_is_no_utf8_is_kept_apart_and_ends_nothing() {
     let made = made(Format::Csv);
@@ -151,6 +159,7 @@ async fn a_key_that_is_no_utf8_is_kept_apart_and_ends_nothing() {
     assert!(collect(sorted).await.unwrap().iter().any(|row| row.key.as_str() == "k"));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_version_that_may_or_may_not_be_current_is_refused() {
     for format in FORMATS {

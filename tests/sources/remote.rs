@@ -107,6 +107,7 @@ impl Stage {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_inventory_is_read_from_the_manifests_own_bucket() {
     for format in FORMATS {
@@ -114,6 +115,7 @@ async fn an_inventory_is_read_from_the_manifests_own_bucket() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_breaks_on_the_way_is_fetched_again() {
     let all = ["manifest.json", "manifest.checksum", DATA[0], DATA[1]];
@@ -128,6 +130,7 @@ async fn what_breaks_on_the_way_is_fetched_again() {
     stage.is_read().await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_stays_broken_is_an_error() {
     let stage = Stage::new(Format::Csv).await;
@@ -146,6 +149,7 @@ async fn what_stays_broken_is_an_error() {
     stage.is_read().await;
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_file_that_is_not_the_manifests_is_refused() {
     let stage = Stage::new(Format::Csv).await;
@@ -155,6 +159,7 @@ async fn a_file_that_is_not_the_manifests_is_refused() {
     assert!(error.to_string().contains(" bytes, where the manifest says "), "{error}");
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn only_the_checksum_may_be_missing_and_none_may_be_denied() {
     Stage::without(Format::Csv, &["manifest.checksum"]).await.is_read().await;
@@ -171,6 +176,7 @@ async fn only_the_checksum_may_be_missing_and_none_may_be_denied() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn cancelling_ends_the_reading_as_an_error() {
     for format in FORMATS {

@@ -45,6 +45,7 @@ fn odd_keys() -> Vec<String> {
     keys
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn odd_keys_arrive_as_they_are_and_in_byte_order() {
     for format in FORMATS {
@@ -57,6 +58,7 @@ async fn odd_keys_arrive_as_they_are_and_in_byte_order() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn only_keys_below_the_prefix_count() {
     for format in FORMATS {
@@ -72,6 +74,7 @@ async fn only_keys_below_the_prefix_count() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn of_all_versions_only_the_current_objects_count() {
     let version =
@@ -99,6 +102,7 @@ async fn of_all_versions_only_the_current_objects_count() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn columns_may_be_few_and_in_any_order() {
     for format in FORMATS {
@@ -111,6 +115,7 @@ async fn columns_may_be_few_and_in_any_order() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_inventory_tells_its_bucket_and_its_age() {
     let made = Made::new(Format::Csv, CURRENT, &[vec![object("k", 1)]]);
@@ -127,6 +132,7 @@ async fn an_inventory_tells_its_bucket_and_its_age() {
     assert_eq!(made.open().await.unwrap().created(), created);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_empty_bucket_has_an_empty_inventory() {
     for format in FORMATS {
@@ -135,6 +141,7 @@ async fn an_empty_bucket_has_an_empty_inventory() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn many_rows_in_many_files_and_groups() {
     for format in FORMATS {
@@ -148,6 +155,7 @@ async fn many_rows_in_many_files_and_groups() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn data_files_are_found_in_copies_of_all_shapes() {
     let objects = vec![object("k", 1)];
@@ -172,6 +180,7 @@ async fn data_files_are_found_in_copies_of_all_shapes() {
     assert_eq!(collect(sorted).await.unwrap().len(), 1);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_inventory_without_its_checksum_is_read() {
     let made = Made::new(Format::Csv, CURRENT, &[vec![object("k", 1)]]);
@@ -179,6 +188,7 @@ async fn an_inventory_without_its_checksum_is_read() {
     assert_eq!(made.rows("").await.unwrap().len(), 1);
 }
 
+/// Promise 1.
 /// gzip files may follow each other in one (RFC 1952, section 2.2).
 #[tokio::test]
 async fn all_members_of_a_gzip_file_are_read() {

@@ -64,6 +64,7 @@ fn note_key(number: u64) -> NoteKey {
     NoteKey::new(format_args!("sent:q:{number}"))
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn what_was_noted_is_known_to_the_next_comparison_of_its_queue() {
     let (state, _folder) = state().await;
@@ -79,6 +80,7 @@ async fn what_was_noted_is_known_to_the_next_comparison_of_its_queue() {
     assert!(opened(&state, "another", false, MOST).await.is_empty());
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_empty_queue_forgets_all_and_goes_on_behind_it() {
     let (state, _folder) = state().await;
@@ -94,6 +96,7 @@ async fn an_empty_queue_forgets_all_and_goes_on_behind_it() {
     assert_eq!(marks(&open(&state).await), [4]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn the_end_of_a_comparison_keeps_what_was_found_and_what_it_has_sent() {
     let (state, _folder) = state().await;
@@ -168,6 +171,7 @@ async fn a_comparison_that_ends_late_does_not_bring_back_what_was_forgotten() {
     assert_eq!(marks(&open(&state).await), [1, 8, 1005]);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_gap_is_looked_past() {
     let (state, _folder) = state().await;
@@ -255,6 +259,7 @@ async fn what_is_no_note_of_ours_does_no_harm() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_claim_ends_with_the_time_that_a_queue_keeps_a_message() {
     let (state, _folder) = state().await;
@@ -277,6 +282,7 @@ async fn a_claim_ends_with_the_time_that_a_queue_keeps_a_message() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_claim_ends_with_an_attempt_that_has_ended_since() {
     use crate::state::{JobStatus, Outcome};

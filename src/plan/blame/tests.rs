@@ -8,6 +8,7 @@ fn refused(kind: ErrorKind, status: u16, code: &str) -> Error {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Promises 0, 9.
 #[test]
 fn a_refusal_is_sorted_by_what_it_may_be_about() {
     for (kind, status, code, expected) in [
@@ -34,6 +35,7 @@ fn a_refusal_is_sorted_by_what_it_may_be_about() {
     assert_eq!(about(&Error::invalid("too long")), About::Object);
 }
 
+/// Promises 0, 9.
 #[test]
 fn a_neutral_call_confirms_or_clears() {
     let denied = refused(ErrorKind::Denied, 403, "AccessDenied");
@@ -55,6 +57,7 @@ fn a_neutral_call_confirms_or_clears() {
     }
 }
 
+/// Promises 0, 9.
 #[test]
 fn blame_follows_from_both() {
     use About as A;
@@ -83,6 +86,7 @@ fn tried(object: u64) -> Tried {
     Tried { object, folder: 0 }
 }
 
+/// Promises 0, 9.
 #[test]
 fn so_many_alike_close_the_place_and_a_success_between_them_does_not() {
     let mut breaker = Breaker::new(3);
@@ -109,6 +113,7 @@ fn so_many_alike_close_the_place_and_a_success_between_them_does_not() {
     assert_eq!(breaker.refused(denied, tried(9), false, SECOND), Ruling::Back);
 }
 
+/// Promises 0, 9.
 #[test]
 fn one_probe_at_a_time_until_one_passes() {
     let mut breaker = Breaker::new(1);
@@ -143,6 +148,7 @@ fn closed_and_open_again(refused: [Tried; 2], probe: Tried) -> Breaker {
     breaker
 }
 
+/// Promises 0, 9.
 #[test]
 fn what_is_refused_again_after_others_were_taken_is_its_own_fault() {
     let mut breaker = closed_and_open_again([tried(1), tried(2)], tried(9));
@@ -212,6 +218,7 @@ fn what_is_refused_to_all_is_the_failure_of_none() {
     }
 }
 
+/// Promises 0, 9.
 #[test]
 fn a_permission_does_not_come_right_by_itself_and_room_may() {
     for (blame, probes, expected) in [
@@ -229,6 +236,7 @@ fn a_permission_does_not_come_right_by_itself_and_room_may() {
     }
 }
 
+/// Promises 0, 9.
 #[test]
 fn what_is_odd_is_named() {
     let mut headers = Headers {

@@ -33,6 +33,7 @@ fn amount(estimate: &Estimate, what: Item) -> Option<f64> {
     estimate.costs.iter().find(|cost| cost.what == what).map(|cost| cost.amount)
 }
 
+/// Promise 1.
 #[test]
 fn requests_are_those_of_the_life_of_a_job() {
     let estimate = estimate(&work(), &NOWHERE);
@@ -55,6 +56,7 @@ fn requests_are_those_of_the_life_of_a_job() {
     assert_eq!((estimate.costs, estimate.total), (vec![], 0.0), "nothing has a price");
 }
 
+/// Promise 1.
 #[test]
 fn ten_packs_are_sent_in_one_request_and_billed_as_four() {
     let of = |packs, singles| {
@@ -69,6 +71,7 @@ fn ten_packs_are_sent_in_one_request_and_billed_as_four() {
     assert_eq!(of(10_000, 1000), (1100, 11_000, 11_000, 4000 + 100 + 22_000));
 }
 
+/// Promise 1.
 #[test]
 fn each_item_is_charged_at_its_own_price() {
     let prices = Prices::shipped().unwrap();
@@ -93,6 +96,7 @@ fn each_item_is_charged_at_its_own_price() {
     assert!(close(estimate.total, sum) && !estimate.estimated);
 }
 
+/// Promise 1.
 #[test]
 fn the_way_of_the_bytes_decides_on_their_price() {
     let prices = Prices::shipped().unwrap();
@@ -136,6 +140,7 @@ fn only_the_end_of_an_upload_into_an_archive_has_the_archives_price() {
     assert!(close(writes(None, "STANDARD_IA", large), 12.0 * 0.01));
 }
 
+/// Promise 1.
 #[test]
 fn an_uncertain_price_makes_an_uncertain_sum() {
     let prices = Prices::shipped().unwrap();
@@ -156,6 +161,7 @@ fn an_uncertain_price_makes_an_uncertain_sum() {
     }
 }
 
+/// Promise 1.
 #[test]
 fn the_time_is_that_of_the_narrowest_place() {
     let workers = Workers { count: 2, bits_per_second: Some(1_000_000_000), ..Workers::default() };

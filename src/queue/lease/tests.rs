@@ -145,6 +145,7 @@ impl Queue for Scripted {
     }
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn the_heart_beats_every_third_of_the_visibility() {
     let queue = Scripted::new([]);
@@ -165,6 +166,7 @@ async fn short_work_costs_no_heartbeat() {
     assert_eq!(queue.calls(), [(19, "delete first".to_owned())]);
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_stale_receipt_stops_the_work_at_once() {
     let queue = Scripted::new([Answer::Obey, Answer::Fail(ErrorKind::LeaseLost)]);
@@ -177,6 +179,7 @@ async fn a_stale_receipt_stops_the_work_at_once() {
     assert_eq!(queue.beats(), [20, 40]);
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_passing_error_is_tried_again_while_the_lease_lasts() {
     let failures = [ErrorKind::Unavailable, ErrorKind::Throttled, ErrorKind::Denied];
@@ -189,6 +192,7 @@ async fn a_passing_error_is_tried_again_while_the_lease_lasts() {
     assert!(!lease.token().is_cancelled());
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn the_pause_that_the_queue_asks_for_is_kept() {
     let queue = Scripted::new([Answer::FailAsking(Duration::from_secs(17))]);
@@ -197,6 +201,7 @@ async fn the_pause_that_the_queue_asks_for_is_kept() {
     assert_eq!(queue.beats(), [20, 37]);
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn the_work_stops_at_the_deadline_where_the_queue_stays_out() {
     let queue = Scripted::new([Answer::Fail(ErrorKind::Unavailable); 1000]);
@@ -225,6 +230,7 @@ async fn a_heartbeat_whose_answer_is_lost_costs_no_lease() {
     assert!(beats.starts_with(&[20, 27, 35, 42]), "{beats:?}");
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_slept_through_its_lease_does_not_extend_it() {
     let queue = Scripted::new([]);
@@ -236,6 +242,7 @@ async fn a_process_that_slept_through_its_lease_does_not_extend_it() {
     assert!(queue.beats().is_empty());
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn the_work_stops_while_the_queues_longest_lease_can_still_be_given_back() {
     let queue = Scripted::new([]);
@@ -271,6 +278,7 @@ async fn a_heartbeat_without_an_answer_does_not_hold_up_the_end() {
 }
 
 // The work is done: while the heartbeat keeps the message, nobody else repeats it.
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_out_is_waited_for_at_the_end_of_the_work() {
     let queue = Scripted::out_for(Duration::from_secs(90));
@@ -282,6 +290,7 @@ async fn a_queue_that_is_out_is_waited_for_at_the_end_of_the_work() {
     assert_eq!(queue.calls().last().unwrap().1, "bury first other why");
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn where_everything_is_being_cut_a_few_tries_are_left() {
     let (queue, stop) = (Scripted::out_for(Duration::from_secs(3600)), CancellationToken::new());
@@ -302,6 +311,7 @@ async fn dropping_the_guard_ends_the_heartbeat_and_the_work() {
     assert_eq!(queue.calls(), []);
 }
 
+/// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn stopping_everything_stops_the_work_and_keeps_the_lease() {
     let (queue, stop) = (Scripted::new([]), CancellationToken::new());

@@ -35,6 +35,7 @@ fn bodies() -> Vec<String> {
     ["a", "b", "c"].map(str::to_owned).to_vec()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn only_the_refused_entries_of_a_batch_are_sent_again() {
     let (queue, script) = queue([
@@ -50,6 +51,7 @@ async fn only_the_refused_entries_of_a_batch_are_sent_again() {
     assert_eq!(asked.len(), 3);
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn an_entry_that_is_the_senders_fault_is_an_error_at_once() {
     let answer = json!({"Successful": sent(&["0", "2"]), "Failed": [refused("1", true)]});

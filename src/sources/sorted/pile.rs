@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use crate::object::ObjectKey;
 
+    /// Promise 6.
     #[test]
     fn few_runs_are_open_however_many_were_written() {
         let mut pile = Pile::new(std::env::temp_dir(), 0);

@@ -215,6 +215,7 @@ mod tests {
         RecordId { src: ObjectId::new("src", src), des: ObjectId::new("des", des) }
     }
 
+    /// Promise 4.
     #[test]
     fn keys_fit_the_table_and_lead_back_to_the_source() {
         let long = id(&"ü".repeat(512), &"文".repeat(341));

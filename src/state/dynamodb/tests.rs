@@ -104,6 +104,7 @@ fn kinds(answers: Vec<crate::state::Recorded>) -> Vec<Option<ErrorKind>> {
     answers.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect()
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn only_what_a_batch_refuses_is_written_by_itself() {
     let refused = |code: &str| json!({"Error": {"Code": code, "Message": "x"}});
@@ -138,6 +139,7 @@ async fn a_statement_names_every_attribute_and_holds_no_value() {
     assert!(text.contains("'Key': ?") && text.contains("'tryTimes': ?") && !text.contains("it's"));
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_batch_that_fails_whole_is_written_by_nobody() {
     let (state, _) = state([error("ThrottlingException")]).await;
@@ -172,6 +174,7 @@ fn request() -> CopiesRequest {
     CopiesRequest { bucket: "des".to_owned(), ..CopiesRequest::default() }
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn an_index_is_read_once_it_is_there_whole_and_in_order() {
     let page = || {

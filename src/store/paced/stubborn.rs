@@ -114,6 +114,7 @@ mod tests {
         Duration::from_secs(second)
     }
 
+    /// Promise 9.
     #[test]
     fn an_object_that_alone_is_throttled_is_given_up_after_a_while() {
         let mut stubborn = Stubborn::default();
@@ -126,6 +127,7 @@ mod tests {
         assert!(!stubborn.is_known(K));
     }
 
+    /// Promise 9.
     #[test]
     fn a_bucket_that_answers_nobody_is_waited_for() {
         let mut stubborn = Stubborn::default();
@@ -136,6 +138,7 @@ mod tests {
     }
 
     // A busy bucket: an object may be refused many times in a row, as others are.
+    /// Promise 9.
     #[test]
     fn a_storm_gives_no_object_up() {
         let mut stubborn = Stubborn::default();
@@ -148,6 +151,7 @@ mod tests {
         }
     }
 
+    /// Promise 9.
     #[test]
     fn a_dozen_that_are_refused_for_ever_are_no_storm() {
         let mut stubborn = Stubborn::default();
@@ -163,6 +167,7 @@ mod tests {
         assert!(given_up >= keys.len(), "{given_up}");
     }
 
+    /// Promise 9.
     #[test]
     fn an_answer_for_the_object_itself_ends_its_count() {
         let mut stubborn = Stubborn::default();

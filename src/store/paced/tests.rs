@@ -97,6 +97,7 @@ fn upload_ref() -> &'static Upload {
     &UPLOAD
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_throttled_store_gets_fewer_at_once_and_more_again_when_it_carries_more() {
     let capacity = Capacity::of(10);
@@ -126,6 +127,7 @@ async fn a_get_holds_its_permit_until_its_body_is_read_or_dropped() {
     read(&paced, "b").await.unwrap();
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn buckets_and_sides_are_independent() {
     let get = Box::new(|request: GetRequest| {
@@ -146,6 +148,7 @@ async fn buckets_and_sides_are_independent() {
     assert_eq!((paced.lane("busy").limit(), paced.lane("idle").limit()), (1, 8));
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_throttled_listing_counts_and_waits_for_nothing() {
     let list = Box::new(|_| async { Err(throttled()) }.boxed());
@@ -163,6 +166,7 @@ async fn a_throttled_listing_counts_and_waits_for_nothing() {
     assert!(paced.get(&whole("b")).now_or_never().is_some());
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_streamed_part_never_locks_up() {
     let get = Box::new(|_| async { Ok(answer(2, body(b"ab"))) }.boxed());
@@ -187,6 +191,7 @@ async fn a_streamed_part_never_locks_up() {
     assert!(parts.expect("it ends").into_iter().all(|part| part.is_ok()));
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_permit_is_not_given_up_as_unanswered() {
     let capacity = Capacity::of(1);
@@ -205,6 +210,7 @@ async fn requests_that_are_given_up_unanswered_lower_the_level() {
     assert_eq!(paced.lane("b").limit(), 6, "after the third and the fourth");
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn bodies_that_break_lower_the_level() {
     let get = Box::new(|_| {
@@ -219,6 +225,7 @@ async fn bodies_that_break_lower_the_level() {
     assert_eq!(paced.lane("b").limit(), 8);
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_part_with_room_waits_for_none_and_gives_it_back() {
     let capacity = Capacity::of(1);
@@ -233,6 +240,7 @@ async fn a_part_with_room_waits_for_none_and_gives_it_back() {
     assert!(paced.room("b").now_or_never().is_some(), "what is not used comes back");
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_breaks_lowers_no_level_of_the_destination() {
     let upload_part = Box::new(|payload| {

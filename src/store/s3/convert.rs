@@ -177,6 +177,7 @@ pub(super) fn tagging(tags: &[(String, String)]) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Promise 4.
     #[test]
     fn listed_keys_are_decoded_once() {
         for (listed, key) in [
@@ -237,6 +238,7 @@ mod tests {
         assert!(!is_restored("ongoing-request=\"true\""));
     }
 
+    /// Promise 5.
     #[test]
     fn tags_become_a_query_string() {
         let tags = [("a b".to_owned(), "1&2".to_owned()), ("ü".to_owned(), String::new())];

@@ -492,6 +492,7 @@ mod tests {
         <Contents><Size>0</Size><Key> k&#x41;</Key></Contents>\
         <EncodingType>url</EncodingType></ListBucketResult>\n";
 
+    /// Promise 1.
     #[test]
     fn a_page_is_read_with_all_that_counts() {
         let mut page = read(PAGE.as_bytes()).unwrap();
@@ -511,6 +512,7 @@ mod tests {
         assert_eq!(read(upper.as_bytes()).unwrap().shown, 2, "a root of another name");
     }
 
+    /// Promise 1.
     #[test]
     fn of_versions_the_current_ones_count() {
         let document = "<ListVersionsResult><NextKeyMarker>k%20</NextKeyMarker>\
@@ -528,6 +530,7 @@ mod tests {
         assert_eq!(next, (Some(&b"k%20"[..]), Some("m")));
     }
 
+    /// Promise 1.
     #[test]
     fn a_document_that_was_cut_is_no_page() {
         let end = PAGE.trim_end().len();
@@ -558,6 +561,7 @@ mod tests {
         }
     }
 
+    /// Promises 0, 1.
     #[test]
     fn one_object_that_cannot_be_leaves_the_others() {
         let good = "<Contents><Key>k</Key><Size>1</Size></Contents>";
@@ -586,6 +590,7 @@ mod tests {
         assert_eq!((page.len(), page.end()), (1, Some(&b"\xe9"[..])));
     }
 
+    /// Promises 0, 1.
     #[test]
     fn characters_that_xml_cannot_have_are_read_as_they_are_meant() {
         for (written, key) in [
@@ -605,6 +610,7 @@ mod tests {
         assert_eq!(half.odd[0].flaw, Flaw::NotUtf8);
     }
 
+    /// Promises 0, 1.
     #[test]
     fn whether_it_is_the_last_is_said_in_two_words_or_by_what_follows() {
         let page = |said: &str| {
@@ -643,6 +649,7 @@ mod tests {
         assert_eq!((read.is_short(), read.folders), (false, vec![b"a/".to_vec()]));
     }
 
+    /// Promise 1.
     #[test]
     fn what_cannot_be_is_named() {
         for (document, expected) in [
@@ -655,6 +662,7 @@ mod tests {
         }
     }
 
+    /// Promises 0, 1.
     #[test]
     fn tags_and_times_come_in_more_than_one_form() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
@@ -680,6 +688,7 @@ mod tests {
         }
     }
 
+    /// Promise 1.
     #[test]
     fn what_is_no_listing_is_no_empty_one() {
         let end = "<IsTruncated>false</IsTruncated>";

@@ -48,6 +48,7 @@ fn other_length(came: std::fmt::Arguments<'_>) -> Error {
 mod tests {
     use super::*;
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_body_of_another_length_fails_before_its_last_byte() {
         let sent = |length| async move {

@@ -467,6 +467,7 @@ pub(super) fn place(request: &ListRequest) -> String {
 mod tests {
     use super::*;
 
+    /// Promises 0, 1.
     #[test]
     fn a_token_of_our_own_leads_back_to_its_key() {
         let from = |token: &str| {
@@ -489,6 +490,7 @@ mod tests {
         assert_eq!(Start::of(&request), Start::After(Cow::Borrowed(b"k")));
     }
 
+    /// Promises 0, 1.
     #[test]
     fn a_refusal_speaks_of_the_call_or_of_something_else() {
         for (status, code, expected) in [

@@ -136,6 +136,7 @@ impl Seen {
 mod tests {
     use super::*;
 
+    /// Promises 0, 1.
     #[test]
     fn listed_keys_are_decoded_once_unless_they_were_encoded_twice() {
         use Reading::{Form, Plain, PlusIsLiteral, Twice};
@@ -158,6 +159,7 @@ mod tests {
         assert_eq!(&*Form.decode(b"caf%E9"), b"caf\xe9");
     }
 
+    /// Promises 0, 1.
     #[test]
     fn a_page_tells_how_it_is_written_or_what_to_ask() {
         use Reading::{Form, Plain, PlusIsLiteral, Twice};

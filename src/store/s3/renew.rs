@@ -221,6 +221,7 @@ mod tests {
         }
     }
 
+    /// Promise 9.
     #[tokio::test(start_paused = true)]
     async fn the_last_good_ones_stay_in_use_while_no_others_can_be_fetched() {
         let failing = Failing::default();

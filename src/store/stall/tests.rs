@@ -29,6 +29,7 @@ fn source(pauses: &'static [u64]) -> Watched {
     watched(Fake { get, ..Fake::default() })
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_falls_silent_is_cut() {
     let began = Instant::now();
@@ -43,6 +44,7 @@ async fn a_body_that_falls_silent_is_cut() {
     assert!(body.next().await.is_none());
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_reads_has_not_stalled() {
     let mut body = source(&[1, 1]).get(&whole("b")).await.unwrap().body;
@@ -83,6 +85,7 @@ async fn send(to: &Watched, body: Body, length: u64) -> (Result<Written>, Durati
     (to.upload_part(&upload("b"), 1, payload).await, began.elapsed())
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_more_is_cut() {
     let at_once = bytes_after(vec![Duration::ZERO; 5]);
@@ -93,6 +96,7 @@ async fn a_destination_that_takes_nothing_more_is_cut() {
     assert_eq!(after, S * (59 + 30));
 }
 
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_waits_for_a_slow_source_has_not_stalled() {
     let slow = bytes_after(vec![S * 100; 5]);
@@ -128,6 +132,7 @@ fn asks_once() -> Watched {
 }
 
 // A connection that cannot send what it has does not ask for more when it is told of it.
+/// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_of_what_it_waited_for_is_cut() {
     let late = bytes_after(vec![S * 5]);

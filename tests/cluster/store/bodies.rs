@@ -33,6 +33,7 @@ fn held(body: &[u8], proof: Proof) -> Payload {
     Payload::Held { bytes: Bytes::copy_from_slice(body), proof }
 }
 
+/// Promise 3.
 pub async fn a_streamed_part_is_stored_with_and_without_a_checksum_behind_it(lab: &Lab) {
     let body = noise(MIB + 7, 1);
     for trailer in [false, true] {
@@ -48,6 +49,7 @@ pub async fn a_streamed_part_is_stored_with_and_without_a_checksum_behind_it(lab
     }
 }
 
+/// Promise 3.
 pub async fn a_streamed_body_that_is_cut_or_of_another_length_stores_nothing(lab: &Lab) {
     let body = noise(MIB, 2);
     let upload = begin(lab, &NewObject::default()).await;
@@ -73,6 +75,7 @@ pub async fn a_streamed_body_that_is_cut_or_of_another_length_stores_nothing(lab
     part.expect("a part");
 }
 
+/// Promise 3.
 pub async fn a_body_with_another_checksum_is_refused(lab: &Lab) {
     let upload = begin(lab, &NewObject::default()).await;
     let wrong = Proof { md5: None, crc64nvme: Some(crc(b"as it was")) };

@@ -57,6 +57,7 @@ async fn a_server_that_refuses_before_it_has_read_the_body_is_heard() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn bytes_are_asked_for_as_they_are_stored_and_that_is_not_signed() {
     for lean in [true, false] {
@@ -75,6 +76,7 @@ async fn bytes_are_asked_for_as_they_are_stored_and_that_is_not_signed() {
     }
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn the_digest_of_a_body_is_among_what_is_signed() {
     let (url, mut heads) = server(OK).await;
@@ -88,6 +90,7 @@ async fn the_digest_of_a_body_is_among_what_is_signed() {
     assert!(signed.split(',').next().unwrap_or_default().contains("content-md5"), "{head}");
 }
 
+/// Promise 3.
 #[tokio::test]
 async fn a_body_that_is_cut_is_an_error_and_no_end() {
     const CUT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: \"e\"\r\n\r\nonly";

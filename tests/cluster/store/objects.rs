@@ -57,6 +57,7 @@ pub async fn a_listing_begins_at_the_prefix_and_after_a_key(lab: &Lab) {
     assert!(listed.last_modified.is_some());
 }
 
+/// Promise 4.
 pub async fn every_key_is_listed_written_and_read_as_it_is(lab: &Lab) {
     let long = "ü".repeat(512);
     let mut expected = vec![
@@ -128,6 +129,7 @@ pub async fn a_range_is_read_and_the_whole_size_told(lab: &Lab) {
     assert_eq!(kind(beyond), Some(ErrorKind::SourceChanged), "it was longer when it was listed");
 }
 
+/// Promise 2.
 pub async fn a_read_that_is_pinned_fails_once_the_object_is_replaced(lab: &Lab) {
     let etag = lab.put("k", b"old").await.etag;
     let pinned = lab.pinned("k", &etag);
@@ -166,6 +168,7 @@ pub async fn what_is_missing_is_not_found(lab: &Lab) {
     missing(uploads.map(drop), "no-such-bucket", "ListMultipartUploads");
 }
 
+/// Promise 2.
 pub async fn what_is_current_is_told_and_what_is_not_there_only_of_the_key(lab: &Lab) {
     let etag = lab.put("there", b"body").await.etag;
     let meta = lab.store.current(&lab.id("there")).await.expect("an answer").expect("an object");
@@ -179,6 +182,7 @@ pub async fn what_is_current_is_told_and_what_is_not_there_only_of_the_key(lab: 
     assert!(error.to_string().contains("NoSuchBucket"), "{error}");
 }
 
+/// Promise 2.
 pub async fn what_is_deleted_is_gone_and_may_be_deleted_again(lab: &Lab) {
     let odd = "a//b ü+%2F\n";
     for key in [odd, "other"] {
@@ -195,6 +199,7 @@ pub async fn what_is_deleted_is_gone_and_may_be_deleted_again(lab: &Lab) {
     assert!(error.to_string().contains("DeleteObject"), "{error}");
 }
 
+/// Promise 3.
 pub async fn a_body_with_another_digest_is_refused(lab: &Lab) {
     let body = Bytes::from_static(b"damaged on the way");
     let put = lab.store.put(&lab.id("k"), &NewObject::default(), body, md5(b"as it was")).await;
@@ -218,6 +223,7 @@ pub fn all_headers() -> Headers {
     }
 }
 
+/// Promise 5.
 pub async fn headers_and_user_metadata_come_back(lab: &Lab) {
     let new = NewObject { headers: all_headers(), ..NewObject::default() };
     // No gzip at all: a body is never decoded.

@@ -43,6 +43,7 @@ pub async fn parts_become_the_object(lab: &Lab) {
     assert!(lab.get("k").await.expect("a get") == bodies.concat());
 }
 
+/// Promise 3.
 pub async fn a_part_with_another_digest_is_refused(lab: &Lab) {
     let upload = begin(lab, "k").await;
     let body = Bytes::from_static(b"damaged on the way");
@@ -64,6 +65,7 @@ pub async fn a_part_sent_again_replaces_the_one_before(lab: &Lab) {
     assert_eq!(lab.get("k").await.expect("a get"), b"the second");
 }
 
+/// Promise 8.
 pub async fn only_uploads_of_the_very_key_are_listed(lab: &Lab) {
     let listed = async |key: &str| {
         let uploads = lab.store.list_uploads(&lab.id(key)).await.expect("a list");
@@ -83,6 +85,7 @@ pub async fn only_uploads_of_the_very_key_are_listed(lab: &Lab) {
     assert_eq!(listed("k ü+").await, twice);
 }
 
+/// Promise 8.
 pub async fn an_upload_that_has_ended_is_gone(lab: &Lab) {
     let (completed, aborted) = (begin(lab, "completed").await, begin(lab, "aborted").await);
     let part = send(lab, &completed, 1, b"body").await;
@@ -126,6 +129,7 @@ pub async fn a_completion_with_a_wrong_part_leaves_the_upload(lab: &Lab) {
     lab.store.complete_upload(&upload, &[good], None).await.expect("still there");
 }
 
+/// Promise 5.
 pub async fn metadata_of_an_upload_is_that_of_the_object(lab: &Lab) {
     let new = NewObject { headers: all_headers(), ..NewObject::default() };
     let upload = lab.store.create_upload(&lab.id("k"), &new).await.expect("an upload").upload;
@@ -135,6 +139,7 @@ pub async fn metadata_of_an_upload_is_that_of_the_object(lab: &Lab) {
     assert_eq!(head.headers, new.headers);
 }
 
+/// Promise 5.
 pub async fn tags_of_an_upload_are_those_of_the_object(lab: &Lab) {
     let new = NewObject { tags: some_tags(), ..NewObject::default() };
     let upload = lab.store.create_upload(&lab.id("k"), &new).await.expect("an upload").upload;

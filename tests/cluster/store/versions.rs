@@ -25,6 +25,7 @@ async fn current(lab: &Lab, prefix: &str) -> Vec<(String, u64, String)> {
     shown.collect()
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_version_is_told_and_can_be_read_after_it_was_replaced() {
     let (lab, client) = versioned().await;
@@ -50,6 +51,7 @@ async fn a_version_is_told_and_can_be_read_after_it_was_replaced() {
     assert!(named.to_string().contains("delete marker"), "{named}");
 }
 
+/// Promise 2.
 #[tokio::test]
 async fn a_listing_of_versions_shows_the_current_ones_and_no_deleted_object() {
     let (lab, client) = versioned().await;
@@ -74,6 +76,7 @@ async fn a_listing_of_versions_shows_the_current_ones_and_no_deleted_object() {
 }
 
 // A page holds a thousand versions, be they current or not: the token names one amid a key.
+/// Promise 2.
 #[tokio::test]
 async fn a_listing_of_versions_goes_on_amid_the_versions_of_a_key() {
     let (lab, _) = versioned().await;

@@ -24,6 +24,7 @@ pub async fn a_batch_with_one_fenced_end_records_the_others(store: &dyn StateSto
     }
 }
 
+/// Promise 1.
 pub async fn a_large_batch_is_recorded_whole(store: &dyn StateStore) {
     let keys: Vec<String> = (0..130).map(|n| format!("k{n}")).collect();
     let ends: Vec<Outcome> = keys.iter().map(|key| end(key, None, 10, 20)).collect();
@@ -31,6 +32,7 @@ pub async fn a_large_batch_is_recorded_whole(store: &dyn StateStore) {
     assert_eq!(store.tally(at(0)).await.unwrap().done, 130);
 }
 
+/// Promise 1.
 pub async fn each_end_of_a_batch_has_its_own_answer(store: &dyn StateStore) {
     for (key, token) in [("a", "t1"), ("b", "t1"), ("b", "t2")] {
         store.begin(&start(key, token, 10)).await.unwrap();
@@ -51,6 +53,7 @@ pub async fn each_end_of_a_batch_has_its_own_answer(store: &dyn StateStore) {
     assert_eq!(store.finish_each(&[]).await.len(), 0);
 }
 
+/// Promise 8.
 pub async fn a_batch_counts_the_tries_of_what_is_known_and_of_what_is_new(store: &dyn StateStore) {
     let failed = Outcome {
         status: JobStatus::Failed,
@@ -71,6 +74,7 @@ pub async fn a_batch_counts_the_tries_of_what_is_known_and_of_what_is_new(store:
     }
 }
 
+/// Promise 8.
 pub async fn a_batch_that_is_sent_again_changes_nothing(store: &dyn StateStore) {
     let batch: Vec<Outcome> = (0..30).map(|n| end(&format!("k{n}"), None, 10, 20)).collect();
     store.finish(&batch).await.unwrap();
@@ -81,6 +85,7 @@ pub async fn a_batch_that_is_sent_again_changes_nothing(store: &dyn StateStore) 
     assert_eq!((tally.done, load(store, "k0").await.end_time), (30, Some(at(20))));
 }
 
+/// Promise 8.
 pub async fn one_key_twice_in_a_batch_is_two_attempts(store: &dyn StateStore) {
     let batch = [end("key", None, 10, 20), end("other", None, 10, 20), end("key", None, 30, 40)];
     store.finish(&batch).await.unwrap();
@@ -88,6 +93,7 @@ pub async fn one_key_twice_in_a_batch_is_two_attempts(store: &dyn StateStore) {
     assert_eq!((record.tries, record.end_time), (2, Some(at(40))));
 }
 
+/// Promise 8.
 pub async fn pairs_that_share_a_source_share_a_batch(store: &dyn StateStore) {
     let ids = ["des-1", "des-2", "des-3"].map(|bucket| RecordId {
         src: ObjectId::new("src", "key"),

@@ -67,6 +67,7 @@ fn keys(copies: &[Copy]) -> Vec<&str> {
     copies.iter().map(|copy| copy.id.des.key.as_str()).collect()
 }
 
+/// Promise 2.
 pub async fn copies_come_whole_and_in_byte_order(store: &dyn StateStore) {
     // Neither UTF-16 nor a dictionary has this order.
     let orders = ["\u{fffd}", "\u{10000}", "Z", "a", "a ", "a/", "a0", "é", "e\u{301}"];
@@ -80,6 +81,7 @@ pub async fn copies_come_whole_and_in_byte_order(store: &dyn StateStore) {
     assert_eq!(all(store, &all_copies("nowhere")).await, []);
 }
 
+/// Promise 2.
 pub async fn copies_are_what_has_ended_well_and_was_not_deleted(store: &dyn StateStore) {
     let copies = ["again", "back", "deleted", "done", "failed", "null", "running", "without"];
     let copies = copies.map(in_des);
@@ -114,6 +116,7 @@ pub async fn copies_are_what_has_ended_well_and_was_not_deleted(store: &dyn Stat
     assert_eq!(looked_up.collect::<Vec<_>>(), found);
 }
 
+/// Promise 2.
 pub async fn copies_of_a_prefix_and_behind_a_key(store: &dyn StateStore) {
     let there = ["a", "p", "p.", "p/", "p/a", "p/a\u{0}", "p/b", "p/ü", "p/\u{10000}", "p0", "q"];
     record(store, &there.map(in_des)).await;
@@ -142,6 +145,7 @@ pub async fn copies_of_a_prefix_and_behind_a_key(store: &dyn StateStore) {
     }
 }
 
+/// Promise 2.
 pub async fn copies_of_two_pairs_are_told_apart(store: &dyn StateStore) {
     let sources_of_one = ["src-1", "src-2", "src-3"].map(|src| copy_of((src, "k"), ("des", "k")));
     let destinations_of_one = ["l", "m", "n"].map(|des| copy_of(("src", "k"), ("des", des)));
@@ -154,6 +158,7 @@ pub async fn copies_of_two_pairs_are_told_apart(store: &dyn StateStore) {
     assert_eq!(found[3..], destinations_of_one, "by the key of a record beside another's too");
 }
 
+/// Promise 2.
 pub async fn many_copies_come_on_pages(store: &dyn StateStore) {
     // More than a thousand rows, and more than a mebibyte: a page of either backend ends before. It
     // ends among the copies of one destination, of which some have failed.

@@ -14,6 +14,7 @@ async fn note(store: &dyn StateStore, key: &NoteKey) -> Option<Vec<u8>> {
     note
 }
 
+/// Promise 1.
 pub async fn a_note_is_added_once_and_may_be_set_again(store: &dyn StateStore) {
     let key = NoteKey::new("one");
     assert_eq!(note(store, &key).await, None);
@@ -29,6 +30,7 @@ pub async fn a_note_is_added_once_and_may_be_set_again(store: &dyn StateStore) {
     assert_eq!(note(store, &key).await.as_deref(), Some(&b"third"[..]));
 }
 
+/// Promise 1.
 pub async fn of_many_who_add_one_note_one_does(store: &dyn StateStore) {
     let key = NoteKey::new("contended");
     let texts: Vec<Vec<u8>> = (0..8).map(|n| vec![n]).collect();
@@ -41,6 +43,7 @@ pub async fn of_many_who_add_one_note_one_does(store: &dyn StateStore) {
     assert_eq!(note(store, &key).await, winners.into_iter().next());
 }
 
+/// Promise 1.
 pub async fn notes_are_bytes_under_any_name(store: &dyn StateStore) {
     let names = odd_texts().into_iter().chain(control_texts()).chain([String::new()]);
     let keys: Vec<NoteKey> = names.map(NoteKey::new).collect();
@@ -55,6 +58,7 @@ pub async fn notes_are_bytes_under_any_name(store: &dyn StateStore) {
     assert_eq!(store.notes(&keys).await.unwrap(), expected);
 }
 
+/// Promise 1.
 pub async fn large_notes_come_back_whole(store: &dyn StateStore) {
     let keys = numbered(0..60);
     // Together more than the 16 MB of one answer of Amazon DynamoDB.
@@ -69,6 +73,7 @@ pub async fn large_notes_come_back_whole(store: &dyn StateStore) {
     }
 }
 
+/// Promise 1.
 pub async fn notes_are_answered_in_the_order_asked(store: &dyn StateStore) {
     for (n, key) in (0u32..).zip(numbered(0..250)).filter(|(n, _)| !n.is_multiple_of(3)) {
         assert!(store.add_note(&key, &n.to_be_bytes()).await.unwrap());
@@ -81,6 +86,7 @@ pub async fn notes_are_answered_in_the_order_asked(store: &dyn StateStore) {
     assert_eq!(store.notes(&[]).await.unwrap(), [None; 0]);
 }
 
+/// Promise 1.
 pub async fn removed_notes_are_gone_and_no_others(store: &dyn StateStore) {
     let keys = numbered(0..130);
     for key in &keys {
@@ -98,6 +104,7 @@ pub async fn removed_notes_are_gone_and_no_others(store: &dyn StateStore) {
     assert_eq!(note(store, &keys[10]).await.as_deref(), Some(&b"again"[..]));
 }
 
+/// Promise 1.
 pub async fn notes_are_no_records(store: &dyn StateStore) {
     for key in numbered(0..3) {
         store.set_note(&key, &[7; 100]).await.unwrap();

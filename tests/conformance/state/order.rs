@@ -48,6 +48,7 @@ pub async fn an_events_end_puts_its_sequencer_on_record(store: &dyn StateStore) 
     assert_eq!((last.sequencer, last.status), (sequencer("00A3"), JobStatus::Done));
 }
 
+/// Promise 2.
 pub async fn of_two_attempts_at_once_one_ends(store: &dyn StateStore) {
     // Both have seen that there is no record.
     let (first, second) = (event_end("2", None, 10), event_end("1", None, 11));
@@ -64,6 +65,7 @@ pub async fn of_two_attempts_at_once_one_ends(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await, twice);
 }
 
+/// Promise 2.
 pub async fn whoever_has_been_at_work_meanwhile_refuses_an_ordered_end(store: &dyn StateStore) {
     let ended = || event_end("9", None, 5);
     store.finish(&[end("key", None, 1, 2)]).await.unwrap();
@@ -109,6 +111,7 @@ pub async fn a_state_is_known_again_whatever_its_times_are(store: &dyn StateStor
     assert_fenced(store, &[stale]).await;
 }
 
+/// Promise 2.
 pub async fn a_start_behind_a_later_event_is_refused(store: &dyn StateStore) {
     store.finish(&[event_end("00B", None, 10)]).await.unwrap();
     let once = load(store, "key").await;
@@ -136,6 +139,7 @@ pub async fn an_end_behind_a_beginning_breaks_its_fence(store: &dyn StateStore) 
     }
 }
 
+/// Promise 2.
 pub async fn a_deletion_is_on_record_and_is_no_copy(store: &dyn StateStore) {
     store.finish(&[event_end("1", None, 10)]).await.unwrap();
     let seen = stamp(store).await;

@@ -232,6 +232,7 @@ mod tests {
         }
     }
 
+    /// Promise 10.
     #[test]
     fn entities_are_decoded_once_whether_named_or_numbered() {
         for (text, expected) in [
@@ -244,6 +245,7 @@ mod tests {
         }
     }
 
+    /// Promise 10.
     #[test]
     fn a_page_that_is_no_document_is_shown_by_its_beginning() {
         let body = "<html>\n<head><title>400 The plain HTTP request was sent to HTTPS port</title>";

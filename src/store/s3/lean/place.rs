@@ -206,6 +206,7 @@ mod tests {
         Seen { uri: uri.to_owned(), authorization, session: false }
     }
 
+    /// Promise 4.
     #[test]
     fn a_request_tells_where_its_bucket_is() {
         let sigv4 = "AWS4-HMAC-SHA256 Credential=A/B/20260101/eu-west-1/s3/aws4_request, Signed";
