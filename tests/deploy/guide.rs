@@ -49,6 +49,23 @@ fn command(heading: &str, number: u32) -> String {
     blocks(rest).first().unwrap_or_else(|| panic!("{number} has no block")).clone()
 }
 
+/// Whether a command has said what the guide shows below it: line by line, `...` standing for anything.
+fn says_as_shown(heading: &str, number: u32, said: &str) {
+    let section = section(heading);
+    let (_, rest) =
+        section.split_once(&format!("**{number}.**")).unwrap_or_else(|| panic!("{number}"));
+    let below = rest.split("\n**").next().unwrap_or_default();
+    let shown = below.split("\n```text\n").nth(1).and_then(|rest| rest.split("\n```").next());
+    let shown = shown.unwrap_or_else(|| panic!("nothing is shown below command {number}"));
+    let mut lines = said.lines();
+    for line in shown.lines().filter(|line| *line != "...") {
+        let fragments: Vec<String> = line.split("...").map(regex::escape).collect();
+        let pattern = Regex::new(&format!("^{}$", fragments.join(".*"))).expect("a pattern");
+        let found = lines.any(|said| pattern.is_match(said.trim_end()));
+        assert!(found, "command {number} does not say, or not in this order: {line}\n{said}");
+    }
+}
+
 /// A desk at which the guide is followed: its folder has the repository's files that the commands name.
 struct Desk {
     server: Ministack,
@@ -112,6 +129,21 @@ impl Desk {
         bash.output().expect("bash can be run")
     }
 
+    /// A message about an object that the source does not have.
+    async fn send_a_job_that_fails(&self) {
+        let url = self.run(
+            "aws --profile own --region us-east-1 cloudformation describe-stacks --output text \
+             --stack-name s3-migration --query \"Stacks[0].Outputs[?OutputKey=='QueueUrl'].OutputValue\"",
+        );
+        let body = self.run(
+            "printf '{\"Src_bucket\":\"%s\",\"Src_key\":\"not there\",\"Des_bucket\":\"%s\",\
+             \"Des_key\":\"not there\",\"Size\":1,\"versionId\":\"null\"}' $SOURCE $DESTINATION",
+        );
+        let queue = aws_sdk_sqs::Client::new(&self.server.sdk_config(ACCOUNT_A));
+        let message = queue.send_message().queue_url(url.trim()).message_body(body);
+        message.send().await.expect("SendMessage");
+    }
+
     /// The program as a machine of the cluster runs it.
     fn machine(&self, command: &str) -> tokio::process::Command {
         let settings = "aws --profile \"$OWN\" --region \"$REGION\" ssm get-parameter --output text \
@@ -132,10 +164,14 @@ async fn followed(job_type: &str, fifth: &str, seventh: &str) {
     desk.run(fifth);
     let said = desk.run(&command(TO_THE_OTHER, 6));
     assert!(!said.to_lowercase().contains("secret"), "{said}");
-    desk.run(seventh);
+    let said = desk.run(seventh);
+    says_as_shown(TO_THE_OTHER, 7, &said);
     let check = command(TO_THE_OTHER, 8);
     let said = desk.run(&check);
     assert!(said.ends_with(" 0 failed\n"), "{said}");
+    if job_type == "PUT" {
+        says_as_shown(TO_THE_OTHER, 8, &said);
+    }
     let printed: Value = serde_json::from_str(
         &desk.run(&check.replace("s3-migration check", "s3-migration check --json")),
     )
@@ -146,12 +182,34 @@ async fn followed(job_type: &str, fifth: &str, seventh: &str) {
     assert_eq!(statements(&policy), statements(&printed["policies"]["user"]));
     desk.run(&command(TO_THE_OTHER, 9));
 
+    for block in blocks(&section("Rotate the key")) {
+        desk.run(&block);
+    }
     Running::start(desk.machine("jobsender")).ended().await.with_status(0);
     let worker = Running::start(desk.machine("worker"));
     let account = if job_type == "PUT" { ACCOUNT_B } else { ACCOUNT_A };
     let client = resources::s3(&desk.server.sdk_config(account));
     process::until("the object has arrived", async || {
         client.head_object().bucket(&desk.destination).key(KEY).send().await.is_ok()
+    })
+    .await;
+    let status = command(TO_THE_OTHER, 10);
+    process::until("nothing is in the queue", async || {
+        let said = desk.run(&status);
+        said.contains("running             0") && said.contains("done                1")
+    })
+    .await;
+    says_as_shown(TO_THE_OTHER, 10, &desk.run(&status));
+    Running::start(desk.machine("jobsender")).ended().await.with_status(0);
+    assert!(
+        desk.run(&status).contains(" 0 of them sent"),
+        "the closing comparison sends something"
+    );
+
+    desk.send_a_job_that_fails().await;
+    let failed = blocks(&section("Objects that failed"));
+    process::until("the failure is on record", async || {
+        desk.run(&failed[0]).contains("/not there\tGetObject")
     })
     .await;
     worker.signal("TERM");
