@@ -164,6 +164,7 @@ fn denied(object: u64) -> Tried {
     Tried { object, folder: 99 }
 }
 
+/// Promises 0, 9.
 #[test]
 fn the_probe_is_sought_where_something_was_taken_or_nothing_tried() {
     let mut breaker = Breaker::new(2);
@@ -191,6 +192,7 @@ fn exhausted(breaker: &mut Breaker, probe: fn(u64) -> Tried) -> bool {
     })
 }
 
+/// Promises 0, 9.
 #[test]
 fn a_folder_that_is_refused_while_others_are_taken_has_failed() {
     let mut breaker = closed_and_open_again([denied(1), denied(2)], tried(9));
@@ -206,6 +208,7 @@ fn a_folder_that_is_refused_while_others_are_taken_has_failed() {
     assert_eq!(other, Ruling::Hold, "not that refusal");
 }
 
+/// Promises 0, 9.
 #[test]
 fn what_is_refused_to_all_is_the_failure_of_none() {
     for (mut breaker, probe) in [
