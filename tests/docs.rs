@@ -105,8 +105,8 @@ fn marked_tests(file: &str, text: &str, suites: &[&str]) -> Vec<(Vec<usize>, Str
 
 #[test]
 fn the_commands_are_those_of_the_binary() {
-    let readme = read("README.md");
-    let table = section(&readme, "## Commands");
+    let reference = read("docs/reference.md");
+    let table = section(&reference, "## Commands");
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let mut documented = BTreeSet::new();
     for row in rows {
@@ -131,9 +131,9 @@ fn the_commands_are_those_of_the_binary() {
 
 #[test]
 fn a_command_that_is_not_there_yet_is_refused() {
-    let readme = read("README.md");
+    let limits = read("docs/limits.md");
     let missing =
-        readme.split("**Not there yet:**").nth(1).expect("the README says what is missing");
+        limits.split("**Not there yet:**").nth(1).expect("the limits say what is missing");
     let missing = missing.split(';').next().unwrap_or_default();
     let missing = missing.split("Lambda").next().unwrap_or_default();
     let names: Vec<&str> = quoted(missing).collect();
@@ -144,16 +144,57 @@ fn a_command_that_is_not_there_yet_is_refused() {
 }
 
 #[test]
-fn every_ini_in_the_readme_is_accepted() {
-    let readme = read("README.md");
-    let inis: Vec<&str> =
-        readme.split("\n```ini\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
-    assert!(inis.len() > 3, "the README's inis are not where they were");
-    for ini in inis {
-        if let Err(error) = Config::from_text("README.md", ini, NOBODY) {
-            panic!("{error}\n{ini}");
+fn every_ini_in_the_documents_is_accepted() {
+    let mut inis = 0;
+    for document in documents() {
+        let text = read(&document);
+        let blocks = text.split("\n```ini\n").skip(1);
+        for ini in blocks.filter_map(|rest| rest.split("\n```").next()) {
+            inis += 1;
+            if let Err(error) = Config::from_text(&document, ini, NOBODY) {
+                panic!("{error}\n{ini}");
+            }
         }
     }
+    assert!(inis > 8, "the inis are not where they were: {inis}");
+}
+
+#[test]
+fn the_readme_is_short_and_each_document_says_for_whom_it_is() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines; what does not fit goes to docs/");
+    for document in documents().iter().filter(|name| name.starts_with("docs/")) {
+        let text = read(document);
+        let first = text.lines().nth(2).unwrap_or_default();
+        assert!(first.starts_with("For "), "{document} does not say for whom it is: {first}");
+    }
+}
+
+/// What stands between `...` in the first column of a table is part of a message of the program.
+#[test]
+fn every_message_that_is_explained_exists() {
+    let mut files = Vec::new();
+    walk(&root().join("src"), &mut files);
+    let sources: Vec<String> =
+        files.iter().map(|file| unbroken(&fs::read_to_string(file).unwrap())).collect();
+    let exists = |words: &str| sources.iter().any(|source| source.contains(words));
+    let troubleshooting = read("docs/troubleshooting.md");
+    let mut messages = 0;
+    for row in troubleshooting.lines().filter(|line| line.starts_with("| `")) {
+        let seen = row.trim_start_matches("| ").split(" | ").next().unwrap_or_default();
+        for words in quoted(seen).flat_map(|message| message.split("...")).map(str::trim) {
+            assert!(exists(words), "docs/troubleshooting.md: no message says: {words}");
+            messages += 1;
+        }
+    }
+    assert!(messages > 60, "{messages}");
+}
+
+/// Source text whose strings are not broken into lines any more.
+fn unbroken(source: &str) -> String {
+    let mut lines = source.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
 }
 
 #[test]
@@ -165,17 +206,22 @@ fn every_key_that_the_documents_name_exists() {
         .filter_map(|line| line.split('=').next())
         .map(str::trim)
         .collect();
+    let template = read("cloudformation/cluster.yaml");
+    let is_parameter = |name: &str| template.contains(&format!("\n  {name}:\n"));
     // Of all that stands between backquotes, only this much is known to be a key by its looks.
     let word = |name: &str| !name.contains(char::is_whitespace);
     let like_a_key =
         |name: &str| word(name) && (name.starts_with("Max") || name.ends_with("_default"));
-    for document in ["README.md", "ARCHITECTURE.md", "SEMANTICS.md", "CHANGELOG.md"] {
-        for quote in quoted(&read(document)) {
+    for document in documents() {
+        for quote in quoted(&read(&document)) {
             match quote.split_once(" = ") {
                 Some((name, _)) => {
                     assert!(!word(name) || keys.contains(name), "{document}: {quote}");
                 }
-                None => assert!(!like_a_key(quote) || keys.contains(quote), "{document}: {quote}"),
+                None => {
+                    let known = keys.contains(quote) || is_parameter(quote);
+                    assert!(!like_a_key(quote) || known, "{document}: {quote}");
+                }
             }
         }
     }
@@ -244,14 +290,46 @@ fn the_servers_are_those_that_the_tests_start() {
 
 #[test]
 fn links_lead_somewhere() {
-    for document in
-        ["README.md", "ARCHITECTURE.md", "SEMANTICS.md", "CONTRIBUTING.md", "docs/stores.md"]
-    {
-        for link in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let outside = link.starts_with("https://");
-            assert!(outside || root().join(link).exists(), "{document}: {link}");
+    for document in documents() {
+        let text = read(&document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => root().join(&document),
+                file => root().join(&document).with_file_name("").join(file),
+            };
+            assert!(target.exists(), "{document}: {link}");
+            let headings = || fs::read_to_string(&target).expect("a text");
+            let is_there = anchor.is_empty() || anchors(&headings()).contains(anchor);
+            assert!(is_there, "{document}: {link}: no such heading");
         }
     }
+}
+
+/// The names by which headings are linked to.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let name = |heading: &str| -> String {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        heading.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    headings.map(name).collect()
+}
+
+/// All documents for people, but the notes on design.
+fn documents() -> Vec<String> {
+    let top = ["README.md", "ARCHITECTURE.md", "SEMANTICS.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let mut documents: Vec<String> = top.map(str::to_owned).into();
+    for entry in fs::read_dir(root().join("docs")).expect("docs/") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        if name.ends_with(".md") {
+            documents.push(format!("docs/{name}"));
+        }
+    }
+    documents
 }
 
 #[test]

@@ -342,6 +342,7 @@ async fn a_bucket_that_fills_while_it_is_listed_may_ignore_start_after_too() {
     assert!(data.source().keys().all(|key| data.destination().contains_key(key)));
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn keys_are_read_as_the_store_writes_them() {
     fn encode(key: &[u8]) -> String {

@@ -582,6 +582,7 @@ async fn tags_that_a_destination_drops_are_told() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn metadata_that_is_kept_is_not_spoken_of() {
     let stage = Stage::new().await;
