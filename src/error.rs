@@ -117,10 +117,13 @@ impl Evidence {
     }
 }
 
+/// In place of a side: the table of records, which is no object's.
+pub const RECORDS: &str = "records";
+
 /// Where a refused call was made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asked {
-    /// `source` or `destination`.
+    /// `source` or `destination`, or [`RECORDS`].
     pub side: &'static str,
     /// The bucket.
     pub bucket: String,
@@ -229,6 +232,12 @@ impl Error {
     /// The service's own name for the error; empty if there is none.
     pub fn code(&self) -> &str {
         self.evidence().map_or("", |evidence| evidence.code.as_str())
+    }
+
+    /// Whether it speaks of the table of records.
+    pub fn is_of_records(&self) -> bool {
+        let place = self.evidence().and_then(|evidence| evidence.place.as_ref());
+        place.is_some_and(|place| place.side == RECORDS)
     }
 
     /// Whether a service has refused without an error document.

@@ -27,11 +27,13 @@ mod objects;
 mod outcome;
 mod record;
 mod settle;
+mod witness;
 
 use events::Listener;
 pub use events::{RuleBook, Rules};
 use gates::{Both, Gates, Rest};
 use objects::Line;
+use witness::Witnesses;
 
 /// Amazon SQS gives at most ten messages a call.
 const MAX_BATCH: usize = 10;
@@ -96,6 +98,7 @@ pub struct Worker {
     line: Line,
     listener: Listener,
     gates: Gates,
+    witnesses: Witnesses,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
     /// What has shown for good that this worker is the trouble.
@@ -118,7 +121,8 @@ impl Worker {
         let both = Both { source, destination: Arc::clone(&engine.destination) };
         let gates = Gates::new(both, settings.parallel);
         let (unfit, ended) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { queue, engine, settings, line, listener, gates, unfit, ended })
+        let witnesses = Witnesses::default();
+        Arc::new(Self { queue, engine, settings, line, listener, gates, witnesses, unfit, ended })
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
@@ -157,11 +161,12 @@ impl Worker {
                 report_panic(ended);
             }
             self.check_fitness()?;
-            let most = match self.gates.rest().await {
+            self.engine.monitor.turned(Turn::Rests);
+            let Some(rest) = halt.unless_stopping(self.gates.rest()).await else { break };
+            let most = match rest {
                 Rest::Take => MAX_BATCH,
                 Rest::TakeOne => 1,
                 Rest::Wait(time) => {
-                    self.engine.monitor.turned(Turn::Rests);
                     halt.unless_stopping(tokio::time::sleep(time.min(BEAT))).await;
                     continue;
                 }

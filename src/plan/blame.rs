@@ -42,7 +42,9 @@ pub fn about(error: &Error) -> About {
         (ErrorKind::Throttled | ErrorKind::Unavailable, _) => About::Silence,
         (ErrorKind::Denied, _) => About::Unclear,
         (ErrorKind::NotFound, _) if error.is_bare() => About::Unclear,
-        (ErrorKind::Invalid, _) if error.evidence().is_some() => About::Unclear,
+        (ErrorKind::Invalid, _) if error.evidence().is_some_and(|e| e.status != 0) => {
+            About::Unclear
+        }
         (
             ErrorKind::NotFound
             | ErrorKind::Invalid
@@ -148,8 +150,10 @@ pub struct Tried {
     pub folder: u64,
 }
 
-/// Objects that are remembered as refused while a place was closed, at most; and folders.
+/// Objects that are remembered as refused, at most; and folders.
 const REMEMBERED: usize = 100_000;
+/// Probes after which an object that was taken before is tried again.
+const DOUBTFUL: u32 = 4;
 /// Probes after which a permission or a name is not expected to come right by itself.
 const MOST_PROBES: u32 = QUICK_PROBES + 4;
 /// Objects of folders that are refused so far which are passed over in search of a probe from another.
@@ -164,27 +168,25 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// between them. Times are durations since any fixed moment.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
-    /// That many refusals are a row.
+    /// That many refusals are a row, and that many successes show that the place takes objects.
     alike: usize,
     row: Row,
     open: Option<Open>,
-    /// How often it has taken objects again.
-    reopened: u64,
-    /// Objects that were refused or not tried while it was closed to them, and when that was.
+    /// Objects taken so far.
+    taken: u64,
+    /// Objects that were refused, and how many had been taken by then.
     refused: HashMap<u64, u64>,
     folders: Folders,
-    /// The refusal that some objects get while others are taken: a probe that began after it had closed
-    /// the place was taken.
-    selective: Option<String>,
-    /// Nothing is left but what gets that refusal, in folders from which nothing was ever taken.
-    only_refused_left: bool,
+    /// The refusal that was shown to be no other object's, and how long that holds.
+    acquitted: Option<(String, Duration)>,
 }
 
-/// From which folders objects were taken, and from which they were only refused.
+/// From which folders objects were taken; and from which they were only refused: how many were, and how
+/// many had been taken elsewhere by then.
 #[derive(Clone, Debug, Default)]
 struct Folders {
     taken: HashSet<u64>,
-    refused: HashSet<u64>,
+    refused: HashMap<u64, (usize, u64)>,
 }
 
 impl Folders {
@@ -195,15 +197,26 @@ impl Folders {
         }
     }
 
-    fn refuse(&mut self, folder: u64) {
-        if self.refused.len() < REMEMBERED && !self.taken.contains(&folder) {
-            self.refused.insert(folder);
+    /// Counts up to `alike` refusals.
+    fn refuse(&mut self, folder: u64, alike: usize, taken: u64) {
+        if self.refused.len() >= REMEMBERED || self.taken.contains(&folder) {
+            return;
+        }
+        let refused = self.refused.entry(folder).or_default();
+        if refused.0 < alike {
+            *refused = (refused.0 + 1, taken);
         }
     }
 
-    /// Whether everything that was tried in it was refused, as far as is remembered.
-    fn is_refused(&self, folder: u64) -> bool {
-        self.taken.len() < REMEMBERED && self.refused.contains(&folder)
+    /// Whether all that was tried in it was refused, as far as is remembered.
+    fn are_refused(&self, folder: u64) -> bool {
+        self.taken.len() < REMEMBERED && self.refused.contains_key(&folder)
+    }
+
+    /// How many objects had been taken elsewhere when `alike` of it had been refused, and none taken.
+    fn refused(&self, folder: u64, alike: usize) -> Option<u64> {
+        let &(count, taken) = self.refused.get(&folder)?;
+        (count >= alike && self.taken.len() < REMEMBERED).then_some(taken)
     }
 }
 
@@ -223,8 +236,6 @@ struct Open {
     probe: Option<u64>,
     /// Objects passed over since the last probe.
     passed_over: u32,
-    /// Whether an object was a probe whose folder is not refused as a whole.
-    mixed: bool,
 }
 
 impl Breaker {
@@ -243,17 +254,20 @@ impl Breaker {
         answered: bool,
         now: Duration,
     ) -> Ruling {
-        self.folders.refuse(folder);
+        let of_folder = self.folders.refused(folder, self.alike);
+        let before = self.refused.get(&object).copied().or(of_folder);
+        self.folders.refuse(folder, self.alike, self.taken);
+        if self.refused.len() < REMEMBERED {
+            self.refused.entry(object).or_insert(self.taken);
+        }
         if self.open.is_some() {
-            self.remember(object);
             return Ruling::Back;
         }
-        let is_selective = self.selective.as_deref() == Some(what);
-        if self.only_refused_left && is_selective && self.folders.is_refused(folder) {
-            return Ruling::Record;
-        }
-        // Others were taken after it had been refused: it has been given its second look.
-        if self.refused.get(&object).is_some_and(|at| *at < self.reopened) {
+        let is_acquitted =
+            self.acquitted.as_ref().is_some_and(|(same, until)| same == what && now < *until);
+        // Others were taken since it, or so many of its folder, were refused: it is its own fault.
+        let enough = |then: u64| self.taken - then >= self.alike as u64;
+        if is_acquitted || before.is_some_and(enough) {
             return Ruling::Record;
         }
         if answered || self.row.what != what {
@@ -263,9 +277,7 @@ impl Breaker {
         if self.row.objects.len() < self.alike {
             return Ruling::Hold;
         }
-        for object in std::mem::take(&mut self.row.objects) {
-            self.remember(object);
-        }
+        self.row.objects.clear();
         self.close(blame, now);
         Ruling::Back
     }
@@ -279,31 +291,17 @@ impl Breaker {
             }
             none => {
                 let next = now.saturating_add(pause(blame, 0));
-                *none = Some(Open {
-                    blame,
-                    since: now,
-                    next,
-                    probes: 0,
-                    probe: None,
-                    passed_over: 0,
-                    mixed: false,
-                });
+                *none =
+                    Some(Open { blame, since: now, next, probes: 0, probe: None, passed_over: 0 });
                 true
             }
-        }
-    }
-
-    /// An object that goes back while it is closed.
-    pub fn remember(&mut self, object: u64) {
-        if self.refused.len() < REMEMBERED {
-            self.refused.insert(object, self.reopened);
         }
     }
 
     /// Whether an object may be tried now. The probe is sought in folders that are not refused as a
     /// whole: a policy that denies one prefix, with however many objects, closes no bucket for long.
     pub fn admit(&mut self, Tried { object, folder }: Tried, now: Duration) -> Admission {
-        let is_refused = self.folders.is_refused(folder);
+        let is_refused = self.folders.are_refused(folder);
         match &mut self.open {
             None => Admission::Go,
             Some(open) if open.next <= now && open.probe.is_none() => {
@@ -312,7 +310,6 @@ impl Breaker {
                     open.passed_over += 1;
                     return Admission::Back(QUICK);
                 }
-                open.mixed |= !is_refused;
                 open.probe = Some(object);
                 Admission::Probe
             }
@@ -324,31 +321,42 @@ impl Breaker {
     /// else is taken began before the place was closed, and shows nothing.
     pub fn passed(&mut self, Tried { object, folder }: Tried, now: Duration) -> Option<Duration> {
         self.folders.take(folder);
+        self.taken += 1;
+        self.refused.remove(&object);
         let open = self.open.take_if(|open| open.probe == Some(object))?;
-        let what = std::mem::take(&mut self.row).what;
-        if open.blame == Blame::Unless {
-            self.selective = Some(what);
-        }
-        self.reopened += 1;
+        self.row = Row::default();
         Some(now.saturating_sub(open.since))
     }
 
-    /// The probe was refused as well. `true` if the place is open again all the same: some objects were
-    /// taken after others had been refused so, and of the latter's folders is all that is left.
-    pub fn failed(&mut self, now: Duration) -> bool {
-        let Some(open) = &mut self.open else { return false };
-        open.probes += 1;
-        open.probe = None;
-        open.passed_over = 0;
-        open.next = now.saturating_add(pause(open.blame, open.probes));
-        let is_selective = self.selective.as_ref() == Some(&self.row.what);
-        let is_unclear = open.blame == Blame::Unless;
-        let are_left = is_unclear && open.probes >= MOST_PROBES && is_selective && !open.mixed;
-        if are_left {
-            self.open = None;
-            self.only_refused_left = true;
+    /// The probe was refused as well.
+    pub fn failed(&mut self, now: Duration) {
+        if let Some(open) = &mut self.open {
+            open.probes += 1;
+            open.probe = None;
+            open.passed_over = 0;
+            open.next = now.saturating_add(pause(open.blame, open.probes));
         }
-        are_left
+    }
+
+    /// What was charged with closing it is refuted: it is open again. How long it was not.
+    pub fn reopen(&mut self, now: Duration) -> Option<Duration> {
+        let open = self.open.take()?;
+        self.row = Row::default();
+        Some(now.saturating_sub(open.since))
+    }
+
+    /// An object that was taken before was taken again just now, so that refusals with `what` are the
+    /// fault of those who get them, for a while.
+    pub fn acquit(&mut self, what: &str, until: Duration) {
+        self.open = None;
+        self.row = Row::default();
+        self.acquitted = Some((what.to_owned(), until));
+    }
+
+    /// Whether so many probes were refused without a plain cause that one which was taken before should
+    /// be tried again.
+    pub fn is_doubtful(&self) -> bool {
+        self.open.is_some_and(|open| open.blame == Blame::Unless && open.probes >= DOUBTFUL)
     }
 
     /// If this object was the probe, it has shown nothing.

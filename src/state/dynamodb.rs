@@ -30,7 +30,7 @@ use super::{
     Start, StateStore, Tally,
 };
 use crate::aws;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, RECORDS, Result};
 use crate::object::Revision;
 
 mod batch;
@@ -108,12 +108,13 @@ impl DynamoState {
         }
     }
 
-    fn error<E>(&self, call: &str, error: &SdkError<E, HttpResponse>) -> Error
+    fn error<E>(&self, call: &'static str, error: &SdkError<E, HttpResponse>) -> Error
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        let table = &self.table;
         if aws::classify(error) != ErrorKind::NotFound {
-            return aws::error(format_args!("{call} {}", self.table), error);
+            return aws::error(format_args!("{call} {table}"), error).at(call, RECORDS, table);
         }
         let region = self.client.config().region().map_or("unknown", |region| region.as_ref());
         aws::error(
@@ -124,6 +125,7 @@ impl DynamoState {
             ),
             error,
         )
+        .at(call, RECORDS, table)
     }
 
     async fn get(&self, key: String) -> Result<Option<Item>> {

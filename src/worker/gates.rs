@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -77,6 +78,8 @@ struct Gate {
     answered: u64,
     neutral: Option<(Instant, Neutral)>,
     proven: bool,
+    /// How often an object that was taken before was taken again while others were refused.
+    acquittals: u64,
 }
 
 /// Where a job reads and where it writes.
@@ -105,6 +108,13 @@ fn hash(value: impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// Where a refusal was, and what is the same in all that are alike.
+fn refusal(error: &Error) -> Option<(Asked, String)> {
+    let evidence = error.evidence()?;
+    let what = format!("{} {} {}", evidence.call, evidence.status, evidence.code);
+    Some((evidence.place.clone()?, what))
+}
+
 /// Whose a refusal is.
 #[derive(Debug)]
 pub(super) enum Ruled {
@@ -112,6 +122,8 @@ pub(super) enum Ruled {
     Own(Error),
     /// Not the object's.
     Back(Error),
+    /// The object's own, unless all others get the same: none was tried meanwhile.
+    Alone(Error),
     /// This worker's: no other object would fare better with it.
     Unfit(Error),
 }
@@ -147,6 +159,7 @@ impl Gates {
             answered: 0,
             neutral: None,
             proven: false,
+            acquittals: 0,
         });
         change(gate)
     }
@@ -161,7 +174,6 @@ impl Gates {
                 Admission::Probe => probe = true,
                 Admission::Back(_) => {
                     self.probe_over(job);
-                    self.with(place, |gate| gate.breaker.remember(tried.object));
                     return Err(self.closed(place));
                 }
             }
@@ -183,27 +195,58 @@ impl Gates {
         places(job).iter().for_each(|place| self.give_up(place, job));
     }
 
-    /// A job was done: both its places took its object.
+    /// Both places of a job took its object.
     pub(super) fn passed(&self, job: &Job) {
         let now = self.now();
         for (place, tried) in &tried(job) {
             let passed = self.with(place, |gate| {
                 gate.proven = true;
-                let passed = gate.breaker.passed(*tried, now);
-                if gate.breaker.is_closed().is_none() {
-                    gate.why.clear();
-                }
-                passed
+                gate.breaker.passed(*tried, now)
             });
-            if let Some(closed) = passed {
-                let seconds = closed.as_secs();
-                info!("{place} takes objects again, after {seconds} s: the work goes on");
-            }
+            self.say_open(place, passed);
         }
         let places = places(job);
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         if !pairs.contains(&places) {
             pairs.insert(places);
+        }
+    }
+
+    fn say_open(&self, place: &Asked, closed: Option<Duration>) {
+        if let Some(closed) = closed {
+            self.with(place, |gate| gate.why.clear());
+            let seconds = closed.as_secs();
+            info!("{place} takes objects again, after {seconds} s: the work goes on");
+        }
+    }
+
+    /// Whether so many objects were refused like this one, one by one, that one which was taken before
+    /// should be tried again.
+    pub(super) fn is_doubtful(&self, error: &Error) -> bool {
+        let place = error.evidence().and_then(|evidence| evidence.place.as_ref());
+        place.is_some_and(|place| self.with(place, |gate| gate.breaker.is_doubtful()))
+    }
+
+    /// An object that was taken before was taken again: who is refused like this is so by itself.
+    pub(super) fn acquit(&self, error: &Error) {
+        let Some((place, what)) = refusal(error) else { return };
+        let until = self.now() + NEUTRAL_HOLDS;
+        let was_closed = self.with(&place, |gate| {
+            gate.why.clear();
+            let was_closed = gate.breaker.is_closed().is_some();
+            gate.breaker.acquit(&what, until);
+            gate.acquittals += 1;
+            was_closed
+        });
+        if was_closed {
+            info!("{place} takes others: what it refuses like this has failed ({error})");
+        }
+    }
+
+    /// An object that was taken before was refused like this one: so is all.
+    pub(super) fn condemn(&self, error: &Error) {
+        if let Some((place, _)) = refusal(error) {
+            self.close(&place, Blame::Unless, error);
         }
     }
 
@@ -224,10 +267,10 @@ impl Gates {
     fn say_closed(&self, place: &Asked, blame: Blame, why: &str) {
         let what = match blame {
             Blame::Room => "takes nothing more",
-            Blame::Side => "does not answer",
+            Blame::Side | Blame::Passing => "does not answer",
             Blame::Place => "is not there for this worker",
             Blame::Asker => "does not know this worker",
-            Blame::Unless | Blame::Passing | Blame::Object => "refuses one object like the other",
+            Blame::Unless | Blame::Object => "refuses one object like the other",
         };
         warn!(
             "{place} {what}: no more objects are tried and none is recorded as failed; one is tried \
@@ -238,16 +281,9 @@ impl Gates {
     /// A probe was refused. Once a minute it is said that the place is still closed.
     fn failed(&self, place: &Asked, error: &Error) {
         let now = self.now();
-        let only_refused_left = self.with(place, |gate| gate.breaker.failed(now));
-        if only_refused_left {
-            self.with(place, |gate| gate.why.clear());
-            warn!(
-                "{place} takes other objects and refuses what is left: these have failed ({error})"
-            );
-            return;
-        }
         let told = self.with(place, |gate| {
             gate.breaker.is_closed()?;
+            gate.breaker.failed(now);
             gate.why = error.to_string();
             let due = gate.told.elapsed() >= SAID_AGAIN;
             if due {
@@ -324,7 +360,6 @@ impl Gates {
             },
         };
         if !probe && self.with(&place, |gate| gate.breaker.is_closed()).is_some() {
-            self.with(&place, |gate| gate.breaker.remember(name_of(job)));
             return Ruled::Back(error);
         }
         // Keys are rotated, and places go silent, from one moment to the next.
@@ -343,7 +378,6 @@ impl Gates {
                 Ruled::Unfit(error)
             }
             Blame::Place | Blame::Room | Blame::Side => {
-                self.with(&place, |gate| gate.breaker.remember(name_of(job)));
                 self.close(&place, blame, &error);
                 Ruled::Back(error)
             }
@@ -390,17 +424,19 @@ impl Gates {
     ) -> Ruled {
         let Some(evidence) = error.evidence().cloned() else { return Ruled::Own(error) };
         let answered = || self.both.side(place).answered(&place.bucket, &evidence.call);
-        let what = format!("{} {} {}", evidence.call, evidence.status, evidence.code);
+        let Some((_, what)) = refusal(&error) else { return Ruled::Own(error) };
         let is_silence = blame::about(&error) == blame::About::Silence;
-        let closes_as = if is_silence { Blame::Side } else { Blame::Unless };
+        let closes_as = if is_silence { Blame::Passing } else { Blame::Unless };
         let (before, now) = (answered(), self.now());
         let [source, destination] = tried(job);
         let (_, this) = if source.0 == *place { source } else { destination };
         let ruling = self.with(place, |gate| {
             let between = before > gate.answered;
             gate.answered = before;
-            gate.breaker.refused((&what, closes_as), this, between, now)
+            let ruling = gate.breaker.refused((&what, closes_as), this, between, now);
+            (ruling, gate.acquittals)
         });
+        let (ruling, acquittals) = ruling;
         match ruling {
             Ruling::Record => return Ruled::Own(error),
             Ruling::Back => {
@@ -420,13 +456,20 @@ impl Gates {
             });
         }
         let until = Instant::now() + HOLD;
-        while Instant::now() < until && answered() == before {
-            if stopping() || self.with(place, |gate| gate.breaker.is_closed().is_some()) {
+        while Instant::now() < until {
+            let (closed, others) = self.with(place, |gate| {
+                let closed = gate.breaker.is_closed().is_some();
+                (closed, gate.acquittals != acquittals)
+            });
+            if others || answered() != before {
+                return Ruled::Own(error);
+            }
+            if stopping() || closed {
                 return Ruled::Back(error);
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ruled::Own(error)
+        Ruled::Alone(error)
     }
 
     /// The row has closed the place just now: it is said once.
@@ -445,11 +488,11 @@ impl Gates {
     /// Makes a neutral call to each place that has not been proven yet, before its first object is
     /// tried. An error where this worker is the trouble.
     pub(super) async fn prove(&self, places: &BTreeSet<Asked>) -> Result<(), Error> {
-        for place in places {
-            if self.with(place, |gate| gate.proven || gate.breaker.is_closed().is_some()) {
-                continue;
-            }
-            let (neutral, error) = self.ask(place).await;
+        let unproven = places.iter().filter(|place| {
+            self.with(place, |gate| !gate.proven && gate.breaker.is_closed().is_none())
+        });
+        let asked = unproven.map(async |place| (place, self.ask(place).await));
+        for (place, (neutral, error)) in join_all(asked).await {
             let blame = match (neutral, &error) {
                 (Neutral::Asker, Some(error)) => return Err(error.another()),
                 (Neutral::Place, Some(_)) => Blame::Place,
@@ -476,35 +519,48 @@ impl Gates {
         closed.collect()
     }
 
-    /// How the taking of messages goes on. Where a place was closed by what a neutral call shows as
-    /// well, that call is the first probe: no message is taken for nothing.
+    /// The places that are closed, whose fault that is, and when the next probe is due.
+    fn closed_places(&self) -> Vec<(Asked, Blame, Option<Duration>)> {
+        let gates = self.gates();
+        let closed = gates.iter().filter_map(|(place, gate)| {
+            let (blame, ..) = gate.breaker.is_closed()?;
+            Some((place.clone(), blame, gate.breaker.due()))
+        });
+        closed.collect()
+    }
+
+    /// Asks the places again that were closed by what a neutral call shows as well: that call is the
+    /// first probe, so that no message is taken for nothing. One that was silent and answers is open.
+    async fn ask_closed(&self) {
+        let now = self.now();
+        let due = self.closed_places().into_iter().filter(|(_, blame, next)| {
+            let by_neutral = matches!(blame, Blame::Side | Blame::Place | Blame::Asker);
+            by_neutral && next.is_some_and(|next| next <= now)
+        });
+        let asked = due.map(async |(place, blame, _)| {
+            let (neutral, error) = self.ask(&place).await;
+            match error.filter(|_| neutral != Neutral::Answered) {
+                Some(error) => self.failed(&place, &error),
+                None if blame == Blame::Side => {
+                    let closed = self.with(&place, |gate| gate.breaker.reopen(self.now()));
+                    self.say_open(&place, closed);
+                }
+                None => {}
+            }
+        });
+        join_all(asked).await;
+    }
+
+    /// How the taking of messages goes on.
     pub(super) async fn rest(&self) -> Rest {
-        let closed: Vec<(Asked, Blame, Option<Duration>)> = {
-            let gates = self.gates();
-            let closed = gates.iter().filter_map(|(place, gate)| {
-                let (blame, ..) = gate.breaker.is_closed()?;
-                Some((place.clone(), blame, gate.breaker.due()))
-            });
-            closed.collect()
-        };
+        self.ask_closed().await;
+        let closed = self.closed_places();
         if closed.is_empty() {
             return Rest::Take;
         }
-        let mut due = None;
-        for (place, blame, next) in &closed {
-            let Some(next) = *next else { continue };
-            let is_due = next <= self.now();
-            if is_due && matches!(blame, Blame::Side | Blame::Place | Blame::Asker) {
-                let (neutral, error) = self.ask(place).await;
-                if let (false, Some(error)) = (neutral == Neutral::Answered, &error) {
-                    self.failed(place, error);
-                    continue;
-                }
-            }
-            due = Some(due.map_or(next, |due: Duration| due.min(next)));
-        }
         // One bucket that is not there says nothing about the others that messages may name.
         let misplaced = closed.iter().all(|(_, blame, _)| *blame == Blame::Place);
+        let due = closed.iter().filter_map(|(.., next)| *next).min();
         let closed: BTreeSet<&Asked> = closed.iter().map(|(place, ..)| place).collect();
         let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         let others = pairs.iter().any(|pair| pair.iter().all(|place| !closed.contains(place)));
@@ -514,6 +570,9 @@ impl Gates {
             Some(due) => due.saturating_sub(self.now()),
             None => QUIET,
         };
+        if wait.is_zero() && others && blocked == 0 {
+            return Rest::Take;
+        }
         if wait.is_zero() || ((others || misplaced) && blocked < MOST_BLOCKED) {
             return Rest::TakeOne;
         }
@@ -544,15 +603,6 @@ impl Gates {
             longest = longest.max(time);
         }
         self.blocked.fetch_add(1, Ordering::Relaxed);
-        jobs.iter().for_each(|job| {
-            places(job).iter().for_each(|place| {
-                self.with(place, |gate| {
-                    if gate.breaker.is_closed().is_some() {
-                        gate.breaker.remember(name_of(job));
-                    }
-                })
-            })
-        });
         Some(longest)
     }
 

@@ -31,6 +31,10 @@ use crate::transfer::{Claim, Delivered, Done};
 const RECORDED_AT_ONCE: usize = 25;
 /// What stands in an error's words where the answer has no code.
 const NO_CODE: &str = "no error code";
+/// Before the words of a refusal that was held against no other object.
+const ALONE: &str = "no other object was tried meanwhile";
+/// Who is refused alone at so many receipts has failed, half a minute and more after the first.
+const ENOUGH_ALONE: u32 = 6;
 /// Before a second look at an object whose refusal explains nothing.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// An outcome waits for others at most this long, as long as a heartbeat does by default: where
@@ -181,7 +185,14 @@ impl Worker {
             Err(closed) => Ended::Back(closed),
             Ok(probe) => match self.tried(job, &claim, &delivery).await {
                 Ok(done) => {
-                    self.gates.passed(job);
+                    match &done {
+                        Done::Copied(copied) => {
+                            self.gates.passed(job);
+                            self.witnesses.know(job, copied);
+                        }
+                        // It has not asked for what was refused.
+                        Done::Deleted | Done::PassedOver(_) => self.gates.probe_over(job),
+                    }
                     Ended::Done(done)
                 }
                 Err(error) => {
@@ -223,21 +234,53 @@ impl Worker {
         advanced: bool,
     ) -> Ended {
         let stopping = || delivery.halt.is_stopping();
+        if error.is_of_records() {
+            self.gates.probe_over(job);
+            let is_passing = error.kind().next() != Next::RecordFailure;
+            let error = if is_passing { error } else { error.of_kind(ErrorKind::Unfit) };
+            return self.judge(error, delivery, advanced);
+        }
+        if probe
+            && self.gates.is_doubtful(&error)
+            && self.is_taken_again(&error, &delivery.halt).await == Some(true)
+        {
+            self.gates.acquit(&error);
+        }
         let ruled = match !probe && delivery.alone() && self.is_known(&error, job).await {
             true => Ruled::Own(error),
             false => self.gates.rule(error, job, probe, stopping).await,
         };
         match ruled {
-            Ruled::Own(error) => {
-                let error = self.named_odd(error, job).await;
-                self.judge(error, delivery, advanced)
-            }
+            Ruled::Own(error) => self.own(error, job, delivery, advanced).await,
             Ruled::Back(error) => Ended::Back(error),
+            Ruled::Alone(error) => match self.is_taken_again(&error, &delivery.halt).await {
+                Some(true) => {
+                    self.gates.acquit(&error);
+                    self.own(error, job, delivery, advanced).await
+                }
+                Some(false) => {
+                    self.gates.condemn(&error);
+                    Ended::Back(error)
+                }
+                None if self.may_wait_for_others(delivery) => Ended::Again(error.context(ALONE)),
+                None => self.own(error, job, delivery, advanced).await,
+            },
             Ruled::Unfit(error) => {
                 self.ended().get_or_insert_with(|| error.another());
                 Ended::Back(error)
             }
         }
+    }
+
+    /// Whether what was refused alone is given back, since others may be tried until it comes again.
+    /// Nobody waits for that before a terminal.
+    fn may_wait_for_others(&self, delivery: &Delivery) -> bool {
+        !self.settings.watched && !self.is_last(delivery) && delivery.receives < ENOUGH_ALONE
+    }
+
+    async fn own(&self, error: Error, job: &Job, delivery: &Delivery, advanced: bool) -> Ended {
+        let error = self.named_odd(error, job).await;
+        self.judge(error, delivery, advanced)
     }
 
     /// Whether the same refusal is on record from a message of several jobs, in which others fared
@@ -247,7 +290,9 @@ impl Worker {
         let code = if evidence.code.is_empty() { NO_CODE } else { &evidence.code };
         let record = self.engine.state.load(&job.into()).await.ok().flatten();
         record.is_some_and(|record| {
-            let same = |last: &str| last.contains(code) && last.contains(&evidence.call);
+            let same = |last: &str| {
+                !last.starts_with(ALONE) && last.contains(code) && last.contains(&evidence.call)
+            };
             record.status == JobStatus::Running && record.last_error.as_deref().is_some_and(same)
         })
     }

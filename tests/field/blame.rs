@@ -167,16 +167,29 @@ async fn what_is_refused_to_all_is_recorded_for_none() {
     stage.store.assert_whole();
 }
 
+/// All objects of this prefix are refused, and 300 others are not.
+async fn stops_no_other(prefix: &str, refuses: fn(&Request) -> bool) {
+    let stage = many(300).await;
+    put(&stage, prefix, 250);
+    let answer = || Answer::error(403, "AccessDenied", "Access Denied");
+    let denied = prefix.to_owned();
+    refuse(&stage, &on(), answer, move |r| refuses(r) && r.key().starts_with(&denied));
+    let ended = stage.migrate().await.with_status(1);
+    assert_says(&ended, &[&format!("{prefix}0"), "AccessDenied", "250 failed"]);
+    assert_eq!(stage.store.data().destination().len(), 300, "{prefix}: {}", ended.all());
+}
+
 /// Promises 0, 9.
 #[tokio::test]
 async fn a_prefix_that_is_refused_stops_no_other() {
-    let stage = many(300).await;
-    put(&stage, "denied/", 250);
-    let answer = || Answer::error(403, "AccessDenied", "Access Denied");
-    refuse(&stage, &on(), answer, |r| r.writes() && r.key().starts_with("denied/"));
-    let ended = stage.migrate().await.with_status(1);
-    assert_says(&ended, &["denied/0", "AccessDenied", "250 failed"]);
-    assert_eq!(stage.store.data().destination().len(), 300, "{}", ended.all());
+    let reads = |r: &Request| r.bucket == FROM && r.method == "GET";
+    tokio::join!(
+        stops_no_other("denied/", Request::writes),
+        stops_no_other("k2-denied/", Request::writes),
+        stops_no_other("z-denied/", Request::writes),
+        stops_no_other("z-in-no-folder", Request::writes),
+        stops_no_other("z-denied/", reads),
+    );
 }
 
 /// Promises 0, 9.

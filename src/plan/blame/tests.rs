@@ -137,26 +137,30 @@ fn one_probe_at_a_time_until_one_passes() {
 
 const X: (&str, Blame) = ("x", Blame::Unless);
 
-/// Closes it by two refusals, and takes an object as its probe.
-fn closed_and_open_again(refused: [Tried; 2], probe: Tried) -> Breaker {
+/// Closes it by two refusals, and takes an object as its probe, and `others`.
+fn closed_and_open_again(refused: [Tried; 2], others: std::ops::Range<u64>) -> Breaker {
     let mut breaker = Breaker::new(2);
+    breaker.passed(tried(0), SECOND);
     breaker.refused(X, refused[0], false, SECOND);
     assert_eq!(breaker.refused(X, refused[1], false, SECOND), Ruling::Back);
-    breaker.remember(3);
-    assert_eq!(breaker.admit(probe, 2 * SECOND), Admission::Probe);
-    assert_eq!(breaker.passed(probe, 2 * SECOND), Some(SECOND));
+    assert_eq!(breaker.admit(tried(9), 2 * SECOND), Admission::Probe);
+    assert_eq!(breaker.passed(tried(9), 2 * SECOND), Some(SECOND));
+    others.for_each(|object| assert_eq!(breaker.passed(tried(object), 2 * SECOND), None));
     breaker
 }
 
 /// Promises 0, 9.
 #[test]
 fn what_is_refused_again_after_others_were_taken_is_its_own_fault() {
-    let mut breaker = closed_and_open_again([tried(1), tried(2)], tried(9));
-    for object in [1, 2, 3] {
+    let mut breaker = closed_and_open_again([tried(1), tried(2)], 10..11);
+    for object in [1, 2] {
         assert_eq!(breaker.refused(X, tried(object), false, SECOND), Ruling::Record);
     }
     let new = breaker.refused(X, tried(4), false, SECOND);
     assert_eq!(new, Ruling::Hold, "it was not there before");
+    let mut flapping = closed_and_open_again([tried(1), tried(2)], 0..0);
+    let again = flapping.refused(X, tried(1), false, SECOND);
+    assert_eq!(again, Ruling::Hold, "one that was taken is not enough");
 }
 
 /// In a folder of its own.
@@ -180,45 +184,44 @@ fn the_probe_is_sought_where_something_was_taken_or_nothing_tried() {
     assert_eq!(found, Some(MOST_PASSED_OVER as usize), "it is not sought for ever");
 }
 
-/// A closed breaker that nothing has opened in twelve probes of one kind.
-fn exhausted(breaker: &mut Breaker, probe: fn(u64) -> Tried) -> bool {
-    breaker.refused(X, probe(100), false, SECOND);
-    assert_eq!(breaker.refused(X, probe(101), false, SECOND), Ruling::Back);
-    let mut now = SECOND;
-    (0..MOST_PROBES).any(|object| {
-        now += LONGEST;
-        while breaker.admit(probe(200 + u64::from(object)), now) != Admission::Probe {}
-        breaker.failed(now)
-    })
-}
-
 /// Promises 0, 9.
 #[test]
 fn a_folder_that_is_refused_while_others_are_taken_has_failed() {
-    let mut breaker = closed_and_open_again([denied(1), denied(2)], tried(9));
-    assert!(exhausted(&mut breaker, denied));
-    assert_eq!(breaker.is_closed(), None);
+    let mut breaker = closed_and_open_again([denied(1), denied(2)], 10..11);
     assert_eq!(breaker.refused(X, denied(300), false, SECOND), Ruling::Record);
     assert_eq!(
         breaker.refused(X, tried(301), false, SECOND),
         Ruling::Hold,
         "others are taken there"
     );
-    let other = breaker.refused(("y", Blame::Unless), denied(302), false, SECOND);
-    assert_eq!(other, Ruling::Hold, "not that refusal");
+    let one = Tried { object: 302, folder: 98 };
+    breaker.refused(X, one, true, SECOND);
+    (20..30).for_each(|object| assert_eq!(breaker.passed(tried(object), 2 * SECOND), None));
+    let other = breaker.refused(X, Tried { object: 303, ..one }, true, SECOND);
+    assert_eq!(other, Ruling::Hold, "one that was refused is no folder");
+    breaker.passed(denied(304), SECOND);
+    let new = breaker.refused(X, denied(305), true, SECOND);
+    assert_eq!(new, Ruling::Hold, "some are taken there now");
 }
 
 /// Promises 0, 9.
 #[test]
-fn what_is_refused_to_all_is_the_failure_of_none() {
-    for (mut breaker, probe) in [
-        (Breaker::new(2), denied as fn(u64) -> Tried),
-        // It was taken from before: something has changed for all.
-        (closed_and_open_again([denied(1), denied(2)], tried(9)), tried),
-    ] {
-        assert!(!exhausted(&mut breaker, probe));
-        assert!(breaker.is_closed().is_some() && breaker.is_hopeless());
+fn one_that_was_taken_before_and_is_taken_again_acquits_the_place() {
+    let mut breaker = Breaker::new(1);
+    assert_eq!(breaker.refused(X, tried(1), false, SECOND), Ruling::Back);
+    for probe in 0..DOUBTFUL {
+        assert!(!breaker.is_doubtful(), "after {probe} probes");
+        breaker.failed(SECOND);
     }
+    assert!(breaker.is_doubtful());
+    breaker.acquit("x", 10 * SECOND);
+    assert_eq!(breaker.is_closed(), None);
+    assert_eq!(breaker.refused(X, tried(2), false, 9 * SECOND), Ruling::Record);
+    let other = breaker.refused(("y", Blame::Unless), tried(3), false, 9 * SECOND);
+    assert_eq!(other, Ruling::Back, "not that refusal");
+    assert_eq!(breaker.reopen(9 * SECOND), Some(Duration::ZERO));
+    let late = breaker.refused(X, tried(4), false, 10 * SECOND);
+    assert_eq!(late, Ruling::Back, "it may be otherwise by now");
 }
 
 /// Promises 0, 9.
@@ -233,7 +236,7 @@ fn a_permission_does_not_come_right_by_itself_and_room_may() {
     ] {
         let mut breaker = Breaker::new(1);
         breaker.close(blame, Duration::ZERO);
-        (0..probes).for_each(|_| assert!(!breaker.failed(SECOND)));
+        (0..probes).for_each(|_| breaker.failed(SECOND));
         assert_eq!(breaker.is_hopeless(), expected, "{blame:?} {probes}");
         assert!(breaker.due() <= Some(SECOND + LONGEST));
     }
