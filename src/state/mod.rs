@@ -100,8 +100,14 @@ impl Proven {
 pub struct UploadRef {
     /// The destination's id of the upload.
     pub id: String,
-    /// Bytes of every part but the last.
+    /// Bytes of every part but the last, or [`Self::DISTRUSTED`].
     pub part_size: u64,
+}
+
+impl UploadRef {
+    /// The part size of an upload that is known to hold damaged parts. No part has it, so the next
+    /// attempt aborts the upload and begins anew.
+    pub const DISTRUSTED: u64 = 0;
 }
 
 /// The record as it is stored.

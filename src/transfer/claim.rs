@@ -1,10 +1,11 @@
 //! What an attempt at an object knows of its job, and what it has brought forward.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
+use super::whole::Vow;
 use crate::state::Order;
 
 /// What is known of the message that a job came in.
@@ -30,6 +31,8 @@ pub struct Claim {
     pub(super) first_part: CancellationToken,
     /// Where the order of the job matters.
     pub(super) order: OnceLock<Order>,
+    /// What the parts of an earlier upload made, which was not the source's digest.
+    pub(super) made: Mutex<Option<Vow>>,
 }
 
 impl Claim {
@@ -43,6 +46,7 @@ impl Claim {
             anew: AtomicBool::new(false),
             first_part,
             order: OnceLock::new(),
+            made: Mutex::default(),
         }
     }
 

@@ -27,6 +27,7 @@ mod part;
 mod proof;
 mod resume;
 mod sample;
+mod second_look;
 mod single;
 mod stream;
 mod streamed;

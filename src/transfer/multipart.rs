@@ -236,6 +236,13 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// Puts on record that the upload holds damage: no other attempt continues it.
+    pub(super) async fn record_distrust(&self, meta: &ObjectMeta, mover: &PartMover) -> Result<()> {
+        let layout = Layout { part_size: UploadRef::DISTRUSTED, ..mover.layout };
+        let (upload, crc64nvme) = (mover.upload.clone(), mover.crc64nvme);
+        self.record_start(meta, &Begun { upload, layout, crc64nvme, held: Vec::new() }).await
+    }
+
     /// Sends what is missing until the destination's own list shows every part as it was sent. Parts
     /// that are held are read again for the digest of the whole, where it needs them in order.
     async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {

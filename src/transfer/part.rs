@@ -63,7 +63,9 @@ impl PartMover {
         let held: BTreeMap<u32, Part> = held.into_iter().map(|part| (part.number, part)).collect();
         let held_bytes: u64 = held.values().map(|part| part.size).sum();
         let ordered = self.whole.as_ref().is_some_and(Whole::needs_order);
-        let reads = first && ordered && held_bytes <= MOST_PROVEN_BYTES;
+        // One part of which nobody knows what is there leaves the whole untold.
+        let shows = held.values().all(|part| self.held(part).is_some());
+        let reads = first && ordered && shows && held_bytes <= MOST_PROVEN_BYTES;
         if !reads || held.is_empty() || self.reads_in_order(2) {
             let missing = (1..=self.layout.count()).filter(|number| !held.contains_key(number));
             let mut parts = self.send(missing.collect()).await?;
@@ -93,11 +95,8 @@ impl PartMover {
             return Ok(true);
         }
         let seen = self.read_again(part.number, spare.as_ref()).await?;
-        let opaque = self.engine.is_opaque(&self.upload.target.bucket);
-        let same = match &seen.md5 {
-            Ok(Some(md5)) => opaque || part.etag.same_digest(&digest::single_etag(md5)),
-            _ => false,
-        };
+        // What the destination holds may have turned out to be unknown meanwhile.
+        let Some(same) = self.holds(part, &seen) else { return Ok(true) };
         if same {
             whole.add(part.number, seen, spare).await;
         }

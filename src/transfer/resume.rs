@@ -105,7 +105,7 @@ impl Attempt<'_> {
                 None => {}
             }
         }
-        info!(object = %self.job.src, "the upload begun earlier is of another object, or gone");
+        info!(object = %self.job.src, "the upload begun earlier is of another object, damaged, or gone");
         self.claim.anew.store(true, Ordering::Relaxed);
         self.abort(&upload).await?;
         Ok(None)

@@ -2,32 +2,30 @@
 //! source vouches for before the upload is completed.
 //!
 //! A CRC-64/NVME of the whole follows from its parts'. An MD5 needs the bytes in order: parts that come
-//! early are kept as far as memory can be spared, and what could not be kept is read again.
+//! early are kept as far as memory can be spared, and what could not be kept is read again. Only bytes
+//! that are known to be those at the destination count: a reading that brings others makes the whole
+//! wrong, and a part of which nobody knows what the destination holds makes it untold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use tokio::sync::Mutex;
-use tracing::{debug, info};
+use tokio::sync::{Mutex, MutexGuard};
+use tracing::debug;
 
 use super::Attempt;
 use super::memory::{MemoryBudget, Spare};
 use super::part::{PartMover, WINDOW};
+use super::proof::wrong_length;
 use super::resume::MOST_PROVEN_BYTES;
-use super::single::MAX_READS;
 use super::stream::{self, Seen, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lanes::{LaneHasher, Lanes};
 use crate::object::ByteRange;
-use crate::plan::digest::{self, Hasher};
+use crate::plan::digest;
 use crate::retry::{Policy, retry};
-use crate::state::UploadRef;
 use crate::store::{Md5, ObjectMeta, Part};
-
-/// How often parts are put right before the copy is given up.
-const MAX_ROUNDS: u32 = 3;
 
 /// What the source says of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +44,7 @@ pub(super) struct Whole {
 
 /// What is known of the parts, as they were sent last.
 #[derive(Debug, Default)]
-struct Parts {
+pub(super) struct Parts {
     crcs: BTreeMap<u32, u64>,
     md5s: BTreeMap<u32, Md5>,
     /// All parts before this one have gone into the hasher.
@@ -62,19 +60,42 @@ struct Parts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Right,
-    Wrong,
-    /// Too much would have to be read again to tell.
+    /// They make this instead; `None`: the source brings other bytes than the destination holds.
+    Wrong(Option<Vow>),
+    /// Too much would have to be read again to tell, or nobody knows what the destination holds.
     Untold,
 }
 
-/// What a second look at all parts has shown.
-struct Look {
-    /// The bytes at the source are those that it vouches for.
-    right: bool,
-    /// The MD5 that each part must have.
-    agreed: BTreeMap<u32, Md5>,
-    /// Parts at the destination that are other bytes.
-    wrong: Vec<u32>,
+/// What is known of the bytes that the destination holds of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Md5(Md5),
+    Crc64Nvme(u64),
+}
+
+/// The digests of a part as the source brought it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub md5: Md5,
+    pub crc64nvme: u64,
+}
+
+impl Held {
+    /// Whether these are the same bytes.
+    pub(super) fn is(self, reading: Reading) -> bool {
+        match self {
+            Self::Md5(md5) => md5 == reading.md5,
+            Self::Crc64Nvme(crc) => crc == reading.crc64nvme,
+        }
+    }
+}
+
+/// A part on its way into the hasher of the whole.
+struct Feeding<'a> {
+    into: &'a mut LaneHasher,
+    md5: LaneHasher,
+    crc64nvme: crc_fast::Digest,
+    left: u64,
 }
 
 impl Whole {
@@ -82,6 +103,16 @@ impl Whole {
     pub(super) fn new(vow: Vow, lanes: &Lanes) -> Self {
         let parts = Parts { next: 1, hasher: Some(lanes.hasher()), ..Parts::default() };
         Self { vow, lanes: lanes.clone(), parts: Mutex::new(parts) }
+    }
+
+    /// What the source says of it.
+    pub(super) fn vow(&self) -> Vow {
+        self.vow
+    }
+
+    /// What is known of the parts.
+    pub(super) async fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().await
     }
 
     /// Whether the bytes are needed in order.
@@ -104,7 +135,11 @@ impl Whole {
         let before = parts.md5s.insert(number, md5);
         if number < parts.next {
             parts.stale |= before != Some(md5);
-        } else if let Some(spare) = spare {
+            return;
+        }
+        // Sent again: what was kept before may be other bytes.
+        parts.early.remove(&number);
+        if let Some(spare) = spare {
             parts.early.insert(number, (seen.kept, spare));
             parts.catch_up().await;
         }
@@ -146,19 +181,26 @@ impl Whole {
                 parts.crcs.entry(part.number).or_insert(crc);
             }
         }
-        let missing = || listed.iter().filter(|part| !parts.crcs.contains_key(&part.number));
-        if missing().map(|part| part.size).sum::<u64>() > MOST_PROVEN_BYTES {
+        let missing = listed.iter().filter(|part| !parts.crcs.contains_key(&part.number));
+        let missing: Vec<&Part> = missing.collect();
+        if !parts.can_be_read_again(mover, &missing) {
             return Ok(Standing::Untold);
         }
-        let missing: Vec<u32> = missing().map(|part| part.number).collect();
-        for number in missing {
-            let crc = mover.read_again(number, None).await?.crc64nvme.unwrap_or_default();
-            parts.crcs.insert(number, crc);
+        for part in missing {
+            let reading = mover.read_again(part.number, None).await?;
+            let (Some(crc), Ok(Some(md5))) = (reading.crc64nvme, reading.md5) else {
+                return Ok(Standing::Untold);
+            };
+            let held = parts.held(mover, part);
+            if held.is_none_or(|held| !held.is(Reading { md5, crc64nvme: crc })) {
+                return Ok(Standing::Wrong(None));
+            }
+            parts.crcs.insert(part.number, crc);
         }
         let crcs = listed.iter().map(|part| (parts.crcs.get(&part.number).copied(), part.size));
-        Ok(match digest::whole_crc64nvme(crcs) == Some(own) {
-            true => Standing::Right,
-            false => Standing::Wrong,
+        Ok(match digest::whole_crc64nvme(crcs) {
+            Some(made) if made == own => Standing::Right,
+            made => Standing::Wrong(made.map(Vow::Crc64Nvme)),
         })
     }
 
@@ -172,38 +214,50 @@ impl Whole {
                 ..Parts::default()
             };
         }
-        let next = parts.next;
-        let is_left = |part: &&Part| part.number >= next && !parts.early.contains_key(&part.number);
-        let left: u64 = listed.iter().filter(is_left).map(|part| part.size).sum();
-        if left > MOST_PROVEN_BYTES {
+        let is_left =
+            |part: &&Part| part.number >= parts.next && !parts.early.contains_key(&part.number);
+        let left: Vec<&Part> = listed.iter().filter(is_left).collect();
+        if !parts.can_be_read_again(mover, &left) {
             return Ok(Standing::Untold);
         }
-        if left > 0 {
-            let object = &mover.src;
-            debug!(%object, left, "read again for the MD5 of the whole: no memory was to spare");
+        if !left.is_empty() {
+            let (object, left) = (&mover.src, left.len());
+            debug!(%object, left, "parts read again for the MD5 of the whole: no memory was to spare");
         }
-        while parts.next <= mover.layout.count() {
-            let number = parts.next;
+        loop {
             parts.catch_up().await;
-            if parts.next > number {
-                continue;
+            let number = parts.next;
+            let Some(part) = listed.iter().find(|part| part.number == number) else { break };
+            let Some(held) = parts.held(mover, part) else { return Ok(Standing::Untold) };
+            let Some(hasher) = &mut parts.hasher else { return Ok(Standing::Untold) };
+            if !mover.feed(number, hasher, held).await? {
+                return Ok(Standing::Wrong(None));
             }
-            let Parts { hasher, md5s, .. } = &mut *parts;
-            let Some(hasher) = hasher else { return Ok(Standing::Untold) };
-            let known = listed.iter().find(|part| part.number == number);
-            let expected = known.and_then(|part| mover.md5_of(part)).or(md5s.get(&number).copied());
-            mover.feed(number, hasher, expected).await?;
             parts.next += 1;
         }
         let Some(hasher) = parts.hasher.take() else { return Ok(Standing::Untold) };
-        Ok(match hasher.finish().await? == own {
+        let made = hasher.finish().await?;
+        Ok(match made == own {
             true => Standing::Right,
-            false => Standing::Wrong,
+            false => Standing::Wrong(Some(Vow::Md5(made))),
         })
     }
 }
 
 impl Parts {
+    /// What is known of a part at the destination: of one that was sent or compared, its MD5; else what
+    /// the destination itself says.
+    pub(super) fn held(&self, mover: &PartMover, part: &Part) -> Option<Held> {
+        let sent = self.md5s.get(&part.number).copied().map(Held::Md5);
+        sent.or_else(|| mover.held(part))
+    }
+
+    /// Whether it would show something to read these parts again, within one turn.
+    fn can_be_read_again(&self, mover: &PartMover, parts: &[&Part]) -> bool {
+        let bytes: u64 = parts.iter().map(|part| part.size).sum();
+        bytes <= MOST_PROVEN_BYTES && parts.iter().all(|part| self.held(mover, part).is_some())
+    }
+
     /// Hashes what has its turn now.
     async fn catch_up(&mut self) {
         while let Some((chunks, _spare)) = self.early.remove(&self.next) {
@@ -216,10 +270,30 @@ impl Parts {
     }
 }
 
+impl Feeding<'_> {
+    async fn push(&mut self, chunk: Bytes) -> Result<()> {
+        let len = chunk.len() as u64;
+        self.left = self.left.checked_sub(len).ok_or_else(|| wrong_length(self.left, len))?;
+        self.crc64nvme.update(&chunk);
+        // At once, for a try that is given up in between must leave both at the same place.
+        tokio::join!(self.md5.push(chunk.clone()), self.into.push(chunk));
+        Ok(())
+    }
+}
+
 impl PartMover {
-    /// The MD5 of a part at the destination, as its ETag says.
-    fn md5_of(&self, part: &Part) -> Option<Md5> {
-        part.etag.md5().filter(|_| !self.engine.is_opaque(&self.upload.target.bucket))
+    /// What the destination says of a part that it holds.
+    pub(super) fn held(&self, part: &Part) -> Option<Held> {
+        let opaque = self.engine.is_opaque(&self.upload.target.bucket);
+        let md5 = part.etag.md5().filter(|_| !opaque).map(Held::Md5);
+        md5.or(part.crc64nvme.map(Held::Crc64Nvme))
+    }
+
+    /// Whether what was read is what the destination holds; `None` if nobody knows.
+    pub(super) fn holds(&self, part: &Part, seen: &Seen) -> Option<bool> {
+        let held = self.held(part)?;
+        let (Ok(Some(md5)), Some(crc64nvme)) = (&seen.md5, seen.crc64nvme) else { return None };
+        Some(held.is(Reading { md5: *md5, crc64nvme }))
     }
 
     /// Reads a part of the source again: its MD5 and CRC-64/NVME, and its bytes where there is room.
@@ -246,93 +320,35 @@ impl PartMover {
         Ok(seen)
     }
 
-    /// One part into a hasher, read until it has the MD5 that is expected: what the destination holds
-    /// of it. One that never has is taken as it was read last, and so is one that is too large to be
-    /// held.
-    async fn feed(&self, number: u32, into: &mut LaneHasher, expected: Option<Md5>) -> Result<()> {
-        let ByteRange { len, .. } = self.range(number)?;
-        let engine = &self.engine;
-        if len > engine.largest_held() {
-            let policy = Policy::data(engine.settings.max_retry, len);
-            let opened = || async { self.get(self.range(number)?).await };
-            let mut body = retry(policy, &self.halt.abort, opened).await?;
-            while let Some(chunk) = body.try_next().await? {
-                into.push(chunk).await;
+    /// One part into the hasher of the whole, as its bytes come; goes on where a body is cut. Whether
+    /// they are what the destination holds.
+    async fn feed(&self, number: u32, into: &mut LaneHasher, held: Held) -> Result<bool> {
+        let (range, engine) = (self.range(number)?, &self.engine);
+        let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
+        let feeding = Mutex::new(Feeding {
+            into,
+            md5: engine.lanes.hasher(),
+            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+            left: range.len,
+        });
+        let read = || async {
+            let mut feeding = feeding.lock().await;
+            let done = range.len - feeding.left;
+            let mut body =
+                self.get(ByteRange { start: range.start + done, len: feeding.left }).await?;
+            while feeding.left > 0 {
+                let Some(chunk) = body.try_next().await? else {
+                    return Err(wrong_length(range.len, range.len - feeding.left));
+                };
+                feeding.push(chunk).await?;
             }
-            return Ok(());
-        }
-        let _room = engine.reserve(len, &self.halt).await?;
-        let spare = Spare::none();
-        for reading in 1..=MAX_READS {
-            let seen = self.read_again(number, Some(&spare)).await?;
-            let md5 = seen.md5?;
-            if expected.is_none() || md5 == expected || reading == MAX_READS {
-                for chunk in seen.kept {
-                    into.push(chunk).await;
-                }
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads every part again until two readings of it agree, or one agrees with what the destination
-    /// holds.
-    async fn look_again(&self, vow: Vow, whole: &Whole, listed: &[Part]) -> Result<Look> {
-        let sent = whole.parts.lock().await.md5s.clone();
-        let (mut hasher, mut crcs) = (Hasher::default(), Vec::with_capacity(listed.len()));
-        let (mut agreed, mut wrong) = (BTreeMap::new(), Vec::new());
-        for part in listed {
-            let held = self.md5_of(part).or(sent.get(&part.number).copied());
-            let (md5, crc) = self.agreed(part.number, held, &mut hasher).await?;
-            crcs.push((Some(crc), part.size));
-            agreed.insert(part.number, md5);
-            if held != Some(md5) {
-                wrong.push(part.number);
-            }
-        }
-        let right = match vow {
-            Vow::Md5(own) => hasher.finish() == own,
-            Vow::Crc64Nvme(own) => digest::whole_crc64nvme(crcs.into_iter()) == Some(own),
+            Ok(())
         };
-        Ok(Look { right, agreed, wrong })
-    }
-
-    async fn agreed(
-        &self,
-        number: u32,
-        held: Option<Md5>,
-        whole: &mut Hasher,
-    ) -> Result<(Md5, u64)> {
-        let range = self.range(number)?;
-        let mut last = held;
-        for _ in 0..=MAX_READS {
-            if self.halt.is_stopping() {
-                return Err(Error::cancelled());
-            }
-            let begun = whole.clone();
-            let mut hasher = Hasher::default();
-            let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-            let mut body = self.get(range).await?;
-            let mut left = range.len;
-            while let Some(chunk) = body.try_next().await? {
-                left = left.saturating_sub(chunk.len() as u64);
-                hasher.update(&chunk);
-                whole.update(&chunk);
-                crc.update(&chunk);
-            }
-            self.engine.monitor.downloaded(range.len - left, &self.src);
-            let md5 = hasher.finish();
-            if left == 0 && last == Some(md5) {
-                return Ok((md5, crc.finalize()));
-            }
-            *whole = begun;
-            if left == 0 {
-                last = Some(md5);
-            }
-        }
-        let message = format!("{} part {number}: no two readings bring the same bytes", self.src);
-        Err(Error::new(ErrorKind::Damaged, message))
+        let policy = Policy::data(engine.settings.max_retry, range.len);
+        retry(policy, &self.halt.abort, read).await?;
+        engine.monitor.downloaded(range.len, &self.src);
+        let Feeding { md5, crc64nvme, .. } = feeding.into_inner();
+        Ok(held.is(Reading { md5: md5.finish().await?, crc64nvme: crc64nvme.finalize() }))
     }
 }
 
@@ -343,9 +359,7 @@ impl Attempt<'_> {
         meta.crc64nvme.map(Vow::Crc64Nvme).or_else(md5)
     }
 
-    /// Whether the parts make what the source vouches for; those that are damaged are sent again. Bytes
-    /// that two readings bring alike and that are not it are damaged at the source: then the upload
-    /// is worthless.
+    /// Whether the parts make what the source vouches for; those that are damaged are sent again.
     pub(super) async fn whole_is_right(
         &self,
         meta: &ObjectMeta,
@@ -353,46 +367,46 @@ impl Attempt<'_> {
         parts: &mut Vec<Part>,
     ) -> Result<bool> {
         let Some(whole) = &mover.whole else { return Ok(false) };
-        let object = &self.job.src;
-        match whole.standing(mover, parts).await? {
+        let made = match whole.standing(mover, parts).await? {
             Standing::Right => {
                 if whole.needs_order() {
-                    self.engine.evidence.note_md5(&object.bucket);
+                    self.engine.evidence.note_md5(&self.job.src.bucket);
                 }
                 return Ok(true);
             }
             Standing::Untold => return Ok(false),
-            Standing::Wrong => {
-                info!(%object, "its parts do not make the source's digest: each is read again");
-            }
+            Standing::Wrong(made) => made,
+        };
+        self.righted(meta, mover, whole, parts, made).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(bytes: &'static [u8]) -> Seen {
+        let (md5, kept) = (Ok(Some(digest::md5(bytes))), vec![Bytes::from_static(bytes)]);
+        Seen { md5, other: None, crc64nvme: None, kept }
+    }
+
+    #[tokio::test]
+    async fn what_waited_for_its_turn_is_dropped_when_its_part_is_sent_again() {
+        let whole = Whole::new(Vow::Md5(digest::md5(b"onetwo")), &Lanes::new());
+        whole.add(2, seen(b"owt"), Some(Spare::none())).await;
+        whole.add(2, seen(b"two"), None).await;
+        let parts = whole.parts.lock().await;
+        assert!(parts.early.is_empty(), "the bytes of a part that is no longer there");
+        assert_eq!(parts.md5s[&2], digest::md5(b"two"));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_sent_again_after_it_was_hashed_begins_the_whole_anew() {
+        for (again, stale) in [(b"one", false), (b"eno", true)] {
+            let whole = Whole::new(Vow::Md5(digest::md5(b"onetwo")), &Lanes::new());
+            whole.add(1, seen(b"one"), Some(Spare::none())).await;
+            whole.add(1, seen(again), None).await;
+            assert_eq!(whole.parts.lock().await.stale, stale);
         }
-        for _ in 0..MAX_ROUNDS {
-            let look = mover.look_again(whole.vow, whole, parts).await?;
-            if !look.right
-                && let Err(damaged) = self.judge_source(meta).await
-            {
-                let (id, part_size) = (mover.upload.id.clone(), mover.layout.part_size);
-                let upload = UploadRef { id, part_size };
-                self.engine.give_up(&self.job.des, &upload, &self.halt.abort).await;
-                return Err(damaged);
-            }
-            if look.wrong.is_empty() {
-                return Ok(look.right);
-            }
-            let numbers = &look.wrong;
-            info!(%object, ?numbers, "damaged on the way: sent again");
-            let good = parts.iter().filter(|part| !numbers.contains(&part.number)).cloned();
-            *parts = self.fill_again(mover, good.collect()).await?;
-            let sent = whole.parts.lock().await.md5s.clone();
-            let is_right = |part: &Part| {
-                let held = mover.md5_of(part).or(sent.get(&part.number).copied());
-                held == look.agreed.get(&part.number).copied()
-            };
-            if parts.iter().all(is_right) {
-                return Ok(look.right);
-            }
-        }
-        let message = format!("{object}: parts were damaged on the way again and again");
-        Err(Error::new(ErrorKind::Damaged, message))
     }
 }

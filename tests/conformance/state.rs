@@ -34,6 +34,7 @@ macro_rules! state_suite {
             an_end_without_a_start_is_an_attempt_of_its_own,
             a_replaced_token_ends_nothing,
             a_seal_is_on_record_for_its_upload_only,
+            an_upload_that_is_distrusted_is_on_record_as_such,
             a_replaced_token_seals_nothing,
             a_batch_with_one_fenced_end_records_the_others,
             an_attempt_without_a_token_takes_over,
@@ -162,6 +163,15 @@ pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
     let again = Start { upload: begun("key").upload.unwrap(), ..start("key", "t3", 30) };
     store.begin(&again).await.unwrap();
     assert_eq!(load(store, "key").await.target_etag, sealed.target_etag, "the same upload");
+}
+
+/// Promise 3.
+pub async fn an_upload_that_is_distrusted_is_on_record_as_such(store: &dyn StateStore) {
+    let first = start("key", "t1", 10);
+    store.begin(&first).await.unwrap();
+    let upload = UploadRef { part_size: UploadRef::DISTRUSTED, ..first.upload.clone() };
+    store.begin(&Start { upload: upload.clone(), ..first }).await.unwrap();
+    assert_eq!(load(store, "key").await.upload, Some(upload));
 }
 
 /// Promise 8.

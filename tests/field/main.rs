@@ -9,6 +9,7 @@
 //! | `plain.rs` | the store itself, without a habit |
 //! | `listing.rs` | listings that end early, repeat keys, or are written in another way |
 //! | `proof.rs` | bytes, ETags and parts that are not what they are said to be |
+//! | `proof_again.rs` | parts that are damaged on the way, found late, or continued by another attempt |
 //! | `blame.rs` | refusals and outages: of one object, of who asks, of a side, of everything |
 //! | `stores.rs` | headers, calls and answers that a store does not know, or gives in its own way |
 //! | `wire.rs` | credentials, certificates, clocks and connections |
@@ -38,6 +39,7 @@ mod interop;
 mod listing;
 mod plain;
 mod proof;
+mod proof_again;
 mod stores;
 mod wire;
 mod words;

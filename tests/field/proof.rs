@@ -7,7 +7,7 @@ use crate::stage::{FROM, Stage, TO};
 use crate::store::{Data, MIB, Object, etag_in_parts, md5};
 
 /// Bytes that no other seed gives.
-fn noise(size: usize, seed: u64) -> Vec<u8> {
+pub fn noise(size: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
@@ -59,13 +59,13 @@ async fn proofs(stage: &mut Stage) -> (u64, u64, u64) {
     stage_proofs(&status.json()["proofs"])
 }
 
-fn stage_proofs(proofs: &serde_json::Value) -> (u64, u64, u64) {
+pub fn stage_proofs(proofs: &serde_json::Value) -> (u64, u64, u64) {
     let of = |name: &str| proofs[name].as_u64().unwrap();
     (of("source"), of("transit"), of("none"))
 }
 
 /// `run` on this stage, and what it proves, in its summary.
-async fn migrate(stage: &Stage, status: i32) -> (String, serde_json::Value) {
+pub async fn migrate(stage: &Stage, status: i32) -> (String, serde_json::Value) {
     let run = stage.run(&["run", "--json", "s3://from-here", "s3://to-there"]).await;
     let run = run.with_status(status);
     (run.all(), run.json())
@@ -335,7 +335,7 @@ async fn damage_while_parts_are_joined_stays_damage() {
 }
 
 /// A destination whose ETags of bodies are 32 digits of its own.
-fn own_etags(stage: &Stage, verifies: bool) {
+pub fn own_etags(stage: &Stage, verifies: bool) {
     stage.store.answer(move |request, _| {
         if !verifies {
             request.headers.retain(|(name, _)| name != "content-md5");

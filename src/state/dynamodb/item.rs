@@ -143,7 +143,7 @@ pub(super) fn stamp(item: &Item) -> Stamp {
 }
 
 /// The upload that an item names.
-fn upload(item: &Item) -> Option<UploadRef> {
+pub(super) fn upload(item: &Item) -> Option<UploadRef> {
     let (id, part_size) = text(item, "uploadId").zip(integer(item, "partSize"))?;
     Some(UploadRef { id: id.to_owned(), part_size })
 }

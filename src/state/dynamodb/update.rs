@@ -330,7 +330,7 @@ impl Update {
 /// Why a begin was refused by a record of the same destination: by the same attempt, or by a later
 /// event.
 pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
-    let same = item::text(item, "uploadId") == Some(start.upload.id.as_str())
+    let same = item::upload(item).as_ref() == Some(&start.upload)
         && item::moment(item, "startTime") == Some(start.start_time)
         && item::status(item) == JobStatus::Running;
     let later = start.sequencer.as_ref().zip(item::sequencer(item));

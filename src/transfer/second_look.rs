@@ -1,0 +1,179 @@
+//! Parts that do not make the source's digest: read a second time, to tell a part that was damaged on
+//! its way from an object that is damaged at the source.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use futures_util::TryStreamExt;
+use tracing::info;
+
+use super::Attempt;
+use super::part::{PartMover, WINDOW};
+use super::proof::wrong_length;
+use super::resume::MOST_PROVEN_BYTES;
+use super::single::MAX_READS;
+use super::whole::{Held, Reading, Vow, Whole};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::digest::{self, Hasher};
+use crate::retry::{Policy, retry};
+use crate::state::UploadRef;
+use crate::store::{ObjectMeta, Part};
+
+/// How often parts are put right before the copy is given up.
+const MAX_ROUNDS: u32 = 3;
+
+/// What a second look at all parts has shown.
+struct Look {
+    /// The bytes at the source are those that it vouches for.
+    right: bool,
+    /// What each part must be.
+    agreed: BTreeMap<u32, Reading>,
+    /// Parts at the destination that are other bytes.
+    wrong: Vec<u32>,
+}
+
+impl PartMover {
+    /// Reads every part again until two readings of it agree, or one agrees with what the destination
+    /// holds.
+    async fn look_again(&self, whole: &Whole, listed: &[Part]) -> Result<Look> {
+        let parts = whole.parts().await;
+        let (mut hasher, mut crcs) = (Hasher::default(), Vec::with_capacity(listed.len()));
+        let (mut agreed, mut wrong) = (BTreeMap::new(), Vec::new());
+        for part in listed {
+            let held = parts.held(self, part);
+            let reading;
+            (reading, hasher) = self.agreed(part.number, held, hasher).await?;
+            crcs.push((Some(reading.crc64nvme), part.size));
+            agreed.insert(part.number, reading);
+            if held.is_none_or(|held| !held.is(reading)) {
+                wrong.push(part.number);
+            }
+        }
+        let right = match whole.vow() {
+            Vow::Md5(own) => hasher.finish() == own,
+            Vow::Crc64Nvme(own) => digest::whole_crc64nvme(crcs.into_iter()) == Some(own),
+        };
+        Ok(Look { right, agreed, wrong })
+    }
+
+    /// A reading of a part that may be relied on, and the hasher of the whole after it.
+    async fn agreed(
+        &self,
+        number: u32,
+        held: Option<Held>,
+        whole: Hasher,
+    ) -> Result<(Reading, Hasher)> {
+        let len = self.range(number)?.len;
+        let _window = self.engine.reserve(len.min(WINDOW), &self.halt).await?;
+        let policy = Policy::data(self.engine.settings.max_retry, len);
+        let mut last = None;
+        for _ in 0..=MAX_READS {
+            let read = || async { self.reading(number, whole.clone()).await };
+            let (reading, after) = retry(policy, &self.halt.abort, read).await?;
+            if last == Some(reading) || held.is_some_and(|held| held.is(reading)) {
+                return Ok((reading, after));
+            }
+            last = Some(reading);
+        }
+        let message = format!("{} part {number}: no two readings bring the same bytes", self.src);
+        Err(Error::new(ErrorKind::Damaged, message))
+    }
+
+    async fn reading(&self, number: u32, mut whole: Hasher) -> Result<(Reading, Hasher)> {
+        let range = self.range(number)?;
+        let mut hasher = Hasher::default();
+        let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        let mut body = self.get(range).await?;
+        let mut got = 0;
+        while let Some(chunk) = body.try_next().await? {
+            got += chunk.len() as u64;
+            hasher.update(&chunk);
+            whole.update(&chunk);
+            crc.update(&chunk);
+        }
+        if got != range.len {
+            return Err(wrong_length(range.len, got));
+        }
+        self.engine.monitor.downloaded(range.len, &self.src);
+        Ok((Reading { md5: hasher.finish(), crc64nvme: crc.finalize() }, whole))
+    }
+}
+
+impl Attempt<'_> {
+    /// Whether the source vouches for what the parts are, once those that are damaged were sent again.
+    /// What is known to be wrong goes on record first: another attempt might be unable to tell.
+    pub(super) async fn righted(
+        &self,
+        meta: &ObjectMeta,
+        mover: &Arc<PartMover>,
+        whole: &Whole,
+        parts: &mut Vec<Part>,
+        made: Option<Vow>,
+    ) -> Result<bool> {
+        self.record_distrust(meta, mover).await?;
+        match meta.size <= MOST_PROVEN_BYTES {
+            true => self.put_right(meta, mover, whole, parts).await,
+            false => self.is_rather_damaged_at_source(meta, made).await,
+        }
+    }
+
+    /// More than can be read again within one turn does not make the source's digest: it is copied anew.
+    /// A second copy that makes the same is as good as a second reading.
+    async fn is_rather_damaged_at_source(
+        &self,
+        meta: &ObjectMeta,
+        made: Option<Vow>,
+    ) -> Result<bool> {
+        let Err(damaged) = self.judge_source(meta).await else { return Ok(false) };
+        let before = {
+            let mut before = self.claim.made.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *before, made)
+        };
+        if made.is_some() && made == before {
+            return Err(damaged);
+        }
+        let message = format!("{}: its parts do not make the source's digest", self.job.src);
+        Err(Error::new(ErrorKind::UploadGone, message))
+    }
+
+    /// Sends again what is damaged. Bytes that two readings bring alike and that are not what the source
+    /// vouches for are damaged at the source: then the upload is worthless.
+    async fn put_right(
+        &self,
+        meta: &ObjectMeta,
+        mover: &Arc<PartMover>,
+        whole: &Whole,
+        parts: &mut Vec<Part>,
+    ) -> Result<bool> {
+        let object = &self.job.src;
+        info!(%object, "its parts do not make the source's digest: each is read again");
+        for _ in 0..MAX_ROUNDS {
+            let look = mover.look_again(whole, parts).await?;
+            if !look.right
+                && let Err(damaged) = self.judge_source(meta).await
+            {
+                let (id, part_size) = (mover.upload.id.clone(), mover.layout.part_size);
+                let upload = UploadRef { id, part_size };
+                self.engine.give_up(&self.job.des, &upload, &self.halt.abort).await;
+                return Err(damaged);
+            }
+            if look.wrong.is_empty() {
+                return Ok(look.right);
+            }
+            let numbers = &look.wrong;
+            info!(%object, ?numbers, "damaged on the way: sent again");
+            let good = parts.iter().filter(|part| !numbers.contains(&part.number)).cloned();
+            *parts = self.fill_again(mover, good.collect()).await?;
+            let known = whole.parts().await;
+            let is_right = |part: &Part| {
+                let agreed = look.agreed.get(&part.number);
+                known.held(mover, part).zip(agreed).is_some_and(|(held, agreed)| held.is(*agreed))
+            };
+            if parts.iter().all(is_right) {
+                return Ok(look.right);
+            }
+        }
+        let message = format!("{object}: parts were damaged on the way again and again");
+        Err(Error::new(ErrorKind::Damaged, message))
+    }
+}
