@@ -61,6 +61,7 @@ fn spoil_readings(stage: &Stage, part: (usize, usize), spoilt: [u32; 2], cut: bo
     });
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_damaged_part_is_found_where_no_memory_is_to_spare() {
     // Parts of 20 MiB are too large to be held.
@@ -83,6 +84,7 @@ async fn a_damaged_part_is_found_where_no_memory_is_to_spare() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn damage_that_was_found_is_not_forgotten_when_the_second_look_fails() {
     let mut stage = Stage::new().await;
@@ -97,6 +99,7 @@ async fn damage_that_was_found_is_not_forgotten_when_the_second_look_fails() {
     assert_eq!(stage.store.asked(|r| sends_part(r, "3")), 2, "{said}");
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_second_look_outlasts_a_cut_body() {
     let stage = Stage::new().await;
@@ -119,6 +122,7 @@ fn refuse_part_three(stage: &Stage) {
     });
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_part_of_an_earlier_attempt_that_nobody_compared_is_not_vouched_for() {
     let mut stage = Stage::new().await;
@@ -132,6 +136,7 @@ async fn a_part_of_an_earlier_attempt_that_nobody_compared_is_not_vouched_for() 
     assert_eq!(stage_proofs(&report["proofs"]), (0, 1, 0), "{said}");
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_damaged_part_of_an_earlier_attempt_is_found_by_the_checksum_of_the_whole() {
     let mut stage = Stage::new().await;
