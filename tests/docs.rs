@@ -175,8 +175,12 @@ fn the_readme_is_short_and_each_document_says_for_whom_it_is() {
 fn every_message_that_is_explained_exists() {
     let mut files = Vec::new();
     walk(&root().join("src"), &mut files);
-    let sources: Vec<String> =
-        files.iter().map(|file| unbroken(&fs::read_to_string(file).unwrap())).collect();
+    files.retain(|file| !file.ends_with("tests.rs"));
+    let program = |file: &PathBuf| {
+        let source = fs::read_to_string(file).unwrap();
+        unbroken(source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default())
+    };
+    let sources: Vec<String> = files.iter().map(program).collect();
     let exists = |words: &str| sources.iter().any(|source| source.contains(words));
     let troubleshooting = read("docs/troubleshooting.md");
     let mut messages = 0;
