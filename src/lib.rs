@@ -38,6 +38,7 @@ pub mod sources;
 pub mod sqlite;
 pub mod state;
 pub mod store;
+pub mod sums;
 pub mod systemd;
 pub mod transfer;
 pub mod worker;

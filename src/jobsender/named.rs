@@ -17,14 +17,21 @@ use crate::plan::ranges::{Bounds, Ranges};
 use crate::retry::{Policy, retry};
 use crate::sources::{Entry, Feed, keys, manifest};
 use crate::state::RecordId;
-use crate::store::{Listed, ObjectMeta, ObjectStore};
+use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
 
 impl Entry {
     /// Whether the object is one of `pair`'s: of its bucket, where the file names one, and under its
     /// prefix.
     pub fn is_of(&self, pair: &Pair) -> bool {
         let bucket = self.bucket.as_ref().is_none_or(|bucket| *bucket == pair.src_bucket);
-        bucket && self.key.as_str().starts_with(&pair.src_prefix)
+        let key = self.odd.as_deref().unwrap_or(self.key.as_str().as_bytes());
+        bucket && key.starts_with(pair.src_prefix.as_bytes())
+    }
+
+    /// What goes no further, for what its key is.
+    fn odd(&self) -> Option<Odd> {
+        let key = self.odd.clone()?;
+        Some(Odd { at: key.clone(), key, size: None, flaw: Flaw::NotUtf8 })
     }
 }
 
@@ -158,7 +165,11 @@ impl Context {
         let mut outlook = self.outlook();
         while let Some(chunk) = entries.next().await? {
             let before = summary.listed;
-            let own = chunk.into_iter().filter(|entry| entry.is_of(pair));
+            let (odd, own): (Vec<Entry>, Vec<Entry>) =
+                chunk.into_iter().filter(|entry| entry.is_of(pair)).partition(|e| e.odd.is_some());
+            let odd: Vec<Odd> = odd.iter().filter_map(Entry::odd).collect();
+            self.account_for_odd(&odd, &[], summary);
+            let own = own.into_iter();
             let looks = own.map(|entry| self.jobsender.look_at(pair, entry)).collect::<Vec<_>>();
             let mut looked = stream::iter(looks).buffered(self.jobsender.at_once.max(1));
             let (mut jobs, mut doubtful) = (Vec::new(), Vec::new());

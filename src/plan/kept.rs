@@ -87,7 +87,7 @@ mod tests {
             missing_meta: 0,
             headers,
             sse: None,
-            crc64nvme: None,
+            sum: None,
         }
     }
 

@@ -105,7 +105,7 @@ mod tests {
             missing_meta: 0,
             headers: Headers::default(),
             sse: sse.map(str::to_owned),
-            crc64nvme: None,
+            sum: None,
         }
     }
 

@@ -17,7 +17,7 @@ const LONGEST_LINE: u64 = MAX_KEY_BYTES as u64 + 2;
 /// A line ends with LF or CRLF; the last one may end with the file. Empty lines are skipped, all
 /// other bytes belong to the key, blanks and `#` as well; nothing is decoded, so a key with a line
 /// break needs a [manifest](super::manifest). Fails with `Usage`, naming file and line: a file that
-/// cannot be read, a key that is not UTF-8 or longer than 1,024 bytes.
+/// cannot be read, a key that is longer than 1,024 bytes.
 pub fn read(path: impl Into<PathBuf>) -> Feed<Entry> {
     let path = path.into();
     Feed::start(CHUNK, move |out| lines(&path, BufReader::new(open(&path)?), out))
@@ -37,8 +37,8 @@ fn lines(path: &Path, mut file: impl BufRead, out: &mut Outlet<Entry>) -> Result
         if bytes.is_empty() {
             continue;
         }
-        let key = key(std::mem::take(&mut bytes)).map_err(wrong)?;
-        out.push(Entry { bucket: None, key, version: None, line })?;
+        let (key, odd) = key(std::mem::take(&mut bytes)).map_err(wrong)?;
+        out.push(Entry { bucket: None, key, odd, version: None, line })?;
     }
 }
 

@@ -48,7 +48,7 @@ fn entry(line: u64, record: &ByteRecord, width: usize) -> Result<Entry, String> 
     }
     let bucket = text(&record[0]).filter(|bucket| is_bucket_name(bucket));
     let bucket = bucket.ok_or_else(|| format!("the first field names no bucket; {ALLOWED}"))?;
-    let key = decode_key(&record[1])?;
+    let (key, odd) = decode_key(&record[1])?;
     let version = match record.get(2) {
         None => None,
         Some(version) => {
@@ -59,7 +59,7 @@ fn entry(line: u64, record: &ByteRecord, width: usize) -> Result<Entry, String> 
             )?)
         }
     };
-    Ok(Entry { bucket: Some(bucket), key, version, line })
+    Ok(Entry { bucket: Some(bucket), key, odd, version, line })
 }
 
 fn text(field: &[u8]) -> Option<String> {

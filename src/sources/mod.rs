@@ -31,8 +31,10 @@ const CHUNK: usize = 1000;
 pub struct Entry {
     /// The bucket, where the file names one.
     pub bucket: Option<String>,
-    /// The key, decoded.
+    /// The key, decoded; of one that is no UTF-8, what can be shown of it.
     pub key: ObjectKey,
+    /// The bytes of a key that is no UTF-8: it goes no further.
+    pub odd: Option<Vec<u8>>,
     /// The version, where the file names one; `"null"` is given as it is.
     pub version: Option<String>,
     /// Where it stands in the file: the first line is 1.
@@ -59,7 +61,7 @@ fn open(path: &Path) -> Result<File> {
 ///
 /// What no encoder writes is refused rather than guessed at: a key that was never encoded would be
 /// taken for another one.
-fn decode_key(raw: &[u8]) -> Result<ObjectKey, String> {
+fn decode_key(raw: &[u8]) -> Result<Named, String> {
     key(decode(raw)?)
 }
 
@@ -79,13 +81,21 @@ fn decode(raw: &[u8]) -> Result<Vec<u8>, String> {
     Ok(percent_decode(&plain).collect())
 }
 
-/// A key by its bytes: UTF-8, 1 to 1,024 bytes.
-fn key(bytes: Vec<u8>) -> Result<ObjectKey, String> {
+/// A key, and its bytes where they are no UTF-8.
+type Named = (ObjectKey, Option<Vec<u8>>);
+
+/// A key by its 1 to 1,024 bytes.
+fn key(bytes: Vec<u8>) -> Result<Named, String> {
     match bytes.len() {
         0 => return Err("the key is empty".to_owned()),
         1..=MAX_KEY_BYTES => {}
         _ => return Err(format!("the key is longer than {MAX_KEY_BYTES} bytes, S3's limit")),
     }
-    let text = String::from_utf8(bytes).map_err(|_| "the key is not UTF-8".to_owned())?;
-    Ok(ObjectKey::new(text))
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => (ObjectKey::new(text), None),
+        Err(odd) => {
+            let odd = odd.into_bytes();
+            (ObjectKey::new(String::from_utf8_lossy(&odd)), Some(odd))
+        }
+    })
 }

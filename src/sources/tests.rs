@@ -50,6 +50,7 @@ fn entry(bucket: &str, key: &str, version: Option<&str>, line: u64) -> Entry {
     Entry {
         bucket: Some(bucket.to_owned()),
         key: ObjectKey::new(key),
+        odd: None,
         version: version.map(str::to_owned),
         line,
     }
@@ -94,8 +95,6 @@ async fn a_key_has_up_to_1024_bytes_with_any_line_end() {
 /// Promise 1.
 #[tokio::test]
 async fn what_is_no_file_of_keys_is_named() {
-    let latin = refused(keys_of(b"a\nb\xfc\n")).await;
-    assert!(latin.ends_with(":2: the key is not UTF-8"), "{latin}");
     let folder = tempfile::tempdir().unwrap();
     let missing = refused(all(keys::read(folder.path().join("none")))).await;
     assert!(missing.contains("none cannot be read: "), "{missing}");
@@ -105,6 +104,16 @@ async fn what_is_no_file_of_keys_is_named() {
 }
 
 /// Promise 1.
+#[tokio::test]
+async fn a_key_that_is_no_utf8_keeps_its_bytes() {
+    let (keys, manifest) = (file(b"a\nb\xfc\n"), file("b,a\nb,b%FC\n"));
+    for feed in [keys::read(keys.path()), manifest::read(manifest.path())] {
+        let entries = all(feed).await.unwrap();
+        let odd = entries.iter().map(|entry| entry.odd.as_deref());
+        assert_eq!(odd.collect::<Vec<_>>(), [None, Some(&b"b\xfc"[..])]);
+    }
+}
+
 #[tokio::test]
 async fn many_keys_arrive_in_their_order() {
     let lines: Vec<String> = (0..2 * CHUNK + 7).map(|n| format!("k/{n}")).collect();
@@ -157,7 +166,6 @@ async fn a_manifest_that_could_mean_something_else_is_refused_with_its_line() {
         ("b,100%\n", ":1: the key is not URL-encoded"),
         ("b,a%2\n", ":1: the key is not URL-encoded"),
         ("b,a%zzb\n", ":1: the key is not URL-encoded"),
-        ("b,%FC\n", ":1: the key is not UTF-8"),
         ("b,k\nb,\"l\nb,m\nb,n\n", ": line 2: a field with a line break"),
         ("b,k\nb,\"l", ": line 2: a field with a line break"),
         (&format!("b,{longest}\n"), ":1: the key is longer than 1024 bytes"),

@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 
 use crate::error::Result;
 use crate::object::{ByteRange, Etag, ObjectId};
+use crate::sums::Sum;
 
 pub use page::{Flaw, ListPage, Listed, Odd};
 use profile::Profile;
@@ -112,8 +113,8 @@ pub struct ObjectMeta {
     pub headers: Headers,
     /// The server-side encryption, where the answer names one.
     pub sse: Option<String>,
-    /// The CRC-64/NVME of the whole object, where the store keeps one and was asked for it.
-    pub crc64nvme: Option<u64>,
+    /// A checksum of the whole object, where the store keeps one and was asked for it.
+    pub sum: Option<Sum>,
 }
 
 impl ObjectMeta {

@@ -64,6 +64,10 @@ pub enum Quirk {
     IgnoresContentMd5,
     /// `If-Match` never matches: the ETag of each answer is compared instead.
     NoIfMatch,
+    /// The question for the checksums that it keeps is refused.
+    NoChecksums,
+    /// User metadata must be ASCII: what is not is sent as encoded words (RFC 2047).
+    EncodedMetadata,
     /// `Range` is ignored: objects are read from their beginning.
     NoRanges,
     /// An upload has fewer parts than 10,000 at most; the value is that number.
@@ -72,7 +76,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every one.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::EndsListingsEarly,
         Self::ListsByVersion1,
         Self::RepeatsKeys,
@@ -97,6 +101,8 @@ impl Quirk {
         Self::NoContentMd5,
         Self::IgnoresContentMd5,
         Self::NoIfMatch,
+        Self::NoChecksums,
+        Self::EncodedMetadata,
         Self::NoRanges,
         Self::MaxParts,
     ];
@@ -128,6 +134,8 @@ impl Quirk {
             Self::NoContentMd5 => "no-content-md5",
             Self::IgnoresContentMd5 => "ignores-content-md5",
             Self::NoIfMatch => "no-if-match",
+            Self::NoChecksums => "no-checksums",
+            Self::EncodedMetadata => "encoded-metadata",
             Self::NoRanges => "no-ranges",
             Self::MaxParts => "max-parts",
         }
@@ -205,6 +213,13 @@ impl Quirk {
             }
             Self::NoIfMatch => {
                 "If-Match is not known or never matches here: the ETag of every answer is compared instead"
+            }
+            Self::NoChecksums => {
+                "this store refuses the question for checksums: copies are compared with its ETags only"
+            }
+            Self::EncodedMetadata => {
+                "this store takes user metadata in ASCII only: other characters are sent as encoded \
+                 words (RFC 2047), the form in which Amazon S3 answers them"
             }
             Self::NoRanges => {
                 "this store does not know Range: objects are read from their beginning"

@@ -29,6 +29,7 @@ use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
 
 mod answers;
+mod asked_sums;
 pub mod connect;
 mod convert;
 pub mod document;
@@ -45,6 +46,7 @@ mod renew;
 mod uploads;
 mod without;
 
+use asked_sums::Mode;
 use convert::crc64nvme_text;
 use lean::Lean;
 use lengths::{Got, IDENTITY};
@@ -77,6 +79,8 @@ pub struct S3Store {
     lean: Option<Lean>,
     /// Storage classes that a bucket does not know, and what objects are given instead.
     classes: Mutex<HashMap<(String, String), Option<String>>>,
+    /// A question for checksums has been answered.
+    told_sums: std::sync::atomic::AtomicBool,
     /// A body whose SHA-256 is not signed has been taken.
     unsigned: std::sync::atomic::AtomicBool,
     /// Headers that a bucket has taken, or refused of some objects, by bucket and header.

@@ -57,7 +57,7 @@ pub fn answer(content_length: u64, body: Body) -> GetAnswer {
         missing_meta: 0,
         headers: Headers::default(),
         sse: None,
-        crc64nvme: None,
+        sum: None,
     };
     GetAnswer { meta, content_length, start: 0, whole: Some(content_length), body }
 }

@@ -60,8 +60,8 @@ impl Attempt<'_> {
             let proven = self.proven(&mover, parts).await?;
             parts = self.fill(&mover, proven).await?;
         }
-        let vouched = self.makes_source_etag(meta, planned, &mover, &parts)
-            || self.whole_is_right(meta, &mover, &mut parts).await?;
+        let by_etag = self.makes_source_etag(meta, planned, &mover, &parts);
+        let vouched = self.whole_is_right(meta, &mover, &mut parts, by_etag).await?;
         let verified = self.parts_are_verified(&mover).await?;
         let proven = Proven::new(vouched, verified);
         let written = self.complete(meta, &mover, &parts, proven).await?;
@@ -348,7 +348,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let whole = digest::whole_crc64nvme(parts.iter().map(|part| (part.crc64nvme, part.size)));
-        match (whole, meta.crc64nvme) {
+        match (whole, meta.sum.and_then(|sum| sum.as_crc64nvme())) {
             (Some(made), Some(own)) if made != own => {
                 self.abort(&mover.upload).await?;
                 let message = format!(

@@ -17,6 +17,7 @@ use super::proof::{self, Verdict};
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::stream::{self, Seen, Wanted};
+use super::streamed::is_odd;
 use super::whole::Whole;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
@@ -250,8 +251,10 @@ impl PartMover {
                 Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
                     engine.note_opaque(&target.bucket);
                 }
-                // The store has learned on the way that it takes no body as it comes.
-                Err(error) if !self.crc64nvme && self.must_be_held() => drop(error),
+                // The store has learned on the way that it takes no body as it comes, or may not take it.
+                Err(error) if !self.crc64nvme && (self.must_be_held() || is_odd(&error)) => {
+                    drop(error);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -310,8 +313,9 @@ impl PartMover {
         let wanted = Wanted {
             hasher: hashed.then(|| engine.lanes.hasher()),
             md5: None,
-            crc64nvme: self.whole.as_ref().is_some_and(|whole| !whole.needs_order()),
+            sum: self.whole.as_ref().and_then(Whole::joined),
             keep,
+            ..Wanted::default()
         };
         let (body, watched) = stream::watch(body, range.len, wanted);
         let trailer = self.crc64nvme;
@@ -325,8 +329,8 @@ impl PartMover {
                 let message = format!("{what}: the destination answered before it had all bytes");
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
-            (Ok(written), Some(Seen { md5: Ok(md5), other, crc64nvme, kept })) => {
-                (written, md5, Seen { md5: Ok(md5), other, crc64nvme, kept })
+            (Ok(written), Some(Seen { md5: Ok(md5), other, sum, crc64nvme, kept })) => {
+                (written, md5, Seen { md5: Ok(md5), other, sum, crc64nvme, kept })
             }
         };
         let opaque = engine.is_opaque(&upload.target.bucket);

@@ -103,7 +103,7 @@ mod tests {
             missing_meta: 0,
             headers: Headers::default(),
             sse: None,
-            crc64nvme: None,
+            sum: None,
         };
         let (start, whole) = (0, Some(content_length));
         GetAnswer { meta, content_length, start, whole, body: stream::iter(chunks).boxed() }

@@ -12,9 +12,9 @@ use super::part::{PartMover, WINDOW};
 use super::proof::wrong_length;
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
-use super::whole::{Held, Reading, Vow, Whole};
+use super::whole::{Held, Reading, Running, Vow, Whole};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::digest::{self, Hasher};
+use crate::plan::digest::Hasher;
 use crate::retry::{Policy, retry};
 use crate::state::UploadRef;
 use crate::store::{ObjectMeta, Part};
@@ -37,23 +37,18 @@ impl PartMover {
     /// holds.
     async fn look_again(&self, whole: &Whole, listed: &[Part]) -> Result<Look> {
         let parts = whole.parts().await;
-        let (mut hasher, mut crcs) = (Hasher::default(), Vec::with_capacity(listed.len()));
+        let mut running = Running::new(whole.vow());
         let (mut agreed, mut wrong) = (BTreeMap::new(), Vec::new());
         for part in listed {
             let held = parts.held(self, part);
             let reading;
-            (reading, hasher) = self.agreed(part.number, held, hasher).await?;
-            crcs.push((Some(reading.crc64nvme), part.size));
+            (reading, running) = self.agreed(part.number, held, running).await?;
             agreed.insert(part.number, reading);
             if held.is_none_or(|held| !held.is(reading)) {
                 wrong.push(part.number);
             }
         }
-        let right = match whole.vow() {
-            Vow::Md5(own) => hasher.finish() == own,
-            Vow::Crc64Nvme(own) => digest::whole_crc64nvme(crcs.into_iter()) == Some(own),
-        };
-        Ok(Look { right, agreed, wrong })
+        Ok(Look { right: running.finish() == whole.vow(), agreed, wrong })
     }
 
     /// A reading of a part that may be relied on, and the hasher of the whole after it.
@@ -61,8 +56,8 @@ impl PartMover {
         &self,
         number: u32,
         held: Option<Held>,
-        whole: Hasher,
-    ) -> Result<(Reading, Hasher)> {
+        whole: Running,
+    ) -> Result<(Reading, Running)> {
         let len = self.range(number)?.len;
         let _window = self.engine.reserve(len.min(WINDOW), &self.halt).await?;
         let policy = Policy::data(self.engine.settings.max_retry, len);
@@ -79,7 +74,7 @@ impl PartMover {
         Err(Error::new(ErrorKind::Damaged, message))
     }
 
-    async fn reading(&self, number: u32, mut whole: Hasher) -> Result<(Reading, Hasher)> {
+    async fn reading(&self, number: u32, mut whole: Running) -> Result<(Reading, Running)> {
         let range = self.range(number)?;
         let mut hasher = Hasher::default();
         let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);

@@ -11,6 +11,7 @@ use crate::plan::digest;
 use crate::retry::retry;
 use crate::state::Proven;
 use crate::store::{GetRequest, Md5, ObjectMeta, Proof, Written};
+use crate::sums;
 
 /// How often an object is read whose bytes are never those that its ETag says, or never as many as
 /// its listing.
@@ -105,9 +106,9 @@ impl Attempt<'_> {
 
     /// What is known of the whole object at the source, against what was read of it.
     fn vouched(&self, meta: &ObjectMeta, body: &[u8], md5: Md5) -> Vouched {
-        let crc = meta.crc64nvme.map(|kept| kept == digest::crc64nvme(body));
+        let sum = meta.sum.map(|kept| kept == sums::of(kept.algorithm(), body));
         let etag = meta.md5().filter(|_| self.source_tells_md5()).map(|own| own == md5);
-        match (crc, etag) {
+        match (sum, etag) {
             (Some(false), _) | (None, Some(false)) => Vouched::No,
             (Some(true), _) => Vouched::Yes,
             (None, Some(true)) => {
@@ -121,8 +122,8 @@ impl Attempt<'_> {
     /// Two readings brought the same bytes, which are not what the source vouches for: damage there,
     /// or ETags of a kind of its own. `false`: the source vouches for nothing.
     pub(super) async fn judge_source(&self, meta: &ObjectMeta) -> Result<bool> {
-        if meta.crc64nvme.is_some() {
-            return Err(self.damaged_at_source("CRC-64/NVME"));
+        if let Some(sum) = meta.sum {
+            return Err(self.damaged_at_source(sum.algorithm().name()));
         }
         match self.is_damaged_at_source().await? {
             true => Err(self.damaged_at_source("ETag, an MD5,")),

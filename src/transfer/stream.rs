@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, BytesMut};
-use crc_fast::{CrcAlgorithm, Digest};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::proof::wrong_length;
+use super::whole::Reading;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lanes::LaneHasher;
 use crate::plan::digest;
 use crate::store::{Body, Md5};
+use crate::sums::{self, Algorithm, Sum};
 
 /// What is to be learned of a body on its way.
 #[derive(Debug, Default)]
@@ -19,6 +20,10 @@ pub(super) struct Wanted {
     pub hasher: Option<LaneHasher>,
     /// The MD5 that it must have: a body with another one is cut before its last bytes.
     pub md5: Option<Md5>,
+    /// Its checksum of this kind.
+    pub sum: Option<Algorithm>,
+    /// The checksum that it must have, in the same way as `md5`.
+    pub whole: Option<Sum>,
     /// Its CRC-64/NVME.
     pub crc64nvme: bool,
     /// The bytes themselves, for whoever has reserved the room.
@@ -39,10 +44,25 @@ pub(super) struct Seen {
     pub md5: Result<Option<Md5>>,
     /// The MD5 of a body that was cut because another one was wanted.
     pub other: Option<Md5>,
+    /// Its checksum.
+    pub sum: Option<Sum>,
     /// Its CRC-64/NVME.
     pub crc64nvme: Option<u64>,
     /// Its bytes.
     pub kept: Vec<Bytes>,
+}
+
+impl Seen {
+    /// A body of this MD5, of which no more is known.
+    pub(super) fn of(md5: Md5) -> Self {
+        Self { md5: Ok(Some(md5)), other: None, sum: None, crc64nvme: None, kept: Vec::new() }
+    }
+
+    /// The digests of a reading that came to its end.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let Ok(Some(md5)) = self.md5 else { return None };
+        Some(Reading { md5, crc64nvme: self.crc64nvme? })
+    }
 }
 
 /// What became of a body that was watched: nothing as long as it has not ended.
@@ -106,7 +126,9 @@ struct Passing {
     length: u64,
     hasher: Option<LaneHasher>,
     md5: Option<Md5>,
-    crc64nvme: Option<Digest>,
+    sum: Option<sums::Hasher>,
+    whole: Option<Sum>,
+    crc64nvme: Option<sums::Hasher>,
     kept: Option<Vec<Bytes>>,
     outcome: Outcome,
 }
@@ -116,10 +138,12 @@ struct Passing {
 pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) {
     let outcome = Outcome::default();
     let watched = Watched(Arc::clone(&outcome));
-    let Wanted { hasher, md5, crc64nvme, keep } = wanted;
-    let crc64nvme = crc64nvme.then(|| Digest::new(CrcAlgorithm::Crc64Nvme));
+    let Wanted { hasher, md5, sum, whole, crc64nvme, keep } = wanted;
+    let crc64nvme = crc64nvme.then(|| sums::Hasher::new(Algorithm::Crc64Nvme));
+    let sum = whole.map(|whole| whole.algorithm()).or(sum).map(sums::Hasher::new);
     let kept = keep.then(Vec::new);
-    let passing = Passing { body, left: length, length, hasher, md5, crc64nvme, kept, outcome };
+    let passing =
+        Passing { body, left: length, length, hasher, md5, sum, whole, crc64nvme, kept, outcome };
     let stream = stream::unfold(Some(passing), |passing| async {
         let mut passing = passing?;
         match passing.next().await {
@@ -156,6 +180,9 @@ impl Passing {
         if let Some(hasher) = &mut self.hasher {
             hasher.push(chunk.clone()).await;
         }
+        if let Some(sum) = &mut self.sum {
+            sum.update(&chunk);
+        }
         if let Some(crc64nvme) = &mut self.crc64nvme {
             crc64nvme.update(&chunk);
         }
@@ -179,6 +206,14 @@ impl Passing {
                 self.end(Err(Error::new(ErrorKind::Damaged, message.as_str())), Some(md5));
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
+            if let (Some(wanted), Some(sum)) = (self.whole, self.sum.clone())
+                && sum.finish() != wanted
+            {
+                let name = wanted.algorithm().name();
+                let message = format!("the bytes read have another {name} than the source tells");
+                self.end(Err(Error::new(ErrorKind::Damaged, message.as_str())), md5);
+                return Err(Error::new(ErrorKind::Damaged, message));
+            }
             self.end(Ok(md5), None);
         }
         Ok(Some(chunk))
@@ -186,10 +221,11 @@ impl Passing {
 
     /// The first end counts: an error may be told once more.
     fn end(&mut self, md5: Result<Option<Md5>>, other: Option<Md5>) {
-        let crc64nvme = self.crc64nvme.take().map(|digest| digest.finalize());
+        let sum = self.sum.take().map(sums::Hasher::finish);
+        let crc64nvme = self.crc64nvme.take().and_then(|crc| crc.finish().as_crc64nvme());
         let kept = self.kept.take().unwrap_or_default();
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        outcome.get_or_insert(Seen { md5, other, crc64nvme, kept });
+        outcome.get_or_insert(Seen { md5, other, sum, crc64nvme, kept });
     }
 }
 
@@ -236,19 +272,34 @@ mod tests {
         for (md5, is_right) in [(digest::md5(b"abcd"), true), (digest::md5(b"abce"), false)] {
             let chunks = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
             let hasher = Some(Lanes::new().hasher());
-            let wanted = Wanted { hasher, md5: Some(md5), crc64nvme: true, keep: true };
+            let sum = Some(Algorithm::Crc32C);
+            let wanted = Wanted { hasher, md5: Some(md5), sum, keep: true, ..Wanted::default() };
             let (body, watched) = watch(stream::iter(chunks).boxed(), 4, wanted);
             let passed: Vec<Result<Bytes>> = body.collect().await;
             let seen = watched.outcome().unwrap();
             assert_eq!(passed.last().unwrap().is_ok(), is_right);
             assert_eq!(seen.md5.is_ok(), is_right);
             assert_eq!(seen.other, (!is_right).then(|| digest::md5(b"abcd")));
-            assert_eq!(seen.crc64nvme, Some(digest::crc64nvme(b"abcd")));
+            assert_eq!(seen.sum, Some(sums::of(Algorithm::Crc32C, b"abcd")));
             assert_eq!(seen.kept.concat(), b"abcd");
         }
     }
 
     /// Promise 3.
+    #[tokio::test]
+    async fn a_body_of_another_checksum_ends_before_its_last_bytes() {
+        for (of, is_right) in [(b"abcd", true), (b"abce", false)] {
+            let chunks = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
+            let whole = Some(sums::of(Algorithm::Sha256, of));
+            let wanted = Wanted { whole, ..Wanted::md5(Some(Lanes::new().hasher())) };
+            let (body, watched) = watch(stream::iter(chunks).boxed(), 4, wanted);
+            let passed: Vec<Result<Bytes>> = body.collect().await;
+            let seen = watched.outcome().unwrap();
+            assert_eq!(passed.last().unwrap().is_ok(), is_right);
+            assert_eq!(seen.other, (!is_right).then(|| digest::md5(b"abcd")));
+        }
+    }
+
     #[tokio::test]
     async fn a_piece_is_cut_out_of_a_body_wherever_its_chunks_end() {
         for (skip, len, expected) in

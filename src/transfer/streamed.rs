@@ -20,8 +20,9 @@ enum Passed {
     Taken(Box<ObjectMeta>, Written, Verdict),
     /// It has no MD5 to be compared with, or is larger: not this way.
     NotThis,
-    /// The same bytes for the second time, and not those of the ETag.
-    Doubted(Box<ObjectMeta>),
+    /// The same bytes for the second time, and not those of the ETag or the checksum. Whether they are
+    /// those of the checksum.
+    Doubted(Box<ObjectMeta>, bool),
 }
 
 impl Attempt<'_> {
@@ -49,7 +50,9 @@ impl Attempt<'_> {
         let pass = || async { self.pass_whole(seen, &readings, &others).await };
         match retry(self.data(size), &self.halt.abort, pass).await? {
             Passed::NotThis => Ok(Turn::InParts),
-            Passed::Doubted(meta) => {
+            // What the ETag says is not of these bytes: they have a better witness.
+            Passed::Doubted(_, true) => Ok(Turn::InParts),
+            Passed::Doubted(meta, false) => {
                 // Not damaged: the bucket's ETags are its own, and prove nothing.
                 self.judge_source(&meta).await?;
                 Ok(Turn::InParts)
@@ -95,8 +98,8 @@ impl Attempt<'_> {
             return Ok(Passed::NotThis);
         };
         let new = self.new_object(&meta).await?;
-        let wanted =
-            Wanted { hasher: Some(engine.lanes.hasher()), md5: Some(md5), ..Wanted::default() };
+        let hasher = Some(engine.lanes.hasher());
+        let wanted = Wanted { hasher, md5: Some(md5), whole: meta.sum, ..Wanted::default() };
         let (body, watched) = stream::watch(answer.body, length, wanted);
         let body = Streamed { body, length, room };
         let written = engine.destination.put_streamed(&job.des, &new, body, Some(md5)).await;
@@ -104,7 +107,9 @@ impl Attempt<'_> {
         if let Some(other) = outcome.as_ref().and_then(|outcome| outcome.other) {
             let repeats = readings().repeats(other);
             if repeats {
-                return Ok(Passed::Doubted(Box::new(meta)));
+                let sum = outcome.as_ref().and_then(|outcome| outcome.sum);
+                let is_right = sum.is_some() && sum == meta.sum;
+                return Ok(Passed::Doubted(Box::new(meta), is_right));
             }
         }
         let written = match (written, outcome.map(|outcome| outcome.md5)) {
@@ -112,7 +117,9 @@ impl Attempt<'_> {
             (_, Some(Err(error))) => return Err(error),
             (Err(_), _) if !self.may_be_streamed(length) => return Ok(Passed::NotThis),
             // What it refuses is found out where it can be asked again.
-            (Err(error), _) if error.kind() == ErrorKind::Invalid => return Ok(Passed::NotThis),
+            (Err(error), _) if error.kind() == ErrorKind::Invalid || is_odd(&error) => {
+                return Ok(Passed::NotThis);
+            }
             (Err(error), _) => return Err(error),
             (Ok(_), None) => {
                 let message =
@@ -126,4 +133,10 @@ impl Attempt<'_> {
         let verdict = self.compared(&written, sent, (md5, length), others).await?;
         Ok(Passed::Taken(Box::new(meta), written, verdict))
     }
+}
+
+/// A signature that does not match may be one that a body held in memory would have: it is signed
+/// otherwise, or its headers go in another form.
+pub(super) fn is_odd(error: &Error) -> bool {
+    error.code() == "SignatureDoesNotMatch"
 }

@@ -1,7 +1,7 @@
 //! The digest of a whole object whose parts are read at once and in no order: compared with what the
 //! source vouches for before the upload is completed.
 //!
-//! A CRC-64/NVME of the whole follows from its parts'. An MD5 needs the bytes in order: parts that come
+//! A CRC of the whole follows from its parts'. An MD5 or a SHA needs the bytes in order: parts that come
 //! early are kept as far as memory can be spared, and what could not be kept is read again. Only bytes
 //! that are known to be those at the destination count: a reading that brings others makes the whole
 //! wrong, and a part of which nobody knows what the destination holds makes it untold.
@@ -23,15 +23,87 @@ use super::stream::{self, Seen, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lanes::{LaneHasher, Lanes};
 use crate::object::ByteRange;
-use crate::plan::digest;
+use crate::plan::digest::Hasher;
 use crate::retry::{Policy, retry};
 use crate::store::{Md5, ObjectMeta, Part};
+use crate::sums::{self, Algorithm, Sum};
 
 /// What the source says of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vow {
-    Crc64Nvme(u64),
+    Sum(Sum),
     Md5(Md5),
+}
+
+impl Vow {
+    /// The checksum that follows from the parts'.
+    fn joined(self) -> Option<Sum> {
+        match self {
+            Self::Sum(sum) => Some(sum).filter(|sum| sum.algorithm().is_joined()),
+            Self::Md5(_) => None,
+        }
+    }
+
+    /// What hashes the bytes in their order, somewhere else as far as that can be.
+    fn hasher(self, lanes: &Lanes) -> InOrder {
+        match self {
+            Self::Sum(sum) => InOrder::Sum(sums::Hasher::new(sum.algorithm())),
+            Self::Md5(_) => InOrder::Md5(lanes.hasher()),
+        }
+    }
+}
+
+/// A whole whose bytes come in order.
+#[derive(Debug)]
+enum InOrder {
+    Md5(LaneHasher),
+    Sum(sums::Hasher),
+}
+
+impl InOrder {
+    async fn push(&mut self, bytes: Bytes) {
+        match self {
+            Self::Md5(hasher) => hasher.push(bytes).await,
+            Self::Sum(hasher) => hasher.update(&bytes),
+        }
+    }
+
+    async fn finish(self) -> Result<Vow> {
+        match self {
+            Self::Md5(hasher) => Ok(Vow::Md5(hasher.finish().await?)),
+            Self::Sum(hasher) => Ok(Vow::Sum(hasher.finish())),
+        }
+    }
+}
+
+/// The same where a part may have to be taken back.
+#[derive(Clone, Debug)]
+pub(super) enum Running {
+    Md5(Hasher),
+    Sum(Box<sums::Hasher>),
+}
+
+impl Running {
+    pub(super) fn new(vow: Vow) -> Self {
+        match vow {
+            Vow::Sum(sum) => Self::Sum(Box::new(sums::Hasher::new(sum.algorithm()))),
+            Vow::Md5(_) => Self::Md5(Hasher::default()),
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(hasher) => hasher.update(bytes),
+            Self::Sum(hasher) => hasher.update(bytes),
+        }
+    }
+
+    pub(super) fn finish(self) -> Vow {
+        match self {
+            Self::Md5(hasher) => Vow::Md5(hasher.finish()),
+            Self::Sum(hasher) => Vow::Sum(hasher.finish()),
+        }
+    }
 }
 
 /// The digest of a whole in the making.
@@ -45,11 +117,11 @@ pub(super) struct Whole {
 /// What is known of the parts, as they were sent last.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    crcs: BTreeMap<u32, u64>,
+    sums: BTreeMap<u32, Sum>,
     md5s: BTreeMap<u32, Md5>,
     /// All parts before this one have gone into the hasher.
     next: u32,
-    hasher: Option<LaneHasher>,
+    hasher: Option<InOrder>,
     /// Parts that came early.
     early: BTreeMap<u32, (Vec<Bytes>, Spare)>,
     /// A part that has gone in was sent again, with other bytes.
@@ -92,7 +164,7 @@ impl Held {
 
 /// A part on its way into the hasher of the whole.
 struct Feeding<'a> {
-    into: &'a mut LaneHasher,
+    into: &'a mut InOrder,
     md5: LaneHasher,
     crc64nvme: crc_fast::Digest,
     left: u64,
@@ -101,7 +173,7 @@ struct Feeding<'a> {
 impl Whole {
     /// Nothing has come yet.
     pub(super) fn new(vow: Vow, lanes: &Lanes) -> Self {
-        let parts = Parts { next: 1, hasher: Some(lanes.hasher()), ..Parts::default() };
+        let parts = Parts { next: 1, hasher: Some(vow.hasher(lanes)), ..Parts::default() };
         Self { vow, lanes: lanes.clone(), parts: Mutex::new(parts) }
     }
 
@@ -117,7 +189,12 @@ impl Whole {
 
     /// Whether the bytes are needed in order.
     pub(super) fn needs_order(&self) -> bool {
-        matches!(self.vow, Vow::Md5(_))
+        self.vow.joined().is_none()
+    }
+
+    /// The checksum that is wanted of each part.
+    pub(super) fn joined(&self) -> Option<Algorithm> {
+        self.vow.joined().map(|sum| sum.algorithm())
     }
 
     /// Room to keep a part until its turn comes, where it can be spared.
@@ -128,8 +205,8 @@ impl Whole {
     /// A part has been taken by the destination, or found to be there.
     pub(super) async fn add(&self, number: u32, seen: Seen, spare: Option<Spare>) {
         let mut parts = self.parts.lock().await;
-        if let Some(crc) = seen.crc64nvme {
-            parts.crcs.insert(number, crc);
+        if let Some(sum) = seen.sum {
+            parts.sums.insert(number, sum);
         }
         let Ok(Some(md5)) = seen.md5 else { return };
         let before = parts.md5s.insert(number, md5);
@@ -153,12 +230,9 @@ impl Whole {
         md5: Md5,
         budget: &MemoryBudget,
     ) {
-        let crc64nvme = match self.vow {
-            Vow::Crc64Nvme(_) => Some(digest::crc64nvme(&bytes)),
-            Vow::Md5(_) => None,
-        };
+        let sum = self.joined().map(|algorithm| sums::of(algorithm, &bytes));
         let len = bytes.len() as u64;
-        let seen = Seen { md5: Ok(Some(md5)), other: None, crc64nvme, kept: vec![bytes] };
+        let seen = Seen { sum, kept: vec![bytes], ..Seen::of(md5) };
         let is_next = self.needs_order() && self.parts.lock().await.next == number;
         let spare = match is_next {
             true => Some(Spare::none()),
@@ -167,49 +241,66 @@ impl Whole {
         self.add(number, seen, spare).await;
     }
 
-    async fn standing(&self, mover: &PartMover, listed: &[Part]) -> Result<Standing> {
-        match self.vow {
-            Vow::Crc64Nvme(own) => self.crc_standing(own, mover, listed).await,
-            Vow::Md5(own) => self.md5_standing(own, mover, listed).await,
+    /// `by_etag`: the parts make the source's ETag. Then nothing is read again for it.
+    async fn standing(
+        &self,
+        mover: &PartMover,
+        listed: &[Part],
+        by_etag: bool,
+    ) -> Result<Standing> {
+        match self.vow.joined() {
+            Some(own) => self.sum_standing(own, mover, listed, by_etag).await,
+            None => self.ordered_standing(mover, listed, by_etag).await,
         }
     }
 
-    async fn crc_standing(&self, own: u64, mover: &PartMover, listed: &[Part]) -> Result<Standing> {
+    async fn sum_standing(
+        &self,
+        own: Sum,
+        mover: &PartMover,
+        listed: &[Part],
+        by_etag: bool,
+    ) -> Result<Standing> {
+        let algorithm = own.algorithm();
         let mut parts = self.parts.lock().await;
         for part in listed {
-            if let Some(crc) = part.crc64nvme {
-                parts.crcs.entry(part.number).or_insert(crc);
+            if let Some(crc) = part.crc64nvme.filter(|_| algorithm == Algorithm::Crc64Nvme) {
+                parts.sums.entry(part.number).or_insert(Sum::crc64nvme(crc));
             }
         }
-        let missing = listed.iter().filter(|part| !parts.crcs.contains_key(&part.number));
+        let missing = listed.iter().filter(|part| !parts.sums.contains_key(&part.number));
         let missing: Vec<&Part> = missing.collect();
-        if !parts.can_be_read_again(mover, &missing) {
+        if (by_etag && !missing.is_empty()) || !parts.can_be_read_again(mover, &missing) {
             return Ok(Standing::Untold);
         }
         for part in missing {
-            let reading = mover.read_again(part.number, None).await?;
-            let (Some(crc), Ok(Some(md5))) = (reading.crc64nvme, reading.md5) else {
+            let seen = mover.read_again(part.number, None).await?;
+            let (Some(sum), Some(reading)) = (seen.sum, seen.reading()) else {
                 return Ok(Standing::Untold);
             };
-            let held = parts.held(mover, part);
-            if held.is_none_or(|held| !held.is(Reading { md5, crc64nvme: crc })) {
+            if parts.held(mover, part).is_none_or(|held| !held.is(reading)) {
                 return Ok(Standing::Wrong(None));
             }
-            parts.crcs.insert(part.number, crc);
+            parts.sums.insert(part.number, sum);
         }
-        let crcs = listed.iter().map(|part| (parts.crcs.get(&part.number).copied(), part.size));
-        Ok(match digest::whole_crc64nvme(crcs) {
+        let each = listed.iter().map(|part| (parts.sums.get(&part.number).copied(), part.size));
+        Ok(match sums::joined(algorithm, each) {
             Some(made) if made == own => Standing::Right,
-            made => Standing::Wrong(made.map(Vow::Crc64Nvme)),
+            made => Standing::Wrong(made.map(Vow::Sum)),
         })
     }
 
-    async fn md5_standing(&self, own: Md5, mover: &PartMover, listed: &[Part]) -> Result<Standing> {
+    async fn ordered_standing(
+        &self,
+        mover: &PartMover,
+        listed: &[Part],
+        by_etag: bool,
+    ) -> Result<Standing> {
         let mut parts = self.parts.lock().await;
         if parts.stale {
             *parts = Parts {
                 next: 1,
-                hasher: Some(self.lanes.hasher()),
+                hasher: Some(self.vow.hasher(&self.lanes)),
                 md5s: std::mem::take(&mut parts.md5s),
                 ..Parts::default()
             };
@@ -217,12 +308,12 @@ impl Whole {
         let is_left =
             |part: &&Part| part.number >= parts.next && !parts.early.contains_key(&part.number);
         let left: Vec<&Part> = listed.iter().filter(is_left).collect();
-        if !parts.can_be_read_again(mover, &left) {
+        if (by_etag && !left.is_empty()) || !parts.can_be_read_again(mover, &left) {
             return Ok(Standing::Untold);
         }
         if !left.is_empty() {
             let (object, left) = (&mover.src, left.len());
-            debug!(%object, left, "parts read again for the MD5 of the whole: no memory was to spare");
+            debug!(%object, left, "parts read again for the digest of the whole: no memory to spare");
         }
         loop {
             parts.catch_up().await;
@@ -237,9 +328,9 @@ impl Whole {
         }
         let Some(hasher) = parts.hasher.take() else { return Ok(Standing::Untold) };
         let made = hasher.finish().await?;
-        Ok(match made == own {
+        Ok(match made == self.vow {
             true => Standing::Right,
-            false => Standing::Wrong(Some(Vow::Md5(made))),
+            false => Standing::Wrong(Some(made)),
         })
     }
 }
@@ -292,11 +383,10 @@ impl PartMover {
     /// Whether what was read is what the destination holds; `None` if nobody knows.
     pub(super) fn holds(&self, part: &Part, seen: &Seen) -> Option<bool> {
         let held = self.held(part)?;
-        let (Ok(Some(md5)), Some(crc64nvme)) = (&seen.md5, seen.crc64nvme) else { return None };
-        Some(held.is(Reading { md5: *md5, crc64nvme }))
+        Some(held.is(seen.reading()?))
     }
 
-    /// Reads a part of the source again: its MD5 and CRC-64/NVME, and its bytes where there is room.
+    /// Reads a part of the source again: its digests, and its bytes where there is room.
     pub(super) async fn read_again(&self, number: u32, spare: Option<&Spare>) -> Result<Seen> {
         let range = self.range(number)?;
         let engine = &self.engine;
@@ -306,9 +396,10 @@ impl PartMover {
             let body = self.get(range).await?;
             let wanted = Wanted {
                 hasher: Some(engine.lanes.hasher()),
-                md5: None,
+                sum: self.whole.as_ref().and_then(Whole::joined),
                 crc64nvme: true,
                 keep: spare.is_some(),
+                ..Wanted::default()
             };
             let (mut body, watched) = stream::watch(body, range.len, wanted);
             while body.try_next().await?.is_some() {}
@@ -322,7 +413,7 @@ impl PartMover {
 
     /// One part into the hasher of the whole, as its bytes come; goes on where a body is cut. Whether
     /// they are what the destination holds.
-    async fn feed(&self, number: u32, into: &mut LaneHasher, held: Held) -> Result<bool> {
+    async fn feed(&self, number: u32, into: &mut InOrder, held: Held) -> Result<bool> {
         let (range, engine) = (self.range(number)?, &self.engine);
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
         let feeding = Mutex::new(Feeding {
@@ -356,25 +447,27 @@ impl Attempt<'_> {
     /// What the source says of the whole of this object that its parts could be compared with.
     pub(super) fn vow(&self, meta: &ObjectMeta) -> Option<Vow> {
         let md5 = || meta.md5().filter(|_| self.source_tells_md5()).map(Vow::Md5);
-        meta.crc64nvme.map(Vow::Crc64Nvme).or_else(md5)
+        meta.sum.map(Vow::Sum).or_else(md5)
     }
 
     /// Whether the parts make what the source vouches for; those that are damaged are sent again.
+    /// `by_etag`: they make its ETag, which its checksum may contradict all the same.
     pub(super) async fn whole_is_right(
         &self,
         meta: &ObjectMeta,
         mover: &Arc<PartMover>,
         parts: &mut Vec<Part>,
+        by_etag: bool,
     ) -> Result<bool> {
-        let Some(whole) = &mover.whole else { return Ok(false) };
-        let made = match whole.standing(mover, parts).await? {
+        let Some(whole) = &mover.whole else { return Ok(by_etag) };
+        let made = match whole.standing(mover, parts, by_etag).await? {
             Standing::Right => {
-                if whole.needs_order() {
+                if matches!(whole.vow, Vow::Md5(_)) {
                     self.engine.evidence.note_md5(&self.job.src.bucket);
                 }
                 return Ok(true);
             }
-            Standing::Untold => return Ok(false),
+            Standing::Untold => return Ok(by_etag),
             Standing::Wrong(made) => made,
         };
         self.righted(meta, mover, whole, parts, made).await
@@ -384,10 +477,10 @@ impl Attempt<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::digest;
 
     fn seen(bytes: &'static [u8]) -> Seen {
-        let (md5, kept) = (Ok(Some(digest::md5(bytes))), vec![Bytes::from_static(bytes)]);
-        Seen { md5, other: None, crc64nvme: None, kept }
+        Seen { kept: vec![Bytes::from_static(bytes)], ..Seen::of(digest::md5(bytes)) }
     }
 
     #[tokio::test]

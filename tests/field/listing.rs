@@ -182,6 +182,27 @@ async fn one_key_that_cannot_be_carried_stops_no_other() {
 
 /// Promises 0, 1.
 #[tokio::test]
+async fn a_named_key_that_cannot_be_carried_stops_no_other() {
+    let manifest: String = (0..20).map(|n| format!("{FROM},k{n:03}\n")).collect();
+    let keys: Vec<u8> = (0..20).flat_map(|n| format!("k{n:03}\n").into_bytes()).collect();
+    for (option, file) in [
+        ("--keys", [b"caf\xe9.jpg\n".to_vec(), keys].concat()),
+        ("--manifest", format!("{manifest}{FROM},caf%E9.jpg\n").into_bytes()),
+    ] {
+        let stage = stage_of(20).await;
+        std::fs::write(stage.work().join("named"), &file).unwrap();
+        let arguments = [RUN.as_slice(), &["--json", option, "named"]].concat();
+        let ended = stage.run(&arguments).await.with_status(1);
+        let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(json["compared"]["impossible"], 1, "{json}");
+        assert_eq!(json["compared"]["listed"], 21, "{json}");
+        let named = json["compared"]["impossible_named"][0].as_str().unwrap();
+        assert!(named.contains("caf\\xe9.jpg"), "{named}");
+        assert_eq!(stage.store.data().destination().len(), 20, "{option}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
     let stage = stage_of(3).await;
     stage.store.put(b"caf\xe9", Object::new("odd"));

@@ -12,6 +12,7 @@
 //! | `proof_again.rs` | parts that are damaged on the way, found late, or continued by another attempt |
 //! | `blame.rs` | refusals and outages: of one object, of who asks, of a side, of everything |
 //! | `stores.rs` | headers, calls and answers that a store does not know, or gives in its own way |
+//! | `sums.rs` | checksums that the source keeps of its objects |
 //! | `wire.rs` | credentials, certificates, clocks and connections |
 //! | `interop.rs` | what the servers of `tests/interop/` were seen to do |
 //! | `words.rs` | events, notes of what was sent, and what is printed |
@@ -41,5 +42,6 @@ mod plain;
 mod proof;
 mod proof_again;
 mod stores;
+mod sums;
 mod wire;
 mod words;

@@ -279,6 +279,86 @@ async fn unsigned_bodies_that_are_refused_are_signed() {
 }
 
 #[tokio::test]
+async fn a_streamed_body_is_signed_where_that_is_wanted() {
+    for path in PATHS {
+        for (status, code) in [(403, "AccessDenied"), (403, "SignatureDoesNotMatch")] {
+            for size in [7 * MIB, 12 * MIB] {
+                let stage = stage_by(path).await;
+                // One alone: no other has shown what is refused.
+                stage.store.put("alone", Object::new(vec![7; size]));
+                stage.store.answer(move |request, _| {
+                    let unsigned = request.header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD";
+                    let refusal = Answer::error(status, code, "x-amz-content-sha256 is not right");
+                    (request.method == "PUT" && unsigned).then_some(refusal)
+                });
+                stage.migrate().await.with_status(0);
+                stage.store.assert_whole();
+            }
+        }
+    }
+}
+
+/// What is no ASCII in user metadata, refused by a destination as it is.
+async fn refuses_raw_metadata(stage: &Stage, refusal: fn() -> Answer) {
+    for i in 0..5 {
+        stage.store.put(format!("k{i}"), Object::new("x").header("x-amz-meta-owner", "me"));
+    }
+    for (key, size) in [("small", 1), ("streamed", 7 * MIB), ("parts", 12 * MIB)] {
+        let object = Object::new(vec![3; size]).header("x-amz-meta-name", "Größe €");
+        stage.store.put(key, object.header("x-amz-meta-plain", "=?as it is"));
+    }
+    stage.store.answer(move |request, _| {
+        let raw = request.headers.iter().any(|(_, value)| !value.is_ascii());
+        (request.writes() && raw).then(refusal)
+    });
+}
+
+/// Promise 5.
+#[tokio::test]
+async fn metadata_that_is_refused_as_it_is_goes_as_encoded_words() {
+    let refusals: [fn() -> Answer; 3] = [
+        || Answer::error(400, "InvalidArgument", "Metadata must be US-ASCII"),
+        || Answer::error(403, "SignatureDoesNotMatch", "it does not match"),
+        || Answer::new(400, ""),
+    ];
+    for path in PATHS {
+        for refusal in refusals {
+            let stage = stage_by(path).await;
+            refuses_raw_metadata(&stage, refusal).await;
+            let ended = stage.migrate().await.with_status(0);
+            assert!(ended.stderr.contains("RFC 2047"), "{}", ended.stderr);
+            assert!(!ended.stdout.contains("metadata"), "nothing is lost: {}", ended.stdout);
+            let data = stage.store.data();
+            for key in ["small", "streamed", "parts"] {
+                let copy = data.arrived(key).unwrap();
+                let name = copy.value("x-amz-meta-name").unwrap();
+                assert_eq!(name, "=?UTF-8?B?R3LDtsOfZSDigqw=?=", "{path} {key}");
+                assert_eq!(copy.value("x-amz-meta-plain").unwrap(), "=?as it is");
+            }
+        }
+    }
+}
+
+/// Promise 5.
+#[tokio::test]
+async fn metadata_that_is_refused_in_any_form_fails_by_name() {
+    let stage = Stage::new().await;
+    for i in 0..20 {
+        stage.store.put(format!("k{i}"), Object::new("x"));
+    }
+    stage.store.put("odd", Object::new("x").header("x-amz-meta-name", "Größe"));
+    stage.store.answer(|request, _| {
+        let odd = request.writes() && !request.header("x-amz-meta-name").is_empty();
+        odd.then(|| Answer::error(403, "SignatureDoesNotMatch", "it does not match"))
+    });
+    let ended = stage.migrate().await.with_status(1);
+    assert_eq!(stage.store.data().destination().len(), 20);
+    for part in ["from-here/odd", "x-amz-meta-name", "ASCII"] {
+        assert!(ended.all().contains(part), "{part}: {}", ended.all());
+    }
+}
+
+#[tokio::test]
 async fn a_signature_that_does_not_match_may_lack_the_body() {
     let stage = Stage::new().await;
     for i in 0..5 {
@@ -561,6 +641,7 @@ async fn metadata_that_a_destination_drops_is_told() {
     assert!(!text.contains("Cache-Control"), "{text}");
 }
 
+/// Promise 5.
 /// Promise 5.
 #[tokio::test]
 async fn tags_that_a_destination_drops_are_told() {

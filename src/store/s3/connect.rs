@@ -68,7 +68,7 @@ impl S3Store {
     /// The side that is read.
     pub async fn source(config: &Config, who: Credentials, stored: Option<Stored>) -> Result<Self> {
         let mut store = connect(Side::Source, &config.source.endpoint, who, stored).await?;
-        store.checksums = config.mode.checksum.crc64nvme;
+        store.checksums = true;
         store.choose(config.debug.http_path);
         store.request_payer = config.source.request_payer.then_some(RequestPayer::Requester);
         Ok(store)
@@ -145,6 +145,7 @@ impl S3Store {
             checksums: false,
             classes: std::sync::Mutex::default(),
             seen: std::sync::Mutex::default(),
+            told_sums: std::sync::atomic::AtomicBool::new(false),
             unsigned: std::sync::atomic::AtomicBool::new(false),
             vain: std::sync::Mutex::default(),
             untold: std::sync::Mutex::default(),

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::ChecksumType;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use super::time;
 use crate::error::{Error, Result};
 use crate::object::Etag;
 use crate::store::{Body, Headers, ObjectMeta, SSE_C};
+use crate::sums::{Algorithm, Sum};
 
 /// An answer that describes an object.
 pub(super) trait Headed {
@@ -52,9 +52,17 @@ macro_rules! headed {
                     },
                     sse: self.server_side_encryption().map(|sse| sse.as_str().to_owned())
                         .or_else(|| self.sse_customer_algorithm().map(|_| SSE_C.to_owned())),
-                    crc64nvme: self.checksum_crc64_nvme()
-                        .filter(|_| self.checksum_type() != Some(&ChecksumType::Composite))
-                        .and_then(parse_crc64nvme),
+                    sum: told_sum(
+                        |algorithm| match algorithm {
+                            Algorithm::Crc64Nvme => self.checksum_crc64_nvme(),
+                            Algorithm::Crc32C => self.checksum_crc32_c(),
+                            Algorithm::Crc32 => self.checksum_crc32(),
+                            Algorithm::Sha256 => self.checksum_sha256(),
+                            Algorithm::Sha1 => self.checksum_sha1(),
+                        },
+                        self.checksum_type().map(|kind| kind.as_str()),
+                        self.e_tag().unwrap_or_default(),
+                    ),
                 }
             }
         }
@@ -62,6 +70,19 @@ macro_rules! headed {
 }
 
 headed!(GetObjectOutput, HeadObjectOutput);
+
+/// The checksum of the whole object out of an answer's headers: the first that there is.
+pub(super) fn told_sum<T: AsRef<str>>(
+    header: impl Fn(Algorithm) -> Option<T>,
+    kind: Option<&str>,
+    etag: &str,
+) -> Option<Sum> {
+    let in_parts = Etag::new(etag).parts().is_some();
+    let mut told = Algorithm::ALL.into_iter().filter_map(|algorithm| {
+        Sum::of_whole(algorithm, header(algorithm)?.as_ref(), kind, in_parts)
+    });
+    told.next()
+}
 
 /// Whether `x-amz-restore` says that a restoration has ended
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).

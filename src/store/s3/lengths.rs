@@ -59,10 +59,18 @@ impl S3Store {
 
     async fn get_as(&self, request: &GetRequest, encoding: &'static str) -> Result<Got> {
         let id = &request.id;
-        match self.lean_way(&id.bucket, "GetObject", id).await? {
-            Some(way) => self.get_lean(&way, request, encoding).await,
-            None => self.get_by_sdk(request, encoding).await,
-        }
+        let way = self.lean_way(&id.bucket, "GetObject", id).await?;
+        let get = |mode| {
+            let way = way.as_ref();
+            async move {
+                match way {
+                    Some(way) => self.get_lean(way, request, encoding, mode).await,
+                    None => self.get_by_sdk(request, encoding, mode).await,
+                }
+            }
+        };
+        // Of a range there is none.
+        self.with_checksum(&id.bucket, request.range.is_none(), get).await
     }
 
     /// A body without a length has been changed on its way, or is passed on by a proxy. If it comes with

@@ -1,7 +1,6 @@
 //! Whole objects, by the SDK.
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -50,6 +49,16 @@ impl S3Store {
         id: &ObjectId,
         version: Option<&str>,
     ) -> Result<(ObjectMeta, Option<u64>)> {
+        let head = |mode| self.head_once(id, version, mode);
+        self.with_checksum(&id.bucket, true, head).await
+    }
+
+    async fn head_once(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        mode: Mode,
+    ) -> Result<(ObjectMeta, Option<u64>)> {
         let answer = self
             .client
             .head_object()
@@ -57,8 +66,8 @@ impl S3Store {
             .key(id.key.as_str())
             .set_version_id(version.map(str::to_owned))
             .set_request_payer(self.request_payer.clone())
-            .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
             .customize()
+            .mutate_request(move |http| mode.put_on(http))
             .interceptor(AsStored(self.encoding(&id.bucket)))
             .send()
             .await;
@@ -152,6 +161,7 @@ impl S3Store {
         &self,
         request: &GetRequest,
         encoding: &'static str,
+        mode: Mode,
     ) -> Result<Got> {
         let id = &request.id;
         let answer = self
@@ -163,8 +173,8 @@ impl S3Store {
             .set_range(request.range.map(crate::object::ByteRange::header))
             .set_if_match(request.if_match.as_ref().map(Etag::quoted))
             .set_request_payer(self.request_payer.clone())
-            .set_checksum_mode(self.checksums.then_some(ChecksumMode::Enabled))
             .customize()
+            .mutate_request(move |http| mode.put_on(http))
             .interceptor(AsStored(encoding))
             .send()
             .await;

@@ -10,12 +10,14 @@ use super::*;
 use crate::store::profile::Quirk;
 
 /// What can be left out of a new object, in the order in which it is suspected.
-const LEFT_OUT: [Quirk; 5] = [
+const LEFT_OUT: [Quirk; 6] = [
     Quirk::NoTags,
     Quirk::NoStorageClass,
     Quirk::NoAcl,
     Quirk::NoWebsiteRedirect,
     Quirk::NoContentMd5,
+    // Not left out: written in another form.
+    Quirk::EncodedMetadata,
 ];
 
 /// Objects of a bucket that were refused with and without all of it: then nothing is guessed any more.
@@ -114,11 +116,41 @@ fn names(refused: &Refused) -> Option<Quirk> {
         Some(Quirk::NoAcl)
     } else if any(&["website-redirect", "redirect-location"]) {
         Some(Quirk::NoWebsiteRedirect)
+    } else if any(&["metadata", "x-amz-meta", "ascii", "utf-8"]) {
+        Some(Quirk::EncodedMetadata)
     } else if refuses_md5(&refused.said) {
         Some(Quirk::NoContentMd5)
     } else {
         None
     }
+}
+
+/// Whether a refusal may be about metadata that is no ASCII: many stores and proxies sign other bytes of
+/// it than they get, or say no more than that the request is bad.
+fn may_be_about_metadata(error: &Error) -> bool {
+    let Some(refused) = Refused::of(error) else { return false };
+    match refused.status {
+        403 => refused.code == "SignatureDoesNotMatch",
+        400 => is_about_a_header(&refused) || matches!(refused.code.as_str(), "" | "BadRequest"),
+        status => status == 501,
+    }
+}
+
+/// A value as encoded words, the form in which Amazon S3 answers what is no ASCII, and which it decodes
+/// (RFC 2047, section 2: no word is longer than 75 characters;
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
+fn encoded_words(value: &str) -> String {
+    const MOST: usize = 45;
+    let mut words: Vec<String> = vec![String::new()];
+    for character in value.chars() {
+        if let Some(last) = words.last_mut().filter(|w| w.len() + character.len_utf8() <= MOST) {
+            last.push(character);
+        } else {
+            words.push(character.to_string());
+        }
+    }
+    let words = words.iter().map(|word| format!("=?UTF-8?B?{}?=", BASE64_STANDARD.encode(word)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a refusal, in lower case, says that Content-MD5 is not known; not that it is wrong or missing.
@@ -152,6 +184,7 @@ impl Given {
             Quirk::NoAcl => self.acl,
             Quirk::NoContentMd5 => self.md5,
             Quirk::NoWebsiteRedirect => self.new.headers.website_redirect.is_some(),
+            Quirk::EncodedMetadata => self.new.headers.user.values().any(|value| !value.is_ascii()),
             _ => false,
         }
     }
@@ -176,6 +209,10 @@ impl Given {
             Quirk::NoAcl => less.acl = false,
             Quirk::NoContentMd5 => less.md5 = false,
             Quirk::NoWebsiteRedirect => less.new.headers.website_redirect = None,
+            Quirk::EncodedMetadata => {
+                let odd = less.new.headers.user.values_mut().filter(|value| !value.is_ascii());
+                odd.for_each(|value| *value = encoded_words(value));
+            }
             _ => {}
         }
         less
@@ -266,7 +303,10 @@ impl S3Store {
         error: &Error,
     ) -> bool {
         let bucket = &target.bucket;
-        let Some(refused) = Refused::of(error).filter(is_about_a_header) else { return false };
+        let wanted = self.wanted(new, false);
+        let is_odd = wanted.has(Quirk::EncodedMetadata) && may_be_about_metadata(error);
+        let refused = Refused::of(error).filter(|refused| is_odd || is_about_a_header(refused));
+        let Some(refused) = refused else { return false };
         if names(&refused) == Some(Quirk::NoContentMd5) {
             self.profile.learn(bucket, Quirk::NoContentMd5, error);
             return true;
@@ -274,7 +314,6 @@ impl S3Store {
         if is_its_own(&refused) || self.guesses_in_vain(bucket) {
             return false;
         }
-        let wanted = self.wanted(new, false);
         let before = self.known(bucket, &wanted);
         let begin = |given: Given| async move { self.begin_upload(target, &given).await };
         let Ok((created, _)) = self.taken(bucket, &wanted, begin).await else { return false };
@@ -320,6 +359,14 @@ impl S3Store {
             Ok(written) => return Ok(self.passed(bucket, given, &[], written)),
             Err(error) => error,
         };
+        if self.suspects(bucket, &given, Quirk::EncodedMetadata) && may_be_about_metadata(&refusal)
+        {
+            let step = step(&given, Quirk::EncodedMetadata);
+            if let Ok(written) = write(step.given.clone()).await {
+                let less = step.given.clone();
+                return Ok(self.passed(bucket, less, &[step.because(&refusal)], written));
+            }
+        }
         let first = refusal.another();
         let mut steps: Vec<Step> = Vec::new();
         // What is named goes first, one after another.
@@ -439,6 +486,9 @@ impl S3Store {
                 _ if self.is_its_way(format!("{bucket}:{mark}"), *is_general) => {
                     self.profile.learn(bucket, *quirk, refusal);
                 }
+                _ if *quirk == Quirk::EncodedMetadata => {
+                    warn!("bucket {bucket}: metadata goes as encoded words (RFC 2047): {refusal}");
+                }
                 _ => warn!("bucket {bucket}: an object goes without what it refused: {refusal}"),
             }
         }
@@ -509,6 +559,7 @@ mod tests {
             ("AccessControlListNotSupported", "", Some(Quirk::NoAcl)),
             ("NotImplemented", "x-amz-website-redirect-location", Some(Quirk::NoWebsiteRedirect)),
             ("NotImplemented", "Content-MD5 is not supported", Some(Quirk::NoContentMd5)),
+            ("InvalidArgument", "Metadata must be US-ASCII", Some(Quirk::EncodedMetadata)),
             ("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required", None),
             ("NotImplemented", "A header you provided is not implemented", None),
         ] {
@@ -561,6 +612,19 @@ mod tests {
         let less = step(&given, Quirk::NoStorageClass);
         assert_eq!(less.class, Some(("STANDARD".to_owned(), None)));
         assert!(less.given.new.storage_class.is_none() && !less.given.new.tags.is_empty());
+    }
+
+    #[test]
+    fn words_are_encoded_as_mail_has_them() {
+        assert_eq!(encoded_words("Größe"), "=?UTF-8?B?R3LDtsOfZQ==?=");
+        let long = "ü".repeat(100);
+        let encoded = encoded_words(&long);
+        let words = encoded.split(' ').map(|word| {
+            assert!(word.len() <= 75, "{word}");
+            let text = word.strip_prefix("=?UTF-8?B?").and_then(|w| w.strip_suffix("?="));
+            String::from_utf8(BASE64_STANDARD.decode(text.unwrap()).unwrap()).unwrap()
+        });
+        assert_eq!(words.collect::<String>(), long);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use hyper::HeaderMap;
 
-use super::super::convert::{extent, is_restored, parse_crc64nvme, range_length, stored_encoding};
+use super::super::convert::{
+    extent, is_restored, parse_crc64nvme, range_length, stored_encoding, told_sum,
+};
 use super::body::CRC64NVME;
 use crate::object::Etag;
 use crate::store::{Headers, ObjectMeta, SSE_C, Written};
@@ -34,13 +36,14 @@ pub(super) fn object(headers: &HeaderMap) -> Seen {
     let (start, whole) = extent(range.as_deref(), length.unwrap_or_default());
     let whole_bytes = whole.filter(|_| range.is_some() || length.is_some());
     let size = whole_bytes.or(length).unwrap_or_default();
-    let whole = text("x-amz-checksum-type").as_deref() != Some("COMPOSITE");
+    let (etag, kind) = (text("etag").unwrap_or_default(), text("x-amz-checksum-type"));
+    let sum = told_sum(|algorithm| text(algorithm.header()), kind.as_deref(), &etag);
     let user = headers.keys().filter_map(|name| {
         Some((name.as_str().strip_prefix(META)?.to_owned(), text(name.as_str())?))
     });
     let meta = ObjectMeta {
         size,
-        etag: Etag::new(text("etag").unwrap_or_default()),
+        etag: Etag::new(etag),
         version: text("x-amz-version-id"),
         last_modified: text("last-modified").as_deref().and_then(http_date),
         storage_class: text("x-amz-storage-class"),
@@ -60,7 +63,7 @@ pub(super) fn object(headers: &HeaderMap) -> Seen {
         sse: text("x-amz-server-side-encryption").or_else(|| {
             text("x-amz-server-side-encryption-customer-algorithm").map(|_| SSE_C.to_owned())
         }),
-        crc64nvme: text(CRC64NVME).filter(|_| whole).as_deref().and_then(parse_crc64nvme),
+        sum,
     };
     Seen { meta, length, start, whole: whole_bytes }
 }

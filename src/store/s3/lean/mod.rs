@@ -247,6 +247,7 @@ impl S3Store {
         way: &Way<'_>,
         request: &GetRequest,
         encoding: &'static str,
+        mode: Mode,
     ) -> Result<Got> {
         let id = &request.id;
         let version = request.version.as_deref().map(|version| ("versionId", version));
@@ -256,7 +257,7 @@ impl S3Store {
         };
         header("range", request.range.map(crate::object::ByteRange::header));
         header("if-match", request.if_match.as_ref().map(Etag::quoted));
-        header("x-amz-checksum-mode", self.checksums.then(|| "ENABLED".to_owned()));
+        header(Mode::HEADER, mode.value().map(str::to_owned));
         let payer = self.request_payer.as_ref().map(|payer| payer.as_str().to_owned());
         header("x-amz-request-payer", payer);
         let call = Call {

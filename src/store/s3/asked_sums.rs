@@ -1,0 +1,71 @@
+//! Asking for the checksums that a store keeps: it costs no request of its own, but a header that some
+//! stores may refuse.
+
+use std::sync::atomic::Ordering;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+
+use super::*;
+use crate::store::profile::Quirk;
+
+/// Whether a read asks for the checksum of its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Asked,
+    Not,
+}
+
+impl Mode {
+    /// The header that asks.
+    pub(super) const HEADER: &'static str = "x-amz-checksum-mode";
+
+    pub(super) fn value(self) -> Option<&'static str> {
+        (self == Self::Asked).then_some("ENABLED")
+    }
+
+    /// Puts it on a request of the SDK's. Its own setter would have it compare bodies by itself and call
+    /// damage at the source a cut line.
+    pub(super) fn put_on(self, http: &mut HttpRequest) {
+        if let Some(value) = self.value() {
+            http.headers_mut().insert(Self::HEADER, value);
+        }
+    }
+}
+
+impl S3Store {
+    /// Reads with the question for a checksum where one may be `wanted`; without it where it is refused,
+    /// and from then on.
+    pub(super) async fn with_checksum<T, F>(
+        &self,
+        bucket: &str,
+        wanted: bool,
+        read: impl Fn(Mode) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if !wanted || !self.checksums || self.profile.has(bucket, Quirk::NoChecksums) {
+            return read(Mode::Not).await;
+        }
+        let refusal = match read(Mode::Asked).await {
+            Err(error) if !self.told_sums.load(Ordering::Relaxed) && may_refuse(&error) => error,
+            answer => {
+                self.told_sums.fetch_or(answer.is_ok(), Ordering::Relaxed);
+                return answer;
+            }
+        };
+        let Ok(answer) = read(Mode::Not).await else { return Err(refusal) };
+        self.profile.learn(bucket, Quirk::NoChecksums, refusal);
+        Ok(answer)
+    }
+}
+
+/// Whether a refusal may be about the question.
+fn may_refuse(error: &Error) -> bool {
+    let Some(evidence) = error.evidence() else { return false };
+    let said = evidence.text.to_ascii_lowercase();
+    match evidence.status {
+        400 => evidence.is_bare() || without::may_be(error) || said.contains("checksum"),
+        status => status == 501,
+    }
+}
