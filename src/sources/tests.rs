@@ -114,6 +114,7 @@ async fn a_key_that_is_no_utf8_keeps_its_bytes() {
     }
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn many_keys_arrive_in_their_order() {
     let lines: Vec<String> = (0..2 * CHUNK + 7).map(|n| format!("k/{n}")).collect();

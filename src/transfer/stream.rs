@@ -300,6 +300,7 @@ mod tests {
         }
     }
 
+    /// Promise 3.
     #[tokio::test]
     async fn a_piece_is_cut_out_of_a_body_wherever_its_chunks_end() {
         for (skip, len, expected) in

@@ -180,7 +180,7 @@ async fn one_key_that_cannot_be_carried_stops_no_other() {
     }
 }
 
-/// Promises 0, 1.
+/// Promise 4.
 #[tokio::test]
 async fn a_named_key_that_cannot_be_carried_stops_no_other() {
     let manifest: String = (0..20).map(|n| format!("{FROM},k{n:03}\n")).collect();
@@ -202,6 +202,7 @@ async fn a_named_key_that_cannot_be_carried_stops_no_other() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_key_that_cannot_be_carried_and_is_there_needs_no_copy() {
     let stage = stage_of(3).await;

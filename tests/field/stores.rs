@@ -278,6 +278,7 @@ async fn unsigned_bodies_that_are_refused_are_signed() {
     }
 }
 
+/// Promise 0.
 #[tokio::test]
 async fn a_streamed_body_is_signed_where_that_is_wanted() {
     for path in PATHS {
@@ -641,7 +642,6 @@ async fn metadata_that_a_destination_drops_is_told() {
     assert!(!text.contains("Cache-Control"), "{text}");
 }
 
-/// Promise 5.
 /// Promise 5.
 #[tokio::test]
 async fn tags_that_a_destination_drops_are_told() {
