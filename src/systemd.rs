@@ -6,19 +6,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::jobsender::Reach;
 use crate::monitor::Monitor;
 use crate::plan::alive::{Hung, Limits};
 use crate::shutdown::Halt;
 
+mod socket;
 #[cfg(test)]
 mod tests;
 mod words;
+
+use socket::Word;
 
 /// How often it is said what the service does, at least.
 const EVERY: Duration = Duration::from_secs(5);
@@ -28,8 +30,8 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// than the unit's TimeoutStopSec is waited for, and a worker that hangs is not.
 const EXTENSION: Duration = Duration::from_secs(30);
 
-/// Takes what is told, one datagram's worth at a time.
-type Listener = Arc<dyn Fn(&[NotifyState<'_>]) + Send + Sync>;
+/// Takes what is told, one datagram's worth at a time; or says that it does not.
+type Listener = Arc<dyn Fn(&[Word<'_>]) -> bool + Send + Sync>;
 
 /// Tells systemd of a service from its readiness on. Dropped, it tells that the service ends.
 #[must_use = "dropped, it tells that the service ends"]
@@ -60,10 +62,10 @@ impl Telling {
     }
 
     fn start(subject: Subject, halt: &Halt) -> Self {
-        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        if !socket::is_heard() {
             return Self(None);
         }
-        Self::to(Arc::new(tell), subject, sd_notify::watchdog_enabled(), halt)
+        Self::to(Arc::new(socket::tell), subject, socket::watchdog(), halt)
     }
 
     /// `watchdog`: a sign of life is asked for within this.
@@ -77,9 +79,10 @@ impl Telling {
             stopped: None,
             last: (Instant::now(), 0),
             hung: None,
+            owed: Vec::new(),
         };
         // At once: a service that ends before it was ready has failed.
-        teller.say(Some(NotifyState::Ready));
+        teller.say(Some(Word::Ready));
         Self(Some(Told { task: tokio::spawn(teller.run()), subject, listener }))
     }
 }
@@ -89,7 +92,7 @@ impl Drop for Telling {
         if let Some(Told { task, subject, listener }) = &self.0 {
             task.abort();
             // The task may not have come to it.
-            listener(&[NotifyState::Stopping, NotifyState::Status(&subject.closing())]);
+            listener(&[Word::Stopping, Word::Status(&subject.closing())]);
         }
     }
 }
@@ -143,6 +146,8 @@ struct Teller {
     /// When it was last told, and what had been uploaded then.
     last: (Instant, u64),
     hung: Option<Hung>,
+    /// What is said once, and has not been taken yet.
+    owed: Vec<Word<'static>>,
 }
 
 impl Teller {
@@ -155,23 +160,25 @@ impl Teller {
                 () = tokio::time::sleep(every) => self.say(None),
                 () = stop.cancelled(), if self.stopped.is_none() => {
                     self.stopped = Some(Instant::now());
-                    self.say(Some(NotifyState::Stopping));
+                    self.say(Some(Word::Stopping));
                 }
             }
         }
     }
 
     /// Says what is done, and that it is alive if it is.
-    fn say(&mut self, first: Option<NotifyState<'static>>) {
-        let words = self.words();
-        let mut states: Vec<NotifyState<'_>> = first.into_iter().collect();
-        states.push(NotifyState::Status(&words));
+    fn say(&mut self, first: Option<Word<'static>>) {
+        self.owed.extend(first);
+        let status = self.words();
+        let mut words: Vec<Word<'_>> = self.owed.clone();
+        words.push(Word::Status(&status));
         if self.hung.is_none() {
-            states.extend(self.watchdog.map(|_| NotifyState::Watchdog));
-            let microseconds = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
-            states.extend(self.stopped.map(|_| NotifyState::ExtendTimeoutUsec(microseconds)));
+            words.extend(self.watchdog.map(|_| Word::Watchdog));
+            words.extend(self.stopped.map(|_| Word::ExtendTimeout(EXTENSION)));
         }
-        (self.listener)(&states);
+        if (self.listener)(&words) {
+            self.owed.clear();
+        }
     }
 
     fn words(&mut self) -> String {
@@ -191,12 +198,5 @@ impl Teller {
             Some(hung) => format!("hangs: {hung}"),
             None => self.subject.words(&self.halt, rate),
         }
-    }
-}
-
-/// One datagram. Work goes on where it cannot be sent.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!("systemd could not be told: {error}");
     }
 }

@@ -74,8 +74,8 @@ fn only_the_display_names_the_progress_bars() {
 
 #[test]
 fn only_one_module_each_speaks_to_systemd_and_its_journal() {
-    only(&["systemd"], |word| word == "sd_notify");
     only(&["observe"], |word| word == "systemd_journal_logger");
+    only(&["systemd"], |word| word == "UnixDatagram");
 }
 
 #[test]

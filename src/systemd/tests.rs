@@ -1,5 +1,6 @@
 //! What is told, and when, on a clock of the tests' own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -14,21 +15,25 @@ use crate::sqlite::Database;
 use crate::state::embedded::EmbeddedState;
 use crate::store::ObjectStore;
 use crate::store::tests::Fake;
-use crate::worker::Worker;
+use crate::worker::{RuleBook, Rules, Worker};
 
 const LIMITS: Limits =
     Limits { job_timeout: Duration::from_secs(100), grace: Duration::from_secs(300) };
 
 /// Each datagram as it would be sent.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<Vec<String>>>>);
+struct Heard(Arc<Mutex<Vec<Vec<String>>>>, Arc<AtomicBool>);
 
 impl Heard {
     fn listener(&self) -> Listener {
-        let Self(heard) = self.clone();
-        Arc::new(move |states| {
-            let lines = states.iter().map(ToString::to_string).collect();
+        let Self(heard, is_full) = self.clone();
+        Arc::new(move |words| {
+            if is_full.load(Ordering::Relaxed) {
+                return false;
+            }
+            let lines = words.iter().map(ToString::to_string).collect();
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+            true
         })
     }
 
@@ -51,9 +56,27 @@ async fn pass(seconds: u64) {
 
 fn worker(monitor: &Arc<Monitor>, watchdog: Option<u64>, halt: &Halt) -> (Telling, Heard) {
     let heard = Heard::default();
+    (told(&heard, monitor, watchdog, halt), heard)
+}
+
+fn told(heard: &Heard, monitor: &Arc<Monitor>, watchdog: Option<u64>, halt: &Halt) -> Telling {
     let subject = Subject::Worker { monitor: Arc::clone(monitor), limits: LIMITS };
     let watchdog = watchdog.map(Duration::from_secs);
-    (Telling::to(heard.listener(), subject, watchdog, halt), heard)
+    Telling::to(heard.listener(), subject, watchdog, halt)
+}
+
+// Without its READY=1 systemd would end the service after a while.
+#[tokio::test(start_paused = true)]
+async fn a_word_that_was_not_taken_is_said_again() {
+    let (monitor, halt, heard) = (Arc::new(Monitor::default()), Halt::new(), Heard::default());
+    heard.1.store(true, Ordering::Relaxed);
+    let _telling = told(&heard, &monitor, None, &halt);
+    pass(60).await;
+    heard.1.store(false, Ordering::Relaxed);
+    pass(5).await;
+    assert_eq!(heard.take()[0][0], "READY=1");
+    pass(60).await;
+    assert_eq!(heard.count("READY=1"), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,14 +137,14 @@ impl Queue for Silent {
     async fn send(&self, _: &[String]) -> Result<()> {
         unreachable!("nothing is sent")
     }
-    async fn extend(&self, _: &Receipt, _: Duration) -> Result<std::time::Instant> {
-        unreachable!("nothing is received")
+    async fn extend(&self, _: &Receipt, by: Duration) -> Result<std::time::Instant> {
+        Ok((Instant::now() + by).into_std())
     }
     async fn delete(&self, _: &Receipt) -> Result<()> {
         unreachable!("nothing is received")
     }
     async fn release(&self, _: &Receipt, _: Duration) -> Result<()> {
-        std::future::pending().await
+        unreachable!("nobody has had the time")
     }
     async fn bury(&self, _: &Message, _: &str, _: &str) -> Result<bool> {
         unreachable!("nothing is received")
@@ -137,6 +160,17 @@ impl Queue for Silent {
     }
 }
 
+/// A bucket list that is never read.
+#[derive(Debug)]
+struct Hanging;
+
+#[async_trait]
+impl RuleBook for Hanging {
+    async fn read(&self) -> Result<Rules> {
+        std::future::pending().await
+    }
+}
+
 /// A worker as it is, with one message at once, on this queue.
 async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, Arc<Monitor>) {
     let config = Config::default();
@@ -148,6 +182,7 @@ async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, A
     let engine = services::engine(&config, sides, state, Arc::clone(&monitor));
     let mut settings = services::worker_settings(&config);
     settings.parallel = 1;
+    settings.events = Arc::new(Hanging);
     (Worker::new(Arc::new(queue), engine, settings), monitor)
 }
 
@@ -175,13 +210,15 @@ async fn a_worker_whose_queue_hangs_gives_no_sign_of_life() {
 #[tokio::test]
 async fn a_worker_without_room_is_alive_until_its_message_takes_too_long() {
     let folder = tempfile::tempdir().unwrap();
-    // What is no job is given back, which this queue never answers.
+    // An event, whose place is never found.
     let message = Message {
         id: "1".to_owned(),
         receipt: Receipt("1".to_owned()),
-        body: "no job".to_owned(),
+        body: r#"{"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "b"}, "object": {"key": "k"}}}]}"#
+            .to_owned(),
         receive_count: 1,
-        deadline: std::time::Instant::now(),
+        deadline: std::time::Instant::now() + Duration::from_secs(60),
     };
     let queue = Silent(Mutex::new(vec![message]));
     let (hanging, monitor) = real_worker(queue, folder.path()).await;

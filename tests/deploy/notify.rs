@@ -1,5 +1,7 @@
 //! What the real binary tells systemd, read from a socket as systemd's own is one.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -205,4 +207,33 @@ async fn a_manager_that_is_gone_stops_no_worker() {
     worker.signal("TERM");
     worker.ended().await.with_status(0);
     assert_eq!(local.destination.keys().await, ["object"]);
+}
+
+/// A manager that reads nothing any more, its socket full: nobody waits for it.
+#[tokio::test]
+async fn a_manager_that_has_stopped_reading_stops_no_worker() {
+    for is_abstract in [false, true] {
+        let mut local = stage(None).await;
+        local.run(&["jobsender"]).await.with_status(0);
+        let path = local.work().join("notify");
+        let (name, address) = match is_abstract {
+            true => {
+                let name = format!("s3-migration-test-{}", std::process::id());
+                (format!("@{name}"), SocketAddr::from_abstract_name(name).unwrap())
+            }
+            false => (path.to_str().unwrap().to_owned(), SocketAddr::from_pathname(&path).unwrap()),
+        };
+        let manager = std::os::unix::net::UnixDatagram::bind_addr(&address).unwrap();
+        let filler = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        filler.set_nonblocking(true).unwrap();
+        while filler.send_to_addr(b"X=1", &address).is_ok() {}
+        local.set("NOTIFY_SOCKET", &name);
+        let worker = local.spawn(&["worker"]);
+        local.asked("PutObject", 1).await;
+        worker.signal("TERM");
+        let ended = worker.ended().await.with_status(0);
+        assert!(!ended.stderr.contains("systemd could not be told"), "{}", ended.all());
+        assert_eq!(local.destination.keys().await, ["object"]);
+        drop(manager);
+    }
 }
