@@ -354,9 +354,10 @@ fn is_about_the_clock(text: &str) -> bool {
 
 /// A request that never left: whether for want of credentials, of a region, or of a connection.
 fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Verdict {
-    // No outage: another try shows the same certificate.
-    if let Some(advice) = trust::advice(source) {
-        return Verdict::untrusted(advice);
+    match trust::failed(source) {
+        Some(failed) if failed.is_certificate => return Verdict::untrusted(failed.advice),
+        Some(failed) => return Verdict::broken_off(failed.advice),
+        None => {}
     }
     for cause in chain(source) {
         match cause.downcast_ref::<CredentialsError>() {

@@ -97,6 +97,21 @@ fn a_request_that_never_left_tells_why() {
     assert_eq!(classify(&silent), ErrorKind::Unavailable);
     assert!(error("x", &silent).to_string().contains("no role"));
 
+    let tls = |error: rustls::Error| dispatch(std::io::Error::other(error).into());
+    for (error, kind) in [
+        (rustls::CertificateError::Expired.into(), ErrorKind::Unfit),
+        (
+            rustls::Error::AlertReceived(rustls::AlertDescription::InternalError),
+            ErrorKind::Unavailable,
+        ),
+        (rustls::InvalidMessage::InvalidContentType.into(), ErrorKind::Unavailable),
+        (rustls::PeerIncompatible::NoCipherSuitesInCommon.into(), ErrorKind::Unavailable),
+    ] {
+        let failed = tls(error);
+        assert_eq!(classify(&failed), kind);
+        assert!(super::error("x", &failed).to_string().contains("the server"));
+    }
+
     // A parameter that is missing is no object that is missing.
     let parameter = Error::new(ErrorKind::NotFound, "there is no parameter p");
     let unread = dispatch(CredentialsError::provider_error(parameter).into());

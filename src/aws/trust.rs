@@ -182,12 +182,23 @@ fn is_own_authority(refused: &rustls::Error) -> bool {
     other.to_string().contains("CaUsedAsEndEntity")
 }
 
-/// Why TLS has failed, as far as that is known of one of these causes; what to do about it.
-pub(super) fn advice(first: Option<&(dyn StdError + 'static)>) -> Option<&'static str> {
+/// Why TLS has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// What to do about it.
+    pub(super) advice: &'static str,
+    /// The server's certificate is refused: the next try would be shown the same one. Anything else may pass,
+    /// since a server that restarts breaks connections off, and a bad line bends records.
+    pub(super) is_certificate: bool,
+}
+
+/// Why TLS has failed, as far as that is known of one of these causes.
+pub(super) fn failed(first: Option<&(dyn StdError + 'static)>) -> Option<Failed> {
     let mut cause = first;
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return of(tls);
+            let is_certificate = matches!(tls, rustls::Error::InvalidCertificate(_));
+            return advice(tls).map(|advice| Failed { advice, is_certificate });
         }
         // An I/O error hides what is within from the chain of causes.
         let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -196,7 +207,7 @@ pub(super) fn advice(first: Option<&(dyn StdError + 'static)>) -> Option<&'stati
     None
 }
 
-fn of(error: &rustls::Error) -> Option<&'static str> {
+fn advice(error: &rustls::Error) -> Option<&'static str> {
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             // An authority of the same name with another key gives the second.
@@ -217,7 +228,7 @@ fn of(error: &rustls::Error) -> Option<&'static str> {
             _ => "the server's certificate cannot be trusted",
         },
         rustls::Error::InvalidMessage(_) => {
-            "the server does not speak TLS here: is Endpoint right (http or https)?"
+            "what the server sent is no TLS: is Endpoint right (http or https)?"
         }
         rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => {
             "the server refuses this TLS: is Endpoint right (http or https)?"

@@ -36,9 +36,14 @@ impl Verdict {
         )
     }
 
-    /// The other side is not who it must be, or speaks no TLS.
+    /// The other side is not who it must be.
     pub(super) fn untrusted(advice: &'static str) -> Self {
         Self::with(ErrorKind::Unfit, advice)
+    }
+
+    /// TLS has ended before it began.
+    pub(super) fn broken_off(advice: &'static str) -> Self {
+        Self::with(ErrorKind::Unavailable, advice)
     }
 
     pub(super) fn no_region() -> Self {

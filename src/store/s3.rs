@@ -144,6 +144,7 @@ impl S3Store {
             None => {
                 let expired = aws::code(&error).is_some_and(aws::is_expired);
                 let skewed = skewed(&error);
+                let expired = expired.then_some(None);
                 let built = self.renewed(aws::error(said, &error), expired, skewed);
                 self.advised(built, call, permission, region, unreached)
             }
@@ -181,19 +182,21 @@ impl S3Store {
 
     /// Gives credentials up that were refused. Where others may be had, a refusal that would end
     /// this worker is worth another try; and so is one for a time that can be corrected.
-    fn renewed(&self, error: Error, expired: bool, skewed: Skewed<'_>) -> Error {
+    fn renewed(&self, error: Error, expired: Expired<'_>, skewed: Skewed<'_>) -> Error {
         if skewed.is_some_and(|date| self.clock.refused(date)) {
             return error.of_kind(ErrorKind::Unavailable);
         }
-        match &self.credentials {
-            Some(credentials) if expired => {
-                credentials.expired();
-                error
-            }
-            Some(credentials) if error.kind() == ErrorKind::Unfit && credentials.refused() => {
-                error.of_kind(ErrorKind::Unavailable)
-            }
-            _ => error,
+        let Some(credentials) = &self.credentials else { return error };
+        if let Some(signed_by) = expired {
+            credentials.expired(signed_by);
+            return error;
+        }
+        // Where no store has answered, a certificate may be the trouble, and credentials are not.
+        let is_answered = error.evidence().is_some_and(|evidence| evidence.status != 0);
+        let others = || if is_answered { credentials.refused() } else { credentials.is_between() };
+        match error.kind() == ErrorKind::Unfit && others() {
+            true => error.of_kind(ErrorKind::Unavailable),
+            false => error,
         }
     }
 
@@ -268,6 +271,9 @@ impl S3Store {
 pub fn read_upload_answers(document: &[u8]) -> Vec<Error> {
     answers::read_all(document)
 }
+
+/// Where a request's credentials were called expired: the key that had signed it, where that is known.
+type Expired<'a> = Option<Option<&'a str>>;
 
 /// Where a request's time was refused: the `Date` of that answer.
 type Skewed<'a> = Option<Option<&'a str>>;

@@ -294,6 +294,57 @@ async fn a_server_without_tls_is_told_from_a_line_that_fails() {
     assert!(ended.all().contains("is Endpoint right (http or https)?"), "{}", ended.all());
 }
 
+/// TLS records that end a handshake: alerts (RFC 8446, section 6), one that nobody can read, and what is none.
+const BROKEN: [&[u8]; 5] = [
+    // internal_error, handshake_failure, bad_record_mac
+    &[21, 3, 3, 0, 2, 2, 80],
+    &[21, 3, 3, 0, 2, 2, 40],
+    &[21, 3, 3, 0, 2, 2, 20],
+    &[22, 3, 3, 0, 4, 255, 255, 255, 255],
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+];
+
+// A load balancer that restarts, and a line that bends a record.
+#[tokio::test]
+async fn tls_that_is_broken_off_is_tried_again() {
+    for (way, broken) in WAYS.into_iter().flat_map(|way| BROKEN.map(|broken| (way, broken))) {
+        let mut stage = staged().await;
+        let url = stage.store.behind_tls("good").await;
+        let behind = url.trim_start_matches("https://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let side = format!("Endpoint = {url}\nCredentials = default\n{}\n", named("authority.pem"));
+        stage.replace_ini(&format!("[Source]\n{side}[Destination]\n{side}"));
+        stage.set("Debug_HttpPath", way);
+        let server = async {
+            let mut connections = tokio::task::JoinSet::new();
+            // The first is of either side.
+            for broken in [Some(broken)].into_iter().chain(std::iter::repeat(None)) {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let behind = behind.clone();
+                connections.spawn(async move {
+                    if let Some(broken) = broken {
+                        // The ClientHello, so that the line is not reset while it is on its way.
+                        let _ = stream.read(&mut [0; 4096]).await;
+                        let _ = stream.write_all(broken).await;
+                        let _ = stream.shutdown().await;
+                        let _ = stream.read_to_end(&mut Vec::new()).await;
+                        return;
+                    }
+                    let mut store = tokio::net::TcpStream::connect(behind).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut store).await;
+                });
+            }
+        };
+        let ended = tokio::select! {
+            ended = stage.migrate() => ended,
+            () = server => unreachable!("it serves for ever"),
+        };
+        ended.with_status(0);
+        stage.store.assert_whole();
+    }
+}
+
 #[tokio::test]
 async fn a_bundle_that_cannot_be_used_is_an_error_of_the_configuration() {
     let key = pem("good.key").display().to_string();

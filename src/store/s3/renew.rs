@@ -79,11 +79,25 @@ impl Renewed {
         }
     }
 
-    /// Told that a store has called the credentials expired, whatever they say themselves.
-    pub(super) fn expired(&self) {
+    /// Told that a store has called the credentials expired, whatever they say themselves: those of this access
+    /// key. A refusal that comes late, of keys that others have taken the place of, costs these nothing. Where
+    /// nobody can say whose key it was, others that were fetched just now are not the ones that are meant.
+    pub(super) fn expired(&self, signed_by: Option<&str>) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
-        current.forget();
-        current.good = None;
+        let is_of_others = current.kept.as_ref().is_some_and(|kept| match signed_by {
+            Some(key) => key != kept.keys.access_key_id(),
+            None => kept.changed && kept.fetched.elapsed() < FRESH,
+        });
+        if !is_of_others {
+            current.forget();
+            current.good = None;
+        }
+    }
+
+    /// Whether there are none now, and were some before: the store has not been asked, and may be soon.
+    pub(super) fn is_between(&self) -> bool {
+        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.kept.is_none() && current.before.is_some()
     }
 
     /// The last good keys, unless they have ended: in use while no others can be fetched.
@@ -232,7 +246,7 @@ mod tests {
         tokio::time::advance(FRESH).await;
         assert!(renewed.refused(), "one odd object may be the reason");
         assert_eq!(key(&renewed).await, "KEY");
-        renewed.expired();
+        renewed.expired(Some("KEY"));
         assert!(renewed.provide_credentials().await.is_err(), "these are good no more");
     }
 
@@ -254,7 +268,39 @@ mod tests {
         assert!(renewed.refused());
         assert_eq!(key(&renewed).await, "KEY1");
         assert!(renewed.refused(), "it may have been the old one that was refused");
-        renewed.expired();
+        renewed.expired(Some("KEY1"));
         assert_eq!(key(&renewed).await, "KEY1");
+    }
+
+    // A session ends while many requests are under way, and their refusals come one after another.
+    #[tokio::test(start_paused = true)]
+    async fn late_refusals_of_the_old_ones_cost_the_new_ones_nothing() {
+        for (signed_by, wait) in [(Some("KEY0"), FRESH * 10), (None, FRESH / 2)] {
+            let counting = Counting::default();
+            counting.0.store(1, Ordering::Relaxed);
+            let renewed = Renewed::new(SharedCredentialsProvider::new(counting));
+            assert_eq!(key(&renewed).await, "KEY0");
+            renewed.expired(signed_by);
+            assert_eq!(key(&renewed).await, "KEY1");
+            tokio::time::advance(wait).await;
+            for _ in 0..100 {
+                renewed.expired(signed_by);
+                assert_eq!(key(&renewed).await, "KEY1");
+            }
+            assert!(renewed.last_good().is_some());
+            renewed.expired(Some("KEY1"));
+            assert!(renewed.last_good().is_none(), "and these are given up in their turn");
+        }
+    }
+
+    // Whoever has not been asked has refused nothing.
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_nobody_was_shown_are_kept() {
+        let renewed = Renewed::new(SharedCredentialsProvider::new(Counting::default()));
+        assert!(!renewed.is_between(), "there never were any");
+        key(&renewed).await;
+        tokio::time::advance(FRESH).await;
+        assert!(!renewed.is_between());
+        assert!(renewed.refused() && renewed.is_between());
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use hyper::{HeaderMap, StatusCode};
 
 use super::super::listing::is_unknown;
-use super::super::{Skewed, region_hint};
+use super::super::{Expired, Skewed, region_hint};
 use super::answer::text;
 use crate::aws::{self, Refusal};
 use crate::error::{Error, ErrorKind};
@@ -36,6 +36,8 @@ pub(super) struct Refused {
     body: String,
     location: Option<String>,
     date: Option<String>,
+    /// The access key that had signed.
+    signed_by: Option<String>,
 }
 
 /// So much of a body is kept: more is not shown of one that is no document.
@@ -68,14 +70,25 @@ impl Failure {
             body: body.chars().take(KEPT).collect(),
             location: header("location"),
             date: header("date"),
+            signed_by: None,
         }))
     }
 
-    /// Whether the credentials have been called expired.
-    pub(super) fn is_expired(&self) -> bool {
+    /// The refusal of what this access key has signed.
+    pub(super) fn signed_by(mut self, key: Option<String>) -> Self {
+        if let Self::Refused(refused) = &mut self {
+            refused.signed_by = key;
+        }
+        self
+    }
+
+    /// Where the credentials have been called expired: whose they are.
+    pub(super) fn expired(&self) -> Expired<'_> {
         match self {
-            Self::Refused(refused) => aws::is_expired(&refused.code),
-            Self::Unsendable(_) | Self::Unanswered(_) => false,
+            Self::Refused(refused) if aws::is_expired(&refused.code) => {
+                Some(refused.signed_by.as_deref())
+            }
+            _ => None,
         }
     }
 
@@ -261,7 +274,14 @@ mod tests {
         let header = [("x-amz-bucket-region", "eu-west-1")];
         assert_eq!(refused(301, "", &header).region().as_deref(), Some("eu-west-1"));
         assert_eq!(refused(403, "", &header).region(), None);
-        assert!(refused(400, "<Code>ExpiredToken</Code>", &[]).is_expired());
+    }
+
+    #[test]
+    fn whose_credentials_have_expired_is_known() {
+        let expired = refused(400, "<Code>ExpiredToken</Code>", &[]);
+        assert_eq!(expired.signed_by(Some("KEY".to_owned())).expired(), Some(Some("KEY")));
+        let denied = refused(403, "<Code>AccessDenied</Code>", &[]);
+        assert_eq!(denied.signed_by(Some("KEY".to_owned())).expired(), None);
     }
 
     #[test]

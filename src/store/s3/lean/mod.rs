@@ -89,6 +89,7 @@ impl Lean {
     async fn send_once(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
         let Call { method, path, mut headers, mut body, payload, encoding } = call;
         headers.push((HOST.as_str().to_owned(), place.host.clone()));
+        let mut signed_by = None;
         if let (Some(scope), Some(signer)) = (&place.scope, &self.signer) {
             let url = format!("{}{path}", place.origin);
             let held = body.bytes();
@@ -97,6 +98,7 @@ impl Lean {
                 Unsigned { method: method.as_str(), url: &url, headers: &headers, body: signable };
             let (signature, chunks) = signer.sign(scope, unsigned).await?;
             headers.extend(signature);
+            signed_by = chunks.signed_by();
             body.sign_chunks(chunks);
         } else if let Some(name) = payload.name() {
             headers.push(("x-amz-content-sha256".to_owned(), name.to_owned()));
@@ -120,7 +122,7 @@ impl Lean {
             status => {
                 // What cannot be read of it is not missed: the status speaks.
                 let text = body.collect(SHORT).await.unwrap_or_default();
-                Err(Failure::refused(status, &head.headers, &text))
+                Err(Failure::refused(status, &head.headers, &text).signed_by(signed_by))
             }
         }
     }
@@ -454,7 +456,7 @@ impl S3Store {
         failure: &Failure,
     ) -> Error {
         let error = failure.error(self.said(call, place));
-        let error = self.renewed(error, failure.is_expired(), failure.skewed());
+        let error = self.renewed(error, failure.expired(), failure.skewed());
         self.advised(error, call, permission, failure.region(), failure.is_unreached())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
     UriPathNormalizationMode, sign,
@@ -71,6 +72,11 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
+    /// The access key that signs.
+    pub(super) fn signed_by(&self) -> Option<String> {
+        self.identity.data::<Credentials>().map(|keys| keys.access_key_id().to_owned())
+    }
+
     /// The signature of the next chunk.
     pub(super) fn sign(&mut self, chunk: &Bytes) -> Done<&str> {
         let invalid = |error: String| Error::invalid(format!("a chunk cannot be signed: {error}"));
