@@ -86,7 +86,7 @@ pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, Refusa
     let happened = Happened::by_detail(name, deletion.and_then(Value::as_str));
     let mut events = Events::default();
     // Keys are not encoded.
-    let event = told(happened, name, detail, "detail", |key| Some(Readings::literal(key)))?;
+    let event = told(happened, name, detail, "detail", Readings::literal)?;
     events.add(Ok(event), body.to_owned());
     Ok(events)
 }
@@ -184,7 +184,7 @@ fn told(
     name: &str,
     about: Result<&Fields, Refusal>,
     path: &str,
-    readings: impl Fn(&str) -> Option<Readings>,
+    readings: impl Fn(&str) -> Readings,
 ) -> Result<Told, Refusal> {
     if happened == Happened::Otherwise {
         let id = about.ok().and_then(|about| place(about, path, &readings).ok());
@@ -213,14 +213,11 @@ fn told(
 fn place(
     about: &Fields,
     path: &str,
-    readings: impl Fn(&str) -> Option<Readings>,
+    readings: impl Fn(&str) -> Readings,
 ) -> Result<(ObjectId, Readings), Refusal> {
     let (bucket_path, key_path) = (format!("{path}.bucket"), format!("{path}.object"));
     let bucket = text(child(about, "bucket", path)?, "name", &bucket_path)?;
-    let key = text(child(about, "object", path)?, "key", &key_path)?;
-    let Some(readings) = readings(key) else {
-        return Err(not_a_job(format!("{key_path}.key is not UTF-8 when decoded")));
-    };
+    let readings = readings(text(child(about, "object", path)?, "key", &key_path)?);
     let (bucket_path, key_path) = (format!("{bucket_path}.name"), format!("{key_path}.key"));
     let id = object(bucket, &readings.first, &bucket_path, &key_path)?;
     Ok((id, readings))
@@ -241,23 +238,28 @@ impl Readings {
     /// By the key itself and by who sends it. Amazon S3, MinIO and most others encode keys like a form's
     /// fields: `+` for a blank, and percent signs. Ceph does not, and called itself `aws:s3` for long
     /// (<https://docs.ceph.com/en/nautilus/radosgw/notifications/#events>), so that in doubt the source is
-    /// asked which of both it has. `None`: encoded, and no UTF-8.
-    fn of(key: &str, sender: &str) -> Option<Self> {
+    /// asked which of both it has.
+    fn of(key: &str, sender: &str) -> Self {
         let sender = sender.to_ascii_lowercase();
         let is_literal = ["ceph", "noobaa"].iter().any(|name| sender.contains(name));
         // Nobody who encodes keys leaves these as they are.
         let is_raw = !key.bytes().all(|b| b.is_ascii_graphic()) || !has_whole_escapes(key);
         if is_raw {
-            return Some(Self::literal(key));
+            return Self::literal(key);
         }
-        let decoded = percent_decode_str(&key.replace('+', " ")).decode_utf8().ok()?.into_owned();
-        Some(match (decoded == key, is_literal) {
+        let blanks = key.replace('+', " ");
+        // Keys are UTF-8, so nobody has encoded one that is not when decoded: `100%ff`.
+        let Ok(decoded) = percent_decode_str(&blanks).decode_utf8() else {
+            return Self::literal(key);
+        };
+        let decoded = decoded.into_owned();
+        match (decoded == key, is_literal) {
             (true, _) => Self { is_decoded: !is_literal, ..Self::literal(key) },
             (false, true) => Self { other: Some(decoded), ..Self::literal(key) },
             (false, false) => {
                 Self { first: decoded, other: Some(key.to_owned()), is_decoded: true }
             }
-        })
+        }
     }
 }
 
@@ -472,7 +474,6 @@ mod tests {
     fn one_bad_record_goes_by_itself_and_is_named() {
         let good = record("ObjectCreated:Put", "k", json!(null));
         for (path, value, expected) in [
-            ("/s3/object/key", json!("%ff"), "Records[1].s3.object.key is not UTF-8"),
             ("/s3/object/key", json!(""), "Records[1].s3.object.key is empty"),
             ("/s3/object/size", json!("x"), "Records[1].s3.object.size is not a number"),
             ("/s3/object/size", json!(-1), "Records[1].s3.object.size is not a number"),
@@ -562,6 +563,8 @@ mod tests {
             ("aws:s3", "50%off", "50%off", None),
             ("aws:s3", "100%", "100%", None),
             ("aws:s3", "%4", "%4", None),
+            ("aws:s3", "100%ff+.txt", "100%ff+.txt", None),
+            ("ceph:s3", "100%ff", "100%ff", None),
             ("aws:s3", "\u{fc}%41", "\u{fc}%41", None),
             ("aws:s3", "a\nb+", "a\nb+", None),
             ("ceph:s3", "k", "k", None),
