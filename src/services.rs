@@ -1,6 +1,7 @@
 //! Everything a command works with, built from the configuration.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -221,13 +222,22 @@ pub fn worker_settings(config: &Config) -> worker::Settings {
 
 /// What is done with events: as the bucket list, the ignore list and `[Filter]` say.
 pub fn event_rules(config: &Config, parameters: &Arc<dyn ParameterStore>) -> Arc<dyn RuleBook> {
-    Arc::new(Configured { config: config.clone(), parameters: Arc::clone(parameters) })
+    Arc::new(Configured::new(config, parameters))
 }
 
 #[derive(Debug)]
 struct Configured {
     config: Config,
     parameters: Arc<dyn ParameterStore>,
+    /// A bucket list with pairs has been read.
+    has_listed: AtomicBool,
+}
+
+impl Configured {
+    fn new(config: &Config, parameters: &Arc<dyn ParameterStore>) -> Self {
+        let (config, parameters) = (config.clone(), Arc::clone(parameters));
+        Self { config, parameters, has_listed: AtomicBool::new(false) }
+    }
 }
 
 #[async_trait]
@@ -237,10 +247,19 @@ impl RuleBook for Configured {
         let (pairs, ignore) =
             tokio::join!(load_pairs(config, parameters), load_ignore_list(config, parameters));
         let pairs = match pairs {
-            // Without a list there is the default place.
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            // Without a list there is the default place. Events that have had a list do not go there because it
+            // has vanished: it may have been made anew, or deleted by mistake.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if self.has_listed.load(Ordering::Relaxed) {
+                    return Err(
+                        error.note("it was there before: restart the workers to do without")
+                    );
+                }
+                Vec::new()
+            }
             pairs => pairs?,
         };
+        self.has_listed.fetch_or(!pairs.is_empty(), Ordering::Relaxed);
         let mut rules = Rules::without_list(config);
         rules.routes.pairs = pairs;
         Ok(Rules { ignore: ignore?, filter: filter(config)?, ..rules })
@@ -271,4 +290,48 @@ fn instance() -> String {
     };
     let machine = if machine.is_empty() { "localhost" } else { &machine };
     format!("{machine}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A bucket list that may come and go, and no other parameter.
+    #[derive(Debug, Default)]
+    struct List(Mutex<Option<&'static str>>);
+
+    impl List {
+        fn is(&self, text: Option<&'static str>) {
+            *self.0.lock().unwrap() = text;
+        }
+    }
+
+    #[async_trait]
+    impl ParameterStore for List {
+        async fn get(&self, name: &str) -> Result<Option<String>> {
+            let list = *self.0.lock().unwrap();
+            Ok(list.filter(|_| name == "s3_migration_bucket_para").map(str::to_owned))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_list_that_has_vanished_leads_to_no_default_place() {
+        let list = Arc::new(List::default());
+        let parameters: Arc<dyn ParameterStore> = Arc::clone(&list) as _;
+        let rules = Configured::new(&Config::default(), &parameters);
+        assert_eq!(rules.read().await.unwrap().routes.pairs, [], "there never was one");
+        list.is(Some("[]"));
+        rules.read().await.unwrap();
+        list.is(None);
+        assert_eq!(rules.read().await.unwrap().routes.pairs, [], "nor one with a pair");
+        list.is(Some(r#"[{"src_bucket":"a","des_bucket":"b"}]"#));
+        assert_eq!(rules.read().await.unwrap().routes.pairs.len(), 1);
+        list.is(None);
+        let error = rules.read().await.unwrap_err().to_string();
+        assert!(error.contains("s3_migration_bucket_para"), "{error}");
+        list.is(Some("[]"));
+        assert_eq!(rules.read().await.unwrap().routes.pairs, [], "somebody has emptied it");
+    }
 }
