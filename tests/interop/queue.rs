@@ -2,7 +2,6 @@
 //! stores the crate's own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -30,9 +29,16 @@ pub fn cases(servers: &Arc<Servers>) -> Vec<Case> {
     ]
 }
 
+/// The shortest that there is, in seconds.
+const VISIBILITY: &str = "10";
+/// A heartbeat comes every third of that, so that after these a message has been held for longer.
+const BEATS: usize = 4;
+
 /// A queue with dead letters, and a stage whose jobs go through it.
 struct Cluster {
     _queue: Daemon,
+    /// The queue's address.
+    url: String,
     client: aws_sdk_sqs::Client,
     queues: Queues,
     stage: Stage,
@@ -55,11 +61,11 @@ impl Cluster {
             ("sqs_queue_name", queues.name.as_str()),
             ("Backend_Queue", "sqs"),
             ("PackObjects", "10"),
-            ("VisibilityTimeout", "10"),
+            ("VisibilityTimeout", VISIBILITY),
         ] {
             stage.set(name, value);
         }
-        Ok(Self { _queue: queue, client: aws_sdk_sqs::Client::new(&config), queues, stage })
+        Ok(Self { _queue: queue, url, client: aws_sdk_sqs::Client::new(&config), queues, stage })
     }
 
     async fn fill(&self, objects: &[Object]) {
@@ -182,6 +188,8 @@ async fn a_lost_worker(servers: Arc<Servers>) -> Outcome {
     let objects = [large()];
     cluster.fill(&objects).await;
     let proxy = Proxy::before_url(&cluster.stage.destination.url).await;
+    let queue = Proxy::before_url(&cluster.url).await;
+    cluster.stage.set("AWS_ENDPOINT_URL_SQS", queue.url());
     cluster.stage.set("Destination_Endpoint", proxy.url());
     cluster.stage.set("MaxThread", "1");
     cluster.stage.run(&["jobsender"]).await.with_status(0);
@@ -189,9 +197,7 @@ async fn a_lost_worker(servers: Arc<Servers>) -> Outcome {
     let first = cluster.stage.spawn(&["worker"]);
     faults.held().await;
     assert_eq!(cluster.depth(&cluster.queues.url).await, [0, 1], "its lease hides the message");
-    // Longer than the message would stay hidden without a heartbeat.
-    let beats = Duration::from_secs(12);
-    tokio::time::sleep(beats).await;
+    queue.until_calls("ChangeMessageVisibility", BEATS).await;
     assert_eq!(cluster.depth(&cluster.queues.url).await, [0, 1], "the heartbeat holds the lease");
     first.kill().await;
     faults.drop_held();

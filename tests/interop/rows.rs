@@ -1,12 +1,14 @@
 //! The table of what each server does in another way than Amazon S3. A row that is not what the server does
 //! fails the server's case `row`, whether the server has become better or worse.
 
+use crate::objects::{BELOW_PARENT, NO_PATHS};
+
 /// What one server does not keep, or does otherwise.
 #[derive(Debug)]
 pub struct Row {
     pub name: &'static str,
     /// Keys of `objects::odd` that are refused, or come back as another; the longest ones by their first letters.
-    pub loses_keys: &'static [&'static str],
+    pub loses_keys: &'static [&'static [&'static str]],
     /// Headers of `objects::HEADERS`, or `tags`, that are taken and forgotten.
     pub loses: &'static [&'static str],
     /// The same of an object in parts.
@@ -19,6 +21,13 @@ pub struct Row {
     pub has_s3_etags: bool,
     /// What HEAD with `partNumber=1` and `If-Match` answers, and whether that is the first part's size.
     pub part_head: (u16, bool),
+}
+
+impl Row {
+    /// Whether it loses the key that rows know by this name.
+    pub fn loses_key(&self, name: &str) -> bool {
+        self.loses_keys.concat().contains(&name)
+    }
 }
 
 /// The endpoint of the crate's own: what every server is measured against.
@@ -36,17 +45,7 @@ pub const OWN: Row = Row {
 pub const VERSITYGW: Row = Row {
     name: "versitygw",
     // Keys are paths of files, and its listing is XML without an encoding.
-    loses_keys: &[
-        "two//slashes",
-        "./dot",
-        "../dots",
-        "middle/./dot",
-        "middle/../dots",
-        "/leading",
-        "control\u{1}\u{1f}",
-        "parent/child",
-        "nn",
-    ],
+    loses_keys: &[&NO_PATHS, &["control\u{1}\u{1f}", BELOW_PARENT, "nn"]],
     has_versions: true,
     ..OWN
 };
@@ -54,16 +53,7 @@ pub const VERSITYGW: Row = Row {
 pub const RCLONE: Row = Row {
     name: "rclone",
     // Keys are paths of files.
-    loses_keys: &[
-        "two//slashes",
-        "./dot",
-        "../dots",
-        "middle/./dot",
-        "middle/../dots",
-        "/leading",
-        "parent/child",
-        "nn",
-    ],
+    loses_keys: &[&NO_PATHS, &[BELOW_PARENT, "nn"]],
     // The MD5 of the whole.
     has_s3_etags: false,
     ..OWN
@@ -72,15 +62,7 @@ pub const RCLONE: Row = Row {
 pub const S3PROXY: Row = Row {
     name: "s3proxy",
     // Keys are paths of files in memory.
-    loses_keys: &[
-        "two//slashes",
-        "./dot",
-        "../dots",
-        "middle/./dot",
-        "middle/../dots",
-        "/leading",
-        "parent/child",
-    ],
+    loses_keys: &[&NO_PATHS, &[BELOW_PARENT]],
     refuses_tags: true,
     // The MD5 of the whole.
     has_s3_etags: false,
@@ -90,7 +72,7 @@ pub const S3PROXY: Row = Row {
 
 pub const MOTO: Row = Row {
     name: "moto",
-    loses_keys: &["line\nfeed"],
+    loses_keys: &[&["line\nfeed"]],
     has_versions: true,
     part_head: (412, false),
     ..OWN
