@@ -136,6 +136,16 @@ pub enum Refusal {
     ServesAnother(String, String),
 }
 
+impl Refusal {
+    /// Whether it is the bucket list, or what serves in its place, that has no room for it.
+    pub fn is_by_rules(&self) -> bool {
+        match self {
+            Self::NoDestination | Self::NotListed(_) | Self::ServesAnother(..) => true,
+            Self::NotAJob(_) | Self::Newer(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

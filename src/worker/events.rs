@@ -24,8 +24,11 @@ use crate::shown::shown;
 use crate::state::NoteKey;
 use crate::store::Listed;
 
-/// A bucket list that was read is good for this long: a new pair's events wait no longer.
+/// A bucket list that was read is good for this long.
 const GOOD_FOR: Duration = Duration::from_secs(300);
+/// But nothing is refused by one that was read longer ago than this: whoever adds a pair switches its events on
+/// after that, and these must not become dead letters meanwhile.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// What is done with events.
 #[derive(Clone, Debug, Default)]
@@ -70,15 +73,44 @@ impl RuleBook for Rules {
 #[derive(Debug)]
 pub(super) struct Listener {
     book: Arc<dyn RuleBook>,
-    /// The rules as they were read, and until when they are good. One task reads at a time.
-    rules: Turn<Option<(Arc<Rules>, Instant)>>,
-    /// Whether the events of these buckets have encoded keys, as their objects have shown.
-    encoded: Mutex<BTreeMap<String, bool>>,
+    /// The rules as they were read. One task reads at a time.
+    rules: Turn<Option<Known>>,
+    /// How the events of these buckets write keys.
+    writings: Mutex<BTreeMap<String, Writing>>,
     /// Which source bucket each default place serves.
     served: Turn<BTreeMap<String, String>>,
 }
 
+/// Rules that were read.
+#[derive(Debug)]
+struct Known {
+    rules: Arc<Rules>,
+    read: Instant,
+    good_until: Instant,
+}
+
+/// How the events of a bucket write keys, as its objects have shown.
+#[derive(Debug, Default)]
+struct Writing {
+    encoded: Option<bool>,
+    /// The last event that has told, and of which key.
+    last: Option<(bool, String)>,
+}
+
+impl Writing {
+    /// The source has an event's object under this key only, which is the encoded or the literal reading. One
+    /// event may mislead, since the object that was meant may be deleted and another have the key's other
+    /// reading; two of different keys agree by no such accident. Whether it is known now and was not before.
+    fn shows(&mut self, encoded: bool, key: &str) -> bool {
+        self.encoded = self.encoded.filter(|known| *known == encoded);
+        let before = self.last.replace((encoded, key.to_owned()));
+        let agrees = before.is_some_and(|(before, other)| before == encoded && other != key);
+        agrees && self.encoded.replace(encoded).is_none()
+    }
+}
+
 /// Why a message is not understood.
+#[derive(Debug)]
 pub(super) enum Obstacle {
     /// It cannot be carried out.
     Refused(Refusal),
@@ -88,34 +120,45 @@ pub(super) enum Obstacle {
 
 impl Listener {
     pub(super) fn new(book: Arc<dyn RuleBook>) -> Self {
-        let (encoded, served) = (Mutex::default(), Turn::default());
-        Self { book, rules: Turn::default(), encoded, served }
+        let (writings, served) = (Mutex::default(), Turn::default());
+        Self { book, rules: Turn::default(), writings, served }
     }
 
     /// The rules, read anew from time to time. Old ones stay in use while they cannot be read.
     async fn rules(&self) -> Result<Arc<Rules>> {
         let mut known = self.rules.lock().await;
-        if let Some((rules, good_until)) = known.as_ref()
-            && Instant::now() < *good_until
-        {
-            return Ok(Arc::clone(rules));
+        if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.good_until) {
+            return Ok(Arc::clone(&known.rules));
         }
-        let rules = match (self.book.read().await, known.as_ref()) {
-            (Ok(rules), _) => Arc::new(rules),
-            (Err(error), Some((rules, _))) => {
+        match (self.book.read().await, known.as_mut()) {
+            (Ok(rules), _) => Ok(keep(&mut known, rules)),
+            (Err(error), Some(last)) => {
                 warn!(
                     "the bucket list could not be read again, the last one stays in use: {error}"
                 );
-                Arc::clone(rules)
+                last.good_until = Instant::now() + GOOD_FOR;
+                Ok(Arc::clone(&last.rules))
             }
-            (Err(error), None) => return Err(error),
-        };
-        *known = Some((Arc::clone(&rules), Instant::now() + GOOD_FOR));
-        Ok(rules)
+            (Err(error), None) => Err(error),
+        }
     }
 
-    fn encoded(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
-        self.encoded.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The rules as they were at most [`FRESH`] ago, or an error.
+    async fn fresh_rules(&self) -> Result<Arc<Rules>> {
+        let mut known = self.rules.lock().await;
+        match known.as_ref() {
+            Some(known) if known.read.elapsed() < FRESH => Ok(Arc::clone(&known.rules)),
+            _ => Ok(keep(&mut known, self.book.read().await?)),
+        }
+    }
+
+    fn writings(&self) -> MutexGuard<'_, BTreeMap<String, Writing>> {
+        self.writings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this bucket's events are known to have encoded keys, or not to.
+    fn encoded(&self, bucket: &str) -> Option<bool> {
+        self.writings().get(bucket)?.encoded
     }
 }
 
@@ -135,19 +178,33 @@ impl Worker {
         }
     }
 
-    async fn hear(
+    /// Nothing is refused for want of a place unless the rules are fresh.
+    async fn hear(&self, events: Events, cut: &CancellationToken) -> Result<Incoming, Obstacle> {
+        let rules = self.listener.rules().await.map_err(Obstacle::NotNow)?;
+        let heard = self.route(events.clone(), &rules, cut).await;
+        if !lacks_a_place(&heard) {
+            return heard;
+        }
+        let fresh = self.listener.fresh_rules().await.map_err(Obstacle::NotNow)?;
+        match Arc::ptr_eq(&rules, &fresh) {
+            true => heard,
+            false => self.route(events, &fresh, cut).await,
+        }
+    }
+
+    async fn route(
         &self,
         mut events: Events,
+        rules: &Rules,
         cut: &CancellationToken,
     ) -> Result<Incoming, Obstacle> {
-        let rules = self.listener.rules().await.map_err(Obstacle::NotNow)?;
         for mut heard in std::mem::take(&mut events.heard) {
             if !heard.is_wanted(&rules.routes) {
                 events.heard.push(heard);
                 continue;
             }
             self.read_key(&mut heard, cut).await;
-            if let Some(why) = left_out(&heard, &rules) {
+            if let Some(why) = left_out(&heard, rules) {
                 events.incoming.dropped.push(heard.dropped(&why));
                 continue;
             }
@@ -163,17 +220,17 @@ impl Worker {
         events.jobs(&rules.routes).map_err(Obstacle::Refused)
     }
 
-    /// Where a key can be read in two ways, the source is asked which of both it has, until that has
-    /// shown how its events are written. Of what was deleted there is no telling.
+    /// Where a key can be read in two ways, the source is asked which of both it has. What its objects have
+    /// shown counts where that does not tell, as of what was deleted. Amazon S3 encodes keys and is not asked.
     async fn read_key(&self, heard: &mut Heard, cut: &CancellationToken) {
-        let Some(other) = heard.other.clone() else { return };
-        let known = self.listener.encoded().get(&heard.src.bucket).copied();
-        if let Some(encoded) = known {
-            if encoded != heard.is_decoded {
-                heard.reread();
-            }
+        if heard.other.is_none() || self.engine.source.profile().is_amazon() {
             return;
         }
+        let known = self.listener.encoded(&heard.src.bucket);
+        if known.is_some_and(|encoded| encoded != heard.is_decoded) {
+            heard.reread();
+        }
+        let Some(other) = heard.other.clone() else { return };
         if !heard.is_of_something_there() {
             return;
         }
@@ -182,19 +239,30 @@ impl Worker {
             let current = || async { self.engine.source.current(&id).await };
             retry(policy, cut, current).await.map(|meta| meta.is_some())
         };
-        let (likely, unlikely) = tokio::join!(there(heard.src.clone()), there(other));
+        let told = match known {
+            None => tokio::join!(there(heard.src.clone()), there(other)),
+            Some(_) => match there(heard.src.clone()).await {
+                // As its neighbours: nothing new.
+                Ok(true) => return,
+                likely => (likely, there(other).await),
+            },
+        };
         // Where it cannot be told, the copy fails for the same reason and says so.
-        let (likely, unlikely) = (likely.unwrap_or(true), unlikely.unwrap_or(true));
+        let (Ok(likely), Ok(unlikely)) = told else { return };
         if likely == unlikely {
             return;
         }
         if unlikely {
             heard.reread();
-            let bucket = shown(&heard.src.bucket).to_string();
+        }
+        let (bucket, key) = (&heard.src.bucket, heard.src.key.as_str());
+        let mut writings = self.listener.writings();
+        let is_news = writings.entry(bucket.clone()).or_default().shows(heard.is_decoded, key);
+        if unlikely && is_news {
+            let bucket = shown(bucket).to_string();
             let keys = if heard.is_decoded { "encoded" } else { "as they are, not encoded" };
             info!(bucket, "its events have keys {keys}, as its objects show");
         }
-        self.listener.encoded().insert(heard.src.bucket.clone(), heard.is_decoded);
     }
 
     /// Why an event of `bucket` is refused, if it is: the default place serves another bucket already.
@@ -245,6 +313,21 @@ impl Worker {
     }
 }
 
+fn keep(known: &mut Option<Known>, rules: Rules) -> Arc<Rules> {
+    let (rules, read) = (Arc::new(rules), Instant::now());
+    *known = Some(Known { rules: Arc::clone(&rules), read, good_until: read + GOOD_FOR });
+    rules
+}
+
+/// Whether the rules have no place for some of it.
+fn lacks_a_place(heard: &Result<Incoming, Obstacle>) -> bool {
+    match heard {
+        Ok(incoming) => incoming.apart.iter().any(|apart| apart.refusal.is_by_rules()),
+        Err(Obstacle::Refused(refusal)) => refusal.is_by_rules(),
+        Err(Obstacle::NotNow(_)) => false,
+    }
+}
+
 /// Why a comparison would not have looked at the object, if it would not.
 fn left_out(heard: &Heard, rules: &Rules) -> Option<String> {
     let path = format!("{}/{}", heard.src.bucket, heard.src.key.as_str());
@@ -263,3 +346,6 @@ fn left_out(heard: &Heard, rules: &Rules) -> Option<String> {
     let bound = filter.leaves_out(&path, Listed::new("", heard.size.unwrap_or(0)))?;
     Some(format!("left out by {bound}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,32 +29,45 @@ impl Worker {
     /// One message from receipt to its end. Never fails: what goes wrong is logged, recorded and
     /// left to the queue.
     pub(super) async fn handle(self: Arc<Self>, message: Message, halt: Halt) {
-        let incoming = match self.understand(&message.body, &halt.abort).await {
-            Ok(incoming) => incoming,
-            Err(Obstacle::Refused(refusal)) => return self.refuse(&message, &refusal).await,
-            Err(Obstacle::NotNow(error)) => return self.put_off(&message, &error).await,
-        };
-        for reason in &incoming.dropped {
-            info!(job = message.id, "nothing to do: {reason}");
-        }
-        for notice in &incoming.notices {
-            warn!(job = message.id, "{notice}");
-        }
-        if !incoming.apart.is_empty() {
-            return self.divide(&message, incoming).await;
-        }
-        if incoming.jobs.is_empty() {
-            return log_failure("delete", self.queue.delete(&message.receipt).await);
-        }
-        if halt.is_stopping() {
-            return log_failure("release", self.hand_back(&message, Duration::ZERO).await);
-        }
-        if let Some(time) = self.gates.puts_off(&incoming.jobs) {
-            return log_failure("put off", self.put_off_closed(&message, time).await);
-        }
-        let receives = message.receive_count;
+        let (job, receives) = (message.id.clone(), message.receive_count);
+        // From here on: to find out where events go may take longer than a message stays hidden.
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
         let lease = Lease::hold(queue, message, visibility, &halt.abort);
+        let token = lease.token();
+        let understood = tokio::select! {
+            biased;
+            understood = self.understand(&lease.message().body, &token) => understood,
+            () = token.cancelled() => Err(Obstacle::NotNow(Error::cancelled())),
+        };
+        if is_gone(&lease) {
+            return;
+        }
+        let incoming = match understood {
+            Ok(incoming) => incoming,
+            Err(Obstacle::Refused(refusal)) => return self.refuse(lease, &refusal).await,
+            Err(Obstacle::NotNow(_)) if halt.is_stopping() => {
+                return log_failure("release", self.hand_back(lease, Duration::ZERO).await);
+            }
+            Err(Obstacle::NotNow(error)) => return self.put_off(lease, &error).await,
+        };
+        for reason in &incoming.dropped {
+            info!(job, "nothing to do: {reason}");
+        }
+        for notice in &incoming.notices {
+            warn!(job, "{notice}");
+        }
+        if !incoming.apart.is_empty() {
+            return self.divide(lease, incoming).await;
+        }
+        if incoming.jobs.is_empty() {
+            return log_failure("delete", lease.delete().await);
+        }
+        if halt.is_stopping() {
+            return log_failure("release", self.hand_back(lease, Duration::ZERO).await);
+        }
+        if let Some(time) = self.gates.puts_off(&incoming.jobs) {
+            return log_failure("put off", self.put_off_closed(lease, time).await);
+        }
         let delivery = Arc::new(Delivery::new(incoming.jobs, receives, &halt, lease.token()));
         let ended = self.work(&delivery).await;
         self.settle(lease, &ended, &delivery).await;
@@ -62,82 +75,78 @@ impl Worker {
 
     /// Gives a message back that nobody has worked on. At its last receipt the queue would make a
     /// dead letter of it: then it goes on as a new one.
-    async fn hand_back(&self, message: &Message, delay: Duration) -> Result<()> {
-        let receipt = &message.receipt;
-        if message.receive_count < self.settings.max_receives {
-            return self.queue.release(receipt, delay).await;
+    async fn hand_back(&self, lease: Lease, delay: Duration) -> Result<()> {
+        if lease.message().receive_count < self.settings.max_receives {
+            return lease.release(delay).await;
         }
-        self.queue.send(std::slice::from_ref(&message.body)).await?;
-        self.queue.delete(receipt).await
+        let body = lease.message().body.clone();
+        self.send_on(lease, &[body], delay).await
     }
 
     /// Gives a message back that cannot be understood at present, through no fault of its own.
-    async fn put_off(&self, message: &Message, error: &Error) {
-        warn!(job = message.id, "where the objects of an event go is not known: {error}");
-        let delay = rest(message.receive_count).min(self.settings.visibility);
-        log_failure("release", self.hand_back(message, delay).await);
+    async fn put_off(&self, lease: Lease, error: &Error) {
+        let job = lease.message().id.clone();
+        warn!(job, "where the objects of an event go is not known: {error}");
+        let delay = rest(lease.message().receive_count).min(self.settings.visibility);
+        log_failure("release", self.hand_back(lease, delay).await);
     }
 
     /// Sends what of a message is refused on as messages of their own, and the rest as another one: only
     /// the former become dead letters.
-    async fn divide(&self, message: &Message, incoming: Incoming) {
+    async fn divide(&self, lease: Lease, incoming: Incoming) {
         let mut bodies = job::messages(&incoming.jobs);
         for Apart { body, refusal } in incoming.apart {
-            warn!(job = message.id, "a part is refused and goes on by itself: {refusal}");
+            let job = lease.message().id.clone();
+            warn!(job, "a part is refused and goes on by itself: {refusal}");
             bodies.push(body);
         }
-        for batch in bodies.chunks(MAX_BATCH) {
-            if let Err(error) = self.queue.send(batch).await {
-                warn!(job = message.id, "the parts of a message could not be sent on: {error}");
-                let delay = rest(message.receive_count).min(self.settings.visibility);
-                return log_failure("release", self.queue.release(&message.receipt, delay).await);
-            }
-        }
-        log_failure("delete", self.queue.delete(&message.receipt).await);
+        let delay = rest(lease.message().receive_count).min(self.settings.visibility);
+        log_failure("divide", self.send_on(lease, &bodies, delay).await);
     }
 
     /// Gives a message back whose places take no objects now. Every other time as a new one, so that
     /// however long that lasts, its receipts are not used up.
-    async fn put_off_closed(&self, message: &Message, time: Duration) -> Result<()> {
-        if message.receive_count <= 1 && self.settings.max_receives > 1 {
-            return self.queue.release(&message.receipt, time).await;
+    async fn put_off_closed(&self, lease: Lease, time: Duration) -> Result<()> {
+        if lease.message().receive_count <= 1 && self.settings.max_receives > 1 {
+            return lease.release(time).await;
         }
-        self.queue.send(std::slice::from_ref(&message.body)).await?;
-        self.queue.delete(&message.receipt).await
+        let body = lease.message().body.clone();
+        self.send_on(lease, &[body], time).await
     }
 
     /// What is no job is not deleted: it is given back until its receipts are used up, and is a dead
     /// letter then. A message of a newer form waits longer, for a newer worker.
-    async fn refuse(&self, message: &Message, refusal: &Refusal) {
-        error!(job = message.id, receives = message.receive_count, "refused: {refusal}");
+    async fn refuse(&self, lease: Lease, refusal: &Refusal) {
+        let Message { id: job, receive_count: receives, body, receipt, .. } =
+            lease.message().clone();
+        error!(job, receives, "refused: {refusal}");
         let newer = matches!(refusal, Refusal::Newer(_));
-        if !newer && message.receive_count >= self.settings.max_receives.min(MAX_REFUSALS) {
-            match self.queue.bury(message, &message.body, &refusal.to_string()).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => log_failure("bury", Err(error)),
-            }
-        }
         let delay = match refusal {
             Refusal::Newer(_) => self.settings.visibility,
             Refusal::NotAJob(_)
             | Refusal::NoDestination
             | Refusal::NotListed(_)
-            | Refusal::ServesAnother(..) => rest(message.receive_count).min(REFUSED_REST),
+            | Refusal::ServesAnother(..) => rest(receives).min(REFUSED_REST),
         };
-        log_failure("release", self.queue.release(&message.receipt, delay).await);
+        if newer || receives < self.settings.max_receives.min(MAX_REFUSALS) {
+            return log_failure("release", lease.release(delay).await);
+        }
+        match lease.bury(&body, &refusal.to_string()).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => log_failure("bury", Err(error)),
+        }
+        log_failure("release", self.queue.release(&receipt, delay).await);
     }
 
     /// Lets go of the message, as [`settle`] decides.
     async fn settle(&self, lease: Lease, ended: &[Ended], delivery: &Delivery) {
         let job = lease.message().id.clone();
-        match lease.lost() {
-            // It is somebody else's message now.
-            Some(loss @ (Loss::Taken | Loss::RanOut)) => {
-                return warn!(job, "the work was stopped: {loss}");
-            }
-            Some(loss @ Loss::Limit) => info!(job, "{loss}"),
-            None => {}
+        if is_gone(&lease) {
+            return;
+        }
+        if let Some(loss) = lease.lost() {
+            info!(job, "{loss}");
         }
         if delivery.is_time_up() && !delivery.alone() {
             let done = ended.iter().filter(|ended| matches!(ended, Ended::Done(_))).count();
@@ -205,6 +214,17 @@ impl Worker {
 fn rest(receives: u32) -> Duration {
     let seconds = 1u64 << receives.saturating_sub(1).min(16);
     Duration::from_secs(seconds).min(LONGEST_REST)
+}
+
+/// Whether it may be somebody else's message now, which is said.
+fn is_gone(lease: &Lease) -> bool {
+    match lease.lost() {
+        Some(loss @ (Loss::Taken | Loss::RanOut)) => {
+            warn!(job = lease.message().id, "the work was stopped: {loss}");
+            true
+        }
+        Some(Loss::Limit) | None => false,
+    }
 }
 
 fn log_failure(call: &str, result: Result<()>) {

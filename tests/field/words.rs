@@ -93,7 +93,9 @@ fn message(records: &[Value]) -> Value {
 #[tokio::test]
 async fn an_event_is_understood_as_its_store_writes_it() {
     let stage = stage(json!([pair(FROM, "")])).await;
-    let keys = ["empty", "a b", "a+c", "%41", "50% off", "lower", "back", "v/w", "\u{fc}+\u{6587}"];
+    let mut keys = vec!["empty", "a b", "a+c", "%41", "50% off", "lower", "back", "v/w"];
+    // No UTF-8 if it were encoded.
+    keys.extend(["\u{fc}+\u{6587}", "100%ff.txt"]);
     for key in keys {
         let data = if key == "empty" { "" } else { "x" };
         stage.store.put(key, Object::new(data));
@@ -110,6 +112,7 @@ async fn an_event_is_understood_as_its_store_writes_it() {
         // Ceph encodes nothing.
         message(&[event("a+c", "ceph:s3"), event("%41", "ceph:s3")]),
         message(&[event("50% off", "ceph:s3"), event("\u{fc}+\u{6587}", "ceph:s3"), back]),
+        message(&[event("100%ff.txt", "aws:s3")]),
         lower,
     ];
     work(&stage, &odd).await.with_dead(&[]);
@@ -132,6 +135,33 @@ async fn the_source_tells_how_the_keys_of_its_events_are_meant() {
         worked.says(&["its events have keys"]);
         stage.store.assert_whole();
     }
+}
+
+// `a b` was put and deleted before its event is handled, and there is an object that is named `a+b`.
+/// Promise 4.
+#[tokio::test]
+async fn one_event_does_not_decide_how_the_keys_of_a_bucket_are_read() {
+    let stage = stage(json!([pair(FROM, "")])).await;
+    for key in ["a+b", "c d", "e f"] {
+        stage.store.put(key, Object::new("x"));
+    }
+    let events = [event("a+b", "aws:s3"), event("c+d", "aws:s3")];
+    let worked = work(&stage, &[message(&events), message(&[event("e+f", "aws:s3")])]).await;
+    worked.with_dead(&[]);
+    stage.store.assert_whole();
+}
+
+// Two agree, and the third does not.
+/// Promise 4.
+#[tokio::test]
+async fn a_key_that_is_not_found_as_its_neighbours_are_written_is_looked_for_the_other_way() {
+    let stage = stage(json!([pair(FROM, "")])).await;
+    for key in ["a+b", "c+d", "e f"] {
+        stage.store.put(key, Object::new("x"));
+    }
+    let events = ["a+b", "c+d", "e+f"].map(|key| event(key, "aws:s3"));
+    work(&stage, &[message(&events)]).await.with_dead(&[]).says(&["its events have keys"]);
+    stage.store.assert_whole();
 }
 
 /// Promise 1.
@@ -158,8 +188,7 @@ async fn what_cannot_be_read_does_not_take_its_neighbours_along() {
 async fn events_go_where_the_bucket_list_says_and_to_no_other_place() {
     let mut stage = stage(json!([pair(FROM, "in/")])).await;
     stage.set("MaxReceiveCount", "1");
-    stage.store.data().buckets.insert("other".to_owned(), Default::default());
-    stage.store.data().bucket("other").insert(b"in/k".to_vec(), Object::new("other"));
+    other_bucket(&stage);
     for key in ["in/k", "out"] {
         stage.store.put(key, Object::new("x"));
     }
@@ -173,6 +202,46 @@ async fn events_go_where_the_bucket_list_says_and_to_no_other_place() {
     let arrived: Vec<_> = data.destination().keys().collect();
     assert_eq!(arrived, [b"in/k"]);
     assert_eq!(data.arrived("in/k").unwrap().data, b"x");
+}
+
+/// A bucket whose name is `other`, with one object.
+fn other_bucket(stage: &Stage) {
+    stage.store.data().buckets.insert("other".to_owned(), Default::default());
+    stage.store.data().bucket("other").insert(b"in/k".to_vec(), Object::new("other"));
+}
+
+// The list is changed first, and the new bucket's events come after that.
+/// Promise 1.
+#[tokio::test]
+async fn the_events_of_a_pair_that_is_added_are_not_refused_by_the_list_as_it_was() {
+    for before in [json!([pair(FROM, "")]), json!([])] {
+        let mut stage = stage(before.clone()).await;
+        if before == json!([]) {
+            stage.set("Des_bucket_default", "");
+            stage.set("Des_prefix_default", "");
+        }
+        other_bucket(&stage);
+        stage.store.put("k", Object::new("x"));
+        let database = Database::open(stage.work().join("work.sqlite")).await.unwrap();
+        let queue = EmbeddedQueue::open(&database, NAME, 60).await.unwrap();
+        let mut worker = stage.spawn(&["worker"]);
+        queue.send(&[message(&[event("k", "aws:s3")]).to_string()]).await.unwrap();
+        match before == json!([]) {
+            true => worker.logs("names no destination").await,
+            false => {
+                until("the first", async || stage.store.data().arrived("k").is_some()).await;
+            }
+        }
+        stage.write("buckets.json", &json!([pair(FROM, ""), pair("other", "in/")]).to_string());
+        let other = message(&[of_bucket(event("in/k", "aws:s3"), "other")]);
+        queue.send(&[other.to_string()]).await.unwrap();
+        until("the queue is empty", async || queue.is_empty().await.unwrap()).await;
+        worker.signal("TERM");
+        let ended = worker.ended().await.with_status(0);
+        assert_eq!(queue.dead(100).await.unwrap().len(), 0, "{}", ended.all());
+        assert!(stage.store.data().arrived("in/k").is_some(), "{}", ended.all());
+        assert!(stage.store.data().arrived("k").is_some(), "{}", ended.all());
+    }
 }
 
 // Without a list there is one place, and keys of two buckets would overwrite each other there.
