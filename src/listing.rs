@@ -11,12 +11,16 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::object::Etag;
 use crate::retry::{Policy, retry};
 use crate::sources::sorted::{Row, Sorted};
 use crate::store::profile::{Profile, Quirk};
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore, Odd};
+
+mod end;
+
+pub use end::{End, LastPage, learn_refusal, refuses_to_begin};
 
 /// What the end of a listing is asked for: enough to see beyond a key that comes once more.
 pub const A_FEW: u32 = 10;
@@ -30,8 +34,8 @@ pub const IGNORES_MARKER: u64 = 2;
 pub enum Pages {
     /// A store's own listing.
     Store(Arc<dyn ObjectStore>),
-    /// What has been sorted: it is read once, from its beginning to its end. Its end is a checked one.
-    Sorted(Arc<Mutex<Sorted>>),
+    /// What has been sorted: it is read once, from its beginning to its end. What was sorted has ended so.
+    Sorted(Arc<Mutex<Sorted>>, End),
 }
 
 impl Pages {
@@ -44,7 +48,7 @@ impl Pages {
     async fn page(&self, request: &ListRequest) -> Result<ListPage> {
         match self {
             Self::Store(store) => store.list(request).await,
-            Self::Sorted(sorted) => {
+            Self::Sorted(sorted, _) => {
                 let mut sorted = sorted.lock().await;
                 // Whoever sorts has all of them before there is a first row.
                 let rows = sorted.next_page().await?;
@@ -62,7 +66,7 @@ impl Pages {
     fn profile(&self) -> Option<&Profile> {
         match self {
             Self::Store(store) => Some(store.profile()),
-            Self::Sorted(_) => None,
+            Self::Sorted(..) => None,
         }
     }
 }
@@ -114,7 +118,7 @@ pub struct Listing {
     idle: u32,
     /// The last page was asked for in another way, since the store had passed over its beginning.
     is_asked_otherwise: bool,
-    is_unchecked: bool,
+    end: End,
 }
 
 /// What a page was asked for.
@@ -159,7 +163,7 @@ impl Listing {
             pages: 0,
             idle: 0,
             is_asked_otherwise: false,
-            is_unchecked: false,
+            end: End::Checked,
             asked: Asked { request, ignores: None, at: SystemTime::UNIX_EPOCH },
             asking,
         };
@@ -187,6 +191,7 @@ impl Listing {
             };
             let next = page.next.take();
             let (is_new, is_empty) = (self.is_news(&page, known), page.is_empty());
+            let is_full = page.is_full;
             self.put(page, known);
             let end = self.page.last().filter(|_| is_new).map(|last| self.stripped(last.key));
             if !end.is_none_or(&goes_on) {
@@ -198,7 +203,7 @@ impl Listing {
                 Some(token) => self.ask_by(token, is_new, is_empty)?,
                 // It was asked behind the last key, and brought nothing: that is the end's check.
                 None if is_behind && !is_new && self.walked.is_none() => {}
-                None => self.ahead = self.behind_the_end().await?,
+                None => self.ahead = self.behind_the_end(is_full).await?,
             }
         }
         Ok(())
@@ -271,9 +276,9 @@ impl Listing {
         self.pages
     }
 
-    /// Whether it ends where nothing could be asked behind its last key.
-    pub fn is_unchecked(&self) -> bool {
-        self.is_unchecked
+    /// How its end is known, once it has ended.
+    pub fn end(&self) -> End {
+        self.end
     }
 
     fn stripped<'a>(&self, key: &'a str) -> &'a str {
@@ -302,8 +307,8 @@ impl Listing {
         self.pages += 1;
         match joined.map_err(|join| Error::cancelled().with_source(join))? {
             Ok(page) => Ok(Some(page)),
-            Err(error) if self.refuses_to_begin(&error) => {
-                self.learn(Quirk::IgnoresStartAfter, IGNORES_MARKER, error);
+            Err(error) if refuses_to_begin(&error, &self.asked.request) => {
+                self.learn_refusal(error).await?;
                 self.walked = Some(String::new());
                 self.asked.request.start_after = None;
                 self.ask();
@@ -313,10 +318,10 @@ impl Listing {
         }
     }
 
-    /// Whether the store does not know how to begin behind a key.
-    fn refuses_to_begin(&self, error: &Error) -> bool {
-        let ListRequest { start_after, token, .. } = &self.asked.request;
-        error.kind() == ErrorKind::Invalid && start_after.is_some() && token.is_none()
+    async fn learn_refusal(&self, refusal: Error) -> Result<()> {
+        let Pages::Store(store) = &self.asking.pages else { return Err(refusal) };
+        let Asking { policy, cancel, .. } = &self.asking;
+        learn_refusal(&**store, &self.asked.request, *policy, cancel, refusal).await
     }
 
     /// Asks for the page after one that has brought something new, or not, and names this token.
@@ -354,9 +359,16 @@ impl Listing {
         ListRequest { start_after, token: None, max_keys, ..self.asked.request.clone() }
     }
 
-    /// What comes behind the end that a page has claimed.
-    async fn behind_the_end(&mut self) -> Result<Option<Ahead>> {
-        let Pages::Store(store) = self.asking.pages.clone() else { return Ok(None) };
+    /// What comes behind the end that a page has claimed, which is full or not.
+    async fn behind_the_end(&mut self, is_full: bool) -> Result<Option<Ahead>> {
+        let store = match self.asking.pages.clone() {
+            Pages::Store(store) => store,
+            Pages::Sorted(_, end) => {
+                self.end = end;
+                return Ok(None);
+            }
+        };
+        let last_page = LastPage { by_token: self.asked.request.token.is_some(), is_full };
         let claimed = self.asked.at;
         let ends_early = store.profile().has(&self.asked.request.bucket, Quirk::EndsListingsEarly);
         self.asked.request = self.request_behind(Some(A_FEW).filter(|_| !ends_early));
@@ -367,8 +379,8 @@ impl Listing {
             let request = &self.asked.request;
             self.pages += 1;
             let mut page = match retry(policy, &cancel, || store.list(request)).await {
-                Err(error) if self.refuses_to_begin(&error) => {
-                    self.learn(Quirk::IgnoresStartAfter, IGNORES_MARKER, error);
+                Err(error) if refuses_to_begin(&error, request) => {
+                    self.learn_refusal(error).await?;
                     break;
                 }
                 page => page?,
@@ -388,7 +400,7 @@ impl Listing {
             }
             (self.asked.request.token, self.asked.request.max_keys) = (Some(token), None);
         }
-        self.is_unchecked = true;
+        self.end = last_page.unchecked(&*store, &self.asked.request.bucket);
         Ok(None)
     }
 

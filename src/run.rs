@@ -61,6 +61,10 @@ pub struct Report {
     pub failed_count: u64,
     /// What the closing comparison found.
     pub closing: Option<Summary>,
+    /// What has to be said beside the closing comparison's numbers, where all of them are not all there may
+    /// be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caveat: Option<&'static str>,
     /// Keys that the closing comparison found to differ; at most twenty are named.
     pub differing: Vec<String>,
     /// What copies are known to lack of what their sources have, bytes aside: a sample of them was
@@ -270,6 +274,7 @@ impl Run {
         if closing.to_copy > 0 {
             warn!(objects = closing.to_copy, "the closing comparison finds differences");
         }
+        report.caveat = closing.caveat();
         report.closing = Some(closing);
         report.differing = std::mem::take(&mut *differing.named());
         Ok(())

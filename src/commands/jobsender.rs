@@ -208,8 +208,9 @@ async fn close(
         warn!("the accounts of this comparison could not be put on record: {error}");
     }
     // Of what lies in a missing range, or what a file does not name, nothing has been found.
-    let seen_all =
-        jobsender.names.is_none() && results.iter().all(|r| r.summary.missing.is_empty());
+    let has_seen_all =
+        |summary: &Summary| summary.missing.is_empty() && summary.doubtful_ends == 0;
+    let seen_all = jobsender.names.is_none() && results.iter().all(|r| has_seen_all(&r.summary));
     if let (true, Some(sent)) = (seen_all, &jobsender.sent)
         && let Err(error) = sent.renew().await
     {
@@ -246,11 +247,8 @@ pub(super) fn impossible(text: &mut String, summary: &Summary) {
         let unlisted = human::count(summary.unlisted);
         let _ = writeln!(text, "  {unlisted} of those already there the destination does not list");
     }
-    if summary.unchecked_ends > 0 {
-        text.push_str(
-            "  the end of a listing could not be checked: the store lists from the beginning, \
-             whatever is asked\n",
-        );
+    if let Some(caveat) = summary.caveat() {
+        let _ = writeln!(text, "  {caveat}");
     }
 }
 

@@ -180,8 +180,13 @@ fn verdict(report: &Report) -> String {
         None => "there was no closing comparison".to_owned(),
         Some(closing) if closing.to_copy == 0 && closing.is_whole() => {
             let there = human::count(closing.already_there);
-            let mut text =
-                format!("closing comparison: all {there} objects are at the destination");
+            let mut text = match closing.caveat() {
+                None => format!("closing comparison: all {there} objects are at the destination"),
+                Some(caveat) => format!(
+                    "closing comparison: the {there} objects that were listed are at the \
+                     destination\n  {caveat}"
+                ),
+            };
             unlisted(&mut text, closing.unlisted);
             text
         }
@@ -206,6 +211,9 @@ fn verdict(report: &Report) -> String {
                     "\n  what has another ETag than was written is copied again with --compare etag \
                      where both sides' ETags are of a kind, or with --overwrite",
                 );
+            }
+            if let Some(caveat) = closing.caveat() {
+                let _ = write!(text, "\n  {caveat}");
             }
             for missing in &closing.missing {
                 let _ = write!(text, "\n    not compared: {missing}");

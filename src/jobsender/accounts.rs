@@ -86,6 +86,9 @@ pub struct Summary {
     pub destination_pages: u64,
     /// Ranges at whose end nothing could be asked for what may follow.
     pub unchecked_ends: u64,
+    /// Of these, at the source: those for which not even the store's pages speak, so that it may have more
+    /// objects than it lists.
+    pub doubtful_ends: u64,
     /// Ranges of keys of which nothing is known.
     pub missing: Vec<MissingRange>,
 }
@@ -152,6 +155,7 @@ impl Summary {
         self.impossible_named.extend(other.impossible_named.iter().take(room).cloned());
         self.unreadable += other.unreadable;
         self.unchecked_ends += other.unchecked_ends;
+        self.doubtful_ends += other.doubtful_ends;
         self.gone += other.gone;
         self.only_at_destination += other.only_at_destination;
         self.only_at_destination_bytes += other.only_at_destination_bytes;
@@ -226,11 +230,28 @@ impl Summary {
         self.listed == judged && (!has_queue || self.to_copy == sent)
     }
 
+    /// What has to be said beside these numbers: they are those of a listing that may have ended early.
+    pub fn caveat(&self) -> Option<&'static str> {
+        match (self.doubtful_ends, self.unchecked_ends) {
+            (0, 0) => None,
+            (0, _) => Some(
+                "the end of a listing could not be checked, because the store does not list from a \
+                 given key on: this holds for what it listed",
+            ),
+            _ => Some(
+                "the source may have more objects than it lists: the end of its listing could not be \
+                 checked, and its last page was full, or it has ended listings early before; compare \
+                 by an inventory or --keys",
+            ),
+        }
+    }
+
     /// Nothing that was listed is left out for want of a way, and all was listed.
     pub fn is_whole(&self) -> bool {
         let in_vain =
             self.key_too_long + self.impossible + self.archived + self.gone + self.failed_to_send;
-        in_vain == 0 && self.missing.is_empty() && self.deletions_refused.is_none()
+        let was_listed = self.missing.is_empty() && self.doubtful_ends == 0;
+        in_vain == 0 && was_listed && self.deletions_refused.is_none()
     }
 }
 

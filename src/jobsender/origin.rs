@@ -8,8 +8,10 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Jobsender;
-use crate::error::{Error, ErrorKind, Result};
-use crate::listing::{A_FEW, IGNORES_MARKER, Pages};
+use crate::error::{Error, Result};
+use crate::listing::{
+    A_FEW, End, IGNORES_MARKER, LastPage, Pages, learn_refusal, refuses_to_begin,
+};
 use crate::object::{Etag, ObjectKey};
 use crate::params::Pair;
 use crate::retry::{Policy, retry};
@@ -57,40 +59,43 @@ impl Jobsender {
         (store, request): (&Arc<dyn ObjectStore>, ListRequest),
         cancel: &CancellationToken,
     ) -> Result<Pages> {
-        let sorted = match origin {
+        let (sorted, end) = match origin {
             Origin::Listing => return Ok(Pages::Store(Arc::clone(store))),
             Origin::Inventory(inventory) => {
-                inventory.sorted(&request.bucket, &request.prefix).await?
+                let sorted = inventory.sorted(&request.bucket, &request.prefix).await?;
+                (sorted, End::Checked)
             }
             Origin::Unordered(folder) => {
                 let sorter = Sorter::new(folder.as_deref());
                 self.sort(store, request, sorter, cancel).await?
             }
         };
-        Ok(Pages::Sorted(Arc::new(Mutex::new(sorted))))
+        Ok(Pages::Sorted(Arc::new(Mutex::new(sorted)), end))
     }
 
     /// The whole listing, one page after the other. What lies behind its last key, in whatever order, is
     /// asked for too, as often as that brings another last key; what was listed before is one in the end.
+    /// Also how that end is known.
     async fn sort(
         &self,
         store: &Arc<dyn ObjectStore>,
         mut request: ListRequest,
         sorter: Sorter,
         cancel: &CancellationToken,
-    ) -> Result<Sorted> {
+    ) -> Result<(Sorted, End)> {
         let (policy, profile, bucket) =
             (Policy::listing(self.max_retry), store.profile(), request.bucket.clone());
         let mut ends = Ends::default();
+        let mut claimed = LastPage { by_token: false, is_full: false };
         loop {
             let is_behind = request.start_after.is_some() && request.token.is_none();
             let ignores = profile.value(&bucket, Quirk::IgnoresStartAfter);
             let page = retry(policy, cancel, || store.list(&request)).await;
             let mut page = match page {
                 // Directory buckets do not know it.
-                Err(error) if is_behind && error.kind() == ErrorKind::Invalid => {
-                    profile.learn_value(&bucket, Quirk::IgnoresStartAfter, IGNORES_MARKER, error);
-                    return Ok(sorter.finish());
+                Err(error) if refuses_to_begin(&error, &request) => {
+                    learn_refusal(&**store, &request, policy, cancel, error).await?;
+                    return Ok((sorter.finish(), claimed.unchecked(&**store, &bucket)));
                 }
                 page => page?,
             };
@@ -100,10 +105,10 @@ impl Jobsender {
                 let is_news = profile.learn_value(&bucket, Quirk::IgnoresStartAfter, value, said);
                 match ignores {
                     None if is_news => continue,
-                    _ => return Ok(sorter.finish()),
+                    _ => return Ok((sorter.finish(), claimed.unchecked(&**store, &bucket))),
                 }
             }
-            let next = page.next.take();
+            let (next, is_full) = (page.next.take(), page.is_full);
             if ends.see(&page) && is_behind {
                 profile.learn(&bucket, Quirk::EndsListingsEarly, "there were more keys");
             }
@@ -115,7 +120,12 @@ impl Jobsender {
                 }
                 Some(token) => (request.token, request.max_keys) = (Some(token), None),
                 None => {
-                    let Some(last) = ends.next() else { return Ok(sorter.finish()) };
+                    let Some(last) = ends.next() else {
+                        return Ok((sorter.finish(), End::Checked));
+                    };
+                    if !is_behind {
+                        claimed = LastPage { by_token: request.token.is_some(), is_full };
+                    }
                     let is_first = request.start_after.is_none();
                     request.max_keys = Some(A_FEW).filter(|_| is_first);
                     (request.token, request.start_after) = (None, Some(last));

@@ -9,7 +9,7 @@ use super::unlisted::Unlisted;
 use super::{Outlook, Summary, Verdict};
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::listing::Listing;
+use crate::listing::{End, Listing};
 use crate::plan::compare::{self, Difference};
 use crate::plan::ranges::{Bounds, RangeId, Step};
 use crate::store::Listed;
@@ -68,8 +68,10 @@ impl Range {
         let compared = self.compare().await;
         self.summary.source_pages = self.source.pages();
         self.summary.destination_pages = self.destination.pages();
-        let is_unchecked = self.source.is_unchecked() || self.destination.is_unchecked();
-        self.summary.unchecked_ends = u64::from(is_unchecked);
+        let (source, destination) = (self.source.end(), self.destination.end());
+        self.summary.unchecked_ends = u64::from(source.max(destination) > End::Checked);
+        // What the destination does not list is missing there, and shows.
+        self.summary.doubtful_ends = u64::from(source == End::Doubtful);
         let failed = compared.err().map(|error| {
             let through = self.close();
             (error, Bounds { after: self.done.take(), through })

@@ -102,6 +102,8 @@ pub struct ListPage {
     /// The last key that the page shows, also where that is of no current object; `None`: as the
     /// objects and the odd ones say.
     pub end: Option<Vec<u8>>,
+    /// It shows as many keys as a page has at most, by its own word or as Amazon S3's.
+    pub is_full: bool,
 }
 
 /// Where the parts of one object stand in the page's text; an empty part is one that is not known.

@@ -364,6 +364,97 @@ async fn a_bucket_that_fills_while_it_is_listed_may_ignore_start_after_too() {
     assert!(data.source().keys().all(|key| data.destination().contains_key(key)));
 }
 
+/// Begins behind no key: such a request brings the first page, or this.
+fn begins_nowhere(stage: &Stage, bucket: &'static str, refusal: Option<(u16, &'static str)>) {
+    stage.store.answer(move |request, _| {
+        if !request.is_listing() || request.bucket != bucket {
+            return None;
+        }
+        let names = ["start-after", "marker"];
+        let asked = names.iter().any(|name| request.query.remove(*name).is_some());
+        let refusal = refusal.filter(|_| asked);
+        refusal.map(|(status, code)| Answer::error(status, code, "no such parameter"))
+    });
+}
+
+const NOWHERE: [Option<(u16, &str)>; 3] =
+    [None, Some((400, "InvalidArgument")), Some((501, "NotImplemented"))];
+
+#[tokio::test]
+async fn an_end_that_cannot_be_checked_is_never_called_all() {
+    for (order, refusal) in ["bytes", "any"].into_iter().flat_map(|o| NOWHERE.map(|r| (o, r))) {
+        let mut stage = stage_of(30).await;
+        stage.set("Source_ListOrder", order);
+        begins_nowhere(&stage, FROM, refusal);
+        let ended = is_whole(&stage).await;
+        assert!(!ended.stdout.contains("all 30"), "{order} {refusal:?}: {}", ended.all());
+        let verdict = ended.stdout.split("closing comparison").nth(1).unwrap();
+        assert!(verdict.contains("could not be checked"), "{order} {refusal:?}: {}", ended.all());
+        stage.store.data().bucket(TO).insert(b"extra".to_vec(), Object::new("x"));
+        let arguments = [RUN.as_slice(), &["--json", "--delete"]].concat();
+        let ended = stage.run(&arguments).await.with_status(1);
+        assert!(stage.store.data().destination().contains_key(b"extra".as_slice()));
+        let json = ended.json();
+        assert_eq!(json["closing"]["unchecked_ends"], 1, "{order} {refusal:?}: {json}");
+        assert!(json["caveat"].as_str().unwrap().contains("could not be checked"), "{json}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_page_that_calls_itself_the_last_is_no_end_where_that_cannot_be_checked() {
+    for (order, refusal) in ["bytes", "any"].into_iter().flat_map(|o| NOWHERE.map(|r| (o, r))) {
+        let mut stage = stage_of(30).await;
+        stage.set("Source_ListOrder", order);
+        stage.store.edit_listing(FROM, |_, page| {
+            cut(&page, 7).replace("<MaxKeys>1000<", "<MaxKeys>7<")
+        });
+        begins_nowhere(&stage, FROM, refusal);
+        let arguments = [RUN.as_slice(), &["--json"]].concat();
+        let ended = stage.run(&arguments).await.with_status(1);
+        let json = ended.json();
+        assert_eq!(json["closing"]["doubtful_ends"], 1, "{order} {refusal:?}: {json}");
+        assert!(json["caveat"].as_str().unwrap().contains("may have more"), "{json}");
+        let ended = stage.migrate().await.with_status(1);
+        assert!(!ended.stdout.contains("all 7"), "{order} {refusal:?}: {}", ended.all());
+        assert!(ended.stdout.contains("may have more"), "{order} {refusal:?}: {}", ended.all());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_refusal_of_start_after_says_nothing_of_it() {
+    // A page that cannot be is an error, wherever it was to begin.
+    let stage = stage_of(30).await;
+    stage.store.edit_listing(FROM, |request, page| match request.asks("start-after") {
+        true => page.replace("<IsTruncated>false<", "<IsTruncated>maybe<"),
+        false => page,
+    });
+    let ended = stage.migrate().await.with_status(3);
+    assert!(!ended.stderr.contains("[ignores-start-after]"), "{}", ended.all());
+    // One key that the store does not like is one key's trouble.
+    for order in ["bytes", "any"] {
+        let mut stage = stage_of(30).await;
+        stage.set("Source_ListOrder", order);
+        stage.store.answer(|request, _| {
+            let value = |name: &str| request.query.get(name).cloned().unwrap_or_default();
+            let odd = request.bucket == FROM && (value("start-after") + &value("marker")) == "k029";
+            odd.then(|| Answer::error(400, "InvalidArgument", "k029 is odd"))
+        });
+        let ended = is_whole(&stage).await;
+        assert!(!ended.stderr.contains("[ignores-start-after]"), "{}", ended.all());
+        assert!(ended.stdout.contains("could not be checked"), "{}", ended.all());
+    }
+    // A passing refusal of everything is none of this parameter.
+    let stage = stage_of(30).await;
+    let mut asked = 0;
+    stage.store.answer(move |request, _| {
+        asked += u32::from(request.is_listing() && request.asks("start-after"));
+        let refuses = request.is_listing() && asked > 0;
+        refuses.then(|| Answer::error(400, "InvalidRequest", "not now"))
+    });
+    let ended = stage.migrate().await.with_status(3);
+    assert!(!ended.stderr.contains("[ignores-start-after]"), "{}", ended.all());
+}
+
 /// Promises 0, 1.
 #[tokio::test]
 async fn keys_are_read_as_the_store_writes_them() {

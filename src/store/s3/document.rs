@@ -22,6 +22,9 @@ use super::reading::Reading;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Flaw, ListPage, Listed, Odd};
 
+/// Keys on a page of Amazon S3 at most.
+const PAGE: u64 = 1000;
+
 /// What a page says of itself; keys and markers as they are written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -43,6 +46,8 @@ pub struct Page {
     pub has_marker: bool,
     /// `KeyCount`.
     pub key_count: Option<u64>,
+    /// `MaxKeys`.
+    pub max_keys: Option<u64>,
     /// How many keys and folders it shows.
     pub shown: u64,
     /// The prefixes in `CommonPrefixes`.
@@ -81,6 +86,7 @@ impl Page {
         }
         page.odd.sort();
         page.end = raw.end.map(|end| reading.decode(&end).into_owned());
+        page.is_full = raw.is_full;
         page
     }
 }
@@ -178,6 +184,7 @@ enum Element {
     Encoding,
     Marker,
     KeyCount,
+    MaxKeys,
     Other,
 }
 
@@ -195,6 +202,7 @@ impl Element {
             (1, _, b"EncodingType") => Self::Encoding,
             (1, _, b"Marker") => Self::Marker,
             (1, _, b"KeyCount") => Self::KeyCount,
+            (1, _, b"MaxKeys") => Self::MaxKeys,
             (2, true, b"Key") => Self::Key,
             (2, true, b"Size") => Self::Size,
             (2, true, b"ETag") => Self::ETag,
@@ -363,6 +371,7 @@ impl State {
             Element::Encoding => page.encoded = text(bytes).trim().eq_ignore_ascii_case("url"),
             Element::Marker => page.has_marker = true,
             Element::KeyCount => page.key_count = text(bytes).trim().parse().ok(),
+            Element::MaxKeys => page.max_keys = text(bytes).trim().parse().ok(),
         }
         self.text.clear();
         Ok(())
@@ -414,6 +423,7 @@ impl State {
             return Err(wrong("the page tells no object's size (Size)"));
         }
         page.objects.end = Some(self.last).filter(|last| !last.is_empty());
+        page.objects.is_full = page.shown >= page.max_keys.unwrap_or(PAGE);
         Ok(self.page)
     }
 }
