@@ -203,6 +203,7 @@ impl Run {
         self.add_failures(&mut report).await?;
         if !interrupted && report.ended_by.is_none() {
             self.close(&mut report).await?;
+            self.profiles.keep().await;
         }
         report.losses = self.profiles.losses();
         report.seconds = began.elapsed().as_secs_f64();
@@ -268,9 +269,9 @@ impl Run {
         }
         let sides = [&*self.jobsender.source, &*self.jobsender.destination];
         let (max_retry, stop) = (self.jobsender.max_retry, &self.halt.stop);
-        let (doubtful, named) = looked.doubts(sides, max_retry, stop).await;
-        closing.differ_after_all(doubtful);
-        differing.add(named);
+        let differ = looked.doubts(sides, max_retry, stop).await;
+        closing.differ_after_all(differ.len() as u64);
+        differing.add(&differ);
         if closing.to_copy > 0 {
             warn!(objects = closing.to_copy, "the closing comparison finds differences");
         }
@@ -293,7 +294,7 @@ impl Differing {
 
 impl Differing {
     /// Objects whose ETags differ from the source's.
-    fn add(&self, objects: Vec<ObjectId>) {
+    fn add(&self, objects: &[ObjectId]) {
         let mut named = self.named();
         let room = NAMED.saturating_sub(named.len());
         let why = Verdict::Copy(Difference::EtagDiffers);

@@ -8,15 +8,16 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use super::context::{Context, Doubtful};
-use super::{Finds, Jobsender, Listing, Outlook, Summary};
+use super::{Closing, Finds, Jobsender, Listing, Outlook, Summary, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::listing::Pages;
 use crate::object::{NO_VERSION, ObjectId, Revision, destination_key};
 use crate::params::Pair;
+use crate::plan::compare::Difference;
 use crate::plan::ranges::{Bounds, Ranges};
 use crate::retry::{Policy, retry};
 use crate::sources::{Entry, Feed, keys, manifest};
-use crate::state::RecordId;
+use crate::state::{Copy, RecordId};
 use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
 
 impl Entry {
@@ -97,6 +98,8 @@ struct Looked {
     copy: Option<ObjectMeta>,
     /// What is on record as copied, where versions are compared.
     copied: Option<Option<Revision>>,
+    /// What is on record as written, where that is compared.
+    written: Option<Copy>,
 }
 
 impl Jobsender {
@@ -134,13 +137,23 @@ impl Jobsender {
         let copied = match &self.versions {
             None => None,
             Some(state) => {
-                let ids = [RecordId { src, des }];
+                let ids = [RecordId { src: src.clone(), des: des.clone() }];
                 let policy = Policy::control(self.max_retry);
                 let copied = retry(policy, &self.cancel, || state.copied(&ids)).await?;
                 Some(copied.into_iter().next().flatten())
             }
         };
-        Ok(Looked { entry, meta, copy, copied })
+        let written = match &self.closing {
+            None => None,
+            Some(closing) => self.written(closing, &RecordId { src, des }).await?,
+        };
+        Ok(Looked { entry, meta, copy, copied, written })
+    }
+
+    async fn written(&self, closing: &Closing, id: &RecordId) -> Result<Option<Copy>> {
+        let (policy, state) = (Policy::control(self.max_retry), closing.state());
+        let record = retry(policy, &self.cancel, || state.load(id)).await?;
+        Ok(record.and_then(|record| record.copy()))
     }
 
     async fn head(
@@ -194,7 +207,7 @@ impl Context {
         outlook: Option<&mut Outlook>,
         doubtful: &mut Vec<Doubtful>,
     ) -> Option<super::range::Marked> {
-        let Looked { entry, meta, copy, copied } = looked;
+        let Looked { entry, meta, copy, copied, written } = looked;
         let Some(meta) = meta else {
             summary.listed += 1;
             summary.gone += 1;
@@ -204,7 +217,14 @@ impl Context {
         };
         let listed = listed(&entry, &meta);
         let copy = copy.as_ref().map(|copy| Listed { version: None, ..listed_as(&entry, copy) });
-        let verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
+        let mut verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
+        // Of a version that is named another one may have been written since.
+        let looks = verdict == Verdict::AlreadyThere && entry.version.is_none();
+        if let (true, Some(copy), Some(closing)) = (looks, copy, &self.jobsender.closing)
+            && closing.differs(&self.judge.pair, listed, copy, written.as_ref())
+        {
+            verdict = Verdict::Copy(Difference::WrittenDiffers);
+        }
         if let Some(sent_before) = self.doubtful(listed, &verdict) {
             doubtful.push(sent_before);
             return None;

@@ -160,6 +160,13 @@ impl Record {
     pub fn stamp(&self) -> Stamp {
         Stamp { tries: self.tries, end_time: self.end_time }
     }
+
+    /// The finished copy that is on record, if one is.
+    pub fn copy(self) -> Option<Copy> {
+        let is_there = self.status == JobStatus::Done && !self.deleted;
+        let revision = Revision::new(self.version, self.etag);
+        is_there.then_some(Copy { id: self.id, revision, written: self.written })
+    }
 }
 
 /// Tells one state of a record from every other: each beginning counts a try and has no end yet, each
