@@ -176,7 +176,7 @@ impl Range {
                     }
                     if let Some(sent_before) = context.doubtful(left, &verdict) {
                         doubtful.push(sent_before);
-                    } else if let Some(one) = context.unlisted(left, &verdict) {
+                    } else if let Some(one) = context.unlisted(left, &verdict, copied) {
                         unlisted.push(one);
                     } else {
                         summary.count(left, &verdict);

@@ -17,6 +17,7 @@ use crate::job::Job;
 use crate::object::Etag;
 use crate::plan::compare::{self, Difference};
 use crate::retry::{Policy, retry};
+use crate::state::Copy;
 use crate::store::Listed;
 use crate::store::profile::Quirk;
 
@@ -47,12 +48,20 @@ pub(super) struct Unlisted {
     job: Job,
     mark: Mark,
     etag: Option<Etag>,
+    version: Option<String>,
+    /// What is on record as copied, where versions or what was written are compared.
+    copied: Option<Option<Copy>>,
 }
 
 impl Context {
     /// An object that is to be copied since the destination does not list it, where it is to be looked at
     /// first.
-    pub(super) fn unlisted(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Unlisted> {
+    pub(super) fn unlisted(
+        &self,
+        listed: Listed<'_>,
+        verdict: &Verdict<'_>,
+        copied: Option<Option<&Copy>>,
+    ) -> Option<Unlisted> {
         let is_missing = matches!(verdict, Verdict::Copy(Difference::Missing));
         let des_bucket = &self.judge.pair.des_bucket;
         let hides = || {
@@ -65,6 +74,8 @@ impl Context {
             job: self.job(listed),
             mark: self.judge.mark(listed),
             etag: listed.etag.map(Etag::new),
+            version: listed.version.map(str::to_owned),
+            copied: copied.map(Option::<&Copy>::cloned),
         })
     }
 
@@ -104,16 +115,29 @@ impl Context {
 
     /// What differs between an object and what the destination has of it. Where that cannot be asked,
     /// it is missing as the listing says.
-    async fn difference(&self, Unlisted { job, etag, .. }: &Unlisted) -> Option<Difference> {
+    async fn difference(&self, unlisted: &Unlisted) -> Option<Difference> {
+        let Unlisted { job, etag, version, copied, .. } = unlisted;
         let policy = Policy::control(self.jobsender.max_retry);
         let look = || self.jobsender.destination.current(&job.des);
         let Ok(Some(copy)) = retry(policy, &self.cancel, look).await else {
             return Some(Difference::Missing);
         };
         let key = job.src.key.as_str();
-        let etag = etag.as_ref().map(Etag::as_str);
-        let source = Listed { etag, ..Listed::new(key, job.size) };
+        let (etag, version) = (etag.as_ref().map(Etag::as_str), version.as_deref());
+        let source = Listed { etag, version, ..Listed::new(key, job.size) };
         let copy = Listed { etag: Some(copy.etag.as_str()), ..Listed::new(key, copy.size) };
+        let known = copied.as_ref().map(Option::as_ref);
+        let of_versions = || {
+            let revision = known.filter(|_| self.jobsender.versions.is_some())?;
+            compare::version_difference(source, revision.map(|copied| &copied.revision))
+        };
+        let of_written = || {
+            let closing = self.jobsender.closing.as_ref()?;
+            let differs = closing.differs(&self.judge.pair, source, copy, known.flatten());
+            differs.then_some(Difference::WrittenDiffers)
+        };
         compare::difference(self.judge.compare, source, Some(copy))
+            .or_else(of_versions)
+            .or_else(of_written)
     }
 }

@@ -405,9 +405,9 @@ async fn a_full_page_that_calls_itself_the_last_is_no_end_where_that_cannot_be_c
     for (order, refusal) in ["bytes", "any"].into_iter().flat_map(|o| NOWHERE.map(|r| (o, r))) {
         let mut stage = stage_of(30).await;
         stage.set("Source_ListOrder", order);
-        stage.store.edit_listing(FROM, |_, page| {
-            cut(&page, 7).replace("<MaxKeys>1000<", "<MaxKeys>7<")
-        });
+        stage
+            .store
+            .edit_listing(FROM, |_, page| cut(&page, 7).replace("<MaxKeys>1000<", "<MaxKeys>7<"));
         begins_nowhere(&stage, FROM, refusal);
         let arguments = [RUN.as_slice(), &["--json"]].concat();
         let ended = stage.run(&arguments).await.with_status(1);
@@ -485,6 +485,36 @@ async fn keys_are_read_as_the_store_writes_them() {
     }
 }
 
+#[tokio::test]
+async fn two_keys_never_become_one() {
+    // Nothing on the first page tells how a plus is written.
+    let stage = stage_of(0).await;
+    stage.store.data().encode =
+        Box::new(|key| percent_encode(key, NON_ALPHANUMERIC).to_string().replace("%2B", "+"));
+    for i in 0..7 {
+        stage.store.put(format!("%20k{i}"), Object::new("x"));
+    }
+    stage.store.put("a b", Object::new("one"));
+    stage.store.put("a+b", Object::new("another"));
+    is_whole(&stage).await;
+    // The first page tells it, and is not right about the second.
+    let stage = stage_of(0).await;
+    stage.store.data().encode = Box::new(|key| {
+        let encoded = percent_encode(key, NON_ALPHANUMERIC).to_string();
+        match key.starts_with(b"z") {
+            true => encoded.replace("%2B", "+"),
+            false => encoded.replace("%20", "+"),
+        }
+    });
+    for i in 0..7 {
+        stage.store.put(format!("a k{i}"), Object::new("x"));
+    }
+    stage.store.put("z b", Object::new("x"));
+    stage.store.put("z+b", Object::new("x"));
+    let ended = stage.migrate().await.with_status(3);
+    assert!(ended.stderr.contains("z+b"), "{}", ended.all());
+}
+
 /// The keys that no other is below.
 fn without_folders(shown: &BTreeMap<Vec<u8>, Object>) -> BTreeMap<Vec<u8>, Object> {
     let is_folder = |key: &[u8]| {
@@ -510,4 +540,63 @@ async fn a_key_that_is_there_and_not_listed_is_not_called_missing() {
     let ended = is_whole(&stage).await;
     assert!(ended.stdout.contains("does not list"), "{}", ended.all());
     assert!(ended.stderr.contains("[hides-folder-keys]"), "{}", ended.all());
+    // It is known from then on.
+    let arguments = [RUN.as_slice(), &["--json"]].concat();
+    let json = stage.run(&arguments).await.with_status(0).json();
+    assert_eq!(
+        (json["copied"].clone(), json["compared"]["unlisted"].clone()),
+        (0.into(), 1.into())
+    );
+}
+
+/// The versions that the store keeps of its source: the current ones.
+fn with_versions(stage: &Stage) {
+    let version = |object: &Object| object.etag.trim_matches('"')[..8].to_owned();
+    stage.store.answer(move |request, data| {
+        if request.bucket != FROM || !request.asks("versions") {
+            return None;
+        }
+        let after = request.query.get("key-marker").cloned().unwrap_or_default();
+        let shown = data.source().iter().filter(|(key, _)| key.as_slice() > after.as_bytes());
+        let entry = |(key, object): (&Vec<u8>, &Object)| {
+            let (key, version) = (String::from_utf8_lossy(key), version(object));
+            let (etag, size) = (&object.etag, object.data.len());
+            format!(
+                "<Version><Key>{key}</Key><VersionId>{version}</VersionId><IsLatest>true</IsLatest>\
+                 <LastModified>2024-01-02T03:04:05.000Z</LastModified><ETag>{etag}</ETag>\
+                 <Size>{size}</Size><StorageClass>STANDARD</StorageClass></Version>"
+            )
+        };
+        let entries: String = shown.map(entry).collect();
+        let inner = format!("<IsTruncated>false</IsTruncated>{entries}");
+        Some(Answer::xml("ListVersionsResult", inner.as_bytes()))
+    });
+    stage.store.edit(move |request, answer, data| {
+        if let Some(object) = data.source().get(&request.key).filter(|_| request.bucket == FROM) {
+            answer.set("x-amz-version-id", version(object));
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_new_version_of_a_key_that_the_destination_hides_is_copied() {
+    let mut stage = Stage::new().await;
+    stage.set("JobsenderCompareVersionId", "True");
+    stage.set("GetObjectWithVersionId", "True");
+    stage.set("Destination_Quirks", "hides-folder-keys");
+    with_versions(&stage);
+    for key in ["a", "a/b", "ok"] {
+        stage.store.put(key, Object::new("old"));
+    }
+    stage.store.edit(|request, answer, data| {
+        if request.is_listing() && request.bucket == TO {
+            *answer = data.listing(request, &without_folders(data.destination()));
+        }
+    });
+    is_whole(&stage).await;
+    let ended = is_whole(&stage).await;
+    assert!(ended.stdout.contains("does not list"), "{}", ended.all());
+    stage.store.put("a", Object::new("new"));
+    let ended = is_whole(&stage).await;
+    assert_eq!(stage.store.data().arrived("a").unwrap().data, b"new", "{}", ended.all());
 }
