@@ -27,6 +27,8 @@ pub struct Telling {
     has_tags: bool,
     /// It refuses the question.
     refuses: bool,
+    /// Answers in a row that may have been refusals of the question, or of one object, or a proxy's.
+    vague: u32,
 }
 
 impl Telling {
@@ -59,6 +61,7 @@ impl Telling {
     /// asked; the number of those that were not asked before.
     pub fn answered(&mut self, tags: usize) -> ControlFlow<u64> {
         self.answers += 1;
+        self.vague = 0;
         if tags == 0 || self.has_tags {
             return ControlFlow::Continue(());
         }
@@ -67,13 +70,19 @@ impl Telling {
     }
 
     /// Whether objects have tags here that no answer counts.
-    pub fn has_uncounted(&mut self) -> bool {
+    pub fn has_uncounted(&self) -> bool {
         self.has_tags && !self.counts
     }
 
-    /// The question was refused: whether that is news.
-    pub fn refused(&mut self) -> bool {
-        !std::mem::replace(&mut self.refuses, true)
+    /// The question was refused: no other object is asked.
+    pub fn refused(&mut self) {
+        self.refuses = true;
+    }
+
+    /// What may have been a refusal of the question: it is one if the next object is answered alike.
+    pub fn refused_vaguely(&mut self) {
+        self.vague += 1;
+        self.refuses |= self.vague > 1;
     }
 }
 
@@ -117,9 +126,20 @@ mod tests {
     fn a_refusal_ends_the_questions() {
         let mut telling = Telling::default();
         assert!(telling.asks(None));
-        assert!(telling.refused());
-        assert!(!telling.refused());
+        telling.refused();
         assert!(!telling.asks(None));
         assert!(telling.asks(Some(1)), "what is counted is asked for all the same");
+    }
+
+    #[test]
+    fn a_vague_refusal_is_one_if_another_object_is_answered_alike() {
+        let mut telling = Telling::default();
+        telling.refused_vaguely();
+        assert!(telling.asks(None));
+        assert_eq!(telling.answered(0), ControlFlow::Continue(()));
+        telling.refused_vaguely();
+        assert!(telling.asks(None), "one has been answered between them");
+        telling.refused_vaguely();
+        assert!(!telling.asks(None));
     }
 }

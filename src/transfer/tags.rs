@@ -2,14 +2,20 @@
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::Attempt;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::tags::Telling;
 use crate::retry::retry;
 use crate::store::ObjectMeta;
+
+/// How often an object is asked again after a refusal that may be one of something else.
+const AGAIN: u32 = 2;
+/// How long after it.
+const PAUSE: Duration = Duration::from_millis(300);
 
 impl Attempt<'_> {
     /// The object's tags, as far as there is a sign of any: see [`crate::plan::tags`].
@@ -39,26 +45,43 @@ impl Attempt<'_> {
         // asked for.
         let version = version.filter(|_| engine.settings.get_with_version);
         let read = || async { engine.source.tags(&job.src, version).await };
-        match retry(self.control(), &self.halt.abort, read).await {
+        let mut answer = retry(self.control(), &self.halt.abort, read).await;
+        if meta.tag_count.is_none() {
+            // Something on the way may have answered in the store's place.
+            for _ in 0..AGAIN {
+                if !matches!(&answer, Err(error) if Refusal::of(error) == Some(Refusal::Vague)) {
+                    break;
+                }
+                self.halt.abort.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                answer = retry(self.control(), &self.halt.abort, read).await;
+            }
+        }
+        match answer {
             Err(error) if error.kind() == ErrorKind::Denied => {
                 self.telling(Telling::refused);
                 engine.monitor.tags_denied(&error);
                 Ok(Vec::new())
             }
-            // A store that has no tags knows no such question.
-            Err(error)
-                if meta.tag_count.is_none()
-                    && matches!(
-                        error.evidence().map_or(0, |e| e.status),
-                        400 | 404 | 405 | 501
-                    )
-                    && !matches!(error.code(), "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion") =>
-            {
-                self.telling(Telling::refused);
-                Ok(Vec::new())
-            }
+            Err(error) if meta.tag_count.is_none() => self.without_tags(error),
             answer => answer,
         }
+    }
+
+    /// No tags, where the error says that there are none: a store without tags knows no such question.
+    fn without_tags(&self, error: Error) -> Result<Vec<(String, String)>> {
+        let refusal = Refusal::of(&error);
+        match refusal {
+            None => return Err(error),
+            Some(Refusal::NoTags) => return Ok(Vec::new()),
+            // It does know it, and this object may have tags.
+            Some(_) if self.telling(|telling| telling.has_uncounted()) => {
+                return Err(error.of_kind(ErrorKind::Unavailable));
+            }
+            Some(Refusal::Clear) => self.telling(Telling::refused),
+            Some(Refusal::Vague) => self.telling(Telling::refused_vaguely),
+        }
+        self.engine.monitor.tags_denied(&error);
+        Ok(Vec::new())
     }
 
     pub(super) fn telling<T>(&self, look: impl FnOnce(&mut Telling) -> T) -> T {
@@ -66,5 +89,35 @@ impl Attempt<'_> {
         let mut tellings = self.engine.looks.tags.lock().unwrap_or_else(PoisonError::into_inner);
         let first = || if amazon { Telling::counting() } else { Telling::default() };
         look(tellings.entry(self.job.src.bucket.clone()).or_insert_with(first))
+    }
+}
+
+/// What an answer to the question for tags says, other than that it cannot be answered now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The object has none.
+    NoTags,
+    /// The store does not know the question.
+    Clear,
+    /// That, or something else.
+    Vague,
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Option<Self> {
+        let status = error.evidence().map_or(0, |evidence| evidence.status);
+        match (status, error.code()) {
+            (404, "NoSuchTagSet" | "NoSuchTagSetError") => Some(Self::NoTags),
+            (405 | 501, _)
+            | (400 | 404, "NotImplemented" | "MethodNotAllowed" | "UnsupportedOperation") => {
+                Some(Self::Clear)
+            }
+            (404, "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion") => None,
+            // Others of these statuses ask for another try, or speak of whoever asks.
+            (400 | 404, _) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
+                Some(Self::Vague)
+            }
+            _ => None,
+        }
     }
 }
