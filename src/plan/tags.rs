@@ -70,7 +70,7 @@ impl Telling {
     }
 
     /// Whether objects have tags here that no answer counts.
-    pub fn has_uncounted(&self) -> bool {
+    pub fn has_uncounted(&mut self) -> bool {
         self.has_tags && !self.counts
     }
 

@@ -197,6 +197,29 @@ async fn a_size_of_nothing_is_looked_at_twice() {
 }
 
 #[tokio::test]
+async fn an_empty_object_of_another_etag_needs_no_listing() {
+    let digest = "00112233445566778899aabbccddeeff";
+    let encrypted = ("x-amz-server-side-encryption", "aws:kms");
+    for (etag, (name, value)) in
+        [(format!("\"{digest}\""), encrypted), (format!("\"{digest}-1\""), ("expires", "0"))]
+    {
+        let stage = Stage::new().await;
+        stage.store.put("folder/", Object::new("").etag(etag).header(name, value));
+        stage.store.put("other", Object::new("x"));
+        // As for a worker that may not list.
+        stage.store.answer(|request, _| {
+            let of_one =
+                request.query.get("prefix").is_some_and(|prefix| prefix.contains("folder"));
+            let refuses = request.is_listing() && of_one;
+            refuses.then(|| Answer::error(403, "AccessDenied", "s3:ListBucket"))
+        });
+        let ended = stage.migrate().await.with_status(0);
+        stage.store.assert_whole();
+        assert!(!ended.all().contains("AccessDenied"), "{}", ended.all());
+    }
+}
+
+#[tokio::test]
 async fn bodies_without_a_length_are_as_long_as_is_known_otherwise() {
     for path in PATHS {
         let stage = stage_by(path).await;
@@ -702,6 +725,84 @@ async fn tags_arrive_also_where_they_are_not_counted() {
     stage.migrate().await.with_status(0);
     let data = stage.store.data();
     assert!(data.destination().values().all(|object| object.tags == "k=v"));
+}
+
+/// Objects with tags at a source that does not count them, whose question for tags is answered so this
+/// often (for ever: `u32::MAX`).
+async fn tags_refused(objects: u32, answer: fn() -> Answer, times: u32) -> Stage {
+    let mut stage = Stage::new().await;
+    stage.set("PackObjects", "1");
+    stage.set("MaxParallelFile", "1");
+    for i in 0..objects {
+        stage.store.put(format!("k{i:02}"), Object::new("x").tags("k=v"));
+    }
+    let mut asked = 0;
+    stage.store.answer(move |request, _| {
+        let refuses = request.bucket == FROM && request.asks("tagging") && asked < times;
+        asked += u32::from(refuses);
+        refuses.then(answer)
+    });
+    stage.store.edit(|_, answer, _| answer.remove("x-amz-tagging-count"));
+    stage
+}
+
+fn with_tags(stage: &Stage) -> usize {
+    let data = stage.store.data();
+    data.destination().values().filter(|object| object.tags == "k=v").count()
+}
+
+#[tokio::test]
+async fn a_passing_refusal_of_one_question_costs_no_tags() {
+    let refusals: [fn() -> Answer; 5] = [
+        || Answer::new(404, ""),
+        || Answer::new(400, ""),
+        || Answer::error(400, "ExpiredToken", "it is over"),
+        || Answer::error(400, "InvalidToken", "it is not known"),
+        || Answer::error(404, "NoSuchTagSet", "there are none"),
+    ];
+    for (i, refusal) in refusals.into_iter().enumerate() {
+        let stage = tags_refused(6, refusal, 1).await;
+        let ended = stage.migrate().await.with_status(0);
+        // The last of them is an answer: this object has none.
+        assert_eq!(with_tags(&stage), if i < 4 { 6 } else { 5 }, "{i}: {}", ended.all());
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_knows_no_tags_is_told_of_once() {
+    let refusals: [(fn() -> Answer, u32); 4] = [
+        (|| Answer::error(501, "NotImplemented", "no"), 15),
+        (|| Answer::new(405, ""), 15),
+        // Each is asked three times, as many at once as are copied.
+        (|| Answer::new(404, ""), 60),
+        (|| Answer::error(400, "InvalidArgument", "tagging"), 60),
+    ];
+    for (refusal, most) in refusals {
+        let stage = tags_refused(90, refusal, u32::MAX).await;
+        let ended = stage.migrate().await.with_status(0);
+        stage.store.assert_whole();
+        let asked = stage.store.asked(|request| request.asks("tagging"));
+        assert!(asked as u32 <= most, "asked {asked} times: {}", ended.all());
+        assert_eq!(ended.stderr.matches("without their tags").count(), 1, "{}", ended.all());
+    }
+}
+
+#[tokio::test]
+async fn where_an_object_has_had_tags_no_refusal_means_that_there_are_none() {
+    let mut stage = Stage::new().await;
+    stage.set("PackObjects", "1");
+    stage.set("MaxParallelFile", "1");
+    for i in 0..4 {
+        stage.store.put(format!("k{i}"), Object::new("x").tags("k=v"));
+    }
+    stage.store.answer(|request, _| {
+        let refuses = request.bucket == FROM && request.asks("tagging") && request.key() == "k2";
+        refuses.then(|| Answer::new(404, ""))
+    });
+    stage.store.edit(|_, answer, _| answer.remove("x-amz-tagging-count"));
+    let ended = stage.migrate().await.with_status(1);
+    assert_eq!(with_tags(&stage), 3, "{}", ended.all());
+    assert!(stage.store.data().arrived("k2").is_none(), "{}", ended.all());
 }
 
 /// Promise 5.

@@ -128,8 +128,14 @@ impl S3Store {
     ) -> Result<ObjectMeta> {
         let (meta, size) = self.head_object(id, version).await?;
         let size = match size {
-            // Some proxies make a length of 0 out of none.
-            Some(size) if size > 0 || meta.etag.same_digest(&Etag::new(EMPTY)) => size,
+            // Some proxies make a length of 0 out of none; nothing stands before Amazon S3.
+            Some(size)
+                if size > 0
+                    || self.profile.is_amazon()
+                    || meta.etag.same_digest(&Etag::new(EMPTY)) =>
+            {
+                size
+            }
             _ => self.size_by_range(id, version, &meta.etag).await?,
         };
         Ok(ObjectMeta { size, ..meta })
@@ -162,7 +168,14 @@ impl S3Store {
             }
             Ok(got) => got.whole,
             // An empty object has no first byte; nor has one of a store that knows no ranges.
-            Err(error) if error.kind() == ErrorKind::SourceChanged => None,
+            Err(error) if error.kind() == ErrorKind::SourceChanged => {
+                let request = GetRequest { range: None, ..request };
+                let got = self.get_as(&request, self.encoding(&id.bucket)).await?;
+                if !got.meta.etag.same_digest(etag) {
+                    return Err(self.other(id, &got.meta.etag));
+                }
+                got.length
+            }
             Err(error) => return Err(error),
         };
         match got {
