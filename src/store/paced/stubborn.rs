@@ -22,6 +22,9 @@ const LONG: Duration = Duration::from_secs(60);
 const FEW: u64 = 5;
 /// Objects that are remembered, at most. More of them at once is a bucket in trouble.
 const MOST: usize = 1000;
+/// One that has not been refused for so long is forgotten where there is no room for another: it was given
+/// up elsewhere, or somebody else has copied it.
+const STALE: Duration = Duration::from_secs(15 * 60);
 
 /// What is known of the throttled objects of one bucket.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ struct Refused {
     own: u64,
     known: bool,
     first: Duration,
+    /// When the last one came.
+    last: Duration,
     /// What the bucket had answered and throttled before the first one.
     before: (u64, u64),
     /// How many calls had been answered by the last one.
@@ -61,14 +66,16 @@ impl Stubborn {
         let (answered, throttled, key) = (self.answered, self.throttled, owned(subject));
         let Some(refused) = self.objects.get_mut(&key) else {
             self.throttled += 1;
+            self.make_room(now);
             if self.objects.len() < MOST {
-                let before = (answered, throttled);
+                let (first, last, before) = (now, now, (answered, throttled));
                 let refused =
-                    Refused { times: 1, own: 1, known: false, first: now, before, answered };
+                    Refused { times: 1, own: 1, known: false, first, last, before, answered };
                 self.objects.insert(key, refused);
             }
             return None;
         };
+        refused.last = now;
         if !refused.known {
             refused.own += 1;
             self.throttled += 1;
@@ -91,6 +98,12 @@ impl Stubborn {
             return None;
         }
         self.objects.remove(&key).map(|refused| refused.times)
+    }
+
+    fn make_room(&mut self, now: Duration) {
+        if self.objects.len() >= MOST {
+            self.objects.retain(|_, refused| now.saturating_sub(refused.last) < STALE);
+        }
     }
 
     /// Whether the object's refusals say nothing about the bucket.
@@ -175,5 +188,24 @@ mod tests {
             assert_eq!(stubborn.refused(K, second(time)), None);
             stubborn.answered(Some(if time % 5 == 0 { K } else { OTHER }));
         }
+    }
+
+    #[test]
+    fn what_is_not_heard_of_any_more_makes_room() {
+        let mut stubborn = Stubborn::default();
+        for at in 0..MOST {
+            assert_eq!(stubborn.refused(("GetObject", &format!("old{at}")), second(0)), None);
+        }
+        let known_from = |stubborn: &mut Stubborn, key: &str, start: u64| {
+            for time in start..start + 5 {
+                stubborn.refused(("GetObject", key), second(time));
+                (0..10).for_each(|_| stubborn.answered(Some(OTHER)));
+            }
+            stubborn.is_known(("GetObject", key))
+        };
+        (0..MOST * 10).for_each(|_| stubborn.answered(Some(OTHER)));
+        assert!(!known_from(&mut stubborn, "new", 14 * 60), "there is no room yet");
+        assert!(known_from(&mut stubborn, "new", 15 * 60), "the others are forgotten");
+        assert_eq!(stubborn.objects.len(), 1);
     }
 }
