@@ -504,6 +504,11 @@ impl Listing {
             wrong = page.disorder();
         }
         match wrong.and_then(|at| page.get(at).zip(page.get(at + 1))) {
+            Some((one, next)) if one.key == next.key => Err(Error::invalid(format!(
+                "bucket {} lists key {} twice on a page, with another size or ETag",
+                self.asked.request.bucket.escape_debug(),
+                one.key.escape_debug()
+            ))),
             Some((one, next)) => Err(self.out_of_order(one.key.as_bytes(), next.key)),
             None => Ok(()),
         }

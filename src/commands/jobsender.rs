@@ -208,8 +208,7 @@ async fn close(
         warn!("the accounts of this comparison could not be put on record: {error}");
     }
     // Of what lies in a missing range, or what a file does not name, nothing has been found.
-    let has_seen_all =
-        |summary: &Summary| summary.missing.is_empty() && summary.doubtful_ends == 0;
+    let has_seen_all = |summary: &Summary| summary.missing.is_empty() && summary.doubtful_ends == 0;
     let seen_all = jobsender.names.is_none() && results.iter().all(|r| has_seen_all(&r.summary));
     if let (true, Some(sent)) = (seen_all, &jobsender.sent)
         && let Err(error) = sent.renew().await

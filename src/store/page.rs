@@ -181,10 +181,16 @@ impl ListPage {
         (1..self.rows.len()).find(|at| key(*at) <= key(at - 1)).map(|at| at - 1)
     }
 
-    /// Leaves out what is listed again right after itself.
+    /// Leaves out what is listed again right after itself, as it was: of another size or ETag it is not the
+    /// same object.
     pub fn drop_repeats(&mut self) {
         let Self { text, rows, .. } = self;
-        rows.dedup_by(|later, earlier| part(text, later.key) == part(text, earlier.key));
+        let same = |one: Span, other: Span| part(text, one) == part(text, other);
+        rows.dedup_by(|later, earlier| {
+            same(later.key, earlier.key)
+                && later.size == earlier.size
+                && same(later.etag, earlier.etag)
+        });
     }
 
     /// How many objects in front have keys up to `key`, in a page in key order.
@@ -245,6 +251,11 @@ mod tests {
 
     #[test]
     fn a_page_finds_its_keys_and_drops_what_repeats() {
+        let twice = [Listed::new("a", 1), Listed::new("a", 2), Listed::new("b", 1)];
+        let other = Listed { etag: Some("e"), ..Listed::new("b", 1) };
+        let mut page: ListPage = twice.into_iter().chain([other]).collect();
+        page.drop_repeats();
+        assert_eq!(page.len(), 4, "of another size or ETag it is another one");
         let keys = ["a", "b", "b", "c"];
         let mut page: ListPage = keys.iter().map(|key| Listed::new(key, 1)).collect();
         assert_eq!(page.disorder(), Some(1));

@@ -10,6 +10,7 @@
 //! error told late. Taken for a page it would be an empty one, and the last. One object that cannot be
 //! is [`Odd`], and no reason to give the page up.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use aws_smithy_types::DateTime;
@@ -67,6 +68,25 @@ impl Page {
         self.token.is_none()
             && self.key_count.is_none()
             && (self.has_marker || self.next.is_some() || self.truncated == Some(true))
+    }
+
+    /// Two keys, as they are written, that would be one under this reading; those of a page in order.
+    pub fn merged(&self, reading: Reading) -> Option<[&str; 2]> {
+        if !self.encoded || !self.has_codes {
+            return None;
+        }
+        let mut before: Option<(&str, Cow<'_, [u8]>)> = None;
+        for Listed { key, .. } in self.objects.iter() {
+            let decoded = reading.decode(key.as_bytes());
+            if let Some((raw, earlier)) = &before
+                && *raw != key
+                && *earlier == decoded
+            {
+                return Some([*raw, key]);
+            }
+            before = Some((key, decoded));
+        }
+        None
     }
 
     /// The objects with their keys decoded.

@@ -16,6 +16,7 @@ use super::kept::Kept;
 use super::reading::{Evidence, Reading, evidence};
 use super::*;
 use crate::aws::clock::Clock;
+use crate::error::Next;
 use crate::store::profile::Quirk;
 
 /// A call and the permission it needs.
@@ -116,8 +117,15 @@ impl S3Store {
             }
             Ok(page) => self.objects_of(request, OBJECTS, page).await,
             Err(refused) if refused.unknown && !matches!(from, Start::Token(_)) => {
-                let Ok(page) = self.version_1(request, &from).await else {
-                    return Err(refused.error.note("version 1 of it is refused as well"));
+                let page = match self.version_1(request, &from).await {
+                    Ok(page) => page,
+                    // That says nothing of version 1.
+                    Err(second) if second.error.kind().next() == Next::Retry => {
+                        return Err(second.error);
+                    }
+                    Err(_) => {
+                        return Err(refused.error.note("version 1 of it is refused as well"));
+                    }
                 };
                 let quirk = match from {
                     Start::After(_) => Quirk::IgnoresStartAfter,
@@ -283,6 +291,14 @@ impl S3Store {
         mut page: Page,
     ) -> Result<ListPage> {
         let reading = self.reading(request, call, &page).await?;
+        if let Some([one, other]) = page.merged(reading) {
+            let (one, other) = (one.escape_debug(), other.escape_debug());
+            let message = format!(
+                "{}: keys are encoded in more than one way: {one} and {other} would be one key",
+                self.said(call.0, place(request))
+            );
+            return Err(Error::invalid(message));
+        }
         let mut objects = page.decoded(reading);
         let decode = |key: &[u8]| match page.encoded {
             true => reading.decode(key).into_owned(),
@@ -333,34 +349,46 @@ impl S3Store {
                 return Ok(reading);
             }
         }
-        if self.readings.is_known(bucket) {
+        let known = self.readings.of(bucket);
+        if known == Some(Known::Form) {
             return Ok(Reading::Form);
         }
         let keys = page.objects.iter().map(|listed| listed.key.as_bytes()).collect::<Vec<_>>();
-        let (reading, said) = match evidence(keys.into_iter()) {
+        let (reading, settles, said) = match evidence(keys.into_iter()) {
             Evidence::None => return Ok(Reading::Form),
-            Evidence::Is(reading) => (reading, "a page with both + and %20".to_owned()),
+            Evidence::Is(reading) => {
+                (reading, Known::Form, "a page with both + and %20".to_owned())
+            }
+            Evidence::Ask { readings, .. }
+                if known == Some(Known::OnlyOnce) && readings.contains(&Reading::Twice) =>
+            {
+                return Ok(Reading::Form);
+            }
             Evidence::Ask { raw, readings } => {
                 let said = format!("a key is listed as {}", raw.escape_ascii());
-                (self.ask_reading(request, call, &raw, readings).await?, said)
+                // Only a plus tells a form from what leaves a plus as it is.
+                let settles = if raw.contains(&b'+') { Known::Form } else { Known::OnlyOnce };
+                match self.ask_reading(request, call, &raw, readings).await? {
+                    Some(reading) => (reading, settles, said),
+                    None => return Ok(readings.first().copied().unwrap_or(Reading::Form)),
+                }
             }
         };
         match READINGS.into_iter().find(|(_, named)| *named == reading) {
             Some((quirk, _)) => _ = self.profile.learn(bucket, quirk, said),
-            None => self.readings.know(bucket),
+            None => self.readings.know(bucket, settles),
         }
         Ok(reading)
     }
 
-    /// The reading under which the store lists the key as `raw`; the first one where it does so under
-    /// none.
+    /// The reading under which the store lists the key as `raw`, if it does so under one.
     async fn ask_reading(
         &self,
         request: &ListRequest,
         call: Named,
         raw: &[u8],
         readings: &[Reading],
-    ) -> Result<Reading> {
+    ) -> Result<Option<Reading>> {
         for reading in readings {
             let Ok(prefix) = String::from_utf8(reading.decode(raw).into_owned()) else { continue };
             let bucket = request.bucket.clone();
@@ -372,15 +400,15 @@ impl S3Store {
             };
             match self.answer(&one, call, query).await {
                 Ok(page) if page.objects.iter().next().is_some_and(|o| o.key.as_bytes() == raw) => {
-                    return Ok(*reading);
+                    return Ok(Some(*reading));
                 }
-                Err(refused) if refused.error.kind().next() == crate::error::Next::Retry => {
+                Err(refused) if refused.error.kind().next() == Next::Retry => {
                     return Err(refused.error);
                 }
                 _ => {}
             }
         }
-        Ok(readings.first().copied().unwrap_or(Reading::Form))
+        Ok(None)
     }
 
     /// Whether a listing is asked which archived objects are readable for a time: of Amazon S3 only,
@@ -397,17 +425,28 @@ const READINGS: [(Quirk, Reading); 3] = [
     (Quirk::EncodesTwice, Reading::Twice),
 ];
 
-/// The buckets that are known to write keys as Amazon S3 does.
+/// What is known of a bucket that has shown no other way than Amazon S3's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    /// It does not encode twice; how it writes a blank and a plus has not shown yet.
+    OnlyOnce,
+    /// It writes keys as Amazon S3 does.
+    Form,
+}
+
+/// What is known of the buckets.
 #[derive(Debug, Default)]
-pub(super) struct Readings(Mutex<HashSet<String>>);
+pub(super) struct Readings(Mutex<HashMap<String, Known>>);
 
 impl Readings {
-    fn is_known(&self, bucket: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket)
+    fn of(&self, bucket: &str) -> Option<Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(bucket).copied()
     }
 
-    fn know(&self, bucket: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket.to_owned());
+    fn know(&self, bucket: &str, what: Known) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(bucket.to_owned()).or_insert(what);
+        *known = what.max(*known);
     }
 }
 
