@@ -380,6 +380,7 @@ fn begins_nowhere(stage: &Stage, bucket: &'static str, refusal: Option<(u16, &'s
 const NOWHERE: [Option<(u16, &str)>; 3] =
     [None, Some((400, "InvalidArgument")), Some((501, "NotImplemented"))];
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn an_end_that_cannot_be_checked_is_never_called_all() {
     for (order, refusal) in ["bytes", "any"].into_iter().flat_map(|o| NOWHERE.map(|r| (o, r))) {
@@ -400,6 +401,7 @@ async fn an_end_that_cannot_be_checked_is_never_called_all() {
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn a_full_page_that_calls_itself_the_last_is_no_end_where_that_cannot_be_checked() {
     for (order, refusal) in ["bytes", "any"].into_iter().flat_map(|o| NOWHERE.map(|r| (o, r))) {
@@ -420,6 +422,7 @@ async fn a_full_page_that_calls_itself_the_last_is_no_end_where_that_cannot_be_c
     }
 }
 
+/// Promises 0, 1.
 #[tokio::test]
 async fn what_is_no_refusal_of_start_after_says_nothing_of_it() {
     // A page that cannot be is an error, wherever it was to begin.
@@ -485,6 +488,7 @@ async fn keys_are_read_as_the_store_writes_them() {
     }
 }
 
+/// Promises 1, 4.
 #[tokio::test]
 async fn two_keys_never_become_one() {
     // Nothing on the first page tells how a plus is written.
@@ -578,6 +582,7 @@ fn with_versions(stage: &Stage) {
     });
 }
 
+/// Promise 1.
 #[tokio::test]
 async fn a_new_version_of_a_key_that_the_destination_hides_is_copied() {
     let mut stage = Stage::new().await;

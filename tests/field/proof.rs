@@ -487,6 +487,7 @@ fn put_copies(stage: &Stage, [from, to]: [&str; 2], key: &str, seed: u64, copy: 
     all.buckets.entry(to.to_owned()).or_default().insert(key.into(), copied);
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn an_encrypted_copy_excuses_no_other() {
     let here = [FROM, TO];
@@ -512,6 +513,7 @@ async fn an_encrypted_copy_excuses_no_other() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn a_pair_of_buckets_is_judged_by_its_own_etags() {
     // The first pair's destination encrypts; in the second one a copy has other bytes. And the other way
@@ -539,6 +541,7 @@ async fn a_pair_of_buckets_is_judged_by_its_own_etags() {
     }
 }
 
+/// Promises 0, 3.
 #[tokio::test]
 async fn objects_that_a_file_names_are_looked_at_in_the_end_as_well() {
     for (copy, status) in [("other", 1), ("kms", 0), ("same", 0)] {

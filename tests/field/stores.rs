@@ -196,6 +196,7 @@ async fn a_size_of_nothing_is_looked_at_twice() {
     stage.store.assert_whole();
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn an_empty_object_of_another_etag_needs_no_listing() {
     let digest = "00112233445566778899aabbccddeeff";
@@ -751,6 +752,7 @@ fn with_tags(stage: &Stage) -> usize {
     data.destination().values().filter(|object| object.tags == "k=v").count()
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn a_passing_refusal_of_one_question_costs_no_tags() {
     let refusals: [fn() -> Answer; 5] = [
@@ -768,6 +770,7 @@ async fn a_passing_refusal_of_one_question_costs_no_tags() {
     }
 }
 
+/// Promises 0, 5.
 #[tokio::test]
 async fn a_source_that_knows_no_tags_is_told_of_once() {
     let refusals: [(fn() -> Answer, u32); 4] = [
@@ -787,6 +790,7 @@ async fn a_source_that_knows_no_tags_is_told_of_once() {
     }
 }
 
+/// Promise 5.
 #[tokio::test]
 async fn where_an_object_has_had_tags_no_refusal_means_that_there_are_none() {
     let mut stage = Stage::new().await;
