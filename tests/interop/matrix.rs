@@ -98,7 +98,7 @@ async fn everything_arrives(
     let mut objects = plain();
     let is_kept = |key: &str| {
         let name = row_name(key);
-        !source.loses_key(&name) && !destination.loses_key(&name)
+        !source.loses_key(name) && !destination.loses_key(name)
     };
     objects.extend(odd().into_iter().filter(|object| is_kept(&object.key)));
     for object in &objects {
@@ -138,7 +138,7 @@ async fn what_cannot_be_kept_is_named(servers: Arc<Servers>, row: &'static Row) 
     stage.set("MaxRetry", "3");
     let neighbour = Object::small("a good neighbour");
     let mut objects = vec![neighbour.clone()];
-    let lost: Vec<_> = odd().into_iter().filter(|one| row.loses_key(&row_name(&one.key))).collect();
+    let lost: Vec<_> = odd().into_iter().filter(|one| row.loses_key(row_name(&one.key))).collect();
     objects.extend(lost.iter().cloned());
     for object in &objects {
         put(&stage.source.client, &stage.source.bucket, object, &OWN).await;
