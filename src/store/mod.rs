@@ -397,7 +397,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>>;
 
     /// Makes the object from these parts; `crc64nvme` is that of the whole object, which the store
-    /// verifies. Fails with `UploadGone`. An error inside a 200 answer is an error.
+    /// verifies. Fails with `UploadGone`. An error inside a 200 answer is an error; one that does not
+    /// name the object has an empty ETag, and need not have made it.
     async fn complete_upload(
         &self,
         upload: &Upload,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::TryStreamExt;
 use tokio::sync::Mutex as Turn;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Attempt, Engine};
 use crate::config::{Config, Sse};
@@ -17,7 +17,7 @@ use crate::plan::parts::Guesses;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::store::profile::Quirk;
-use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload};
+use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload, Upload};
 
 /// Objects that are read to learn whether a source's ETags are MD5s, at most.
 const MOST_SAMPLES: usize = 8;
@@ -44,6 +44,10 @@ struct Known {
     md5: BTreeSet<String>,
     /// At the destination: whether a body that differs from its Content-MD5 is refused.
     refuses: BTreeMap<String, bool>,
+    /// At the destination: a part is refused unless its digest is in front of it.
+    digests_first: BTreeSet<String>,
+    /// At the destination: who asks may not list parts. Not kept: they may be allowed to later.
+    unlisted: BTreeSet<String>,
     /// At the source: part sizes that were guessed.
     guesses: BTreeMap<String, Guesses>,
 }
@@ -83,6 +87,20 @@ impl Engine {
     pub(super) fn is_opaque(&self, bucket: &str) -> bool {
         let own = self.destination.profile().has(bucket, Quirk::OwnEtags);
         own || self.evidence.kms || self.evidence.known().opaque.contains(bucket)
+    }
+
+    /// Whether a bucket wants the digest of a part in front of it.
+    pub(super) fn wants_digests_first(&self, bucket: &str) -> bool {
+        self.evidence.known().digests_first.contains(bucket)
+    }
+
+    pub(super) fn note_digests_first(&self, bucket: &str) {
+        self.evidence.known().digests_first.insert(bucket.to_owned());
+    }
+
+    /// Whether those that ask may not list the parts of an upload there.
+    pub(super) fn may_not_list_parts(&self, bucket: &str) -> bool {
+        self.evidence.known().unlisted.contains(bucket)
     }
 
     pub(super) fn note_opaque(&self, bucket: &str) {
@@ -186,7 +204,7 @@ impl Attempt<'_> {
     }
 
     /// Whoever asks the destination what it is like, with this object's place.
-    fn asker(&self) -> Asker<'_> {
+    pub(super) fn asker(&self) -> Asker<'_> {
         Asker { engine: self.engine, target: &self.job.des, halt: self.halt }
     }
 
@@ -251,28 +269,60 @@ impl Asker<'_> {
         Ok(refuses)
     }
 
+    /// ListParts was refused: whether it is to those who may begin an upload, or whatever they ask for.
+    pub(super) async fn refuses_part_listing(&self) -> Result<bool> {
+        let (engine, bucket) = (self.engine, &self.target.bucket);
+        let _turn = engine.evidence.asking.lock().await;
+        if engine.may_not_list_parts(bucket) {
+            return Ok(true);
+        }
+        let upload = self.begin().await?;
+        let list = || async {
+            match engine.destination.list_parts(&upload).await {
+                Ok(_) => Ok(None),
+                Err(error) if error.kind() == ErrorKind::Denied => Ok(Some(error)),
+                Err(error) => Err(error),
+            }
+        };
+        let listed = retry(self.policy(), &self.halt.abort, list).await;
+        self.abort(&upload).await?;
+        let Some(refusal) = listed? else { return Ok(false) };
+        if engine.evidence.known().unlisted.insert(bucket.clone()) {
+            warn!(bucket, "parts may not be listed there, so no upload is resumed: {refusal}");
+        }
+        Ok(true)
+    }
+
     async fn ask_with_wrong_body(&self) -> Result<bool> {
-        let (store, target) = (&self.engine.destination, self.target);
-        let (policy, cancel) = (
-            Policy { tries: TRIES, ..Policy::control(self.engine.settings.max_retry) },
-            &self.halt.abort,
-        );
-        let new = NewObject::default();
-        let create = || async { store.create_upload(target, &new).await };
-        let upload = retry(policy, cancel, create).await?.upload;
+        let upload = self.begin().await?;
         let send = || async {
             let proof = digest::md5(b"another body").into();
-            let bytes = bytes::Bytes::from_static(b"a body");
-            match store.upload_part(&upload, 1, Payload::Held { bytes, proof }).await {
+            let payload = Payload::Held { bytes: bytes::Bytes::from_static(b"a body"), proof };
+            match self.engine.destination.upload_part(&upload, 1, payload).await {
                 Ok(_) => Ok(false),
                 Err(error) if error.kind() == ErrorKind::Damaged => Ok(true),
                 Err(error) => Err(error),
             }
         };
-        let asked = retry(policy, cancel, send).await;
-        let abort = || async { store.abort_upload(&upload).await };
-        retry(policy, cancel, abort).await?;
+        let asked = retry(self.policy(), &self.halt.abort, send).await;
+        self.abort(&upload).await?;
         asked
+    }
+
+    fn policy(&self) -> Policy {
+        Policy { tries: TRIES, ..Policy::control(self.engine.settings.max_retry) }
+    }
+
+    /// An upload to ask something of.
+    async fn begin(&self) -> Result<Upload> {
+        let new = NewObject::default();
+        let create = || async { self.engine.destination.create_upload(self.target, &new).await };
+        Ok(retry(self.policy(), &self.halt.abort, create).await?.upload)
+    }
+
+    async fn abort(&self, upload: &Upload) -> Result<()> {
+        let abort = || async { self.engine.destination.abort_upload(upload).await };
+        retry(self.policy(), &self.halt.abort, abort).await
     }
 
     /// The destination has taken a body twice and answered another ETag than its MD5. Its ETags are

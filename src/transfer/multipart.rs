@@ -62,7 +62,7 @@ impl Attempt<'_> {
         }
         let by_etag = self.makes_source_etag(meta, planned, &mover, &parts);
         let vouched = self.whole_is_right(meta, &mover, &mut parts, by_etag).await?;
-        let verified = self.parts_are_verified(&mover).await?;
+        let verified = self.parts_are_verified(&mover, &parts).await?;
         let proven = Proven::new(vouched, verified);
         let written = self.complete(meta, &mover, &parts, proven).await?;
         Ok(copied(proven, written))
@@ -91,9 +91,10 @@ impl Attempt<'_> {
         makes
     }
 
-    /// Whether the destination has verified every part: by its ETag, its checksum or its Content-MD5.
-    async fn parts_are_verified(&self, mover: &PartMover) -> Result<bool> {
-        match mover.crc64nvme || !self.engine.is_opaque(&self.job.des.bucket) {
+    /// Whether the destination has verified every part: it tells a digest of each, by its ETag or its
+    /// checksum, or would have refused another body by its Content-MD5.
+    async fn parts_are_verified(&self, mover: &PartMover, parts: &[Part]) -> Result<bool> {
+        match parts.iter().all(|part| mover.held(part).is_some()) {
             true => Ok(true),
             false => self.refuses_wrong_bodies().await,
         }
@@ -312,27 +313,62 @@ impl Attempt<'_> {
             }
             return Err(error);
         }
-        let complete =
-            || async { engine.destination.complete_upload(&mover.upload, parts, whole).await };
+        let complete = || async {
+            let written = engine.destination.complete_upload(&mover.upload, parts, whole).await?;
+            // An answer that names no object says nothing as long as the upload is there.
+            match is_mute(&written) && self.held(&mover.upload).await?.is_some() {
+                true => Err(self.no_object()),
+                false => Ok(written),
+            }
+        };
         let policy = Policy::completion(engine.settings.max_retry);
         match retry(policy, &self.halt.abort, complete).await {
+            Ok(written) if is_mute(&written) => {
+                self.there_in_its_place(self.gone(), mover, expected, parts).await
+            }
             Ok(written) => {
                 let sent = Proof { md5: None, crc64nvme: whole };
                 proof::compare(&written, sent, false, &self.job.des.to_string())?;
                 self.check_object(&written, mover, expected, parts).await
             }
             Err(error) if error.kind() == ErrorKind::UploadGone => {
-                let head = || async { engine.destination.head(&self.job.des, None).await };
-                match retry(self.control(), &self.halt.abort, head).await {
-                    Ok(there) if expected.is_some_and(|etag| etag.same_digest(&there.etag)) => {
-                        Ok(Some(there.etag))
-                    }
-                    Ok(_) => Err(error),
-                    Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
-                    Err(other) => Err(other),
-                }
+                self.there_in_its_place(error, mover, expected, parts).await
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn no_object(&self) -> Error {
+        let message = format!("{}: the completion was answered without an object", self.job.des);
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
+    /// The upload is gone, and no answer has told what became of it: the ETag of the object that is
+    /// there, if it is the one of these parts. Multipart ETags may be the store's own, so another ETag
+    /// is no proof against it, and the bytes decide. `gone` where it is another object, or nobody can
+    /// tell.
+    async fn there_in_its_place(
+        &self,
+        gone: Error,
+        mover: &PartMover,
+        expected: Option<Etag>,
+        parts: &[Part],
+    ) -> Result<Option<Etag>> {
+        let head = || async { self.engine.destination.head(&self.job.des, None).await };
+        let there = match retry(self.control(), &self.halt.abort, head).await {
+            Ok(there) => there,
+            Err(missing) if missing.kind() == ErrorKind::NotFound => return Err(gone),
+            Err(other) => return Err(other),
+        };
+        if expected.is_some_and(|etag| etag.same_digest(&there.etag)) {
+            return Ok(Some(there.etag));
+        }
+        let is_it = there.size == mover.layout.size
+            && digest::made_of_fewer(&there.etag, parts.iter().map(|part| &part.etag)).is_none()
+            && self.reads_back_in_parts(mover, parts).await? == Some(true);
+        match is_it {
+            true => Ok(Some(there.etag)),
+            false => Err(gone),
         }
     }
 
@@ -390,7 +426,7 @@ impl Attempt<'_> {
         parts: &[Part],
     ) -> Result<Option<Etag>> {
         let (profile, des) = (self.engine.destination.profile(), &self.job.des);
-        let own = || Ok(Some(written.etag.clone()).filter(|etag| !etag.as_str().is_empty()));
+        let own = || Ok(Some(written.etag.clone()));
         let Some(expected) = expected.filter(|_| !written.is_kms()) else { return own() };
         if written.etag.same_digest(&expected) {
             return own();
@@ -404,15 +440,7 @@ impl Attempt<'_> {
             }
             Err(error) => return Err(error),
         };
-        // An answer without a body, as some stores give it, tells no ETag.
-        let etag = match written.etag.as_str() {
-            "" => &there.etag,
-            _ => &written.etag,
-        };
-        let known = Ok(Some(etag.clone()));
-        if etag.same_digest(&expected) && there.size == mover.layout.size {
-            return known;
-        }
+        let (etag, known) = (&written.etag, own());
         let damaged = |what: String| {
             let message = format!(
                 "{des}: the destination made {etag} of parts that make {expected}, {what}: damaged \
@@ -433,7 +461,7 @@ impl Attempt<'_> {
         if profile.has(&des.bucket, Quirk::OwnMultipartEtags) {
             return known;
         }
-        if !self.reads_back_in_parts(mover, parts).await? {
+        if self.reads_back_in_parts(mover, parts).await? == Some(false) {
             return damaged("and other bytes were read back".to_owned());
         }
         let evidence = format_args!(
@@ -443,17 +471,20 @@ impl Attempt<'_> {
         known
     }
 
-    /// Whether the destination's object has the bytes of its parts, as far as their ETags are MD5s:
-    /// all of it, or the first and the last part where that is more than a turn may read.
-    async fn reads_back_in_parts(&self, mover: &PartMover, parts: &[Part]) -> Result<bool> {
+    /// Whether the destination's object has the bytes of its parts: all of it, or the first and the
+    /// last part where that is more than a turn may read. `None` where nobody can tell: their ETags are
+    /// no MD5s, or the object may not be read.
+    async fn reads_back_in_parts(&self, mover: &PartMover, parts: &[Part]) -> Result<Option<bool>> {
         let engine = self.engine;
         if engine.is_opaque(&self.job.des.bucket) {
-            return Ok(true);
+            return Ok(None);
         }
         let is_small = mover.layout.size <= MOST_PROVEN_BYTES;
         let ends = [Some(1), Some(mover.layout.count())];
         for part in parts.iter().filter(|part| is_small || ends.contains(&Some(part.number))) {
-            let Some(range) = mover.layout.range(part.number) else { return Ok(false) };
+            let Some(range) = mover.layout.range(part.number) else {
+                return Ok(Some(false));
+            };
             let _window = engine.reserve(range.len.min(WINDOW), self.halt).await?;
             let request = GetRequest {
                 id: self.job.des.clone(),
@@ -474,11 +505,16 @@ impl Attempt<'_> {
             };
             match retry(self.data(range.len), &self.halt.abort, read).await {
                 Ok(Some(md5)) if part.etag.same_digest(&digest::single_etag(&md5)) => {}
-                Ok(_) => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Denied => return Ok(true),
+                Ok(_) => return Ok(Some(false)),
+                Err(error) if error.kind() == ErrorKind::Denied => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(Some(true))
     }
+}
+
+/// Whether an answer does not name the object that was made.
+fn is_mute(written: &Written) -> bool {
+    written.etag.as_str().is_empty()
 }

@@ -213,9 +213,9 @@ impl PartMover {
     /// checksums.
     async fn send_one(&self, number: u32) -> Result<Part> {
         match self.sent(number).await {
-            Err(error) if self.has_too_high_number(number, &error) => {
+            Err(error) if has_too_high_number(number, &error) => {
                 let target = &self.upload.target;
-                let allowed = parts::parts_allowed(number, &error.to_string());
+                let allowed = parts::parts_allowed(number, &said(&error));
                 let message = format!("{target}: no more than {allowed} parts are taken ({error})");
                 let known =
                     self.engine.destination.profile().value(&target.bucket, Quirk::MaxParts);
@@ -229,27 +229,15 @@ impl PartMover {
         }
     }
 
-    /// Whether a refusal is that of a number above what the store takes.
-    fn has_too_high_number(&self, number: u32, error: &Error) -> bool {
-        error.kind() == ErrorKind::Invalid
-            && number > 1
-            && parts::speaks_of_part_numbers(&error.to_string())
-    }
-
     async fn sent(&self, number: u32) -> Result<Part> {
         let (engine, target) = (&self.engine, &self.upload.target);
         let range = self.range(number)?;
         if self.crc64nvme || !self.must_be_held() {
             match self.pass(number, range).await {
-                Ok((written, Verdict::Proven)) => {
-                    if !written.etag_is_md5() {
-                        engine.note_opaque(&target.bucket);
-                    }
-                    return Ok(part_of(number, range, written));
-                }
-                Ok((_, Verdict::Open)) => engine.note_opaque(&target.bucket),
+                Ok((written, Verdict::Proven)) => return Ok(part_of(number, range, written)),
+                Ok((_, Verdict::Open)) => {}
                 Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
-                    engine.note_opaque(&target.bucket);
+                    engine.note_digests_first(&target.bucket);
                 }
                 // The store has learned on the way that it takes no body as it comes, or may not take it.
                 Err(error) if !self.crc64nvme && (self.must_be_held() || is_odd(&error)) => {
@@ -279,7 +267,8 @@ impl PartMover {
         let bucket = &self.upload.target.bucket;
         let signed = self.engine.destination.profile().has(bucket, Quirk::SignedBodies);
         let doubtful = self.others.load(Ordering::Relaxed) >= DOUBTFUL;
-        self.engine.is_opaque(bucket) || signed || doubtful
+        let first = self.engine.is_opaque(bucket) || self.engine.wants_digests_first(bucket);
+        first || signed || doubtful
     }
 
     /// Streams one part through a window of memory.
@@ -309,11 +298,13 @@ impl PartMover {
         let what = format!("{} part {number}", upload.target);
         let room = engine.destination.room(&upload.target.bucket).await?;
         let body = self.get(range).await?;
-        let hashed = engine.settings.checksum.md5 || self.whole.is_some();
+        // Whether a checksum is answered is known only when all has been sent.
+        let hashed = self.whole.is_some() || !engine.is_opaque(&upload.target.bucket);
         let wanted = Wanted {
             hasher: hashed.then(|| engine.lanes.hasher()),
             md5: None,
             sum: self.whole.as_ref().and_then(Whole::joined),
+            crc64nvme: self.crc64nvme,
             keep,
             ..Wanted::default()
         };
@@ -333,14 +324,9 @@ impl PartMover {
                 (written, md5, Seen { md5: Ok(md5), other, sum, crc64nvme, kept })
             }
         };
-        let opaque = engine.is_opaque(&upload.target.bucket);
-        let compared = proof::compare(&written, Proof { md5, crc64nvme: None }, opaque, &what);
-        let verdict = self.counted(compared)?;
-        match self.crc64nvme && written.crc64nvme.is_some() {
-            // The store itself has compared the trailer with what it took.
-            true => Ok((written, Verdict::Proven, seen)),
-            false => Ok((written, verdict, seen)),
-        }
+        let crc64nvme = seen.crc64nvme.filter(|_| self.crc64nvme);
+        let verdict = self.compared(&written, Proof { md5, crc64nvme }, &what)?;
+        Ok((written, verdict, seen))
     }
 
     /// One part through memory, its digest in front.
@@ -366,8 +352,7 @@ impl PartMover {
         let put = || async {
             let payload = Payload::Held { bytes: bytes.clone(), proof };
             let written = engine.destination.upload_part(upload, number, payload).await?;
-            let opaque = engine.is_opaque(&upload.target.bucket);
-            match self.counted(proof::compare(&written, proof, opaque, &what)) {
+            match self.compared(&written, proof, &what) {
                 Err(_)
                     if self.others.load(Ordering::Relaxed) > DOUBTFUL
                         && self.has_own_etags(&written, md5).await? =>
@@ -386,8 +371,14 @@ impl PartMover {
         Ok(written)
     }
 
-    /// Counts parts in a row whose ETag was another one than their MD5.
-    fn counted(&self, compared: Result<Verdict>) -> Result<Verdict> {
+    /// The answer to a part against its digests. Counts parts in a row whose ETag was another one than
+    /// their MD5, and notes a bucket whose ETags are of another kind.
+    fn compared(&self, written: &Written, sent: Proof, what: &str) -> Result<Verdict> {
+        let bucket = &self.upload.target.bucket;
+        if !written.etag_is_md5() {
+            self.engine.note_opaque(bucket);
+        }
+        let compared = proof::compare(written, sent, self.engine.is_opaque(bucket), what);
         match &compared {
             Ok(_) => self.others.store(0, Ordering::Relaxed),
             Err(_) => drop(self.others.fetch_add(1, Ordering::Relaxed)),
@@ -525,11 +516,21 @@ async fn collect(body: Body, len: u64) -> Result<Bytes> {
     }
 }
 
+/// What a store says of a refusal, without what is put before it: a key may hold any words.
+fn said(error: &Error) -> String {
+    error.evidence().map(|said| format!("{}: {}", said.code, said.text)).unwrap_or_default()
+}
+
+/// Whether a refusal is that of a number above what the store takes.
+fn has_too_high_number(number: u32, error: &Error) -> bool {
+    error.kind() == ErrorKind::Invalid && number > 1 && parts::speaks_of_part_numbers(&said(error))
+}
+
 /// A bucket with Object Lock takes no part without a digest in its headers or behind its body
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>): 400
 /// InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required".
 fn wants_digest_in_front(error: &Error) -> bool {
-    error.kind() == ErrorKind::Invalid && error.to_string().contains("Content-MD5")
+    error.kind() == ErrorKind::Invalid && said(error).contains("Content-MD5")
 }
 
 #[cfg(test)]

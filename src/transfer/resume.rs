@@ -93,6 +93,12 @@ impl Attempt<'_> {
                 None if self.is_complete(record, meta).await? => {
                     return Ok(Some(Found::Object(proven(record, meta))));
                 }
+                // Its parts are there, and another worker may be allowed to see them.
+                None if self.may_be_listed_later(recorded) => {
+                    info!(object = %self.job.src, "the upload begun earlier is left as it is");
+                    self.claim.anew.store(true, Ordering::Relaxed);
+                    return Ok(None);
+                }
                 Some(held) => {
                     let layout = parts::adopt(meta.size, recorded.part_size, &held);
                     if let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts()))
@@ -302,19 +308,34 @@ impl Attempt<'_> {
         match retry(self.control(), &self.halt.abort, list).await {
             Ok(parts) => Ok(Some(parts)),
             Err(error) if error.kind() == ErrorKind::UploadGone => Ok(None),
-            Err(error) if is_unlisted(&error) => {
+            Err(error) if is_unknown(&error) => {
                 let profile = self.engine.destination.profile();
                 profile.learn(&self.job.des.bucket, Quirk::NoPartListing, error);
                 Ok(None)
+            }
+            // Of who asks, and perhaps of a moment.
+            Err(error) if is_forbidden(&error) => {
+                match self.asker().refuses_part_listing().await? {
+                    true => Ok(None),
+                    false => Err(error.of_kind(ErrorKind::Unavailable)),
+                }
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Whether only who asks may not list the parts of an upload that is worth it.
+    fn may_be_listed_later(&self, recorded: &UploadRef) -> bool {
+        self.engine.may_not_list_parts(&self.job.des.bucket)
+            && recorded.part_size != UploadRef::DISTRUSTED
+    }
+
     /// Whether the destination does not tell which parts it has. Only those that this attempt has sent
     /// are known then, by the answers to them.
     pub(super) fn lists_no_parts(&self) -> bool {
-        self.engine.destination.profile().has(&self.job.des.bucket, Quirk::NoPartListing)
+        let (engine, bucket) = (self.engine, &self.job.des.bucket);
+        let unknown = engine.destination.profile().has(bucket, Quirk::NoPartListing);
+        unknown || engine.may_not_list_parts(bucket)
     }
 
     /// The unfinished uploads of this object. Where they cannot be listed, none is taken over or
@@ -343,13 +364,18 @@ impl Attempt<'_> {
 
 /// Whether a listing of uploads or parts is refused as such: not allowed, or not known to the store.
 fn is_unlisted(error: &Error) -> bool {
+    is_unknown(error) || is_forbidden(error)
+}
+
+fn is_unknown(error: &Error) -> bool {
     let status = error.evidence().map_or(0, |evidence| evidence.status);
     let unknown = matches!(error.code(), "NotImplemented" | "MethodNotAllowed" | "NotSupported");
-    match status {
-        401 | 403 => error.kind() == ErrorKind::Denied,
-        405 | 501 => true,
-        _ => unknown,
-    }
+    matches!(status, 405 | 501) || (unknown && !matches!(status, 401 | 403))
+}
+
+fn is_forbidden(error: &Error) -> bool {
+    let status = error.evidence().map_or(0, |evidence| evidence.status);
+    matches!(status, 401 | 403) && error.kind() == ErrorKind::Denied
 }
 
 /// Whether the record speaks of the source object that is there now.

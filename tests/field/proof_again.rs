@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use crate::http::{Answer, Length, Request};
 use crate::proof::{migrate, noise, own_etags, stage_proofs};
 use crate::stage::{FROM, Stage, TO};
-use crate::store::{MIB, Object};
+use crate::store::{Data, MIB, Object, md5};
 
 /// Whether the bytes from the beginning of part `number` are asked for, in parts of `part_size`.
 fn reads_part(request: &Request, number: usize, part_size: usize) -> bool {
@@ -156,4 +156,195 @@ async fn a_damaged_part_of_an_earlier_attempt_is_found_by_the_checksum_of_the_wh
     stage.store.assert_whole();
     assert_eq!(stage.store.asked(|r| sends_part(r, "1")), 1, "continued: {said}");
     assert_eq!(stage_proofs(&report["proofs"]), (1, 0, 0), "{said}");
+}
+
+/// A destination whose ETags of parts are in no MD5's form, and that takes a body whatever its
+/// Content-MD5.
+fn nameless(stage: &Stage) {
+    stage.store.answer(|request, _| {
+        request.headers.retain(|(name, _)| name != "content-md5");
+        None
+    });
+    stage.store.edit(|request, answer, data: &mut Data| {
+        if request.is_part() && answer.status == 200 {
+            let number = request.query["partNumber"].parse::<u32>().unwrap();
+            let stored = &data.uploads[&request.query["uploadId"]].parts[&number];
+            answer.set("ETag", format!("\"own-{}\"", md5(stored)));
+        }
+        if request.method == "GET" && request.asks("uploadId") {
+            let text = String::from_utf8(std::mem::take(&mut answer.body)).unwrap();
+            answer.body = text.replace("<ETag>&quot;", "<ETag>&quot;own-").into_bytes();
+        }
+    });
+    stage.store.data().completed_etag = Box::new(|parts| format!("\"own-{}\"", parts.len()));
+}
+
+/// Promise 0.
+#[tokio::test]
+async fn parts_are_verified_by_what_was_answered_and_not_by_what_was_asked_for() {
+    for (checksum, ranges) in [("CRC64NVME", true), ("MD5", true), ("MD5", false)] {
+        let mut stage = Stage::new().await;
+        stage.set("Checksum", checksum);
+        stage.store.put("x", Object::new(noise(12 * MIB, 1)));
+        nameless(&stage);
+        if !ranges {
+            stage.store.answer(|request, _| {
+                request.headers.retain(|(name, _)| name != "range");
+                None
+            });
+        }
+        let (said, report) = migrate(&stage, 0).await;
+        stage.store.assert_whole();
+        assert_eq!(stage_proofs(&report["proofs"]), (0, 0, 1), "{checksum} {ranges}: {said}");
+    }
+}
+
+/// Promise 0.
+#[tokio::test]
+async fn an_md5_etag_proves_a_part_where_the_checksum_asked_for_is_not_answered() {
+    let mut stage = Stage::new().await;
+    stage.set("Checksum", "CRC64NVME");
+    stage.store.put("x", Object::new(noise(12 * MIB, 1)).etag("\"own\""));
+    let (said, report) = migrate(&stage, 0).await;
+    stage.store.assert_whole();
+    assert_eq!(stage_proofs(&report["proofs"]), (0, 1, 0), "{said}");
+    assert_eq!(stage.store.asked(Request::is_part), 3, "streamed once each: {said}");
+}
+
+/// Promise 3.
+#[tokio::test]
+async fn a_checksum_that_a_store_answers_is_compared_with_what_was_sent() {
+    let mut stage = Stage::new().await;
+    stage.set("Checksum", "CRC64NVME");
+    stage.store.put("x", Object::new(noise(12 * MIB, 1)).etag("\"own\""));
+    let mut damaged = false;
+    stage.store.edit(move |request, answer, data: &mut Data| {
+        if request.is_part() && answer.status == 200 {
+            let number = request.query["partNumber"].parse::<u32>().unwrap();
+            let upload = data.uploads.get_mut(&request.query["uploadId"]).unwrap();
+            let stored = upload.parts.get_mut(&number).unwrap();
+            if number == 2 && !damaged {
+                damaged = true;
+                stored[7] ^= 1;
+            }
+            let crc = crc_fast::crc64_nvme(stored).to_be_bytes();
+            answer.set("x-amz-checksum-crc64nvme", BASE64_STANDARD.encode(crc));
+        }
+    });
+    nameless(&stage);
+    let (said, report) = migrate(&stage, 0).await;
+    stage.store.assert_whole();
+    assert_eq!(stage_proofs(&report["proofs"]), (0, 1, 0), "{said}");
+    assert_eq!(stage.store.asked(|r| sends_part(r, "2")), 2, "{said}");
+}
+
+/// Promise 8.
+#[tokio::test]
+async fn a_completion_without_an_etag_is_known_by_the_object_that_it_made() {
+    for (what, lost, repeats) in [
+        ("its answer is lost", true, false),
+        ("it is always answered without a body", false, false),
+        ("and the same when it is sent again", false, true),
+    ] {
+        let stage = Stage::new().await;
+        stage.store.put("x", Object::new(noise(12 * MIB, 1)));
+        stage.store.data().completed_etag = Box::new(|parts| format!("\"own-{}\"", parts.len()));
+        stage.store.answer(move |request, data: &mut Data| {
+            let is_known = || data.uploads.contains_key(&request.query["uploadId"]);
+            let again = repeats && request.is_completion() && !is_known();
+            again.then(|| Answer::new(200, ""))
+        });
+        stage.store.edit(move |request, answer, _| {
+            if request.is_completion() && answer.status == 200 {
+                *answer = match lost {
+                    true => Answer::dropped(),
+                    false => Answer::new(200, ""),
+                };
+            }
+        });
+        let (said, report) = migrate(&stage, 0).await;
+        stage.store.assert_whole();
+        assert_eq!(stage_proofs(&report["proofs"]), (1, 0, 0), "{what}: {said}");
+        assert_eq!(stage.store.asked(Request::is_part), 3, "{what}: {said}");
+    }
+}
+
+/// Promises 0, 8.
+#[tokio::test]
+async fn an_older_object_of_the_same_size_is_not_taken_for_the_upload_that_is_gone() {
+    let stage = Stage::new().await;
+    stage.store.put("x", Object::new(noise(12 * MIB, 1)));
+    stage.store.data().completed_etag = Box::new(|parts| format!("\"own-{}\"", parts.len()));
+    let mut gone = false;
+    stage.store.answer(move |request, data: &mut Data| {
+        if request.is_completion() && !gone {
+            gone = true;
+            data.uploads.clear();
+            let older = Object::new(noise(12 * MIB, 2)).etag("\"own-older\"");
+            data.bucket(TO).insert(b"x".to_vec(), older);
+        }
+        None
+    });
+    let (said, _) = migrate(&stage, 0).await;
+    assert_eq!(stage.store.asked(Request::is_part), 6, "{said}");
+    stage.store.assert_whole();
+}
+
+fn lists_parts(request: &Request) -> bool {
+    request.method == "GET" && request.asks("uploadId")
+}
+
+/// Promises 7, 9.
+#[tokio::test]
+async fn a_passing_refusal_to_list_parts_costs_no_part() {
+    let mut stage = Stage::new().await;
+    stage.set("MaxThread", "1");
+    stage.store.put("x", Object::new(noise(12 * MIB, 1)));
+    refuse_part_three(&stage);
+    let mut refused = false;
+    stage.store.answer(move |request, _| {
+        let refuses = lists_parts(request) && !std::mem::replace(&mut refused, true);
+        refuses.then(|| Answer::error(403, "AccessDenied", "Access Denied"))
+    });
+    let (said, _) = migrate(&stage, 0).await;
+    stage.store.assert_whole();
+    assert_eq!(stage.store.asked(|r| sends_part(r, "1")), 1, "continued: {said}");
+    assert!(!said.contains("[no-part-listing]"), "{said}");
+}
+
+/// Promises 7, 10.
+#[tokio::test]
+async fn who_may_not_list_parts_begins_anew_and_aborts_nothing() {
+    let mut stage = Stage::new().await;
+    stage.set("MaxThread", "1");
+    stage.store.put("x", Object::new(noise(12 * MIB, 1)));
+    refuse_part_three(&stage);
+    stage.store.answer(move |request, _| {
+        lists_parts(request).then(|| Answer::error(403, "AccessDenied", "Access Denied"))
+    });
+    let (said, report) = migrate(&stage, 0).await;
+    stage.store.assert_arrived(&["x"]);
+    assert_eq!(stage_proofs(&report["proofs"]), (1, 0, 0), "{said}");
+    let parts: Vec<usize> =
+        stage.store.data().uploads.values().map(|upload| upload.parts.len()).collect();
+    assert_eq!(parts, [2], "the upload begun earlier is left: {said}");
+    assert_eq!(said.matches("parts may not be listed").count(), 1, "{said}");
+}
+
+/// Promise 4.
+#[tokio::test]
+async fn words_in_a_key_teach_nothing_about_the_store() {
+    for key in ["catalog/part number 2.bin", "Content-MD5 list.bin"] {
+        let mut stage = Stage::new().await;
+        stage.set("MaxThread", "1");
+        stage.store.put(key, Object::new(noise(12 * MIB, 1)));
+        stage.store.answer(|request, _| {
+            let refuses = sends_part(request, "2");
+            refuses.then(|| Answer::error(400, "InvalidRequest", "this body is not wanted"))
+        });
+        let (said, _) = migrate(&stage, 1).await;
+        assert!(!said.contains("[max-parts]"), "{said}");
+        let sent = stage.store.asked(|r| sends_part(r, "1"));
+        assert_eq!((sent, stage.store.asked(|r| sends_part(r, "2"))), (1, 1), "{said}");
+    }
 }
