@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::Worker;
 use super::gates::places;
-use crate::error::{Asked, Error};
+use crate::error::{Asked, Error, Evidence};
 use crate::job::Job;
 use crate::object::Etag;
 use crate::shutdown::Halt;
@@ -22,9 +22,12 @@ const LARGEST: u64 = 1024 * 1024;
 /// It came in no message.
 const ALONE: Delivered = Delivered { again: true, alone: false };
 
-/// One object of each pair of buckets that this worker has copied.
+/// So many of each pair: one may have been taken by an exception that does not hold any more.
+const WITNESSES: usize = 3;
+
+/// Objects of each pair of buckets that this worker has copied.
 #[derive(Debug, Default)]
-pub(super) struct Witnesses(Mutex<BTreeMap<[Asked; 2], Witness>>);
+pub(super) struct Witnesses(Mutex<BTreeMap<[Asked; 2], Vec<Witness>>>);
 
 #[derive(Clone, Debug)]
 struct Witness {
@@ -34,44 +37,65 @@ struct Witness {
 }
 
 impl Witnesses {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<[Asked; 2], Witness>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<[Asked; 2], Vec<Witness>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This job was done. The first small object of its pair is kept; one of an event is none, since its
-    /// order among the events of its key is on record.
+    /// This job was done. The first small objects of its pair are kept and the last one, as they are now:
+    /// no event's version or order matters to a witness.
     pub(super) fn know(&self, job: &Job, copied: &Copied) {
         if copied.size > LARGEST {
             return;
         }
-        let witness = || Witness {
+        let witness = Witness {
             job: Job::copy(job.src.clone(), job.des.clone(), copied.size, None),
             size: copied.size,
             written: copied.written.clone(),
         };
-        self.all().entry(places(job)).or_insert_with(witness);
+        let mut all = self.all();
+        let known = all.entry(places(job)).or_default();
+        known.truncate(WITNESSES - 1);
+        known.push(witness);
     }
 
-    fn of(&self, place: &Asked) -> Option<Witness> {
+    fn of(&self, place: &Asked) -> Vec<Witness> {
         let all = self.all();
-        let (_, witness) = all.iter().find(|(places, _)| places.contains(place))?;
-        Some(witness.clone())
+        let of_place = all.iter().filter(|(places, _)| places.contains(place));
+        of_place.flat_map(|(_, known)| known.iter().rev().cloned()).take(WITNESSES).collect()
     }
 
     fn forget(&self, witness: &Witness) {
-        self.all().remove(&places(&witness.job));
+        if let Some(known) = self.all().get_mut(&places(&witness.job)) {
+            known.retain(|known| known.job != witness.job);
+        }
     }
 }
 
 impl Worker {
     /// Whether an object that was taken at the place of this refusal before is taken again; `None`: there
-    /// is none, or it has changed since.
+    /// is none, or all have changed since.
     pub(super) async fn is_taken_again(&self, error: &Error, halt: &Halt) -> Option<bool> {
         let evidence = error.evidence()?;
         let place = evidence.place.as_ref()?;
-        let witness = self.witnesses.of(place)?;
-        let Witness { job, size, written } = &witness;
-        debug!(object = %job.src, "tried again, since {error}");
+        let mut taken = None;
+        for witness in self.witnesses.of(place) {
+            match self.testifies(&witness, evidence, place, halt).await {
+                Some(true) => return Some(true),
+                refused => taken = taken.or(refused),
+            }
+        }
+        taken
+    }
+
+    async fn testifies(
+        &self,
+        witness: &Witness,
+        evidence: &Evidence,
+        place: &Asked,
+        halt: &Halt,
+    ) -> Option<bool> {
+        let Witness { job, size, written } = witness;
+        debug!(object = %job.src, "tried again, since others are refused");
         let reads = matches!(evidence.call.as_str(), "GetObject" | "HeadObject");
         if place.side == Side::Source.name() && reads {
             return Some(self.engine.source.head(&job.src, None).await.is_ok());
@@ -82,20 +106,20 @@ impl Worker {
             there.size == *size && written.as_ref().is_none_or(|etag| there.etag == *etag)
         });
         if !unchanged {
-            self.witnesses.forget(&witness);
+            self.witnesses.forget(witness);
             return None;
         }
         let claim = Claim::new(&self.engine.instance, ALONE, CancellationToken::new());
         match self.engine.transfer(job, &claim, halt).await {
             Ok(Done::Copied(_)) => Some(true),
             Ok(Done::Deleted | Done::PassedOver(_)) => {
-                self.witnesses.forget(&witness);
+                self.witnesses.forget(witness);
                 None
             }
             Err(again) => {
                 let again = again.evidence().and_then(|evidence| evidence.place.as_ref());
                 if again != Some(place) {
-                    self.witnesses.forget(&witness);
+                    self.witnesses.forget(witness);
                     return None;
                 }
                 Some(false)
