@@ -13,7 +13,7 @@ use crate::error::{Asked, Error, Evidence};
 use crate::job::Job;
 use crate::object::Etag;
 use crate::shutdown::Halt;
-use crate::store::Side;
+use crate::store::{GetRequest, Side};
 use crate::transfer::{Claim, Copied, Delivered, Done};
 
 /// A larger object is no witness. Bytes.
@@ -96,9 +96,11 @@ impl Worker {
     ) -> Option<bool> {
         let Witness { job, size, written } = witness;
         debug!(object = %job.src, "tried again, since others are refused");
-        let reads = matches!(evidence.call.as_str(), "GetObject" | "HeadObject");
-        if place.side == Side::Source.name() && reads {
-            return Some(self.engine.source.head(&job.src, None).await.is_ok());
+        // A key that decrypts no more refuses a GET, and not a HEAD.
+        if place.side == Side::Source.name() && evidence.call == "GetObject" {
+            let request =
+                GetRequest { id: job.src.clone(), version: None, range: None, if_match: None };
+            return Some(self.engine.source.get(&request).await.is_ok());
         }
         // What somebody else has written there meanwhile is not written over.
         let there = self.engine.destination.head(&job.des, None).await.ok();

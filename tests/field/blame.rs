@@ -39,13 +39,18 @@ fn on() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(true))
 }
 
-/// Writes are refused with `answer` once `count` objects have arrived, while the switch is on.
-fn refuse_from(stage: &Stage, count: usize, answer: Answer) -> Arc<AtomicBool> {
+/// What `is` so is refused with `answer` once `count` objects have arrived, while the switch is on.
+fn refuse_from(
+    stage: &Stage,
+    count: usize,
+    answer: Answer,
+    is: fn(&Request) -> bool,
+) -> Arc<AtomicBool> {
     let switch = on();
     let cured = Arc::clone(&switch);
     stage.store.answer(move |request, data| {
         let refuses = cured.load(Ordering::Relaxed) && data.destination().len() >= count;
-        (refuses && request.writes()).then(|| answer.clone())
+        (refuses && is(request)).then(|| answer.clone())
     });
     switch
 }
@@ -84,7 +89,12 @@ async fn a_signature_that_fits_all_but_a_few_objects_is_theirs() {
 #[tokio::test]
 async fn a_secret_that_is_wrong_for_all_ends_the_run_with_a_summary() {
     let stage = many(300).await;
-    let switch = refuse_from(&stage, 50, Answer::error(403, "SignatureDoesNotMatch", SIGNATURE));
+    let switch = refuse_from(
+        &stage,
+        50,
+        Answer::error(403, "SignatureDoesNotMatch", SIGNATURE),
+        Request::writes,
+    );
     // Whatever is asked of the destination from then on.
     stage.store.answer(|request, data| {
         let refuses = data.destination().len() >= 50 && request.bucket == TO;
@@ -100,7 +110,7 @@ async fn a_secret_that_is_wrong_for_all_ends_the_run_with_a_summary() {
 // A quota, a full disk: told by many names.
 async fn waits_for_room(answer: Answer) {
     let stage = many(300).await;
-    let switch = refuse_from(&stage, 50, answer);
+    let switch = refuse_from(&stage, 50, answer, Request::writes);
     let mut running = stage.spawn(&RUN);
     running.logs("takes nothing more").await;
     switch.store(false, Ordering::Relaxed);
@@ -150,21 +160,28 @@ async fn an_outage_is_waited_for_and_costs_no_receipt() {
     );
 }
 
-/// Promises 0, 9.
-#[tokio::test]
-async fn what_is_refused_to_all_is_recorded_for_none() {
+/// Everything is refused once 50 objects of 1,500 have arrived.
+async fn is_recorded_for_none(method: &str, refuses: fn(&Request) -> bool) {
     let stage = many(1500).await;
     let denied = Answer::error(403, "AccessDenied", "Access Denied");
-    let switch = refuse_from(&stage, 50, denied);
+    let switch = refuse_from(&stage, 50, denied, refuses);
     let ended = stage.migrate().await.with_status(3);
     assert_says(&ended, &["one object like the other", "IAM policy", "ignore list"]);
     assert_nothing_failed(&ended);
-    let tried = stage.store.asked(|request| request.method == "PUT");
+    let tried = stage.store.asked(|request| request.method == method && !request.key.is_empty());
     // What was under way, and one message after the other to see whether it passes.
-    assert!(tried < 400, "{tried} PUTs");
+    assert!(tried < 400, "{tried} times {method}");
     switch.store(false, Ordering::Relaxed);
     stage.migrate().await.with_status(0);
     stage.store.assert_whole();
+}
+
+/// Promises 0, 9.
+#[tokio::test]
+async fn what_is_refused_to_all_is_recorded_for_none() {
+    // A key that decrypts no more refuses every GET, and no HEAD.
+    let reads = |r: &Request| r.bucket == FROM && r.method == "GET" && !r.key.is_empty();
+    tokio::join!(is_recorded_for_none("PUT", Request::writes), is_recorded_for_none("GET", reads),);
 }
 
 /// All objects of this prefix are refused, and 300 others are not.
