@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
+use s3_migration::digest;
 use s3_migration::error::{Error, Result};
 use s3_migration::object::{MIB, ObjectId};
-use s3_migration::plan::digest;
 use s3_migration::store::s3::S3Store;
 use s3_migration::store::{NewObject, ObjectStore, Part, Payload, Side};
 

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use s3_migration::digest;
+use s3_migration::digest::lanes::Lanes;
 use s3_migration::error::{Error, Result};
-use s3_migration::lanes::Lanes;
 use s3_migration::object::{ByteRange, MIB, ObjectId};
-use s3_migration::plan::digest;
 use s3_migration::store::s3::S3Store;
 use s3_migration::store::{GetRequest, NewObject, ObjectStore, Payload, Proof, Room, Side, Upload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

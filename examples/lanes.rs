@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use s3_migration::lanes::Lanes;
-use s3_migration::plan::digest;
+use s3_migration::digest;
+use s3_migration::digest::lanes::Lanes;
 use tokio::task::JoinSet;
 
 const GIB: usize = 1 << 30;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use s3_migration::plan::patterns::Patterns;
+use s3_migration::filter::patterns::Patterns;
 
 /// Patterns of each kind.
 const PATTERNS: usize = 5000;

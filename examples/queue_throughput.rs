@@ -8,7 +8,7 @@ use s3_migration::error::{Error, Result};
 use s3_migration::job::Job;
 use s3_migration::object::ObjectId;
 use s3_migration::queue::Queue;
-use s3_migration::queue::embedded::EmbeddedQueue;
+use s3_migration::queue::sqlite::EmbeddedQueue;
 use s3_migration::sqlite::Database;
 
 #[tokio::main]

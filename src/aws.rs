@@ -19,22 +19,20 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::error::{Error, ErrorKind, Evidence, Result};
-use crate::shown::shown;
+use crate::format::escape::shown;
 
 pub mod clock;
 pub mod dial;
-pub mod group;
+mod error_codes;
 pub mod http;
 pub mod identity;
-pub mod metadata;
 pub mod profiles;
 pub mod signer;
 pub mod trust;
-mod verdict;
 
+use error_codes::{Request, Verdict, judge};
 use profiles::Profile;
 use trust::{Bundle, Trust};
-use verdict::{Request, Verdict, judge};
 
 /// For a connection with all that belongs to it: the name's addresses, one after another where the first
 /// are dead (see `dial`), and TLS on a line between continents that loses packets.
@@ -176,12 +174,12 @@ pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Optio
 /// Whether a refusal of this name says that the session is over: others are to be fetched, whatever the
 /// credentials say themselves of their end.
 pub fn is_expired(code: &str) -> bool {
-    verdict::is_expired(code)
+    error_codes::is_expired(code)
 }
 
 /// Whether a refusal of this name and text is about the time at which a request was signed.
 pub fn is_skewed(code: &str, text: &str) -> bool {
-    verdict::is_skewed(code) || is_about_the_clock(text)
+    error_codes::is_skewed(code) || is_about_the_clock(text)
 }
 
 /// The whole error: `call` (such as `GetObject s3://bucket/key (source)`), what the service said,

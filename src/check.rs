@@ -2,22 +2,24 @@
 //! nothing behind.
 //!
 //! Each look is one line, and a look that fails ends no other. What a line means is decided in
-//! [`crate::plan::checks`], what is allowed for in [`crate::plan::policy`].
+//! [`crate::check::findings`], what is allowed for in [`crate::check::iam`].
 
 use serde::Serialize;
 
 use crate::aws::clock::Clock;
+use crate::check::findings::{End, Judged, Reached, Verdict, clock, end};
+use crate::check::iam::{Policies, Scope};
 use crate::config::{Config, Credentials, QueueBackend, StateBackend};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::checks::{End, Judged, Reached, Verdict, clock, end};
-use crate::plan::policy::{Policies, Scope};
-use crate::services;
 use crate::store::Side;
+use crate::wiring;
 
 mod backends;
 mod buckets;
 mod callers;
-mod lists;
+pub mod findings;
+pub mod iam;
+mod parameters;
 mod scope;
 mod writing;
 
@@ -82,7 +84,7 @@ pub async fn run(config: &Config, roles: Roles) -> Report {
     let mut check = Check { config, roles, lines, clocks, scope: scope::of(config) };
     check.configuration();
     check.machine().await;
-    let parameters = services::parameters();
+    let parameters = wiring::parameters();
     let stored = check.credentials(&*parameters).await;
     check.others(stored.as_ref()).await;
     let pairs = check.bucket_list(&*parameters).await;
@@ -112,7 +114,7 @@ impl Check<'_> {
     }
 
     fn asker(&self, side: Side) -> &'static str {
-        match services::credentials(self.config, side, false) {
+        match wiring::credentials(self.config, side, false) {
             Credentials::Default => "this machine",
             Credentials::Ssm => "the stored credentials",
             Credentials::Profile => "a profile",
@@ -180,7 +182,7 @@ impl Check<'_> {
     fn uses(&self, credentials: Credentials) -> bool {
         [Side::Source, Side::Destination]
             .into_iter()
-            .any(|side| services::credentials(self.config, side, false) == credentials)
+            .any(|side| wiring::credentials(self.config, side, false) == credentials)
     }
 }
 

@@ -94,7 +94,7 @@ impl ErrorKind {
 }
 
 /// What a service has answered, as it came: by this, and not by the error's words, it is decided of
-/// whom a refusal speaks (`crate::plan::blame`).
+/// whom a refusal speaks (`crate::worker::blame`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The HTTP status; 0 if there was no answer.

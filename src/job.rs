@@ -8,21 +8,21 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::format::escape::shown;
+use crate::object::sequencer::Sequencer;
 use crate::object::{Etag, NO_VERSION, ObjectId};
-use crate::sequencer::Sequencer;
-use crate::shown::shown;
 
+mod batch;
 mod event;
-mod happened;
-mod message;
+mod event_names;
 mod pack;
-mod packer;
+mod parse;
 mod routes;
 
+pub use batch::{MAX_PACK_DATA, PackLimits, Packer, messages};
 pub use event::{Events, Heard};
-pub use message::{Opened, open, parse};
 pub use pack::{PACK_VERSION, Packed, pack, pack_within};
-pub use packer::{MAX_PACK_DATA, PackLimits, Packer, messages};
+pub use parse::{Opened, open, parse};
 pub use routes::Routes;
 
 /// What is asked for.

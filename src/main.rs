@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use s3_migration::cli::Cli;
 use s3_migration::commands;
-use s3_migration::shown::lines;
+use s3_migration::format::escape::lines;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
+use crate::monitor::liveness::Signs;
 use crate::object::ObjectId;
-use crate::plan::alive::Signs;
-use crate::state::{Proofs, Proven};
+use crate::record::{Proofs, Proven};
 
+pub mod liveness;
 mod pulse;
 
 use pulse::Pulse;

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shown::shown;
+use crate::format::escape::shown;
+
+pub mod sequencer;
 
 /// The longest key S3 takes, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).

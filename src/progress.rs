@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use crate::human;
+use crate::compare::{Finds, Verdict};
+use crate::format::human;
 use crate::job::Job;
-use crate::jobsender::{Finds, Verdict};
+use crate::logging;
 use crate::monitor::Counts;
-use crate::observe;
 use crate::store::Listed;
 
 /// How often a bar is drawn.
@@ -99,7 +99,7 @@ impl Drop for Progress {
 }
 
 fn bar() -> ProgressBar {
-    let bar = observe::bars().add(ProgressBar::new(0));
+    let bar = logging::bars().add(ProgressBar::new(0));
     let style = ProgressStyle::with_template("{bar:30} {msg}").map(|s| s.progress_chars("=> "));
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn what_is_ignored_or_there_is_not_to_be_copied() {
+        use crate::compare::difference::Difference;
         use crate::object::ObjectId;
-        use crate::plan::compare::Difference;
         let totals = Totals::default();
         let (src, des) = (ObjectId::new("b", "k"), ObjectId::new("c", "k"));
         let job = Job::copy(src, des, 7, None);

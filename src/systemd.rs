@@ -10,15 +10,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::jobsender::Reach;
+use crate::compare::Reach;
 use crate::monitor::Monitor;
-use crate::plan::alive::{Hung, Limits};
+use crate::monitor::liveness::{Hung, Limits};
 use crate::shutdown::Halt;
 
 mod socket;
+mod status_text;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use socket::Word;
 
@@ -102,19 +102,19 @@ impl Subject {
     fn words(&self, halt: &Halt, rate: u64) -> String {
         match self {
             Self::Worker { monitor, .. } if halt.is_stopping() => {
-                words::draining(halt.cause(), monitor.in_work())
+                status_text::draining(halt.cause(), monitor.in_work())
             }
             Self::Worker { monitor, .. } => {
-                words::working(monitor.in_work(), monitor.turn(), monitor.counts(), rate)
+                status_text::working(monitor.in_work(), monitor.turn(), monitor.counts(), rate)
             }
-            Self::Jobsender { .. } if halt.is_stopping() => words::stopping(halt.cause()),
-            Self::Jobsender { reach } => words::comparing(reach.listed()),
+            Self::Jobsender { .. } if halt.is_stopping() => status_text::stopping(halt.cause()),
+            Self::Jobsender { reach } => status_text::comparing(reach.listed()),
         }
     }
 
     fn closing(&self) -> String {
         match self {
-            Self::Worker { monitor, .. } => words::worked(monitor.counts()),
+            Self::Worker { monitor, .. } => status_text::worked(monitor.counts()),
             Self::Jobsender { .. } => "ended".to_owned(),
         }
     }

@@ -11,28 +11,29 @@ use tracing::{Instrument, error, info, warn};
 
 use crate::config::Config;
 use crate::error::{Asked, Error, ErrorKind, Next, Result};
+use crate::logging::scope;
 use crate::monitor::Turn;
-use crate::observe::scope;
+use crate::monitor::liveness::Limits;
 use crate::params::Pair;
-use crate::plan::alive::Limits;
 use crate::queue::Queue;
 use crate::shutdown::Halt;
 use crate::store::Side;
 use crate::transfer::Engine;
 
+pub mod blame;
 mod events;
 mod gates;
 mod message;
-mod objects;
 mod outcome;
-mod record;
+mod recording;
+mod round;
 mod settle;
 mod witness;
 
 use events::Listener;
 pub use events::{RuleBook, Rules};
 use gates::{Both, Gates, Rest};
-use objects::Line;
+use round::Line;
 use witness::Witnesses;
 
 /// Amazon SQS gives at most ten messages a call.

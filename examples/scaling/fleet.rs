@@ -15,7 +15,7 @@ const SPOT_NOTICE: u32 = 120;
 const LAUNCH: u32 = 30;
 /// From the launch until the worker takes jobs, seconds (assumed; an image that has the program).
 const BOOT: u32 = 90;
-/// An idle worker gives up its scale-in protection after this, seconds (`src/plan/leaving.rs`).
+/// An idle worker gives up its scale-in protection after this, seconds (`src/ec2/notices.rs`).
 const REST: u32 = 15;
 /// From the group's decision until an idle instance is gone: it hears of it from its metadata and
 /// completes the hook, seconds (assumed).

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use super::{Check, scope};
+use crate::check::findings::{
+    Judged, Reached, Verdict, message_size, redrive, retention, together,
+};
 use crate::config::{QueueBackend, StateBackend};
 use crate::error::{Error, Result};
-use crate::plan::checks::{Judged, Reached, Verdict, message_size, redrive, retention, together};
 use crate::queue::{DeadLetters, QueueFacts};
-use crate::services::{self, first};
-use crate::state::dynamodb::DynamoState;
-use crate::state::{IndexForm, TableCall, TableFacts};
+use crate::record::dynamodb::DynamoState;
+use crate::record::{IndexForm, TableCall, TableFacts};
+use crate::wiring::{self, first};
 
 /// What each role calls on the table.
 const WORKER: [TableCall; 4] =
@@ -26,7 +28,7 @@ impl Check<'_> {
             return self.file("queue").await;
         }
         let what = format!("queue {name}");
-        let queue = match services::sqs_queue(self.config).await {
+        let queue = match wiring::sqs_queue(self.config).await {
             Ok(queue) => queue,
             failed => {
                 self.look(what, "sqs:GetQueueUrl", failed.map(drop), |()| {
@@ -56,7 +58,7 @@ impl Check<'_> {
             return self.file("records").await;
         }
         let what = format!("table {}", self.config.basic.table_queue_name);
-        let table = match services::dynamodb_table(self.config).await {
+        let table = match wiring::dynamodb_table(self.config).await {
             Ok(table) => table,
             failed => {
                 let failed = failed.map(drop);
@@ -95,7 +97,7 @@ impl Check<'_> {
         let path = self.config.backend.path.clone();
         let file = path.display().to_string();
         let looked = match path.exists() {
-            true => services::state(self.config).await.map(|_| file),
+            true => wiring::state(self.config).await.map(|_| file),
             false => writable(&path).map(|()| format!("{file}, which is made when it is needed")),
         };
         let (verdict, said) = match looked {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::Check;
 use crate::aws::clock::Clock;
+use crate::check::findings::{Judged, Reached, Verdict};
 use crate::config::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, ObjectId, destination_prefix};
 use crate::params::{Pair, ParameterStore};
-use crate::plan::checks::{Judged, Reached, Verdict};
-use crate::services::{self, first};
 use crate::store::profile::Quirk;
 use crate::store::s3::S3Store;
 use crate::store::{GetRequest, ObjectMeta, ObjectStore, Side};
+use crate::wiring::{self, first};
 
 /// A bucket, and what the keys there begin with.
 pub(super) type Place = (String, String);
@@ -76,9 +76,9 @@ impl Check<'_> {
         side: Side,
         has_keys: bool,
     ) -> Option<S3Store> {
-        let who = services::credentials(self.config, side, false);
+        let who = wiring::credentials(self.config, side, false);
         let opened = match has_keys || who != Credentials::Ssm {
-            true => services::store(self.config, parameters, side, false).await,
+            true => wiring::store(self.config, parameters, side, false).await,
             false => Err(Error::usage("the credentials for it were not found")),
         };
         match opened {

@@ -3,13 +3,13 @@
 use super::Check;
 use crate::aws::clock::Clock;
 use crate::aws::identity::{self, Caller, Who};
+use crate::check::findings::{Judged, Reached, Verdict};
+use crate::check::iam::{Asker, partition};
 use crate::config::{Config, Credentials, Endpoint};
 use crate::error::Result;
 use crate::params::StoredCredentials;
-use crate::plan::checks::{Judged, Reached, Verdict};
-use crate::plan::policy::{Asker, partition};
-use crate::services;
 use crate::store::Side;
+use crate::wiring;
 
 const MACHINE: &str = "identity of this machine";
 
@@ -45,7 +45,7 @@ impl Check<'_> {
     /// Who the stored credentials, or the profiles, belong to.
     pub(super) async fn others(&mut self, stored: Option<&StoredCredentials>) {
         for side in [Side::Source, Side::Destination] {
-            let who = services::credentials(self.config, side, false);
+            let who = wiring::credentials(self.config, side, false);
             let endpoint = endpoint(self.config, side);
             let asked = match (who, stored) {
                 (Credentials::Ssm, Some(stored)) => Some(Who::Stored(stored)),
@@ -88,7 +88,7 @@ impl Check<'_> {
 
     async fn caller(&mut self, what: &str, who: Who<'_>, region: Option<&str>) -> Option<Caller> {
         let clock = Clock::default();
-        let asked: Result<Caller> = services::first(|| identity::caller(who, region, &clock)).await;
+        let asked: Result<Caller> = wiring::first(|| identity::caller(who, region, &clock)).await;
         self.clocks.push(clock);
         let name = &self.config.basic.ssm_parameter_credentials;
         let signer = match &asked {
@@ -119,7 +119,7 @@ impl Check<'_> {
             return None;
         }
         let used =
-            |side: &Side| services::credentials(self.config, *side, false) == Credentials::Default;
+            |side: &Side| wiring::credentials(self.config, *side, false) == Credentials::Default;
         let side = [Side::Source, Side::Destination].into_iter().find(used)?;
         endpoint(self.config, side).url.as_deref()
     }

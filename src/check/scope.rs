@@ -1,15 +1,15 @@
 //! What the configuration touches, for the policies.
 
+use crate::check::iam::{Asker, GroupScope, Scope, SideScope};
 use crate::config::{Config, Credentials, QueueBackend, Sse, StateBackend};
-use crate::plan::policy::{Asker, GroupScope, Scope, SideScope};
-use crate::services;
 use crate::store::Side;
+use crate::wiring;
 
 /// As far as the configuration tells; the rest is found out.
 pub(super) fn of(config: &Config) -> Scope {
     let (basic, mode) = (&config.basic, &config.mode);
     let side = |side| SideScope {
-        asker: match services::credentials(config, side, false) {
+        asker: match wiring::credentials(config, side, false) {
             Credentials::Default => Asker::Machine,
             Credentials::Ssm | Credentials::Profile => Asker::Other,
             Credentials::Anonymous => Asker::Nobody,
@@ -23,7 +23,7 @@ pub(super) fn of(config: &Config) -> Scope {
     };
     let stored = [Side::Source, Side::Destination]
         .into_iter()
-        .any(|side| services::credentials(config, side, false) == Credentials::Ssm);
+        .any(|side| wiring::credentials(config, side, false) == Credentials::Ssm);
     let named = |wanted: bool, name: &String| Some(name.clone()).filter(|_| wanted);
     let ignored = basic.ignore_list_file.is_none() && !basic.ssm_parameter_ignore_list.is_empty();
     Scope {

@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use super::Check;
 use super::buckets::{Place, ok, read, url};
+use crate::check::findings::{Reached, Verdict};
+use crate::digest;
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectId;
-use crate::plan::checks::{Reached, Verdict};
-use crate::plan::digest;
-use crate::services::first;
 use crate::store::profile::Quirk;
 use crate::store::s3::S3Store;
 use crate::store::{Created, NewObject, ObjectMeta, ObjectStore, Payload, Proof, Upload};
+use crate::wiring::first;
 
 /// What the test writes.
 const TEXT: &[u8] = b"s3-migration check";

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::{Exit, print};
+use crate::check::findings::{End, Verdict};
 use crate::check::{Report, Roles, run};
 use crate::cli::{CheckArgs, Role};
 use crate::config::Config;
 use crate::error::Result;
-use crate::plan::checks::{End, Verdict};
 
 pub(super) async fn execute(config: &Config, args: &CheckArgs) -> Result<Exit> {
     let roles = Roles {

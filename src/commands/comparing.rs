@@ -8,22 +8,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tracing::warn;
 
-use super::outlook::{Estimating, Told};
+use super::forecast::{Estimating, Told};
 use super::{Exit, print};
 use crate::cli::{CompareArgs, CompareBy};
+use crate::compare::difference::Compare;
+use crate::compare::{Deletions, Finds, Jobsender, Summary, Verdict};
 use crate::config::{Comparison, Config, Sse};
 use crate::error::{Error, Result};
+use crate::filter::patterns::Patterns;
+use crate::format::escape::lines;
 use crate::job::Job;
-use crate::jobsender::{Deletions, Finds, Jobsender, Summary, Verdict};
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
-use crate::plan::compare::Compare;
-use crate::plan::patterns::Patterns;
-use crate::services::{self, Sides};
-use crate::shown::lines;
+use crate::record::NoteKey;
 use crate::shutdown::Halt;
-use crate::state::NoteKey;
 use crate::store::Listed;
+use crate::wiring::{self, Sides};
 
 /// What one comparison found for one pair.
 #[derive(Debug, Serialize)]
@@ -81,9 +81,9 @@ pub(super) fn jobsender(
     Ok(Jobsender {
         compare,
         ignore: Arc::new(ignore),
-        filter: Arc::new(services::filter(config)?),
+        filter: Arc::new(wiring::filter(config)?),
         deletions: deletions.transpose()?.map(Arc::new),
-        at_once: services::list_concurrency(config),
+        at_once: wiring::list_concurrency(config),
         ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)
     })
 }

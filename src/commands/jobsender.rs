@@ -8,24 +8,24 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use super::comparing::{self, Audience, PairResult, compare_all, comparison_note, with_args};
+use super::forecast::Estimating;
 use super::origins::{names, origins};
-use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
+use crate::compare::{Jobsender, Reach, Sent, Summary};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
-use crate::human;
-use crate::jobsender::{Jobsender, Reach, Sent, Summary};
+use crate::format::escape::shown;
+use crate::format::human;
 use crate::params::{load_ignore_list, load_pairs};
-use crate::profiles::Profiles;
 use crate::queue::LONGEST_KEPT;
+use crate::record::StateStore;
 use crate::retry::{Policy, retry};
-use crate::services::{self, Sides};
-use crate::shown::shown;
 use crate::shutdown::Halt;
-use crate::state::StateStore;
 use crate::systemd::Telling;
 use crate::transfer::memory::MemoryBudget;
+use crate::wiring::known_stores::Profiles;
+use crate::wiring::{self, Sides};
 
 /// Bytes of memory that an object takes that was sent before.
 const REMEMBERED: u64 = 32;
@@ -62,7 +62,7 @@ async fn once(
     reach: &Arc<Reach>,
     telling: &mut Option<Telling>,
 ) -> Result<Exit> {
-    let parameters = services::parameters();
+    let parameters = wiring::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
     if pairs.is_empty() {
         telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
@@ -71,7 +71,7 @@ async fn once(
     let ignore = load_ignore_list(config, Some(&*parameters)).await?;
     let sends = !args.dry_run && args.compare.explain.is_none();
     let queue = match sends {
-        true => Some(services::queue(config).await?),
+        true => Some(wiring::queue(config).await?),
         false => None,
     };
     let state = records(config, sends).await?;
@@ -131,7 +131,7 @@ async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn StateSto
     if !needed && !sends {
         return Ok(None);
     }
-    match services::state(config).await {
+    match wiring::state(config).await {
         Ok(state) => Ok(Some(state)),
         Err(error) if needed => Err(error),
         Err(error) => {

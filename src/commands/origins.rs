@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli::OriginArgs;
+use crate::compare::{Names, Origin};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::human;
-use crate::jobsender::{Names, Origin};
+use crate::format::human;
 use crate::params::Pair;
-use crate::services::Sides;
 use crate::sources::inventory::{Access, Address, Inventory};
 use crate::store::ObjectStore;
+use crate::wiring::Sides;
 
 /// The origins of both sides; inventories have been opened, and are told with their age.
 pub(super) async fn origins(

@@ -5,27 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::comparing::{Audience, compare_all, explain, jobsender, with_args};
+use super::forecast::Estimating;
 use super::jobsender::{impossible, text as comparison_text};
 use super::origins::{names, origins};
-use super::outlook::Estimating;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
+use crate::compare::Jobsender;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::human;
-use crate::jobsender::Jobsender;
+use crate::format::escape::shown;
+use crate::format::human;
 use crate::params::{Pair, load_ignore_list, load_pairs, same_place};
-use crate::profiles::Loss;
-use crate::run::{Report, Run};
-use crate::services::{self, Sides};
-use crate::shown::shown;
+use crate::record::sqlite::EmbeddedState;
 use crate::shutdown::Halt;
+use crate::single_node::{Report, Run};
 use crate::sqlite::Database;
-use crate::state::embedded::EmbeddedState;
+use crate::wiring::known_stores::Loss;
+use crate::wiring::{self, Sides};
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let config = &with_args(config, &args.compare)?;
-    let parameters = services::parameters();
+    let parameters = wiring::parameters();
     let (pairs, ignore) = match (&args.source, &args.destination) {
         (Some(source), Some(destination)) => {
             // What is named on the command line needs no parameter service.
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn another_run_is_advised_only_where_it_helps() {
-        use crate::jobsender::Summary;
+        use crate::compare::Summary;
         let text = |failed_count, to_copy| {
             let closing = Summary { listed: 9, to_copy, ..Summary::default() };
             verdict(&Report { failed_count, closing: Some(closing), ..Report::default() })

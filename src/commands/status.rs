@@ -14,13 +14,13 @@ use super::{Exit, print, stop_on_signal};
 use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
-use crate::human;
-use crate::profiles::{self, Fact, Known};
+use crate::format::human;
 use crate::queue::{Depth, Queue};
+use crate::record::{Proofs, StateStore, Tally};
 use crate::retry::{Policy, retry};
-use crate::services;
 use crate::shutdown::Halt;
-use crate::state::{Proofs, StateStore, Tally};
+use crate::wiring;
+use crate::wiring::known_stores::{self, Fact, Known};
 
 /// What ended within this time makes the throughput.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -115,10 +115,10 @@ impl Places {
         let (no_queue, no_state) =
             (queue == QueueBackend::Embedded && !there, state == StateBackend::Embedded && !there);
         if self.queue.is_none() && !no_queue {
-            self.queue = Some(services::queue(config).await?);
+            self.queue = Some(wiring::queue(config).await?);
         }
         if self.state.is_none() && !no_state {
-            self.state = Some(services::state(config).await?);
+            self.state = Some(wiring::state(config).await?);
         }
         Ok((no_queue || no_state).then_some(file))
     }
@@ -145,7 +145,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
             let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await;
             let kept = kept.unwrap_or_default().into_iter().flatten().next();
             status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
-            status.stores = profiles::printed(profiles::kept(config, &**state).await);
+            status.stores = known_stores::printed(known_stores::kept(config, &**state).await);
         }
         print(args.json, &status, || match missing {
             Some(file) => format!(

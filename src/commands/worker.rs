@@ -10,30 +10,30 @@ use tracing::info;
 use super::{Exit, stop_on_signal};
 use crate::cli::WorkerArgs;
 use crate::config::{Config, QueueBackend};
+use crate::ec2::Instance;
 use crate::error::{Error, Result};
-use crate::instance::Instance;
 use crate::monitor::Monitor;
 use crate::params::{Pair, ParameterStore, load_pairs};
-use crate::profiles::Profiles;
-use crate::services::{self, Sides};
+use crate::record::Proofs;
 use crate::shutdown::Halt;
-use crate::state::Proofs;
 use crate::systemd::Telling;
+use crate::wiring::known_stores::Profiles;
+use crate::wiring::{self, Sides};
 use crate::worker::{Settings, Worker};
 
 /// A bucket list that takes longer is done without.
 const LIST_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> {
-    let parameters = services::parameters();
-    let queue = services::queue(config).await?;
-    let state = services::state(config).await?;
+    let parameters = wiring::parameters();
+    let queue = wiring::queue(config).await?;
+    let state = wiring::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let monitor = Arc::new(Monitor::default());
     let profiles = Profiles::load(config, &sides, &state).await;
-    let engine = services::engine(config, sides, state, Arc::clone(&monitor));
+    let engine = wiring::engine(config, sides, state, Arc::clone(&monitor));
     let memory_mib = engine.budget.total() / crate::object::MIB;
-    let parallel = services::at_once(config).objects;
+    let parallel = wiring::at_once(config).objects;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     info!(instance = engine.instance, memory_mib, parallel, "worker started");
@@ -47,8 +47,8 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
         async move { monitor.log_traffic_every(interval, end).await }
     });
     let learning = tokio::spawn(profiles.keep_until(end.clone()));
-    let events = services::event_rules(config, &parameters);
-    let settings = Settings { events, ..services::worker_settings(config) };
+    let events = wiring::event_rules(config, &parameters);
+    let settings = Settings { events, ..wiring::worker_settings(config) };
     let telling = Telling::worker(&monitor, settings.limits(), &halt);
     let attended = Instance::attend(config, &monitor, &halt);
     let worker = Worker::new(queue, engine, settings);

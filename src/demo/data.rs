@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::PART;
+use crate::digest;
 use crate::error::{Error, Result};
-use crate::human;
+use crate::format::human;
+use crate::logging::say;
 use crate::object::{MIB, ObjectId};
-use crate::observe::say;
-use crate::plan::digest;
 use crate::store::{NewObject, ObjectStore, Part, Payload};
 
 /// Larger objects are put into the source in parts of this size, so that memory stays flat.

@@ -16,8 +16,8 @@ use tokio::sync::{Mutex, watch};
 use super::endpoint::{Gate, Passage};
 use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
-use crate::observe::say;
-use crate::state::{JobStatus, StateStore};
+use crate::logging::say;
+use crate::record::{JobStatus, StateStore};
 
 /// At most so many parts of the object pass before its worker is killed.
 const PARTS_BEFORE_DEATH: u64 = 4;

@@ -6,8 +6,8 @@ use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
+use crate::compare::listing::{Asking, Listing, Pages};
 use crate::error::Result;
-use crate::listing::{Asking, Listing, Pages};
 use crate::object::{ObjectId, ObjectKey};
 use crate::retry::Policy;
 use crate::store::{Body, GetRequest, ListRequest, ObjectStore};

@@ -4,12 +4,12 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::happened::Happened;
-use super::message::{Fields, not_a_job, object, sequencer, size};
+use super::event_names::Happened;
+use super::parse::{Fields, not_a_job, object, sequencer, size};
 use super::{Action, Apart, Incoming, Job, Refusal, Routes, ascii_json};
+use crate::format::escape::shown;
+use crate::object::sequencer::Sequencer;
 use crate::object::{NO_VERSION, ObjectId};
-use crate::sequencer::Sequencer;
-use crate::shown::shown;
 
 /// A message of events, read: what each is about. Where its object goes is yet to be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

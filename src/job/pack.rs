@@ -26,10 +26,10 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::message::{Fields, not_a_job, object, sequencer, size, text, version};
+use super::parse::{Fields, not_a_job, object, sequencer, size, text, version};
 use super::{Action, Apart, Incoming, Job, Refusal, Seen, ascii_json};
 use crate::object::Etag;
-use crate::sequencer::Sequencer;
+use crate::object::sequencer::Sequencer;
 
 /// The newest version of the packed form that this program reads. It writes deletions in it.
 pub const PACK_VERSION: u64 = 2;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::Monitor;
-use crate::plan::alive::Signs;
+use crate::monitor::liveness::Signs;
 
 /// What the loop that takes messages does in a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

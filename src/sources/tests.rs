@@ -24,7 +24,7 @@ async fn all(mut feed: Feed<Entry>) -> Result<Vec<Entry>> {
 
 async fn keys_of(bytes: impl AsRef<[u8]>) -> Result<Vec<(String, u64)>> {
     let file = file(bytes);
-    let entries = all(keys::read(file.path())).await?;
+    let entries = all(key_file::read(file.path())).await?;
     Ok(entries
         .into_iter()
         .map(|entry| {
@@ -36,7 +36,7 @@ async fn keys_of(bytes: impl AsRef<[u8]>) -> Result<Vec<(String, u64)>> {
 
 async fn manifest_of(bytes: impl AsRef<[u8]>) -> Result<Vec<Entry>> {
     let file = file(bytes);
-    all(manifest::read(file.path())).await
+    all(batch_manifest::read(file.path())).await
 }
 
 /// What is refused, without the folder in front of the file's name.
@@ -96,18 +96,18 @@ async fn a_key_has_up_to_1024_bytes_with_any_line_end() {
 #[tokio::test]
 async fn what_is_no_file_of_keys_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = refused(all(keys::read(folder.path().join("none")))).await;
+    let missing = refused(all(key_file::read(folder.path().join("none")))).await;
     assert!(missing.contains("none cannot be read: "), "{missing}");
-    let no_file = refused(all(keys::read(folder.path()))).await;
+    let no_file = refused(all(key_file::read(folder.path()))).await;
     assert!(no_file.ends_with("is a folder; name a file"), "{no_file}");
-    assert!(refused(all(manifest::read(folder.path()))).await.contains("is a folder"));
+    assert!(refused(all(batch_manifest::read(folder.path()))).await.contains("is a folder"));
 }
 
 /// Promise 1.
 #[tokio::test]
 async fn a_key_that_is_no_utf8_keeps_its_bytes() {
     let (keys, manifest) = (file(b"a\nb\xfc\n"), file("b,a\nb,b%FC\n"));
-    for feed in [keys::read(keys.path()), manifest::read(manifest.path())] {
+    for feed in [key_file::read(keys.path()), batch_manifest::read(manifest.path())] {
         let entries = all(feed).await.unwrap();
         let odd = entries.iter().map(|entry| entry.odd.as_deref());
         assert_eq!(odd.collect::<Vec<_>>(), [None, Some(&b"b\xfc"[..])]);

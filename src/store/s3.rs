@@ -28,30 +28,30 @@ use crate::config::{DestinationSide, Sse};
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
 
-mod answers;
 mod asked_sums;
 pub mod connect;
 mod convert;
-pub mod document;
-mod exact;
+mod credentials;
 mod examine;
-mod kept;
-mod lean;
+mod http;
+pub mod key_encoding;
 mod lengths;
 mod listing;
+pub mod listing_xml;
 mod new_object;
 mod objects;
-pub mod reading;
-mod renew;
+mod raw_answer;
+mod refused_headers;
+mod sized_body;
+mod upload_answers;
 mod uploads;
-mod without;
 
 use asked_sums::Mode;
 use convert::crc64nvme_text;
-use lean::Lean;
+use credentials::Renewed;
+use http::Lean;
 use lengths::{Got, IDENTITY};
-use renew::Renewed;
-use without::Given;
+use refused_headers::Given;
 
 /// One S3 endpoint with the credentials of one side.
 pub struct S3Store {
@@ -84,7 +84,7 @@ pub struct S3Store {
     /// A body whose SHA-256 is not signed has been taken.
     unsigned: std::sync::atomic::AtomicBool,
     /// Headers that a bucket has taken, or refused of some objects, by bucket and header.
-    seen: Mutex<HashMap<String, without::Seen>>,
+    seen: Mutex<HashMap<String, refused_headers::Seen>>,
     /// How often a bucket has refused an object whatever was left out of its headers.
     vain: Mutex<HashMap<String, u32>>,
     /// How often a bucket has told no part sizes of an object that has some.
@@ -269,7 +269,7 @@ impl S3Store {
 
 /// Reads what came as each of the answers about uploads, for the fuzzer: the errors.
 pub fn read_upload_answers(document: &[u8]) -> Vec<Error> {
-    answers::read_all(document)
+    upload_answers::read_all(document)
 }
 
 /// Where a request's credentials were called expired: the key that had signed it, where that is known.
@@ -341,7 +341,9 @@ impl ObjectStore for S3Store {
         }
         match self.get_any(request).await {
             Ok(answer) => self.pinned(pinned, request, answer),
-            Err(error) if error.kind() == ErrorKind::SourceChanged || without::may_be(&error) => {
+            Err(error)
+                if error.kind() == ErrorKind::SourceChanged || refused_headers::may_be(&error) =>
+            {
                 // Either it was replaced, or the store does not know the header, or it compares its own
                 // tag with ours and never finds them equal (a weak one, or quoted twice): then the
                 // object is still there.

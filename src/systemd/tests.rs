@@ -10,11 +10,11 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::monitor::Turn;
 use crate::queue::{Depth, Message, Queue, Receipt};
-use crate::services::{self, Sides};
+use crate::record::sqlite::EmbeddedState;
 use crate::sqlite::Database;
-use crate::state::embedded::EmbeddedState;
 use crate::store::ObjectStore;
 use crate::store::tests::Fake;
+use crate::wiring::{self, Sides};
 use crate::worker::{RuleBook, Rules, Worker};
 
 const LIMITS: Limits =
@@ -179,8 +179,8 @@ async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, A
     let sides = Sides { source: store(), destination: store() };
     let monitor = Arc::new(Monitor::default());
     let state = Arc::new(EmbeddedState::new(&state));
-    let engine = services::engine(&config, sides, state, Arc::clone(&monitor));
-    let mut settings = services::worker_settings(&config);
+    let engine = wiring::engine(&config, sides, state, Arc::clone(&monitor));
+    let mut settings = wiring::worker_settings(&config);
     settings.parallel = 1;
     settings.events = Arc::new(Hanging);
     (Worker::new(Arc::new(queue), engine, settings), monitor)

@@ -5,8 +5,8 @@ use std::sync::{Mutex, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-use super::whole::Vow;
-use crate::state::Order;
+use super::whole_digest::Vow;
+use crate::record::Order;
 
 /// What is known of the message that a job came in.
 #[derive(Clone, Copy, Debug)]

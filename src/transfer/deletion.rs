@@ -5,14 +5,14 @@
 
 use tracing::info;
 
-use super::order::left;
+use super::ordered::left;
 use super::{Attempt, Done};
 use crate::error::Result;
 use crate::job::Seen;
-use crate::plan::order::{self, Late};
+use crate::record::Record;
 use crate::retry::retry;
-use crate::state::Record;
 use crate::store::ObjectMeta;
+use crate::transfer::event_order::{self, Late};
 
 impl Attempt<'_> {
     /// Deletes where the source has no object now. `seen`: what a comparison has seen at the
@@ -31,7 +31,7 @@ impl Attempt<'_> {
     async fn outlived(&self, source: &ObjectMeta, record: Option<&Record>) -> Result<Done> {
         let there = self.now_at_destination().await?;
         let (left, for_good) = (record.map(left), self.job.version.is_some());
-        match order::outlived(source, there.as_ref(), left.as_ref(), for_good) {
+        match event_order::outlived(source, there.as_ref(), left.as_ref(), for_good) {
             Late::PassOver => Ok(Done::PassedOver("the source has the object now")),
             Late::Refresh => self.refresh(record).await,
         }
@@ -43,7 +43,7 @@ impl Attempt<'_> {
         if let Some(seen) = seen {
             match self.now_at_destination().await? {
                 None => return Ok(Done::Deleted),
-                Some(there) if !order::is_as_seen(seen.size, seen.etag.as_ref(), &there) => {
+                Some(there) if !event_order::is_as_seen(seen.size, seen.etag.as_ref(), &there) => {
                     return Ok(Done::PassedOver(
                         "the destination has another object than was seen",
                     ));

@@ -10,14 +10,14 @@ use tracing::{debug, info, warn};
 
 use super::{Attempt, Engine};
 use crate::config::{Config, Sse};
+use crate::digest::{self, Hasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, MIB, ObjectId};
-use crate::plan::digest::{self, Hasher};
-use crate::plan::parts::Guesses;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload, Upload};
+use crate::transfer::layout::Guesses;
 
 /// Objects that are read to learn whether a source's ETags are MD5s, at most.
 const MOST_SAMPLES: usize = 8;

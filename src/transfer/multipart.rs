@@ -12,16 +12,16 @@ use super::part::{PartMover, WINDOW};
 use super::proof;
 use super::resume::{Begun, Found, MOST_PROVEN_BYTES};
 use super::stream::{self, Wanted};
-use super::whole::Whole;
+use super::whole_digest::Whole;
 use super::{Attempt, Copied, Cut, Planned};
+use crate::digest;
 use crate::error::{Error, ErrorKind, Next, Result};
 use crate::object::Etag;
-use crate::plan::digest;
-use crate::plan::parts::Layout;
+use crate::record::{Proven, Seal, Start, UploadRef};
 use crate::retry::{Policy, retry};
-use crate::state::{Proven, Seal, Start, UploadRef};
 use crate::store::profile::Quirk;
 use crate::store::{Created, GetRequest, NewObject, ObjectMeta, Part, Proof, Upload, Written};
+use crate::transfer::layout::Layout;
 
 /// How often parts that the destination does not list as they were sent are sent again.
 const MAX_ROUNDS: u32 = 3;

@@ -16,18 +16,18 @@ use super::evidence::Asker;
 use super::proof::{self, Verdict};
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
+use super::single_streamed::is_odd;
 use super::stream::{self, Seen, Wanted};
-use super::streamed::is_odd;
-use super::whole::Whole;
+use super::whole_digest::Whole;
+use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::logging::scope;
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
-use crate::observe::scope;
-use crate::plan::digest;
-use crate::plan::parts::{self, Layout};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::store::profile::Quirk;
 use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Upload, Written};
+use crate::transfer::layout::{self, Layout};
 
 /// What a part that passes through may occupy: the connections' buffers and what waits to be
 /// hashed.
@@ -215,7 +215,7 @@ impl PartMover {
         match self.sent(number).await {
             Err(error) if has_too_high_number(number, &error) => {
                 let target = &self.upload.target;
-                let allowed = parts::parts_allowed(number, &said(&error));
+                let allowed = layout::parts_allowed(number, &said(&error));
                 let message = format!("{target}: no more than {allowed} parts are taken ({error})");
                 let known =
                     self.engine.destination.profile().value(&target.bucket, Quirk::MaxParts);
@@ -523,7 +523,7 @@ fn said(error: &Error) -> String {
 
 /// Whether a refusal is that of a number above what the store takes.
 fn has_too_high_number(number: u32, error: &Error) -> bool {
-    error.kind() == ErrorKind::Invalid && number > 1 && parts::speaks_of_part_numbers(&said(error))
+    error.kind() == ErrorKind::Invalid && number > 1 && layout::speaks_of_part_numbers(&said(error))
 }
 
 /// A bucket with Object Lock takes no part without a digest in its headers or behind its body

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 
 use crate::config::Checksum;
+use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::digest;
 use crate::store::{Body, GetAnswer, Md5, Proof, Written};
 
 /// Reads a whole body of exactly `expected` bytes into memory; one that is short or long is

@@ -8,11 +8,11 @@ use tracing::{debug, info, warn};
 use super::{Attempt, Copied, Delivered, Done, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, MIB, ObjectId};
-use crate::plan::parts::{self, Layout};
+use crate::record::{JobStatus, Proven, Record, UploadRef};
 use crate::retry::{Policy, retry};
-use crate::state::{JobStatus, Proven, Record, UploadRef};
 use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
+use crate::transfer::layout::{self, Layout};
 
 /// Parts that are not known to be this object's are read again and compared, up to so many bytes:
 /// what 10 Mbit/s carry within a JobTimeout of an hour. Such a reading cannot be continued, so one
@@ -100,7 +100,7 @@ impl Attempt<'_> {
                     return Ok(None);
                 }
                 Some(held) => {
-                    let layout = parts::adopt(meta.size, recorded.part_size, &held);
+                    let layout = layout::adopt(meta.size, recorded.part_size, &held);
                     if let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts()))
                         && let Some(begun) = self.continued(upload.clone(), layout, held)
                     {
@@ -149,7 +149,7 @@ impl Attempt<'_> {
         let Some((ListedUpload { upload, .. }, held)) = newest else { return Ok(None) };
         let part_size = held.iter().map(|part| part.size).max().unwrap_or_default();
         let held_bytes: u64 = held.iter().map(|part| part.size).sum();
-        let layout = parts::adopt(meta.size, part_size, &held);
+        let layout = layout::adopt(meta.size, part_size, &held);
         let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts())) else {
             return Ok(None);
         };

@@ -8,10 +8,10 @@ use tracing::{debug, warn};
 
 use super::{Attempt, Copied};
 use crate::error::Result;
-use crate::plan::kept::{Wanted, lost};
-use crate::plan::tags::Telling;
 use crate::store::ObjectMeta;
 use crate::store::profile::Quirk;
+use crate::transfer::preserved::{Wanted, lost};
+use crate::transfer::tag_asking::Telling;
 
 /// So many copies into a bucket are looked at in any case.
 const FIRST: u64 = 20;

@@ -12,11 +12,11 @@ use super::part::{PartMover, WINDOW};
 use super::proof::wrong_length;
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
-use super::whole::{Held, Reading, Running, Vow, Whole};
+use super::whole_digest::{Held, Reading, Running, Vow, Whole};
+use crate::digest::Hasher;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::digest::Hasher;
+use crate::record::UploadRef;
 use crate::retry::{Policy, retry};
-use crate::state::UploadRef;
 use crate::store::{ObjectMeta, Part};
 
 /// How often parts are put right before the copy is given up.

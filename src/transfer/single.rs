@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::proof::{self, Verdict, read_exactly};
 use super::{Attempt, Copied, Turn};
+use crate::digest;
+use crate::digest::sums;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::digest;
+use crate::record::Proven;
 use crate::retry::retry;
-use crate::state::Proven;
 use crate::store::{GetRequest, Md5, ObjectMeta, Proof, Written};
-use crate::sums;
 
 /// How often an object is read whose bytes are never those that its ETag says, or never as many as
 /// its listing.

@@ -6,12 +6,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::proof::wrong_length;
-use super::whole::Reading;
+use super::whole_digest::Reading;
+use crate::digest;
+use crate::digest::lanes::LaneHasher;
+use crate::digest::sums::{self, Algorithm, Sum};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lanes::LaneHasher;
-use crate::plan::digest;
 use crate::store::{Body, Md5};
-use crate::sums::{self, Algorithm, Sum};
 
 /// What is to be learned of a body on its way.
 #[derive(Debug, Default)]
@@ -232,7 +232,7 @@ impl Passing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::Lanes;
+    use crate::digest::lanes::Lanes;
 
     async fn pass(chunks: Vec<Result<Bytes>>, length: u64) -> (Result<Vec<Bytes>>, Watched) {
         let wanted = Wanted::md5(Some(Lanes::new().hasher()));

@@ -8,9 +8,9 @@ use tracing::warn;
 
 use super::Attempt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::tags::Telling;
 use crate::retry::retry;
 use crate::store::ObjectMeta;
+use crate::transfer::tag_asking::Telling;
 
 /// How often an object is asked again after a refusal that may be one of something else.
 const AGAIN: u32 = 2;
@@ -18,7 +18,7 @@ const AGAIN: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(300);
 
 impl Attempt<'_> {
-    /// The object's tags, as far as there is a sign of any: see [`crate::plan::tags`].
+    /// The object's tags, as far as there is a sign of any: see [`crate::transfer::tag_asking`].
     pub(super) async fn tags_of(&self, meta: &ObjectMeta) -> Result<Vec<(String, String)>> {
         if !self.telling(|telling| telling.asks(meta.tag_count)) {
             return Ok(Vec::new());

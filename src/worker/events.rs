@@ -15,13 +15,13 @@ use tracing::{info, warn};
 use super::Worker;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
+use crate::filter::patterns::Patterns;
+use crate::format::escape::shown;
 use crate::job::{Apart, Events, Heard, Incoming, Opened, Refusal, Routes, open};
 use crate::object::ObjectId;
-use crate::plan::filter::Filter;
-use crate::plan::patterns::Patterns;
+use crate::record::NoteKey;
 use crate::retry::{Policy, retry};
-use crate::shown::shown;
-use crate::state::NoteKey;
 use crate::store::Listed;
 
 /// A bucket list that was read is good for this long.

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use crate::error::{Asked, Error, ErrorKind};
 use crate::job::Job;
-use crate::plan::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 use crate::store::{ListRequest, ObjectStore, Side};
+use crate::worker::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 
 /// What a neutral call has shown holds for so long: a thousand odd objects cost no thousand calls.
 const NEUTRAL_HOLDS: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use tracing::{error, info, warn};
 
 use super::Worker;
 use super::events::Obstacle;
-use super::objects::Delivery;
 use super::outcome::Ended;
+use super::round::Delivery;
 use super::settle::{Settlement, settle};
 use crate::error::{Error, Result};
 use crate::job::{self, Apart, Incoming, Job, Refusal};

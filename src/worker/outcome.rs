@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use tracing::{debug, error, info, warn};
 
 use super::Worker;
-use super::objects::Delivery;
+use super::round::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
-use crate::observe::scope;
-use crate::state::{JobStatus, Order, Outcome};
+use crate::logging::scope;
+use crate::record::{JobStatus, Order, Outcome};
 use crate::transfer::{Claim, Done};
 
 /// How one job of a message ended.

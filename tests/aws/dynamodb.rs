@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_dynamodb::types::AttributeValue;
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId};
-use s3_migration::state::dynamodb::DynamoState;
-use s3_migration::state::{
+use s3_migration::record::dynamodb::DynamoState;
+use s3_migration::record::{
     CopiesRequest, JobStatus, NoteKey, Outcome, RecordId, Start, StateStore, UploadRef,
 };
 

@@ -9,8 +9,8 @@ use s3_migration::error::{Error, ErrorKind};
 use s3_migration::params::ParameterStore;
 use s3_migration::params::ssm::SsmParameters;
 use s3_migration::queue::sqs::SqsQueue;
-use s3_migration::state::StateStore;
-use s3_migration::state::dynamodb::DynamoState;
+use s3_migration::record::StateStore;
+use s3_migration::record::dynamodb::DynamoState;
 use serde_json::json;
 
 use crate::support::ministack::{ACCOUNT_A, Ministack};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
-use s3_migration::plan::estimate::{Estimate, Places, Way, estimate};
-use s3_migration::plan::work::{Messages, Work};
+use s3_migration::estimate::work::{Messages, Work};
+use s3_migration::estimate::{Estimate, Places, Way, estimate};
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;

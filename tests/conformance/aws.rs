@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use s3_migration::queue::Queue;
 use s3_migration::queue::sqs::SqsQueue;
-use s3_migration::state::StateStore;
-use s3_migration::state::dynamodb::DynamoState;
+use s3_migration::record::StateStore;
+use s3_migration::record::dynamodb::DynamoState;
 
 use crate::queue::MAX_RECEIVES;
 use crate::support::Fresh;

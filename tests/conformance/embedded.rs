@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use s3_migration::error::{Error, ErrorKind};
-use s3_migration::queue::embedded::EmbeddedQueue;
+use s3_migration::queue::sqlite::EmbeddedQueue;
 use s3_migration::queue::{Queue, Receipt};
+use s3_migration::record::StateStore;
+use s3_migration::record::sqlite::EmbeddedState;
 use s3_migration::sqlite::Database;
-use s3_migration::state::StateStore;
-use s3_migration::state::embedded::EmbeddedState;
 use tempfile::TempDir;
 
 use crate::queue::{BRIEFLY, HIDDEN, LONG, MAX_RECEIVES, sent, take, take_one};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use s3_migration::queue::Queue;
-use s3_migration::queue::embedded::EmbeddedQueue;
+use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::record::sqlite::EmbeddedState;
+use s3_migration::record::{JobStatus, NoteKey, Outcome, Record, StateStore};
 use s3_migration::sqlite::Database;
-use s3_migration::state::embedded::EmbeddedState;
-use s3_migration::state::{JobStatus, NoteKey, Outcome, Record, StateStore};
 use tempfile::TempDir;
 
 use crate::queue::{HIDDEN, take};

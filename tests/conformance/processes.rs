@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use s3_migration::queue::Queue;
-use s3_migration::queue::embedded::EmbeddedQueue;
 use s3_migration::queue::lease::Lease;
+use s3_migration::queue::sqlite::EmbeddedQueue;
 use s3_migration::sqlite::Database;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};

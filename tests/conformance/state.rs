@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId, Revision};
-use s3_migration::state::{
+use s3_migration::record::{
     JobStatus, Outcome, Proofs, Proven, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef,
 };
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use s3_migration::config::Config;
-use s3_migration::plan::alive::Limits;
+use s3_migration::monitor::liveness::Limits;
 
 const SERVICES: [&str; 2] = ["s3-migration-worker.service", "s3-migration-jobsender.service"];
 const TIMER: &str = "s3-migration-jobsender.timer";

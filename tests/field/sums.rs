@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use s3_migration::sums::{Algorithm, of};
+use s3_migration::digest::sums::{Algorithm, of};
 
 use crate::http::{Answer, Request};
 use crate::stage::{FROM, Stage};

@@ -2,12 +2,12 @@
 //!
 //! Messages come by the embedded queue: what a worker makes of them does not depend on who keeps them.
 
+use s3_migration::format::escape::is_plain;
 use s3_migration::queue::Queue;
-use s3_migration::queue::embedded::{DeadLetter, EmbeddedQueue};
-use s3_migration::shown::is_plain;
+use s3_migration::queue::sqlite::{DeadLetter, EmbeddedQueue};
+use s3_migration::record::sqlite::EmbeddedState;
+use s3_migration::record::{JobStatus, StateStore};
 use s3_migration::sqlite::Database;
-use s3_migration::state::embedded::EmbeddedState;
-use s3_migration::state::{JobStatus, StateStore};
 use serde_json::{Value, json};
 
 use crate::process::{Ended, until};

@@ -58,7 +58,7 @@ impl Bench {
     pub async fn put_with_checksum(&mut self, key: &str, body: Vec<u8>) {
         let crc64nvme = base64::Engine::encode(
             &base64::prelude::BASE64_STANDARD,
-            s3_migration::plan::digest::crc64nvme(&body).to_be_bytes(),
+            s3_migration::digest::crc64nvme(&body).to_be_bytes(),
         );
         let put = self.local.source.client.put_object().bucket(BUCKETS[0]).key(key);
         let put = put.checksum_crc64_nvme(crc64nvme).body(body.clone().into());

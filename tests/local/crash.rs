@@ -239,7 +239,8 @@ async fn a_worker_told_to_stop_hands_its_object_over_at_once() {
 
 #[tokio::test]
 async fn a_message_that_is_no_job_becomes_a_dead_letter() {
-    use s3_migration::queue::{Queue, embedded::EmbeddedQueue};
+    use s3_migration::queue::Queue;
+    use s3_migration::queue::sqlite::EmbeddedQueue;
     let mut local = Local::new().await;
     local.embedded();
     local.set("MaxReceiveCount", "2");

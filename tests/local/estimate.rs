@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use s3_migration::plan::estimate::{Estimate, Places, Way, estimate};
-use s3_migration::plan::tally::Manner;
-use s3_migration::plan::work::{Lists, Work};
+use s3_migration::estimate::requests::Manner;
+use s3_migration::estimate::work::{Lists, Work};
+use s3_migration::estimate::{Estimate, Places, Way, estimate};
 
 use crate::local::{Local, MIB, noise};
 

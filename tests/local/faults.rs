@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3_migration::queue::embedded::EmbeddedQueue;
+use s3_migration::queue::sqlite::EmbeddedQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 

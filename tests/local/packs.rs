@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use s3_migration::demo::endpoint::{Gate, Passage};
-use s3_migration::queue::embedded::EmbeddedQueue;
+use s3_migration::queue::sqlite::EmbeddedQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use s3_migration::compare::difference::{Compare, Step, difference, step};
+use s3_migration::digest;
+use s3_migration::filter::patterns::Patterns;
 use s3_migration::job::{Job, Packed, Routes, pack, pack_within, parse};
 use s3_migration::object::{Etag, MIB, ObjectId, ObjectKey, destination_key};
-use s3_migration::plan::compare::{Compare, Step, difference, step};
-use s3_migration::plan::digest;
-use s3_migration::plan::parts::{
+use s3_migration::store::{ListPage, Listed, Part};
+use s3_migration::transfer::layout::{
     Layout, MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Route, adopt, route,
 };
-use s3_migration::plan::patterns::Patterns;
-use s3_migration::store::{ListPage, Listed, Part};
 
 /// Sizes about the limits as often as any other.
 fn size() -> impl Strategy<Value = u64> {

@@ -2,14 +2,14 @@
 //! targets in `fuzz/` are these functions.
 
 use s3_migration::config::Config;
+use s3_migration::filter::patterns::Patterns;
+use s3_migration::format::escape::is_plain;
 use s3_migration::job::{Incoming, Job, PACK_VERSION, Refusal, Routes, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{Pair, StoredCredentials, parse_pairs};
-use s3_migration::plan::patterns::Patterns;
-use s3_migration::shown::is_plain;
-use s3_migration::store::s3::document;
+use s3_migration::store::s3::key_encoding::Reading;
+use s3_migration::store::s3::listing_xml;
 use s3_migration::store::s3::read_upload_answers;
-use s3_migration::store::s3::reading::Reading;
 
 /// What no error may repeat; the inputs have it where secrets stand.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
@@ -155,7 +155,7 @@ fn assert_shows_no_secret(shown: &str) {
 
 /// A page of a listing, as a store answers it.
 pub fn listing(document: &[u8]) {
-    let Ok(mut page) = document::read(document) else { return };
+    let Ok(mut page) = listing_xml::read(document) else { return };
     assert!(page.objects.len() + page.objects.odd.len() <= page.shown as usize, "{page:?}");
     let (raw, codes) = (page.objects.clone(), page.encoded && page.has_codes);
     let readings = [Reading::Form, Reading::PlusIsLiteral, Reading::Plain, Reading::Twice];

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use s3_migration::error::{ErrorKind, Result};
 use s3_migration::object::{Etag, ObjectKey};
-use s3_migration::sources::sorted::{Row, Sorter};
+use s3_migration::sources::sort::{Row, Sorter};
 
 /// Short keys of few letters share beginnings; any others have any characters.
 fn key() -> impl Strategy<Value = String> {

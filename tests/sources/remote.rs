@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
+use s3_migration::digest::md5;
 use s3_migration::error::{Error, ErrorKind, Result};
 use s3_migration::object::ObjectId;
-use s3_migration::plan::digest::md5;
 use s3_migration::sources::inventory::{Access, Address, Inventory};
-use s3_migration::sources::sorted::Row;
+use s3_migration::sources::sort::Row;
 use s3_migration::store::s3::S3Store;
 use s3_migration::store::{NewObject, ObjectStore, Side};
 use tempfile::TempDir;

@@ -65,7 +65,7 @@ fn may_refuse(error: &Error) -> bool {
     let Some(evidence) = error.evidence() else { return false };
     let said = evidence.text.to_ascii_lowercase();
     match evidence.status {
-        400 => evidence.is_bare() || without::may_be(error) || said.contains("checksum"),
+        400 => evidence.is_bare() || refused_headers::may_be(error) || said.contains("checksum"),
         status => status == 501,
     }
 }

@@ -17,9 +17,9 @@ use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_types::service_config::ServiceConfigKey;
 use tokio_util::sync::CancellationToken;
 
-use super::lean::Lean;
+use super::credentials::Renewed;
+use super::http::Lean;
 use super::listing::Readings;
-use super::renew::Renewed;
 use super::{S3Store, Writing};
 use crate::aws::clock::Clock;
 use crate::aws::signer::Origin;

@@ -13,10 +13,10 @@ use hyper::body::{Frame, SizeHint};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::time;
+use crate::digest::sums::{Algorithm, Sum};
 use crate::error::{Error, Result};
 use crate::object::Etag;
 use crate::store::{Body, Headers, ObjectMeta, SSE_C};
-use crate::sums::{Algorithm, Sum};
 
 /// An answer that describes an object.
 pub(super) trait Headed {

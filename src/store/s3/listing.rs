@@ -11,9 +11,9 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use super::document::{self, Page};
-use super::kept::Kept;
-use super::reading::{Evidence, Reading, evidence};
+use super::key_encoding::{Evidence, Reading, evidence};
+use super::listing_xml::{self, Page};
+use super::raw_answer::Kept;
 use super::*;
 use crate::aws::clock::Clock;
 use crate::error::Next;
@@ -225,10 +225,10 @@ impl S3Store {
     }
 
     fn read(&self, request: &ListRequest, call: Named, document: &[u8]) -> Result<Page> {
-        document::read(document).map_err(|error| {
+        listing_xml::read(document).map_err(|error| {
             let error = error.context(self.said(call.0, place(request)));
             let head = String::from_utf8_lossy(&document[..document.len().min(SHOWN)]);
-            match document::is_listing(&head) {
+            match listing_xml::is_listing(&head) {
                 true => error,
                 false => {
                     let begins = aws::beginning(&head);

@@ -1,7 +1,7 @@
 //! What a new object is given besides its bytes: as the SDK takes it, and as headers.
 
 use super::convert::tagging;
-use super::without::Given;
+use super::refused_headers::Given;
 use super::*;
 
 /// Sets `Expires` as the text it was: the SDK's own setter takes only well-formed dates, S3 any.

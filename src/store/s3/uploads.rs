@@ -8,12 +8,12 @@ use aws_sdk_s3::types::{
 use aws_smithy_types::body::SdkBody;
 use futures_util::TryStreamExt;
 
-use super::answers;
 use super::convert::{crc64nvme_text, parse_crc64nvme};
-use super::exact::exactly;
-use super::kept::{Kept, Success};
 use super::new_object::{with_expires, with_new_object};
-use super::without::{Given, is_about_md5};
+use super::raw_answer::{Kept, Success};
+use super::refused_headers::{Given, is_about_md5};
+use super::sized_body::exactly;
+use super::upload_answers;
 use super::*;
 use crate::store::profile::Quirk;
 
@@ -48,7 +48,7 @@ impl S3Store {
         let Success { body, sse } = self.succeeded(answer, &kept, |e| {
             self.error("CreateMultipartUpload", self.write_permission(new), target, e)
         })?;
-        match answers::upload_id(&body) {
+        match upload_answers::upload_id(&body) {
             Some(id) => {
                 let hides_md5 = sse.as_deref().is_some_and(hides_md5);
                 Ok(Created { upload: Upload { target: target.clone(), id }, hides_md5 })
@@ -171,7 +171,8 @@ impl S3Store {
         let mut parts: Vec<Part> = Vec::new();
         loop {
             let after = parts.last().map(|part| part.number);
-            let answers::Parts { parts: mut page, more } = self.parts_page(upload, after).await?;
+            let upload_answers::Parts { parts: mut page, more } =
+                self.parts_page(upload, after).await?;
             // Of a part that is sent anew meanwhile, or of a page that begins too early.
             page.retain(|part| after.is_none_or(|after| part.number > after));
             page.sort_by_key(|part| part.number);
@@ -191,7 +192,11 @@ impl S3Store {
         }
     }
 
-    async fn parts_page(&self, upload: &Upload, after: Option<u32>) -> Result<answers::Parts> {
+    async fn parts_page(
+        &self,
+        upload: &Upload,
+        after: Option<u32>,
+    ) -> Result<upload_answers::Parts> {
         let (target, kept) = (&upload.target, Kept::default());
         let answer = self
             .client
@@ -206,7 +211,7 @@ impl S3Store {
             .await;
         let failed = |e| self.error("ListParts", "s3:ListMultipartUploadParts", target, e);
         let success = self.succeeded(answer, &kept, failed)?;
-        let read = answers::parts(&success.body);
+        let read = upload_answers::parts(&success.body);
         read.map_err(|error| error.context(self.said("ListParts", target)))
     }
 
@@ -216,7 +221,7 @@ impl S3Store {
         let mut marker: Option<(String, String)> = None;
         loop {
             let page = self.uploads_page(target, marker.clone()).await?;
-            for answers::Unfinished { key, id, initiated } in page.uploads {
+            for upload_answers::Unfinished { key, id, initiated } in page.uploads {
                 if key == target.key.as_str() {
                     let upload = Upload { target: target.clone(), id };
                     uploads.push(ListedUpload { upload, initiated });
@@ -235,7 +240,7 @@ impl S3Store {
         &self,
         target: &ObjectId,
         after: Option<(String, String)>,
-    ) -> Result<answers::Uploads> {
+    ) -> Result<upload_answers::Uploads> {
         const CALL: &str = "ListMultipartUploads";
         let (key_marker, id_marker) = after.unzip();
         let kept = Kept::default();
@@ -258,11 +263,11 @@ impl S3Store {
                 if error.evidence().is_some_and(|evidence| evidence.status == 404)
                     && matches!(error.code(), "" | "NoSuchUpload") =>
             {
-                return Ok(answers::Uploads::default());
+                return Ok(upload_answers::Uploads::default());
             }
             success => success?,
         };
-        let read = answers::uploads(&success.body);
+        let read = upload_answers::uploads(&success.body);
         read.map_err(|error| error.context(self.said(CALL, target)))
     }
 
@@ -297,7 +302,8 @@ impl S3Store {
         let failed = |e| self.error(CALL, "s3:PutObject", target, e);
         let Success { body, sse } = self.succeeded(answer, &kept, failed)?;
         // S3 may answer 200 before it knows, and put the error into the body.
-        let made = answers::completed(&body).map_err(|e| e.context(self.said(CALL, target)))?;
+        let made =
+            upload_answers::completed(&body).map_err(|e| e.context(self.said(CALL, target)))?;
         let (etag, crc64nvme) = made.unwrap_or_else(|| (Etag::new(""), None));
         Ok(Written { etag, sse, crc64nvme })
     }

@@ -7,13 +7,13 @@ use serde_json::json;
 use super::*;
 use crate::monitor::Monitor;
 use crate::queue::{Depth, Message, Queue, Receipt};
-use crate::services::{self, Sides};
+use crate::record::sqlite::EmbeddedState;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
-use crate::state::embedded::EmbeddedState;
 use crate::store::Side;
 use crate::store::profile::Profile;
 use crate::store::tests::Fake;
+use crate::wiring::{self, Sides};
 
 /// A queue that notes what it is told.
 #[derive(Debug, Default)]
@@ -95,8 +95,8 @@ async fn worker(
     let source = Arc::new(Fake { profile, ..Fake::default() });
     let sides = Sides { source, destination: Arc::new(Fake::default()) };
     let state = Arc::new(EmbeddedState::new(&state));
-    let engine = services::engine(&config, sides, state, Arc::new(Monitor::default()));
-    let mut settings = services::worker_settings(&config);
+    let engine = wiring::engine(&config, sides, state, Arc::new(Monitor::default()));
+    let mut settings = wiring::worker_settings(&config);
     settings.events = Arc::new(book);
     Worker::new(Arc::clone(queue) as Arc<dyn Queue>, engine, settings)
 }

@@ -1,6 +1,6 @@
 //! Multipart uploads.
 
-use s3_migration::plan::digest;
+use s3_migration::digest;
 use s3_migration::store::{Part, Payload, Upload};
 
 use super::objects::{all_headers, some_tags};

@@ -2,7 +2,7 @@
 
 use s3_migration::error::ErrorKind;
 use s3_migration::object::ObjectId;
-use s3_migration::state::{JobStatus, Outcome, Record, RecordId, StateStore};
+use s3_migration::record::{JobStatus, Outcome, Record, RecordId, StateStore};
 
 use super::{assert_fenced, at, end, id, load, start};
 

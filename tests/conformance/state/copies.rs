@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use s3_migration::object::{Etag, ObjectId, ObjectKey, Revision};
-use s3_migration::state::{
+use s3_migration::record::{
     CopiesRequest, Copy, JobStatus, Order, Outcome, RecordId, Start, StateStore,
 };
 

@@ -1,6 +1,6 @@
 //! What holds for notes beside the records.
 
-use s3_migration::state::{JobStatus, NoteKey, StateStore, Tally};
+use s3_migration::record::{JobStatus, NoteKey, StateStore, Tally};
 
 use super::{all_copies, at, control_texts, end, odd_texts};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use s3_migration::error::ErrorKind;
 use s3_migration::object::Etag;
-use s3_migration::sequencer::Sequencer;
-use s3_migration::state::{JobStatus, Order, Outcome, Stamp, Start, StateStore, UploadRef};
+use s3_migration::object::sequencer::Sequencer;
+use s3_migration::record::{JobStatus, Order, Outcome, Stamp, Start, StateStore, UploadRef};
 
 use super::{assert_fenced, at, end, id, load, seal, start};
 

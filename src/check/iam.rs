@@ -1,0 +1,219 @@
+//! The smallest IAM policies under which a migration works: what each role calls, and nothing else.
+//!
+//! Three documents: of the machines that work, of the machine that compares, and of the other
+//! account's user, whose access key is stored and who does both. The identifiers of the statements
+//! are stable; the template's roles have the same.
+//!
+//! Not in them, because it is not known here: customer managed keys under the queue, the table or a
+//! source bucket ([`SideScope::keys`] is where the latter go), and what only commands other than
+//! `worker`, `jobsender` and `check` ask for.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+mod arn;
+mod calls;
+#[cfg(test)]
+mod tests;
+
+pub use arn::{Place, partition};
+pub use calls::{Asker, SideScope};
+
+use calls::Work;
+
+/// The index of the table, as `jobsender` reads it where versions are compared.
+const INDEX: &str = "desBucket-index";
+
+/// What a migration touches, by names and ARNs. What is `None` is not in AWS, or is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Where the machines' own account is.
+    pub place: Place,
+    /// Where objects are read.
+    pub source: SideScope,
+    /// Where they are written.
+    pub destination: SideScope,
+    /// ARN of the queue.
+    pub queue: Option<String>,
+    /// ARN of its dead letter queue.
+    pub dead_letters: Option<String>,
+    /// ARN of the table.
+    pub table: Option<String>,
+    /// Name of the parameter with the bucket list.
+    pub bucket_list: Option<String>,
+    /// Name of the parameter with the ignore list.
+    pub ignore_list: Option<String>,
+    /// Name of the parameter with the other account's credentials.
+    pub credentials: Option<String>,
+    /// The workers' autoscaling group.
+    pub group: Option<GroupScope>,
+    /// Objects are read by version (`GetObjectWithVersionId`).
+    pub reads_versions: bool,
+    /// Versions are compared (`JobsenderCompareVersionId`).
+    pub compares_versions: bool,
+    /// Tags travel along (`CopyTags`).
+    pub copies_tags: bool,
+    /// New objects are given an ACL (`ACL`).
+    pub sets_acl: bool,
+    /// Deletions are carried to the destination (`PropagateDelete`, or `jobsender --delete`).
+    pub deletes: bool,
+}
+
+impl Scope {
+    /// What the policies may lack, since nobody has told it, each in a sentence.
+    pub fn unknown(&self) -> Vec<String> {
+        let sides = [("source", &self.source), ("destination", &self.destination)];
+        let unnamed = sides
+            .into_iter()
+            .filter(|(_, side)| side.buckets.is_empty() && side.asker != Asker::Nobody)
+            .map(|(name, _)| format!("the {name}'s buckets: no bucket list names any"));
+        let keys = "customer managed KMS keys, but for the one that SSE names: kms:Decrypt on those \
+                    of the source, and kms:GenerateDataKey too on those of the destination";
+        unnamed.chain([keys.to_owned()]).collect()
+    }
+}
+
+/// An autoscaling group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupScope {
+    /// Its name.
+    pub name: String,
+    /// It has a hook that instances complete when they go.
+    pub hook: bool,
+}
+
+/// The documents, each `{"Version", "Statement"}` as IAM takes it
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>). Actions are
+/// sorted, and actions and resources are lists even where there is one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Policies {
+    /// Of the role of the machines that run `worker`.
+    pub worker: Value,
+    /// Of the role of the machine that runs `jobsender`.
+    pub jobsender: Value,
+    /// Of the user whose stored credentials (or profile) are used; `None`: nobody's are.
+    pub user: Option<Value>,
+}
+
+impl Policies {
+    /// The policies for this scope.
+    pub fn of(scope: &Scope) -> Self {
+        let user = calls::statements(scope, Asker::Other, Work::ALL);
+        Self {
+            worker: document(worker(scope)),
+            jobsender: document(jobsender(scope)),
+            user: (!user.is_empty()).then(|| document(user)),
+        }
+    }
+}
+
+fn worker(scope: &Scope) -> Vec<Value> {
+    let mut statements = calls::statements(scope, Asker::Machine, Work::WORKER);
+    // SendMessage: what of a message was not done goes back as a message of its own.
+    statements.extend(on(
+        &scope.queue,
+        "Queue",
+        &[
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+            "sqs:SendMessage",
+        ],
+    ));
+    let bury = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"];
+    statements.extend(on(&scope.dead_letters, "DeadLetters", &bury));
+    statements.extend(on(
+        &scope.table,
+        "Table",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:GetItem",
+            "dynamodb:PartiQLInsert",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ],
+    ));
+    // Events go where the bucket list says.
+    let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];
+    statements.extend(parameters(scope, &read));
+    statements.extend(scope.group.as_ref().map(|group| group_statement(&scope.place, group)));
+    statements
+}
+
+fn jobsender(scope: &Scope) -> Vec<Value> {
+    let mut statements = calls::statements(scope, Asker::Machine, Work::JOBSENDER);
+    let send = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"];
+    statements.extend(on(&scope.queue, "Queue", &send));
+    let count = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"];
+    statements.extend(on(&scope.dead_letters, "DeadLetters", &count));
+    statements.extend(on(
+        &scope.table,
+        "Table",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:PutItem",
+        ],
+    ));
+    let index = scope.table.as_ref().filter(|_| scope.compares_versions);
+    let index = index.map(|table| format!("{table}/index/{INDEX}"));
+    statements.extend(on(&index, "Index", &["dynamodb:Query"]));
+    let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];
+    statements.extend(parameters(scope, &read));
+    statements
+}
+
+/// Reading parameters, and decrypting the one that is a secret.
+fn parameters(scope: &Scope, names: &[&Option<String>]) -> Vec<Value> {
+    let names = names.iter().copied().flatten();
+    let arns: Vec<String> = names.map(|name| scope.place.parameter(name)).collect();
+    if arns.is_empty() {
+        return Vec::new();
+    }
+    let mut statements = vec![statement("Parameters", ["ssm:GetParameter"], arns)];
+    statements.extend(scope.credentials.as_deref().map(|name| decryption(&scope.place, name)));
+    statements
+}
+
+/// The parameter's key, whichever it is: Parameter Store names the parameter in each request to
+/// decrypt (<https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html>).
+fn decryption(place: &Place, name: &str) -> Value {
+    let mut statement = statement("Credentials", ["kms:Decrypt"], vec![place.key("*")]);
+    statement["Condition"] = json!({"StringEquals": {
+        "kms:ViaService": place.service("ssm"),
+        "kms:EncryptionContext:PARAMETER_ARN": place.parameter(name),
+    }});
+    statement
+}
+
+fn group_statement(place: &Place, group: &GroupScope) -> Value {
+    let hook =
+        ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"];
+    let hook = hook.into_iter().filter(|_| group.hook);
+    let actions = hook.chain(["autoscaling:SetInstanceProtection"]);
+    statement("Group", actions, vec![place.group(&group.name)])
+}
+
+fn on(resource: &Option<String>, sid: &str, actions: &[&'static str]) -> Option<Value> {
+    let resource = resource.clone()?;
+    Some(statement(sid, actions.iter().copied(), vec![resource]))
+}
+
+fn statement(
+    sid: &str,
+    actions: impl IntoIterator<Item = &'static str>,
+    resources: Vec<String>,
+) -> Value {
+    let actions: BTreeSet<&str> = actions.into_iter().collect();
+    json!({"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources})
+}
+
+fn document(statements: Vec<Value>) -> Value {
+    json!({"Version": "2012-10-17", "Statement": statements})
+}

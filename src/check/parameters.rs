@@ -1,0 +1,81 @@
+//! The parameters: credentials, bucket list, ignore list.
+
+use super::Check;
+use crate::check::findings::{Reached, Verdict};
+use crate::config::Credentials;
+use crate::error::ErrorKind;
+use crate::params::{
+    Pair, ParameterStore, StoredCredentials, load_ignore_list, load_pairs, load_stored,
+};
+
+const READ: &str = "ssm:GetParameter";
+
+impl Check<'_> {
+    /// The other account's credentials, where they are used. What they are is never said.
+    pub(super) async fn credentials(
+        &mut self,
+        parameters: &dyn ParameterStore,
+    ) -> Option<StoredCredentials> {
+        if !self.uses(Credentials::Ssm) {
+            return None;
+        }
+        let name = &self.config.basic.ssm_parameter_credentials;
+        let what = format!("credentials in parameter {name}");
+        let stored = load_stored(name, parameters).await;
+        self.look(what, READ, stored, |stored| match &stored.region {
+            Some(region) => (Verdict::Ok, format!("an access key, region {region}")),
+            None => (Verdict::Ok, "an access key, and no region".to_owned()),
+        })
+    }
+
+    /// What is compared, and where events go. A worker alone asks for it when the first event comes, so
+    /// that it may be refused where none does.
+    pub(super) async fn bucket_list(&mut self, parameters: &dyn ParameterStore) -> Vec<Pair> {
+        let basic = &self.config.basic;
+        let what = match &basic.bucket_para_file {
+            Some(file) => format!("bucket list {}", file.display()),
+            None => format!("bucket list in parameter {}", basic.ssm_parameter_bucket),
+        };
+        let pairs = match load_pairs(self.config, Some(parameters)).await {
+            Err(error) if !self.roles.jobsender && error.kind() == ErrorKind::Denied => {
+                let said = "not readable: jobs are carried out, but S3 events wait until \
+                            ssm:GetParameter is allowed; so that its buckets are looked at, set \
+                            bucket_para_file";
+                self.say(what, (Verdict::Warning, said.to_owned()), Reached::Yes);
+                Vec::new()
+            }
+            pairs => {
+                let judge = |pairs: &Vec<Pair>| match pairs.len() {
+                    0 if basic.des_bucket_default.is_empty() => {
+                        let said = "empty, and Des_bucket_default is not set: nothing is migrated";
+                        (Verdict::Warning, said.to_owned())
+                    }
+                    0 => (Verdict::Ok, "empty: objects come by S3 event alone".to_owned()),
+                    1 => (Verdict::Ok, "1 pair".to_owned()),
+                    count => (Verdict::Ok, format!("{count} pairs")),
+                };
+                self.look(what, READ, pairs, judge).unwrap_or_default()
+            }
+        };
+        if basic.bucket_para_file.is_some() {
+            self.at_a_file();
+        }
+        pairs
+    }
+
+    /// What is left out.
+    pub(super) async fn ignore_list(&mut self, parameters: &dyn ParameterStore) {
+        if !self.roles.jobsender {
+            return;
+        }
+        let ignored = load_ignore_list(self.config, Some(parameters)).await;
+        self.look("ignore list", READ, ignored, |patterns| match patterns.len() {
+            0 => (Verdict::Ok, "nothing is left out".to_owned()),
+            1 => (Verdict::Ok, "1 pattern".to_owned()),
+            count => (Verdict::Ok, format!("{count} patterns")),
+        });
+        if self.scope.ignore_list.is_none() {
+            self.at_a_file();
+        }
+    }
+}

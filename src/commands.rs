@@ -1,0 +1,105 @@
+//! The commands: configuration in, exit status out.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::cli::{Cli, Command, DemoArgs};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::format::escape;
+use crate::logging;
+use crate::shutdown::{Halt, signalled};
+
+mod check;
+mod comparing;
+mod forecast;
+mod jobsender;
+mod origins;
+mod run;
+mod status;
+mod worker;
+
+/// The exit status of a command that ran to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything is done.
+    Done,
+    /// Finished, but not everything arrived, or not everything is as it should be.
+    Incomplete,
+    /// A service was not reached, or has refused.
+    Unreached,
+}
+
+impl Exit {
+    /// The process exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Incomplete => 1,
+            Self::Unreached => 3,
+        }
+    }
+}
+
+/// Reads the configuration, starts logging and carries out the command.
+pub async fn execute(cli: Cli) -> Result<Exit> {
+    // The demo has a configuration of its own, and shows the same on every machine.
+    let config = match cli.command {
+        Command::Demo(_) => Config::default(),
+        _ => Config::load(cli.config.as_deref(), std::env::vars_os())
+            .inspect_err(logging::unusable)?,
+    };
+    logging::start(&config.debug)?;
+    let ended = match cli.command {
+        Command::Jobsender(args) => jobsender::execute(&config, &args).await,
+        Command::Worker(args) => worker::execute(&config, &args).await,
+        Command::Run(args) => run::execute(&config, &args).await,
+        Command::Demo(args) => demo(&args).await,
+        Command::Status(args) => status::execute(&config, &args).await,
+        Command::Check(args) => check::execute(&config, &args).await,
+    };
+    ended.inspect_err(logging::ended_by)
+}
+
+async fn demo(args: &DemoArgs) -> Result<Exit> {
+    let program = std::env::current_exe()
+        .map_err(|e| Error::usage(format!("this program's own file is not known: {e}")))?;
+    let halt = Halt::new();
+    let signals = stop_on_signal(&halt)?;
+    let verified = crate::demo::run(args.dir.as_deref(), program, &halt).await?;
+    signals.abort();
+    Ok(if verified { Exit::Done } else { Exit::Incomplete })
+}
+
+/// The first signal stops, the second aborts.
+fn stop_on_signal(halt: &Halt) -> Result<JoinHandle<()>> {
+    let halt = halt.clone();
+    let mut signals = signalled()
+        .map_err(|error| Error::usage("signals cannot be listened to").with_source(error))?;
+    Ok(tokio::spawn(async move {
+        let signal = signals.next().await;
+        info!("{signal}: stopping, a second one cuts what is running");
+        halt.stop_because(signal);
+        signals.next().await;
+        halt.abort.cancel();
+    }))
+}
+
+/// Writes a result to stdout: as JSON, or as text.
+fn print(json: bool, result: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    let cannot = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::usage(format!("the result cannot be written: {error}"))
+    };
+    let text = match json {
+        true => escape::json(&serde_json::to_string(result).map_err(|e| cannot(e.into()))?),
+        false => escape::lines(&text()),
+    };
+    match writeln!(io::stdout(), "{text}") {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|e| cannot(e.into())),
+    }
+}

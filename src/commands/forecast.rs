@@ -1,0 +1,262 @@
+//! What a dry run says it will cost, in what is asked for, dollars and hours: docs/estimate.md.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::comparing::PairResult;
+use crate::cli::EstimateArgs;
+use crate::compare::{Outlook, Summary};
+use crate::config::{Config, Endpoint, QueueBackend, StateBackend};
+use crate::error::{Error, Result};
+use crate::estimate::histogram::Class;
+use crate::estimate::prices::Prices;
+use crate::estimate::requests::Manner;
+use crate::estimate::work::{Work, Workers};
+use crate::estimate::{Estimate, Item, Places, Way, estimate};
+use crate::format::human;
+use crate::job::MAX_PACK_DATA;
+use crate::wiring;
+
+/// What is needed to make an estimate.
+pub(super) struct Estimating {
+    prices: Prices,
+    work: Work,
+    packs: u64,
+    versions: bool,
+    /// Comparisons in all: one for `jobsender`, two for `run`.
+    comparisons: u64,
+    regions: [Option<String>; 2],
+    services: Services,
+}
+
+/// Which services cost money, in this region.
+struct Services {
+    queue: bool,
+    table: bool,
+    region: String,
+}
+
+impl Estimating {
+    /// `standalone`: the command `run`, which has its own queue and records and compares twice.
+    pub(super) fn new(config: &Config, args: &EstimateArgs, standalone: bool) -> Result<Self> {
+        let prices = match &args.prices {
+            None => Prices::shipped()?,
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| Error::usage(format!("{name} cannot be read: {e}")))?;
+                Prices::parse(&name, &text)?
+            }
+        };
+        let mode = &config.mode;
+        let at_once = wiring::at_once(config);
+        let manner = Manner {
+            threshold: mode.resumable_threshold,
+            stream: match mode.checksum.md5 && !mode.checksum.crc64nvme {
+                true => mode.stream_threshold,
+                false => 0,
+            },
+            chunk: config.debug.chunk_size,
+            preserve_etag: mode.preserve_etag,
+            update_version: mode.update_version_id,
+            copy_tags: mode.copy_tags,
+        };
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let workers = Workers {
+            count: args.workers.unwrap_or(1),
+            bits_per_second: args.bandwidth.map(|mbit| mbit.saturating_mul(1_000_000)),
+            connections: count(at_once.requests),
+            messages: count(at_once.objects),
+            visibility: mode.visibility_timeout,
+            ..Workers::default()
+        };
+        let storage_class = mode.storage_class.of_all();
+        let own = std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
+        let own = own.unwrap_or_default();
+        let sides = [&config.source.endpoint, &config.destination.endpoint];
+        Ok(Self {
+            prices,
+            work: Work { manner, storage_class, workers, ..Work::default() },
+            packs: mode.pack_objects as u64,
+            versions: mode.jobsender_compare_version_id,
+            comparisons: if standalone { 2 } else { 1 },
+            regions: sides.map(|side| region(side, &own)),
+            services: Services {
+                queue: !standalone && config.backend.queue == QueueBackend::Sqs,
+                table: !standalone && config.backend.state == StateBackend::DynamoDb,
+                region: own,
+            },
+        })
+    }
+
+    /// Where a comparison counts.
+    pub(super) fn outlook(&self) -> Arc<Mutex<Outlook>> {
+        Arc::new(Mutex::new(Outlook::new(self.work.clone())))
+    }
+
+    /// Puts what has been counted into a pair's result.
+    pub(super) fn finish(&self, outlook: &Mutex<Outlook>, result: &mut PairResult) {
+        let mut outlook = outlook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.complete(&mut outlook.work, &result.summary);
+        result.outlook = Some(Told {
+            sizes: outlook.sizes.classes().to_vec(),
+            estimate: self.estimate(&outlook.work),
+            work: outlook.work,
+        });
+    }
+
+    /// What the objects themselves do not tell.
+    fn complete(&self, work: &mut Work, summary: &Summary) {
+        work.lists.source = summary.source_pages * self.comparisons;
+        work.lists.destination = summary.destination_pages * self.comparisons;
+        let total = work.total();
+        let by_count = total.small.div_ceil(self.packs);
+        work.messages.packs = by_count.max(total.small_bytes.div_ceil(MAX_PACK_DATA));
+        work.messages.singles = total.large;
+        if self.packs <= 1 {
+            (work.messages.packs, work.messages.singles) = (0, total.small + total.large);
+        }
+        work.deletes = summary.to_delete;
+        work.versions_compared = if self.versions { summary.already_there } else { 0 };
+    }
+
+    fn estimate(&self, work: &Work) -> Estimate {
+        let [source, destination] = self
+            .regions
+            .each_ref()
+            .map(|region| region.as_ref().map(|region| self.prices.region(region)));
+        let service = |costs: bool| costs.then(|| self.prices.region(&self.services.region));
+        let way = way(&self.regions);
+        let (queue, table) = (service(self.services.queue), service(self.services.table));
+        estimate(work, &Places { source, destination, queue, table, way })
+    }
+
+    /// The numbers of all pairs together, in words.
+    pub(super) fn text(&self, results: &[PairResult]) -> String {
+        let mut all = Outlook::new(self.work.clone());
+        for told in results.iter().filter_map(|result| result.outlook.as_ref()) {
+            all.work.merge(&told.work);
+        }
+        let mut text = String::from("sizes of what is to be copied\n");
+        sizes(&mut text, results);
+        self.say(&mut text, &self.estimate(&all.work));
+        text
+    }
+
+    fn say(&self, text: &mut String, estimate: &Estimate) {
+        let Estimate { source, destination, queue, .. } = estimate;
+        let mut line = |what: &str, parts: &[(&str, u64)]| {
+            let parts = parts.iter().filter(|(_, count)| *count > 0);
+            let parts: Vec<String> =
+                parts.map(|(name, count)| format!("{} {name}", human::count(*count))).collect();
+            if !parts.is_empty() {
+                let _ = writeln!(text, "  {what:<14} {}", parts.join(", "));
+            }
+        };
+        line("source", &[("LIST", source.list), ("HEAD", source.head), ("GET", source.get)]);
+        let uploads = destination.create_upload;
+        line(
+            "destination",
+            &[
+                ("LIST", destination.list),
+                ("PUT", destination.put),
+                ("uploads", uploads),
+                ("parts", destination.upload_part),
+                (
+                    "requests about uploads",
+                    destination.list_uploads
+                        + destination.list_parts
+                        + uploads
+                        + destination.complete_upload,
+                ),
+            ],
+        );
+        line("queue", &[("requests", queue.send + queue.receive + queue.delete + queue.heartbeat)]);
+        let table = estimate.table;
+        line("table", &[("writes", table.write + table.index_write), ("reads", table.read)]);
+        let _ = writeln!(text, "  {:<14} {}", "data out", human::bytes(estimate.bytes_out));
+        let hours = estimate.hours;
+        let by = if hours.bytes.is_some() {
+            ""
+        } else {
+            " at least: give --bandwidth to count the bytes"
+        };
+        let workers = self.work.workers.count;
+        let _ = writeln!(text, "  {:<14} {} with {workers} workers{by}", "time", time(hours.total));
+        let Prices { as_of, currency, .. } = &self.prices;
+        for cost in &estimate.costs {
+            let mark = if cost.estimated { " (price estimated)" } else { "" };
+            let what = item(cost.what);
+            let _ = writeln!(text, "  {what:<24} {:>14.2} {currency}{mark}", cost.amount);
+        }
+        let _ = writeln!(
+            text,
+            "  {:<24} {:>14.2} {currency}, prices of {as_of}; docs/estimate.md says what is counted",
+            "estimate", estimate.total
+        );
+    }
+}
+
+/// The numbers of one pair.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    /// Sizes of what is to be copied.
+    sizes: Vec<Class>,
+    estimate: Estimate,
+    #[serde(skip)]
+    work: Work,
+}
+
+/// The region of a side on Amazon S3; `None`: it is somewhere else.
+fn region(side: &Endpoint, own: &str) -> Option<String> {
+    side.url.is_none().then(|| side.region.clone().unwrap_or_else(|| own.to_owned()))
+}
+
+/// How bytes leave the source.
+fn way([source, destination]: &[Option<String>; 2]) -> Way {
+    let is_china = |region: &str| region.starts_with("cn-");
+    match (source, destination) {
+        (Some(source), Some(destination)) if source == destination => Way::SameRegion,
+        (Some(source), Some(destination)) if is_china(source) == is_china(destination) => {
+            Way::OtherRegion
+        }
+        _ => Way::Internet,
+    }
+}
+
+fn sizes(text: &mut String, results: &[PairResult]) {
+    let told = || results.iter().filter_map(|result| result.outlook.as_ref());
+    let Some(classes) = told().next().map(|told| told.sizes.len()) else { return };
+    for at in 0..classes {
+        let of = |class: fn(&Class) -> u64| told().map(|told| class(&told.sizes[at])).sum::<u64>();
+        let (objects, bytes) = (of(|class| class.objects), of(|class| class.bytes));
+        let up_to = told().next().and_then(|told| told.sizes[at].up_to);
+        let class =
+            up_to.map_or("larger".to_owned(), |up_to| format!("to {}", human::bytes(up_to)));
+        if objects > 0 {
+            let (objects, bytes) = (human::count(objects), human::bytes(bytes));
+            let _ = writeln!(text, "  {class:<14} {objects:>12} objects  {bytes:>12}");
+        }
+    }
+}
+
+fn time(hours: f64) -> String {
+    let seconds = std::time::Duration::try_from_secs_f64(hours * 3600.0).unwrap_or_default();
+    human::duration(seconds)
+}
+
+fn item(item: Item) -> &'static str {
+    match item {
+        Item::SourceLists => "source: lists",
+        Item::SourceReads => "source: reads",
+        Item::Retrieval => "source: retrieval",
+        Item::TransferOut => "transfer out",
+        Item::DestinationLists => "destination: lists",
+        Item::DestinationWrites => "destination: writes",
+        Item::Queue => "queue",
+        Item::TableWrites => "table: writes",
+        Item::TableReads => "table: reads",
+    }
+}

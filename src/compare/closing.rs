@@ -1,0 +1,173 @@
+//! The closing comparison: whether the destination lists what was written.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::compare::difference::{EtagsSay, etags_say};
+use crate::object::{Etag, ObjectId, ObjectKey, destination_key};
+use crate::params::Pair;
+use crate::record::{Copy, StateStore};
+use crate::retry::{Policy, retry};
+use crate::store::profile::Quirk;
+use crate::store::{Listed, ObjectStore};
+
+/// Objects of a pair of buckets that are looked at by themselves before their ETags are said to differ.
+const LOOKED_AT: usize = 1000;
+/// Of these, at once.
+const AT_ONCE: usize = 16;
+
+/// What both sides' listings and the records say of the ETags.
+#[derive(Debug)]
+pub struct Closing {
+    state: Arc<dyn StateStore>,
+    /// By the bucket at the source, then that at the destination.
+    seen: Mutex<BySource>,
+}
+
+type BySource = BTreeMap<String, BTreeMap<String, Seen>>;
+
+/// What is seen of one pair of buckets: what another one's ETags are says nothing about its own.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Objects whose ETags are equal on both sides.
+    equal: u64,
+    /// Objects that are on no record and whose ETags are of one form and differ.
+    doubtful: u64,
+    /// The first of those, at the source and at the destination.
+    named: Vec<(ObjectId, ObjectId)>,
+}
+
+impl Seen {
+    fn doubt(&mut self, pair: &Pair, key: &str) {
+        self.doubtful += 1;
+        if self.named.len() < LOOKED_AT {
+            let key = ObjectKey::new(key);
+            let des = destination_key(&pair.des_prefix, &key);
+            let des = ObjectId { bucket: pair.des_bucket.clone(), key: des };
+            self.named.push((ObjectId { bucket: pair.src_bucket.clone(), key }, des));
+        }
+    }
+}
+
+impl Closing {
+    /// With what is on record.
+    pub fn new(state: Arc<dyn StateStore>) -> Self {
+        Self { state, seen: Mutex::default() }
+    }
+
+    pub(super) fn state(&self) -> &Arc<dyn StateStore> {
+        &self.state
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BySource> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes something of a pair of buckets.
+    fn note(&self, pair: &Pair, note: impl FnOnce(&mut Seen)) {
+        let mut seen = self.seen();
+        let (src, des) = (&pair.src_bucket, &pair.des_bucket);
+        if let Some(of_pair) = seen.get_mut(src).and_then(|of_source| of_source.get_mut(des)) {
+            return note(of_pair);
+        }
+        note(seen.entry(src.clone()).or_default().entry(des.clone()).or_default());
+    }
+
+    /// Whether the destination lists something else than was written. Where nothing is on record of
+    /// this content, its ETag may only look like the source's kind: [`Self::doubts`] decides.
+    pub(super) fn differs(
+        &self,
+        pair: &Pair,
+        source: Listed<'_>,
+        copy: Listed<'_>,
+        known: Option<&Copy>,
+    ) -> bool {
+        // A record of another content says nothing of this one.
+        let listed = source.etag.map(Etag::new);
+        let known = known.filter(|known| known.revision.etag == listed);
+        let written = known.and_then(|known| known.written.as_ref());
+        match etags_say(source.etag, copy.etag, written) {
+            EtagsSay::Differ => true,
+            EtagsSay::Equal => {
+                let same = copy.etag.map(Etag::new) == listed;
+                self.note(pair, |seen| seen.equal += u64::from(same));
+                false
+            }
+            EtagsSay::MayDiffer => {
+                self.note(pair, |seen| seen.doubt(pair, source.key));
+                false
+            }
+            EtagsSay::Nothing => false,
+        }
+    }
+
+    /// The objects that are on no record and differ after all: where other objects' ETags are equal on both
+    /// sides of their pair of buckets, so that both are of one kind, and no encryption makes theirs
+    /// another.
+    pub async fn doubts(
+        &self,
+        sides: [&dyn ObjectStore; 2],
+        max_retry: u32,
+        cancel: &CancellationToken,
+    ) -> Vec<ObjectId> {
+        let seen = std::mem::take(&mut *self.seen());
+        let pairs = seen.into_iter().flat_map(|(src, of_source)| {
+            of_source.into_iter().map(move |(des, seen)| (src.clone(), des, seen))
+        });
+        let mut differ = Vec::new();
+        for (src, des, Seen { equal, doubtful, named }) in pairs {
+            if doubtful == 0 {
+                continue;
+            }
+            let [source, destination] = sides.map(|side| side.profile());
+            let has_own =
+                source.has(&src, Quirk::OwnEtags) || destination.has(&des, Quirk::OwnEtags);
+            let place = format!("from bucket {} to {}", src.escape_debug(), des.escape_debug());
+            if equal == 0 || has_own {
+                info!(
+                    objects = doubtful,
+                    "on no record, and ETags are of no common kind {place}: they are not compared"
+                );
+                continue;
+            }
+            let more = doubtful.saturating_sub(named.len() as u64);
+            if more > 0 {
+                warn!(
+                    objects = more,
+                    "on no record, with other ETags {place}, and not looked at since there are too many"
+                );
+            }
+            let looks = named.into_iter().map(|ids| async move {
+                differs_after_all(sides, &ids, max_retry, cancel).await.then_some(ids.0)
+            });
+            let looked: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+            differ.extend(looked.into_iter().flatten());
+        }
+        differ
+    }
+}
+
+/// Whether an object's ETags are digests on both sides, so that its bytes are not the same.
+async fn differs_after_all(
+    [source, destination]: [&dyn ObjectStore; 2],
+    (src, des): &(ObjectId, ObjectId),
+    max_retry: u32,
+    cancel: &CancellationToken,
+) -> bool {
+    for (store, id) in [(destination, des), (source, src)] {
+        let head = || async { store.head(id, None).await };
+        match retry(Policy::control(max_retry), cancel, head).await {
+            Ok(meta) if meta.md5().is_none() && meta.multipart_digest().is_none() => {
+                debug!(object = %id, "its ETag is no digest: it is not compared");
+                return false;
+            }
+            Ok(_) => {}
+            Err(error) => debug!("an object whose ETag differs: {error}"),
+        }
+    }
+    true
+}

@@ -1,0 +1,198 @@
+//! What becomes of one listed object.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use md5::{Digest, Md5};
+
+use super::sent_notes::{Mark, Sent};
+use super::{Jobsender, Verdict};
+use crate::compare::difference::{self, Compare};
+use crate::filter::Filter;
+use crate::filter::patterns::Patterns;
+use crate::object::{MAX_KEY_BYTES, Revision, destination_prefix};
+use crate::params::Pair;
+use crate::store::Listed;
+
+/// Storage classes whose objects cannot be read before they are restored
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html>). An object that
+/// S3 Intelligent-Tiering has archived is not told by a listing: its copy fails by itself.
+const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+
+/// What objects of one pair are judged by.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) pair: Pair,
+    pub(super) ignore: Arc<Patterns>,
+    pub(super) filter: Arc<Filter>,
+    pub(super) compare: Compare,
+    /// What earlier comparisons have sent; `None`: that does not matter.
+    pub(super) sent: Option<Arc<Sent>>,
+    /// What a rule is matched against begins with this.
+    path: String,
+    /// Bytes that the destination's keys have more.
+    prefix: usize,
+    /// Archived objects are read all the same: only Amazon S3 tells in a listing which of them are
+    /// restored, and elsewhere such a class may be one that is read like any other. What cannot be read
+    /// fails by name.
+    reads_archives: bool,
+}
+
+impl Judge {
+    /// What `jobsender` judges `pair` by.
+    pub(super) fn of(jobsender: &Jobsender, pair: &Pair) -> Self {
+        let sent = jobsender.sent.clone().filter(|_| !jobsender.resend);
+        let (ignore, filter) = (Arc::clone(&jobsender.ignore), Arc::clone(&jobsender.filter));
+        let judge = Self::new(pair, ignore, filter, jobsender.compare, sent);
+        let locked = jobsender.source.profile().has_locked_archives(&pair.src_bucket);
+        Self { reads_archives: !locked, ..judge }
+    }
+
+    fn new(
+        pair: &Pair,
+        ignore: Arc<Patterns>,
+        filter: Arc<Filter>,
+        compare: Compare,
+        sent: Option<Arc<Sent>>,
+    ) -> Self {
+        let path = format!("{}/", pair.src_bucket);
+        let prefix = destination_prefix(&pair.des_prefix).len();
+        let reads_archives = false;
+        Self { pair: pair.clone(), ignore, filter, compare, sent, path, prefix, reads_archives }
+    }
+
+    /// `copied`: where versions are compared, what is on record as copied.
+    pub(super) fn judge(
+        &self,
+        listed: Listed<'_>,
+        copy: Option<Listed<'_>>,
+        copied: Option<Option<&Revision>>,
+    ) -> Verdict<'_> {
+        if let Some(rule) = self.left_out(listed) {
+            return Verdict::Ignored(rule);
+        }
+        if listed.key.len() + self.prefix > MAX_KEY_BYTES {
+            return Verdict::KeyTooLong(listed.key.len() + self.prefix);
+        }
+        let difference = difference::difference(self.compare, listed, copy)
+            .or_else(|| copied.and_then(|copied| difference::version_difference(listed, copied)));
+        match difference {
+            None => Verdict::AlreadyThere,
+            Some(_) if !self.reads_archives && is_archived(listed) => Verdict::Archived,
+            Some(difference) => Verdict::Copy(difference),
+        }
+    }
+
+    /// The mark of what is to be copied and was sent before, whether or not its job still waits.
+    pub(super) fn sent_before(&self, listed: Listed<'_>) -> Option<Mark> {
+        let sent = self.sent.as_ref().filter(|sent| !sent.is_empty())?;
+        let mark = self.mark(listed);
+        sent.since(mark).map(|_| mark)
+    }
+
+    /// The rule or the filter that leaves an object out.
+    pub(super) fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
+        if self.ignore.is_empty() && !self.filter.asks_path() {
+            return self.filter.leaves_out("", listed);
+        }
+        let mut path = String::with_capacity(self.path.len() + listed.key.len());
+        path.push_str(&self.path);
+        path.push_str(listed.key);
+        self.ignore.matches(&path).or_else(|| self.filter.leaves_out(&path, listed))
+    }
+
+    /// The object's mark: kept for later comparisons, so it must not depend on a library's choice.
+    pub(super) fn mark(&self, listed: Listed<'_>) -> Mark {
+        let Pair { src_bucket, des_bucket, des_prefix, .. } = &self.pair;
+        let time = listed.last_modified.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let numbers = format!("{} {:?}", listed.size, time.map(|time| time.as_millis()));
+        let (etag, version) = (listed.etag.unwrap_or(""), listed.version.unwrap_or(""));
+        let mut md5 = Md5::new();
+        for part in [src_bucket, des_bucket, des_prefix, listed.key, etag, version, &numbers] {
+            md5.update((part.len() as u64).to_be_bytes());
+            md5.update(part);
+        }
+        let [a, b, c, d, e, f, g, h, ..] = md5.finalize().0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+fn is_archived(listed: Listed<'_>) -> bool {
+    !listed.restored && listed.storage_class.is_some_and(|class| ARCHIVES.contains(&class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::difference::Difference;
+
+    fn judge() -> Judge {
+        let pair = Pair {
+            src_bucket: "src".into(),
+            src_prefix: String::new(),
+            des_bucket: "des".into(),
+            des_prefix: "p/".into(),
+        };
+        let ignore = Arc::new(Patterns::parse("src/no/*").unwrap());
+        let filter = Arc::new(Filter { max_size: Some(9), ..Filter::default() });
+        Judge::new(&pair, ignore, filter, Compare::Size, None)
+    }
+
+    /// Promise 1.
+    #[test]
+    fn what_is_left_out_comes_before_what_differs() {
+        let judge = judge();
+        let archived = Listed { storage_class: Some("GLACIER"), ..Listed::new("a", 1) };
+        let restored = Listed { restored: true, ..archived };
+        let long = "k".repeat(MAX_KEY_BYTES - 1);
+        for (listed, copy, expected) in [
+            (Listed::new("no/x", 1), None, Verdict::Ignored("src/no/*")),
+            (Listed::new("x", 10), None, Verdict::Ignored("MaxSize")),
+            (Listed::new(&long, 1), None, Verdict::KeyTooLong(MAX_KEY_BYTES + 1)),
+            (archived, None, Verdict::Archived),
+            (archived, Some(Listed::new("a", 1)), Verdict::AlreadyThere),
+            (restored, None, Verdict::Copy(Difference::Missing)),
+            (
+                Listed::new("x", 1),
+                Some(Listed::new("x", 2)),
+                Verdict::Copy(Difference::SizeDiffers),
+            ),
+            (Listed::new("x", 1), Some(Listed::new("x", 1)), Verdict::AlreadyThere),
+        ] {
+            assert_eq!(judge.judge(listed, copy, None), expected, "{listed:?}");
+        }
+        let elsewhere = Judge { reads_archives: true, ..judge };
+        let tried = elsewhere.judge(archived, None, None);
+        assert_eq!(tried, Verdict::Copy(Difference::Missing), "its class says little there");
+    }
+
+    /// Promise 1.
+    #[test]
+    fn a_mark_is_that_of_one_content() {
+        let judge = judge();
+        let listed = Listed { etag: Some("e"), ..Listed::new("x", 1) };
+        assert_eq!(judge.mark(listed), judge.mark(listed));
+        for other in [
+            Listed { etag: Some("f"), ..listed },
+            Listed { version: Some("v"), ..listed },
+            Listed { last_modified: Some(SystemTime::UNIX_EPOCH), ..listed },
+            Listed { size: 2, ..listed },
+            Listed { key: "y", ..listed },
+            Listed { key: "xe", etag: None, ..listed },
+        ] {
+            assert_ne!(judge.mark(other), judge.mark(listed), "{other:?}");
+        }
+    }
+
+    /// Promise 1.
+    #[test]
+    fn versions_count_where_they_are_compared() {
+        let judge = judge();
+        let listed = Listed { version: Some("v2"), ..Listed::new("x", 1) };
+        let copied = Revision::new(Some("v1".into()), None);
+        let verdict = |copied| judge.judge(listed, Some(Listed::new("x", 1)), copied);
+        assert_eq!(verdict(None), Verdict::AlreadyThere);
+        assert_eq!(verdict(Some(Some(&copied))), Verdict::Copy(Difference::VersionDiffers));
+        assert_eq!(verdict(Some(None)), Verdict::Copy(Difference::VersionUnknown));
+    }
+}

@@ -1,0 +1,555 @@
+//! A bucket's keys in order, page by page, the next page on its way while one is worked on.
+//!
+//! No page's word for it that it is the last is believed. Where keys behind the last one are wanted, a
+//! few of them are asked for once more, by another request: what comes is listed on, and only where
+//! nothing comes the listing has ended. What a store shows twice around a page's border is one key.
+
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::object::Etag;
+use crate::retry::{Policy, retry};
+use crate::sources::sort::{Row, Sorted};
+use crate::store::profile::{Profile, Quirk};
+use crate::store::{ListPage, ListRequest, Listed, ObjectStore, Odd};
+
+mod end;
+
+pub use end::{End, LastPage, learn_refusal, refuses_to_begin};
+
+/// What the end of a listing is asked for: enough to see beyond a key that comes once more.
+pub const A_FEW: u32 = 10;
+/// Pages in a row, none of them empty, that bring nothing that was not there before.
+const STUCK: u32 = 3;
+/// [`Quirk::IgnoresStartAfter`] of a store that ignores the marker of version 1 as well.
+pub const IGNORES_MARKER: u64 = 2;
+
+/// Where pages come from.
+#[derive(Clone, Debug)]
+pub enum Pages {
+    /// A store's own listing.
+    Store(Arc<dyn ObjectStore>),
+    /// What has been sorted: it is read once, from its beginning to its end. What was sorted has ended so.
+    Sorted(Arc<Mutex<Sorted>>, End),
+}
+
+impl Pages {
+    /// Whether a listing may begin behind any key of the bucket.
+    pub fn begin_anywhere(&self, bucket: &str) -> bool {
+        let ignored = |profile: &Profile| profile.value(bucket, Quirk::IgnoresStartAfter);
+        self.profile().and_then(ignored) < Some(IGNORES_MARKER)
+    }
+
+    async fn page(&self, request: &ListRequest) -> Result<ListPage> {
+        match self {
+            Self::Store(store) => store.list(request).await,
+            Self::Sorted(sorted, _) => {
+                let mut sorted = sorted.lock().await;
+                // Whoever sorts has all of them before there is a first row.
+                let rows = sorted.next_page().await?;
+                let odd = sorted.take_odd();
+                let is_last = rows.is_none();
+                let rows = rows.unwrap_or_default();
+                let mut page: ListPage = rows.iter().map(listed).collect();
+                page.odd = odd;
+                page.next = (!is_last).then(String::new);
+                Ok(page)
+            }
+        }
+    }
+
+    fn profile(&self) -> Option<&Profile> {
+        match self {
+            Self::Store(store) => Some(store.profile()),
+            Self::Sorted(..) => None,
+        }
+    }
+}
+
+fn listed(row: &Row) -> Listed<'_> {
+    Listed {
+        key: row.key.as_str(),
+        size: row.size,
+        etag: row.etag.as_ref().map(Etag::as_str),
+        last_modified: row.last_modified,
+        storage_class: row.storage_class.as_deref(),
+        version: row.version.as_deref(),
+        restored: row.restored,
+    }
+}
+
+/// How the pages of listings are asked for.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// Where they come from.
+    pub pages: Pages,
+    /// How patiently.
+    pub policy: Policy,
+    /// The first key of all, once it is known: all listings of one side share it.
+    pub first: Arc<OnceLock<String>>,
+    /// Ends it.
+    pub cancel: CancellationToken,
+}
+
+/// Reads one bucket's listing. A page that fails for good is an error, never the end; a key out of
+/// order is an error too, because a merge would take it for a missing one.
+#[derive(Debug)]
+pub struct Listing {
+    asking: Asking,
+    asked: Asked,
+    /// Bytes of every key that are left out in front.
+    strip: usize,
+    page: ListPage,
+    at: usize,
+    /// The last key that has been listed, or the place behind which the listing begins.
+    last: Option<Vec<u8>>,
+    /// How far the pages have come of a store that begins with its first key whatever is asked: what is
+    /// up to `last` belongs to other ranges.
+    walked: Option<String>,
+    ahead: Option<Ahead>,
+    odd: Vec<Odd>,
+    pages: u64,
+    /// Pages in a row that have brought nothing new.
+    idle: u32,
+    /// The last page was asked for in another way, since the store had passed over its beginning.
+    is_asked_otherwise: bool,
+    end: End,
+}
+
+/// What a page was asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    request: ListRequest,
+    /// What was known then of [`Quirk::IgnoresStartAfter`].
+    ignores: Option<u64>,
+    at: SystemTime,
+}
+
+/// The next page.
+#[derive(Debug)]
+enum Ahead {
+    /// On its way while the page before is being worked on.
+    Asked(Task),
+    /// Found behind what called itself the end; so many of its objects are known.
+    Found(ListPage, usize),
+}
+
+#[derive(Debug)]
+struct Task(JoinHandle<Result<ListPage>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Listing {
+    /// The keys from the page that `request` asks for to the last, each without the first `strip`
+    /// bytes. The first page is asked for at once.
+    pub fn new(asking: Asking, request: ListRequest, strip: usize) -> Self {
+        let mut listing = Self {
+            strip,
+            last: request.start_after.clone(),
+            page: ListPage::default(),
+            at: 0,
+            walked: None,
+            ahead: None,
+            odd: Vec::new(),
+            pages: 0,
+            idle: 0,
+            is_asked_otherwise: false,
+            end: End::Checked,
+            asked: Asked { request, ignores: None, at: SystemTime::UNIX_EPOCH },
+            asking,
+        };
+        listing.ask();
+        listing
+    }
+
+    /// Sees that there is an object to look at, unless the listing has ended. The page after the next
+    /// one is asked for only where `goes_on` says that keys behind this one are wanted.
+    pub async fn fill(&mut self, goes_on: impl Fn(&str) -> bool) -> Result<()> {
+        while self.at >= self.page.len() {
+            let (mut page, known, is_found) = match self.ahead.take() {
+                None => return Ok(()),
+                Some(Ahead::Found(page, known)) => (page, known, true),
+                Some(Ahead::Asked(task)) => {
+                    let Some(mut page) = self.arrive(task).await? else { continue };
+                    match self.sift(&mut page)? {
+                        Some(known) => (page, known, false),
+                        None => {
+                            self.ask();
+                            continue;
+                        }
+                    }
+                }
+            };
+            let next = page.next.take();
+            let (is_new, is_empty) = (self.is_news(&page, known), page.is_empty());
+            let is_full = page.is_full;
+            self.put(page, known);
+            let end = self.page.last().filter(|_| is_new).map(|last| self.stripped(last.key));
+            if !end.is_none_or(&goes_on) {
+                continue;
+            }
+            let is_behind = self.asked.request.token.is_none() && self.pages > 1;
+            match next {
+                _ if is_found => self.ask_behind(),
+                Some(token) => self.ask_by(token, is_new, is_empty)?,
+                // It was asked behind the last key, and brought nothing: that is the end's check.
+                None if is_behind && !is_new && self.walked.is_none() => {}
+                None => self.ahead = self.behind_the_end(is_full).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The object at hand, if [`Self::fill`] has found one.
+    pub fn peek(&self) -> Option<Listed<'_>> {
+        let listed = self.page.get(self.at)?;
+        Some(Listed { key: self.stripped(listed.key), ..listed })
+    }
+
+    /// Goes on to the next object.
+    pub fn skip(&mut self) {
+        self.at += 1;
+    }
+
+    /// The key at hand: `None` where there is none.
+    pub fn first_at_hand(&self) -> Option<&str> {
+        Some(self.stripped(self.page.get(self.at)?.key))
+    }
+
+    /// The last key at hand: `None` where there is none.
+    pub fn last_at_hand(&self) -> Option<&str> {
+        let last = self.page.last().filter(|_| self.at < self.page.len())?;
+        Some(self.stripped(last.key))
+    }
+
+    /// Up to which key everything is at hand: `None` where all that is wanted is.
+    pub fn known_through(&self) -> Option<&str> {
+        self.ahead.as_ref().and(self.last_at_hand())
+    }
+
+    /// How many objects are at hand.
+    pub fn at_hand(&self) -> usize {
+        self.page.len().saturating_sub(self.at)
+    }
+
+    /// The keys at hand, in order.
+    pub fn keys_at_hand(&self) -> impl Iterator<Item = &str> {
+        (self.at..self.page.len()).filter_map(|at| Some(self.stripped(self.page.get(at)?.key)))
+    }
+
+    /// Up to `count` objects of the page at hand, spread over it.
+    pub fn sample(&self, count: usize) -> impl Iterator<Item = Listed<'_>> + Clone {
+        let rest = &self.page;
+        let at = move |i| Some(rest.len() * i / count).filter(|_| i < rest.len());
+        let listed = (0..count).filter_map(at).filter_map(|at| self.page.get(at));
+        listed.map(|listed| Listed { key: self.stripped(listed.key), ..listed })
+    }
+
+    /// Takes what stands up to `through` and goes no further, each without the first bytes.
+    pub fn take_odd(&mut self, through: Option<&str>) -> Vec<Odd> {
+        let strip = self.strip;
+        let is_within = |odd: &Odd| {
+            let at = odd.at.get(strip..).unwrap_or_default();
+            through.is_none_or(|through| at <= through.as_bytes())
+        };
+        let (taken, left): (Vec<Odd>, _) =
+            std::mem::take(&mut self.odd).into_iter().partition(is_within);
+        self.odd = left;
+        let stripped = |odd: Odd| match odd.is_known() {
+            true => Odd { key: odd.key.get(strip..).unwrap_or_default().to_vec(), ..odd },
+            false => odd,
+        };
+        taken.into_iter().map(stripped).collect()
+    }
+
+    /// Pages that have been read.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// How its end is known, once it has ended.
+    pub fn end(&self) -> End {
+        self.end
+    }
+
+    fn stripped<'a>(&self, key: &'a str) -> &'a str {
+        key.get(self.strip..).unwrap_or_default()
+    }
+
+    fn ask(&mut self) {
+        self.note_asked();
+        let Asking { pages, policy, cancel, .. } = self.asking.clone();
+        let request = self.asked.request.clone();
+        let page = async move { retry(policy, &cancel, || pages.page(&request)).await };
+        self.ahead = Some(Ahead::Asked(Task(tokio::spawn(page))));
+    }
+
+    fn note_asked(&mut self) {
+        let bucket = &self.asked.request.bucket;
+        let profile = self.asking.pages.profile();
+        self.asked.ignores =
+            profile.and_then(|profile| profile.value(bucket, Quirk::IgnoresStartAfter));
+        self.asked.at = SystemTime::now();
+    }
+
+    /// The page that was asked for; `None`: something else is asked in its place.
+    async fn arrive(&mut self, mut task: Task) -> Result<Option<ListPage>> {
+        let joined = (&mut task.0).await;
+        self.pages += 1;
+        match joined.map_err(|join| Error::cancelled().with_source(join))? {
+            Ok(page) => Ok(Some(page)),
+            Err(error) if refuses_to_begin(&error, &self.asked.request) => {
+                self.learn_refusal(error).await?;
+                self.walked = Some(String::new());
+                self.asked.request.start_after = None;
+                self.ask();
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn learn_refusal(&self, refusal: Error) -> Result<()> {
+        let Pages::Store(store) = &self.asking.pages else { return Err(refusal) };
+        let Asking { policy, cancel, .. } = &self.asking;
+        learn_refusal(&**store, &self.asked.request, *policy, cancel, refusal).await
+    }
+
+    /// Asks for the page after one that has brought something new, or not, and names this token.
+    fn ask_by(&mut self, token: String, is_new: bool, is_empty: bool) -> Result<()> {
+        let is_same = self.asked.request.token.as_ref() == Some(&token);
+        if is_new || is_empty || self.walked.is_some() {
+            self.idle = 0;
+            if is_same && is_empty {
+                return Err(self.stuck("an empty page and its token once more"));
+            }
+            self.asked.request.token = Some(token);
+            self.ask();
+            return Ok(());
+        }
+        self.idle += 1;
+        match is_same {
+            _ if self.idle > STUCK => return Err(self.stuck("nothing but keys that were listed")),
+            true => self.ask_behind(),
+            false => {
+                self.asked.request.token = Some(token);
+                self.ask();
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what lies behind the last key, whatever the page before has said of how to go on.
+    fn ask_behind(&mut self) {
+        self.asked.request = self.request_behind(None);
+        self.ask();
+    }
+
+    fn request_behind(&self, max_keys: Option<u32>) -> ListRequest {
+        let start_after = self.last.clone();
+        ListRequest { start_after, token: None, max_keys, ..self.asked.request.clone() }
+    }
+
+    /// What comes behind the end that a page has claimed, which is full or not.
+    async fn behind_the_end(&mut self, is_full: bool) -> Result<Option<Ahead>> {
+        let store = match self.asking.pages.clone() {
+            Pages::Store(store) => store,
+            Pages::Sorted(_, end) => {
+                self.end = end;
+                return Ok(None);
+            }
+        };
+        let last_page = LastPage { by_token: self.asked.request.token.is_some(), is_full };
+        let claimed = self.asked.at;
+        let ends_early = store.profile().has(&self.asked.request.bucket, Quirk::EndsListingsEarly);
+        self.asked.request = self.request_behind(Some(A_FEW).filter(|_| !ends_early));
+        let (policy, cancel) = (self.asking.policy, self.asking.cancel.clone());
+        let mut idle = 0;
+        while self.walked.is_none() {
+            self.note_asked();
+            let request = &self.asked.request;
+            self.pages += 1;
+            let mut page = match retry(policy, &cancel, || store.list(request)).await {
+                Err(error) if refuses_to_begin(&error, request) => {
+                    self.learn_refusal(error).await?;
+                    break;
+                }
+                page => page?,
+            };
+            let Some(known) = self.sift(&mut page)? else { continue };
+            if self.walked.is_some() {
+                break;
+            }
+            if self.is_news(&page, known) {
+                self.found_behind(&page, known, claimed);
+                return Ok(Some(Ahead::Found(page, known)));
+            }
+            let Some(token) = page.next.take() else { return Ok(None) };
+            idle += u32::from(!page.is_empty());
+            if idle > STUCK || self.asked.request.token.as_ref() == Some(&token) {
+                return Err(self.stuck("pages without an end"));
+            }
+            (self.asked.request.token, self.asked.request.max_keys) = (Some(token), None);
+        }
+        self.end = last_page.unchecked(&*store, &self.asked.request.bucket);
+        Ok(None)
+    }
+
+    /// What is written while it is listed says nothing of the listing.
+    fn found_behind(&self, page: &ListPage, known: usize, claimed: SystemTime) {
+        let mut fresh = (known..page.len()).filter_map(|at| page.get(at));
+        let is_older = |listed: Listed<'_>| listed.last_modified.is_none_or(|at| at < claimed);
+        if fresh.any(is_older) || known >= page.len() {
+            let last = shown(self.last.as_deref().unwrap_or_default());
+            let said = format!("a page that called itself the last ended with {last}");
+            self.learn(Quirk::EndsListingsEarly, 1, said);
+        }
+    }
+
+    fn learn(&self, quirk: Quirk, value: u64, evidence: impl std::fmt::Display) {
+        let bucket = &self.asked.request.bucket;
+        let profile = self.asking.pages.profile();
+        if let Some(profile) = profile.filter(|profile| profile.value(bucket, quirk) < Some(value))
+        {
+            profile.learn_value(bucket, quirk, value, evidence);
+        }
+    }
+
+    /// Whether the page has more than what is known: so many of its objects are.
+    fn is_news(&self, page: &ListPage, known: usize) -> bool {
+        known < page.len() || page.odd.iter().any(|odd| odd.is_known() && !self.is_past(odd))
+    }
+
+    fn is_past(&self, odd: &Odd) -> bool {
+        self.last.as_ref().is_some_and(|last| odd.at <= *last)
+    }
+
+    /// Takes a page of whose objects so many are known.
+    fn put(&mut self, mut page: ListPage, known: usize) {
+        let odd = std::mem::take(&mut page.odd);
+        let end = page.end().max(odd.last().map(|odd| odd.at.as_slice())).map(<[u8]>::to_vec);
+        let new: Vec<Odd> =
+            odd.into_iter().filter(|odd| !(odd.is_known() && self.is_past(odd))).collect();
+        self.odd.extend(new);
+        if known < page.len() {
+            (self.page, self.at) = (page, known);
+        }
+        self.last = end.max(self.last.take());
+    }
+
+    /// How many objects in front of the page are known already. `None`: the store has answered something
+    /// else than was asked, and is to be asked in another way.
+    fn sift(&mut self, page: &mut ListPage) -> Result<Option<usize>> {
+        self.put_in_order(page)?;
+        let Some(first) = page.get(0).map(|listed| listed.key) else { return Ok(Some(0)) };
+        match &self.asked.request {
+            ListRequest { token: Some(_), .. } => {}
+            ListRequest { start_after: None, .. } => {
+                _ = self.asking.first.set(first.to_owned());
+            }
+            ListRequest { start_after: Some(after), .. } if self.begins_again(first, after) => {
+                let said = format!("asked for keys after {}", shown(after));
+                self.begin_otherwise(said);
+                return Ok(None);
+            }
+            ListRequest { .. } => {}
+        }
+        let known = page.count_through(self.last.as_deref().unwrap_or_default());
+        match &self.walked {
+            Some(walked) if !walked.is_empty() && walked.as_str() >= first => {
+                return Err(self.out_of_order(walked.as_bytes(), first));
+            }
+            Some(_) => self.walked = page.last().map(|listed| listed.key.to_owned()),
+            None => self.check_known(page, known)?,
+        }
+        Ok(Some(known))
+    }
+
+    /// The store has passed over the place where the page was to begin. It is asked by version 1, and where
+    /// that has been done, for everything from its first key on.
+    fn begin_otherwise(&mut self, evidence: String) {
+        let asked_otherwise = self.asked.ignores.is_some() || self.is_asked_otherwise;
+        self.learn(Quirk::IgnoresStartAfter, 1 + u64::from(asked_otherwise), evidence);
+        self.is_asked_otherwise = true;
+        if asked_otherwise {
+            self.walked = Some(String::new());
+            let ListRequest { start_after, max_keys, .. } = &mut self.asked.request;
+            (*start_after, *max_keys) = (None, None);
+        }
+    }
+
+    /// Whether a page that begins with `first` is that of a store that has passed over `after`. Where no
+    /// first key of all is known, the bucket was empty and is being filled meanwhile.
+    fn begins_again(&self, first: &str, after: &[u8]) -> bool {
+        first.as_bytes() < after && self.asking.first.get().is_none_or(|all| first <= all.as_str())
+    }
+
+    fn put_in_order(&self, page: &mut ListPage) -> Result<()> {
+        let is_twice = |page: &ListPage, at: usize| {
+            page.get(at).map(|listed| listed.key) == page.get(at + 1).map(|listed| listed.key)
+        };
+        let mut wrong = page.disorder();
+        if wrong.is_some_and(|at| is_twice(page, at)) {
+            page.drop_repeats();
+            self.learn(Quirk::RepeatsKeys, 1, "a page lists a key twice");
+            wrong = page.disorder();
+        }
+        match wrong.and_then(|at| page.get(at).zip(page.get(at + 1))) {
+            Some((one, next)) if one.key == next.key => Err(Error::invalid(format!(
+                "bucket {} lists key {} twice on a page, with another size or ETag",
+                self.asked.request.bucket.escape_debug(),
+                one.key.escape_debug()
+            ))),
+            Some((one, next)) => Err(self.out_of_order(one.key.as_bytes(), next.key)),
+            None => Ok(()),
+        }
+    }
+
+    /// So many objects in front of the page come once more, as they were on the page before. A key that
+    /// was not should have been listed before.
+    fn check_known(&self, page: &ListPage, known: usize) -> Result<()> {
+        let (Some(last), true) = (&self.last, known > 0) else { return Ok(()) };
+        let is_strange = |key: &&str| key.as_bytes() != last.as_slice() && !self.page.has(key);
+        let mut repeated = (0..known).filter_map(|at| page.get(at)).map(|listed| listed.key);
+        if let Some(key) = repeated.find(is_strange) {
+            return Err(self.out_of_order(last, key));
+        }
+        self.learn(Quirk::RepeatsKeys, 1, shown(last));
+        Ok(())
+    }
+
+    fn out_of_order(&self, last: &[u8], key: &str) -> Error {
+        Error::invalid(format!(
+            "bucket {} does not list its keys in byte order ({} before {}): directory buckets and \
+             some compatible stores do not; set ListOrder = any for this side, which sorts the \
+             listing on disk before it is compared",
+            self.asked.request.bucket.escape_debug(),
+            shown(last),
+            key.escape_debug()
+        ))
+    }
+
+    /// A page that is asked for again by what it answers would be asked for for ever.
+    fn stuck(&self, what: &str) -> Error {
+        let bucket = self.asked.request.bucket.escape_debug();
+        let last = shown(self.last.as_deref().unwrap_or_default());
+        Error::invalid(format!("bucket {bucket} answers {what}; it does not get past key {last}"))
+    }
+}
+
+/// A key for a message.
+fn shown(key: &[u8]) -> String {
+    match std::str::from_utf8(key) {
+        Ok(key) => key.escape_debug().to_string(),
+        Err(_) => key.escape_ascii().to_string(),
+    }
+}

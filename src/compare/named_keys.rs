@@ -1,0 +1,258 @@
+//! Objects that a file names: each is looked at by itself, on both sides.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::comparison::{Context, Doubtful};
+use super::{Closing, Finds, Jobsender, Listing, Outlook, Summary, Verdict};
+use crate::compare::difference::Difference;
+use crate::compare::listing::Pages;
+use crate::compare::ranges::{Bounds, Ranges};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{NO_VERSION, ObjectId, Revision, destination_key};
+use crate::params::Pair;
+use crate::record::{Copy, RecordId};
+use crate::retry::{Policy, retry};
+use crate::sources::{Entry, Feed, batch_manifest, key_file};
+use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
+
+impl Entry {
+    /// Whether the object is one of `pair`'s: of its bucket, where the file names one, and under its
+    /// prefix.
+    pub fn is_of(&self, pair: &Pair) -> bool {
+        let bucket = self.bucket.as_ref().is_none_or(|bucket| *bucket == pair.src_bucket);
+        let key = self.odd.as_deref().unwrap_or(self.key.as_str().as_bytes());
+        bucket && key.starts_with(pair.src_prefix.as_bytes())
+    }
+
+    /// What goes no further, for what its key is.
+    fn odd(&self) -> Option<Odd> {
+        let key = self.odd.clone()?;
+        Some(Odd { at: key.clone(), key, size: None, flaw: Flaw::NotUtf8 })
+    }
+}
+
+/// A file that names objects.
+#[derive(Clone, Debug)]
+pub enum Names {
+    /// Of keys, one a line.
+    Keys(PathBuf),
+    /// A CSV manifest of S3 Batch Operations.
+    Manifest(PathBuf),
+}
+
+impl Names {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Keys(path) | Self::Manifest(path) => path,
+        }
+    }
+
+    /// The entries in their order.
+    pub(super) fn read(&self) -> Feed<Entry> {
+        match self {
+            Self::Keys(path) => key_file::read(path),
+            Self::Manifest(path) => batch_manifest::read(path),
+        }
+    }
+
+    /// Reads the whole file before anything is sent. Fails with `Usage` where an entry cannot be read,
+    /// or belongs to none of the pairs.
+    ///
+    /// The file is read more than once, so it must be one: a pipe would be empty by then.
+    pub async fn check(&self, pairs: &[Pair]) -> Result<()> {
+        let is_pipe = |about: std::fs::Metadata| !about.is_file() && !about.is_dir();
+        if tokio::fs::metadata(self.path()).await.is_ok_and(is_pipe) {
+            let path = self.path().display();
+            return Err(Error::usage(format!(
+                "{path} is no regular file, and is read twice: save it"
+            )));
+        }
+        let mut entries = self.read();
+        while let Some(chunk) = entries.next().await? {
+            let is_strange = |entry: &&Entry| !pairs.iter().any(|pair| entry.is_of(pair));
+            if let Some(entry) = chunk.iter().find(is_strange) {
+                let bucket = entry.bucket.as_ref().map(|bucket| format!("{bucket}/"));
+                return Err(Error::usage(format!(
+                    "{}, line {}: {}{} belongs to no pair of buckets: the bucket or the prefix is \
+                     another one",
+                    self.path().display(),
+                    entry.line,
+                    bucket.unwrap_or_default(),
+                    entry.key
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An object as both sides answer for it.
+struct Looked {
+    entry: Entry,
+    meta: Option<ObjectMeta>,
+    copy: Option<ObjectMeta>,
+    /// What is on record as copied, where versions are compared.
+    copied: Option<Option<Revision>>,
+    /// What is on record as written, where that is compared.
+    written: Option<Copy>,
+}
+
+impl Jobsender {
+    /// As [`Self::compare`], of those of the entries that are `pair`'s: a HEAD of each on either side. What
+    /// is not at the source is named and counted. Entries that come twice are two.
+    pub(super) async fn compare_named(
+        &self,
+        pair: &Pair,
+        entries: Feed<Entry>,
+        finds: &[Arc<dyn Finds>],
+    ) -> Result<Summary> {
+        let pages = [&self.source, &self.destination].map(|store| Pages::Store(Arc::clone(store)));
+        // Nothing is listed.
+        let ((ranges, _), (new, _)) = (Ranges::new(Bounds::default(), 1, 0), mpsc::channel(1));
+        let (context, sender) = self.begin(pair, finds, pages, ranges, new);
+        let mut listing = Listing::default();
+        if let Err(error) = context.look_at_all(entries, &mut listing.summary).await {
+            context.cancel.cancel();
+            listing.error = Some(error);
+        }
+        // The last sender of jobs, so that whoever takes them comes to an end.
+        drop(context);
+        let tally = sender.await;
+        self.account(listing, tally)
+    }
+
+    async fn look_at(&self, pair: &Pair, entry: Entry) -> Result<Looked> {
+        let src = ObjectId { bucket: pair.src_bucket.clone(), key: entry.key.clone() };
+        let des_key = destination_key(&pair.des_prefix, &src.key);
+        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
+        let (meta, copy) = tokio::try_join!(
+            self.head(&self.source, &src, entry.version.as_deref()),
+            self.head(&self.destination, &des, None),
+        )?;
+        let copied = match &self.versions {
+            None => None,
+            Some(state) => {
+                let ids = [RecordId { src: src.clone(), des: des.clone() }];
+                let policy = Policy::control(self.max_retry);
+                let copied = retry(policy, &self.cancel, || state.copied(&ids)).await?;
+                Some(copied.into_iter().next().flatten())
+            }
+        };
+        let written = match &self.closing {
+            None => None,
+            Some(closing) => self.written(closing, &RecordId { src, des }).await?,
+        };
+        Ok(Looked { entry, meta, copy, copied, written })
+    }
+
+    async fn written(&self, closing: &Closing, id: &RecordId) -> Result<Option<Copy>> {
+        let (policy, state) = (Policy::control(self.max_retry), closing.state());
+        let record = retry(policy, &self.cancel, || state.load(id)).await?;
+        Ok(record.and_then(|record| record.copy()))
+    }
+
+    async fn head(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        id: &ObjectId,
+        version: Option<&str>,
+    ) -> Result<Option<ObjectMeta>> {
+        let policy = Policy::control(self.max_retry);
+        let version = version.filter(|version| *version != NO_VERSION);
+        match retry(policy, &self.cancel, || store.head(id, version)).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Context {
+    async fn look_at_all(&self, mut entries: Feed<Entry>, summary: &mut Summary) -> Result<()> {
+        let pair = &self.judge.pair;
+        let mut outlook = self.outlook();
+        while let Some(chunk) = entries.next().await? {
+            let before = summary.listed;
+            let (odd, own): (Vec<Entry>, Vec<Entry>) =
+                chunk.into_iter().filter(|entry| entry.is_of(pair)).partition(|e| e.odd.is_some());
+            let odd: Vec<Odd> = odd.iter().filter_map(Entry::odd).collect();
+            self.account_for_odd(&odd, &[], summary);
+            let own = own.into_iter();
+            let looks = own.map(|entry| self.jobsender.look_at(pair, entry)).collect::<Vec<_>>();
+            let mut looked = stream::iter(looks).buffered(self.jobsender.at_once.max(1));
+            let (mut jobs, mut doubtful) = (Vec::new(), Vec::new());
+            while let Some(looked) = looked.next().await {
+                jobs.extend(self.account_for(looked?, summary, outlook.as_mut(), &mut doubtful));
+            }
+            jobs.extend(self.settle(doubtful, summary, &mut outlook).await);
+            self.jobsender.reach.add(summary.listed - before);
+            if !jobs.is_empty() {
+                let sent = self.jobs.send(jobs).await;
+                sent.map_err(|gone| Error::cancelled().with_source(gone))?;
+            }
+        }
+        self.add_outlook(outlook);
+        Ok(())
+    }
+
+    fn account_for(
+        &self,
+        looked: Looked,
+        summary: &mut Summary,
+        outlook: Option<&mut Outlook>,
+        doubtful: &mut Vec<Doubtful>,
+    ) -> Option<super::one_range::Marked> {
+        let Looked { entry, meta, copy, copied, written } = looked;
+        let Some(meta) = meta else {
+            summary.listed += 1;
+            summary.gone += 1;
+            let src = ObjectId { bucket: self.judge.pair.src_bucket.clone(), key: entry.key };
+            error!(object = %src, line = entry.line, "not at the source");
+            return None;
+        };
+        let listed = listed(&entry, &meta);
+        let copy = copy.as_ref().map(|copy| Listed { version: None, ..listed_as(&entry, copy) });
+        let mut verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
+        // Of a version that is named another one may have been written since.
+        let looks = verdict == Verdict::AlreadyThere && entry.version.is_none();
+        if let (true, Some(copy), Some(closing)) = (looks, copy, &self.jobsender.closing)
+            && closing.differs(&self.judge.pair, listed, copy, written.as_ref())
+        {
+            verdict = Verdict::Copy(Difference::WrittenDiffers);
+        }
+        if let Some(sent_before) = self.doubtful(listed, &verdict) {
+            doubtful.push(sent_before);
+            return None;
+        }
+        summary.count(listed, &verdict);
+        if let Some(outlook) = outlook {
+            outlook.count(listed, &verdict);
+        }
+        self.found(listed, &verdict)
+    }
+}
+
+/// The source's answer; the version is the one that the file names.
+fn listed<'a>(entry: &'a Entry, meta: &'a ObjectMeta) -> Listed<'a> {
+    Listed {
+        version: entry.version.as_deref().or(meta.version.as_deref()),
+        ..listed_as(entry, meta)
+    }
+}
+
+fn listed_as<'a>(entry: &'a Entry, meta: &'a ObjectMeta) -> Listed<'a> {
+    Listed {
+        key: entry.key.as_str(),
+        size: meta.size,
+        etag: Some(meta.etag.as_str()),
+        last_modified: meta.last_modified,
+        storage_class: meta.storage_class.as_deref(),
+        version: None,
+        restored: meta.restored,
+    }
+}

@@ -1,0 +1,207 @@
+//! One range of keys, compared by one task.
+
+use std::sync::Arc;
+
+use super::comparison::{Context, Doubtful};
+use super::recorded::Copies;
+use super::sent_notes::Mark;
+use super::unlisted::Unlisted;
+use super::{Outlook, Summary, Verdict};
+use crate::compare::difference::{self, Difference};
+use crate::compare::listing::{End, Listing};
+use crate::compare::ranges::{Bounds, RangeId, Step};
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::store::Listed;
+
+/// One in so many keys of a page shows what keys look like.
+const SAMPLED: usize = 32;
+
+/// A job and what its object is known by.
+pub(super) type Marked = (Job, Mark);
+
+/// How a range has ended.
+pub(super) struct Ended {
+    pub(super) summary: Summary,
+    /// Why it is not whole, and what of it is missing.
+    pub(super) failed: Option<(Error, Bounds)>,
+}
+
+/// Compares both sides of one range.
+pub(super) struct Range {
+    context: Arc<Context>,
+    id: RangeId,
+    source: Listing,
+    destination: Listing,
+    copies: Option<Copies>,
+    summary: Summary,
+    outlook: Option<Outlook>,
+    /// Up to here everything is accounted for.
+    done: Option<String>,
+    /// The range's last possible key, once the range is closed.
+    end: Option<Option<String>>,
+    jobs: Vec<Marked>,
+}
+
+impl Range {
+    pub(super) fn new(context: &Arc<Context>, id: RangeId) -> Self {
+        let after = context.ranges().bounds(id).after;
+        let [source, destination] = context.listings(after.as_deref());
+        let copies = context.copies(after.as_deref());
+        let (outlook, context) = (context.outlook(), Arc::clone(context));
+        Self {
+            context,
+            id,
+            source,
+            destination,
+            copies,
+            summary: Summary::default(),
+            outlook,
+            done: after,
+            end: None,
+            jobs: Vec::new(),
+        }
+    }
+
+    /// Compares the range to its end.
+    pub(super) async fn run(mut self) -> Ended {
+        let compared = self.compare().await;
+        self.summary.source_pages = self.source.pages();
+        self.summary.destination_pages = self.destination.pages();
+        let (source, destination) = (self.source.end(), self.destination.end());
+        self.summary.unchecked_ends = u64::from(source.max(destination) > End::Checked);
+        // What the destination does not list is missing there, and shows.
+        self.summary.doubtful_ends = u64::from(source == End::Doubtful);
+        let failed = compared.err().map(|error| {
+            let through = self.close();
+            (error, Bounds { after: self.done.take(), through })
+        });
+        self.context.split();
+        self.context.add_outlook(self.outlook);
+        Ended { summary: self.summary, failed }
+    }
+
+    async fn compare(&mut self) -> Result<()> {
+        loop {
+            // What both sides have at hand is all up to the claim.
+            let claim = self.fill().await?.filter(|claim| self.advance(claim));
+            let ended = claim.is_none();
+            let through = claim.or_else(|| self.close());
+            if let Some(copies) = &mut self.copies {
+                let keys = self.source.keys_at_hand();
+                let wanted =
+                    keys.take_while(|key| through.as_deref().is_none_or(|end| *key <= end));
+                copies.fill(wanted).await?;
+            }
+            let before = self.summary.listed;
+            let (doubtful, unlisted) = self.merge(through.as_deref());
+            let Self { context, summary, outlook, .. } = self;
+            let again = context.settle(doubtful, summary, outlook).await;
+            let missing = context.look_at_unlisted(unlisted, summary, outlook).await;
+            self.jobs.extend(again.into_iter().chain(missing));
+            self.context.jobsender.reach.add(self.summary.listed - before);
+            self.ship().await?;
+            self.done = through;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the range for good; its last possible key.
+    fn close(&mut self) -> Option<String> {
+        let keys = self.source.at_hand() + self.destination.at_hand();
+        self.end.get_or_insert_with(|| self.context.ranges().close(self.id, keys)).clone()
+    }
+
+    /// Gets the next pages of both sides; up to which key both are known, `None`: to the end.
+    async fn fill(&mut self) -> Result<Option<String>> {
+        let (context, id) = (&self.context, self.id);
+        let goes_on = |key: &str| context.ranges().goes_beyond(id, key);
+        let (source, destination) =
+            tokio::join!(self.source.fill(goes_on), self.destination.fill(goes_on));
+        // The source's word comes first: it is what the user has to look at first.
+        source?;
+        destination?;
+        let known = [self.source.known_through(), self.destination.known_through()];
+        Ok(known.into_iter().flatten().min().map(str::to_owned))
+    }
+
+    /// Takes the keys up to `claim`; `false` where the range ends with them or before.
+    fn advance(&self, claim: &str) -> bool {
+        let sides = [&self.source, &self.destination];
+        let first = sides.iter().filter_map(|side| side.first_at_hand()).min().unwrap_or(claim);
+        let fetched = sides.iter().filter_map(|side| side.last_at_hand()).max().unwrap_or(claim);
+        let mut ranges = self.context.ranges();
+        for side in sides {
+            ranges.see(side.sample(SAMPLED).map(|listed| listed.key));
+        }
+        let goes_on = ranges.advance(self.id, Step { first, claim, fetched });
+        drop(ranges);
+        self.context.split();
+        goes_on
+    }
+
+    /// Compares what is at hand, up to `through`; what was sent before is answered and not counted yet.
+    fn merge(&mut self, through: Option<&str>) -> (Vec<Doubtful>, Vec<Unlisted>) {
+        let (mut doubtful, mut unlisted) = (Vec::new(), Vec::new());
+        let odd = self.source.take_odd(through);
+        self.context.account_for_odd(&odd, &self.destination.take_odd(through), &mut self.summary);
+        let is_at_source = |key: &str| odd.iter().any(|odd| odd.key == key.as_bytes());
+        let within = |listed: &Listed<'_>| through.is_none_or(|through| listed.key <= through);
+        let Self { source, destination, context, copies, summary, outlook, jobs, .. } = self;
+        loop {
+            let left = source.peek().filter(within);
+            let right = destination.peek().filter(within);
+            let step = difference::step(left.map(|l| l.key), right.map(|r| r.key));
+            match (step, left, right) {
+                (Some(difference::Step::DestinationOnly), _, Some(right)) => {
+                    if !is_at_source(right.key) {
+                        context.only_there(right, summary);
+                    }
+                    destination.skip();
+                }
+                (Some(step), Some(left), right) => {
+                    let copy = right.filter(|_| step == difference::Step::Both);
+                    let copied = copies.as_mut().map(|copies| copies.of(left.key));
+                    let copied = copied.as_ref().map(Option::as_ref);
+                    let versions = copied.filter(|_| context.jobsender.versions.is_some());
+                    let versions = versions.map(|copied| copied.map(|copied| &copied.revision));
+                    let mut verdict = context.judge.judge(left, copy, versions);
+                    if let (Verdict::AlreadyThere, Some(copy), Some(closing)) =
+                        (&verdict, copy, &context.jobsender.closing)
+                        && closing.differs(&context.judge.pair, left, copy, copied.flatten())
+                    {
+                        verdict = Verdict::Copy(Difference::WrittenDiffers);
+                    }
+                    if let Some(sent_before) = context.doubtful(left, &verdict) {
+                        doubtful.push(sent_before);
+                    } else if let Some(one) = context.unlisted(left, &verdict, copied) {
+                        unlisted.push(one);
+                    } else {
+                        summary.count(left, &verdict);
+                        if let Some(outlook) = outlook {
+                            outlook.count(left, &verdict);
+                        }
+                        jobs.extend(context.found(left, &verdict));
+                    }
+                    source.skip();
+                    if step == difference::Step::Both {
+                        destination.skip();
+                    }
+                }
+                _ => return (doubtful, unlisted),
+            }
+        }
+    }
+
+    /// Hands over what is to be copied.
+    async fn ship(&mut self) -> Result<()> {
+        if self.jobs.is_empty() {
+            return Ok(());
+        }
+        let jobs = std::mem::take(&mut self.jobs);
+        // The receiver is gone where sending has failed, which has cancelled all of this.
+        self.context.jobs.send(jobs).await.map_err(|gone| Error::cancelled().with_source(gone))
+    }
+}

@@ -1,0 +1,186 @@
+//! Where the keys of a side come from, where that is not a listing in byte order.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::Jobsender;
+use crate::compare::listing::{
+    A_FEW, End, IGNORES_MARKER, LastPage, Pages, learn_refusal, refuses_to_begin,
+};
+use crate::error::{Error, Result};
+use crate::object::{Etag, ObjectKey};
+use crate::params::Pair;
+use crate::retry::{Policy, retry};
+use crate::sources::inventory::Inventory;
+use crate::sources::sort::{Row, Sorted, Sorter};
+use crate::store::profile::Quirk;
+use crate::store::{ListPage, ListRequest, ObjectStore};
+
+/// Where the keys of one side come from.
+#[derive(Clone, Debug, Default)]
+pub enum Origin {
+    /// A listing in byte order, by several requests at once.
+    #[default]
+    Listing,
+    /// A listing in any order, page after page, sorted on disk in this folder (`None`: the system's
+    /// for temporary files).
+    Unordered(Option<PathBuf>),
+    /// An inventory; nothing is listed.
+    Inventory(Arc<Inventory>),
+}
+
+impl Origin {
+    /// Whether ranges of it can be asked for.
+    pub(super) fn has_ranges(&self) -> bool {
+        matches!(self, Self::Listing)
+    }
+}
+
+impl Jobsender {
+    /// Where the pages of both sides come from: what has to be sorted is sorted first.
+    pub(super) async fn pages(
+        &self,
+        pair: &Pair,
+        cancel: &CancellationToken,
+    ) -> Result<[Pages; 2]> {
+        let [source, destination] = self.requests(pair);
+        let [from, to] = &self.origins;
+        tokio::try_join!(self.side(from, source, cancel), self.side(to, destination, cancel))
+            .map(|(source, destination)| [source, destination])
+    }
+
+    async fn side(
+        &self,
+        origin: &Origin,
+        (store, request): (&Arc<dyn ObjectStore>, ListRequest),
+        cancel: &CancellationToken,
+    ) -> Result<Pages> {
+        let (sorted, end) = match origin {
+            Origin::Listing => return Ok(Pages::Store(Arc::clone(store))),
+            Origin::Inventory(inventory) => {
+                let sorted = inventory.sorted(&request.bucket, &request.prefix).await?;
+                (sorted, End::Checked)
+            }
+            Origin::Unordered(folder) => {
+                let sorter = Sorter::new(folder.as_deref());
+                self.sort(store, request, sorter, cancel).await?
+            }
+        };
+        Ok(Pages::Sorted(Arc::new(Mutex::new(sorted)), end))
+    }
+
+    /// The whole listing, one page after the other. What lies behind its last key, in whatever order, is
+    /// asked for too, as often as that brings another last key; what was listed before is one in the end.
+    /// Also how that end is known.
+    async fn sort(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        mut request: ListRequest,
+        sorter: Sorter,
+        cancel: &CancellationToken,
+    ) -> Result<(Sorted, End)> {
+        let (policy, profile, bucket) =
+            (Policy::listing(self.max_retry), store.profile(), request.bucket.clone());
+        let mut ends = Ends::default();
+        let mut claimed = LastPage { by_token: false, is_full: false };
+        loop {
+            let is_behind = request.start_after.is_some() && request.token.is_none();
+            let ignores = profile.value(&bucket, Quirk::IgnoresStartAfter);
+            let page = retry(policy, cancel, || store.list(&request)).await;
+            let mut page = match page {
+                // Directory buckets do not know it.
+                Err(error) if refuses_to_begin(&error, &request) => {
+                    learn_refusal(&**store, &request, policy, cancel, error).await?;
+                    return Ok((sorter.finish(), claimed.unchecked(&**store, &bucket)));
+                }
+                page => page?,
+            };
+            if is_behind && ends.begins_again(&page) {
+                let said = "a page begins with the first key of all";
+                let value = ignores.map_or(1, |_| IGNORES_MARKER);
+                let is_news = profile.learn_value(&bucket, Quirk::IgnoresStartAfter, value, said);
+                match ignores {
+                    None if is_news => continue,
+                    _ => return Ok((sorter.finish(), claimed.unchecked(&**store, &bucket))),
+                }
+            }
+            let (next, is_full) = (page.next.take(), page.is_full);
+            if ends.see(&page) && is_behind {
+                profile.learn(&bucket, Quirk::EndsListingsEarly, "there were more keys");
+            }
+            sorter.keep_odd(page.odd.iter().cloned())?;
+            sorter.push_page(rows(&page)).await?;
+            match next {
+                Some(token) if request.token.as_ref() == Some(&token) => {
+                    return Err(Error::invalid(format!("bucket {bucket} repeats its token")));
+                }
+                Some(token) => (request.token, request.max_keys) = (Some(token), None),
+                None => {
+                    let Some(last) = ends.next() else {
+                        return Ok((sorter.finish(), End::Checked));
+                    };
+                    if !is_behind {
+                        claimed = LastPage { by_token: request.token.is_some(), is_full };
+                    }
+                    let is_first = request.start_after.is_none();
+                    request.max_keys = Some(A_FEW).filter(|_| is_first);
+                    (request.token, request.start_after) = (None, Some(last));
+                }
+            }
+        }
+    }
+}
+
+/// Where the pages of a listing have ended that is in no order.
+#[derive(Default)]
+struct Ends {
+    first: Option<String>,
+    last: Vec<u8>,
+    greatest: Vec<u8>,
+    asked: HashSet<Vec<u8>>,
+}
+
+impl Ends {
+    /// Takes a page; whether its last key is greater than all before.
+    fn see(&mut self, page: &ListPage) -> bool {
+        let Some(last) = page.last() else { return false };
+        self.last = last.key.as_bytes().to_vec();
+        if self.first.is_none() {
+            self.first = page.get(0).map(|listed| listed.key.to_owned());
+        }
+        let is_greatest = self.last > self.greatest;
+        if is_greatest {
+            self.greatest.clone_from(&self.last);
+        }
+        is_greatest
+    }
+
+    fn begins_again(&self, page: &ListPage) -> bool {
+        let first = page.get(0).map(|listed| listed.key);
+        first.is_some()
+            && first == self.first.as_deref()
+            && self.last != first.unwrap_or_default().as_bytes()
+    }
+
+    /// The last key, where nothing has been asked for behind it yet.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.asked.insert(self.last.clone()).then(|| self.last.clone())
+    }
+}
+
+fn rows(page: &ListPage) -> Vec<Row> {
+    let row = |listed: crate::store::Listed<'_>| Row {
+        key: ObjectKey::new(listed.key),
+        size: listed.size,
+        etag: listed.etag.map(Etag::new),
+        last_modified: listed.last_modified,
+        storage_class: listed.storage_class.map(str::to_owned),
+        version: listed.version.map(str::to_owned),
+        restored: listed.restored,
+    };
+    page.iter().map(row).collect()
+}

@@ -1,0 +1,252 @@
+//! What was sent and is not known to be done: notes beside the records, so that a comparison does not
+//! send twice what still waits or runs.
+//!
+//! Each batch of messages leaves one note with the marks of its objects, written after the queue has
+//! taken the batch: whoever is killed in between sends that batch again, and misses nothing.
+//!
+//! A note is a claim that a message is still there, and claims end: all of them once the queue is empty;
+//! that of an object as soon as its record says that an attempt has ended since, well or not; and any
+//! after the time for which the queue keeps a message.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::error::{Error, Result};
+use crate::record::{NoteKey, RecordId, StateStore};
+use crate::retry::{Policy, retry};
+
+/// Notes that are asked for at once.
+const PAGE: u64 = 100;
+/// Marks in one note: an item of DynamoDB has 400 KB at most
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+const MARKS: usize = 40_000;
+
+/// Objects whose records are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
+const LOOKED_UP: usize = 100;
+
+/// What tells one content of one object in a pair from any other, as far as a listing does.
+pub(super) type Mark = u64;
+
+/// The mark of what is not remembered: a deletion, which sent twice is done once.
+pub(super) const UNMARKED: Mark = 0;
+
+/// The notes of one queue: numbered, from the one that the head note names.
+#[derive(Debug)]
+pub struct Sent {
+    state: Arc<dyn StateStore>,
+    queue: String,
+    policy: Policy,
+    cancel: CancellationToken,
+    /// The notes that were there.
+    old: Range<u64>,
+    /// What they say, and since when: seconds since 1970.
+    marks: HashMap<Mark, u64>,
+    /// What of it this comparison has found to be still waiting or running.
+    found: Mutex<BTreeMap<u64, Vec<Mark>>>,
+    /// The number of the next note.
+    next: AtomicU64,
+    /// It has been said that a note could not be written.
+    told: AtomicBool,
+}
+
+impl Sent {
+    /// The notes about the queue of this name, of which about `most` objects are remembered. With an
+    /// empty queue they say nothing and are forgotten. `keeps`: how long the queue keeps a message, where
+    /// that ends.
+    pub async fn open(
+        state: Arc<dyn StateStore>,
+        queue: &str,
+        is_empty: bool,
+        keeps: Option<Duration>,
+        most: usize,
+        policy: Policy,
+        cancel: CancellationToken,
+    ) -> Result<Self> {
+        let mut sent = Self {
+            state,
+            queue: queue.to_owned(),
+            policy,
+            cancel,
+            old: 0..0,
+            marks: HashMap::new(),
+            found: Mutex::default(),
+            next: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+        };
+        let first = sent.first().await?;
+        sent.old = first..first;
+        let oldest = keeps.map_or(0, |keeps| now().saturating_sub(keeps.as_secs()));
+        while let Some(notes) = sent.more().await? {
+            for note in notes.iter().filter(|_| !is_empty) {
+                let mut numbers = read(note);
+                let since = numbers.next().unwrap_or_default();
+                if since >= oldest && sent.marks.len() <= most {
+                    sent.marks.extend(numbers.map(|mark| (mark, since)));
+                }
+            }
+        }
+        sent.next = AtomicU64::new(sent.old.end);
+        if sent.marks.len() > most {
+            warn!(
+                objects = sent.marks.len(),
+                "more objects were sent than MaxMemory has room to remember: some may be sent twice, \
+                 which does no harm and costs requests"
+            );
+        }
+        if is_empty && let Err(error) = sent.renew().await {
+            warn!("old notes of what was sent could not be removed: {error}");
+        }
+        Ok(sent)
+    }
+
+    /// How many objects are remembered.
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// Since when an object that differs has been sent, if it has.
+    pub(super) fn since(&self, mark: Mark) -> Option<u64> {
+        self.marks.get(&mark).copied()
+    }
+
+    /// Whether each of these is still waiting or running, as far as its record tells; what is, is
+    /// remembered. Where the records cannot be asked, all are.
+    pub(super) async fn are_waiting(&self, asked: &[(RecordId, Mark)]) -> Vec<bool> {
+        let mut waiting = Vec::with_capacity(asked.len());
+        for asked in asked.chunks(LOOKED_UP) {
+            let ids: Vec<RecordId> = asked.iter().map(|(id, _)| id.clone()).collect();
+            let ends = retry(self.policy, &self.cancel, || self.state.ends(&ids)).await;
+            let ends = ends.unwrap_or_else(|error| {
+                self.tell("whether what was sent has ended is not known", &error);
+                vec![None; ids.len()]
+            });
+            for ((_, mark), end) in asked.iter().zip(ends) {
+                let since = self.since(*mark).unwrap_or_default();
+                let ended = end.is_some_and(|end| seconds(end.time) >= since);
+                if !ended {
+                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.entry(since).or_default().push(*mark);
+                }
+                waiting.push(!ended);
+            }
+        }
+        waiting
+    }
+
+    /// Once is enough.
+    fn tell(&self, what: &str, error: &Error) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            warn!(
+                "{what}, so that a comparison before the queue is empty may be wrong about it: {error}"
+            );
+        }
+    }
+
+    /// The next notes that are there.
+    async fn more(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+        let from = self.old.end;
+        let keys: Vec<NoteKey> = (from..from.saturating_add(PAGE)).map(|n| self.key(n)).collect();
+        let notes = retry(self.policy, &self.cancel, || self.state.notes(&keys)).await?;
+        let Some(last) = notes.iter().rposition(Option::is_some) else { return Ok(None) };
+        self.old.end = from + last as u64 + 1;
+        Ok(Some(notes.into_iter().flatten().collect()))
+    }
+
+    /// The number of the first note.
+    async fn first(&self) -> Result<u64> {
+        let head = [self.head()];
+        let head = retry(self.policy, &self.cancel, || self.state.notes(&head)).await?;
+        let head = head.into_iter().flatten().next().unwrap_or_default();
+        Ok(read(&head).next().unwrap_or_default())
+    }
+
+    /// Names the first note.
+    fn head(&self) -> NoteKey {
+        NoteKey::new(format_args!("sent:{}", self.queue))
+    }
+
+    fn key(&self, number: u64) -> NoteKey {
+        NoteKey::new(format_args!("sent:{}:{number}", self.queue))
+    }
+
+    /// Notes that these objects have been sent. Where that fails they may be sent again, and no more.
+    pub(super) async fn note(&self, marks: Vec<Mark>) {
+        self.note_since(now(), marks).await;
+    }
+
+    async fn note_since(&self, since: u64, marks: Vec<Mark>) {
+        for marks in marks.chunks(MARKS) {
+            let numbers = std::iter::once(&since).chain(marks);
+            let text: Vec<u8> = numbers.flat_map(|number| number.to_be_bytes()).collect();
+            if let Err(error) = self.add(&text).await {
+                self.tell("what was sent could not be noted", &error);
+            }
+        }
+    }
+
+    async fn add(&self, text: &[u8]) -> Result<()> {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let key = self.key(number);
+            match retry(self.policy, &self.cancel, || self.state.add_note(&key, text)).await {
+                Ok(true) => return Ok(()),
+                // Another jobsender has taken the number.
+                Ok(false) => {}
+                Err(error) => {
+                    // The next note takes it: what lies behind a long gap would not be found again.
+                    self.next.fetch_min(number, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Forgets what was there before, but for what has been found to be still missing: for the end of
+    /// a comparison that has seen all keys.
+    pub async fn renew(&self) -> Result<()> {
+        if self.old.is_empty() {
+            return Ok(());
+        }
+        // A jobsender that began later may have forgotten more by now, and it stays at that.
+        let first = self.first().await?;
+        self.next.fetch_max(first, Ordering::Relaxed);
+        let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        for (since, marks) in found {
+            self.note_since(since, marks).await;
+        }
+        let old: Vec<NoteKey> = self.old.clone().map(|n| self.key(n)).collect();
+        let (head, first) = (self.head(), self.old.end.max(first).to_be_bytes());
+        retry(self.policy, &self.cancel, || self.state.set_note(&head, &first)).await?;
+        for old in old.chunks(PAGE as usize) {
+            retry(self.policy, &self.cancel, || self.state.remove_notes(old)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn now() -> u64 {
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The numbers of a note, eight bytes each: the time, and the marks.
+fn read(note: &[u8]) -> impl Iterator<Item = u64> {
+    note.as_chunks::<8>().0.iter().map(|mark| u64::from_be_bytes(*mark))
+}
+
+#[cfg(test)]
+mod tests;

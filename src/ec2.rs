@@ -1,0 +1,285 @@
+//! The EC2 instance that a worker runs on: its end is noticed in time, and its autoscaling group
+//! leaves it alone while it works.
+//!
+//! Three notices start the drain: a Spot interruption, a rebalance recommendation, and the end that
+//! the autoscaling group has decided on. All are read from the instance metadata service, which is
+//! asked every five seconds, as AWS advises for the first
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::aws::load_sdk_config;
+use crate::config::Config;
+use crate::ec2::autoscaling::Group;
+use crate::ec2::metadata::Metadata;
+use crate::ec2::notices::{Notice, Reading};
+use crate::error::{Error, ErrorKind, Result};
+use crate::monitor::Monitor;
+use crate::retry::{Policy, retry};
+use crate::shutdown::Halt;
+
+pub mod autoscaling;
+pub mod metadata;
+pub mod notices;
+
+/// Between two looks at the metadata service.
+const LOOK: Duration = Duration::from_secs(5);
+/// Where it has not answered so often, there is none.
+const LOOKS_IN_VAIN: u32 = 3;
+/// Between two looks at what is in work, a number in memory.
+const TICK: Duration = Duration::from_secs(1);
+/// After the group has refused.
+const REFUSED: Duration = Duration::from_secs(30);
+/// A hook's time is prolonged this often. The shortest that a hook may have is 30 s, the default an
+/// hour (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>).
+const PROLONG: Duration = Duration::from_secs(20);
+/// The last words to the group take no longer.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// The instance is watched, and kept, until [`Self::leave`]; dropped, it is watched no more.
+#[derive(Debug)]
+pub struct Instance {
+    told: Arc<Told>,
+    tasks: JoinSet<()>,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+struct Told {
+    metadata: Metadata,
+    /// The autoscaling group's name and its hook.
+    names: Option<(String, Option<String>)>,
+    group: OnceCell<Group>,
+    /// The metadata service has answered.
+    answers: AtomicBool,
+    /// The group ends the instance.
+    ended: AtomicBool,
+    /// What the group was told last; `None`: nothing, or nobody knows whether it heard.
+    protected: Mutex<Option<bool>>,
+    grace: Duration,
+}
+
+impl Instance {
+    /// Watches the instance from now on, where the configuration says so: its end stops `halt`. Where
+    /// no metadata service answers, this is no instance, and nothing happens.
+    pub fn attend(config: &Config, monitor: &Arc<Monitor>, halt: &Halt) -> Option<Self> {
+        let metadata = config.instance.watch.then(Metadata::new)??;
+        let hook = config.instance.lifecycle_hook.clone();
+        let told = Arc::new(Told {
+            metadata,
+            names: config.instance.group.clone().map(|group| (group, hook)),
+            group: OnceCell::new(),
+            answers: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            protected: Mutex::new(None),
+            grace: config.mode.grace_time,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(Arc::clone(&told), halt.clone()));
+        if told.names.is_some() {
+            tasks.spawn(keep(Arc::clone(&told), Arc::clone(monitor), halt.clone()));
+            tasks.spawn(prolong(Arc::clone(&told)));
+        }
+        Some(Self { told, tasks })
+    }
+
+    /// The work has ended: the group may end the instance, at once where it waits for that.
+    pub async fn leave(mut self) {
+        self.tasks.shutdown().await;
+        if tokio::time::timeout(FAREWELL, self.told.farewell()).await.is_err() {
+            warn!("the autoscaling group could not be told in time that this worker has ended");
+        }
+    }
+}
+
+/// Looks for notices as long as the worker lives: a second one may leave less time than the first.
+async fn watch(told: Arc<Told>, halt: Halt) {
+    let (mut in_vain, mut heeded) = (0, None);
+    let mut cut: Option<Instant> = None;
+    loop {
+        match told.read().await {
+            Ok(reading) => {
+                let notice = notices::notice(&reading, SystemTime::now());
+                if let Some(notice) = notice.filter(|notice| heeded != Some(notice.cause)) {
+                    heeded = Some(notice.cause);
+                    cut = told.heed(notice, &halt).or(cut);
+                }
+            }
+            Err(error) if !told.answers.load(Ordering::Relaxed) => {
+                debug!("{error}");
+                in_vain += 1;
+                if in_vain == LOOKS_IN_VAIN {
+                    return told.is_no_instance();
+                }
+            }
+            // It will answer again.
+            Err(error) => debug!("{error}"),
+        }
+        let next = Instant::now() + LOOK;
+        tokio::time::sleep_until(cut.map_or(next, |cut| cut.min(next))).await;
+        if cut.take_if(|cut| *cut <= Instant::now()).is_some() {
+            halt.abort.cancel();
+        }
+    }
+}
+
+/// Asks the hook for more time as long as the worker drains. A task of its own: a group that does not
+/// answer must not keep a Spot notice waiting.
+async fn prolong(told: Arc<Told>) {
+    loop {
+        tokio::time::sleep(PROLONG).await;
+        if told.ended.load(Ordering::Relaxed) {
+            told.prolong().await;
+        }
+    }
+}
+
+/// Keeps the group from scaling this instance in while it works.
+///
+/// Between the last look at an idle worker and the first message that it takes, the group may choose
+/// its instance: then the hook gives it the time to drain.
+async fn keep(told: Arc<Told>, monitor: Arc<Monitor>, halt: Halt) {
+    let (mut last_work, mut warned) = (Instant::now(), false);
+    // What is to be said in the end is said when everything is done.
+    while !halt.is_stopping() {
+        let in_work = monitor.in_work() > 0;
+        if in_work {
+            last_work = Instant::now();
+        }
+        let wanted = notices::protection(told.protected(), in_work, last_work.elapsed());
+        let refused = match wanted {
+            Some(on) if told.answers.load(Ordering::Relaxed) => told.protect(on).await.err(),
+            _ => None,
+        };
+        if let Some(error) = &refused {
+            match warned {
+                true => debug!("{error}"),
+                false => warn!("this instance is not kept from scaling in while it works: {error}"),
+            }
+            warned = true;
+        }
+        tokio::time::sleep(if refused.is_some() { REFUSED } else { TICK }).await;
+    }
+}
+
+impl Told {
+    /// What the metadata service says now. One path that fails does not hide the others; fails where
+    /// none can be read.
+    async fn read(&self) -> Result<Reading> {
+        let (spot, rebalance, lifecycle) = tokio::join!(
+            self.metadata.get("spot/instance-action"),
+            self.metadata.get("events/recommendations/rebalance"),
+            self.metadata.get("autoscaling/target-lifecycle-state"),
+        );
+        let reading = match (spot, rebalance, lifecycle) {
+            (Err(error), Err(_), Err(_)) => return Err(error),
+            (spot, rebalance, lifecycle) => Reading {
+                spot: spot.unwrap_or_default(),
+                rebalance: rebalance.unwrap_or_default(),
+                lifecycle: lifecycle.unwrap_or_default(),
+            },
+        };
+        self.answers.store(true, Ordering::Relaxed);
+        // An end is not taken back.
+        self.ended.fetch_or(notices::is_ended(&reading), Ordering::Relaxed);
+        Ok(reading)
+    }
+
+    fn is_no_instance(&self) {
+        match &self.names {
+            None => debug!("this is no EC2 instance, or its metadata service is off"),
+            Some((group, _)) => warn!(
+                "AutoScalingGroup is {group}, but no instance metadata service answers: this \
+                 worker is neither told of the end of its instance nor kept from scaling in"
+            ),
+        }
+    }
+
+    /// Starts the drain; the moment at which it must be over, where that is before the grace time's.
+    fn heed(&self, notice: Notice, halt: &Halt) -> Option<Instant> {
+        let grace = notice.grace(self.grace);
+        let seconds = grace.as_secs();
+        info!("{}: draining, running parts have {seconds} s to finish", notice.cause);
+        halt.stop_because(&notice.cause.to_string());
+        (grace < self.grace).then(|| Instant::now() + grace)
+    }
+
+    fn protected(&self) -> Option<bool> {
+        *self.protected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn group(&self) -> Result<&Group> {
+        let connect = || async {
+            let Some((name, _)) = &self.names else {
+                return Err(Error::usage("AutoScalingGroup is not set"));
+            };
+            let missing =
+                || Error::new(ErrorKind::Unavailable, "the metadata service tells no instance-id");
+            let instance = self.metadata.get("instance-id").await?.ok_or_else(missing)?;
+            Ok(Group::new(&load_sdk_config().await?, name, instance.trim()))
+        };
+        self.group.get_or_try_init(connect).await
+    }
+
+    async fn protect(&self, on: bool) -> Result<()> {
+        let group = self.group().await?;
+        // An answer may be lost, or the call cut: then it may be protected.
+        self.note(None);
+        group.protect(on).await?;
+        debug!(protected = on, "scale-in protection");
+        self.note(Some(on));
+        Ok(())
+    }
+
+    fn note(&self, protected: Option<bool>) {
+        *self.protected.lock().unwrap_or_else(PoisonError::into_inner) = protected;
+    }
+
+    fn hook(&self) -> Option<&str> {
+        self.names.as_ref().and_then(|(_, hook)| hook.as_deref())
+    }
+
+    async fn prolong(&self) {
+        let Some(hook) = self.hook() else { return };
+        let prolonged = async { self.group().await?.prolong(hook).await };
+        if let Err(error) = prolonged.await {
+            warn!("the time of the hook {hook} could not be prolonged: {error}");
+        }
+    }
+
+    /// Gives the hook what it waits for, or else the protection back.
+    async fn farewell(&self) {
+        if !self.answers.load(Ordering::Relaxed) || self.names.is_none() {
+            return;
+        }
+        // It may have been decided since the last look; what was seen before holds.
+        let _ = self.read().await;
+        let is_ended = self.ended.load(Ordering::Relaxed);
+        let never = CancellationToken::new();
+        let said = match (is_ended, self.hook()) {
+            (true, Some(hook)) => {
+                let complete = || async { self.group().await?.complete(hook).await };
+                retry(Policy::probe(), &never, complete).await.inspect(|()| {
+                    info!("the autoscaling group was told that it may end this instance");
+                })
+            }
+            // An instance that is being ended has no protection any more.
+            (true, None) => Ok(()),
+            (false, _) if self.protected() != Some(false) => {
+                retry(Policy::probe(), &never, || self.protect(false)).await
+            }
+            (false, _) => Ok(()),
+        };
+        if let Err(error) = said {
+            warn!("the autoscaling group could not be told that this worker has ended: {error}");
+        }
+    }
+}

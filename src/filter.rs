@@ -1,0 +1,93 @@
+//! What is looked at of all that is listed: patterns, sizes, times.
+
+use std::time::SystemTime;
+
+use super::filter::patterns::Patterns;
+use crate::store::Listed;
+
+pub mod patterns;
+
+/// Bounds on the objects that are looked at; the default lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only objects whose `bucket/key` one of these matches; without any: all.
+    pub include: Patterns,
+    /// Only objects of at least this many bytes.
+    pub min_size: Option<u64>,
+    /// Only objects of at most this many bytes.
+    pub max_size: Option<u64>,
+    /// Only objects written at this time or later.
+    pub modified_after: Option<SystemTime>,
+    /// Only objects written before this time.
+    pub modified_before: Option<SystemTime>,
+}
+
+impl Filter {
+    /// The key of the bound that leaves an object out, if one does. One whose time is not known
+    /// passes the bounds of time: nothing is left out on a guess.
+    pub fn leaves_out(&self, path: &str, listed: Listed<'_>) -> Option<&'static str> {
+        let below = |min: Option<u64>| min.is_some_and(|min| listed.size < min);
+        let above = |max: Option<u64>| max.is_some_and(|max| listed.size > max);
+        let modified = |bound: Option<SystemTime>| listed.last_modified.zip(bound);
+        if !self.include.is_empty() && self.include.matches(path).is_none() {
+            Some("Include")
+        } else if below(self.min_size) {
+            Some("MinSize")
+        } else if above(self.max_size) {
+            Some("MaxSize")
+        } else if modified(self.modified_after).is_some_and(|(time, after)| time < after) {
+            Some("ModifiedAfter")
+        } else if modified(self.modified_before).is_some_and(|(time, before)| time >= before) {
+            Some("ModifiedBefore")
+        } else {
+            None
+        }
+    }
+
+    /// Whether `bucket/key` has to be known.
+    pub fn asks_path(&self) -> bool {
+        !self.include.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Promise 1.
+    #[test]
+    fn each_bound_is_named_and_its_edge_is_inside() {
+        let filter = Filter {
+            include: Patterns::parse("b/*.jpg\nb/x").unwrap(),
+            min_size: Some(2),
+            max_size: Some(4),
+            modified_after: Some(at(10)),
+            modified_before: Some(at(20)),
+        };
+        let listed = |size, time| Listed { last_modified: Some(at(time)), ..Listed::new("", size) };
+        for (path, size, time, expected) in [
+            ("b/k.jpg", 2, 10, None),
+            ("b/x", 4, 19, None),
+            ("b/k.png", 2, 10, Some("Include")),
+            ("b/x", 1, 10, Some("MinSize")),
+            ("b/x", 5, 10, Some("MaxSize")),
+            ("b/x", 2, 9, Some("ModifiedAfter")),
+            ("b/x", 2, 20, Some("ModifiedBefore")),
+        ] {
+            assert_eq!(
+                filter.leaves_out(path, listed(size, time)),
+                expected,
+                "{path} {size} {time}"
+            );
+            assert_eq!(Filter::default().leaves_out(path, listed(size, time)), None);
+        }
+        assert_eq!(filter.leaves_out("b/x", Listed::new("", 2)), None, "an unknown time passes");
+        assert!(filter.asks_path() && !Filter::default().asks_path());
+    }
+}

@@ -1,0 +1,124 @@
+//! Logging: text or JSON on stderr, or the systemd journal with fields; a file besides.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
+use indicatif::MultiProgress;
+use systemd_journal_logger::connected_to_journal;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Debug, LogFormat, LogLevel};
+use crate::error::{Error, Result};
+use crate::format::escape::{lines, shown};
+
+mod fields;
+mod file;
+mod journal;
+pub mod scope;
+
+use fields::{Fields, Spans, around, level};
+use file::LogFile;
+use journal::Journal;
+
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// The progress bars of this process; log lines step around them.
+pub fn bars() -> &'static MultiProgress {
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// Writes a line to stdout, stepping around progress bars. Where nobody reads it any more, the work
+/// it tells of goes on.
+pub fn say(line: impl std::fmt::Display) {
+    let line = lines(&line.to_string());
+    let write = || drop(writeln!(io::stdout(), "{line}"));
+    match BARS.get() {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}
+
+const POISONING: &str = "aws_smithy_runtime::client::http::connection_poisoning";
+
+/// Starts logging, once per process. Other crates are heard from ERROR up, at DEBUG from WARN up.
+pub fn start(config: &Debug) -> Result<()> {
+    let (own, others) = match config.logging_level {
+        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::ERROR),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+    };
+    // The demo's endpoint calls every 404 an error; and a line that broke before it was there is reported
+    // by the call itself, with what was tried.
+    let targets = Targets::new()
+        .with_target("s3_migration", own)
+        .with_target("s3s", LevelFilter::OFF)
+        .with_target(POISONING, LevelFilter::OFF)
+        .with_default(others);
+    let format = config.log_format;
+    let to_journal = match format {
+        LogFormat::Auto => connected_to_journal(),
+        LogFormat::Journal => true,
+        LogFormat::Text | LogFormat::Json => false,
+    };
+    let file = config.log_file.as_deref().map(LogFile::open).transpose()?;
+    let journal = to_journal.then(Journal::connect).transpose()?;
+    let lines = (!to_journal).then_some(Lines { json: format == LogFormat::Json });
+    let registry = tracing_subscriber::registry().with(targets).with(Spans);
+    let started = registry.with(journal).with(lines).with(file).try_init();
+    started.map_err(|error| Error::usage("logging was started twice").with_source(error))
+}
+
+/// The error that ends a command is for stderr by itself.
+const END: &str = "s3_migration::end";
+
+/// Puts the error that ends this process into the journal and into the file, which whoever watches a
+/// cluster reads. On stderr `main` says it.
+pub fn ended_by(error: &Error) {
+    tracing::error!(target: END, "ended: {error}");
+}
+
+/// The same for a configuration that cannot be used: no log has been started by it, but the file that the
+/// environment names as LogFile, as the units do, can be written to.
+pub fn unusable(error: &Error) {
+    let Some(path) = std::env::var_os("LogFile") else { return };
+    let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path) else {
+        return;
+    };
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let _ = writeln!(file, "ERROR {} ended: {}", now(), shown(&text));
+}
+
+/// The time of a line, in UTC.
+fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+/// Writes every event as one line on stderr, stepping around progress bars.
+struct Lines {
+    json: bool,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target() == END {
+            return;
+        }
+        let (fields, level) = (Fields::of(event), level(event));
+        let line = match self.json {
+            true => fields.json(level, &now(), &around(event, &context)),
+            false => fields.text(level, &now()),
+        };
+        let write = || drop(writeln!(io::stderr(), "{line}"));
+        match BARS.get() {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Parameters: the bucket list, the ignore list and the other account's credentials, each from
+//! Parameter Store or from a file.
+
+use std::fmt;
+use std::io::ErrorKind as IoErrorKind;
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use crate::config::{Config, IGNORE_LIST_FILE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::patterns::Patterns;
+
+mod bucket_list;
+mod credentials;
+pub mod ssm;
+
+pub use bucket_list::{Pair, parse_pairs, same_place};
+pub use credentials::StoredCredentials;
+
+/// Named texts that are kept outside of the program. A text may be a secret: an implementation
+/// never logs one.
+#[async_trait]
+pub trait ParameterStore: Send + Sync + fmt::Debug {
+    /// The text called `name`, decrypted; `None` where there is no such parameter.
+    async fn get(&self, name: &str) -> Result<Option<String>>;
+}
+
+/// The bucket list: from `bucket_para_file` where that is set, or else from the parameter
+/// `ssm_parameter_bucket`.
+pub async fn load_pairs(
+    config: &Config,
+    parameters: Option<&dyn ParameterStore>,
+) -> Result<Vec<Pair>> {
+    let same_place = same_place(config);
+    if let Some(file) = &config.basic.bucket_para_file {
+        return parse_pairs(
+            &format!("bucket list {}", file.display()),
+            &read(file).await?,
+            same_place,
+        );
+    }
+    let name = &config.basic.ssm_parameter_bucket;
+    let Some(parameters) = parameters else {
+        return Err(Error::usage("no bucket list: set bucket_para_file in [Basic]"));
+    };
+    let text = parameters.get(name).await;
+    match text.map_err(|e| e.note("without Parameter Store, set bucket_para_file in [Basic]"))? {
+        Some(text) => parse_pairs(&format!("bucket list in parameter {name}"), &text, same_place),
+        None => Err(Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "no bucket list: there is no parameter {name}; make it, or set bucket_para_file"
+            ),
+        )),
+    }
+}
+
+/// The other account's credentials, from the parameter `name`.
+pub async fn load_stored(name: &str, parameters: &dyn ParameterStore) -> Result<StoredCredentials> {
+    let text = parameters.get(name).await?.ok_or_else(|| {
+        let message = format!(
+            "there is no parameter {name}: make a SecureString of \
+             {{\"aws_access_key_id\", \"aws_secret_access_key\", \"region\"}}, or set Credentials"
+        );
+        Error::new(ErrorKind::NotFound, message)
+    })?;
+    StoredCredentials::parse(&format!("parameter {name}"), &text)
+}
+
+/// The ignore list: from `ignore_list_file` where that is set, or else from the parameter
+/// `ssm_parameter_ignore_list`, or else from [`IGNORE_LIST_FILE`] beside the ini, or else empty.
+pub async fn load_ignore_list(
+    config: &Config,
+    parameters: Option<&dyn ParameterStore>,
+) -> Result<Patterns> {
+    if let Some(file) = &config.basic.ignore_list_file {
+        return parse_ignore_list(&file.display().to_string(), &read(file).await?);
+    }
+    let name = &config.basic.ssm_parameter_ignore_list;
+    if let (Some(parameters), false) = (parameters, name.is_empty()) {
+        let without = "without Parameter Store, set ignore_list_file in [Basic], or leave \
+                       ssm_parameter_ignore_list empty";
+        if let Some(text) = parameters.get(name).await.map_err(|e| e.note(without))? {
+            return parse_ignore_list(&format!("parameter {name}"), &text);
+        }
+    }
+    let Some(folder) = &config.folder else { return Ok(Patterns::default()) };
+    let file = folder.join(IGNORE_LIST_FILE);
+    match tokio::fs::try_exists(&file).await {
+        Ok(false) => Ok(Patterns::default()),
+        // Whatever keeps it from being looked at keeps it from being read too, and is reported.
+        Ok(true) | Err(_) => parse_ignore_list(&file.display().to_string(), &read(&file).await?),
+    }
+}
+
+fn parse_ignore_list(name: &str, text: &str) -> Result<Patterns> {
+    Patterns::parse(text).map_err(|e| e.context(name))
+}
+
+/// The text of a file that the configuration names.
+async fn read(file: &Path) -> Result<String> {
+    tokio::fs::read_to_string(file).await.map_err(|e| {
+        let why = match e.kind() {
+            IoErrorKind::InvalidData => "it is not valid UTF-8".to_owned(),
+            _ => e.to_string(),
+        };
+        Error::usage(format!("{} cannot be read: {why}", file.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Fake {
+        texts: HashMap<String, String>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Fake {
+        fn with(name: &str, text: &str) -> Self {
+            Self { texts: HashMap::from([(name.to_owned(), text.to_owned())]), ..Self::default() }
+        }
+    }
+
+    #[async_trait]
+    impl ParameterStore for Fake {
+        async fn get(&self, name: &str) -> Result<Option<String>> {
+            self.asked.lock().unwrap().push(name.to_owned());
+            Ok(self.texts.get(name).cloned())
+        }
+    }
+
+    const LIST: &str = r#"[{"src_bucket":"a","des_bucket":"b"}]"#;
+
+    #[tokio::test]
+    async fn the_bucket_list_comes_from_the_file_before_the_parameter() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        let fake = Fake::with("s3_migration_bucket_para", LIST);
+        assert_eq!(load_pairs(&config, Some(&fake)).await.unwrap()[0].src_bucket, "a");
+
+        let file = folder.path().join("pairs.json");
+        std::fs::write(&file, LIST.replace("\"a\"", "\"from-file\"")).unwrap();
+        config.basic.bucket_para_file = Some(file);
+        assert_eq!(load_pairs(&config, Some(&fake)).await.unwrap()[0].src_bucket, "from-file");
+        assert_eq!(fake.asked.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_bucket_list_that_is_not_there_is_named() {
+        let mut config = Config::default();
+        let error = load_pairs(&config, Some(&Fake::default())).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("s3_migration_bucket_para"), "{error}");
+        let error = load_pairs(&config, None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("bucket_para_file"), "{error}");
+        config.basic.bucket_para_file = Some("no/such.json".into());
+        let error = load_pairs(&config, None).await.unwrap_err();
+        assert!(error.to_string().starts_with("no/such.json cannot be read"), "{error}");
+        let bad = Fake::with("s3_migration_bucket_para", "{}");
+        config.basic.bucket_para_file = None;
+        let error = load_pairs(&config, Some(&bad)).await.unwrap_err();
+        assert!(error.to_string().contains("parameter s3_migration_bucket_para"), "{error}");
+    }
+
+    async fn rules(config: &Config, fake: Option<&Fake>) -> Option<String> {
+        let fake = fake.map(|f| f as &dyn ParameterStore);
+        load_ignore_list(config, fake).await.unwrap().matches("b/k").map(str::to_owned)
+    }
+
+    #[tokio::test]
+    async fn the_ignore_list_is_looked_for_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = Fake::with("s3_migrate_ignore_list", "b/?");
+        let mut config = Config::default();
+        assert_eq!(rules(&config, None).await, None);
+        assert_eq!(rules(&config, Some(&Fake::default())).await, None);
+
+        config.folder = Some(folder.path().to_owned());
+        assert_eq!(rules(&config, None).await, None);
+        std::fs::write(folder.path().join(IGNORE_LIST_FILE), "b/*").unwrap();
+        assert_eq!(rules(&config, None).await.as_deref(), Some("b/*"));
+        assert_eq!(rules(&config, Some(&Fake::default())).await.as_deref(), Some("b/*"));
+        assert_eq!(rules(&config, Some(&fake)).await.as_deref(), Some("b/?"));
+
+        let file = folder.path().join("mine.txt");
+        std::fs::write(&file, "b/k").unwrap();
+        config.basic.ignore_list_file = Some(file);
+        assert_eq!(rules(&config, Some(&fake)).await.as_deref(), Some("b/k"));
+        config.basic.ignore_list_file = Some("no/such.txt".into());
+        let error = load_ignore_list(&config, Some(&fake)).await.unwrap_err();
+        assert!(error.to_string().starts_with("no/such.txt cannot be read"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn no_parameter_is_asked_for_where_its_name_is_empty() {
+        let mut config = Config::default();
+        config.basic.ssm_parameter_ignore_list = String::new();
+        let fake = Fake::default();
+        assert_eq!(rules(&config, Some(&fake)).await, None);
+        assert!(fake.asked.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,409 @@
+//! The record in Amazon DynamoDB.
+//!
+//! One item per object, under the original's partition key `src_bucket/src_key`. Two pairs that share
+//! a source would share that key: it belongs to the destination that came first, and every other
+//! one has an item under a key of its own ([`item::alternate_key`]). Each write is conditional on
+//! the item's destination, so neither can overwrite the other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeyType, ReturnValuesOnConditionCheckFailure, TableDescription,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use self::item::Item;
+use self::update::{OldUpload, Refusal, Update};
+use super::{
+    CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
+    Start, StateStore, Tally,
+};
+use crate::aws;
+use crate::error::{Error, ErrorKind, RECORDS, Result};
+use crate::object::Revision;
+
+mod batch;
+mod copied_by_index;
+mod copied_by_key;
+mod examine;
+mod item;
+mod notes;
+mod update;
+
+/// An answer must begin within this; the service's own are milliseconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Outcomes written at once, each by itself: a batch cannot update under a condition. Eight hide the
+/// latency of each without a burst that a small provisioned table would throttle.
+const WRITES_AT_ONCE: usize = 8;
+
+/// The table of records. No call is tried again here, see `crate::retry`; each write may safely be.
+#[derive(Debug)]
+pub struct DynamoState {
+    client: Client,
+    table: String,
+    /// Batches are refused here, by a missing permission or by a store without them.
+    no_batches: AtomicBool,
+    /// The index can be read in the order of keys.
+    ordered_index: AtomicBool,
+}
+
+/// How a conditional write went.
+enum Written {
+    Done,
+    /// Refused by this item, which is of the right source and destination.
+    Refused(Item),
+}
+
+impl DynamoState {
+    /// The records in `table`, whose key schema is looked at first. Whoever may not describe the
+    /// table, goes on: the first write will tell.
+    pub async fn connect(config: &SdkConfig, table: &str) -> Result<Self> {
+        let client = Client::from_conf(
+            aws_sdk_dynamodb::config::Builder::from(config)
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(aws::timeouts(Some(READ_TIMEOUT)))
+                .build(),
+        );
+        let (table, no_batches) = (table.to_owned(), AtomicBool::new(false));
+        let ordered_index = AtomicBool::new(false);
+        let mut state = Self { client, table, no_batches, ordered_index };
+        match state.client.describe_table().table_name(&state.table).send().await {
+            Ok(answer) => {
+                state.check_schema(answer.table())?;
+                state.ordered_index = copied_by_index::is_ordered(answer.table()).into();
+            }
+            // No credentials at all is no missing permission.
+            Err(e) if e.raw_response().is_some() && aws::code(&e) == Some(NOT_ALLOWED) => {
+                tracing::debug!(
+                    state.table,
+                    "the table may not be described, its keys are unchecked"
+                );
+            }
+            Err(e) => return Err(state.error("DescribeTable", &e)),
+        }
+        Ok(state)
+    }
+
+    fn check_schema(&self, table: Option<&TableDescription>) -> Result<()> {
+        let keys: Vec<_> = table.map(|t| t.key_schema()).unwrap_or_default().iter().collect();
+        match keys.as_slice() {
+            [only] if only.attribute_name() == "Key" && *only.key_type() == KeyType::Hash => Ok(()),
+            _ => Err(Error::usage(format!(
+                "the DynamoDB table {} cannot hold the records: its key must be the partition key \
+                 Key (a string) alone; create another table and set table_queue_name",
+                self.table
+            ))),
+        }
+    }
+
+    fn error<E>(&self, call: &'static str, error: &SdkError<E, HttpResponse>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let table = &self.table;
+        if aws::classify(error) != ErrorKind::NotFound {
+            return aws::error(format_args!("{call} {table}"), error).at(call, RECORDS, table);
+        }
+        let region = self.client.config().region().map_or("unknown", |region| region.as_ref());
+        aws::error(
+            format_args!(
+                "there is no DynamoDB table {} in region {region}, create it with the partition key \
+                 Key (a string) and the index desBucket-index, or set table_queue_name",
+                self.table
+            ),
+            error,
+        )
+        .at(call, RECORDS, table)
+    }
+
+    async fn get(&self, key: String) -> Result<Option<Item>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("Key", AttributeValue::S(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|e| self.error("GetItem", &e))?;
+        Ok(answer.item)
+    }
+
+    /// Writes to the record of `id`: under its primary key, or under the alternate one where the
+    /// primary belongs to another destination.
+    async fn write(&self, id: &RecordId, update: &Update) -> Result<Written> {
+        for key in [item::primary_key(id), item::alternate_key(id)] {
+            let Some(item) = self.update(key, update).await? else { return Ok(Written::Done) };
+            if item::is_of(&item, id) {
+                return Ok(Written::Refused(item));
+            }
+        }
+        Err(Error::invalid(format!(
+            "UpdateItem {}: both records of {} belong to other destinations than {}",
+            self.table, id.src, id.des
+        )))
+    }
+
+    /// One conditional UpdateItem; answers the item that refused it, if one did.
+    async fn update(&self, key: String, update: &Update) -> Result<Option<Item>> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("Key", AttributeValue::S(key.clone()))
+            .update_expression(update.expression())
+            .condition_expression(update.condition())
+            .set_expression_attribute_names(Some(update.names.clone()))
+            .set_expression_attribute_values(Some(update.values()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let error = match outcome {
+            Ok(_) => return Ok(None),
+            Err(error) => error,
+        };
+        let item = match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => refused.item(),
+            _ => return Err(self.error("UpdateItem", &error)),
+        };
+        // A compatible store may not send the item along.
+        match item.filter(|item| !item.is_empty()) {
+            Some(item) => Ok(Some(item.clone())),
+            None => self.get(key).await?.map(Some).ok_or_else(|| self.changed_meanwhile()),
+        }
+    }
+
+    /// Somebody deleted or replaced the record between two of our calls: the next try sees clearly.
+    fn changed_meanwhile(&self) -> Error {
+        let message = format!("UpdateItem {}: the record changed while it was written", self.table);
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
+    async fn finish_one(&self, outcome: &Outcome) -> Recorded {
+        let mut dropped = None;
+        for old in [OldUpload::Keep, OldUpload::Drop] {
+            let item = match self.write(&outcome.id, &Update::finish(outcome, old)).await? {
+                Written::Done => return Ok(dropped),
+                Written::Refused(item) => item,
+            };
+            match update::refused_finish(outcome, &item) {
+                Refusal::Repeated => return Ok(None),
+                Refusal::Fenced => return Err(taken_over(&outcome.id)),
+                Refusal::OtherUpload => dropped = item::unfinished_upload(&item),
+            }
+        }
+        Err(self.changed_meanwhile())
+    }
+
+    /// Every item of the table, of the attributes in `projection`, page by page. It reads the whole
+    /// table: one read unit per 8 KiB of it, whatever the projection and filter leave.
+    fn scan(
+        &self,
+        projection: Option<&[&str]>,
+        status: Option<JobStatus>,
+    ) -> impl stream::Stream<Item = Result<Vec<Item>>> + use<> {
+        let mut names = HashMap::new();
+        for name in projection.unwrap_or_default().iter().chain(status.map(|_| &"jobStatus")) {
+            names.insert(format!("#{name}"), (*name).to_owned());
+        }
+        let projected = projection.map(|all| all.iter().map(|n| format!("#{n}")).collect());
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .set_projection_expression(projected.map(|all: Vec<String>| all.join(", ")))
+            .set_filter_expression(status.map(|_| "#jobStatus = :jobStatus".to_owned()))
+            .set_expression_attribute_values(status.map(|status| {
+                HashMap::from([(
+                    ":jobStatus".to_owned(),
+                    AttributeValue::S(status.as_str().to_owned()),
+                )])
+            }))
+            .set_expression_attribute_names(Some(names));
+        let named = Self {
+            client: self.client.clone(),
+            table: self.table.clone(),
+            no_batches: AtomicBool::new(true),
+            ordered_index: AtomicBool::new(false),
+        };
+        stream::try_unfold((Some(None), named), move |(from, named)| {
+            let scan = scan.clone();
+            async move {
+                let Some(from) = from else { return Ok(None) };
+                let page = scan.set_exclusive_start_key(from).send().await;
+                let page = page.map_err(|e| named.error("Scan", &e))?;
+                let next = page.last_evaluated_key.map(Some);
+                Ok(Some((page.items.unwrap_or_default(), (next, named))))
+            }
+        })
+    }
+}
+
+fn taken_over(id: &RecordId) -> Error {
+    Error::new(ErrorKind::LeaseLost, format!("another attempt has taken over {}", id.src))
+}
+
+/// What DynamoDB answers where a permission is missing.
+const NOT_ALLOWED: &str = "AccessDeniedException";
+
+fn count(tally: &mut Tally, item: &Item, since: SystemTime) {
+    if item.contains_key(notes::NOTE) {
+        return;
+    }
+    let size = item::integer(item, "Size").unwrap_or(0);
+    let end = item::moment(item, "endTime");
+    match item::status(item) {
+        JobStatus::Running => {
+            tally.running += 1;
+            tally.running_bytes += size;
+        }
+        JobStatus::Failed => tally.failed += 1,
+        JobStatus::Done => {
+            tally.done += 1;
+            tally.done_bytes += size;
+            if let Some(proven) = item::proven(item) {
+                tally.proofs.count(proven);
+            }
+            if end.is_some_and(|end| end >= since) {
+                tally.recent += 1;
+                tally.recent_bytes += size;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl StateStore for DynamoState {
+    async fn load(&self, id: &RecordId) -> Result<Option<Record>> {
+        for key in [item::primary_key(id), item::alternate_key(id)] {
+            match self.get(key).await? {
+                Some(item) if item::is_of(&item, id) => return item::record(&item).map(Some),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn begin(&self, start: &Start) -> Result<()> {
+        let Written::Refused(item) = self.write(&start.id, &Update::begin(start)).await? else {
+            return Ok(());
+        };
+        match update::refused_begin(start, &item) {
+            Refusal::Repeated => return Ok(()),
+            Refusal::Fenced => return Err(taken_over(&start.id)),
+            Refusal::OtherUpload => {}
+        }
+        match self.write(&start.id, &Update::begin_again(start)).await? {
+            Written::Done => Ok(()),
+            Written::Refused(_) => Err(self.changed_meanwhile()),
+        }
+    }
+
+    async fn seal(&self, seal: &Seal) -> Result<()> {
+        match self.write(&seal.id, &Update::seal(seal)).await? {
+            Written::Done => Ok(()),
+            Written::Refused(_) => Err(taken_over(&seal.id)),
+        }
+    }
+
+    /// New records are inserted 25 to a request; what is on record already, or was begun, is
+    /// written by itself.
+    async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
+        let mut answers = self.insert_new(outcomes).await;
+        let mut writes = Vec::new();
+        for (at, outcome) in outcomes.iter().enumerate().filter(|(at, _)| answers[*at].is_none()) {
+            writes.push(async move { (at, self.finish_one(outcome).await) });
+        }
+        let mut written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+        while let Some((at, answer)) = written.next().await {
+            answers[at] = Some(answer);
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or(Ok(None))).collect()
+    }
+
+    /// Half a read unit for each record of up to 4 KiB, or for each that is not there.
+    async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+        self.copied_from(ids).await
+    }
+
+    /// Priced as [`Self::copied`].
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+        self.ends_of(ids).await
+    }
+
+    /// Half a read unit for each 4 KB of the index.
+    async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>> {
+        match self.ordered_index.load(Ordering::Relaxed) {
+            true => self.page_of_copies(request).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool> {
+        self.put_note(key, text, false).await
+    }
+
+    async fn set_note(&self, key: &NoteKey, text: &[u8]) -> Result<()> {
+        self.put_note(key, text, true).await.map(drop)
+    }
+
+    async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut notes = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(copied_by_key::MAX_KEYS) {
+            notes.extend(self.get_notes(keys).await?);
+        }
+        Ok(notes)
+    }
+
+    async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()> {
+        self.delete_notes(keys).await
+    }
+
+    /// Reads the whole table: see [`Self::scan`] for the price.
+    async fn tally(&self, since: SystemTime) -> Result<Tally> {
+        const NEEDED: &[&str] =
+            &["jobStatus", "Size", "firstTime", "endTime", "proof", notes::NOTE];
+        let mut tally = Tally::default();
+        let (mut first, mut last) = (None, None);
+        let mut pages = std::pin::pin!(self.scan(Some(NEEDED), None));
+        while let Some(page) = pages.next().await {
+            for item in &page? {
+                count(&mut tally, item, since);
+                first = first.into_iter().chain(item::moment(item, "firstTime")).min();
+                last = last.into_iter().chain(item::moment(item, "endTime")).max();
+            }
+        }
+        tally.span = first.zip(last);
+        Ok(tally)
+    }
+
+    /// Reads the table until `limit` records are found: see [`Self::scan`] for the price.
+    async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        let mut pages = std::pin::pin!(self.scan(None, Some(status)));
+        while records.len() < limit
+            && let Some(page) = pages.next().await
+        {
+            for item in page?.iter().take(limit - records.len()) {
+                records.push(item::record(item)?);
+            }
+        }
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Which content of objects was copied, in the order of the index.
+//!
+//! A query reads 4 KB of the index for half a unit, a dozen records: a lookup by key costs as much for
+//! each of them (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::types::{AttributeValue, IndexStatus, KeyType, TableDescription};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::item::{self, Item};
+use super::{DynamoState, NOT_ALLOWED};
+use crate::aws;
+use crate::error::{Error, Result};
+use crate::object::{ObjectId, ObjectKey};
+use crate::record::{CopiesPage, CopiesRequest, Copy, RecordId};
+
+/// The index of the table.
+pub(super) const INDEX: &str = "desBucket-index";
+
+/// Whether the index keeps the records of a bucket in the order of their keys, with all that is asked
+/// of it. The original's has no sort key, and one that is being made or removed cannot be read
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.OnlineOps.html>).
+pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
+    let indexes = table.map(TableDescription::global_secondary_indexes).unwrap_or_default();
+    let index = indexes.iter().find(|index| index.index_name() == Some(INDEX));
+    index.is_some_and(|index| {
+        let is = |name: &str, kind: &KeyType| {
+            index.key_schema().iter().any(|k| k.attribute_name() == name && k.key_type() == kind)
+        };
+        let kind = index.projection().and_then(|projection| projection.projection_type());
+        let whole = kind.is_some_and(|kind| kind.as_str() == "ALL");
+        let absent = [IndexStatus::Creating, IndexStatus::Deleting];
+        let there = index.index_status().is_none_or(|status| !absent.contains(status));
+        there && whole && is("desBucket", &KeyType::Hash) && is("desKey", &KeyType::Range)
+    })
+}
+
+/// Where a page ends: the key of its last item, in the table and in the index.
+#[derive(Serialize, Deserialize)]
+struct Token(String, String);
+
+impl DynamoState {
+    /// One Query of the index; `None` where it may not be read, now or before.
+    pub(super) async fn page_of_copies(
+        &self,
+        request: &CopiesRequest,
+    ) -> Result<Option<CopiesPage>> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let (condition, from) = condition(request);
+        let mut values = HashMap::from([(":bucket".to_owned(), text(&request.bucket))]);
+        values.extend(from.map(|from| (":from".to_owned(), text(from))));
+        let start =
+            request.token.as_deref().map(|token| start(&request.bucket, token)).transpose()?;
+        let asked = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(INDEX)
+            .key_condition_expression(condition)
+            .set_expression_attribute_values(Some(values))
+            .set_exclusive_start_key(start)
+            .send()
+            .await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(refused) if self.may_not_query(&refused) => return Ok(None),
+            Err(failed) => return Err(self.error("Query", &failed)),
+        };
+        let items = answer.items.unwrap_or_default();
+        let last = answer.last_evaluated_key.as_ref();
+        let passed = last.and_then(|key| item::text(key, "desKey"));
+        let goes_on = passed.is_some_and(|key| key.starts_with(&request.prefix));
+        let next = last.filter(|_| goes_on).and_then(token);
+        let is_within = |copy: &Copy| copy.id.des.key.as_str().starts_with(&request.prefix);
+        let copies = items.iter().filter_map(copy).filter(is_within).collect();
+        Ok(Some(CopiesPage { copies, next }))
+    }
+
+    /// Whether the index may not be read here: then it is not asked for again.
+    fn may_not_query(&self, error: &SdkError<QueryError, HttpResponse>) -> bool {
+        let refused = error.raw_response().is_some() && aws::code(error) == Some(NOT_ALLOWED);
+        if refused && self.ordered_index.swap(false, Ordering::Relaxed) {
+            warn!(
+                table = self.table,
+                "what was copied is looked up object by object, which costs about twelve times as \
+                 much: allow dynamodb:Query on the table's index {INDEX}"
+            );
+        }
+        refused
+    }
+}
+
+/// Which keys: behind one, or those with the prefix. No operand may be empty.
+fn condition(request: &CopiesRequest) -> (&'static str, Option<&str>) {
+    let after = request.after.as_ref().map(ObjectKey::as_str);
+    match after.filter(|after| *after >= request.prefix.as_str() && !after.is_empty()) {
+        Some(after) => ("desBucket = :bucket AND desKey > :from", Some(after)),
+        None if request.prefix.is_empty() => ("desBucket = :bucket", None),
+        None => ("desBucket = :bucket AND begins_with(desKey, :from)", Some(&request.prefix)),
+    }
+}
+
+fn token(key: &Item) -> Option<String> {
+    let text = |name| item::text(key, name).map(str::to_owned);
+    serde_json::to_string(&Token(text("Key")?, text("desKey")?)).ok()
+}
+
+fn start(bucket: &str, token: &str) -> Result<Item> {
+    let parsed = serde_json::from_str(token);
+    let Token(key, des_key) =
+        parsed.map_err(|e| Error::invalid("a token of copies").with_source(e))?;
+    let parts = [("Key", key), ("desBucket", bucket.to_owned()), ("desKey", des_key)];
+    Ok(parts.map(|(name, text)| (name.to_owned(), AttributeValue::S(text))).into())
+}
+
+/// A finished copy, if the item is one.
+fn copy(item: &Item) -> Option<Copy> {
+    let text = |name| item::text(item, name);
+    let des = ObjectId::new(text("desBucket")?, text("desKey")?);
+    let src = item::source(text("Key")?, text("srcBucket"), &des).ok()?;
+    let (revision, written) = (item::copied(item)?, item::written(item));
+    Some(Copy { id: RecordId { src, des }, revision, written })
+}

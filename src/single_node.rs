@@ -1,0 +1,324 @@
+//! The single-node version: jobsender and worker in one process on the embedded queue and state.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tracing::{info, warn};
+
+use self::lock::Lock;
+use crate::compare::difference::{Compare, Difference};
+use crate::compare::{Closing, Finds, Jobsender, Origin, Summary, Verdict};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::monitor::{Counts, Monitor};
+use crate::object::ObjectId;
+use crate::params::Pair;
+use crate::progress::{Progress, Totals};
+use crate::queue::Queue;
+use crate::queue::sqlite::EmbeddedQueue;
+use crate::record::sqlite::EmbeddedState;
+use crate::record::{Proofs, StateStore};
+use crate::retry::{Policy, retry};
+use crate::shutdown::Halt;
+use crate::sqlite::Database;
+use crate::store::Listed;
+use crate::wiring::known_stores::{Loss, Profiles};
+use crate::wiring::{self, Sides};
+use crate::worker::Worker;
+
+mod lock;
+
+/// An object that has failed this often is a failure of the run; a cluster has a queue that waits.
+const MAX_RECEIVES: u32 = 5;
+/// One process has nobody to hand an object to. Just below the queue's own limit of 12 hours.
+const JOB_TIMEOUT: Duration = Duration::from_secs(11 * 60 * 60);
+/// How often the queue is asked whether all is done.
+const TICK: Duration = Duration::from_millis(200);
+/// Differences and failures that the summary names; the rest is counted.
+const NAMED: usize = 20;
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// What the comparison at the start found.
+    pub compared: Summary,
+    /// Objects copied by this run.
+    pub copied: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+    /// What those are proven by.
+    pub proofs: Proofs,
+    /// Objects deleted at the destination by this run.
+    pub deleted: u64,
+    /// Bytes that the destination took, parts sent again included.
+    pub uploaded_bytes: u64,
+    /// Objects that failed, with their last error; at most twenty are named.
+    pub failed: Vec<Failure>,
+    /// How many failed in all.
+    pub failed_count: u64,
+    /// What the closing comparison found.
+    pub closing: Option<Summary>,
+    /// What has to be said beside the closing comparison's numbers, where all of them are not all there may
+    /// be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caveat: Option<&'static str>,
+    /// Keys that the closing comparison found to differ; at most twenty are named.
+    pub differing: Vec<String>,
+    /// What copies are known to lack of what their sources have, bytes aside: a sample of them was
+    /// compared.
+    pub losses: Vec<Loss>,
+    /// Stopped by a signal before it was through.
+    pub interrupted: bool,
+    /// Why the work ended before it was through, for no object's fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// One object that did not arrive.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// `bucket/key` at the source.
+    pub object: String,
+    /// The last error.
+    pub error: String,
+}
+
+impl Report {
+    /// Everything that was listed and not ignored is at the destination.
+    pub fn is_complete(&self) -> bool {
+        let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
+        let whole = whole && self.compared.deletions_refused.is_none();
+        !self.interrupted && self.ended_by.is_none() && self.failed_count == 0 && whole
+    }
+}
+
+/// A migration by this process alone.
+pub struct Run {
+    jobsender: Jobsender,
+    worker: Arc<Worker>,
+    queue: Arc<EmbeddedQueue>,
+    monitor: Arc<Monitor>,
+    state: Arc<EmbeddedState>,
+    totals: Arc<Totals>,
+    pairs: Vec<Pair>,
+    finds: Vec<Arc<dyn Finds>>,
+    halt: Halt,
+    profiles: Profiles,
+    _lock: Lock,
+}
+
+impl Run {
+    /// Opens the embedded queue and state for what `jobsender` finds; `finds` are told of it too. Jobs
+    /// that an earlier run left are dropped, since the comparison finds them again; parts and records
+    /// stay, so that the work continues.
+    pub async fn open(
+        config: &Config,
+        sides: Sides,
+        mut jobsender: Jobsender,
+        pairs: Vec<Pair>,
+        mut finds: Vec<Arc<dyn Finds>>,
+        halt: Halt,
+    ) -> Result<Self> {
+        let name = queue_name(config, &pairs);
+        let database = Database::open(&config.backend.path).await?;
+        let lock = Lock::take(&config.backend.path, &name)?;
+        let receives = config.backend.max_receive_count;
+        let queue = Arc::new(EmbeddedQueue::open(&database, &name, receives).await?);
+        queue.clear().await?;
+        let monitor = Arc::new(Monitor::default());
+        let state = Arc::new(EmbeddedState::new(&database));
+        let records: Arc<dyn StateStore> = Arc::<EmbeddedState>::clone(&state);
+        let profiles = Profiles::load(config, &sides, &records).await;
+        if config.mode.jobsender_compare_version_id {
+            jobsender.versions = Some(Arc::<EmbeddedState>::clone(&state));
+        }
+        let records = Arc::<EmbeddedState>::clone(&state);
+        let engine = wiring::engine(config, sides, records, Arc::clone(&monitor));
+        jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
+        let mut settings = wiring::worker_settings(config);
+        settings.poll = TICK;
+        settings.max_receives = MAX_RECEIVES;
+        settings.job_timeout = JOB_TIMEOUT;
+        settings.watched = true;
+        let worker = Worker::new(Arc::<EmbeddedQueue>::clone(&queue), engine, settings);
+        let totals = Arc::new(Totals::default());
+        finds.push(Arc::<Totals>::clone(&totals));
+        Ok(Self {
+            jobsender,
+            worker,
+            queue,
+            monitor,
+            state,
+            totals,
+            pairs,
+            finds,
+            halt,
+            profiles,
+            _lock: lock,
+        })
+    }
+
+    /// Compares, copies, compares again.
+    pub async fn execute(mut self) -> Result<Report> {
+        let began = Instant::now();
+        let progress = Progress::start(Arc::clone(&self.totals), {
+            let monitor = Arc::clone(&self.monitor);
+            move || monitor.counts()
+        });
+        let worker_halt = self.halt.child();
+        let worker = {
+            let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
+            tokio::spawn(async move { worker.run(&halt).await })
+        };
+        // Where the worker ends by an error, listing on would be in vain.
+        self.jobsender.cancel = worker_halt.stop.clone();
+        let copied = self.copy_all(&worker_halt).await;
+        worker_halt.stop.cancel();
+        let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
+        self.profiles.keep().await;
+        progress.finish();
+        let interrupted = self.halt.is_stopping();
+        let ended_by = worked.err().inspect(crate::logging::ended_by);
+        let compared = match copied {
+            Err(error) if !interrupted && ended_by.is_none() => return Err(error),
+            copied => copied.unwrap_or_default(),
+        };
+        let Counts { done, done_bytes, proofs, uploaded, deleted, .. } = self.monitor.counts();
+        let mut report = Report {
+            compared,
+            copied: done,
+            copied_bytes: done_bytes,
+            proofs,
+            deleted,
+            uploaded_bytes: uploaded,
+            interrupted,
+            ended_by: ended_by.map(|error| error.to_string()),
+            ..Report::default()
+        };
+        self.add_failures(&mut report).await?;
+        if !interrupted && report.ended_by.is_none() {
+            self.close(&mut report).await?;
+            self.profiles.keep().await;
+        }
+        report.losses = self.profiles.losses();
+        report.seconds = began.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// Sends what differs, and waits until the queue is empty or the run is stopped.
+    async fn copy_all(&self, worker: &Halt) -> Result<Summary> {
+        let mut summary = Summary::default();
+        let mut of_pairs = Vec::with_capacity(self.pairs.len());
+        for pair in &self.pairs {
+            of_pairs.push(self.jobsender.compare(pair, &self.finds).await?);
+        }
+        self.jobsender.send_deletions(of_pairs.iter_mut().collect()).await;
+        of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
+        self.totals.listing_done();
+        info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
+        let look = Policy::control(self.jobsender.max_retry);
+        while !worker.is_stopping() && !retry(look, &worker.stop, || self.queue.is_empty()).await? {
+            worker.stop.run_until_cancelled(tokio::time::sleep(TICK)).await;
+        }
+        Ok(summary)
+    }
+
+    async fn add_failures(&self, report: &mut Report) -> Result<()> {
+        report.failed_count = self.queue.depth().await?.dead.unwrap_or_default();
+        for letter in self.queue.dead(NAMED).await? {
+            let job = crate::job::parse(&letter.body, &Default::default());
+            let object = match job {
+                Ok(incoming) if incoming.jobs.len() > 1 => {
+                    let (first, others) = (incoming.jobs[0].src.exact(), incoming.jobs.len() - 1);
+                    format!("{first} and {others} more")
+                }
+                Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.exact(),
+                _ => "a message that is no job".to_owned(),
+            };
+            report.failed.push(Failure { object, error: letter.reason });
+        }
+        Ok(())
+    }
+
+    /// The closing comparison: both sides are listed again, nothing is sent.
+    async fn close(&mut self, report: &mut Report) -> Result<()> {
+        self.jobsender.queue = None;
+        // An inventory shows what was there before.
+        if let Origin::Inventory(_) = self.jobsender.origins[1] {
+            self.jobsender.origins[1] = Origin::Listing;
+        }
+        self.jobsender.deletions = None;
+        self.jobsender.is_closing = true;
+        // What was copied whatever was there is now there.
+        if self.jobsender.compare == Compare::Nothing {
+            self.jobsender.compare = Compare::Size;
+        }
+        self.jobsender.cancel = self.halt.stop.clone();
+        let looked = Arc::new(Closing::new(Arc::<EmbeddedState>::clone(&self.state)));
+        self.jobsender.closing = Some(Arc::clone(&looked));
+        let differing = Arc::new(Differing::default());
+        let mut closing = Summary::default();
+        for pair in &self.pairs {
+            let finds: [Arc<dyn Finds>; 1] = [Arc::<Differing>::clone(&differing)];
+            closing.add(&self.jobsender.compare(pair, &finds).await?);
+        }
+        let sides = [&*self.jobsender.source, &*self.jobsender.destination];
+        let (max_retry, stop) = (self.jobsender.max_retry, &self.halt.stop);
+        let differ = looked.doubts(sides, max_retry, stop).await;
+        closing.differ_after_all(differ.len() as u64);
+        differing.add(&differ);
+        if closing.to_copy > 0 {
+            warn!(objects = closing.to_copy, "the closing comparison finds differences");
+        }
+        report.caveat = closing.caveat();
+        report.closing = Some(closing);
+        report.differing = std::mem::take(&mut *differing.named());
+        Ok(())
+    }
+}
+
+/// The first keys that differ.
+#[derive(Default)]
+struct Differing(Mutex<Vec<String>>);
+
+impl Differing {
+    fn named(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Differing {
+    /// Objects whose ETags differ from the source's.
+    fn add(&self, objects: &[ObjectId]) {
+        let mut named = self.named();
+        let room = NAMED.saturating_sub(named.len());
+        let why = Verdict::Copy(Difference::EtagDiffers);
+        named.extend(objects.iter().take(room).map(|object| format!("{object} ({why})")));
+    }
+}
+
+impl Finds for Differing {
+    fn found(&self, job: &Job, _: Listed<'_>, verdict: &Verdict<'_>) {
+        let there = matches!(verdict, Verdict::AlreadyThere | Verdict::Ignored(_));
+        let mut named = self.named();
+        if !there && named.len() < NAMED {
+            named.push(format!("{} ({verdict})", job.src.exact()));
+        }
+    }
+}
+
+/// One queue for one migration: another pair or endpoint on the same file has another.
+fn queue_name(config: &Config, pairs: &[Pair]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&config.source.endpoint.url, &config.destination.endpoint.url).hash(&mut hasher);
+    for pair in pairs {
+        (&pair.src_bucket, &pair.src_prefix).hash(&mut hasher);
+        (&pair.des_bucket, &pair.des_prefix).hash(&mut hasher);
+    }
+    format!("run-{:016x}", hasher.finish())
+}

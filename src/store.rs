@@ -1,0 +1,411 @@
+//! Object storage as this product needs it: small calls, own types, no retry inside.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::digest::sums::Sum;
+use crate::error::Result;
+use crate::object::{ByteRange, Etag, ObjectId};
+
+pub use page::{Flaw, ListPage, Listed, Odd};
+use profile::Profile;
+
+pub mod pace;
+mod page;
+pub mod profile;
+pub mod s3;
+pub mod stall;
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// An MD5 digest, 16 bytes.
+pub type Md5 = [u8; 16];
+
+/// Which side of the migration a store is; errors and log lines name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Objects are read here.
+    Source,
+    /// Objects are written here.
+    Destination,
+}
+
+impl Side {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One page of a listing to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// The bucket.
+    pub bucket: String,
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Only keys after these bytes, in byte order; for the first page.
+    pub start_after: Option<Vec<u8>>,
+    /// The token of the page before; for every further page.
+    pub token: Option<String>,
+    /// Keys on the page, at most; `None`: as many as the store gives.
+    pub max_keys: Option<u32>,
+    /// Tell each object's current version too. This asks by another call, which needs
+    /// `s3:ListBucketVersions` and brings all versions along, so it is slower.
+    pub versions: bool,
+}
+
+/// The headers that travel with an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Content-Encoding`; the body is never decoded.
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    pub content_language: Option<String>,
+    /// `Content-Disposition`.
+    pub content_disposition: Option<String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// `Expires`, as the text that was stored.
+    pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    pub website_redirect: Option<String>,
+    /// `x-amz-meta-*`, without that prefix.
+    pub user: BTreeMap<String, String>,
+}
+
+/// What a store says about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Bytes of the whole object, also in the answer to a ranged GET.
+    pub size: u64,
+    /// The object's ETag.
+    pub etag: Etag,
+    /// Its version, where the bucket has versions (`"null"` is given as it is).
+    pub version: Option<String>,
+    /// When it was written, to the second.
+    pub last_modified: Option<SystemTime>,
+    /// The storage class; a store leaves it out for STANDARD.
+    pub storage_class: Option<String>,
+    /// An archived object of which a readable copy is there for a time (`x-amz-restore`).
+    pub restored: bool,
+    /// How many tags it has, where the answer counts them.
+    pub tag_count: Option<u32>,
+    /// Entries of its user metadata that no header can carry (`x-amz-missing-meta`).
+    pub missing_meta: u32,
+    /// The headers that travel along.
+    pub headers: Headers,
+    /// The server-side encryption, where the answer names one.
+    pub sse: Option<String>,
+    /// A checksum of the whole object, where the store keeps one and was asked for it.
+    pub sum: Option<Sum>,
+}
+
+impl ObjectMeta {
+    /// The MD5 of the object's bytes, where its ETag is one: written in one piece, and not under
+    /// SSE-KMS or SSE-C (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn md5(&self) -> Option<Md5> {
+        let opaque = self.sse.as_deref().is_some_and(hides_md5);
+        self.etag.md5().filter(|_| !opaque)
+    }
+
+    /// The ETag, where it is the digest of the object's parts' MD5s.
+    pub fn multipart_digest(&self) -> Option<&Etag> {
+        let opaque = self.sse.as_deref().is_some_and(hides_md5);
+        (self.etag.parts().is_some() && !opaque).then_some(&self.etag)
+    }
+}
+
+/// What [`ObjectMeta::sse`] says of an object under a key that its reader brings (SSE-C).
+pub const SSE_C: &str = "SSE-C";
+
+/// Whether ETags are no MD5 under this encryption: SSE-KMS (`aws:kms`, `aws:kms:dsse`), SSE-C.
+fn hides_md5(sse: &str) -> bool {
+    sse.starts_with("aws:kms") || sse == SSE_C
+}
+
+/// How an object was written in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartsSeen {
+    /// How many parts.
+    pub count: u32,
+    /// Bytes of the first.
+    pub first: u64,
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct GetRequest {
+    /// The object.
+    pub id: ObjectId,
+    /// The version, where a certain one is wanted.
+    pub version: Option<String>,
+    /// The bytes; `None` for all of them.
+    pub range: Option<ByteRange>,
+    /// The answer must come from the object with this ETag, or fail with `SourceChanged`.
+    pub if_match: Option<Etag>,
+}
+
+/// A body that arrives in pieces. A cut connection shows as an error item, never as an end.
+pub type Body = BoxStream<'static, Result<Bytes>>;
+
+/// The answer to a GET: what is known at once, and the bytes as they come.
+pub struct GetAnswer {
+    /// About the whole object.
+    pub meta: ObjectMeta,
+    /// How many bytes the body announces.
+    pub content_length: u64,
+    /// Where in the object the body begins: 0 also where a store answers a range with all of it.
+    pub start: u64,
+    /// Bytes of the whole object, where the answer tells.
+    pub whole: Option<u64>,
+    /// The bytes, as stored.
+    pub body: Body,
+}
+
+/// What a new object is given besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewObject {
+    /// The headers that travel along.
+    pub headers: Headers,
+    /// The storage class; `None` leaves it to the store.
+    pub storage_class: Option<String>,
+    /// Tags, as key and value.
+    pub tags: Vec<(String, String)>,
+    /// A multipart upload whose object has a CRC-64/NVME of the whole, combined from its parts'.
+    pub crc64nvme: bool,
+}
+
+/// What a body in memory is proven by: each digest goes with the request, and the store refuses a
+/// body that differs from one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Sent as `Content-MD5` (RFC 1864).
+    pub md5: Option<Md5>,
+    /// Sent as `x-amz-checksum-crc64nvme`.
+    pub crc64nvme: Option<u64>,
+}
+
+impl From<Md5> for Proof {
+    fn from(md5: Md5) -> Self {
+        Self { md5: Some(md5), crc64nvme: None }
+    }
+}
+
+/// The bytes of a part on their way to a store.
+pub enum Payload {
+    /// In memory.
+    Held {
+        /// The bytes.
+        bytes: Bytes,
+        /// What they are proven by.
+        proof: Proof,
+    },
+    /// As they come; an error in the body cuts the request, so that nothing is stored.
+    Streamed {
+        /// The bytes.
+        body: Body,
+        /// How many there must be.
+        length: u64,
+        /// Send their CRC-64/NVME behind them, for the store to verify; it is in the answer.
+        trailer: bool,
+        /// What [`ObjectStore::room`] has answered.
+        room: Room,
+    },
+}
+
+/// A whole object's bytes as they come.
+pub struct Streamed {
+    /// The bytes.
+    pub body: Body,
+    /// How many there must be.
+    pub length: u64,
+    /// What [`ObjectStore::room`] has answered.
+    pub room: Room,
+}
+
+/// Leave to send a part, where a store gives one: see [`ObjectStore::room`].
+#[derive(Debug, Default)]
+pub struct Room(Option<pace::Permit>);
+
+/// What a store answers to bytes it has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The ETag of the object or part.
+    pub etag: Etag,
+    /// The server-side encryption it was stored under, where the answer names one.
+    pub sse: Option<String>,
+    /// The CRC-64/NVME that the store has verified, where the answer names one.
+    pub crc64nvme: Option<u64>,
+}
+
+impl Written {
+    /// Whether the ETag is the MD5 of the bytes: it is not under SSE-KMS, and some compatible
+    /// stores have tags of another form
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub fn etag_is_md5(&self) -> bool {
+        !self.is_kms() && self.etag.looks_like_md5()
+    }
+
+    /// Whether it was stored under SSE-KMS (`aws:kms` or `aws:kms:dsse`).
+    pub fn is_kms(&self) -> bool {
+        self.sse.as_deref().is_some_and(hides_md5)
+    }
+}
+
+/// An unfinished multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Where the object will be.
+    pub target: ObjectId,
+    /// The store's id of the upload.
+    pub id: String,
+}
+
+/// An upload that has just been begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// The upload.
+    pub upload: Upload,
+    /// The answer says that its parts' ETags will be no MD5 (SSE-KMS).
+    pub hides_md5: bool,
+}
+
+/// An unfinished upload as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUpload {
+    /// The upload.
+    pub upload: Upload,
+    /// When it was begun.
+    pub initiated: Option<SystemTime>,
+}
+
+/// A part that the store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// Bytes.
+    pub size: u64,
+    /// The store's ETag of the part.
+    pub etag: Etag,
+    /// The store's CRC-64/NVME of the part, where the upload has such checksums.
+    pub crc64nvme: Option<u64>,
+}
+
+/// One S3-compatible endpoint with the credentials of one side.
+///
+/// Every method is one request (or, where it says so, one request per page). None tries again by
+/// itself: see [`crate::retry`]. Errors name the call, the object and the side.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// What is known of the store's own ways.
+    fn profile(&self) -> &Profile;
+
+    /// How many calls of this name the bucket has answered well so far, as far as anybody counts: a
+    /// refusal is held against it.
+    fn answered(&self, _bucket: &str, _call: &str) -> u64 {
+        0
+    }
+
+    /// One page of the bucket's current objects, 1,000 keys on most stores. A key whose current version
+    /// is a delete marker has none. A page may be empty and not the last, and one without a token for
+    /// the next need not be the last: see [`crate::compare::listing`].
+    async fn list(&self, request: &ListRequest) -> Result<ListPage>;
+
+    /// What the store says about an object, without its bytes.
+    async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta>;
+
+    /// How the object with this ETag was written in parts; `None` where the store does not tell.
+    async fn parts_seen(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+        etag: &Etag,
+    ) -> Result<Option<PartsSeen>>;
+
+    /// Begins to read an object or a range of it.
+    async fn get(&self, request: &GetRequest) -> Result<GetAnswer>;
+
+    /// The object's tags.
+    async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>>;
+
+    /// Writes a whole object; the store refuses a body that differs from its proof.
+    async fn put(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Bytes,
+        proof: Proof,
+    ) -> Result<Written>;
+
+    /// Writes a whole object from a body of exactly `length` bytes as it comes; an error in the body
+    /// cuts the request, so that nothing is stored. The store refuses a body that differs from `md5`.
+    async fn put_streamed(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written>;
+
+    /// What the store says about the object that is there now; `None` only where it says of the
+    /// key itself that there is none (a delete marker is none). One request, and another one where
+    /// there is none: an answer to HEAD cannot say whether the key is missing or the bucket. Fails
+    /// with `NotFound` where the bucket is missing, and with `Denied` where a missing key may not
+    /// be told: that takes `s3:ListBucket`
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
+    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>>;
+
+    /// Deletes the object; in a bucket with versions a delete marker hides it. Deleting what is not
+    /// there succeeds.
+    async fn delete(&self, id: &ObjectId) -> Result<()>;
+
+    /// Begins a multipart upload.
+    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created>;
+
+    /// Waits until a body may be sent into `bucket`. Asked before the body's source is opened: a body
+    /// that nobody reads for minutes is cut by its server.
+    async fn room(&self, _bucket: &str) -> Result<Room> {
+        Ok(Room::default())
+    }
+
+    /// Writes one part; the store refuses a body that differs from its proof, its trailer or its
+    /// length. Fails with `UploadGone` where the upload has been completed or aborted.
+    async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written>;
+
+    /// All parts that the store holds, in order; one request per 1,000. Fails with `UploadGone`.
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>>;
+
+    /// All unfinished uploads of exactly this object, one request per 1,000.
+    async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>>;
+
+    /// Makes the object from these parts; `crc64nvme` is that of the whole object, which the store
+    /// verifies. Fails with `UploadGone`. An error inside a 200 answer is an error; one that does not
+    /// name the object has an empty ETag, and need not have made it.
+    async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        crc64nvme: Option<u64>,
+    ) -> Result<Written>;
+
+    /// Gives the upload up. Aborting what is no longer there succeeds.
+    async fn abort_upload(&self, upload: &Upload) -> Result<()>;
+}

@@ -1,0 +1,232 @@
+//! One bucket on one side: the permits of its requests, as many as its pace allows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::Pacing;
+use super::stubborn::{Stubborn, Subject};
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::untimed;
+use crate::store::Side;
+use crate::store::pace::level::{Ending, Outcome, Pace};
+
+/// A request that is dropped unanswered after this long was given up for want of an answer: no
+/// time limit in `retry` is shorter.
+const GIVEN_UP: Duration = Duration::from_secs(120);
+
+/// Hands out permits in the order in which they were asked for.
+#[derive(Debug)]
+pub(super) struct Lane {
+    side: Side,
+    bucket: String,
+    log_interval: Duration,
+    permits: Arc<Semaphore>,
+    level: Mutex<Level>,
+    opened: Instant,
+    /// Calls that were answered well, by name.
+    successes: Mutex<HashMap<&'static str, u64>>,
+    stubborn: Mutex<Stubborn>,
+}
+
+#[derive(Debug)]
+struct Level {
+    pace: Pace,
+    /// Permits to take out of use as soon as they come back: the level was lowered while they were
+    /// out.
+    owed: usize,
+    told: Option<Instant>,
+}
+
+impl Lane {
+    pub fn new(side: Side, bucket: &str, pacing: Pacing) -> Self {
+        let pace = Pace::new(pacing.first, pacing.ceiling);
+        Self {
+            side,
+            bucket: bucket.to_owned(),
+            log_interval: pacing.log_interval,
+            permits: Arc::new(Semaphore::new(pace.limit())),
+            level: Mutex::new(Level { pace, owed: 0, told: None }),
+            opened: Instant::now(),
+            successes: Mutex::default(),
+            stubborn: Mutex::default(),
+        }
+    }
+
+    /// Waits for a permit. Nobody waits for a second one of the same lane while holding one.
+    pub async fn enter(self: &Arc<Self>) -> Result<Permit> {
+        let permit = untimed(Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = permit.map_err(|closed| Error::cancelled().with_source(closed))?;
+        Ok(Permit {
+            lane: Arc::clone(self),
+            permit: Some(permit),
+            began: Instant::now(),
+            heard: false,
+        })
+    }
+
+    /// Takes in how a request ended that began then. Errors that say nothing about the store's load
+    /// change nothing.
+    pub fn failed(&self, began: Instant, error: &Error, subject: Option<Subject<'_>>) {
+        match error.kind() {
+            ErrorKind::Throttled if subject.is_some_and(|s| self.stubborn().is_known(s)) => {}
+            ErrorKind::Throttled => self.observe(began, Outcome::Throttled),
+            ErrorKind::Unavailable => self.observe(began, Outcome::Unanswered),
+            _ => {}
+        }
+    }
+
+    /// A call was answered well.
+    pub fn succeeded(&self, call: &'static str, subject: Option<Subject<'_>>) {
+        *lock(&self.successes).entry(call).or_default() += 1;
+        self.stubborn().answered(subject);
+    }
+
+    /// How many calls of this name were answered well.
+    pub fn successes(&self, call: &str) -> u64 {
+        lock(&self.successes).get(call).copied().unwrap_or_default()
+    }
+
+    /// The error, without patience where only this object is throttled.
+    pub fn patience(&self, error: Error, subject: Option<Subject<'_>>) -> Error {
+        let (ErrorKind::Throttled, Some(subject)) = (error.kind(), subject) else { return error };
+        match self.stubborn().refused(subject, self.opened.elapsed()) {
+            None => error,
+            Some(tries) => error.of_kind(ErrorKind::Invalid).note(format_args!(
+                "asked for patience {tries} times while the bucket {} answered others: the {} has \
+                 trouble with this object alone",
+                self.bucket, self.side
+            )),
+        }
+    }
+
+    fn stubborn(&self) -> MutexGuard<'_, Stubborn> {
+        lock(&self.stubborn)
+    }
+
+    fn observe(&self, began: Instant, outcome: Outcome) {
+        let ending = Ending {
+            began: began.saturating_duration_since(self.opened),
+            ended: self.opened.elapsed(),
+            full: self.permits.available_permits() == 0,
+        };
+        let mut level = self.level();
+        let before = level.pace.limit();
+        level.pace.observe(outcome, ending);
+        let now = level.pace.limit();
+        if now > before {
+            let paid = level.owed.min(now - before);
+            level.owed -= paid;
+            self.permits.add_permits(now - before - paid);
+        } else {
+            level.owed += before - now - self.permits.forget_permits(before - now);
+        }
+        if now != before {
+            self.tell(&mut level, outcome, now);
+        }
+    }
+
+    fn tell(&self, level: &mut Level, outcome: Outcome, requests: usize) {
+        let (side, bucket) = (self.side, &self.bucket);
+        let due = level.told.is_none_or(|told| told.elapsed() >= self.log_interval);
+        if outcome == Outcome::Throttled && due {
+            // The first time is news, the rest is how it goes on.
+            match level.told.replace(Instant::now()) {
+                None => {
+                    warn!(bucket, "the {side} asks for patience: {requests} requests at once now")
+                }
+                Some(_) => info!(
+                    bucket,
+                    "the {side} asks for patience again: {requests} requests at once now"
+                ),
+            }
+        } else {
+            debug!(bucket, "{side}: {requests} requests at once now");
+        }
+    }
+
+    fn level(&self) -> MutexGuard<'_, Level> {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub fn limit(&self) -> usize {
+        self.level().pace.limit()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One request under way. It ends when this is settled, or dropped where nothing is known of it.
+#[derive(Debug)]
+pub(in crate::store) struct Permit {
+    lane: Arc<Lane>,
+    /// Gone once the request is settled.
+    permit: Option<OwnedSemaphorePermit>,
+    began: Instant,
+    /// The answer has begun.
+    heard: bool,
+}
+
+impl Permit {
+    /// No request is under way by this permit: nothing is learned where it is dropped.
+    pub fn rest(&mut self) {
+        self.heard = true;
+    }
+
+    /// The request begins.
+    pub fn begin(&mut self) {
+        (self.began, self.heard) = (Instant::now(), false);
+    }
+
+    /// How long the request has been under way.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The answer has begun; how long that took.
+    pub fn heard(&mut self) -> Duration {
+        self.heard = true;
+        self.age()
+    }
+
+    /// The request was answered; `first_byte` as in [`Outcome::Answered`].
+    pub fn answered(&mut self, first_byte: Option<Duration>) {
+        if self.permit.is_some() {
+            self.lane.observe(self.began, Outcome::Answered(first_byte));
+            self.release();
+        }
+    }
+
+    /// The request failed.
+    pub fn failed(&mut self, error: &Error, subject: Option<Subject<'_>>) {
+        if self.permit.is_some() {
+            self.lane.failed(self.began, error, subject);
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        let Some(permit) = self.permit.take() else { return };
+        let mut level = self.lane.level();
+        if level.owed > 0 {
+            level.owed -= 1;
+            permit.forget();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.permit.is_some() && !self.heard && self.age() >= GIVEN_UP {
+            self.lane.observe(self.began, Outcome::Unanswered);
+        }
+        self.release();
+    }
+}

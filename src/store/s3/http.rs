@@ -1,0 +1,501 @@
+//! GetObject, PutObject, UploadPart and the pages of a listing without the SDK's machinery, which costs
+//! several times what moving the bytes does: the SDK's rules (`place`) and credentials, its signer (`sign`), and hyper
+//! on connections of our own (`pool`, `body`).
+//!
+//! Each call does what the SDK's does, and fails with the same errors (`failure`). The conformance
+//! suite runs on both ways.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use aws_sigv4::http_request::SignableBody;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
+use hyper::{Method, Request, Response};
+
+use super::credentials::Renewed;
+use super::refused_headers::Given;
+use super::*;
+use crate::aws::clock::Clock;
+use crate::aws::dial::Dial;
+use crate::aws::http;
+use crate::aws::trust::Trust;
+use crate::store::profile::Quirk;
+
+mod answer;
+mod body;
+mod endpoint;
+mod failure;
+mod pages;
+mod pool;
+mod sign;
+
+use body::{Arriving, CRC64NVME, Outgoing};
+use endpoint::{Place, Places};
+use failure::Failure;
+use pool::Pool;
+use sign::{Signer, Unsigned};
+
+/// The product and its version.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// An answer that only says whether a write was taken is short; so is an error.
+const SHORT: usize = 64 * 1024;
+
+/// Redirects that are followed for one call.
+const MAX_REDIRECTS: usize = 4;
+
+/// The short way of one store.
+pub(super) struct Lean {
+    places: Places,
+    signer: Option<Signer>,
+    pool: Arc<Pool>,
+}
+
+impl Lean {
+    /// `None` where requests go by a proxy. `credentials`: whose credentials sign; none for unsigned
+    /// requests.
+    pub(super) fn new(credentials: Option<Renewed>, trust: Trust, clock: Clock) -> Option<Self> {
+        (!http::has_proxy()).then(|| Self {
+            places: Places::default(),
+            signer: credentials.map(|credentials| Signer { credentials, clock }),
+            pool: Arc::new(Pool::new(Dial::new(trust))),
+        })
+    }
+
+    /// Sends one request; the answer has begun by then. A redirect is followed where the body can be
+    /// sent again, and only to another host of the same name's end.
+    async fn send(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
+        let (mut call, mut moved) = (call, None);
+        for _ in 0..MAX_REDIRECTS {
+            let (place, again) = (moved.as_ref().unwrap_or(place), call.again());
+            let path = call.path.clone();
+            let failure = match self.send_once(place, call).await {
+                Err(failure) => failure,
+                answer => return answer,
+            };
+            let to = failure.redirect().and_then(|location| place.moved(location, &path));
+            let Some(((to, path), again)) = to.zip(again) else { return Err(failure) };
+            call = Call { path, ..again };
+            moved = Some(to);
+        }
+        self.send_once(moved.as_ref().unwrap_or(place), call).await
+    }
+
+    async fn send_once(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
+        let Call { method, path, mut headers, mut body, payload, encoding } = call;
+        headers.push((HOST.as_str().to_owned(), place.host.clone()));
+        let mut signed_by = None;
+        if let (Some(scope), Some(signer)) = (&place.scope, &self.signer) {
+            let url = format!("{}{path}", place.origin);
+            let held = body.bytes();
+            let signable = payload.signable(&held);
+            let unsigned =
+                Unsigned { method: method.as_str(), url: &url, headers: &headers, body: signable };
+            let (signature, chunks) = signer.sign(scope, unsigned).await?;
+            headers.extend(signature);
+            signed_by = chunks.signed_by();
+            body.sign_chunks(chunks);
+        } else if let Some(name) = payload.name() {
+            headers.push(("x-amz-content-sha256".to_owned(), name.to_owned()));
+        }
+        let length = body.length();
+        let mut request = Request::new(body);
+        *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
+        put_headers(request.headers_mut(), headers)?;
+        // Not signed: some compatible stores, GCS among them, change it before they check.
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if method != Method::GET {
+            request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        *request.method_mut() = method;
+        let mut line = self.pool.line(&place.origin).await?;
+        let (head, body) = line.send(request).await.map_err(Failure::cut)?.into_parts();
+        let body = Arriving::new(body, line, Arc::clone(&self.pool));
+        match head.status {
+            status if status.is_success() => Ok(Response::from_parts(head, body)),
+            status => {
+                // What cannot be read of it is not missed: the status speaks.
+                let text = body.collect(SHORT).await.unwrap_or_default();
+                Err(Failure::refused(status, &head.headers, &text).signed_by(signed_by))
+            }
+        }
+    }
+
+    /// Sends one request whose answer says all in its headers.
+    async fn write(&self, place: &Place, call: Call) -> Result<Written, Failure> {
+        let (head, body) = self.send(place, call).await?.into_parts();
+        body.collect(SHORT).await.map_err(Failure::cut)?;
+        answer::written(&head.headers).ok_or_else(|| Failure::unreached(NO_ETAG))
+    }
+}
+
+/// The MD5 of no bytes (RFC 1321, section A.5).
+const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+/// A success without an ETag is not the store's answer: something on the way has made it up.
+const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
+
+fn put_headers(to: &mut HeaderMap, headers: Vec<(String, String)>) -> Result<(), Failure> {
+    for (name, value) in headers {
+        let unsendable = |part: &str| {
+            let name = name.escape_debug();
+            Failure::unsendable(format!("the header {name} has a {part} that HTTP cannot carry"))
+        };
+        let parsed = HeaderName::try_from(&name).map_err(|_| unsendable("name"))?;
+        to.insert(parsed, HeaderValue::try_from(value).map_err(|_| unsendable("value"))?);
+    }
+    Ok(())
+}
+
+/// One request.
+struct Call {
+    method: Method,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Outgoing,
+    payload: Signed,
+    /// `Accept-Encoding`.
+    encoding: &'static str,
+}
+
+impl Call {
+    /// The same once more, where its body is in memory.
+    fn again(&self) -> Option<Self> {
+        Some(Self {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            headers: self.headers.clone(),
+            body: self.body.again()?,
+            payload: self.payload,
+            encoding: self.encoding,
+        })
+    }
+}
+
+/// What the signature says of the body.
+///
+/// Bodies are not hashed with SHA-256, which costs more CPU time than all the rest. What is held
+/// has its MD5 in a header that is signed: whoever changes one byte must change the MD5, and cannot
+/// sign it, so this is safe also over plain http, as far as MD5 is; and against damage as safe as
+/// any digest. What is streamed has no digest yet when its headers are sent; its ETag or its
+/// trailing checksum is compared afterwards. Presigned URLs are sent in the same form
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
+#[derive(Clone, Copy)]
+enum Signed {
+    /// There is none.
+    Empty,
+    Unsigned,
+    /// With a checksum behind it.
+    Trailer,
+    /// Its SHA-256 is in the signature, for stores that refuse any other body.
+    Hashed,
+    /// The same of each chunk, for a body that is not held
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
+    Chunks,
+}
+
+impl Signed {
+    fn signable(self, held: &[u8]) -> SignableBody<'_> {
+        match self {
+            Self::Empty => SignableBody::Bytes(&[]),
+            Self::Hashed => SignableBody::Bytes(held),
+            Self::Chunks => SignableBody::Precomputed(CHUNKS.to_owned()),
+            Self::Unsigned => SignableBody::UnsignedPayload,
+            Self::Trailer => SignableBody::StreamingUnsignedPayloadTrailer,
+        }
+    }
+
+    /// What a request without a signature says of it: only the form that must be known to read it.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Empty | Self::Unsigned | Self::Hashed | Self::Chunks => None,
+            Self::Trailer => Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        }
+    }
+}
+
+/// What the signature says of a body whose chunks are signed.
+const CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+
+/// The way to one bucket.
+pub(super) struct Way<'a> {
+    lean: &'a Lean,
+    place: Arc<Place>,
+}
+
+impl S3Store {
+    /// The lean way to a bucket, where there is one.
+    pub(super) async fn lean_way(
+        &self,
+        bucket: &str,
+        call: &str,
+        what: impl fmt::Display,
+    ) -> Result<Option<Way<'_>>> {
+        let Some(lean) = &self.lean else { return Ok(None) };
+        let place = lean.places.find(&self.client, bucket).await;
+        let place = place.map_err(|error| self.error(call, "s3:GetObject", what, error))?;
+        Ok(place.map(|place| Way { lean, place }))
+    }
+
+    /// GetObject. `encoding`: what is asked for as Accept-Encoding.
+    pub(super) async fn get_lean(
+        &self,
+        way: &Way<'_>,
+        request: &GetRequest,
+        encoding: &'static str,
+        mode: Mode,
+    ) -> Result<Got> {
+        let id = &request.id;
+        let version = request.version.as_deref().map(|version| ("versionId", version));
+        let mut headers = Vec::new();
+        let mut header = |name: &str, value: Option<String>| {
+            headers.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        header("range", request.range.map(crate::object::ByteRange::header));
+        header("if-match", request.if_match.as_ref().map(Etag::quoted));
+        header(Mode::HEADER, mode.value().map(str::to_owned));
+        let payer = self.request_payer.as_ref().map(|payer| payer.as_str().to_owned());
+        header("x-amz-request-payer", payer);
+        let call = Call {
+            method: Method::GET,
+            path: way.place.path(id.key.as_str(), version.as_slice()),
+            headers,
+            body: Outgoing::held(Bytes::new()),
+            payload: Signed::Empty,
+            encoding,
+        };
+        let answer = way.lean.send(&way.place, call).await;
+        let failed = |failure| self.failed("GetObject", read_permission(request), id, &failure);
+        let (head, body) = answer.map_err(failed)?.into_parts();
+        let answer::Seen { mut meta, length, start, whole } = answer::object(&head.headers);
+        if meta.etag.as_str().is_empty() {
+            // s3proxy names none for a folder marker. Of nothing at all the digest is known.
+            if !id.key.as_str().ends_with('/') || length != Some(0) {
+                return Err(failed(Failure::unreached(NO_ETAG)));
+            }
+            meta.etag = Etag::new(MD5_OF_NOTHING);
+        }
+        let id = id.clone();
+        let body = body.map(move |chunk| {
+            chunk.map_err(|cut| {
+                let message = format!("GetObject s3://{id}: the body was cut: {cut}");
+                Error::new(ErrorKind::Unavailable, message)
+            })
+        });
+        Ok(Got { meta, length, start, whole, body: body.boxed() })
+    }
+
+    /// PutObject.
+    pub(super) async fn put_lean(
+        &self,
+        way: &Way<'_>,
+        id: &ObjectId,
+        given: &Given,
+        body: Bytes,
+        proof: Proof,
+    ) -> Result<Written> {
+        let (bucket, failed_of) = (&id.bucket, self.write_permission(&given.new));
+        let proof = Proof { md5: proof.md5.filter(|_| given.md5), ..proof };
+        let put = |payload| {
+            let (body, way) = (body.clone(), &way);
+            async move {
+                let mut headers = self.new_object_headers(given);
+                headers.extend(proven(proof));
+                let call = Call {
+                    method: Method::PUT,
+                    path: way.place.path(id.key.as_str(), &[]),
+                    headers,
+                    body: Outgoing::held(body),
+                    payload,
+                    encoding: IDENTITY,
+                };
+                let written = way.lean.write(&way.place, call).await;
+                written.map_err(|failure| self.failed("PutObject", failed_of, id, &failure))
+            }
+        };
+        self.signed_as_wanted(bucket, !given.md5, put).await
+    }
+
+    /// PutObject of a body as it comes.
+    pub(super) async fn put_streamed_lean(
+        &self,
+        way: &Way<'_>,
+        id: &ObjectId,
+        given: &Given,
+        body: Streamed,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let mut headers = self.new_object_headers(given);
+        let signs = self.signs_bodies(&id.bucket);
+        // Of signed chunks it is open which bytes it would be of.
+        let md5 = md5.filter(|_| given.md5 && !signs);
+        headers.extend(proven(Proof { md5, crc64nvme: None }));
+        let (body, payload) = match signs {
+            true => {
+                in_chunks(&mut headers, body.length);
+                (Outgoing::in_chunks(body.body, body.length), Signed::Chunks)
+            }
+            false => (Outgoing::streamed(body.body, body.length, false), Signed::Unsigned),
+        };
+        let path = way.place.path(id.key.as_str(), &[]);
+        let call = Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
+        let written = way.lean.write(&way.place, call).await;
+        written.map_err(|failure| {
+            let permission = self.write_permission(&given.new);
+            self.signed_next(&id.bucket, self.failed("PutObject", permission, id, &failure))
+        })
+    }
+
+    /// UploadPart.
+    pub(super) async fn part_lean(
+        &self,
+        way: &Way<'_>,
+        upload: &Upload,
+        number: u32,
+        payload: Payload,
+    ) -> Result<Written> {
+        let target = &upload.target;
+        let part = |headers: Vec<(String, String)>, body: Outgoing, payload: Signed| async move {
+            let text = number.to_string();
+            let query = [("partNumber", text.as_str()), ("uploadId", upload.id.as_str())];
+            let path = way.place.path(target.key.as_str(), &query);
+            let call =
+                Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
+            let written = way.lean.write(&way.place, call).await;
+            written.map_err(|failure| {
+                let place = format_args!("{target} part {number}");
+                self.failed("UploadPart", "s3:PutObject", place, &failure)
+            })
+        };
+        match payload {
+            Payload::Held { bytes, proof } => {
+                let known = self.profile.has(&target.bucket, Quirk::NoContentMd5);
+                let proof = Proof { md5: proof.md5.filter(|_| !known), ..proof };
+                let held =
+                    |payload| part(proven(proof).collect(), Outgoing::held(bytes.clone()), payload);
+                let written = self.signed_as_wanted(&target.bucket, known, held).await;
+                written.map_err(|error| self.without_md5(&target.bucket, error))
+            }
+            Payload::Streamed { body, length, trailer: true, .. } => {
+                let body = Outgoing::streamed(body, length, true);
+                part(trailer_headers(length), body, Signed::Trailer).await
+            }
+            Payload::Streamed { body, length, .. } if self.signs_bodies(&target.bucket) => {
+                let mut headers = Vec::new();
+                in_chunks(&mut headers, length);
+                part(headers, Outgoing::in_chunks(body, length), Signed::Chunks).await
+            }
+            Payload::Streamed { body, length, .. } => {
+                let body = Outgoing::streamed(body, length, false);
+                let written = part(Vec::new(), body, Signed::Unsigned).await;
+                written.map_err(|error| self.signed_next(&target.bucket, error))
+            }
+        }
+    }
+
+    /// A streamed body that was refused because it is not signed has gone; another try brings another
+    /// one, which is signed.
+    pub(super) fn signed_next(&self, bucket: &str, error: Error) -> Error {
+        if !wants_signed_body(&error) {
+            return error;
+        }
+        self.profile.learn(bucket, Quirk::SignedBodies, &error);
+        error.of_kind(ErrorKind::Unavailable)
+    }
+
+    /// Whether a refusal may be for the body that is not signed: named, or a signature that does not
+    /// match where none without a signed body ever has.
+    fn may_want_signed(&self, error: &Error) -> bool {
+        let untold = error.code() == "SignatureDoesNotMatch";
+        wants_signed_body(error) || (untold && !self.unsigned.load(Ordering::Relaxed))
+    }
+
+    /// Whether the bucket takes signed bodies only, and requests are signed.
+    pub(super) fn signs_bodies(&self, bucket: &str) -> bool {
+        self.credentials.is_some() && self.profile.has(bucket, Quirk::SignedBodies)
+    }
+
+    /// Sends a body in memory, and once more with its SHA-256 signed where the store wants that.
+    /// `bare`: nothing else in the request stands for the body.
+    async fn signed_as_wanted<F>(
+        &self,
+        bucket: &str,
+        bare: bool,
+        send: impl Fn(Signed) -> F,
+    ) -> Result<Written>
+    where
+        F: Future<Output = Result<Written>>,
+    {
+        if (bare && self.credentials.is_some()) || self.signs_bodies(bucket) {
+            return send(Signed::Hashed).await;
+        }
+        let refusal = match send(Signed::Unsigned).await {
+            Err(error) if self.credentials.is_some() && self.may_want_signed(&error) => error,
+            written => {
+                self.unsigned.fetch_or(written.is_ok(), Ordering::Relaxed);
+                return written;
+            }
+        };
+        let Ok(written) = send(Signed::Hashed).await else { return Err(refusal) };
+        self.profile.learn(bucket, Quirk::SignedBodies, refusal);
+        Ok(written)
+    }
+
+    /// The error of a failed call, in the same words as the SDK's.
+    fn failed(
+        &self,
+        call: &str,
+        permission: &str,
+        place: impl fmt::Display,
+        failure: &Failure,
+    ) -> Error {
+        let error = failure.error(self.said(call, place));
+        let error = self.renewed(error, failure.expired(), failure.skewed());
+        self.advised(error, call, permission, failure.region(), failure.is_unreached())
+    }
+}
+
+/// The headers by which the store verifies a body in memory.
+fn proven(proof: Proof) -> impl Iterator<Item = (String, String)> {
+    let (md5, crc64nvme) = S3Store::digests(proof);
+    let md5 = md5.map(|md5| ("content-md5".to_owned(), md5));
+    md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
+}
+
+/// Whether a store has refused a body because its SHA-256 is not signed. Codes differ; the name of
+/// what stands for such a body does not.
+fn wants_signed_body(error: &Error) -> bool {
+    let Some(evidence) = error.evidence() else { return false };
+    let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_uppercase();
+    let named = ["UNSIGNED-PAYLOAD", "UNSIGNED PAYLOAD", "UNSIGNEDPAYLOAD", "CONTENT-SHA256"];
+    matches!(evidence.status, 400 | 401 | 403 | 411 | 501)
+        && (evidence.code == "XAmzContentSHA256Mismatch"
+            || named.iter().any(|name| said.contains(name)))
+}
+
+/// What a body with a checksum behind it is announced by.
+fn trailer_headers(length: u64) -> Vec<(String, String)> {
+    let headers = [
+        ("content-encoding", "aws-chunked".to_owned()),
+        ("x-amz-decoded-content-length", length.to_string()),
+        ("x-amz-trailer", CRC64NVME.to_owned()),
+    ];
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Announces a body in signed chunks. An encoding of the object's own comes after the framing.
+fn in_chunks(headers: &mut Vec<(String, String)>, length: u64) {
+    let own = headers.iter().position(|(name, _)| name == "content-encoding");
+    let encoding = match own.map(|at| headers.remove(at).1) {
+        Some(own) => format!("aws-chunked,{own}"),
+        None => "aws-chunked".to_owned(),
+    };
+    headers.push(("content-encoding".to_owned(), encoding));
+    headers.push(("x-amz-decoded-content-length".to_owned(), length.to_string()));
+}

@@ -1,0 +1,99 @@
+//! Who asks, and the signature that says so.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
+
+use super::super::credentials::Renewed;
+use super::Failure;
+use super::endpoint::Scope;
+use crate::aws::clock::Clock;
+use crate::error::{Error, Result as Done};
+
+/// One side's signature.
+pub(super) struct Signer {
+    pub(super) credentials: Renewed,
+    pub(super) clock: Clock,
+}
+
+/// What is to be signed.
+pub(super) struct Unsigned<'a> {
+    pub(super) method: &'a str,
+    pub(super) url: &'a str,
+    pub(super) headers: &'a [(String, String)],
+    pub(super) body: SignableBody<'a>,
+}
+
+impl Signer {
+    /// The headers that sign a request, and what signs the chunks of its body.
+    pub(super) async fn sign(
+        &self,
+        scope: &Scope,
+        request: Unsigned<'_>,
+    ) -> Result<(Vec<(String, String)>, Chunks), Failure> {
+        let identity = self.credentials.identity().await.map_err(Failure::unreached)?;
+        let time = self.clock.now();
+        let params = params(&identity, &scope.region, time, settings())?.into();
+        let Unsigned { method, url, headers, body } = request;
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let request = SignableRequest::new(method, url, headers, body);
+        let signed = sign(request.map_err(Failure::unsendable)?, &params);
+        let (instructions, before) = signed.map_err(Failure::unsendable)?.into_parts();
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let headers = instructions.headers().map(owned).collect();
+        Ok((headers, Chunks { identity, region: scope.region.clone(), time, before }))
+    }
+}
+
+fn params<'a, S: Default>(
+    identity: &'a Identity,
+    region: &'a str,
+    time: SystemTime,
+    settings: S,
+) -> Result<v4::SigningParams<'a, S>, Failure> {
+    let params = v4::SigningParams::builder().identity(identity).region(region).name("s3");
+    params.time(time).settings(settings).build().map_err(Failure::unsendable)
+}
+
+/// Signs the chunks of a body, each with the signature of the one before it.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    identity: Identity,
+    region: String,
+    time: SystemTime,
+    before: String,
+}
+
+impl Chunks {
+    /// The access key that signs.
+    pub(super) fn signed_by(&self) -> Option<String> {
+        self.identity.data::<Credentials>().map(|keys| keys.access_key_id().to_owned())
+    }
+
+    /// The signature of the next chunk.
+    pub(super) fn sign(&mut self, chunk: &Bytes) -> Done<&str> {
+        let invalid = |error: String| Error::invalid(format!("a chunk cannot be signed: {error}"));
+        let params = params(&self.identity, &self.region, self.time, ());
+        let params = params.map_err(|_| invalid("its key".to_owned()))?;
+        let signed = v4::sign_chunk(chunk, &self.before, &params);
+        let (_, signature) = signed.map_err(|error| invalid(error.to_string()))?.into_parts();
+        self.before = signature;
+        Ok(&self.before)
+    }
+}
+
+/// As S3 wants it: the path encoded once and not normalised, since `a//b` and `../c` are keys.
+fn settings() -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    settings
+}

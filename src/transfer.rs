@@ -1,0 +1,507 @@
+//! One object: the way it takes, what is pinned, and what is proven at the end.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{debug, info};
+
+use crate::config::{Checksum, Config, StorageClass};
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::Job;
+use crate::monitor::Monitor;
+use crate::object::{Etag, ObjectId};
+use crate::record::{Proven, StateStore};
+use crate::retry::{Policy, retry};
+use crate::shutdown::Halt;
+use crate::store::profile::Quirk;
+use crate::store::{Headers, ListRequest, NewObject, ObjectMeta, ObjectStore, PartsSeen};
+use crate::transfer::layout::{Layout, Route};
+
+mod claim;
+mod deletion;
+pub mod event_order;
+mod evidence;
+pub mod layout;
+pub mod memory;
+mod multipart;
+mod ordered;
+mod part;
+pub mod preserved;
+mod proof;
+mod resume;
+mod sample;
+mod second_look;
+mod single;
+mod single_streamed;
+mod stream;
+pub mod tag_asking;
+mod tags;
+mod whole_digest;
+
+pub use claim::{Claim, Delivered};
+pub use evidence::Evidence;
+pub use sample::Looks;
+
+use crate::digest::lanes::Lanes;
+use memory::{MemoryBudget, Reservation};
+use single::MAX_READS;
+
+/// How often a copy is begun anew because the source changed or the upload vanished meanwhile.
+const MAX_FRESH_STARTS: u32 = 3;
+/// Tries for the question for an object's parts: who does not know it may answer anything.
+const ASKED_FOR_PARTS: u32 = 3;
+
+/// What of the configuration a transfer obeys.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Up to this many bytes one GET and one PUT.
+    pub threshold: u64,
+    /// Up to this many bytes an object whose ETag is an MD5 is streamed by one GET and one PUT.
+    pub stream_threshold: u64,
+    /// Bytes of a part, before it grows.
+    pub chunk: u64,
+    /// Most parts of one upload.
+    pub max_parts: u64,
+    /// Tries for one call.
+    pub max_retry: u32,
+    /// Parts of one object at once.
+    pub max_thread: usize,
+    /// Storage class at the destination.
+    pub storage_class: StorageClass,
+    /// Of 1,000 copied objects so many are compared in headers and metadata.
+    pub sample_rate: u32,
+    /// An object that was uploaded in equal parts is written in the same ones.
+    pub preserve_etag: bool,
+    /// What every body is verified by.
+    pub checksum: Checksum,
+    /// Headers and user metadata travel along.
+    pub copy_metadata: bool,
+    /// Tags travel along.
+    pub copy_tags: bool,
+    /// Abort what an earlier run began instead of resuming it.
+    pub clean_unfinished_upload: bool,
+    /// Re-read the parts that an earlier run sent.
+    pub verify_twice: bool,
+    /// Look the version up at the start and check it at the end.
+    pub update_version: bool,
+    /// Fetch that version, not the latest.
+    pub get_with_version: bool,
+    /// What is deleted at the source has an event that is carried out.
+    pub propagate_delete: bool,
+}
+
+impl Settings {
+    /// As the configuration says, with `max_thread` parts of one object at once.
+    pub fn new(config: &Config, max_thread: usize) -> Self {
+        let (mode, debug) = (&config.mode, &config.debug);
+        Self {
+            threshold: mode.resumable_threshold,
+            stream_threshold: mode.stream_threshold,
+            chunk: debug.chunk_size,
+            max_parts: config.destination.max_parts,
+            max_retry: mode.max_retry,
+            max_thread,
+            storage_class: mode.storage_class.clone(),
+            sample_rate: mode.sample_rate,
+            preserve_etag: mode.preserve_etag,
+            checksum: mode.checksum,
+            copy_metadata: mode.copy_metadata,
+            copy_tags: mode.copy_tags,
+            clean_unfinished_upload: debug.clean_unfinished_upload,
+            verify_twice: debug.if_verify_md5_twice,
+            update_version: mode.update_version_id,
+            get_with_version: mode.get_object_with_version_id,
+            propagate_delete: mode.propagate_delete,
+        }
+    }
+}
+
+/// Moves objects; shared by all jobs of a worker.
+#[derive(Debug)]
+pub struct Engine {
+    /// Where objects are read.
+    pub source: Arc<dyn ObjectStore>,
+    /// Where they are written.
+    pub destination: Arc<dyn ObjectStore>,
+    /// The records.
+    pub state: Arc<dyn StateStore>,
+    /// Bytes that may be in memory.
+    pub budget: MemoryBudget,
+    /// Where bytes are hashed.
+    pub lanes: Lanes,
+    /// What both sides' answers have shown of their digests.
+    pub evidence: Evidence,
+    /// What the copies have been looked at by, and what the source tells of tags.
+    pub looks: Looks,
+    /// What to obey.
+    pub settings: Settings,
+    /// Who to tell.
+    pub monitor: Arc<Monitor>,
+    /// This worker's name in the records.
+    pub instance: String,
+}
+
+/// One try at one object.
+struct Attempt<'a> {
+    engine: &'a Arc<Engine>,
+    job: &'a Job,
+    halt: &'a Halt,
+    /// The version that every read asks for.
+    version: Option<String>,
+    claim: &'a Claim,
+    started: SystemTime,
+}
+
+/// An object that is at the destination, proven.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// Bytes.
+    pub size: u64,
+    /// The source's ETag that every read was pinned to.
+    pub etag: Etag,
+    /// The source's version, where it is known.
+    pub version: Option<String>,
+    /// What it is proven by.
+    pub proven: Proven,
+    /// The destination's own ETag, where it has answered one.
+    pub written: Option<Etag>,
+}
+
+/// What a layout has to do with the source's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// It is the source's.
+    AsTheSource,
+    /// It is likely the source's: the store does not tell.
+    PerhapsAsTheSource,
+    /// Nothing.
+    Anyhow,
+}
+
+/// The parts in which an object shall go.
+#[derive(Clone, Copy, Debug)]
+struct Planned {
+    layout: Layout,
+    cut: Cut,
+}
+
+/// How a job ended well.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// The destination has the source's object.
+    Copied(Copied),
+    /// The destination has no object, as the source has none.
+    Deleted,
+    /// Nothing was to be done, for this reason; nothing goes on record.
+    PassedOver(&'static str),
+}
+
+/// Where the copy of an object turns out to need another way than its job said.
+enum Turn {
+    Copied(Copied),
+    /// It goes in parts: too large for one piece, or written in parts at the source.
+    InParts,
+}
+
+impl Engine {
+    /// Carries `job` out: copies its object, or deletes it.
+    pub async fn transfer(self: &Arc<Self>, job: &Job, claim: &Claim, halt: &Halt) -> Result<Done> {
+        let started = SystemTime::now();
+        // UpdateVersionId looks the version up itself.
+        let Settings { get_with_version, update_version, .. } = self.settings;
+        let version = job.version.clone().filter(|_| get_with_version && !update_version);
+        let attempt = Attempt { engine: self, job, halt, version, claim, started };
+        let record = attempt.standing().await?;
+        let done = attempt.carry_out(record.as_ref()).await?;
+        if let Done::Copied(copied) = &done {
+            attempt.look_at_copy(copied).await;
+        }
+        Ok(done)
+    }
+}
+
+/// The source was replaced during each of several copies: that is put on record. An upload that is
+/// gone again and again is somebody else's doing, and the next attempt may be alone.
+fn given_up(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::SourceChanged => {
+            let copies = MAX_FRESH_STARTS + 1;
+            Error::invalid(format!(
+                "keeps changing: replaced during each of {copies} copies; send it again when it \
+                 rests ({error})"
+            ))
+        }
+        _ => error.context(format_args!("begun anew {MAX_FRESH_STARTS} times")),
+    }
+}
+
+impl Engine {
+    /// The largest body that is held in memory, so that others still find room beside it.
+    fn largest_held(&self) -> u64 {
+        self.budget.total() / 2
+    }
+
+    /// The largest object that goes in one piece.
+    pub fn largest_single(&self) -> u64 {
+        self.settings.threshold.min(self.largest_held())
+    }
+
+    /// Whether an upload into `bucket` is made with CRC-64/NVME checksums: where they are wanted,
+    /// and where nothing else could prove parts that are too large to be held.
+    fn wants_crc64nvme(&self, bucket: &str, layout: Layout) -> bool {
+        let too_large = layout.part_size.min(layout.size) > self.largest_held();
+        self.settings.checksum.crc64nvme || (too_large && self.is_opaque(bucket))
+    }
+
+    /// A share of the memory budget; what has not begun when the work stops gets none.
+    async fn reserve(&self, bytes: u64, halt: &Halt) -> Result<Reservation> {
+        let reserved = halt.unless_stopping(self.budget.reserve(bytes)).await;
+        reserved.unwrap_or_else(|| Err(Error::cancelled()))
+    }
+}
+
+impl Attempt<'_> {
+    /// Copies the object. Begins anew where the source is replaced meanwhile, at most a few times.
+    async fn copied(&self) -> Result<Copied> {
+        let object = &self.job.src;
+        let mut fresh_starts = 0;
+        loop {
+            let max_parts = self.max_parts();
+            let error = match self.copy().await {
+                Ok(copied) => return Ok(copied),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(self.missing(error).await);
+                }
+                Err(error) if error.kind() == ErrorKind::Archived => {
+                    self.engine.source.profile().lock_archives(&self.job.src.bucket);
+                    return Err(error);
+                }
+                Err(error) => error,
+            };
+            let begin_anew =
+                matches!(error.kind(), ErrorKind::SourceChanged | ErrorKind::UploadGone);
+            if !begin_anew || self.halt.is_stopping() {
+                return Err(error);
+            }
+            if self.max_parts() < max_parts {
+                debug!(%object, "begun anew in fewer parts: {error}");
+                continue;
+            }
+            if error.kind() == ErrorKind::UploadGone
+                && let Some(copied) = self.finished_by_another().await?
+            {
+                info!(%object, "another worker finished the object");
+                return Ok(copied);
+            }
+            fresh_starts += 1;
+            if fresh_starts > MAX_FRESH_STARTS {
+                self.clear_away().await;
+                return Err(given_up(error));
+            }
+            debug!(%object, "begun anew: {error}");
+        }
+    }
+
+    async fn copy(&self) -> Result<Copied> {
+        if self.engine.settings.update_version {
+            return self.copy_recorded_version().await;
+        }
+        if self.job.size <= self.engine.largest_single()
+            && let Turn::Copied(copied) = self.copy_single(None).await?
+        {
+            return Ok(copied);
+        }
+        let streamed = self.job.size > self.engine.largest_single();
+        if streamed
+            && self.may_be_streamed(self.job.size)
+            && let Turn::Copied(copied) = self.copy_streamed(None).await?
+        {
+            return Ok(copied);
+        }
+        self.copy_seen(&self.head_right().await?).await
+    }
+
+    /// UpdateVersionId: the version is looked up first, read where GetObjectWithVersionId says so,
+    /// and must still be the current one at the end.
+    async fn copy_recorded_version(&self) -> Result<Copied> {
+        let meta = self.head_right().await?;
+        let version = meta.version.clone().filter(|_| self.engine.settings.get_with_version);
+        let pinned = Attempt { version, ..*self };
+        let copied = pinned.copy_seen(&meta).await?;
+        let now = self.head_source().await?;
+        match now.etag == copied.etag && now.version == copied.version {
+            true => Ok(copied),
+            false => Err(self.changed("another version is there at the end")),
+        }
+    }
+
+    async fn copy_seen(&self, meta: &ObjectMeta) -> Result<Copied> {
+        if let Some(planned) = self.source_layout(meta).await? {
+            return self.copy_multipart(meta, planned).await;
+        }
+        let in_parts = meta.size > self.engine.largest_single();
+        if in_parts
+            && meta.md5().is_some()
+            && self.may_be_streamed(meta.size)
+            && let Turn::Copied(copied) = self.copy_streamed(Some(meta)).await?
+        {
+            return Ok(copied);
+        }
+        match self.route(meta.size)? {
+            Route::Multipart(layout) => {
+                self.copy_multipart(meta, Planned { layout, cut: Cut::Anyhow }).await
+            }
+            Route::Single => match self.copy_single(Some(meta)).await? {
+                Turn::Copied(copied) => Ok(copied),
+                Turn::InParts => Err(self.changed("its size differs from the one just seen")),
+            },
+        }
+    }
+
+    /// Most parts of one upload at the destination.
+    pub(super) fn max_parts(&self) -> u64 {
+        let learned =
+            self.engine.destination.profile().value(&self.job.des.bucket, Quirk::MaxParts);
+        learned.unwrap_or(layout::MAX_PARTS).min(self.engine.settings.max_parts)
+    }
+
+    fn route(&self, size: u64) -> Result<Route> {
+        let settings = &self.engine.settings;
+        layout::route(size, self.engine.largest_single(), settings.chunk, self.max_parts())
+            .map_err(|too_large| Error::invalid(format!("{}: {too_large}", self.job.src)))
+    }
+
+    /// Whether the object was written in parts that its copy could have too, and an ETag that
+    /// follows from them.
+    fn may_have_layout(&self, meta: &ObjectMeta) -> bool {
+        self.engine.settings.preserve_etag && meta.multipart_digest().is_some()
+    }
+
+    /// The parts in which the source's object was written, where they are known and equal, or likely:
+    /// where the store does not tell, the finished ETag shows whether a guess was right.
+    async fn source_layout(&self, meta: &ObjectMeta) -> Result<Option<Planned>> {
+        if !self.may_have_layout(meta) {
+            return Ok(None);
+        }
+        let seen = self.parts_seen(meta).await?;
+        let guesses = || self.engine.evidence.guesses(&self.job.src.bucket);
+        let (layout, cut) = match seen {
+            Some(seen) => (layout::preserved(meta.size, &meta.etag, seen), Cut::AsTheSource),
+            None => (guesses().layout(meta.size, &meta.etag), Cut::PerhapsAsTheSource),
+        };
+        let planned = layout.map(|layout| Planned { layout, cut });
+        Ok(planned.filter(|planned| planned.layout.fits(self.max_parts())))
+    }
+
+    /// How the object was written in parts; `None` where the store does not tell, in whatever way it
+    /// says so.
+    async fn parts_seen(&self, meta: &ObjectMeta) -> Result<Option<PartsSeen>> {
+        let (source, version) = (&self.engine.source, self.version.as_deref());
+        let ask = || async { source.parts_seen(&self.job.src, version, &meta.etag).await };
+        let policy = Policy { tries: ASKED_FOR_PARTS, ..self.control() };
+        retry(policy, &self.halt.abort, ask).await.or_else(|error| match error.kind() {
+            // It may come back.
+            ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Invalid => Ok(None),
+            _ => Err(error),
+        })
+    }
+
+    /// Whether the answer of a reading has the bytes that its object has. The job's size is that of
+    /// the listing; where the answer has another one under the listing's own ETag, it is broken (and
+    /// where the listing has changed as well, the job is out of date).
+    async fn has_its_length(
+        &self,
+        meta: &ObjectMeta,
+        seen: Option<&ObjectMeta>,
+    ) -> Result<Result<(), Error>> {
+        let expected = seen.map_or(self.job.size, |seen| seen.size);
+        if meta.size == expected {
+            return Ok(Ok(()));
+        }
+        let same = match seen {
+            Some(seen) => (seen.etag == meta.etag).then_some(seen.size),
+            None => self.listed_under(&meta.etag).await?,
+        };
+        Ok(match same {
+            Some(size) if size != meta.size => Err(Error::invalid(format!(
+                "{}: the source answers {} bytes under the ETag {} with which it lists {size}: a \
+                 broken reading each time, nothing was written",
+                self.job.src, meta.size, meta.etag
+            ))),
+            _ => Ok(()),
+        })
+    }
+
+    /// What the source says about the object, in agreement with its own listing.
+    async fn head_right(&self) -> Result<ObjectMeta> {
+        let head = || async {
+            let meta = self.head_source().await?;
+            match self.has_its_length(&meta, None).await? {
+                Ok(()) => Ok(meta),
+                Err(broken) => Err(Error::new(ErrorKind::Damaged, broken.to_string())),
+            }
+        };
+        let policy = Policy { tries: MAX_READS, ..self.control() };
+        retry(policy, &self.halt.abort, head).await.map_err(|error| match error.kind() {
+            ErrorKind::Damaged => Error::invalid(error.to_string()),
+            _ => error,
+        })
+    }
+
+    /// The size with which the source lists the object now, where it does so under this ETag.
+    async fn listed_under(&self, etag: &Etag) -> Result<Option<u64>> {
+        let ObjectId { bucket, key } = &self.job.src;
+        let (bucket, prefix) = (bucket.clone(), key.as_str().to_owned());
+        let request = ListRequest { bucket, prefix, ..ListRequest::default() };
+        let list = || async { self.engine.source.list(&request).await };
+        let page = match retry(self.control(), &self.halt.abort, list).await {
+            Ok(page) => page,
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            // A worker need not be allowed to list.
+            Err(error) => {
+                debug!("whether the size is right cannot be told: {error}");
+                return Ok(None);
+            }
+        };
+        let mut rows = page.iter();
+        let row = rows.find(|row| row.key == key.as_str());
+        Ok(row.filter(|row| row.etag.map(Etag::new).as_ref() == Some(etag)).map(|row| row.size))
+    }
+
+    fn control(&self) -> Policy {
+        Policy::control(self.engine.settings.max_retry)
+    }
+
+    fn data(&self, bytes: u64) -> Policy {
+        Policy::data(self.engine.settings.max_retry, bytes)
+    }
+
+    fn changed(&self, how: &str) -> Error {
+        let message = format!("{}: the source changed during its copy: {how}", self.job.src);
+        Error::new(ErrorKind::SourceChanged, message)
+    }
+
+    async fn head_source(&self) -> Result<ObjectMeta> {
+        let (engine, version) = (self.engine, self.version.as_deref());
+        let head = || async { engine.source.head(&self.job.src, version).await };
+        retry(self.control(), &self.halt.abort, head).await
+    }
+
+    /// What the new object is given besides its bytes.
+    async fn new_object(&self, meta: &ObjectMeta) -> Result<NewObject> {
+        let settings = &self.engine.settings;
+        let tags = match settings.copy_tags {
+            true => self.tags_of(meta).await?,
+            false => Vec::new(),
+        };
+        if settings.copy_metadata {
+            self.note_missing(meta);
+        }
+        let headers = match settings.copy_metadata {
+            true => meta.headers.clone(),
+            false => Headers::default(),
+        };
+        let storage_class = settings.storage_class.of(meta.storage_class.as_deref());
+        Ok(NewObject { headers, storage_class, tags, crc64nvme: false })
+    }
+}

@@ -1,0 +1,135 @@
+//! Jobs whose order matters: those that came by event, and deletions.
+//!
+//! Such an attempt reads the record first. It is ended on the very state of the record that it has
+//! read, or goes back to the queue: then somebody else was at work on the object at the same time, and
+//! nobody knows whose bytes came last. So of two events at once, in whatever order, the last one to
+//! end has done all of its work behind the other's.
+
+use tracing::info;
+
+use super::{Attempt, Copied, Done};
+use crate::error::{ErrorKind, Result};
+use crate::job::Action;
+use crate::object::ObjectId;
+use crate::record::{JobStatus, Order, Proven, Record};
+use crate::retry::retry;
+use crate::store::{ObjectMeta, ObjectStore};
+use crate::transfer::event_order::{self, Late, Left};
+
+impl Attempt<'_> {
+    /// The record, where the order matters; to everything else it does not.
+    pub(super) async fn standing(&self) -> Result<Option<Record>> {
+        if self.job.sequencer.is_none() && !self.job.deletes() {
+            return Ok(None);
+        }
+        let record = self.record().await?;
+        let recorded = record.as_ref().and_then(|record| record.sequencer.clone());
+        let sequencer = self.job.sequencer.clone().max(recorded);
+        let seen = record.as_ref().map(Record::stamp);
+        // Set once: an attempt looks at the record before anything else.
+        let _ = self.claim.order.set(Order { sequencer, seen });
+        Ok(record)
+    }
+
+    /// Carries the job out, unless it is late. `record`: what [`Self::standing`] has answered.
+    pub(super) async fn carry_out(&self, record: Option<&Record>) -> Result<Done> {
+        let recorded = record.and_then(|record| record.sequencer.as_ref());
+        if let Some(record) = record
+            && event_order::is_late(self.job.sequencer.as_ref(), recorded)
+        {
+            return self.late(record).await;
+        }
+        match &self.job.action {
+            Action::Copy => self.bring(record).await,
+            Action::Delete(seen) => self.delete(seen.as_ref(), record).await,
+        }
+    }
+
+    async fn bring(&self, record: Option<&Record>) -> Result<Done> {
+        if let Some(done) = self.superseded(record).await? {
+            return Ok(done);
+        }
+        match self.copied().await {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.has_gone().await? => {
+                Ok(Done::PassedOver("the object is gone, its deletion has an event of its own"))
+            }
+            copied => copied.map(Done::Copied),
+        }
+    }
+
+    /// Whether an event's object has been deleted since, and that is propagated.
+    async fn has_gone(&self) -> Result<bool> {
+        let follows = self.engine.settings.propagate_delete && self.job.sequencer.is_some();
+        Ok(follows && self.now_at_source().await?.is_none())
+    }
+
+    async fn late(&self, record: &Record) -> Result<Done> {
+        let there = self.now_at_destination().await?;
+        let ended_badly = record.status != JobStatus::Done && record.end_time.is_some();
+        let doubtful = self.claim.delivered.again || ended_badly;
+        match event_order::late(&left(record), there.as_ref(), doubtful) {
+            // An attempt that has failed since has left the record, and not the destination.
+            Late::PassOver if ended_badly => Ok(restored(record)),
+            Late::PassOver => Ok(Done::PassedOver(OUTDONE)),
+            Late::Refresh => self.refresh(Some(record)).await,
+        }
+    }
+
+    /// Makes the destination what the source is now, whatever the job says.
+    pub(super) async fn refresh(&self, record: Option<&Record>) -> Result<Done> {
+        info!(object = %self.job.src, "the destination is not what it was left as: copied anew");
+        let current = Attempt { version: None, ..*self };
+        match current.copied().await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let deleted = record.is_some_and(|record| record.deleted);
+                if deleted && self.now_at_source().await?.is_none() {
+                    return self.remove(None).await;
+                }
+                match self.has_gone().await? {
+                    true => Ok(Done::PassedOver("the object is gone")),
+                    false => Err(error),
+                }
+            }
+            copied => copied.map(Done::Copied),
+        }
+    }
+
+    pub(super) async fn now_at_source(&self) -> Result<Option<ObjectMeta>> {
+        self.now(&*self.engine.source, &self.job.src).await
+    }
+
+    pub(super) async fn now_at_destination(&self) -> Result<Option<ObjectMeta>> {
+        self.now(&*self.engine.destination, &self.job.des).await
+    }
+
+    async fn now(&self, store: &dyn ObjectStore, id: &ObjectId) -> Result<Option<ObjectMeta>> {
+        retry(self.control(), &self.halt.abort, || async { store.current(id).await }).await
+    }
+}
+
+/// Why a late event is passed over.
+const OUTDONE: &str = "a later event's outcome is there";
+
+/// The good end that a record has had before its bad one.
+fn restored(record: &Record) -> Done {
+    let (size, version) = (record.size, record.version.clone());
+    match &record.etag {
+        Some(etag) => {
+            let proven = record.proven.unwrap_or(Proven::Transit);
+            let (etag, written) = (etag.clone(), record.written.clone());
+            Done::Copied(Copied { size, etag, version, proven, written })
+        }
+        None if record.deleted => Done::Deleted,
+        None => Done::PassedOver(OUTDONE),
+    }
+}
+
+/// What the record says of the destination.
+pub(super) fn left(record: &Record) -> Left<'_> {
+    Left {
+        size: record.size,
+        etag: record.etag.as_ref(),
+        target_etag: record.target_etag.as_ref(),
+        deleted: record.deleted,
+    }
+}

@@ -1,0 +1,505 @@
+//! The digest of a whole object whose parts are read at once and in no order: compared with what the
+//! source vouches for before the upload is completed.
+//!
+//! A CRC of the whole follows from its parts'. An MD5 or a SHA needs the bytes in order: parts that come
+//! early are kept as far as memory can be spared, and what could not be kept is read again. Only bytes
+//! that are known to be those at the destination count: a reading that brings others makes the whole
+//! wrong, and a part of which nobody knows what the destination holds makes it untold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use tokio::sync::{Mutex, MutexGuard};
+use tracing::debug;
+
+use super::Attempt;
+use super::memory::{MemoryBudget, Spare};
+use super::part::{PartMover, WINDOW};
+use super::proof::wrong_length;
+use super::resume::MOST_PROVEN_BYTES;
+use super::stream::{self, Seen, Wanted};
+use crate::digest::Hasher;
+use crate::digest::lanes::{LaneHasher, Lanes};
+use crate::digest::sums::{self, Algorithm, Sum};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::ByteRange;
+use crate::retry::{Policy, retry};
+use crate::store::{Md5, ObjectMeta, Part};
+
+/// What the source says of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vow {
+    Sum(Sum),
+    Md5(Md5),
+}
+
+impl Vow {
+    /// The checksum that follows from the parts'.
+    fn joined(self) -> Option<Sum> {
+        match self {
+            Self::Sum(sum) => Some(sum).filter(|sum| sum.algorithm().is_joined()),
+            Self::Md5(_) => None,
+        }
+    }
+
+    /// What hashes the bytes in their order, somewhere else as far as that can be.
+    fn hasher(self, lanes: &Lanes) -> InOrder {
+        match self {
+            Self::Sum(sum) => InOrder::Sum(sums::Hasher::new(sum.algorithm())),
+            Self::Md5(_) => InOrder::Md5(lanes.hasher()),
+        }
+    }
+}
+
+/// A whole whose bytes come in order.
+#[derive(Debug)]
+enum InOrder {
+    Md5(LaneHasher),
+    Sum(sums::Hasher),
+}
+
+impl InOrder {
+    async fn push(&mut self, bytes: Bytes) {
+        match self {
+            Self::Md5(hasher) => hasher.push(bytes).await,
+            Self::Sum(hasher) => hasher.update(&bytes),
+        }
+    }
+
+    async fn finish(self) -> Result<Vow> {
+        match self {
+            Self::Md5(hasher) => Ok(Vow::Md5(hasher.finish().await?)),
+            Self::Sum(hasher) => Ok(Vow::Sum(hasher.finish())),
+        }
+    }
+}
+
+/// The same where a part may have to be taken back.
+#[derive(Clone, Debug)]
+pub(super) enum Running {
+    Md5(Hasher),
+    Sum(Box<sums::Hasher>),
+}
+
+impl Running {
+    pub(super) fn new(vow: Vow) -> Self {
+        match vow {
+            Vow::Sum(sum) => Self::Sum(Box::new(sums::Hasher::new(sum.algorithm()))),
+            Vow::Md5(_) => Self::Md5(Hasher::default()),
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(hasher) => hasher.update(bytes),
+            Self::Sum(hasher) => hasher.update(bytes),
+        }
+    }
+
+    pub(super) fn finish(self) -> Vow {
+        match self {
+            Self::Md5(hasher) => Vow::Md5(hasher.finish()),
+            Self::Sum(hasher) => Vow::Sum(hasher.finish()),
+        }
+    }
+}
+
+/// The digest of a whole in the making.
+#[derive(Debug)]
+pub(super) struct Whole {
+    vow: Vow,
+    lanes: Lanes,
+    parts: Mutex<Parts>,
+}
+
+/// What is known of the parts, as they were sent last.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    sums: BTreeMap<u32, Sum>,
+    md5s: BTreeMap<u32, Md5>,
+    /// All parts before this one have gone into the hasher.
+    next: u32,
+    hasher: Option<InOrder>,
+    /// Parts that came early.
+    early: BTreeMap<u32, (Vec<Bytes>, Spare)>,
+    /// A part that has gone in was sent again, with other bytes.
+    stale: bool,
+}
+
+/// Whether the parts make what the source vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Right,
+    /// They make this instead; `None`: the source brings other bytes than the destination holds.
+    Wrong(Option<Vow>),
+    /// Too much would have to be read again to tell, or nobody knows what the destination holds.
+    Untold,
+}
+
+/// What is known of the bytes that the destination holds of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Md5(Md5),
+    Crc64Nvme(u64),
+}
+
+/// The digests of a part as the source brought it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub md5: Md5,
+    pub crc64nvme: u64,
+}
+
+impl Held {
+    /// Whether these are the same bytes.
+    pub(super) fn is(self, reading: Reading) -> bool {
+        match self {
+            Self::Md5(md5) => md5 == reading.md5,
+            Self::Crc64Nvme(crc) => crc == reading.crc64nvme,
+        }
+    }
+}
+
+/// A part on its way into the hasher of the whole.
+struct Feeding<'a> {
+    into: &'a mut InOrder,
+    md5: LaneHasher,
+    crc64nvme: crc_fast::Digest,
+    left: u64,
+}
+
+impl Whole {
+    /// Nothing has come yet.
+    pub(super) fn new(vow: Vow, lanes: &Lanes) -> Self {
+        let parts = Parts { next: 1, hasher: Some(vow.hasher(lanes)), ..Parts::default() };
+        Self { vow, lanes: lanes.clone(), parts: Mutex::new(parts) }
+    }
+
+    /// What the source says of it.
+    pub(super) fn vow(&self) -> Vow {
+        self.vow
+    }
+
+    /// What is known of the parts.
+    pub(super) async fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().await
+    }
+
+    /// Whether the bytes are needed in order.
+    pub(super) fn needs_order(&self) -> bool {
+        self.vow.joined().is_none()
+    }
+
+    /// The checksum that is wanted of each part.
+    pub(super) fn joined(&self) -> Option<Algorithm> {
+        self.vow.joined().map(|sum| sum.algorithm())
+    }
+
+    /// Room to keep a part until its turn comes, where it can be spared.
+    pub(super) fn spare(&self, budget: &MemoryBudget, len: u64) -> Option<Spare> {
+        self.needs_order().then(|| budget.spare(len))?
+    }
+
+    /// A part has been taken by the destination, or found to be there.
+    pub(super) async fn add(&self, number: u32, seen: Seen, spare: Option<Spare>) {
+        let mut parts = self.parts.lock().await;
+        if let Some(sum) = seen.sum {
+            parts.sums.insert(number, sum);
+        }
+        let Ok(Some(md5)) = seen.md5 else { return };
+        let before = parts.md5s.insert(number, md5);
+        if number < parts.next {
+            parts.stale |= before != Some(md5);
+            return;
+        }
+        // Sent again: what was kept before may be other bytes.
+        parts.early.remove(&number);
+        if let Some(spare) = spare {
+            parts.early.insert(number, (seen.kept, spare));
+            parts.catch_up().await;
+        }
+    }
+
+    /// One that is in memory: it need not be kept where its turn is now.
+    pub(super) async fn add_held(
+        &self,
+        number: u32,
+        bytes: Bytes,
+        md5: Md5,
+        budget: &MemoryBudget,
+    ) {
+        let sum = self.joined().map(|algorithm| sums::of(algorithm, &bytes));
+        let len = bytes.len() as u64;
+        let seen = Seen { sum, kept: vec![bytes], ..Seen::of(md5) };
+        let is_next = self.needs_order() && self.parts.lock().await.next == number;
+        let spare = match is_next {
+            true => Some(Spare::none()),
+            false => self.spare(budget, len),
+        };
+        self.add(number, seen, spare).await;
+    }
+
+    /// `by_etag`: the parts make the source's ETag. Then nothing is read again for it.
+    async fn standing(
+        &self,
+        mover: &PartMover,
+        listed: &[Part],
+        by_etag: bool,
+    ) -> Result<Standing> {
+        match self.vow.joined() {
+            Some(own) => self.sum_standing(own, mover, listed, by_etag).await,
+            None => self.ordered_standing(mover, listed, by_etag).await,
+        }
+    }
+
+    async fn sum_standing(
+        &self,
+        own: Sum,
+        mover: &PartMover,
+        listed: &[Part],
+        by_etag: bool,
+    ) -> Result<Standing> {
+        let algorithm = own.algorithm();
+        let mut parts = self.parts.lock().await;
+        for part in listed {
+            if let Some(crc) = part.crc64nvme.filter(|_| algorithm == Algorithm::Crc64Nvme) {
+                parts.sums.entry(part.number).or_insert(Sum::crc64nvme(crc));
+            }
+        }
+        let missing = listed.iter().filter(|part| !parts.sums.contains_key(&part.number));
+        let missing: Vec<&Part> = missing.collect();
+        if (by_etag && !missing.is_empty()) || !parts.can_be_read_again(mover, &missing) {
+            return Ok(Standing::Untold);
+        }
+        for part in missing {
+            let seen = mover.read_again(part.number, None).await?;
+            let (Some(sum), Some(reading)) = (seen.sum, seen.reading()) else {
+                return Ok(Standing::Untold);
+            };
+            if parts.held(mover, part).is_none_or(|held| !held.is(reading)) {
+                return Ok(Standing::Wrong(None));
+            }
+            parts.sums.insert(part.number, sum);
+        }
+        let each = listed.iter().map(|part| (parts.sums.get(&part.number).copied(), part.size));
+        Ok(match sums::joined(algorithm, each) {
+            Some(made) if made == own => Standing::Right,
+            made => Standing::Wrong(made.map(Vow::Sum)),
+        })
+    }
+
+    async fn ordered_standing(
+        &self,
+        mover: &PartMover,
+        listed: &[Part],
+        by_etag: bool,
+    ) -> Result<Standing> {
+        let mut parts = self.parts.lock().await;
+        if parts.stale {
+            *parts = Parts {
+                next: 1,
+                hasher: Some(self.vow.hasher(&self.lanes)),
+                md5s: std::mem::take(&mut parts.md5s),
+                ..Parts::default()
+            };
+        }
+        let is_left =
+            |part: &&Part| part.number >= parts.next && !parts.early.contains_key(&part.number);
+        let left: Vec<&Part> = listed.iter().filter(is_left).collect();
+        if (by_etag && !left.is_empty()) || !parts.can_be_read_again(mover, &left) {
+            return Ok(Standing::Untold);
+        }
+        if !left.is_empty() {
+            let (object, left) = (&mover.src, left.len());
+            debug!(%object, left, "parts read again for the digest of the whole: no memory to spare");
+        }
+        loop {
+            parts.catch_up().await;
+            let number = parts.next;
+            let Some(part) = listed.iter().find(|part| part.number == number) else { break };
+            let Some(held) = parts.held(mover, part) else { return Ok(Standing::Untold) };
+            let Some(hasher) = &mut parts.hasher else { return Ok(Standing::Untold) };
+            if !mover.feed(number, hasher, held).await? {
+                return Ok(Standing::Wrong(None));
+            }
+            parts.next += 1;
+        }
+        let Some(hasher) = parts.hasher.take() else { return Ok(Standing::Untold) };
+        let made = hasher.finish().await?;
+        Ok(match made == self.vow {
+            true => Standing::Right,
+            false => Standing::Wrong(Some(made)),
+        })
+    }
+}
+
+impl Parts {
+    /// What is known of a part at the destination: of one that was sent or compared, its MD5; else what
+    /// the destination itself says.
+    pub(super) fn held(&self, mover: &PartMover, part: &Part) -> Option<Held> {
+        let sent = self.md5s.get(&part.number).copied().map(Held::Md5);
+        sent.or_else(|| mover.held(part))
+    }
+
+    /// Whether it would show something to read these parts again, within one turn.
+    fn can_be_read_again(&self, mover: &PartMover, parts: &[&Part]) -> bool {
+        let bytes: u64 = parts.iter().map(|part| part.size).sum();
+        bytes <= MOST_PROVEN_BYTES && parts.iter().all(|part| self.held(mover, part).is_some())
+    }
+
+    /// Hashes what has its turn now.
+    async fn catch_up(&mut self) {
+        while let Some((chunks, _spare)) = self.early.remove(&self.next) {
+            let Some(hasher) = &mut self.hasher else { return };
+            for chunk in chunks {
+                hasher.push(chunk).await;
+            }
+            self.next += 1;
+        }
+    }
+}
+
+impl Feeding<'_> {
+    async fn push(&mut self, chunk: Bytes) -> Result<()> {
+        let len = chunk.len() as u64;
+        self.left = self.left.checked_sub(len).ok_or_else(|| wrong_length(self.left, len))?;
+        self.crc64nvme.update(&chunk);
+        // At once, for a try that is given up in between must leave both at the same place.
+        tokio::join!(self.md5.push(chunk.clone()), self.into.push(chunk));
+        Ok(())
+    }
+}
+
+impl PartMover {
+    /// What the destination says of a part that it holds.
+    pub(super) fn held(&self, part: &Part) -> Option<Held> {
+        let opaque = self.engine.is_opaque(&self.upload.target.bucket);
+        let md5 = part.etag.md5().filter(|_| !opaque).map(Held::Md5);
+        md5.or(part.crc64nvme.map(Held::Crc64Nvme))
+    }
+
+    /// Whether what was read is what the destination holds; `None` if nobody knows.
+    pub(super) fn holds(&self, part: &Part, seen: &Seen) -> Option<bool> {
+        let held = self.held(part)?;
+        Some(held.is(seen.reading()?))
+    }
+
+    /// Reads a part of the source again: its digests, and its bytes where there is room.
+    pub(super) async fn read_again(&self, number: u32, spare: Option<&Spare>) -> Result<Seen> {
+        let range = self.range(number)?;
+        let engine = &self.engine;
+        let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
+        let policy = Policy::data(engine.settings.max_retry, range.len);
+        let read = || async {
+            let body = self.get(range).await?;
+            let wanted = Wanted {
+                hasher: Some(engine.lanes.hasher()),
+                sum: self.whole.as_ref().and_then(Whole::joined),
+                crc64nvme: true,
+                keep: spare.is_some(),
+                ..Wanted::default()
+            };
+            let (mut body, watched) = stream::watch(body, range.len, wanted);
+            while body.try_next().await?.is_some() {}
+            let unread = || Error::new(ErrorKind::Damaged, "a body that was not read to its end");
+            watched.outcome().ok_or_else(unread)
+        };
+        let seen = retry(policy, &self.halt.abort, read).await?;
+        engine.monitor.downloaded(range.len, &self.src);
+        Ok(seen)
+    }
+
+    /// One part into the hasher of the whole, as its bytes come; goes on where a body is cut. Whether
+    /// they are what the destination holds.
+    async fn feed(&self, number: u32, into: &mut InOrder, held: Held) -> Result<bool> {
+        let (range, engine) = (self.range(number)?, &self.engine);
+        let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
+        let feeding = Mutex::new(Feeding {
+            into,
+            md5: engine.lanes.hasher(),
+            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+            left: range.len,
+        });
+        let read = || async {
+            let mut feeding = feeding.lock().await;
+            let done = range.len - feeding.left;
+            let mut body =
+                self.get(ByteRange { start: range.start + done, len: feeding.left }).await?;
+            while feeding.left > 0 {
+                let Some(chunk) = body.try_next().await? else {
+                    return Err(wrong_length(range.len, range.len - feeding.left));
+                };
+                feeding.push(chunk).await?;
+            }
+            Ok(())
+        };
+        let policy = Policy::data(engine.settings.max_retry, range.len);
+        retry(policy, &self.halt.abort, read).await?;
+        engine.monitor.downloaded(range.len, &self.src);
+        let Feeding { md5, crc64nvme, .. } = feeding.into_inner();
+        Ok(held.is(Reading { md5: md5.finish().await?, crc64nvme: crc64nvme.finalize() }))
+    }
+}
+
+impl Attempt<'_> {
+    /// What the source says of the whole of this object that its parts could be compared with.
+    pub(super) fn vow(&self, meta: &ObjectMeta) -> Option<Vow> {
+        let md5 = || meta.md5().filter(|_| self.source_tells_md5()).map(Vow::Md5);
+        meta.sum.map(Vow::Sum).or_else(md5)
+    }
+
+    /// Whether the parts make what the source vouches for; those that are damaged are sent again.
+    /// `by_etag`: they make its ETag, which its checksum may contradict all the same.
+    pub(super) async fn whole_is_right(
+        &self,
+        meta: &ObjectMeta,
+        mover: &Arc<PartMover>,
+        parts: &mut Vec<Part>,
+        by_etag: bool,
+    ) -> Result<bool> {
+        let Some(whole) = &mover.whole else { return Ok(by_etag) };
+        let made = match whole.standing(mover, parts, by_etag).await? {
+            Standing::Right => {
+                if matches!(whole.vow, Vow::Md5(_)) {
+                    self.engine.evidence.note_md5(&self.job.src.bucket);
+                }
+                return Ok(true);
+            }
+            Standing::Untold => return Ok(by_etag),
+            Standing::Wrong(made) => made,
+        };
+        self.righted(meta, mover, whole, parts, made).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest;
+
+    fn seen(bytes: &'static [u8]) -> Seen {
+        Seen { kept: vec![Bytes::from_static(bytes)], ..Seen::of(digest::md5(bytes)) }
+    }
+
+    #[tokio::test]
+    async fn what_waited_for_its_turn_is_dropped_when_its_part_is_sent_again() {
+        let whole = Whole::new(Vow::Md5(digest::md5(b"onetwo")), &Lanes::new());
+        whole.add(2, seen(b"owt"), Some(Spare::none())).await;
+        whole.add(2, seen(b"two"), None).await;
+        let parts = whole.parts.lock().await;
+        assert!(parts.early.is_empty(), "the bytes of a part that is no longer there");
+        assert_eq!(parts.md5s[&2], digest::md5(b"two"));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_sent_again_after_it_was_hashed_begins_the_whole_anew() {
+        for (again, stale) in [(b"one", false), (b"eno", true)] {
+            let whole = Whole::new(Vow::Md5(digest::md5(b"onetwo")), &Lanes::new());
+            whole.add(1, seen(b"one"), Some(Spare::none())).await;
+            whole.add(1, seen(again), None).await;
+            assert_eq!(whole.parts.lock().await.stale, stale);
+        }
+    }
+}

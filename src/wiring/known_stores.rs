@@ -1,0 +1,210 @@
+//! What has been learned of each store is kept beside the records, and pinned by the ini.
+//!
+//! Each fact is kept for [`LAST`]: a store that has been upgraded is learned anew. Nothing depends on
+//! it, since every fact is found out again at the first refusal, so what cannot be kept is not missed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::config::Config;
+use crate::record::{NoteKey, StateStore};
+use crate::store::Side;
+use crate::store::profile::{Profile, Quirk};
+use crate::wiring::Sides;
+
+/// So long a fact is believed.
+const LAST: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How often a process that runs on keeps what is new.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// One fact, as it is kept and printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// The bucket.
+    pub bucket: String,
+    /// The quirk's name.
+    pub quirk: String,
+    /// The number that belongs to it; 1 for those that have none.
+    pub value: u64,
+    /// When it was learned, in seconds since 1970.
+    pub at: u64,
+}
+
+/// What is known of one side's store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// `source` or `destination`.
+    pub side: String,
+    /// Its facts.
+    pub facts: Vec<Fact>,
+}
+
+/// What copies lack of what their sources have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// `source` or `destination`: which has not kept it.
+    pub side: String,
+    /// Its bucket.
+    pub bucket: String,
+    /// What is lost.
+    pub what: String,
+    /// How many objects are known for it.
+    pub objects: u64,
+}
+
+/// The profiles of both sides, and where they are kept.
+#[derive(Clone, Debug)]
+pub struct Profiles {
+    sides: Sides,
+    state: Arc<dyn StateStore>,
+    notes: [NoteKey; 2],
+}
+
+impl Profiles {
+    /// Takes up what is kept of both sides.
+    pub async fn load(config: &Config, sides: &Sides, state: &Arc<dyn StateStore>) -> Self {
+        let state = Arc::clone(state);
+        let profiles = Self { sides: sides.clone(), state, notes: notes(config) };
+        for (profile, facts) in
+            profiles.both().into_iter().zip(kept(config, &*profiles.state).await)
+        {
+            for fact in facts {
+                if let Some(quirk) = Quirk::named(&fact.quirk) {
+                    debug!(bucket = fact.bucket, "known of this store: {}", quirk.meaning());
+                    profile.remember(&fact.bucket, quirk, fact.value, at(fact.at));
+                }
+            }
+        }
+        profiles
+    }
+
+    fn both(&self) -> [&Profile; 2] {
+        [self.sides.source.profile(), self.sides.destination.profile()]
+    }
+
+    /// What this process has seen to be lost on either side.
+    pub fn losses(&self) -> Vec<Loss> {
+        let sides = [Side::Source, Side::Destination].into_iter().zip(self.both());
+        let losses = |(side, profile): (Side, &Profile)| {
+            let losses = profile.losses().into_iter();
+            losses.map(move |(bucket, what, objects)| Loss {
+                side: side.to_string(),
+                bucket,
+                what,
+                objects,
+            })
+        };
+        sides.flat_map(losses).collect()
+    }
+
+    /// Keeps what has been learned since the last time.
+    pub async fn keep(&self) {
+        for (profile, note) in self.both().into_iter().zip(&self.notes) {
+            let Some(learned) = profile.news() else { continue };
+            // Other processes have learned too.
+            let before = self.state.notes(std::slice::from_ref(note)).await.unwrap_or_default();
+            let before = before.into_iter().flatten().next().unwrap_or_default();
+            let facts = merged(parse(&before), learned);
+            let text = serde_json::to_vec(&facts).unwrap_or_default();
+            match self.state.set_note(note, &text).await {
+                Ok(()) => info!(facts = facts.len(), "noted what this store does in its own way"),
+                Err(error) => debug!("what was learned of the store is not kept: {error}"),
+            }
+        }
+    }
+
+    /// Keeps what is new every now and then, and at the end.
+    pub async fn keep_until(self, end: CancellationToken) {
+        while end.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+            self.keep().await;
+        }
+        self.keep().await;
+    }
+}
+
+/// What is kept of both sides, source first; what is older than [`LAST`] is not.
+pub async fn kept(config: &Config, state: &dyn StateStore) -> [Vec<Fact>; 2] {
+    let oldest = SystemTime::now().checked_sub(LAST).map_or(0, seconds);
+    let texts = state.notes(&notes(config)).await.unwrap_or_default();
+    let mut texts = texts.into_iter().map(Option::unwrap_or_default);
+    [(); 2].map(|()| {
+        let facts = parse(&texts.next().unwrap_or_default());
+        facts.into_iter().filter(|fact| fact.at >= oldest).collect()
+    })
+}
+
+/// The same, as it is printed.
+pub fn printed([source, destination]: [Vec<Fact>; 2]) -> Vec<Known> {
+    let known = |side: Side, facts| Known { side: side.to_string(), facts };
+    vec![known(Side::Source, source), known(Side::Destination, destination)]
+}
+
+fn notes(config: &Config) -> [NoteKey; 2] {
+    let endpoints = [&config.source.endpoint, &config.destination.endpoint];
+    let [source, destination] = endpoints.map(|endpoint| {
+        let url = endpoint.url.as_deref().unwrap_or("aws");
+        url.trim_end_matches('/').to_owned()
+    });
+    [
+        NoteKey::new(format_args!("store:source:{source}")),
+        NoteKey::new(format_args!("store:destination:{destination}")),
+    ]
+}
+
+fn parse(text: &[u8]) -> Vec<Fact> {
+    serde_json::from_slice(text).unwrap_or_default()
+}
+
+/// The latest of each bucket and quirk.
+fn merged(before: Vec<Fact>, learned: Vec<(String, Quirk, u64, SystemTime)>) -> Vec<Fact> {
+    let learned = learned.into_iter().map(|(bucket, quirk, value, at)| Fact {
+        bucket,
+        quirk: quirk.name().to_owned(),
+        value,
+        at: seconds(at),
+    });
+    let mut facts = BTreeMap::new();
+    for fact in before.into_iter().chain(learned) {
+        let slot = facts.entry((fact.bucket.clone(), fact.quirk.clone()));
+        let kept: &mut Fact = slot.or_insert_with(|| fact.clone());
+        if fact.at >= kept.at {
+            *kept = fact;
+        }
+    }
+    facts.into_values().collect()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_of_each_fact_is_kept() {
+        let fact = |quirk: &str, value, at| Fact {
+            bucket: "b".to_owned(),
+            quirk: quirk.to_owned(),
+            value,
+            at,
+        };
+        let before = vec![fact("max-parts", 1000, 5), fact("no-tags", 1, 5)];
+        let learned = vec![
+            ("b".to_owned(), Quirk::MaxParts, 500, at(6)),
+            ("b".to_owned(), Quirk::NoTags, 1, at(4)),
+        ];
+        let expected = [fact("max-parts", 500, 6), fact("no-tags", 1, 5)];
+        assert_eq!(merged(before, learned), expected);
+    }
+}

@@ -1,0 +1,181 @@
+//! Outcomes on record, many to a request: what a passing fault keeps off it is tried again, and
+//! nothing else of its batch.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Next};
+use crate::record::{Outcome, Recorded, StateStore};
+use crate::retry::{Policy, retry};
+
+/// Puts `outcomes` on record; one answer for each, in order.
+pub(super) async fn record(
+    state: &dyn StateStore,
+    outcomes: &[Outcome],
+    policy: Policy,
+    cancel: &CancellationToken,
+) -> Vec<Recorded> {
+    let answers = Mutex::new(outcomes.iter().map(|_| None).collect::<Vec<Option<Recorded>>>());
+    let tried = retry(policy, cancel, || async {
+        // Looked up anew, since a try may have been dropped in its middle.
+        let left: Vec<usize> = unanswered(&lock(&answers));
+        let asked: Vec<Outcome> = left.iter().map(|at| outcomes[*at].clone()).collect();
+        let mut passing = None;
+        for (at, answer) in left.into_iter().zip(state.finish_each(&asked).await) {
+            match answer {
+                Err(error) if error.kind().next() == Next::Retry => passing = Some(error),
+                answer => lock(&answers)[at] = Some(answer),
+            }
+        }
+        passing.map_or(Ok(()), Err)
+    })
+    .await;
+    let why = tried.err().unwrap_or_else(|| Error::invalid("the record gave no answer"));
+    let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(why.another()))).collect()
+}
+
+fn unanswered(answers: &[Option<Recorded>]) -> Vec<usize> {
+    (0..answers.len()).filter(|at| answers[*at].is_none()).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::error::{ErrorKind, Result};
+    use crate::object::{ObjectId, Revision};
+    use crate::record::{
+        CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Record, RecordId, Seal, Start, Tally,
+    };
+
+    const POLICY: Policy = Policy {
+        tries: 3,
+        patient: true,
+        outlasts: Duration::ZERO,
+        base: Duration::from_micros(1),
+        cap: Duration::from_micros(10),
+        timeout: Duration::from_secs(60),
+    };
+
+    /// Refuses each key so often with this kind, and keeps what it was asked.
+    #[derive(Debug, Default)]
+    struct Moody {
+        refusals: Mutex<Vec<(&'static str, ErrorKind, u32)>>,
+        asked: Mutex<Vec<Vec<String>>>,
+    }
+
+    #[async_trait]
+    impl StateStore for Moody {
+        async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
+            let keys: Vec<String> =
+                outcomes.iter().map(|outcome| outcome.id.src.key.as_str().to_owned()).collect();
+            lock(&self.asked).push(keys.clone());
+            let mut refusals = lock(&self.refusals);
+            let mut answer = |key: &String| match refusals
+                .iter_mut()
+                .find(|(name, _, left)| name == key && *left > 0)
+            {
+                Some((_, kind, left)) => {
+                    *left -= 1;
+                    Err(Error::new(*kind, "refused"))
+                }
+                None => Ok(None),
+            };
+            keys.iter().map(&mut answer).collect()
+        }
+
+        async fn load(&self, _: &RecordId) -> Result<Option<Record>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn begin(&self, _: &Start) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn seal(&self, _: &Seal) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn copied(&self, _: &[RecordId]) -> Result<Vec<Option<Revision>>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn ends(&self, _: &[RecordId]) -> Result<Vec<Option<End>>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn copies(&self, _: &CopiesRequest) -> Result<Option<CopiesPage>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn add_note(&self, _: &NoteKey, _: &[u8]) -> Result<bool> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn set_note(&self, _: &NoteKey, _: &[u8]) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn notes(&self, _: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn remove_notes(&self, _: &[NoteKey]) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn tally(&self, _: SystemTime) -> Result<Tally> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn with_status(&self, _: JobStatus, _: usize) -> Result<Vec<Record>> {
+            unreachable!("only outcomes are put on record")
+        }
+    }
+
+    fn outcome(key: &str) -> Outcome {
+        Outcome {
+            id: RecordId { src: ObjectId::new("s", key), des: ObjectId::new("d", key) },
+            size: 1,
+            version: None,
+            etag: None,
+            status: JobStatus::Done,
+            instance: "i".to_owned(),
+            lease: None,
+            start_time: SystemTime::UNIX_EPOCH,
+            end_time: SystemTime::UNIX_EPOCH,
+            error: None,
+            deleted: false,
+            proven: None,
+            written: None,
+            order: None,
+        }
+    }
+
+    /// Promise 1.
+    #[tokio::test]
+    async fn only_what_is_not_on_record_is_tried_again() {
+        let store = Moody::default();
+        *lock(&store.refusals) = vec![
+            ("b", ErrorKind::Throttled, 2),
+            ("c", ErrorKind::LeaseLost, 9),
+            ("d", ErrorKind::Unavailable, 9),
+        ];
+        let outcomes = ["a", "b", "c", "d"].map(outcome);
+        let answers = record(&store, &outcomes, POLICY, &CancellationToken::new()).await;
+        let kinds: Vec<_> =
+            answers.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect();
+        let expected = [None, None, Some(ErrorKind::LeaseLost), Some(ErrorKind::Unavailable)];
+        assert_eq!(kinds, expected, "each with its own answer");
+        assert_eq!(
+            lock(&store.asked)[..3],
+            [vec!["a", "b", "c", "d"], vec!["b", "d"], vec!["b", "d"]]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_ends_the_recording() {
+        let (store, cancel) = (Moody::default(), CancellationToken::new());
+        cancel.cancel();
+        let answers = record(&store, &["a", "b"].map(outcome), POLICY, &cancel).await;
+        assert!(answers.into_iter().all(|a| a.is_err_and(|e| e.kind() == ErrorKind::Cancelled)));
+    }
+}

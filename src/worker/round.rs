@@ -1,0 +1,503 @@
+//! The objects of one message: at once as far as the line allows, their outcomes on record in
+//! batches.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::OptionFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, warn};
+
+use super::Worker;
+use super::gates::{self, Ruled};
+use super::outcome::Ended;
+use super::recording::record;
+use crate::error::{Asked, Error, ErrorKind, Next, Result};
+use crate::job::Job;
+use crate::logging::scope;
+use crate::record::{JobStatus, Outcome, Recorded};
+use crate::retry::Policy;
+use crate::shutdown::Halt;
+use crate::transfer::{Claim, Delivered, Done};
+use crate::worker::blame;
+
+/// Outcomes put on record in one request: what Amazon DynamoDB takes in a batch
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
+const RECORDED_AT_ONCE: usize = 25;
+/// What stands in an error's words where the answer has no code.
+const NO_CODE: &str = "no error code";
+/// Before the words of a refusal that was held against no other object.
+const ALONE: &str = "no other object was tried meanwhile";
+/// Who is refused alone at so many receipts has failed, half a minute and more after the first.
+const ENOUGH_ALONE: u32 = 6;
+/// Before a second look at an object whose refusal explains nothing.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// An outcome waits for others at most this long, as long as a heartbeat does by default: where
+/// objects end more slowly, the record costs no more than the lease.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// What all jobs of one message share.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub jobs: Vec<Job>,
+    /// How often the message has been received.
+    pub receives: u32,
+    /// Stops or cuts the work on this message.
+    pub halt: Halt,
+    /// Cancelled when the lease is lost or everything is cut. Outcomes go on record until then, also
+    /// where the time for the message is used up.
+    pub held: CancellationToken,
+    /// Cancelled when the destination has taken a part of the only object.
+    first_part: CancellationToken,
+    time_up: AtomicBool,
+    gained: AtomicBool,
+}
+
+impl Delivery {
+    pub(super) fn new(jobs: Vec<Job>, receives: u32, halt: &Halt, held: CancellationToken) -> Self {
+        // The loss of the lease aborts the work.
+        let halt = halt.within(&held);
+        let (time_up, gained) = (AtomicBool::new(false), AtomicBool::new(false));
+        let first_part = CancellationToken::new();
+        Self { jobs, receives, halt, held, first_part, time_up, gained }
+    }
+
+    /// The message has one job only.
+    pub(super) fn alone(&self) -> bool {
+        self.jobs.len() == 1
+    }
+
+    fn places(&self) -> BTreeSet<Asked> {
+        self.jobs.iter().flat_map(gates::places).collect()
+    }
+
+    fn delivered(&self) -> Delivered {
+        Delivered { again: self.receives > 1, alone: self.alone() }
+    }
+
+    /// The time for the message is used up.
+    pub(super) fn is_time_up(&self) -> bool {
+        self.time_up.load(Ordering::Acquire)
+    }
+
+    /// This turn has brought parts of an object to the destination that the next one continues
+    /// from.
+    pub(super) fn gained(&self) -> bool {
+        self.gained.load(Ordering::Acquire)
+    }
+}
+
+/// The connections that all objects of a worker share: an object in parts takes MaxThread of them,
+/// one in a single piece takes one. First come, first served, so that a message is not overtaken by
+/// a later one.
+#[derive(Debug)]
+pub(super) struct Line {
+    connections: Arc<Semaphore>,
+    /// Of an object in parts.
+    in_parts: u32,
+}
+
+impl Line {
+    /// A line for `parallel` objects of `max_thread` parts each.
+    pub(super) fn new(parallel: usize, max_thread: usize) -> Self {
+        let all = parallel.saturating_mul(max_thread).clamp(1, Semaphore::MAX_PERMITS);
+        let in_parts = u32::try_from(max_thread.clamp(1, all)).unwrap_or(u32::MAX);
+        Self { connections: Arc::new(Semaphore::new(all)), in_parts }
+    }
+
+    /// Waits for room; `None` where the work stops first.
+    async fn room(&self, large: bool, halt: &Halt) -> Option<OwnedSemaphorePermit> {
+        let wanted = if large { self.in_parts } else { 1 };
+        let room = Arc::clone(&self.connections).acquire_many_owned(wanted);
+        // It is never closed.
+        halt.unless_stopping(room).await?.ok()
+    }
+}
+
+/// An object that has ended, by its place in the message.
+struct Finished {
+    at: usize,
+    ended: Ended,
+    outcome: Option<Outcome>,
+}
+
+impl Worker {
+    /// Works on all objects of a message; how each ended, by its place.
+    pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<Ended> {
+        // The time for one message stops the work at the next part.
+        if !self.settings.watched
+            && let Err(error) = self.gates.prove(&delivery.places()).await
+        {
+            self.ended().get_or_insert_with(|| error.another());
+            return delivery.jobs.iter().map(|_| Ended::Back(error.another())).collect();
+        }
+        let time_up = async {
+            tokio::time::sleep(self.settings.job_timeout).await;
+            delivery.time_up.store(true, Ordering::Release);
+            self.wind_up(delivery).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = Round::new(self, delivery).run() => ended,
+            never = time_up => never,
+        }
+    }
+
+    /// Stops the work on a message whose time is used up, and cuts what is left of it after the grace
+    /// time. An object none of whose parts has arrived by then gets as long again for one of them:
+    /// large parts on a slow line would else be sent in vain, turn after turn.
+    async fn wind_up(&self, delivery: &Delivery) {
+        let Halt { stop, abort, .. } = &delivery.halt;
+        stop.cancel();
+        let in_parts = delivery.alone() && self.is_large(&delivery.jobs[0]);
+        let grace = async {
+            tokio::time::sleep(self.settings.grace).await;
+            if in_parts && !self.engine.settings.clean_unfinished_upload {
+                let a_part = delivery.first_part.cancelled();
+                let _ = tokio::time::timeout(self.settings.job_timeout, a_part).await;
+            }
+        };
+        tokio::select! {
+            () = grace => abort.cancel(),
+            () = abort.cancelled() => {}
+        }
+    }
+
+    /// Carries one job out, as long as its places take objects.
+    async fn one(
+        self: Arc<Self>,
+        at: usize,
+        delivery: Arc<Delivery>,
+        room: OwnedSemaphorePermit,
+    ) -> Finished {
+        let (job, start_time) = (&delivery.jobs[at], SystemTime::now());
+        let first_part = match delivery.alone() {
+            true => delivery.first_part.clone(),
+            false => CancellationToken::new(),
+        };
+        let claim = Claim::new(&self.engine.instance, delivery.delivered(), first_part);
+        let ended = match self.gates.admit(job) {
+            Err(closed) => Ended::Back(closed),
+            Ok(probe) => match self.tried(job, &claim, &delivery).await {
+                Ok(done) => {
+                    match &done {
+                        Done::Copied(copied) => {
+                            self.gates.passed(job);
+                            self.witnesses.know(job, copied);
+                        }
+                        // It has not asked for what was refused.
+                        Done::Deleted | Done::PassedOver(_) => self.gates.probe_over(job),
+                    }
+                    Ended::Done(done)
+                }
+                Err(error) => {
+                    // Who waits for what others get holds nothing that they need.
+                    drop(room);
+                    // Parts that the next attempt throws away are no gain.
+                    let kept = !self.engine.settings.clean_unfinished_upload;
+                    let advanced = kept && claim.advanced();
+                    if advanced {
+                        delivery.gained.store(true, Ordering::Release);
+                    }
+                    self.blamed(error, job, probe, &delivery, advanced).await
+                }
+            },
+        };
+        let outcome = self.outcome(job, &ended, &delivery, start_time, &claim);
+        Finished { at, ended, outcome }
+    }
+
+    /// The transfer, with a second look where the answer explains nothing: a bare 400 may be a proxy's
+    /// bad moment.
+    async fn tried(&self, job: &Job, claim: &Claim, delivery: &Delivery) -> Result<Done> {
+        let first = self.engine.transfer(job, claim, &delivery.halt).await;
+        let is_odd = |error: &Error| error.kind() == ErrorKind::Invalid && error.is_bare();
+        if !first.as_ref().is_err_and(is_odd) || delivery.halt.is_stopping() {
+            return first;
+        }
+        delivery.halt.unless_stopping(tokio::time::sleep(SECOND_LOOK)).await;
+        self.engine.transfer(job, claim, &delivery.halt).await
+    }
+
+    /// What a refusal means for the job, once it is clear of whom it speaks.
+    async fn blamed(
+        &self,
+        error: Error,
+        job: &Job,
+        probe: bool,
+        delivery: &Delivery,
+        advanced: bool,
+    ) -> Ended {
+        let stopping = || delivery.halt.is_stopping();
+        if error.is_of_records() {
+            self.gates.probe_over(job);
+            let is_passing = error.kind().next() != Next::RecordFailure;
+            let error = if is_passing { error } else { error.of_kind(ErrorKind::Unfit) };
+            return self.judge(error, delivery, advanced);
+        }
+        if probe
+            && self.gates.is_doubtful(&error)
+            && self.is_taken_again(&error, &delivery.halt).await == Some(true)
+        {
+            self.gates.acquit(&error);
+        }
+        let ruled = match !probe && delivery.alone() && self.is_known(&error, job).await {
+            true => Ruled::Own(error),
+            false => self.gates.rule(error, job, probe, stopping).await,
+        };
+        match ruled {
+            Ruled::Own(error) => self.own(error, job, delivery, advanced).await,
+            Ruled::Back(error) => Ended::Back(error),
+            Ruled::Alone(error) => match self.is_taken_again(&error, &delivery.halt).await {
+                Some(true) => {
+                    self.gates.acquit(&error);
+                    self.own(error, job, delivery, advanced).await
+                }
+                Some(false) => {
+                    self.gates.condemn(&error);
+                    Ended::Back(error)
+                }
+                None if self.may_wait_for_others(delivery) => Ended::Again(error.context(ALONE)),
+                None => self.own(error, job, delivery, advanced).await,
+            },
+            Ruled::Unfit(error) => {
+                self.ended().get_or_insert_with(|| error.another());
+                Ended::Back(error)
+            }
+        }
+    }
+
+    /// Whether what was refused alone is given back, since others may be tried until it comes again.
+    /// Nobody waits for that before a terminal.
+    fn may_wait_for_others(&self, delivery: &Delivery) -> bool {
+        !self.settings.watched && !self.is_last(delivery) && delivery.receives < ENOUGH_ALONE
+    }
+
+    async fn own(&self, error: Error, job: &Job, delivery: &Delivery, advanced: bool) -> Ended {
+        let error = self.named_odd(error, job).await;
+        self.judge(error, delivery, advanced)
+    }
+
+    /// Whether the same refusal is on record from a message of several jobs, in which others fared
+    /// better. It need not be held against others once more, of whom there may be none left.
+    async fn is_known(&self, error: &Error, job: &Job) -> bool {
+        let Some(evidence) = error.evidence() else { return false };
+        let code = if evidence.code.is_empty() { NO_CODE } else { &evidence.code };
+        let record = self.engine.state.load(&job.into()).await.ok().flatten();
+        record.is_some_and(|record| {
+            let same = |last: &str| {
+                !last.starts_with(ALONE) && last.contains(code) && last.contains(&evidence.call)
+            };
+            record.status == JobStatus::Running && record.last_error.as_deref().is_some_and(same)
+        })
+    }
+
+    /// A refusal of this object alone, with what is odd about it: a signature that does not fit one
+    /// object only does so for its key or its headers.
+    async fn named_odd(&self, error: Error, job: &Job) -> Error {
+        let is_askers = blame::about(&error) == blame::About::Asker;
+        let is_bare = error.is_bare() && error.kind() == ErrorKind::Invalid;
+        if !is_askers && !is_bare {
+            return error;
+        }
+        let seen = self.engine.source.head(&job.src, None).await.ok();
+        let headers = seen.as_ref().map(|meta| &meta.headers);
+        let error = match error.kind() {
+            ErrorKind::Unfit => error.of_kind(ErrorKind::Invalid),
+            _ => error,
+        };
+        let error =
+            error.note("the same credentials are good for others here, so it is this object");
+        match blame::oddities(job.des.key.as_str(), headers) {
+            odd if odd.is_empty() => error.note("nothing is odd about its key and headers"),
+            odd => error.note(odd.join(", ")),
+        }
+    }
+
+    fn is_large(&self, job: &Job) -> bool {
+        job.size > self.engine.largest_single()
+    }
+
+    /// Aborts the uploads that these outcomes have made worthless: begun when the object was another
+    /// one. They are the only ones to know of them.
+    async fn give_up_dropped(
+        &self,
+        jobs: &[Job],
+        batch: &[Finished],
+        answers: &[Recorded],
+        held: &CancellationToken,
+    ) {
+        let recorded = batch.iter().filter(|finished| finished.outcome.is_some());
+        for (finished, answer) in recorded.zip(answers) {
+            if let Ok(Some(dropped)) = answer {
+                self.engine.give_up(&jobs[finished.at].des, dropped, held).await;
+            }
+        }
+    }
+
+    /// Puts a batch on record. Only what is on record counts as done.
+    async fn record(
+        self: Arc<Self>,
+        batch: Vec<Finished>,
+        delivery: Arc<Delivery>,
+    ) -> Vec<Finished> {
+        let outcomes: Vec<Outcome> =
+            batch.iter().filter_map(|finished| finished.outcome.clone()).collect();
+        let policy = Policy::control(self.settings.max_retry);
+        let answers = record(&*self.engine.state, &outcomes, policy, &delivery.held).await;
+        self.give_up_dropped(&delivery.jobs, &batch, &answers, &delivery.held).await;
+        let mut answers = answers.into_iter();
+        let recorded = batch.into_iter().map(|mut finished| {
+            let outcome = finished.outcome.take();
+            let ordered = outcome.as_ref().is_some_and(|outcome| outcome.order.is_some());
+            let answer = outcome.and_then(|_| answers.next());
+            let object = &delivery.jobs[finished.at].src;
+            finished.ended = match (answer, finished.ended) {
+                // Another attempt has the record; the object is there and proven all the same.
+                (Some(Err(error)), Ended::Done(done))
+                    if error.kind() == ErrorKind::LeaseLost && !ordered =>
+                {
+                    info!(%object, "copied, but another attempt keeps the record");
+                    return Finished { ended: Ended::Done(done), ..finished };
+                }
+                // The object is there; what is not on record goes on together with what was stopped.
+                (Some(Err(error)), _) if error.kind() == ErrorKind::Cancelled => {
+                    return Finished { ended: Ended::Stopped(error), ..finished };
+                }
+                (Some(Err(error)), _) => {
+                    warn!(%object, "goes back, the outcome could not be recorded: {error}");
+                    // Records that are refused for good make all work of this worker worthless.
+                    let lost = error.kind() == ErrorKind::LeaseLost;
+                    if !lost && error.kind().next() != Next::Retry {
+                        self.unfit(error.another());
+                    }
+                    return Finished { ended: Ended::Again(error), ..finished };
+                }
+                (_, ended) => ended,
+            };
+            self.tell(&delivery.jobs[finished.at], &delivery, &finished.ended);
+            finished
+        });
+        recorded.collect()
+    }
+}
+
+/// The work on one message: objects that are under way, those that wait to be recorded, and those
+/// that have ended.
+struct Round<'a> {
+    worker: &'a Arc<Worker>,
+    delivery: &'a Arc<Delivery>,
+    next: usize,
+    running: JoinSet<Finished>,
+    waiting: Vec<Finished>,
+    /// When the first of `waiting` has waited long enough.
+    due: Instant,
+    recording: JoinSet<Vec<Finished>>,
+    ended: Vec<Option<Ended>>,
+}
+
+impl<'a> Round<'a> {
+    fn new(worker: &'a Arc<Worker>, delivery: &'a Arc<Delivery>) -> Self {
+        Self {
+            worker,
+            delivery,
+            next: 0,
+            running: JoinSet::new(),
+            waiting: Vec::new(),
+            due: Instant::now(),
+            recording: JoinSet::new(),
+            ended: delivery.jobs.iter().map(|_| None).collect(),
+        }
+    }
+
+    async fn run(mut self) -> Vec<Ended> {
+        let (jobs, line) = (&self.delivery.jobs, &self.worker.line);
+        // Kept from one turn to the next, or it would lose its place in the line.
+        let mut asking = None;
+        loop {
+            if asking.is_none()
+                && let Some(job) = jobs.get(self.next)
+            {
+                let large = self.worker.is_large(job);
+                asking = Some(Box::pin(line.room(large, &self.delivery.halt)));
+            }
+            tokio::select! {
+                Some(finished) = self.running.join_next() => match finished {
+                    Ok(finished) => self.finished(finished),
+                    Err(panic) => error!("an object's task failed: {panic}"),
+                },
+                Some(recorded) = self.recording.join_next() => match recorded {
+                    Ok(recorded) => recorded.into_iter().for_each(|one| self.end(one)),
+                    Err(panic) => error!("a recording task failed: {panic}"),
+                },
+                Some(room) = OptionFuture::from(asking.as_mut()) => {
+                    asking = None;
+                    self.begin(room);
+                }
+                () = tokio::time::sleep_until(self.due), if !self.waiting.is_empty() => self.record(),
+                // Nothing waits for others that may be cut any moment.
+                () = self.delivery.halt.stop.cancelled(), if !self.waiting.is_empty() => self.record(),
+                else => break,
+            }
+            let all = self.next == jobs.len() && self.running.is_empty();
+            if self.waiting.len() >= RECORDED_AT_ONCE || (all && !self.waiting.is_empty()) {
+                self.record();
+            }
+        }
+        let lost = || Ended::Again(Error::invalid("the task of this object failed"));
+        self.ended.into_iter().map(|ended| ended.unwrap_or_else(lost)).collect()
+    }
+
+    /// The next object begins; without room, the work stops, and none of the rest does.
+    fn begin(&mut self, room: Option<OwnedSemaphorePermit>) {
+        let Some(room) = room else {
+            for at in std::mem::replace(&mut self.next, self.ended.len())..self.ended.len() {
+                let job = &self.delivery.jobs[at];
+                let instance = &self.worker.engine.instance;
+                let delivered = self.delivery.delivered();
+                let claim = Claim::new(instance, delivered, CancellationToken::new());
+                let ended = self.worker.judge(Error::cancelled(), self.delivery, false);
+                let now = SystemTime::now();
+                let outcome = self.worker.outcome(job, &ended, self.delivery, now, &claim);
+                self.finished(Finished { at, ended, outcome });
+            }
+            return;
+        };
+        let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
+        let one = worker.one(self.next, delivery, room);
+        let lines = scope::of_object(&self.delivery.jobs[self.next].src);
+        self.running.spawn(one.instrument(lines));
+        self.next += 1;
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        let Some(outcome) = &finished.outcome else {
+            self.worker.tell(&self.delivery.jobs[finished.at], self.delivery, &finished.ended);
+            return self.end(finished);
+        };
+        // The end of an object in parts is worth a request of its own.
+        let at_once = outcome.lease.is_some();
+        if self.waiting.is_empty() {
+            self.due = Instant::now() + LONGEST_WAIT;
+        }
+        self.waiting.push(finished);
+        if at_once {
+            self.record();
+        }
+    }
+
+    fn record(&mut self) {
+        let batch = std::mem::take(&mut self.waiting);
+        let (worker, delivery) = (Arc::clone(self.worker), Arc::clone(self.delivery));
+        self.recording.spawn(worker.record(batch, delivery).in_current_span());
+    }
+
+    fn end(&mut self, finished: Finished) {
+        self.ended[finished.at] = Some(finished.ended);
+    }
+}
