@@ -28,6 +28,7 @@ pub mod http;
 pub mod identity;
 pub mod profiles;
 pub mod signer;
+pub mod stored_credentials;
 pub mod trust;
 
 use error_codes::{Request, Verdict, judge};

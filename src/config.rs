@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::store::profile::Pins;
+use crate::quirk::Pins;
 
 pub mod keys;
 mod layers;
@@ -21,7 +21,7 @@ use crate::aws::trust::Bundle;
 
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
-pub use value::{is_bucket_name, moment};
+pub use value::moment;
 
 /// Everything the ini and the environment can say, validated.
 #[derive(Clone, Debug, PartialEq)]

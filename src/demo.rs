@@ -25,6 +25,7 @@ use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::s3::S3Store;
 use crate::store::{ObjectStore, Side};
+use crate::wiring;
 
 pub mod endpoint;
 
@@ -173,7 +174,7 @@ impl Stage {
 
     async fn send(&self) -> Result<Summary> {
         let (source, destination) = (Arc::clone(&self.source), Arc::clone(&self.destination));
-        let packs = (&Config::default().mode).into();
+        let packs = wiring::packs(&Config::default());
         let jobsender = Jobsender {
             queue: Some(Arc::<EmbeddedQueue>::clone(&self.queue)),
             ..Jobsender::new(source, destination, packs, MAX_RETRY, CancellationToken::new())

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::estimate::requests::Tally;
-use super::estimate::work::{Work, Workers};
-
 mod bill;
 pub mod histogram;
 pub mod prices;
@@ -17,6 +14,8 @@ pub mod work;
 
 use bill::Bill;
 pub use bill::{Cost, Item, Places, Way};
+use requests::Tally;
+use work::{Work, Workers};
 
 /// Messages of one batch
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).

@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use super::filter::patterns::Patterns;
 use crate::store::Listed;
 
 pub mod patterns;
+
+use patterns::Patterns;
 
 /// Bounds on the objects that are looked at; the default lets everything through.
 #[derive(Clone, Debug, Default)]

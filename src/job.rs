@@ -2,7 +2,7 @@
 //!
 //! `message` tells the forms apart, `event` reads those that S3 sends, whose names `happened` knows and
 //! whose objects go where `routes` says, `pack` is the product's own form for many small objects,
-//! `packer` decides which of them share a message.
+//! `batch` decides which of them share a message.
 
 use std::fmt;
 

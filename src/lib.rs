@@ -27,6 +27,7 @@ pub mod object;
 pub mod params;
 pub mod progress;
 pub mod queue;
+pub mod quirk;
 pub mod record;
 pub mod retry;
 pub mod shutdown;

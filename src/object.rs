@@ -19,6 +19,13 @@ pub const NO_VERSION: &str = "null";
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1024 * 1024;
 
+/// Whether this can name a bucket: no blanks and no `/`, so that neither `s3://bucket` nor
+/// `bucket/prefix` is taken for one. An access point's ARN has a `/` of its own.
+pub fn is_bucket_name(name: &str) -> bool {
+    let possible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    !name.is_empty() && possible && (!name.contains('/') || name.starts_with("arn:"))
+}
+
 /// An object key: UTF-8, compared byte by byte, never normalised.
 ///
 /// `Ord` on `str` is the order of its UTF-8 bytes, which is the order in which general purpose

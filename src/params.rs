@@ -4,19 +4,18 @@
 use std::fmt;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::aws::stored_credentials::{ReadStored, StoredCredentials};
 use crate::config::{Config, IGNORE_LIST_FILE};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::patterns::Patterns;
 
 mod bucket_list;
-mod credentials;
 pub mod ssm;
 
 pub use bucket_list::{Pair, parse_pairs, same_place};
-pub use credentials::StoredCredentials;
 
 /// Named texts that are kept outside of the program. A text may be a secret: an implementation
 /// never logs one.
@@ -68,34 +67,59 @@ pub async fn load_stored(name: &str, parameters: &dyn ParameterStore) -> Result<
     StoredCredentials::parse(&format!("parameter {name}"), &text)
 }
 
-/// The ignore list: from `ignore_list_file` where that is set, or else from the parameter
-/// `ssm_parameter_ignore_list`, or else from [`IGNORE_LIST_FILE`] beside the ini, or else empty.
+/// Stored credentials that are in a parameter.
+#[derive(Clone, Debug)]
+pub struct InParameter {
+    /// Where it is kept.
+    pub parameters: Arc<dyn ParameterStore>,
+    /// Its name.
+    pub name: String,
+}
+
+#[async_trait]
+impl ReadStored for InParameter {
+    async fn read(&self) -> Result<StoredCredentials> {
+        load_stored(&self.name, &*self.parameters).await
+    }
+}
+
+/// A text, and what says in messages where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// A file or a parameter.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// The text of the ignore list: from `ignore_list_file` if that is set, or else from the parameter
+/// `ssm_parameter_ignore_list`, or else from [`IGNORE_LIST_FILE`] next to the ini, or else empty.
 pub async fn load_ignore_list(
     config: &Config,
     parameters: Option<&dyn ParameterStore>,
-) -> Result<Patterns> {
+) -> Result<Named> {
     if let Some(file) = &config.basic.ignore_list_file {
-        return parse_ignore_list(&file.display().to_string(), &read(file).await?);
+        return named(file).await;
     }
     let name = &config.basic.ssm_parameter_ignore_list;
     if let (Some(parameters), false) = (parameters, name.is_empty()) {
         let without = "without Parameter Store, set ignore_list_file in [Basic], or leave \
                        ssm_parameter_ignore_list empty";
         if let Some(text) = parameters.get(name).await.map_err(|e| e.note(without))? {
-            return parse_ignore_list(&format!("parameter {name}"), &text);
+            return Ok(Named { name: format!("parameter {name}"), text });
         }
     }
-    let Some(folder) = &config.folder else { return Ok(Patterns::default()) };
+    let Some(folder) = &config.folder else { return Ok(Named::default()) };
     let file = folder.join(IGNORE_LIST_FILE);
     match tokio::fs::try_exists(&file).await {
-        Ok(false) => Ok(Patterns::default()),
+        Ok(false) => Ok(Named::default()),
         // Whatever keeps it from being looked at keeps it from being read too, and is reported.
-        Ok(true) | Err(_) => parse_ignore_list(&file.display().to_string(), &read(&file).await?),
+        Ok(true) | Err(_) => named(&file).await,
     }
 }
 
-fn parse_ignore_list(name: &str, text: &str) -> Result<Patterns> {
-    Patterns::parse(text).map_err(|e| e.context(name))
+async fn named(file: &Path) -> Result<Named> {
+    Ok(Named { name: file.display().to_string(), text: read(file).await? })
 }
 
 /// The text of a file that the configuration names.
@@ -170,9 +194,9 @@ mod tests {
         assert!(error.to_string().contains("parameter s3_migration_bucket_para"), "{error}");
     }
 
-    async fn rules(config: &Config, fake: Option<&Fake>) -> Option<String> {
+    async fn rules(config: &Config, fake: Option<&Fake>) -> String {
         let fake = fake.map(|f| f as &dyn ParameterStore);
-        load_ignore_list(config, fake).await.unwrap().matches("b/k").map(str::to_owned)
+        load_ignore_list(config, fake).await.unwrap().text
     }
 
     #[tokio::test]
@@ -180,20 +204,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fake = Fake::with("s3_migrate_ignore_list", "b/?");
         let mut config = Config::default();
-        assert_eq!(rules(&config, None).await, None);
-        assert_eq!(rules(&config, Some(&Fake::default())).await, None);
+        assert_eq!(rules(&config, None).await, "");
+        assert_eq!(rules(&config, Some(&Fake::default())).await, "");
 
         config.folder = Some(folder.path().to_owned());
-        assert_eq!(rules(&config, None).await, None);
+        assert_eq!(rules(&config, None).await, "");
         std::fs::write(folder.path().join(IGNORE_LIST_FILE), "b/*").unwrap();
-        assert_eq!(rules(&config, None).await.as_deref(), Some("b/*"));
-        assert_eq!(rules(&config, Some(&Fake::default())).await.as_deref(), Some("b/*"));
-        assert_eq!(rules(&config, Some(&fake)).await.as_deref(), Some("b/?"));
+        assert_eq!(rules(&config, None).await, "b/*");
+        assert_eq!(rules(&config, Some(&Fake::default())).await, "b/*");
+        assert_eq!(rules(&config, Some(&fake)).await, "b/?");
 
         let file = folder.path().join("mine.txt");
         std::fs::write(&file, "b/k").unwrap();
         config.basic.ignore_list_file = Some(file);
-        assert_eq!(rules(&config, Some(&fake)).await.as_deref(), Some("b/k"));
+        assert_eq!(rules(&config, Some(&fake)).await, "b/k");
         config.basic.ignore_list_file = Some("no/such.txt".into());
         let error = load_ignore_list(&config, Some(&fake)).await.unwrap_err();
         assert!(error.to_string().starts_with("no/such.txt cannot be read"), "{error}");
@@ -204,7 +228,7 @@ mod tests {
         let mut config = Config::default();
         config.basic.ssm_parameter_ignore_list = String::new();
         let fake = Fake::default();
-        assert_eq!(rules(&config, Some(&fake)).await, None);
+        assert_eq!(rules(&config, Some(&fake)).await, "");
         assert!(fake.asked.lock().unwrap().is_empty());
     }
 }

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::error::{Error, Next, Result};
-use crate::job::Job;
 use crate::object::sequencer::Sequencer;
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 
@@ -25,9 +24,10 @@ pub struct RecordId {
     pub des: ObjectId,
 }
 
-impl From<&Job> for RecordId {
-    fn from(job: &Job) -> Self {
-        Self { src: job.src.clone(), des: job.des.clone() }
+impl RecordId {
+    /// The record of `src` where it goes to `des`.
+    pub fn of(src: &ObjectId, des: &ObjectId) -> Self {
+        Self { src: src.clone(), des: des.clone() }
     }
 }
 

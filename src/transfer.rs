@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::object::{Etag, ObjectId};
+use crate::quirk::Quirk;
 use crate::record::{Proven, StateStore};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::profile::Quirk;
 use crate::store::{Headers, ListRequest, NewObject, ObjectMeta, ObjectStore, PartsSeen};
 use crate::transfer::layout::{Layout, Route};
 

@@ -9,14 +9,16 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Credentials, JobType, QueueBackend, StateBackend};
+use crate::aws::stored_credentials::StoredProvider;
+use crate::config::{Config, Credentials, JobType, Mode, QueueBackend, StateBackend};
 use crate::digest::lanes::Lanes;
 use crate::error::{ErrorKind, Result};
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
+use crate::job::PackLimits;
 use crate::monitor::Monitor;
 use crate::params::ssm::SsmParameters;
-use crate::params::{ParameterStore, load_ignore_list, load_pairs};
+use crate::params::{InParameter, ParameterStore, load_ignore_list, load_pairs};
 use crate::queue::Queue;
 use crate::queue::sqlite::EmbeddedQueue;
 use crate::queue::sqs::SqsQueue;
@@ -28,7 +30,6 @@ use crate::sqlite::Database;
 use crate::store::pace::level::AtOnce;
 use crate::store::pace::{Paced, Pacing};
 use crate::store::s3::S3Store;
-use crate::store::s3::connect::Stored;
 use crate::store::stall::Watched;
 use crate::store::{ObjectStore, Side};
 use crate::transfer::memory::MemoryBudget;
@@ -85,7 +86,8 @@ pub async fn store(
 ) -> Result<S3Store> {
     let who = credentials(config, side, standalone);
     let name = config.basic.ssm_parameter_credentials.clone();
-    let stored = Some(Stored { parameters: Arc::clone(parameters), name });
+    let reader = InParameter { parameters: Arc::clone(parameters), name: name.clone() };
+    let stored = Some(StoredProvider::new(name, Arc::new(reader)));
     match side {
         Side::Source => S3Store::source(config, who, stored).await,
         Side::Destination => S3Store::destination(config, who, stored).await,
@@ -247,7 +249,7 @@ impl RuleBook for Configured {
     async fn read(&self) -> Result<Rules> {
         let (config, parameters) = (&self.config, Some(&*self.parameters));
         let (pairs, ignore) =
-            tokio::join!(load_pairs(config, parameters), load_ignore_list(config, parameters));
+            tokio::join!(load_pairs(config, parameters), ignore_list(config, parameters));
         let pairs = match pairs {
             // Without a list there is the default place. Events that have had a list do not go there because it
             // has vanished: it may have been made anew, or deleted by mistake.
@@ -266,6 +268,21 @@ impl RuleBook for Configured {
         rules.routes.pairs = pairs;
         Ok(Rules { ignore: ignore?, filter: filter(config)?, ..rules })
     }
+}
+
+/// What is not migrated, by the ignore list.
+pub async fn ignore_list(
+    config: &Config,
+    parameters: Option<&dyn ParameterStore>,
+) -> Result<Patterns> {
+    let list = load_ignore_list(config, parameters).await?;
+    Patterns::parse(&list.text).map_err(|error| error.context(list.name))
+}
+
+/// How many objects share a message, by `[Mode]`.
+pub fn packs(config: &Config) -> PackLimits {
+    let Mode { pack_objects, resumable_threshold, .. } = config.mode;
+    PackLimits { objects: pack_objects, largest: resumable_threshold }
 }
 
 /// What `[Filter]` says.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use s3_migration::config::Config;
-use s3_migration::store::profile::Quirk;
+use s3_migration::quirk::Quirk;
 
 const NOBODY: [(&str, &str); 0] = [];
 

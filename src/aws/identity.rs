@@ -12,9 +12,9 @@ use super::FALLBACK_REGION;
 use super::clock::Clock;
 use super::profiles::Profile;
 use super::signer::{self, Origin, Seen};
+use super::stored_credentials::StoredCredentials;
 use crate::aws;
 use crate::error::{Error, Result};
-use crate::params::StoredCredentials;
 
 /// An answer must begin within this.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);

@@ -9,7 +9,7 @@ use crate::config::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, ObjectId, destination_prefix};
 use crate::params::{Pair, ParameterStore};
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 use crate::store::s3::S3Store;
 use crate::store::{GetRequest, ObjectMeta, ObjectStore, Side};
 use crate::wiring::{self, first};

@@ -3,11 +3,11 @@
 use super::Check;
 use crate::aws::clock::Clock;
 use crate::aws::identity::{self, Caller, Who};
+use crate::aws::stored_credentials::StoredCredentials;
 use crate::check::findings::{Judged, Reached, Verdict};
 use crate::check::iam::{Asker, partition};
 use crate::config::{Config, Credentials, Endpoint};
 use crate::error::Result;
-use crate::params::StoredCredentials;
 use crate::store::Side;
 use crate::wiring;
 

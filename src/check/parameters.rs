@@ -1,12 +1,12 @@
 //! The parameters: credentials, bucket list, ignore list.
 
 use super::Check;
+use crate::aws::stored_credentials::StoredCredentials;
 use crate::check::findings::{Reached, Verdict};
 use crate::config::Credentials;
 use crate::error::ErrorKind;
-use crate::params::{
-    Pair, ParameterStore, StoredCredentials, load_ignore_list, load_pairs, load_stored,
-};
+use crate::params::{Pair, ParameterStore, load_pairs, load_stored};
+use crate::wiring;
 
 const READ: &str = "ssm:GetParameter";
 
@@ -68,7 +68,7 @@ impl Check<'_> {
         if !self.roles.jobsender {
             return;
         }
-        let ignored = load_ignore_list(self.config, Some(parameters)).await;
+        let ignored = wiring::ignore_list(self.config, Some(parameters)).await;
         self.look("ignore list", READ, ignored, |patterns| match patterns.len() {
             0 => (Verdict::Ok, "nothing is left out".to_owned()),
             1 => (Verdict::Ok, "1 pattern".to_owned()),

@@ -8,7 +8,7 @@ use crate::check::findings::{Reached, Verdict};
 use crate::digest;
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectId;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 use crate::store::s3::S3Store;
 use crate::store::{Created, NewObject, ObjectMeta, ObjectStore, Payload, Proof, Upload};
 use crate::wiring::first;

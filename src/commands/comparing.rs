@@ -77,7 +77,7 @@ pub(super) fn jobsender(
         Comparison::Etag => Compare::Etag { opaque },
     };
     let (source, destination) = (Arc::clone(&sides.source), Arc::clone(&sides.destination));
-    let (packs, cancel) = ((&config.mode).into(), halt.stop.clone());
+    let (packs, cancel) = (wiring::packs(config), halt.stop.clone());
     Ok(Jobsender {
         compare,
         ignore: Arc::new(ignore),

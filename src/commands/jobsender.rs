@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
 use crate::format::human;
-use crate::params::{load_ignore_list, load_pairs};
+use crate::params::load_pairs;
 use crate::queue::LONGEST_KEPT;
 use crate::record::StateStore;
 use crate::retry::{Policy, retry};
@@ -68,7 +68,7 @@ async fn once(
         telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
         return nothing_listed(config, args);
     }
-    let ignore = load_ignore_list(config, Some(&*parameters)).await?;
+    let ignore = wiring::ignore_list(config, Some(&*parameters)).await?;
     let sends = !args.dry_run && args.compare.explain.is_none();
     let queue = match sends {
         true => Some(wiring::queue(config).await?),

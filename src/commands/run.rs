@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::format::escape::shown;
 use crate::format::human;
-use crate::params::{Pair, load_ignore_list, load_pairs, same_place};
+use crate::params::{Pair, load_pairs, same_place};
 use crate::record::sqlite::EmbeddedState;
 use crate::shutdown::Halt;
 use crate::single_node::{Report, Run};
@@ -29,7 +29,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let (pairs, ignore) = match (&args.source, &args.destination) {
         (Some(source), Some(destination)) => {
             // What is named on the command line needs no parameter service.
-            (vec![pair(config, source, destination)?], load_ignore_list(config, None).await?)
+            (vec![pair(config, source, destination)?], wiring::ignore_list(config, None).await?)
         }
         _ => {
             let pairs = load_pairs(config, Some(&*parameters)).await?;
@@ -37,7 +37,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
                 let nothing = "the bucket list is empty: name both places, run s3://FROM s3://TO";
                 return Err(Error::usage(nothing));
             }
-            (pairs, load_ignore_list(config, Some(&*parameters)).await?)
+            (pairs, wiring::ignore_list(config, Some(&*parameters)).await?)
         }
     };
     let sides = Sides::open(config, &parameters, true).await?;

@@ -10,9 +10,9 @@ use tracing::{debug, info, warn};
 use crate::compare::difference::{EtagsSay, etags_say};
 use crate::object::{Etag, ObjectId, ObjectKey, destination_key};
 use crate::params::Pair;
+use crate::quirk::Quirk;
 use crate::record::{Copy, StateStore};
 use crate::retry::{Policy, retry};
-use crate::store::profile::Quirk;
 use crate::store::{Listed, ObjectStore};
 
 /// Objects of a pair of buckets that are looked at by themselves before their ETags are said to differ.

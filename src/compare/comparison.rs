@@ -119,7 +119,7 @@ impl Context {
         };
         let asked: Vec<(RecordId, Mark)> = doubtful
             .iter()
-            .map(|doubtful| (RecordId::from(&doubtful.job), doubtful.mark))
+            .map(|doubtful| (RecordId::of(&doubtful.job.src, &doubtful.job.des), doubtful.mark))
             .collect();
         let waiting = sent.are_waiting(&asked).await;
         let settled = doubtful.iter().zip(waiting).filter_map(|(doubtful, waits)| {

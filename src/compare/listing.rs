@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::object::Etag;
+use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::sources::sort::{Row, Sorted};
-use crate::store::profile::{Profile, Quirk};
+use crate::store::profile::Profile;
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore, Odd};
 
 mod end;

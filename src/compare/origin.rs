@@ -14,10 +14,10 @@ use crate::compare::listing::{
 use crate::error::{Error, Result};
 use crate::object::{Etag, ObjectKey};
 use crate::params::Pair;
+use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::sources::inventory::Inventory;
 use crate::sources::sort::{Row, Sorted, Sorter};
-use crate::store::profile::Quirk;
 use crate::store::{ListPage, ListRequest, ObjectStore};
 
 /// Where the keys of one side come from.

@@ -12,7 +12,7 @@ use super::*;
 use crate::compare::difference::Difference;
 use crate::error::ErrorKind;
 use crate::object::{MIB, ObjectKey, destination_key};
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 use crate::store::tests::Fake;
 use crate::store::{ListPage, ListRequest};
 

@@ -16,10 +16,10 @@ use super::{Outlook, Summary, Verdict};
 use crate::compare::difference::{self, Difference};
 use crate::job::Job;
 use crate::object::Etag;
+use crate::quirk::Quirk;
 use crate::record::Copy;
 use crate::retry::{Policy, retry};
 use crate::store::Listed;
-use crate::store::profile::Quirk;
 
 /// Objects that one comparison looks at in this way.
 const MOST: u32 = 1000;

@@ -1,6 +1,6 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 use Kind::{Bool, Choice, CountOrAuto, ParameterName, PathBesideIni, Text, Url};
 
 /// What a key's value may be.

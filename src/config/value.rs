@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use super::keys::{Key, Kind};
-use crate::store::profile::Pins;
+use crate::object::is_bucket_name;
+use crate::quirk::Pins;
 
 /// Longer values are not repeated in messages: a secret may have been pasted in the wrong place.
 const LONGEST_SHOWN: usize = 32;
@@ -111,13 +112,6 @@ fn is_url(raw: &str) -> bool {
     })
 }
 
-/// Whether this can name a bucket: no blanks and no `/`, so that neither `s3://bucket` nor
-/// `bucket/prefix` is taken for one. An access point's ARN has a `/` of its own.
-pub fn is_bucket_name(name: &str) -> bool {
-    let possible = name.bytes().all(|byte| byte.is_ascii_graphic());
-    !name.is_empty() && possible && (!name.contains('/') || name.starts_with("arn:"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::keys::{KEYS, find};
@@ -208,7 +202,6 @@ mod tests {
         }
         assert!(read("Basic", "ssm_parameter_bucket", "/a/b-c_d.e").is_ok());
         assert!(read("Basic", "Des_bucket_default", "s3://bucket").is_err());
-        assert!(is_bucket_name("arn:aws:s3:eu-west-1:111122223333:accesspoint/mine"));
     }
 
     #[test]

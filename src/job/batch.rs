@@ -1,7 +1,6 @@
 //! How many jobs become one message: pure, so that the limits are tested without a queue.
 
 use super::{Job, Packed, pack_within};
-use crate::config::Mode;
 use crate::object::MIB;
 
 /// Bytes of object data in one message. A worker has a pack of this size done in a fraction of the
@@ -26,12 +25,6 @@ pub struct PackLimits {
     pub objects: usize,
     /// Bytes of the largest object that is packed; a larger one has a message of its own.
     pub largest: u64,
-}
-
-impl From<&Mode> for PackLimits {
-    fn from(mode: &Mode) -> Self {
-        Self { objects: mode.pack_objects, largest: mode.resumable_threshold }
-    }
 }
 
 /// Collects the small objects of one pair into messages. Holds one message's jobs at most.

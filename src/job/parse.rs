@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{Events, Incoming, Job, Refusal, Routes, event, pack};
-use crate::config::is_bucket_name;
 use crate::format::escape::shown;
+use crate::object::is_bucket_name;
 use crate::object::sequencer::Sequencer;
 use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId};
 

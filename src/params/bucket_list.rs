@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::config::{Config, Credentials, is_bucket_name};
+use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};
 use crate::object::destination_prefix;
+use crate::object::is_bucket_name;
 
 /// One line of the bucket list: everything under a prefix goes to a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use csv::ByteRecord;
 use super::feed::Outlet;
 use super::table::Table;
 use super::{CHUNK, Entry, Feed, decode_key, open};
-use crate::config::is_bucket_name;
 use crate::error::{Error, Result};
+use crate::object::is_bucket_name;
 
 /// What a record may be.
 const ALLOWED: &str =

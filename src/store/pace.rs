@@ -6,7 +6,7 @@
 //! and the same bucket.
 //!
 //! What is answered well is counted by bucket and call, and what is refused says where it was: by both
-//! it is decided later of whom a refusal speaks (`plan::blame`). An object that the store throttles
+//! it is decided later of whom a refusal speaks (`worker::blame`). An object that the store throttles
 //! again and again while it answers others is the store's trouble with that object: it neither slows
 //! the others down nor is it tried for ever (`stubborn`).
 //!

@@ -19,7 +19,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
-use super::profile::Quirk;
 use super::*;
 use crate::aws;
 use crate::aws::clock::Clock;
@@ -27,6 +26,7 @@ use crate::aws::signer::{self, Origin};
 use crate::config::{DestinationSide, Sse};
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
+use crate::quirk::Quirk;
 
 mod asked_sums;
 pub mod connect;

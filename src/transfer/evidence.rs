@@ -13,9 +13,9 @@ use crate::config::{Config, Sse};
 use crate::digest::{self, Hasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, MIB, ObjectId};
+use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload, Upload};
 use crate::transfer::layout::Guesses;
 

@@ -17,9 +17,9 @@ use super::{Attempt, Copied, Cut, Planned};
 use crate::digest;
 use crate::error::{Error, ErrorKind, Next, Result};
 use crate::object::Etag;
-use crate::record::{Proven, Seal, Start, UploadRef};
+use crate::quirk::Quirk;
+use crate::record::{Proven, RecordId, Seal, Start, UploadRef};
 use crate::retry::{Policy, retry};
-use crate::store::profile::Quirk;
 use crate::store::{Created, GetRequest, NewObject, ObjectMeta, Part, Proof, Upload, Written};
 use crate::transfer::layout::Layout;
 
@@ -214,7 +214,7 @@ impl Attempt<'_> {
             info!(object = %self.job.src, parts, held_bytes, "continues an upload begun earlier");
         }
         let start = Start {
-            id: self.job.into(),
+            id: RecordId::of(&self.job.src, &self.job.des),
             size: meta.size,
             version: meta.version.clone(),
             etag: meta.etag.clone(),
@@ -405,7 +405,7 @@ impl Attempt<'_> {
         proven: Proven,
     ) -> Result<()> {
         let seal = Seal {
-            id: self.job.into(),
+            id: RecordId::of(&self.job.src, &self.job.des),
             lease: self.claim.token.clone(),
             upload_id: mover.upload.id.clone(),
             target_etag,

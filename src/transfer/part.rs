@@ -23,9 +23,9 @@ use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging::scope;
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
+use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::profile::Quirk;
 use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Upload, Written};
 use crate::transfer::layout::{self, Layout};
 

@@ -8,9 +8,9 @@ use tracing::{debug, info, warn};
 use super::{Attempt, Copied, Delivered, Done, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, MIB, ObjectId};
-use crate::record::{JobStatus, Proven, Record, UploadRef};
+use crate::quirk::Quirk;
+use crate::record::{JobStatus, Proven, Record, RecordId, UploadRef};
 use crate::retry::{Policy, retry};
-use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
 use crate::transfer::layout::{self, Layout};
 
@@ -293,7 +293,7 @@ impl Attempt<'_> {
     }
 
     pub(super) async fn record(&self) -> Result<Option<Record>> {
-        let id = self.job.into();
+        let id = RecordId::of(&self.job.src, &self.job.des);
         let load = || async { self.engine.state.load(&id).await };
         retry(self.control(), &self.halt.abort, load).await
     }

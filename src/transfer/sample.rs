@@ -8,8 +8,8 @@ use tracing::{debug, warn};
 
 use super::{Attempt, Copied};
 use crate::error::Result;
+use crate::quirk::Quirk;
 use crate::store::ObjectMeta;
-use crate::store::profile::Quirk;
 use crate::transfer::preserved::{Wanted, lost};
 use crate::transfer::tag_asking::Telling;
 

@@ -10,9 +10,9 @@ use super::single::Readings;
 use super::stream::{self, Wanted};
 use super::{Attempt, Copied, Turn};
 use crate::error::{Error, ErrorKind, Result};
+use crate::quirk::Quirk;
 use crate::record::Proven;
 use crate::retry::retry;
-use crate::store::profile::Quirk;
 use crate::store::{GetRequest, ObjectMeta, Proof, Streamed, Written};
 
 /// What became of one reading.

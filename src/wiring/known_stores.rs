@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::config::Config;
+use crate::quirk::Quirk;
 use crate::record::{NoteKey, StateStore};
 use crate::store::Side;
-use crate::store::profile::{Profile, Quirk};
+use crate::store::profile::Profile;
 use crate::wiring::Sides;
 
 /// So long a fact is believed.

@@ -1,5 +1,5 @@
 //! The places that a worker asks, each with a gate: closed while all of it is refused alike, so that what
-//! is no object's fault costs no object. What is decided stands in `plan::blame`; here are its clock,
+//! is no object's fault costs no object. What is decided stands in `worker::blame`; here are its clock,
 //! its neutral calls and its words.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use super::round::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
-use crate::record::{JobStatus, Order, Outcome};
+use crate::record::{JobStatus, Order, Outcome, RecordId};
 use crate::transfer::{Claim, Done};
 
 /// How one job of a message ended.
@@ -101,7 +101,7 @@ impl Worker {
         let deleted = matches!(done, Some(Done::Deleted));
         let asked = job.version.clone().filter(|_| !job.deletes());
         Some(Outcome {
-            id: job.into(),
+            id: RecordId::of(&job.src, &job.des),
             size: copied.map_or(job.size, |copied| copied.size),
             version: copied.map_or(asked, |copied| copied.version.clone()),
             etag: copied.map(|copied| copied.etag.clone()),

@@ -20,7 +20,7 @@ use super::recording::record;
 use crate::error::{Asked, Error, ErrorKind, Next, Result};
 use crate::job::Job;
 use crate::logging::scope;
-use crate::record::{JobStatus, Outcome, Recorded};
+use crate::record::{JobStatus, Outcome, RecordId, Recorded};
 use crate::retry::Policy;
 use crate::shutdown::Halt;
 use crate::transfer::{Claim, Delivered, Done};
@@ -288,7 +288,7 @@ impl Worker {
     async fn is_known(&self, error: &Error, job: &Job) -> bool {
         let Some(evidence) = error.evidence() else { return false };
         let code = if evidence.code.is_empty() { NO_CODE } else { &evidence.code };
-        let record = self.engine.state.load(&job.into()).await.ok().flatten();
+        let record = self.engine.state.load(&RecordId::of(&job.src, &job.des)).await.ok().flatten();
         record.is_some_and(|record| {
             let same = |last: &str| {
                 !last.starts_with(ALONE) && last.contains(code) && last.contains(&evidence.call)

@@ -1,12 +1,13 @@
 //! Every parser that reads what others wrote, and what must hold whatever it is given. The fuzz
 //! targets in `fuzz/` are these functions.
 
+use s3_migration::aws::stored_credentials::StoredCredentials;
 use s3_migration::config::Config;
 use s3_migration::filter::patterns::Patterns;
 use s3_migration::format::escape::is_plain;
 use s3_migration::job::{Incoming, Job, PACK_VERSION, Refusal, Routes, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
-use s3_migration::params::{Pair, StoredCredentials, parse_pairs};
+use s3_migration::params::{Pair, parse_pairs};
 use s3_migration::store::s3::key_encoding::Reading;
 use s3_migration::store::s3::listing_xml;
 use s3_migration::store::s3::read_upload_answers;

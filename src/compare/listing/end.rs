@@ -4,8 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{A_FEW, IGNORES_MARKER};
 use crate::error::{Error, ErrorKind, Result};
+use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
-use crate::store::profile::Quirk;
 use crate::store::{ListRequest, ObjectStore};
 
 /// How a listing's end is known.

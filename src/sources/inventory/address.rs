@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::config::is_bucket_name;
 use crate::error::{Error, Result};
 use crate::object::ObjectId;
+use crate::object::is_bucket_name;
 
 /// The address of a `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
 use super::*;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 /// Whether a read asks for the checksum of its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

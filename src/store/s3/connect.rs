@@ -1,12 +1,8 @@
 //! Building the client of one side: endpoint, region, addressing and who asks.
 
-use std::sync::Arc;
-
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials as Keys;
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -23,50 +19,22 @@ use super::listing::Readings;
 use super::{S3Store, Writing};
 use crate::aws::clock::Clock;
 use crate::aws::signer::Origin;
+use crate::aws::stored_credentials::StoredProvider;
 use crate::aws::trust::Trust;
 use crate::aws::{self, FALLBACK_REGION, http, profiles};
 use crate::config::{Config, Credentials, Endpoint, HttpPath};
 use crate::error::{Error, Result};
-use crate::params::{ParameterStore, StoredCredentials, load_stored};
 use crate::retry::{Policy, retry};
 use crate::store::Side;
 use crate::store::profile::Profile;
 
-/// The parameter with the other account's credentials.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Where it is kept.
-    pub parameters: Arc<dyn ParameterStore>,
-    /// Its name.
-    pub name: String,
-}
-
-impl Stored {
-    async fn read(&self) -> Result<StoredCredentials> {
-        load_stored(&self.name, &*self.parameters).await
-    }
-
-    /// They do not say when they end: they are read again every quarter of an hour (see `renew`), so that
-    /// a rotated key is taken up, and stay in use where that cannot be done.
-    async fn keys(&self) -> aws_credential_types::provider::Result {
-        let stored = self.read().await.map_err(CredentialsError::provider_error)?;
-        let StoredCredentials { access_key_id, secret_access_key, session_token, .. } = stored;
-        Ok(Keys::new(access_key_id, secret_access_key, session_token, None, "parameter"))
-    }
-}
-
-impl ProvideCredentials for Stored {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.keys())
-    }
-}
-
 impl S3Store {
     /// The side that is read.
-    pub async fn source(config: &Config, who: Credentials, stored: Option<Stored>) -> Result<Self> {
+    pub async fn source(
+        config: &Config,
+        who: Credentials,
+        stored: Option<StoredProvider>,
+    ) -> Result<Self> {
         let mut store = connect(Side::Source, &config.source.endpoint, who, stored).await?;
         store.checksums = true;
         store.choose(config.debug.http_path);
@@ -78,7 +46,7 @@ impl S3Store {
     pub async fn destination(
         config: &Config,
         who: Credentials,
-        stored: Option<Stored>,
+        stored: Option<StoredProvider>,
     ) -> Result<Self> {
         let endpoint = &config.destination.endpoint;
         let mut store = connect(Side::Destination, endpoint, who, stored).await?;
@@ -181,7 +149,7 @@ async fn connect(
     side: Side,
     endpoint: &Endpoint,
     who: Credentials,
-    stored: Option<Stored>,
+    stored: Option<StoredProvider>,
 ) -> Result<S3Store> {
     let named = match who {
         Credentials::Profile => {
@@ -218,7 +186,7 @@ async fn connect(
             // other account's region is not this machine's.
             let keys = stored.read().await?;
             region = endpoint.region.clone().or(keys.region);
-            let origin = Origin::Parameter(stored.name.clone());
+            let origin = Origin::Parameter(stored.name().to_owned());
             (origin, Some(SharedCredentialsProvider::new(stored)))
         }
     };

@@ -24,7 +24,7 @@ use crate::aws::clock::Clock;
 use crate::aws::dial::Dial;
 use crate::aws::http;
 use crate::aws::trust::Trust;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 mod answer;
 mod body;

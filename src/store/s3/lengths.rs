@@ -4,7 +4,7 @@
 //! chunks); how long it must be is then what a HEAD, a range or the listing says.
 
 use super::*;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 /// What is asked for as `Accept-Encoding`, so that bytes come as they are stored: most stores would
 /// compress an object for those who take gzip.

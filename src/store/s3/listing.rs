@@ -17,7 +17,7 @@ use super::raw_answer::Kept;
 use super::*;
 use crate::aws::clock::Clock;
 use crate::error::Next;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 /// A call and the permission it needs.
 pub(super) type Named = (&'static str, &'static str);

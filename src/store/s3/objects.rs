@@ -12,7 +12,7 @@ use super::convert::{Headed, extent, parse_crc64nvme, range_length};
 use super::new_object::{with_expires, with_new_object};
 use super::uploads::{held, streamed};
 use super::*;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 /// A bucket that so often has told no part sizes is not asked for them any more.
 const MAX_UNTOLD: u32 = 4;

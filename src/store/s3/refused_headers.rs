@@ -7,7 +7,7 @@
 use tracing::warn;
 
 use super::*;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 /// What can be left out of a new object, in the order in which it is suspected.
 const LEFT_OUT: [Quirk; 6] = [

@@ -15,7 +15,7 @@ use super::refused_headers::{Given, is_about_md5};
 use super::sized_body::exactly;
 use super::upload_answers;
 use super::*;
-use crate::store::profile::Quirk;
+use crate::quirk::Quirk;
 
 /// The SDK holds a part that it signs.
 const LARGEST_SIGNED: u64 = 64 * crate::object::MIB;

@@ -1,7 +1,12 @@
-//! The other account's credentials, as the parameter holds them.
+//! The other account's credentials: as their text holds them, and as clients take them.
 
 use std::fmt;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -49,6 +54,54 @@ impl StoredCredentials {
             session_token: optional(&fields, "aws_session_token").map_err(&wrong)?,
             region: optional(&fields, "region").map_err(&wrong)?,
         })
+    }
+}
+
+/// Reads stored credentials anew whenever it is called: they may have been rotated.
+#[async_trait]
+pub trait ReadStored: Send + Sync + fmt::Debug {
+    /// What is stored now.
+    async fn read(&self) -> Result<StoredCredentials>;
+}
+
+/// Stored credentials as a client takes them, whatever they are stored in.
+#[derive(Clone, Debug)]
+pub struct StoredProvider {
+    name: String,
+    reader: Arc<dyn ReadStored>,
+}
+
+impl StoredProvider {
+    /// What `reader` reads; `name` says in messages where that is.
+    pub fn new(name: impl Into<String>, reader: Arc<dyn ReadStored>) -> Self {
+        Self { name: name.into(), reader }
+    }
+
+    /// Where they are stored.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is stored now.
+    pub async fn read(&self) -> Result<StoredCredentials> {
+        self.reader.read().await
+    }
+
+    /// They do not say when they end: whoever holds them reads them again every quarter of an hour,
+    /// so that a rotated key is taken up, and keeps the old ones if that fails.
+    async fn keys(&self) -> aws_credential_types::provider::Result {
+        let stored = self.read().await.map_err(CredentialsError::provider_error)?;
+        let StoredCredentials { access_key_id, secret_access_key, session_token, .. } = stored;
+        Ok(Keys::new(access_key_id, secret_access_key, session_token, None, "parameter"))
+    }
+}
+
+impl ProvideCredentials for StoredProvider {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.keys())
     }
 }
 

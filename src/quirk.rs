@@ -1,0 +1,286 @@
+//! The ways in which stores differ from Amazon S3, by their names, and what the ini says of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A way in which a store differs from Amazon S3. Each has a name, for the ini and for `check`, and
+/// says what the product does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Quirk {
+    /// A page that calls itself the last is not: `start-after` its last key brings more.
+    EndsListingsEarly,
+    /// ListObjectsV2 is not known: listings are asked for by version 1.
+    ListsByVersion1,
+    /// `start-after` or a token brings the key it names once more.
+    RepeatsKeys,
+    /// `start-after` is ignored; the value is 2 where the `marker` of version 1 is ignored as well.
+    IgnoresStartAfter,
+    /// Keys in a listing that calls itself url-encoded stand as they are.
+    ListsUnencoded,
+    /// Keys in a url-encoded listing are encoded twice.
+    EncodesTwice,
+    /// A `+` in a url-encoded listing stands for itself, not for a blank.
+    PlusIsLiteral,
+    /// Some keys are stored and not listed, those among them that are the folder of another.
+    HidesFolderKeys,
+    /// ETags of objects in one piece, and of parts, are no MD5s.
+    OwnEtags,
+    /// ETags of objects in parts are not the digest of their parts' MD5s.
+    OwnMultipartEtags,
+    /// HEAD with `partNumber` is refused.
+    NoPartSizes,
+    /// ListMultipartUploads is refused.
+    NoUploadListing,
+    /// ListParts is refused.
+    NoPartListing,
+    /// A body whose SHA-256 is not signed is refused.
+    SignedBodies,
+    /// `x-amz-tagging` is refused.
+    NoTags,
+    /// The storage class asked for is refused, or the header is not known.
+    NoStorageClass,
+    /// Some storage classes are not known, others are.
+    OtherClasses,
+    /// A canned ACL is refused.
+    NoAcl,
+    /// `x-amz-website-redirect-location` is refused.
+    NoWebsiteRedirect,
+    /// Bodies come without Content-Length.
+    NoLengths,
+    /// Objects stored with gzip come decompressed, unless gzip is asked for.
+    DecompressesGzip,
+    /// `Content-MD5` is refused.
+    NoContentMd5,
+    /// A body that differs from its `Content-MD5` is taken.
+    IgnoresContentMd5,
+    /// `If-Match` never matches: the ETag of each answer is compared instead.
+    NoIfMatch,
+    /// The question for the checksums that it keeps is refused.
+    NoChecksums,
+    /// User metadata must be ASCII: what is not is sent as encoded words (RFC 2047).
+    EncodedMetadata,
+    /// `Range` is ignored: objects are read from their beginning.
+    NoRanges,
+    /// An upload has fewer parts than 10,000 at most; the value is that number.
+    MaxParts,
+}
+
+impl Quirk {
+    /// Every one.
+    pub const ALL: [Self; 28] = [
+        Self::EndsListingsEarly,
+        Self::ListsByVersion1,
+        Self::RepeatsKeys,
+        Self::IgnoresStartAfter,
+        Self::ListsUnencoded,
+        Self::EncodesTwice,
+        Self::PlusIsLiteral,
+        Self::HidesFolderKeys,
+        Self::OwnEtags,
+        Self::OwnMultipartEtags,
+        Self::NoPartSizes,
+        Self::NoUploadListing,
+        Self::NoPartListing,
+        Self::SignedBodies,
+        Self::NoTags,
+        Self::NoStorageClass,
+        Self::OtherClasses,
+        Self::NoAcl,
+        Self::NoWebsiteRedirect,
+        Self::NoLengths,
+        Self::DecompressesGzip,
+        Self::NoContentMd5,
+        Self::IgnoresContentMd5,
+        Self::NoIfMatch,
+        Self::NoChecksums,
+        Self::EncodedMetadata,
+        Self::NoRanges,
+        Self::MaxParts,
+    ];
+
+    /// The name by which the ini, the notes and `check` know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndsListingsEarly => "ends-listings-early",
+            Self::ListsByVersion1 => "lists-by-version-1",
+            Self::RepeatsKeys => "repeats-keys",
+            Self::IgnoresStartAfter => "ignores-start-after",
+            Self::ListsUnencoded => "lists-unencoded",
+            Self::EncodesTwice => "encodes-twice",
+            Self::PlusIsLiteral => "plus-is-literal",
+            Self::HidesFolderKeys => "hides-folder-keys",
+            Self::OwnEtags => "own-etags",
+            Self::OwnMultipartEtags => "own-multipart-etags",
+            Self::NoPartSizes => "no-part-sizes",
+            Self::NoUploadListing => "no-upload-listing",
+            Self::NoPartListing => "no-part-listing",
+            Self::SignedBodies => "signed-bodies",
+            Self::NoTags => "no-tags",
+            Self::NoStorageClass => "no-storage-class",
+            Self::OtherClasses => "other-classes",
+            Self::NoAcl => "no-acl",
+            Self::NoWebsiteRedirect => "no-website-redirect",
+            Self::NoLengths => "no-lengths",
+            Self::DecompressesGzip => "decompresses-gzip",
+            Self::NoContentMd5 => "no-content-md5",
+            Self::IgnoresContentMd5 => "ignores-content-md5",
+            Self::NoIfMatch => "no-if-match",
+            Self::NoChecksums => "no-checksums",
+            Self::EncodedMetadata => "encoded-metadata",
+            Self::NoRanges => "no-ranges",
+            Self::MaxParts => "max-parts",
+        }
+    }
+
+    /// What the store does, and what the product does about it; one line, lower case.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::EndsListingsEarly => {
+                "this store ends its listings early: every listing is continued after its last key \
+                 until nothing more comes"
+            }
+            Self::ListsByVersion1 => "this store does not know ListObjectsV2: version 1 is used",
+            Self::RepeatsKeys => {
+                "this store lists a page's last key again on the next page: it is counted once"
+            }
+            Self::IgnoresStartAfter => {
+                "this store ignores start-after: version 1 and its marker are used; where those are \
+                 ignored too, its listing is not split, and its end cannot be checked"
+            }
+            Self::ListsUnencoded => {
+                "this store calls its listings encoded and leaves keys as they are: they are not decoded"
+            }
+            Self::EncodesTwice => {
+                "this store encodes the keys of its listings twice: they are decoded twice"
+            }
+            Self::PlusIsLiteral => {
+                "this store leaves + as it is in encoded listings: it is not read as a blank"
+            }
+            Self::HidesFolderKeys => {
+                "this store does not list every key that it has, one that is the folder of another for \
+                 instance: what its listing lacks is looked at by itself"
+            }
+            Self::OwnEtags => {
+                "this store's ETags are no MD5s: bytes are verified by Content-MD5 or a checksum"
+            }
+            Self::OwnMultipartEtags => {
+                "this store's ETags of objects in parts are its own: the parts' ETags and the size \
+                 are compared instead"
+            }
+            Self::NoPartSizes => {
+                "this store does not tell the sizes of an object's parts: the source's ETag is kept \
+                 only where the likely part sizes give it"
+            }
+            Self::NoUploadListing => {
+                "unfinished uploads cannot be listed here: only uploads on record are resumed"
+            }
+            Self::NoPartListing => {
+                "the parts of an upload cannot be listed here: uploads are not resumed"
+            }
+            Self::SignedBodies => "this store wants bodies signed: their SHA-256 is computed",
+            Self::NoTags => "this store does not take tags: objects arrive without them (CopyTags)",
+            Self::NoStorageClass => {
+                "this store does not take the storage class: objects go without one (StorageClass)"
+            }
+            Self::OtherClasses => {
+                "this store does not know some storage classes: objects are given another one \
+                 (StorageClass)"
+            }
+            Self::NoAcl => "this store takes no ACL: objects go without one (ACL)",
+            Self::NoWebsiteRedirect => {
+                "this store takes no x-amz-website-redirect-location: objects go without it"
+            }
+            Self::NoLengths => {
+                "bodies come without their length here: HEAD, a range or the listing tells it"
+            }
+            Self::DecompressesGzip => {
+                "this store decompresses gzip objects for those who do not ask for gzip: it is \
+                 asked for"
+            }
+            Self::NoContentMd5 => "this store refuses Content-MD5: answers are verified by ETag",
+            Self::IgnoresContentMd5 => {
+                "this store takes bodies that differ from their Content-MD5: what neither its ETag \
+                 nor a checksum proves counts as not verified"
+            }
+            Self::NoIfMatch => {
+                "If-Match is not known or never matches here: the ETag of every answer is compared instead"
+            }
+            Self::NoChecksums => {
+                "this store refuses the question for checksums: copies are compared with its ETags only"
+            }
+            Self::EncodedMetadata => {
+                "this store takes user metadata in ASCII only: other characters are sent as encoded \
+                 words (RFC 2047), the form in which Amazon S3 answers them"
+            }
+            Self::NoRanges => {
+                "this store does not know Range: objects are read from their beginning"
+            }
+            Self::MaxParts => "this store takes fewer parts than 10,000: parts are made larger",
+        }
+    }
+
+    /// The quirk of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|quirk| quirk.name() == name)
+    }
+}
+
+impl fmt::Display for Quirk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the ini says of a store, for all of its buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pins(BTreeMap<Quirk, Option<u64>>);
+
+impl Pins {
+    /// Names that commas separate: `no-tags` is so, `-own-etags` is not, `max-parts=1000` has a number.
+    /// Fails with what is wrong and what is allowed.
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let mut pins = BTreeMap::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let (denied, rest) = match word.strip_prefix('-') {
+                Some(rest) => (true, rest),
+                None => (false, word),
+            };
+            let (name, value) = rest.split_once('=').map_or((rest, None), |(n, v)| (n, Some(v)));
+            let quirk = Quirk::named(&name.trim().to_ascii_lowercase());
+            let quirk = quirk.ok_or_else(|| format!("{word:?} is none of them"))?;
+            let number = value.map(|value| value.trim().parse::<u64>());
+            let pin = match (denied, quirk, number) {
+                (true, _, None) => None,
+                (false, Quirk::MaxParts, Some(Ok(number))) if (1..=10_000).contains(&number) => {
+                    Some(number)
+                }
+                (false, quirk, None) if quirk != Quirk::MaxParts => Some(1),
+                (_, Quirk::MaxParts, _) => {
+                    return Err(format!("{word:?} needs a number from 1 to 10000: max-parts=1000"));
+                }
+                _ => return Err(format!("{word:?} has no number")),
+            };
+            pins.insert(quirk, pin);
+        }
+        Ok(Self(pins))
+    }
+
+    /// What is said of a quirk: `Some(None)`: that it is not so.
+    pub(crate) fn get(&self, quirk: Quirk) -> Option<Option<u64>> {
+        self.0.get(&quirk).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        for quirk in Quirk::ALL {
+            assert_eq!(Quirk::named(quirk.name()), Some(quirk));
+        }
+        assert_eq!(Quirk::named("no-such"), None);
+    }
+}
