@@ -1,4 +1,6 @@
 //! Digests and the ETags that follow from them: computed rather than believed.
+//!
+//! Pure: what a digest or an ETag follows from is an argument.
 
 use crc_fast::{CrcAlgorithm, checksum_combine};
 use md5::{Digest, Md5};

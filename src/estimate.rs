@@ -1,6 +1,8 @@
 //! What a migration will ask for, what that costs, and how long it takes: the numbers of a dry run.
 //!
 //! It counts what this product does when nothing goes wrong, by the rules that docs/estimate.md tells.
+//!
+//! Pure: the numbers follow from the work, the prices and the assumptions.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! What is looked at of all that is listed: patterns, sizes, times.
+//!
+//! Pure: an object is judged by what a listing says of it.
 
 use std::time::SystemTime;
 

@@ -1,6 +1,6 @@
 //! The job: one object to move or to delete, and every form in which one can arrive.
 //!
-//! `message` tells the forms apart, `event` reads those that S3 sends, whose names `happened` knows and
+//! `parse` tells the forms apart, `event` reads those that S3 sends, whose names `event_names` knows and
 //! whose objects go where `routes` says, `pack` is the product's own form for many small objects,
 //! `batch` decides which of them share a message.
 

@@ -1,4 +1,6 @@
 //! The ways in which stores differ from Amazon S3, by their names, and what the ini says of them.
+//!
+//! Pure: names, and the text of a key of the ini.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,6 @@
 //! What the findings of `check` mean: which are faults, which are worth a word, how it ends.
+//!
+//! Pure: the findings are arguments, so every verdict is a row of a table.
 
 use std::time::Duration;
 

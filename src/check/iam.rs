@@ -7,6 +7,8 @@
 //! Not in them, because it is not known here: customer managed keys under the queue, the table or a
 //! source bucket ([`SideScope::keys`] is where the latter go), and what only commands other than
 //! `worker`, `jobsender` and `check` ask for.
+//!
+//! Pure: a policy follows from the scope that it is asked for.
 
 use std::collections::BTreeSet;
 

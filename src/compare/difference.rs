@@ -1,4 +1,6 @@
 //! Comparing two listings that are in key order.
+//!
+//! Pure: two listed objects are compared, wherever they were listed.
 
 use std::cmp::Ordering;
 

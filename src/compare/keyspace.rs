@@ -4,6 +4,8 @@
 //! they are made of, and how close together the last ones were. So keys are taken for numbers whose
 //! digits are the characters seen so far. What is wrong with that guess costs an empty answer and
 //! never a key: a cut is only a place, any string will do.
+//!
+//! Pure: a cut follows from the keys that were seen.
 
 use std::collections::BTreeSet;
 

@@ -3,6 +3,8 @@
 //! A range is what one task lists and compares by itself. Whoever lists says how far it has come
 //! ([`Ranges::advance`]) and is told how far it may go; a split gives what lies behind that to another
 //! task. So every key belongs to exactly one range, whatever is split when.
+//!
+//! Pure: a task lists, and says how far it has come.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Whether an instance is about to go, by what its metadata service says, and how long that leaves;
 //! and whether its group must leave it alone.
+//!
+//! Pure: what the metadata service answered, and when, is an argument.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,6 @@
 //! The bill: counted requests at the prices of their places.
+//!
+//! Pure: the bill follows from counts and prices.
 
 use serde::Serialize;
 

@@ -1,4 +1,6 @@
 //! How large the objects are: a fixed number of classes, whatever the number of objects.
+//!
+//! Pure: objects are counted as they are named.
 
 use serde::Serialize;
 

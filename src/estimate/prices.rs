@@ -1,4 +1,6 @@
 //! What the services charge: the dated file that ships with the product, or one in its place.
+//!
+//! Pure: the text of a price file is an argument; whoever reads the file is elsewhere.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! The requests that take an object from one side to the other, counted without asking for one.
+//!
+//! Pure: what an object needs follows from its size and from how it is copied.
 
 use serde::Serialize;
 

@@ -1,4 +1,6 @@
 //! What a migration has to do, in numbers that add up.
+//!
+//! Pure: objects are added up as they are named.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! The patterns are those of Python's `fnmatch.fnmatchcase`, which the original used, down to its
 //! reading of `[...]` (<https://docs.python.org/3/library/fnmatch.html>): lists written for it
 //! keep their meaning.
+//!
+//! Pure: a list of patterns follows from its text.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,6 @@
-//! How many jobs become one message: pure, so that the limits are tested without a queue.
+//! How many jobs become one message.
+//!
+//! Pure: jobs go in and messages come out, so the limits are tested without a queue.
 
 use super::{Job, Packed, pack_within};
 use crate::object::MIB;

@@ -1,4 +1,6 @@
 //! The names of events, as the stores write them.
+//!
+//! Pure: a table of names.
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

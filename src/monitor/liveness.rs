@@ -4,6 +4,8 @@
 //! (<https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html#WatchdogSec=>). A
 //! restart costs the parts under way, so that whatever waits with good reason is alive: for a slow
 //! line, for a service that is out, for the end of a large object.
+//!
+//! Pure: signs of life and the time since each are arguments.
 
 use std::fmt;
 use std::time::Duration;

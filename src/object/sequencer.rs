@@ -1,4 +1,6 @@
 //! The order of S3's events about one object.
+//!
+//! Pure: an order of texts.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! Events in any order: which is late, and what a late one or a deletion finds.
+//!
+//! Pure: what the record and both sides say is an argument.
 
 use crate::object::Etag;
 use crate::object::sequencer::Sequencer;

@@ -1,6 +1,8 @@
 //! How an object is split, and which parts of an earlier attempt may be trusted.
 //!
 //! Limits: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
+//!
+//! Pure: a layout follows from sizes and limits.
 
 use std::fmt;
 

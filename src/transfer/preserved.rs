@@ -1,4 +1,6 @@
-//! Pure: what of an object's headers, metadata, tags and class its copy has kept.
+//! What of an object's headers, metadata, tags and class its copy has kept.
+//!
+//! Pure: both answers are arguments.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,10 @@
-//! Pure: which objects are asked for their tags, where the store does not say how many they have.
+//! Which objects are asked for their tags, where the store does not say how many they have.
 //!
 //! Amazon S3 sends `x-amz-tagging-count` with every object that has tags and with no other
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>), so that no count means no
 //! tags there. Other stores may never send it.
+//!
+//! Pure: what the store has shown so far is an argument.
 
 use std::ops::ControlFlow;
 

@@ -5,6 +5,8 @@
 //! So a refusal is first sorted by what it could be about ([`about`]), then held against a neutral
 //! call to the same bucket by the same credentials ([`rule`]), and where both leave it open, against
 //! the other objects ([`Breaker`]): what all of them get alike is no object's fault.
+//!
+//! Pure: what was refused, and how a neutral call ended, are arguments.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;

@@ -1,4 +1,6 @@
-//! What becomes of a message once its objects have ended: a decision, without I/O or clock.
+//! What becomes of a message once its objects have ended.
+//!
+//! Pure: the ends of the objects are arguments, so every end of a message is a row of a table.
 
 use super::outcome::Ended;
 

@@ -1,4 +1,6 @@
 //! A partition, region and account, and the ARNs in it.
+//!
+//! Pure: an ARN follows from its parts.
 
 /// Where an account's resources are. A part that is not known is empty, and shows as a word that must
 /// be replaced.

@@ -1,4 +1,6 @@
 //! What is called at the source and at the destination, and by whom.
+//!
+//! Pure: a statement follows from the side, and from who calls.
 
 use std::collections::BTreeSet;
 

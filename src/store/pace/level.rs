@@ -1,7 +1,9 @@
 //! How many requests a store takes at once, learned from its answers: additive increase,
 //! multiplicative decrease, as TCP does (RFC 5681).
 //!
-//! Times are durations since any fixed moment; whoever asks has the clock.
+//! Times are durations since any fixed moment.
+//!
+//! Pure: answers and the time of each are arguments; whoever asks has the clock.
 
 use std::time::Duration;
 
