@@ -24,6 +24,20 @@ doc:
 test:
     cargo test
 
+# What each file of src is for: the beginning of its documentation
+map:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    find src -name '*.rs' -not -name tests.rs | LC_ALL=C sort | xargs awk '
+        FNR == 1 { if (what) printf "%-36s%s\n", file, what; file = substr(FILENAME, 5); what = ""; top = 1 }
+        top && /^\/\/! ./ { what = what substr($0, 4); next }
+        { top = 0 }
+        END { printf "%-36s%s\n", file, what }'
+
+# Draw the rooms in ARCHITECTURE.md anew
+rooms:
+    UPDATE_ROOMS=1 cargo test --test architecture picture
+
 # The soak with ten seeds
 soak SEEDS="10":
     S3_MIGRATION_SOAK_SEEDS={{SEEDS}} cargo test --test lab soak -- --nocapture

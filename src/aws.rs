@@ -1,4 +1,4 @@
-//! What all AWS clients share: one set-up, and one reading of what goes wrong.
+//! What all AWS clients share: set-up, TLS, identity, stored credentials, error codes.
 //!
 //! The SDK's own retries are off everywhere, because `crate::retry` is the one place that tries
 //! again: two loops inside each other multiply tries and hide throttling from the one that must

@@ -1,5 +1,4 @@
-//! `check`: whether a migration by this configuration would work, found out by real calls that leave
-//! nothing behind.
+//! `check`: whether a migration would work, by real calls that leave nothing; IAM policies.
 //!
 //! Each look is one line, and a look that fails ends no other. What a line means is decided in
 //! [`crate::check::findings`], what is allowed for in [`crate::check::iam`].

@@ -1,4 +1,4 @@
-//! The commands: configuration in, exit status out.
+//! One file for each command: configuration in, exit status out.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! The jobsender: lists both sides in ranges of keys, merges each, and sends a job for what differs.
+//! `jobsender`: lists both sides in ranges of keys, merges them, sends what differs.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! The configuration: raw ini and environment first, then one typed, validated [`Config`].
+//! The configuration: ini and environment, read, checked and typed.
 //!
 //! `keys` is the one table of what there is; `layers` reads text and variables, `value` a single
 //! value, `typed` makes the [`Config`] and finds contradictions, `problem` reports all at once.

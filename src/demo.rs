@@ -1,5 +1,4 @@
-//! `demo`: a real migration between two S3 endpoints inside this process, with two worker
-//! processes, one of which is killed while it holds an object.
+//! `demo`: a real migration between two S3 endpoints of its own, one worker killed midway.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

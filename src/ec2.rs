@@ -1,5 +1,4 @@
-//! The EC2 instance that a worker runs on: its end is noticed in time, and its autoscaling group
-//! leaves it alone while it works.
+//! A worker's EC2 instance: notices its end in time, keeps its group from ending it mid-work.
 //!
 //! Three notices start the drain: a Spot interruption, a rebalance recommendation, and the end that
 //! the autoscaling group has decided on. All are read from the instance metadata service, which is

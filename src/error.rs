@@ -1,4 +1,4 @@
-//! The one error type: what went wrong, in words a user can act on, and what happens next.
+//! The one error: what went wrong, in words a user can act on, and what happens next.
 
 use std::error::Error as StdError;
 use std::fmt;

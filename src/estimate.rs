@@ -1,4 +1,4 @@
-//! What a migration will ask for, what that costs, and how long it takes: the numbers of a dry run.
+//! The numbers of a dry run: requests, dollars, hours.
 //!
 //! It counts what this product does when nothing goes wrong, by the rules that docs/estimate.md tells.
 //!

@@ -1,4 +1,4 @@
-//! What is looked at of all that is listed: patterns, sizes, times.
+//! Which objects are in scope: patterns of names, sizes, times.
 //!
 //! Pure: an object is judged by what a listing says of it.
 

@@ -1,4 +1,4 @@
-//! Text for people: numbers, and what comes from outside, escaped.
+//! Text for people: numbers, and escaping of what comes from outside.
 
 pub mod escape;
 pub mod human;

@@ -1,4 +1,4 @@
-//! The job: one object to move or to delete, and every form in which one can arrive.
+//! The job: one object to copy or delete, and every form of message that brings one.
 //!
 //! `parse` tells the forms apart, `event` reads those that S3 sends, whose names `event_names` knows and
 //! whose objects go where `routes` says, `pack` is the product's own form for many small objects,

@@ -1,4 +1,4 @@
-//! Logging: text or JSON on stderr, or the systemd journal with fields; a file besides.
+//! Logging: text or JSON on stderr, the systemd journal, a file.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Arguments, runtime, command, exit status.
+//! Arguments, runtime, command, exit status: the only file that ends the process.
 
 use std::process::ExitCode;
 

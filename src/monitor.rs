@@ -1,4 +1,4 @@
-//! What is going on, counted once: the source of progress bars, summaries and traffic lines.
+//! Counts everything once: for progress, summaries, traffic lines and signs of life.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The nouns of object storage, made at the edge and trusted afterwards.
+//! The nouns: bucket, key, version, ETag, byte range, the order of events.
 
 use std::fmt;
 

@@ -1,5 +1,4 @@
-//! Parameters: the bucket list, the ignore list and the other account's credentials, each from
-//! Parameter Store or from a file.
+//! Texts in SSM or in files: bucket list, ignore list, the other account's credentials.
 
 use std::fmt;
 use std::io::ErrorKind as IoErrorKind;

@@ -1,4 +1,4 @@
-//! Progress of a migration: bars on a terminal, plain lines elsewhere.
+//! The progress of a migration: bars on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The queue of jobs: at least once, unordered, with leases and dead letters.
+//! The queue of jobs, on SQS or SQLite: at least once, unordered, with leases.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The ways in which stores differ from Amazon S3, by their names, and what the ini says of them.
+//! The ways in which stores differ from Amazon S3, by name.
 //!
 //! Pure: names, and the text of a key of the ini.
 

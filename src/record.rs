@@ -1,4 +1,4 @@
-//! The record of each object: what was begun, by whom, and how it ended.
+//! One record for each object, on DynamoDB or SQLite: what was begun, by whom, how it ended.
 //!
 //! The record is never the only trace of what is left to do: comparing the buckets finds it again.
 

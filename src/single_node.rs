@@ -1,4 +1,4 @@
-//! The single-node version: jobsender and worker in one process on the embedded queue and state.
+//! `run`: jobsender and worker in one process, on the embedded queue and record.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Where jobs come from besides listings: a file of keys, a manifest, an inventory.
+//! Objects that a file names: a list of keys, a Batch manifest, an S3 Inventory.
 //!
 //! Everything here reads and never holds a whole list: what is read arrives in chunks through a
 //! [`Feed`], what must be in order is sorted on disk ([`sort`]). All of it needs a Tokio runtime,

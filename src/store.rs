@@ -1,4 +1,4 @@
-//! Object storage as this product needs it: small calls, own types, no retry inside.
+//! Object storage by the S3 API: small calls, own types; wrappers that pace and watch.
 
 use std::collections::BTreeMap;
 use std::fmt;

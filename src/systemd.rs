@@ -1,5 +1,6 @@
-//! What systemd is told of a service: that it is ready, what it does, that it is alive, that it ends
-//! (<https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>).
+//! What systemd learns of a service: ready, status, alive, stopping.
+//!
+//! The protocol: <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>.
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing of it happens.
 

@@ -1,4 +1,4 @@
-//! One object: the way it takes, what is pinned, and what is proven at the end.
+//! Copies or deletes one object: what is pinned, how it is split, resumed and proven.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! Everything a command works with, built from the configuration.
+//! Builds what a command works with: backends, both sides, engine, settings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

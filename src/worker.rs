@@ -1,6 +1,7 @@
-//! The worker: takes jobs, moves each object, records the outcome, and only then lets go of the
-//! message. This file takes messages and ends well; `message` does what one message asks for, `objects`
-//! moves what is in it.
+//! `worker`: takes messages, carries out their jobs, records outcomes, deletes messages last.
+//!
+//! This file takes messages and ends well; `message` does what one message asks for, `round` moves
+//! what is in it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,6 @@
-//! What a service's answer means: a table, without I/O.
+//! What a service's answer means, by status and code.
+//!
+//! Pure: a table.
 
 use crate::error::ErrorKind;
 

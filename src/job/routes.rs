@@ -1,4 +1,6 @@
-//! Where the objects of events go, which name no destination: pure.
+//! Where the objects of events go, which name no destination.
+//!
+//! Pure: the bucket list is an argument.
 
 use super::Refusal;
 use crate::object::{ObjectId, destination_key};

@@ -28,12 +28,12 @@ fn no_path_leads_out_of_a_room_by_super() {
 
 #[test]
 fn the_picture_is_that_of_the_code() {
-    let (file, begin, end) =
-        (root().join("ARCHITECTURE.md"), "<!-- rooms -->\n```\n", "```\n<!-- end of rooms -->\n");
+    let file = root().join("ARCHITECTURE.md");
+    let (begin, end) = ("<!-- rooms -->\n```\n", "```\n<!-- end of rooms -->\n");
     let text = fs::read_to_string(&file).unwrap();
     let start = text.find(begin).expect("ARCHITECTURE.md has a picture of the rooms") + begin.len();
     let length = text[start..].find(end).expect("the picture of the rooms ends");
-    let picture = picture(&graph(&sources()));
+    let picture = picture(&sources());
     if std::env::var_os("UPDATE_ROOMS").is_some() {
         let text = format!("{}{picture}{}", &text[..start], &text[start + length..]);
         fs::write(&file, text).unwrap();
@@ -50,14 +50,16 @@ fn the_picture_is_that_of_the_code() {
 fn a_circle_is_named_with_its_files() {
     let file = |name: &str, text: &str| Source::new(name, text);
     let mut sources = vec![
-        file("a.rs", "use crate::b::{c, d};"),
+        file("a.rs", "//! The top.\nuse crate::b::{c, d};"),
         file("b.rs", "fn f() { crate::c::g() } // crate::a"),
         file("b/inner.rs", "use crate::{c, b::a};\n#[cfg(test)]\nmod tests { use crate::a; }"),
         file("c.rs", "use crate::b_words;"),
         file("b_words.rs", ""),
     ];
     assert_eq!(cycle(&graph(&sources)), None);
-    assert_eq!(picture(&graph(&sources)), "  4  a\n  3  b\n  2  c\n  1  b_words\n");
+    let drawn = picture(&sources);
+    let drawn: Vec<&str> = drawn.lines().map(str::trim_end).collect();
+    assert_eq!(drawn, ["a            The top.", "", "b", "", "c", "", "b_words"]);
     sources.push(file("c/deep/x.rs", "use crate::{b_words, a::{b}};"));
     let cycle = cycle(&graph(&sources)).unwrap();
     for line in ["a uses b: a.rs", "b uses c: b.rs, b/inner.rs", "c uses a: c/deep/x.rs"] {
@@ -166,12 +168,14 @@ fn circle(
     found
 }
 
-/// The rooms in layers, the highest first: each room stands above all that it uses.
-fn picture(graph: &Graph) -> String {
+/// The rooms in layers, the highest first, each with the first line of its documentation. A room stands
+/// above all that it uses.
+fn picture(sources: &[Source]) -> String {
+    let graph = graph(sources);
     let mut heights: BTreeMap<&str, usize> = BTreeMap::new();
-    // As many rounds as rooms are enough for any graph without a circle.
+    // As many rounds as there are rooms are enough for any graph without a circle.
     for _ in 0..graph.len() {
-        for (room, uses) in graph {
+        for (room, uses) in &graph {
             let below = uses.keys().filter_map(|used| heights.get(used.as_str())).max();
             heights.insert(room, below.map_or(1, |height| height + 1));
         }
@@ -180,7 +184,11 @@ fn picture(graph: &Graph) -> String {
     for (room, height) in heights {
         layers.entry(height).or_default().push(room);
     }
-    let line =
-        |(height, rooms): (&usize, &Vec<&str>)| format!("{height:>3}  {}\n", rooms.join("  "));
-    layers.iter().rev().map(line).collect()
+    let line = |room: &&str| {
+        let own = sources.iter().find(|source| source.name == format!("{room}.rs"));
+        let what = own.and_then(|source| source.header.lines().next()).unwrap_or_default();
+        format!("{room:<12} {what}\n")
+    };
+    let layer = |rooms: &Vec<&str>| rooms.iter().map(line).collect::<String>();
+    layers.values().rev().map(layer).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,6 @@
-//! How bodies become batches: pure, so that the limits are tested without a queue.
+//! How bodies become batches.
+//!
+//! Pure: bodies go in and batches come out, so the limits are tested without a queue.
 
 use std::ops::Range;
 
