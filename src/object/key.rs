@@ -1,0 +1,121 @@
+//! Names of buckets and objects: kept byte for byte, escaped where people read them.
+//!
+//! Pure: texts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::escape::shown;
+
+/// Whether this can name a bucket: no blanks and no `/`, so that neither `s3://bucket` nor
+/// `bucket/prefix` is taken for one. An access point's ARN has a `/` of its own.
+pub fn is_bucket_name(name: &str) -> bool {
+    let possible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    !name.is_empty() && possible && (!name.contains('/') || name.starts_with("arn:"))
+}
+
+/// An object key: UTF-8, compared byte by byte, never normalised.
+///
+/// `Ord` on `str` is the order of its UTF-8 bytes, which is the order in which general purpose
+/// buckets list (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Takes the key as it is.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    /// What is not plain to see is escaped, so that a key can neither break a log line nor hide in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        shown(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A bucket and a key: one object's place on one side.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object's key.
+    pub key: ObjectKey,
+}
+
+impl ObjectId {
+    /// The object `key` in `bucket`.
+    pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { bucket: bucket.into(), key: ObjectKey::new(key) }
+    }
+}
+
+impl ObjectId {
+    /// `bucket/key` as it is, for programs; people are shown its `Display`.
+    pub fn exact(&self) -> String {
+        format!("{}/{}", self.bucket, self.key.as_str())
+    }
+}
+
+impl fmt::Display for ObjectId {
+    /// `bucket/key`, the form of the record's key and of the log lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", shown(&self.bucket), self.key)
+    }
+}
+
+/// The bucket pair's rule for destination keys: the source key as it is, byte for byte, behind
+/// `prefix` and one `/`; nothing in front where `prefix` is empty or `/`.
+pub fn destination_key(prefix: &str, source: &ObjectKey) -> ObjectKey {
+    ObjectKey(destination_prefix(prefix) + source.as_str())
+}
+
+/// What [`destination_key`] puts in front of every source key.
+pub fn destination_prefix(prefix: &str) -> String {
+    match prefix.strip_suffix('/').unwrap_or(prefix) {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise 4.
+    #[test]
+    fn destination_keys_keep_every_byte_of_the_source_key() {
+        for (prefix, key, expected) in [
+            ("", "a//b", "a//b"),
+            ("/", "/leading", "/leading"),
+            ("p", "../y", "p/../y"),
+            ("p/", "./x", "p/./x"),
+            ("p/q", " space ", "p/q/ space "),
+            ("p//", "k", "p//k"),
+        ] {
+            assert_eq!(destination_key(prefix, &ObjectKey::new(key)).as_str(), expected);
+        }
+    }
+
+    /// Promise 4.
+    #[test]
+    fn control_characters_do_not_reach_a_log_line() {
+        assert_eq!(ObjectKey::new("a\nb\u{1}ü").to_string(), "a\\nb\\u{1}ü");
+        let turned = ObjectId::new("b\u{202e}", "k\u{2066}");
+        assert_eq!(turned.to_string(), "b\\u{202e}/k\\u{2066}");
+    }
+}
