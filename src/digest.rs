@@ -1,4 +1,4 @@
-//! MD5, CRC-64/NVME and the ETags that follow from them; MD5 of many streams at once.
+//! MD5, the ETags that follow from it, other checksums; MD5 of many streams at once.
 //!
 //! Pure: what a digest or an ETag follows from is an argument.
 

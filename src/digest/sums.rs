@@ -2,6 +2,8 @@
 //!
 //! Amazon S3 keeps the one that an object was uploaded with, and a CRC-64/NVME where none was given
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
+//!
+//! Pure: a checksum follows from bytes.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
