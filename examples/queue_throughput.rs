@@ -8,7 +8,7 @@ use s3_migration::error::{Error, Result};
 use s3_migration::job::Job;
 use s3_migration::object::ObjectId;
 use s3_migration::queue::Queue;
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::sqlite::Database;
 
 #[tokio::main]
@@ -16,7 +16,7 @@ async fn main() -> Result<()> {
     let jobs: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(20_000);
     let folder = tempfile::tempdir().map_err(|e| Error::usage(format!("no folder: {e}")))?;
     let database = Database::open(folder.path().join("queue.sqlite")).await?;
-    let queue = EmbeddedQueue::open(&database, "throughput", 60).await?;
+    let queue = SqliteQueue::open(&database, "throughput", 60).await?;
     let bodies: Vec<String> = (0..jobs)
         .map(|n| {
             let src = ObjectId::new("source", format!("prefix/{n:012}"));

@@ -18,7 +18,7 @@ use crate::params::Pair;
 use crate::compare::ranges::{Bounds, RangeId, Ranges};
 use crate::filter::patterns::Patterns;
 use crate::queue::Queue;
-use crate::record::StateStore;
+use crate::record::RecordStore;
 use crate::retry::{Policy, retry};
 use crate::store::{ListRequest, Listed, ObjectStore};
 
@@ -81,7 +81,7 @@ pub struct Jobsender {
     /// What shares a message.
     pub packs: PackLimits,
     /// Where it is on record which version was copied; `None`: versions are not compared.
-    pub versions: Option<Arc<dyn StateStore>>,
+    pub versions: Option<Arc<dyn RecordStore>>,
     /// What was written is compared with what is listed; `None`: it is not.
     pub closing: Option<Arc<Closing>>,
     /// What counts as a difference.

@@ -17,9 +17,9 @@ use crate::monitor::Counts;
 use crate::object::{MIB, ObjectId};
 use crate::params::Pair;
 use crate::progress::{Progress, Totals};
-use crate::queue::sqlite::EmbeddedQueue;
-use crate::record::StateStore;
-use crate::record::sqlite::EmbeddedState;
+use crate::queue::sqlite::SqliteQueue;
+use crate::record::RecordStore;
+use crate::record::sqlite::SqliteRecords;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::s3::S3Store;
@@ -73,8 +73,8 @@ struct Stage {
     destination_endpoint: Endpoint,
     source: Arc<dyn ObjectStore>,
     destination: Arc<dyn ObjectStore>,
-    queue: Arc<EmbeddedQueue>,
-    state: EmbeddedState,
+    queue: Arc<SqliteQueue>,
+    state: SqliteRecords,
     fleet: Fleet,
 }
 
@@ -123,8 +123,8 @@ impl Stage {
                 )
                 .await,
             ),
-            queue: Arc::new(EmbeddedQueue::open(&database, QUEUE, 60).await?),
-            state: EmbeddedState::new(&database),
+            queue: Arc::new(SqliteQueue::open(&database, QUEUE, 60).await?),
+            state: SqliteRecords::new(&database),
             folder,
             barrier,
             source_endpoint,
@@ -175,7 +175,7 @@ impl Stage {
         let (source, destination) = (Arc::clone(&self.source), Arc::clone(&self.destination));
         let packs = wiring::packs(&Config::default());
         let jobsender = Jobsender {
-            queue: Some(Arc::<EmbeddedQueue>::clone(&self.queue)),
+            queue: Some(Arc::<SqliteQueue>::clone(&self.queue)),
             ..Jobsender::new(source, destination, packs, MAX_RETRY, CancellationToken::new())
         };
         let pair = Pair {

@@ -219,7 +219,7 @@ pub struct Start {
 pub struct Seal {
     /// Which object.
     pub id: RecordId,
-    /// The token given to [`StateStore::begin`].
+    /// The token given to [`RecordStore::begin`].
     pub lease: String,
     /// The upload that is going to be completed.
     pub upload_id: String,
@@ -244,7 +244,7 @@ pub struct Outcome {
     pub status: JobStatus,
     /// This worker.
     pub instance: String,
-    /// The token given to [`StateStore::begin`]; `None` for an attempt that did not begin one
+    /// The token given to [`RecordStore::begin`]; `None` for an attempt that did not begin one
     /// (a small object has a single write, this one).
     pub lease: Option<String>,
     /// When the attempt began.
@@ -472,7 +472,7 @@ fn all_failed(error: &Error, count: usize) -> Vec<Recorded> {
 
 /// Keeps one record per object and destination.
 #[async_trait]
-pub trait StateStore: Send + Sync + fmt::Debug {
+pub trait RecordStore: Send + Sync + fmt::Debug {
     /// The record of `id`, read consistently.
     async fn load(&self, id: &RecordId) -> Result<Option<Record>>;
 

@@ -18,9 +18,9 @@ use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::progress::{Progress, Totals};
 use crate::queue::Queue;
-use crate::queue::sqlite::EmbeddedQueue;
-use crate::record::sqlite::EmbeddedState;
-use crate::record::{Proofs, StateStore};
+use crate::queue::sqlite::SqliteQueue;
+use crate::record::sqlite::SqliteRecords;
+use crate::record::{Proofs, RecordStore};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
@@ -101,9 +101,9 @@ impl Report {
 pub struct Run {
     jobsender: Jobsender,
     worker: Arc<Worker>,
-    queue: Arc<EmbeddedQueue>,
+    queue: Arc<SqliteQueue>,
     monitor: Arc<Monitor>,
-    state: Arc<EmbeddedState>,
+    state: Arc<SqliteRecords>,
     totals: Arc<Totals>,
     pairs: Vec<Pair>,
     finds: Vec<Arc<dyn Finds>>,
@@ -128,24 +128,24 @@ impl Run {
         let database = Database::open(&config.backend.path).await?;
         let lock = Lock::take(&config.backend.path, &name)?;
         let receives = config.backend.max_receive_count;
-        let queue = Arc::new(EmbeddedQueue::open(&database, &name, receives).await?);
+        let queue = Arc::new(SqliteQueue::open(&database, &name, receives).await?);
         queue.clear().await?;
         let monitor = Arc::new(Monitor::default());
-        let state = Arc::new(EmbeddedState::new(&database));
-        let records: Arc<dyn StateStore> = Arc::<EmbeddedState>::clone(&state);
+        let state = Arc::new(SqliteRecords::new(&database));
+        let records: Arc<dyn RecordStore> = Arc::<SqliteRecords>::clone(&state);
         let profiles = Profiles::load(config, &sides, &records).await;
         if config.mode.jobsender_compare_version_id {
-            jobsender.versions = Some(Arc::<EmbeddedState>::clone(&state));
+            jobsender.versions = Some(Arc::<SqliteRecords>::clone(&state));
         }
-        let records = Arc::<EmbeddedState>::clone(&state);
+        let records = Arc::<SqliteRecords>::clone(&state);
         let engine = wiring::engine(config, sides, records, Arc::clone(&monitor));
-        jobsender.queue = Some(Arc::<EmbeddedQueue>::clone(&queue));
+        jobsender.queue = Some(Arc::<SqliteQueue>::clone(&queue));
         let mut settings = wiring::worker_settings(config);
         settings.poll = TICK;
         settings.max_receives = MAX_RECEIVES;
         settings.job_timeout = JOB_TIMEOUT;
         settings.watched = true;
-        let worker = Worker::new(Arc::<EmbeddedQueue>::clone(&queue), engine, settings);
+        let worker = Worker::new(Arc::<SqliteQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
         finds.push(Arc::<Totals>::clone(&totals));
         Ok(Self {
@@ -259,7 +259,7 @@ impl Run {
             self.jobsender.compare = Compare::Size;
         }
         self.jobsender.cancel = self.halt.stop.clone();
-        let looked = Arc::new(Closing::new(Arc::<EmbeddedState>::clone(&self.state)));
+        let looked = Arc::new(Closing::new(Arc::<SqliteRecords>::clone(&self.state)));
         self.jobsender.closing = Some(Arc::clone(&looked));
         let differing = Arc::new(Differing::default());
         let mut closing = Summary::default();

@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::object::{Etag, ObjectId};
 use crate::quirk::Quirk;
-use crate::record::{Proven, StateStore};
+use crate::record::{Proven, RecordStore};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::store::{Headers, ListRequest, NewObject, ObjectMeta, ObjectStore, PartsSeen};
@@ -124,7 +124,7 @@ pub struct Engine {
     /// Where they are written.
     pub destination: Arc<dyn ObjectStore>,
     /// The records.
-    pub state: Arc<dyn StateStore>,
+    pub state: Arc<dyn RecordStore>,
     /// Bytes that may be in memory.
     pub budget: MemoryBudget,
     /// Where bytes are hashed.

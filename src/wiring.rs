@@ -20,11 +20,11 @@ use crate::monitor::Monitor;
 use crate::params::ssm::SsmParameters;
 use crate::params::{InParameter, ParameterStore, load_ignore_list, load_pairs};
 use crate::queue::Queue;
-use crate::queue::sqlite::EmbeddedQueue;
+use crate::queue::sqlite::SqliteQueue;
 use crate::queue::sqs::SqsQueue;
-use crate::record::StateStore;
-use crate::record::dynamodb::DynamoState;
-use crate::record::sqlite::EmbeddedState;
+use crate::record::RecordStore;
+use crate::record::dynamodb::DynamoRecords;
+use crate::record::sqlite::SqliteRecords;
 use crate::retry::{Policy, retry};
 use crate::sqlite::Database;
 use crate::store::pace::level::AtOnce;
@@ -166,7 +166,7 @@ pub async fn queue(config: &Config) -> Result<Arc<dyn Queue>> {
         QueueBackend::Embedded => {
             let database = Database::open(&config.backend.path).await?;
             let receives = config.backend.max_receive_count;
-            Arc::new(EmbeddedQueue::open(&database, name, receives).await?)
+            Arc::new(SqliteQueue::open(&database, name, receives).await?)
         }
     })
 }
@@ -178,17 +178,17 @@ pub async fn sqs_queue(config: &Config) -> Result<SqsQueue> {
 }
 
 /// The records of the configuration in Amazon DynamoDB.
-pub async fn dynamodb_table(config: &Config) -> Result<DynamoState> {
+pub async fn dynamodb_table(config: &Config) -> Result<DynamoRecords> {
     let sdk = aws::load_sdk_config().await?;
-    first(|| DynamoState::connect(&sdk, &config.basic.table_queue_name)).await
+    first(|| DynamoRecords::connect(&sdk, &config.basic.table_queue_name)).await
 }
 
 /// The records of the configuration.
-pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
+pub async fn state(config: &Config) -> Result<Arc<dyn RecordStore>> {
     Ok(match config.backend.state {
         StateBackend::DynamoDb => Arc::new(dynamodb_table(config).await?),
         StateBackend::Embedded => {
-            Arc::new(EmbeddedState::new(&Database::open(&config.backend.path).await?))
+            Arc::new(SqliteRecords::new(&Database::open(&config.backend.path).await?))
         }
     })
 }
@@ -197,7 +197,7 @@ pub async fn state(config: &Config) -> Result<Arc<dyn StateStore>> {
 pub fn engine(
     config: &Config,
     sides: Sides,
-    state: Arc<dyn StateStore>,
+    state: Arc<dyn RecordStore>,
     monitor: Arc<Monitor>,
 ) -> Arc<Engine> {
     Arc::new(Engine {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::sqlite::Database;
 use serde::Deserialize;
 
@@ -116,7 +116,7 @@ impl Scenario {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let open = async {
             let database = Database::open(folder.path().join(SQLITE)).await?;
-            EmbeddedQueue::open(&database, QUEUE, 60).await
+            SqliteQueue::open(&database, QUEUE, 60).await
         };
         let queue = runtime.block_on(open)?;
         let mut command = self.jobsender(folder.path(), setup);

@@ -9,7 +9,7 @@ use crate::check::findings::{
 use crate::config::{QueueBackend, StateBackend};
 use crate::error::{Error, Result};
 use crate::queue::{DeadLetters, QueueFacts};
-use crate::record::dynamodb::DynamoState;
+use crate::record::dynamodb::DynamoRecords;
 use crate::record::{IndexForm, TableCall, TableFacts};
 use crate::wiring::{self, first};
 
@@ -86,7 +86,7 @@ impl Check<'_> {
         }
     }
 
-    async fn rehearse(&mut self, table: &DynamoState, what: &str, call: TableCall) {
+    async fn rehearse(&mut self, table: &DynamoRecords, what: &str, call: TableCall) {
         let made = first(|| table.rehearse(call)).await;
         let what = format!("{what}, {call:?}");
         self.look(what, call.action(), made, |()| (Verdict::Ok, "allowed".to_owned()));

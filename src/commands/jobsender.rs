@@ -19,7 +19,7 @@ use crate::format::escape::shown;
 use crate::format::human;
 use crate::params::load_pairs;
 use crate::queue::LONGEST_KEPT;
-use crate::record::StateStore;
+use crate::record::RecordStore;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::systemd::Telling;
@@ -126,7 +126,7 @@ fn nothing_listed(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
 
 /// The records, where they are needed: to compare versions, and to note what is sent. Without the
 /// latter, sending goes on.
-async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn StateStore>>> {
+async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn RecordStore>>> {
     let needed = config.mode.jobsender_compare_version_id;
     if !needed && !sends {
         return Ok(None);
@@ -148,7 +148,7 @@ async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn StateSto
 async fn remember(
     config: &Config,
     jobsender: &Jobsender,
-    state: Option<&Arc<dyn StateStore>>,
+    state: Option<&Arc<dyn RecordStore>>,
 ) -> Result<Option<Arc<Sent>>> {
     let Some(queue) = &jobsender.queue else { return Ok(None) };
     let depth = retry(Policy::probe(), &jobsender.cancel, || queue.depth()).await?;
@@ -196,7 +196,7 @@ struct Kept<'a> {
 async fn close(
     config: &Config,
     jobsender: &Jobsender,
-    state: &dyn StateStore,
+    state: &dyn RecordStore,
     results: &[PairResult],
 ) {
     let policy = Policy::control(jobsender.max_retry);

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::escape::shown;
 use crate::format::human;
 use crate::params::{Pair, load_pairs, same_place};
-use crate::record::sqlite::EmbeddedState;
+use crate::record::sqlite::SqliteRecords;
 use crate::shutdown::Halt;
 use crate::single_node::{Report, Run};
 use crate::sqlite::Database;
@@ -51,7 +51,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     if args.dry_run || args.compare.explain.is_some() {
         if config.mode.jobsender_compare_version_id {
             let database = Database::open(&config.backend.path).await?;
-            jobsender.versions = Some(Arc::new(EmbeddedState::new(&database)));
+            jobsender.versions = Some(Arc::new(SqliteRecords::new(&database)));
         }
         return match &args.compare.explain {
             Some(key) => explain(&jobsender, &pairs, key).await,

@@ -16,7 +16,7 @@ use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
 use crate::format::human;
 use crate::queue::{Depth, Queue};
-use crate::record::{Proofs, StateStore, Tally};
+use crate::record::{Proofs, RecordStore, Tally};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::wiring;
@@ -102,7 +102,7 @@ fn window(tally: &Tally, now: SystemTime) -> Duration {
 #[derive(Default)]
 struct Places {
     queue: Option<Arc<dyn Queue>>,
-    state: Option<Arc<dyn StateStore>>,
+    state: Option<Arc<dyn RecordStore>>,
 }
 
 impl Places {
@@ -166,7 +166,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
 /// Counts the records, unless they were counted lately: in DynamoDB that reads the whole table, so
 /// under `--watch` the counting takes at most a tenth of the time.
 async fn count(
-    state: &dyn StateStore,
+    state: &dyn RecordStore,
     last: &mut Option<(Tally, Instant)>,
     cancel: &CancellationToken,
 ) -> Result<Tally> {

@@ -11,7 +11,7 @@ use crate::compare::difference::{EtagsSay, etags_say};
 use crate::object::{Etag, ObjectId, ObjectKey, destination_key};
 use crate::params::Pair;
 use crate::quirk::Quirk;
-use crate::record::{Copy, StateStore};
+use crate::record::{Copy, RecordStore};
 use crate::retry::{Policy, retry};
 use crate::store::{Listed, ObjectStore};
 
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 16;
 /// What both sides' listings and the records say of the ETags.
 #[derive(Debug)]
 pub struct Closing {
-    state: Arc<dyn StateStore>,
+    state: Arc<dyn RecordStore>,
     /// By the bucket at the source, then that at the destination.
     seen: Mutex<BySource>,
 }
@@ -55,11 +55,11 @@ impl Seen {
 
 impl Closing {
     /// With what is on record.
-    pub fn new(state: Arc<dyn StateStore>) -> Self {
+    pub fn new(state: Arc<dyn RecordStore>) -> Self {
         Self { state, seen: Mutex::default() }
     }
 
-    pub(super) fn state(&self) -> &Arc<dyn StateStore> {
+    pub(super) fn state(&self) -> &Arc<dyn RecordStore> {
         &self.state
     }
 

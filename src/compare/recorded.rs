@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::object::{ObjectId, ObjectKey, Revision, destination_key};
 use crate::params::Pair;
-use crate::record::{CopiesRequest, Copy, RecordId, StateStore};
+use crate::record::{CopiesRequest, Copy, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
 
 /// Objects that are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 10;
 /// The records of one range.
 #[derive(Debug)]
 pub(super) struct Copies {
-    state: Arc<dyn StateStore>,
+    state: Arc<dyn RecordStore>,
     pair: Pair,
     request: CopiesRequest,
     policy: Policy,
@@ -34,7 +34,7 @@ pub(super) struct Copies {
 impl Copies {
     /// The records of `pair` behind the source's key `after`.
     pub(super) fn new(
-        state: Arc<dyn StateStore>,
+        state: Arc<dyn RecordStore>,
         pair: &Pair,
         after: Option<&str>,
         policy: Policy,
@@ -117,7 +117,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::record::sqlite::EmbeddedState;
+    use crate::record::sqlite::SqliteRecords;
     use crate::record::{JobStatus, Outcome};
     use crate::sqlite::Database;
 
@@ -156,7 +156,7 @@ mod tests {
     async fn copies(after: Option<&str>) -> (Copies, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("state.sqlite")).await.unwrap();
-        let state = EmbeddedState::new(&database);
+        let state = SqliteRecords::new(&database);
         let numbered = (0..4000).map(|n| done("src", &key(n)));
         let others = (0..4000).step_by(2).map(|n| done("another", &key(n)));
         let elsewhere = [done("src", "o"), done("src", "q")];

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::error::{Error, Result};
-use crate::record::{NoteKey, RecordId, StateStore};
+use crate::record::{NoteKey, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
 
 /// Notes that are asked for at once.
@@ -39,7 +39,7 @@ pub(super) const UNMARKED: Mark = 0;
 /// The notes of one queue: numbered, from the one that the head note names.
 #[derive(Debug)]
 pub struct Sent {
-    state: Arc<dyn StateStore>,
+    state: Arc<dyn RecordStore>,
     queue: String,
     policy: Policy,
     cancel: CancellationToken,
@@ -60,7 +60,7 @@ impl Sent {
     /// empty queue they say nothing and are forgotten. `keeps`: how long the queue keeps a message, where
     /// that ends.
     pub async fn open(
-        state: Arc<dyn StateStore>,
+        state: Arc<dyn RecordStore>,
         queue: &str,
         is_empty: bool,
         keeps: Option<Duration>,

@@ -17,7 +17,7 @@ use super::endpoint::{Gate, Passage};
 use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging::say;
-use crate::record::{JobStatus, StateStore};
+use crate::record::{JobStatus, RecordStore};
 
 /// At most so many parts of the object pass before its worker is killed.
 const PARTS_BEFORE_DEATH: u64 = 4;
@@ -118,7 +118,7 @@ impl Fleet {
     /// Kills the worker that the record names as the holder of the object.
     pub async fn kill_holder(
         &self,
-        state: &dyn StateStore,
+        state: &dyn RecordStore,
         bucket: &str,
         key: &str,
     ) -> Result<u32> {

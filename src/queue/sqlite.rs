@@ -26,7 +26,7 @@ const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// A queue by its name; several share one file.
 #[derive(Clone, Debug)]
-pub struct EmbeddedQueue {
+pub struct SqliteQueue {
     db: Database,
     name: Arc<str>,
     max_receive_count: u32,
@@ -46,7 +46,7 @@ pub struct DeadLetter {
     pub since: SystemTime,
 }
 
-impl EmbeddedQueue {
+impl SqliteQueue {
     /// The queue `name` in `db`. A message that has been received `max_receive_count` times (at
     /// least 1) and comes back goes to the dead letters.
     pub async fn open(db: &Database, name: &str, max_receive_count: u32) -> Result<Self> {
@@ -153,7 +153,7 @@ impl EmbeddedQueue {
 }
 
 #[async_trait]
-impl Queue for EmbeddedQueue {
+impl Queue for SqliteQueue {
     async fn send(&self, bodies: &[String]) -> Result<()> {
         let (name, bodies) = (self.name.clone(), bodies.to_vec());
         self.db
@@ -271,7 +271,7 @@ impl Queue for EmbeddedQueue {
 /// Messages on their way to the caller of `receive`. Where that future is dropped, they go back as
 /// if they had never been received, instead of staying hidden until their leases end.
 struct Claimed {
-    queue: EmbeddedQueue,
+    queue: SqliteQueue,
     lease: i64,
     messages: Vec<Message>,
 }

@@ -26,8 +26,8 @@ use futures_util::stream;
 use self::item::Item;
 use self::update::{OldUpload, Refusal, Update};
 use super::{
-    CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Outcome, Record, RecordId, Recorded, Seal,
-    Start, StateStore, Tally,
+    CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Outcome, Record, RecordId, RecordStore,
+    Recorded, Seal, Start, Tally,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
@@ -50,7 +50,7 @@ const WRITES_AT_ONCE: usize = 8;
 
 /// The table of records. No call is tried again here, see `crate::retry`; each write may safely be.
 #[derive(Debug)]
-pub struct DynamoState {
+pub struct DynamoRecords {
     client: Client,
     table: String,
     /// Batches are refused here, by a missing permission or by a store without them.
@@ -66,7 +66,7 @@ enum Written {
     Refused(Item),
 }
 
-impl DynamoState {
+impl DynamoRecords {
     /// The records in `table`, whose key schema is looked at first. Whoever may not describe the
     /// table, goes on: the first write will tell.
     pub async fn connect(config: &SdkConfig, table: &str) -> Result<Self> {
@@ -285,7 +285,7 @@ fn count(tally: &mut Tally, item: &Item, since: SystemTime) {
 }
 
 #[async_trait]
-impl StateStore for DynamoState {
+impl RecordStore for DynamoRecords {
     async fn load(&self, id: &RecordId) -> Result<Option<Record>> {
         for key in [item::primary_key(id), item::alternate_key(id)] {
             match self.get(key).await? {

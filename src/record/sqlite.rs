@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{
     CopiesPage, CopiesRequest, Copy, End, JobStatus, NoteKey, Outcome, Proofs, Proven, Record,
-    RecordId, Recorded, Seal, Start, StateStore, Tally, UploadRef,
+    RecordId, RecordStore, Recorded, Seal, Start, Tally, UploadRef,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::sequencer::Sequencer;
@@ -18,11 +18,11 @@ use crate::sqlite::Database;
 
 /// The records in one file.
 #[derive(Clone, Debug)]
-pub struct EmbeddedState {
+pub struct SqliteRecords {
     db: Database,
 }
 
-impl EmbeddedState {
+impl SqliteRecords {
     /// The records in `db`.
     pub fn new(db: &Database) -> Self {
         Self { db: db.clone() }
@@ -30,7 +30,7 @@ impl EmbeddedState {
 }
 
 #[async_trait]
-impl StateStore for EmbeddedState {
+impl RecordStore for SqliteRecords {
     async fn load(&self, id: &RecordId) -> Result<Option<Record>> {
         let id = id.clone();
         self.db

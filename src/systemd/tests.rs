@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::monitor::Turn;
 use crate::queue::{Depth, Message, Queue, Receipt};
-use crate::record::sqlite::EmbeddedState;
+use crate::record::sqlite::SqliteRecords;
 use crate::sqlite::Database;
 use crate::store::ObjectStore;
 use crate::store::tests::Fake;
@@ -178,7 +178,7 @@ async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, A
     let store = || Arc::new(Fake::default()) as Arc<dyn ObjectStore>;
     let sides = Sides { source: store(), destination: store() };
     let monitor = Arc::new(Monitor::default());
-    let state = Arc::new(EmbeddedState::new(&state));
+    let state = Arc::new(SqliteRecords::new(&state));
     let engine = wiring::engine(&config, sides, state, Arc::clone(&monitor));
     let mut settings = wiring::worker_settings(&config);
     settings.parallel = 1;

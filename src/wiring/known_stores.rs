@@ -13,7 +13,7 @@ use tracing::{debug, info};
 
 use crate::config::Config;
 use crate::quirk::Quirk;
-use crate::record::{NoteKey, StateStore};
+use crate::record::{NoteKey, RecordStore};
 use crate::store::Side;
 use crate::store::profile::Profile;
 use crate::wiring::Sides;
@@ -62,13 +62,13 @@ pub struct Loss {
 #[derive(Clone, Debug)]
 pub struct Profiles {
     sides: Sides,
-    state: Arc<dyn StateStore>,
+    state: Arc<dyn RecordStore>,
     notes: [NoteKey; 2],
 }
 
 impl Profiles {
     /// Takes up what is kept of both sides.
-    pub async fn load(config: &Config, sides: &Sides, state: &Arc<dyn StateStore>) -> Self {
+    pub async fn load(config: &Config, sides: &Sides, state: &Arc<dyn RecordStore>) -> Self {
         let state = Arc::clone(state);
         let profiles = Self { sides: sides.clone(), state, notes: notes(config) };
         for (profile, facts) in
@@ -129,7 +129,7 @@ impl Profiles {
 }
 
 /// What is kept of both sides, source first; what is older than [`LAST`] is not.
-pub async fn kept(config: &Config, state: &dyn StateStore) -> [Vec<Fact>; 2] {
+pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<Fact>; 2] {
     let oldest = SystemTime::now().checked_sub(LAST).map_or(0, seconds);
     let texts = state.notes(&notes(config)).await.unwrap_or_default();
     let mut texts = texts.into_iter().map(Option::unwrap_or_default);

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Next};
-use crate::record::{Outcome, Recorded, StateStore};
+use crate::record::{Outcome, RecordStore, Recorded};
 use crate::retry::{Policy, retry};
 
 /// Puts `outcomes` on record; one answer for each, in order.
 pub(super) async fn record(
-    state: &dyn StateStore,
+    state: &dyn RecordStore,
     outcomes: &[Outcome],
     policy: Policy,
     cancel: &CancellationToken,
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl StateStore for Moody {
+    impl RecordStore for Moody {
         async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
             let keys: Vec<String> =
                 outcomes.iter().map(|outcome| outcome.id.src.key.as_str().to_owned()).collect();

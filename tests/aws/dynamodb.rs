@@ -5,18 +5,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_dynamodb::types::AttributeValue;
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId};
-use s3_migration::record::dynamodb::DynamoState;
+use s3_migration::record::dynamodb::DynamoRecords;
 use s3_migration::record::{
-    CopiesRequest, JobStatus, NoteKey, Outcome, RecordId, Start, StateStore, UploadRef,
+    CopiesRequest, JobStatus, NoteKey, Outcome, RecordId, RecordStore, Start, UploadRef,
 };
 
 use crate::support::ministack::{ACCOUNT_A, Ministack, unique};
 use crate::support::resources;
 
-async fn connect() -> (DynamoState, String) {
+async fn connect() -> (DynamoRecords, String) {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
     let table = resources::table(&config).await;
-    (DynamoState::connect(&config, &table).await.expect("the table is there"), table)
+    (DynamoRecords::connect(&config, &table).await.expect("the table is there"), table)
 }
 
 fn at(seconds: u64) -> SystemTime {
@@ -61,7 +61,7 @@ fn outcome(id: &RecordId, lease: Option<&str>) -> Outcome {
     }
 }
 
-async fn tries(state: &DynamoState, id: &RecordId) -> u32 {
+async fn tries(state: &DynamoRecords, id: &RecordId) -> u32 {
     state.load(id).await.expect("loaded").expect("on record").tries
 }
 
@@ -214,7 +214,7 @@ async fn scans_go_on_to_the_last_page() {
 async fn a_table_of_the_original_holds_all_and_keeps_no_order() {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
     let table = resources::table_of_the_original(&config).await;
-    let state = DynamoState::connect(&config, &table).await.expect("the table is there");
+    let state = DynamoRecords::connect(&config, &table).await.expect("the table is there");
     let id = id("k", "des");
     state.finish(&[outcome(&id, None)]).await.expect("finished");
     assert!(state.copied(&[id]).await.expect("looked up")[0].is_some());
@@ -229,13 +229,13 @@ async fn a_table_of_the_original_holds_all_and_keeps_no_order() {
 async fn a_table_that_cannot_hold_the_records_is_refused_at_once() {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
     let absent = unique("absent");
-    let error = DynamoState::connect(&config, &absent).await.expect_err("it is not there");
+    let error = DynamoRecords::connect(&config, &absent).await.expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     for part in [absent.as_str(), "us-east-1", "partition key Key"] {
         assert!(error.to_string().contains(part), "{error}");
     }
     let wrong = resources::table_with_key(&config, "Id").await;
-    let error = DynamoState::connect(&config, &wrong).await.expect_err("another key");
+    let error = DynamoRecords::connect(&config, &wrong).await.expect_err("another key");
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains(&wrong), "{error}");
 }

@@ -9,8 +9,8 @@ use s3_migration::error::{Error, ErrorKind};
 use s3_migration::params::ParameterStore;
 use s3_migration::params::ssm::SsmParameters;
 use s3_migration::queue::sqs::SqsQueue;
-use s3_migration::record::StateStore;
-use s3_migration::record::dynamodb::DynamoState;
+use s3_migration::record::RecordStore;
+use s3_migration::record::dynamodb::DynamoRecords;
 use serde_json::json;
 
 use crate::support::ministack::{ACCOUNT_A, Ministack};
@@ -20,7 +20,7 @@ use crate::support::{iam, resources};
 async fn first_errors(config: &SdkConfig) -> [Error; 3] {
     [
         SqsQueue::connect(config, "jobs").await.expect_err("no queue"),
-        DynamoState::connect(config, "jobs").await.expect_err("no table"),
+        DynamoRecords::connect(config, "jobs").await.expect_err("no table"),
         SsmParameters::new(config).get("jobs").await.expect_err("no parameter"),
     ]
 }
@@ -92,7 +92,8 @@ async fn a_missing_permission_is_named_by_the_service_and_where_to_grant_it() {
     let refused = SsmParameters::new(&config).get("jobs").await.expect_err("may not read");
     assert_each(&[refused], ErrorKind::Denied, &["ssm:GetParameter", "kms:Decrypt"]);
 
-    let state = DynamoState::connect(&config, &table).await.expect("a table need not be described");
+    let state =
+        DynamoRecords::connect(&config, &table).await.expect("a table need not be described");
     let refused = state.tally(SystemTime::now()).await.expect_err("may not scan");
     assert_each(&[refused], ErrorKind::Denied, &["dynamodb:Scan", &table]);
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use s3_migration::queue::Queue;
 use s3_migration::queue::sqs::SqsQueue;
-use s3_migration::record::StateStore;
-use s3_migration::record::dynamodb::DynamoState;
+use s3_migration::record::RecordStore;
+use s3_migration::record::dynamodb::DynamoRecords;
 
 use crate::queue::MAX_RECEIVES;
 use crate::support::Fresh;
@@ -22,10 +22,10 @@ async fn queue() -> Fresh<dyn Queue> {
     Fresh::new(Arc::new(queue), ())
 }
 
-async fn state() -> Fresh<dyn StateStore> {
+async fn state() -> Fresh<dyn RecordStore> {
     let config = Ministack::shared().sdk_config(ACCOUNT_A);
     let table = resources::table(&config).await;
-    let state = DynamoState::connect(&config, &table).await.expect("the table is there");
+    let state = DynamoRecords::connect(&config, &table).await.expect("the table is there");
     Fresh::new(Arc::new(state), ())
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use s3_migration::error::{Error, ErrorKind};
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{Queue, Receipt};
-use s3_migration::record::StateStore;
-use s3_migration::record::sqlite::EmbeddedState;
+use s3_migration::record::RecordStore;
+use s3_migration::record::sqlite::SqliteRecords;
 use s3_migration::sqlite::Database;
 use tempfile::TempDir;
 
@@ -27,9 +27,9 @@ async fn fresh_queue() -> Fresh<dyn Queue> {
     Fresh::new(Arc::new(queue), dir)
 }
 
-async fn fresh_state() -> Fresh<dyn StateStore> {
+async fn fresh_state() -> Fresh<dyn RecordStore> {
     let (db, dir) = database().await;
-    Fresh::new(Arc::new(EmbeddedState::new(&db)), dir)
+    Fresh::new(Arc::new(SqliteRecords::new(&db)), dir)
 }
 
 async fn database() -> (Database, TempDir) {
@@ -37,15 +37,15 @@ async fn database() -> (Database, TempDir) {
     (Database::open(dir.path().join("s3 migration.sqlite")).await.unwrap(), dir)
 }
 
-async fn queue() -> (EmbeddedQueue, TempDir) {
+async fn queue() -> (SqliteQueue, TempDir) {
     let (db, dir) = database().await;
-    (EmbeddedQueue::open(&db, "jobs", MAX_RECEIVES).await.unwrap(), dir)
+    (SqliteQueue::open(&db, "jobs", MAX_RECEIVES).await.unwrap(), dir)
 }
 
 /// The same queue through a connection of its own, as another process would have it.
-async fn other_handle(dir: &TempDir) -> EmbeddedQueue {
+async fn other_handle(dir: &TempDir) -> SqliteQueue {
     let db = Database::open(dir.path().join("s3 migration.sqlite")).await.unwrap();
-    EmbeddedQueue::open(&db, "jobs", MAX_RECEIVES).await.unwrap()
+    SqliteQueue::open(&db, "jobs", MAX_RECEIVES).await.unwrap()
 }
 
 fn bodies(count: usize) -> Vec<String> {
@@ -89,7 +89,7 @@ async fn two_handles_never_receive_one_message_both() {
     let (here, dir) = queue().await;
     let there = other_handle(&dir).await;
     here.send(&bodies(1000)).await.unwrap();
-    let drain = async |queue: &EmbeddedQueue| {
+    let drain = async |queue: &SqliteQueue| {
         let mut seen = Vec::new();
         loop {
             let messages = queue.receive(7, Duration::ZERO, HIDDEN).await.unwrap();
@@ -110,8 +110,8 @@ async fn two_handles_never_receive_one_message_both() {
 #[tokio::test]
 async fn queues_in_one_file_do_not_mix() {
     let (db, _dir) = database().await;
-    let one = EmbeddedQueue::open(&db, "one", MAX_RECEIVES).await.unwrap();
-    let two = EmbeddedQueue::open(&db, "two", MAX_RECEIVES).await.unwrap();
+    let one = SqliteQueue::open(&db, "one", MAX_RECEIVES).await.unwrap();
+    let two = SqliteQueue::open(&db, "two", MAX_RECEIVES).await.unwrap();
     let message = sent(&one, "of one", HIDDEN).await;
     one.send(&["more".to_owned()]).await.unwrap();
     assert!(two.receive(10, Duration::ZERO, HIDDEN).await.unwrap().is_empty());
@@ -249,7 +249,7 @@ async fn a_clock_that_was_set_back_hides_nothing_for_years() {
 #[tokio::test]
 async fn records_keep_milliseconds_and_the_buckets_that_are_arns() {
     let (db, _dir) = database().await;
-    let store = EmbeddedState::new(&db);
+    let store = SqliteRecords::new(&db);
     let mut end = end("a/b", None, 0, 0);
     end.id.src.bucket = "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint/ap".to_owned();
     end.end_time += Duration::from_millis(1234);
@@ -262,7 +262,7 @@ async fn records_keep_milliseconds_and_the_buckets_that_are_arns() {
 #[tokio::test]
 async fn a_table_bears_the_originals_names() {
     let (db, _dir) = database().await;
-    let store = EmbeddedState::new(&db);
+    let store = SqliteRecords::new(&db);
     store.finish(&[end("a/b", None, 0, 90)]).await.unwrap();
     let file = rusqlite::Connection::open(db.path()).unwrap();
     let select = "SELECT Key || ' ' || desBucket || ' ' || desKey || ' ' || jobStatus || ' '

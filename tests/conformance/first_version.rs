@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use s3_migration::queue::Queue;
-use s3_migration::queue::sqlite::EmbeddedQueue;
-use s3_migration::record::sqlite::EmbeddedState;
-use s3_migration::record::{JobStatus, NoteKey, Outcome, Record, StateStore};
+use s3_migration::queue::sqlite::SqliteQueue;
+use s3_migration::record::sqlite::SqliteRecords;
+use s3_migration::record::{JobStatus, NoteKey, Outcome, Record, RecordStore};
 use s3_migration::sqlite::Database;
 use tempfile::TempDir;
 
@@ -82,7 +82,7 @@ async fn what_a_file_of_the_first_version_holds_is_kept() {
     // The second time there is nothing to be done any more.
     for _ in 0..2 {
         let db = Database::open(&path).await.unwrap();
-        let store = EmbeddedState::new(&db);
+        let store = SqliteRecords::new(&db);
         let done = store.load(&id("done")).await.unwrap().unwrap();
         let Record { size, tries, progress, status, .. } = done;
         assert_eq!((size, tries, progress, status), (7, 3, 42, JobStatus::Done));
@@ -92,11 +92,11 @@ async fn what_a_file_of_the_first_version_holds_is_kept() {
         assert_eq!((done.sequencer, done.deleted), (None, false));
         let failed = store.load(&id("failed")).await.unwrap().unwrap();
         assert_eq!((failed.last_error.as_deref(), failed.tries), (Some("denied"), 1));
-        let depth = EmbeddedQueue::open(&db, "jobs", 3).await.unwrap().depth().await.unwrap();
+        let depth = SqliteQueue::open(&db, "jobs", 3).await.unwrap().depth().await.unwrap();
         assert_eq!((depth.waiting, depth.running, depth.dead), (1, 0, Some(1)));
     }
     let db = Database::open(&path).await.unwrap();
-    let queue = EmbeddedQueue::open(&db, "jobs", 3).await.unwrap();
+    let queue = SqliteQueue::open(&db, "jobs", 3).await.unwrap();
     assert!(take(&queue, 1, HIDDEN).await.unwrap().values().all(|message| message.body == "waits"));
     let dead = queue.dead(9).await.unwrap();
     assert_eq!((dead[0].body.as_str(), dead[0].reason.as_str()), ("dead", "why"));
@@ -106,7 +106,7 @@ async fn what_a_file_of_the_first_version_holds_is_kept() {
 #[tokio::test]
 async fn what_the_second_version_has_more_works_on_a_file_of_the_first() {
     let (path, _dir) = first_version();
-    let store = EmbeddedState::new(&Database::open(&path).await.unwrap());
+    let store = SqliteRecords::new(&Database::open(&path).await.unwrap());
     let copies = store.copies(&crate::state::all_copies("des")).await.unwrap().unwrap();
     let keys: Vec<_> = copies.copies.iter().map(|copy| copy.id.src.key.as_str()).collect();
     assert_eq!(keys, ["done"], "an old record is a copy, not a deletion");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use s3_migration::queue::Queue;
 use s3_migration::queue::lease::Lease;
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::sqlite::Database;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -24,9 +24,9 @@ const HELD: &str = "the-message-is-held";
 /// Long enough for heartbeats to come through on a busy machine.
 const VISIBILITY: Duration = Duration::from_secs(6);
 
-async fn open(file: impl AsRef<Path>) -> EmbeddedQueue {
+async fn open(file: impl AsRef<Path>) -> SqliteQueue {
     let db = Database::open(file).await.unwrap();
-    EmbeddedQueue::open(&db, "jobs", 5).await.unwrap()
+    SqliteQueue::open(&db, "jobs", 5).await.unwrap()
 }
 
 /// The second process: receives, holds, and lives until it is killed or left alone.

@@ -1,11 +1,12 @@
-//! The promises of `StateStore`. Times are whole seconds, which every backend can hold.
+//! The promises of `RecordStore`. Times are whole seconds, which every backend can hold.
 
 use std::time::{Duration, SystemTime};
 
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId, Revision};
 use s3_migration::record::{
-    JobStatus, Outcome, Proofs, Proven, Record, RecordId, Seal, Start, StateStore, Tally, UploadRef,
+    JobStatus, Outcome, Proofs, Proven, Record, RecordId, RecordStore, Seal, Start, Tally,
+    UploadRef,
 };
 
 use crate::support::{control_texts, odd_texts};
@@ -21,7 +22,7 @@ pub use notes::*;
 pub use order::*;
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
-/// `async fn() -> Fresh<dyn StateStore>` that makes a store without records.
+/// `async fn() -> Fresh<dyn RecordStore>` that makes a store without records.
 macro_rules! state_suite {
     ($fresh:path) => {
         $crate::support::promises!(state, $fresh:
@@ -80,14 +81,14 @@ macro_rules! state_suite {
     };
 }
 
-pub async fn what_was_never_begun_has_no_record(store: &dyn StateStore) {
+pub async fn what_was_never_begun_has_no_record(store: &dyn RecordStore) {
     assert_eq!(store.load(&id("key")).await.unwrap(), None);
     store.finish(&[]).await.unwrap();
     assert_eq!(store.tally(at(0)).await.unwrap(), Tally::default());
 }
 
 /// Promise 2.
-pub async fn a_start_is_on_record_whole(store: &dyn StateStore) {
+pub async fn a_start_is_on_record_whole(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     assert_eq!(load(store, "key").await, begun("key"));
 }
@@ -119,7 +120,7 @@ fn begun(key: &str) -> Record {
 }
 
 /// Promise 8.
-pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateStore) {
+pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let back = Outcome {
         status: JobStatus::Running,
@@ -152,7 +153,7 @@ pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn StateS
 }
 
 /// Promise 8.
-pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
+pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.seal(&seal("key", "t1")).await.unwrap();
     let (target_etag, proven) = (Some(Etag::new("target-2")), Some(Proven::Transit));
@@ -166,7 +167,7 @@ pub async fn a_seal_is_on_record_for_its_upload_only(store: &dyn StateStore) {
 }
 
 /// Promise 3.
-pub async fn an_upload_that_is_distrusted_is_on_record_as_such(store: &dyn StateStore) {
+pub async fn an_upload_that_is_distrusted_is_on_record_as_such(store: &dyn RecordStore) {
     let first = start("key", "t1", 10);
     store.begin(&first).await.unwrap();
     let upload = UploadRef { part_size: UploadRef::DISTRUSTED, ..first.upload.clone() };
@@ -175,7 +176,7 @@ pub async fn an_upload_that_is_distrusted_is_on_record_as_such(store: &dyn State
 }
 
 /// Promise 8.
-pub async fn a_replaced_token_seals_nothing(store: &dyn StateStore) {
+pub async fn a_replaced_token_seals_nothing(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.begin(&start("key", "t2", 20)).await.unwrap();
     let refused = store.seal(&seal("key", "t1")).await.unwrap_err();
@@ -193,7 +194,7 @@ fn seal(key: &str, lease: &str) -> Seal {
     }
 }
 
-pub async fn what_a_copy_is_proven_by_is_on_record(store: &dyn StateStore) {
+pub async fn what_a_copy_is_proven_by_is_on_record(store: &dyn RecordStore) {
     let (own, other) = (Some(Etag::new("etag-1")), Some(Etag::new("other")));
     let kinds = [Proven::Source, Proven::Transit, Proven::Nothing];
     for (at, (proven, written)) in
@@ -216,7 +217,7 @@ pub async fn what_a_copy_is_proven_by_is_on_record(store: &dyn StateStore) {
     assert_eq!(load(store, "key 0").await.proven, None);
 }
 
-pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn StateStore) {
+pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.finish(&[end("key", Some("t1"), 10, 25)]).await.unwrap();
     let expected = Record {
@@ -229,7 +230,7 @@ pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn StateStore) {
 }
 
 /// Promise 8.
-pub async fn the_same_end_may_be_recorded_twice(store: &dyn StateStore) {
+pub async fn the_same_end_may_be_recorded_twice(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.finish(&[end("key", Some("t1"), 10, 25)]).await.unwrap();
     let once = load(store, "key").await;
@@ -237,7 +238,7 @@ pub async fn the_same_end_may_be_recorded_twice(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await, once);
 }
 
-pub async fn an_end_without_a_start_is_an_attempt_of_its_own(store: &dyn StateStore) {
+pub async fn an_end_without_a_start_is_an_attempt_of_its_own(store: &dyn RecordStore) {
     let failed = Outcome {
         status: JobStatus::Failed,
         error: Some("access denied: s3:PutObject on 'ü'\n".to_owned()),
@@ -269,7 +270,7 @@ pub async fn an_end_without_a_start_is_an_attempt_of_its_own(store: &dyn StateSt
 }
 
 /// Promise 8.
-pub async fn a_replaced_token_ends_nothing(store: &dyn StateStore) {
+pub async fn a_replaced_token_ends_nothing(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.begin(&start("key", "t2", 20)).await.unwrap();
     let before = load(store, "key").await;
@@ -279,7 +280,7 @@ pub async fn a_replaced_token_ends_nothing(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await.status, JobStatus::Done);
 }
 
-pub async fn an_attempt_without_a_token_takes_over(store: &dyn StateStore) {
+pub async fn an_attempt_without_a_token_takes_over(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     store.finish(&[end("key", None, 20, 21)]).await.unwrap();
     let record = load(store, "key").await;
@@ -289,7 +290,7 @@ pub async fn an_attempt_without_a_token_takes_over(store: &dyn StateStore) {
 }
 
 /// Promise 2.
-pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn StateStore) {
+pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let refused = Outcome {
         size: 3,
@@ -309,7 +310,7 @@ pub async fn an_end_that_learned_nothing_keeps_what_a_resume_needs(store: &dyn S
 }
 
 /// Promise 2.
-pub async fn an_end_that_learned_nothing_is_counted_once(store: &dyn StateStore) {
+pub async fn an_end_that_learned_nothing_is_counted_once(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let refused = Outcome {
         etag: None,
@@ -324,7 +325,7 @@ pub async fn an_end_that_learned_nothing_is_counted_once(store: &dyn StateStore)
 }
 
 /// Promise 2.
-pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {
+pub async fn an_upload_does_not_outlive_its_etag(store: &dyn RecordStore) {
     let begun = start("key", "t1", 10);
     store.begin(&begun).await.unwrap();
     let same = Outcome { status: JobStatus::Running, ..end("key", None, 15, 16) };
@@ -339,7 +340,7 @@ pub async fn an_upload_does_not_outlive_its_etag(store: &dyn StateStore) {
 }
 
 /// Promise 8.
-pub async fn two_pairs_that_share_a_source_have_two_records(store: &dyn StateStore) {
+pub async fn two_pairs_that_share_a_source_have_two_records(store: &dyn RecordStore) {
     let pairs = ["des-1", "des-2"].map(|bucket| RecordId {
         src: ObjectId::new("src", "key"),
         des: ObjectId::new(bucket, "key"),
@@ -356,7 +357,7 @@ pub async fn two_pairs_that_share_a_source_have_two_records(store: &dyn StateSto
 }
 
 /// Promise 4.
-pub async fn keys_are_bytes(store: &dyn StateStore) {
+pub async fn keys_are_bytes(store: &dyn RecordStore) {
     let keys: Vec<String> = odd_texts().into_iter().chain(control_texts()).collect();
     let ids: Vec<RecordId> = keys
         .iter()
@@ -386,7 +387,7 @@ pub async fn keys_are_bytes(store: &dyn StateStore) {
 }
 
 /// Promise 8.
-pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {
+pub async fn concurrent_starts_are_all_counted(store: &dyn RecordStore) {
     let tokens: Vec<String> = (0..8).map(|n| format!("t{n}")).collect();
     let starts: Vec<Start> = tokens.iter().map(|token| start("key", token, 10)).collect();
     let begun = futures_util::future::join_all(starts.iter().map(|start| store.begin(start))).await;
@@ -401,7 +402,7 @@ pub async fn concurrent_starts_are_all_counted(store: &dyn StateStore) {
 }
 
 /// Promise 2.
-pub async fn what_was_copied_is_told_of_finished_copies_only(store: &dyn StateStore) {
+pub async fn what_was_copied_is_told_of_finished_copies_only(store: &dyn RecordStore) {
     store.begin(&start("running", "t1", 10)).await.unwrap();
     let failed = Outcome { status: JobStatus::Failed, ..end("failed", None, 10, 20) };
     let without = Outcome { version: None, ..end("without a version", None, 10, 20) };
@@ -426,7 +427,7 @@ pub async fn what_was_copied_is_told_of_finished_copies_only(store: &dyn StateSt
 }
 
 /// Promise 2.
-pub async fn what_was_copied_is_told_of_many_objects_and_of_each_pair(store: &dyn StateStore) {
+pub async fn what_was_copied_is_told_of_many_objects_and_of_each_pair(store: &dyn RecordStore) {
     let keys = (0..230).map(|n| format!("key {n}")).chain(odd_texts());
     let keys: Vec<String> = keys.chain(control_texts()).collect();
     let outcome = |id: &RecordId| Outcome {
@@ -458,7 +459,7 @@ pub async fn what_was_copied_is_told_of_many_objects_and_of_each_pair(store: &dy
     }
 }
 
-pub async fn records_are_tallied(store: &dyn StateStore) {
+pub async fn records_are_tallied(store: &dyn RecordStore) {
     store.begin(&start("running", "t1", 50)).await.unwrap();
     let sized = |size, outcome| Outcome { size, ..outcome };
     store
@@ -484,7 +485,7 @@ pub async fn records_are_tallied(store: &dyn StateStore) {
     assert_eq!(store.tally(at(60)).await.unwrap(), expected);
 }
 
-pub async fn records_are_found_by_status(store: &dyn StateStore) {
+pub async fn records_are_found_by_status(store: &dyn RecordStore) {
     let failed = |key: &str| Outcome {
         status: JobStatus::Failed,
         error: Some(format!("{key} is gone")),
@@ -542,11 +543,11 @@ pub fn end(key: &str, token: Option<&str>, second: u64, ended: u64) -> Outcome {
     }
 }
 
-async fn load(store: &dyn StateStore, key: &str) -> Record {
+async fn load(store: &dyn RecordStore, key: &str) -> Record {
     store.load(&id(key)).await.unwrap().expect("no record")
 }
 
-async fn assert_fenced(store: &dyn StateStore, outcomes: &[Outcome]) {
+async fn assert_fenced(store: &dyn RecordStore, outcomes: &[Outcome]) {
     let error = store.finish(outcomes).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
 }

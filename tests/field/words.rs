@@ -4,9 +4,9 @@
 
 use s3_migration::format::escape::is_plain;
 use s3_migration::queue::Queue;
-use s3_migration::queue::sqlite::{DeadLetter, EmbeddedQueue};
-use s3_migration::record::sqlite::EmbeddedState;
-use s3_migration::record::{JobStatus, StateStore};
+use s3_migration::queue::sqlite::{DeadLetter, SqliteQueue};
+use s3_migration::record::sqlite::SqliteRecords;
+use s3_migration::record::{JobStatus, RecordStore};
 use s3_migration::sqlite::Database;
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ fn pair(source: &str, prefix: &str) -> Value {
 struct Worked {
     ended: Ended,
     dead: Vec<DeadLetter>,
-    state: EmbeddedState,
+    state: SqliteRecords,
 }
 
 impl Worked {
@@ -63,7 +63,7 @@ impl Worked {
 /// Lets a worker carry these messages out, until none of them is in the queue.
 async fn work(stage: &Stage, bodies: &[Value]) -> Worked {
     let database = Database::open(stage.work().join("work.sqlite")).await.unwrap();
-    let queue = EmbeddedQueue::open(&database, NAME, 60).await.unwrap();
+    let queue = SqliteQueue::open(&database, NAME, 60).await.unwrap();
     let bodies: Vec<String> = bodies.iter().map(ToString::to_string).collect();
     queue.send(&bodies).await.unwrap();
     let worker = stage.spawn(&["worker"]);
@@ -71,7 +71,7 @@ async fn work(stage: &Stage, bodies: &[Value]) -> Worked {
     worker.signal("TERM");
     let ended = worker.ended().await.with_status(0);
     let dead = queue.dead(100).await.unwrap();
-    Worked { ended, dead, state: EmbeddedState::new(&database) }
+    Worked { ended, dead, state: SqliteRecords::new(&database) }
 }
 
 fn event(key: &str, sender: &str) -> Value {
@@ -223,7 +223,7 @@ async fn the_events_of_a_pair_that_is_added_are_not_refused_by_the_list_as_it_wa
         other_bucket(&stage);
         stage.store.put("k", Object::new("x"));
         let database = Database::open(stage.work().join("work.sqlite")).await.unwrap();
-        let queue = EmbeddedQueue::open(&database, NAME, 60).await.unwrap();
+        let queue = SqliteQueue::open(&database, NAME, 60).await.unwrap();
         let mut worker = stage.spawn(&["worker"]);
         queue.send(&[message(&[event("k", "aws:s3")]).to_string()]).await.unwrap();
         match before == json!([]) {

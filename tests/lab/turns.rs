@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 
@@ -13,7 +13,7 @@ use crate::process::until;
 
 /// An object in three parts, its job in an embedded queue that allows two receipts, and a worker's
 /// settings.
-async fn bench(job_timeout: &str) -> (Bench, EmbeddedQueue) {
+async fn bench(job_timeout: &str) -> (Bench, SqliteQueue) {
     let mut bench = Bench::empty().await;
     bench.local.embedded();
     for (key, value) in [("MaxReceiveCount", "2"), ("JobTimeout", job_timeout), ("GraceTime", "0")]
@@ -23,7 +23,7 @@ async fn bench(job_timeout: &str) -> (Bench, EmbeddedQueue) {
     bench.put("large", noise(LARGE, 0)).await;
     bench.local.run(&["jobsender"]).await.with_status(0);
     let database = Database::open(bench.local.work().join(SQLITE)).await.unwrap();
-    let queue = EmbeddedQueue::open(&database, "s3_migration_file_list", 2).await.unwrap();
+    let queue = SqliteQueue::open(&database, "s3_migration_file_list", 2).await.unwrap();
     (bench, queue)
 }
 

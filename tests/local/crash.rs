@@ -240,7 +240,7 @@ async fn a_worker_told_to_stop_hands_its_object_over_at_once() {
 #[tokio::test]
 async fn a_message_that_is_no_job_becomes_a_dead_letter() {
     use s3_migration::queue::Queue;
-    use s3_migration::queue::sqlite::EmbeddedQueue;
+    use s3_migration::queue::sqlite::SqliteQueue;
     let mut local = Local::new().await;
     local.embedded();
     local.set("MaxReceiveCount", "2");
@@ -248,7 +248,7 @@ async fn a_message_that_is_no_job_becomes_a_dead_letter() {
     local.run(&["jobsender"]).await.with_status(0);
     let file = local.work().join(SQLITE);
     let database = s3_migration::sqlite::Database::open(file).await.unwrap();
-    let queue = EmbeddedQueue::open(&database, "s3_migration_file_list", 2).await.unwrap();
+    let queue = SqliteQueue::open(&database, "s3_migration_file_list", 2).await.unwrap();
     queue.send(&["no job\nat all".to_owned(), "{\"Src_bucket\":1}".to_owned()]).await.unwrap();
 
     let worker = local.spawn(&["worker"]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 
@@ -10,9 +10,9 @@ use crate::gate::Hold;
 use crate::local::{ALL, Local, MIB, SQLITE, noise};
 use crate::process::until;
 
-pub async fn queue(local: &Local) -> EmbeddedQueue {
+pub async fn queue(local: &Local) -> SqliteQueue {
     let database = Database::open(local.work().join(SQLITE)).await.unwrap();
-    EmbeddedQueue::open(&database, "s3_migration_file_list", 60).await.unwrap()
+    SqliteQueue::open(&database, "s3_migration_file_list", 60).await.unwrap()
 }
 
 /// Promise 8.

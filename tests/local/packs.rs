@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use s3_migration::demo::endpoint::{Gate, Passage};
-use s3_migration::queue::sqlite::EmbeddedQueue;
+use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 
@@ -18,9 +18,9 @@ const ARRIVED: u64 = 10;
 /// PUTs that are under way when it is held.
 const AT_ONCE: u64 = 2;
 
-async fn queue(local: &Local, max_receives: u32) -> EmbeddedQueue {
+async fn queue(local: &Local, max_receives: u32) -> SqliteQueue {
     let database = Database::open(local.work().join(SQLITE)).await.unwrap();
-    EmbeddedQueue::open(&database, "s3_migration_file_list", max_receives).await.unwrap()
+    SqliteQueue::open(&database, "s3_migration_file_list", max_receives).await.unwrap()
 }
 
 /// A source of small objects, so many of which share a message.

@@ -6,26 +6,26 @@ use tempfile::TempDir;
 use super::*;
 use crate::aws::scripted::Scripted;
 use crate::object::ObjectId;
-use crate::record::dynamodb::DynamoState;
-use crate::record::sqlite::EmbeddedState;
+use crate::record::dynamodb::DynamoRecords;
+use crate::record::sqlite::SqliteRecords;
 use crate::sqlite::Database;
 
 const MOST: usize = 1_000_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-async fn state() -> (Arc<dyn StateStore>, TempDir) {
+async fn state() -> (Arc<dyn RecordStore>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("state.sqlite")).await.unwrap();
-    (Arc::new(EmbeddedState::new(&database)), folder)
+    (Arc::new(SqliteRecords::new(&database)), folder)
 }
 
-async fn opened(state: &Arc<dyn StateStore>, queue: &str, is_empty: bool, most: usize) -> Sent {
+async fn opened(state: &Arc<dyn RecordStore>, queue: &str, is_empty: bool, most: usize) -> Sent {
     opened_from(state, queue, is_empty, Some(DAY * 4), most).await
 }
 
 /// The same of a queue that keeps messages so long.
 async fn opened_from(
-    state: &Arc<dyn StateStore>,
+    state: &Arc<dyn RecordStore>,
     queue: &str,
     is_empty: bool,
     keeps: Option<Duration>,
@@ -36,7 +36,7 @@ async fn opened_from(
 }
 
 /// What a comparison finds while the queue `q` has messages.
-async fn open(state: &Arc<dyn StateStore>) -> Sent {
+async fn open(state: &Arc<dyn RecordStore>) -> Sent {
     opened(state, "q", false, MOST).await
 }
 
@@ -54,7 +54,7 @@ async fn knows(sent: &Sent, mark: Mark) -> bool {
 }
 
 /// The numbers of the notes of `q` that are there, of the first so many.
-async fn numbers(state: &Arc<dyn StateStore>, of: u64) -> Vec<u64> {
+async fn numbers(state: &Arc<dyn RecordStore>, of: u64) -> Vec<u64> {
     let keys: Vec<NoteKey> = (0..of).map(note_key).collect();
     let notes = state.notes(&keys).await.unwrap();
     (0..).zip(notes).filter_map(|(number, note)| note.map(|_| number)).collect()
@@ -204,8 +204,8 @@ async fn the_number_of_a_note_that_failed_is_that_of_the_next() {
         taken,
         answer(),
     ]);
-    let state = DynamoState::connect(&script.config(), "t").await.unwrap();
-    let state: Arc<dyn StateStore> = Arc::new(state);
+    let state = DynamoRecords::connect(&script.config(), "t").await.unwrap();
+    let state: Arc<dyn RecordStore> = Arc::new(state);
     let sent = open(&state).await;
     for mark in 1..=3 {
         sent.note(vec![mark]).await;

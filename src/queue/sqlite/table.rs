@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
-use super::EmbeddedQueue;
+use super::SqliteQueue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Depth, Message, Receipt};
 use crate::sqlite::{Moment, millis};
@@ -95,7 +95,7 @@ pub(super) fn any_due(connection: &Connection, queue: &str) -> rusqlite::Result<
 /// come back goes first: an object that was begun should not wait for millions that were not.
 pub(super) fn claim(
     tx: &Transaction<'_>,
-    queue: &EmbeddedQueue,
+    queue: &SqliteQueue,
     lease: i64,
     max: usize,
     visibility: Duration,

@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use tracing::warn;
 
 use super::update::{OldUpload, Update};
-use super::{DynamoState, NOT_ALLOWED, item};
+use super::{DynamoRecords, NOT_ALLOWED, item};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Outcome, Recorded, all_failed};
@@ -32,7 +32,7 @@ const MAX_STATEMENTS: usize = 25;
 /// How a service without this operation answers.
 const UNKNOWN_CALL: &str = "UnknownOperationException";
 
-impl DynamoState {
+impl DynamoRecords {
     /// Inserts the outcomes that may be new; `None` for each that has to be written by itself.
     pub(super) async fn insert_new(&self, outcomes: &[Outcome]) -> Vec<Option<Recorded>> {
         let mut answers: Vec<Option<Recorded>> = outcomes.iter().map(|_| None).collect();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::item::{self, Item};
-use super::{DynamoState, NOT_ALLOWED};
+use super::{DynamoRecords, NOT_ALLOWED};
 use crate::aws;
 use crate::error::{Error, Result};
 use crate::object::{ObjectId, ObjectKey};
@@ -45,7 +45,7 @@ pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
 #[derive(Serialize, Deserialize)]
 struct Token(String, String);
 
-impl DynamoState {
+impl DynamoRecords {
     /// One Query of the index; `None` where it may not be read, now or before.
     pub(super) async fn page_of_copies(
         &self,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::item::{self, Item};
-use super::{DynamoState, RecordId};
+use super::{DynamoRecords, RecordId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
 use crate::record::{End, JobStatus};
@@ -18,7 +18,7 @@ pub(super) const MAX_KEYS: usize = 100;
 const ATTRIBUTES: [&str; 8] =
     ["Key", "desBucket", "desKey", "versionId", "sourceEtag", "jobStatus", "endTime", "deleted"];
 
-impl DynamoState {
+impl DynamoRecords {
     pub(super) async fn copied_from(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         Ok(self.found(ids).await?.iter().map(|item| item::copied(item.as_ref()?)).collect())
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeyType, TableDescription};
 
-use super::DynamoState;
+use super::DynamoRecords;
 use super::copied_by_index::{INDEX, is_ordered};
 use crate::error::Result;
 use crate::record::{IndexForm, NoteKey, TableCall, TableFacts};
@@ -15,7 +15,7 @@ use crate::record::{IndexForm, NoteKey, TableCall, TableFacts};
 /// The writes below hold for an item only that is there; this one never is.
 const THERE: &str = "attribute_exists(#Key)";
 
-impl DynamoState {
+impl DynamoRecords {
     /// DescribeTable. Fails with `Usage` where the table's key is another one than the records'.
     pub async fn facts(&self) -> Result<TableFacts> {
         let answer = self.client.describe_table().table_name(&self.table).send().await;

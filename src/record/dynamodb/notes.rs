@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::DynamoState;
+use super::DynamoRecords;
 use super::item::Item;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::NoteKey;
@@ -19,7 +19,7 @@ pub(super) const NOTE: &str = "note";
 /// Items that are removed at once.
 const AT_ONCE: usize = 10;
 
-impl DynamoState {
+impl DynamoRecords {
     /// `false` where there is one and it may not be replaced.
     pub(super) async fn put_note(&self, key: &NoteKey, text: &[u8], replace: bool) -> Result<bool> {
         let condition = (!replace).then(|| "attribute_not_exists(#Key)".to_owned());

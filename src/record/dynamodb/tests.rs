@@ -7,11 +7,11 @@ use crate::aws::scripted::Scripted;
 use crate::object::{Etag, ObjectId};
 
 /// A state that has connected and then gives these answers.
-async fn state(answers: impl IntoIterator<Item = (u16, Value)>) -> (DynamoState, Scripted) {
+async fn state(answers: impl IntoIterator<Item = (u16, Value)>) -> (DynamoRecords, Scripted) {
     let keys = json!([{"AttributeName": "Key", "KeyType": "HASH"}]);
     let table = (200, json!({"Table": {"KeySchema": keys}}));
     let script = Scripted::new([table].into_iter().chain(answers));
-    let state = DynamoState::connect(&script.config(), "t").await.expect("connected");
+    let state = DynamoRecords::connect(&script.config(), "t").await.expect("connected");
     (state, script)
 }
 
@@ -79,11 +79,11 @@ async fn an_error_worth_trying_again_is_told_before_a_lost_lease() {
 #[tokio::test]
 async fn whoever_may_not_describe_the_table_goes_on() {
     let script = Scripted::new([error("AccessDeniedException"), (200, json!({}))]);
-    let state = DynamoState::connect(&script.config(), "t").await.expect("goes on");
+    let state = DynamoRecords::connect(&script.config(), "t").await.expect("goes on");
     assert_eq!(state.load(&outcome("l").id).await.expect("answered"), None);
 
     let script = Scripted::new([error("UnrecognizedClientException")]);
-    let error = DynamoState::connect(&script.config(), "t").await.expect_err("a wrong key");
+    let error = DynamoRecords::connect(&script.config(), "t").await.expect_err("a wrong key");
     assert_eq!(error.kind(), ErrorKind::Unfit);
 }
 
@@ -198,7 +198,7 @@ async fn an_index_is_read_once_it_is_there_whole_and_in_order() {
     ] {
         let said = table.1.to_string();
         let script = Scripted::new([table, page()]);
-        let state = DynamoState::connect(&script.config(), "t").await.expect("connected");
+        let state = DynamoRecords::connect(&script.config(), "t").await.expect("connected");
         let answer = state.copies(&request()).await.expect("answered");
         assert_eq!(answer.map(|page| page.copies.len()), read.then_some(1), "{said}");
     }
@@ -209,7 +209,7 @@ async fn where_the_index_may_not_be_read_it_is_not_asked_for_again() {
     let table = indexed(json!("ACTIVE"), "desKey", "ALL");
     let throttled = error("ThrottlingException");
     let script = Scripted::new([table, throttled, error("AccessDeniedException")]);
-    let state = DynamoState::connect(&script.config(), "t").await.expect("connected");
+    let state = DynamoRecords::connect(&script.config(), "t").await.expect("connected");
     let failed = state.copies(&request()).await.expect_err("throttled");
     assert_eq!(failed.kind(), ErrorKind::Throttled);
     for _ in 0..2 {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::monitor::Monitor;
 use crate::queue::{Depth, Message, Queue, Receipt};
-use crate::record::sqlite::EmbeddedState;
+use crate::record::sqlite::SqliteRecords;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::Side;
@@ -94,7 +94,7 @@ async fn worker(
     let state = Database::open(&folder.join("records.sqlite")).await.unwrap();
     let source = Arc::new(Fake { profile, ..Fake::default() });
     let sides = Sides { source, destination: Arc::new(Fake::default()) };
-    let state = Arc::new(EmbeddedState::new(&state));
+    let state = Arc::new(SqliteRecords::new(&state));
     let engine = wiring::engine(&config, sides, state, Arc::new(Monitor::default()));
     let mut settings = wiring::worker_settings(&config);
     settings.events = Arc::new(book);

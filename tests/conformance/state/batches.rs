@@ -2,11 +2,11 @@
 
 use s3_migration::error::ErrorKind;
 use s3_migration::object::ObjectId;
-use s3_migration::record::{JobStatus, Outcome, Record, RecordId, StateStore};
+use s3_migration::record::{JobStatus, Outcome, Record, RecordId, RecordStore};
 
 use super::{assert_fenced, at, end, id, load, start};
 
-pub async fn a_batch_with_one_fenced_end_records_the_others(store: &dyn StateStore) {
+pub async fn a_batch_with_one_fenced_end_records_the_others(store: &dyn RecordStore) {
     for key in ["a", "b", "c"] {
         store.begin(&start(key, "t1", 10)).await.unwrap();
     }
@@ -25,7 +25,7 @@ pub async fn a_batch_with_one_fenced_end_records_the_others(store: &dyn StateSto
 }
 
 /// Promise 1.
-pub async fn a_large_batch_is_recorded_whole(store: &dyn StateStore) {
+pub async fn a_large_batch_is_recorded_whole(store: &dyn RecordStore) {
     let keys: Vec<String> = (0..130).map(|n| format!("k{n}")).collect();
     let ends: Vec<Outcome> = keys.iter().map(|key| end(key, None, 10, 20)).collect();
     store.finish(&ends).await.unwrap();
@@ -33,7 +33,7 @@ pub async fn a_large_batch_is_recorded_whole(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn each_end_of_a_batch_has_its_own_answer(store: &dyn StateStore) {
+pub async fn each_end_of_a_batch_has_its_own_answer(store: &dyn RecordStore) {
     for (key, token) in [("a", "t1"), ("b", "t1"), ("b", "t2")] {
         store.begin(&start(key, token, 10)).await.unwrap();
     }
@@ -54,7 +54,7 @@ pub async fn each_end_of_a_batch_has_its_own_answer(store: &dyn StateStore) {
 }
 
 /// Promise 8.
-pub async fn a_batch_counts_the_tries_of_what_is_known_and_of_what_is_new(store: &dyn StateStore) {
+pub async fn a_batch_counts_the_tries_of_what_is_known_and_of_what_is_new(store: &dyn RecordStore) {
     let failed = Outcome {
         status: JobStatus::Failed,
         error: Some("denied".to_owned()),
@@ -75,7 +75,7 @@ pub async fn a_batch_counts_the_tries_of_what_is_known_and_of_what_is_new(store:
 }
 
 /// Promise 8.
-pub async fn a_batch_that_is_sent_again_changes_nothing(store: &dyn StateStore) {
+pub async fn a_batch_that_is_sent_again_changes_nothing(store: &dyn RecordStore) {
     let batch: Vec<Outcome> = (0..30).map(|n| end(&format!("k{n}"), None, 10, 20)).collect();
     store.finish(&batch).await.unwrap();
     let once = load(store, "k29").await;
@@ -86,7 +86,7 @@ pub async fn a_batch_that_is_sent_again_changes_nothing(store: &dyn StateStore) 
 }
 
 /// Promise 8.
-pub async fn one_key_twice_in_a_batch_is_two_attempts(store: &dyn StateStore) {
+pub async fn one_key_twice_in_a_batch_is_two_attempts(store: &dyn RecordStore) {
     let batch = [end("key", None, 10, 20), end("other", None, 10, 20), end("key", None, 30, 40)];
     store.finish(&batch).await.unwrap();
     let record = load(store, "key").await;
@@ -94,7 +94,7 @@ pub async fn one_key_twice_in_a_batch_is_two_attempts(store: &dyn StateStore) {
 }
 
 /// Promise 8.
-pub async fn pairs_that_share_a_source_share_a_batch(store: &dyn StateStore) {
+pub async fn pairs_that_share_a_source_share_a_batch(store: &dyn RecordStore) {
     let ids = ["des-1", "des-2", "des-3"].map(|bucket| RecordId {
         src: ObjectId::new("src", "key"),
         des: ObjectId::new(bucket, "key"),

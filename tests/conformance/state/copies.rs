@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use s3_migration::object::{Etag, ObjectId, ObjectKey, Revision};
 use s3_migration::record::{
-    CopiesRequest, Copy, JobStatus, Order, Outcome, RecordId, Start, StateStore,
+    CopiesRequest, Copy, JobStatus, Order, Outcome, RecordId, RecordStore, Start,
 };
 
 use super::{control_texts, end, odd_texts, start};
@@ -36,13 +36,13 @@ fn done(copy: &Copy) -> Outcome {
     Outcome { id, version, etag, ..end("", None, 10, 20) }
 }
 
-async fn record(store: &dyn StateStore, copies: &[Copy]) {
+async fn record(store: &dyn RecordStore, copies: &[Copy]) {
     store.finish(&copies.iter().map(done).collect::<Vec<_>>()).await.unwrap();
 }
 
 /// All pages, the first by `request` and the others by the tokens, whether or not they name where
 /// the first began.
-async fn pages(store: &dyn StateStore, request: &CopiesRequest, repeats: bool) -> Vec<Vec<Copy>> {
+async fn pages(store: &dyn RecordStore, request: &CopiesRequest, repeats: bool) -> Vec<Vec<Copy>> {
     let mut request = request.clone();
     let mut pages = Vec::new();
     loop {
@@ -59,7 +59,7 @@ async fn pages(store: &dyn StateStore, request: &CopiesRequest, repeats: bool) -
     }
 }
 
-async fn all(store: &dyn StateStore, request: &CopiesRequest) -> Vec<Copy> {
+async fn all(store: &dyn RecordStore, request: &CopiesRequest) -> Vec<Copy> {
     pages(store, request, true).await.concat()
 }
 
@@ -68,7 +68,7 @@ fn keys(copies: &[Copy]) -> Vec<&str> {
 }
 
 /// Promise 2.
-pub async fn copies_come_whole_and_in_byte_order(store: &dyn StateStore) {
+pub async fn copies_come_whole_and_in_byte_order(store: &dyn RecordStore) {
     // Neither UTF-16 nor a dictionary has this order.
     let orders = ["\u{fffd}", "\u{10000}", "Z", "a", "a ", "a/", "a0", "é", "e\u{301}"];
     let odd = odd_texts().into_iter().chain(control_texts());
@@ -82,7 +82,7 @@ pub async fn copies_come_whole_and_in_byte_order(store: &dyn StateStore) {
 }
 
 /// Promise 2.
-pub async fn copies_are_what_has_ended_well_and_was_not_deleted(store: &dyn StateStore) {
+pub async fn copies_are_what_has_ended_well_and_was_not_deleted(store: &dyn RecordStore) {
     let copies = ["again", "back", "deleted", "done", "failed", "null", "running", "without"];
     let copies = copies.map(in_des);
     let [again, back, deleted, plain, failed, null, running, without] = &copies;
@@ -117,7 +117,7 @@ pub async fn copies_are_what_has_ended_well_and_was_not_deleted(store: &dyn Stat
 }
 
 /// Promise 2.
-pub async fn copies_of_a_prefix_and_behind_a_key(store: &dyn StateStore) {
+pub async fn copies_of_a_prefix_and_behind_a_key(store: &dyn RecordStore) {
     let there = ["a", "p", "p.", "p/", "p/a", "p/a\u{0}", "p/b", "p/ü", "p/\u{10000}", "p0", "q"];
     record(store, &there.map(in_des)).await;
     for prefix in ["", "p", "p/", "p/a", "x"] {
@@ -146,7 +146,7 @@ pub async fn copies_of_a_prefix_and_behind_a_key(store: &dyn StateStore) {
 }
 
 /// Promise 2.
-pub async fn copies_of_two_pairs_are_told_apart(store: &dyn StateStore) {
+pub async fn copies_of_two_pairs_are_told_apart(store: &dyn RecordStore) {
     let sources_of_one = ["src-1", "src-2", "src-3"].map(|src| copy_of((src, "k"), ("des", "k")));
     let destinations_of_one = ["l", "m", "n"].map(|des| copy_of(("src", "k"), ("des", des)));
     record(store, &sources_of_one).await;
@@ -159,7 +159,7 @@ pub async fn copies_of_two_pairs_are_told_apart(store: &dyn StateStore) {
 }
 
 /// Promise 2.
-pub async fn many_copies_come_on_pages(store: &dyn StateStore) {
+pub async fn many_copies_come_on_pages(store: &dyn RecordStore) {
     // More than a thousand rows, and more than a mebibyte: a page of either backend ends before. It
     // ends among the copies of one destination, of which some have failed.
     let name = |n: usize| {

@@ -1,6 +1,6 @@
 //! What holds for notes beside the records.
 
-use s3_migration::record::{JobStatus, NoteKey, StateStore, Tally};
+use s3_migration::record::{JobStatus, NoteKey, RecordStore, Tally};
 
 use super::{all_copies, at, control_texts, end, odd_texts};
 
@@ -8,14 +8,14 @@ fn numbered(numbers: impl Iterator<Item = u32>) -> Vec<NoteKey> {
     numbers.map(|n| NoteKey::new(format_args!("n:{n}"))).collect()
 }
 
-async fn note(store: &dyn StateStore, key: &NoteKey) -> Option<Vec<u8>> {
+async fn note(store: &dyn RecordStore, key: &NoteKey) -> Option<Vec<u8>> {
     let notes = store.notes(std::slice::from_ref(key)).await.unwrap();
     let [note] = <[_; 1]>::try_from(notes).expect("an answer for each key");
     note
 }
 
 /// Promise 1.
-pub async fn a_note_is_added_once_and_may_be_set_again(store: &dyn StateStore) {
+pub async fn a_note_is_added_once_and_may_be_set_again(store: &dyn RecordStore) {
     let key = NoteKey::new("one");
     assert_eq!(note(store, &key).await, None);
     assert!(store.add_note(&key, b"first").await.unwrap());
@@ -31,7 +31,7 @@ pub async fn a_note_is_added_once_and_may_be_set_again(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn of_many_who_add_one_note_one_does(store: &dyn StateStore) {
+pub async fn of_many_who_add_one_note_one_does(store: &dyn RecordStore) {
     let key = NoteKey::new("contended");
     let texts: Vec<Vec<u8>> = (0..8).map(|n| vec![n]).collect();
     let added = texts.iter().map(|text| store.add_note(&key, text));
@@ -44,7 +44,7 @@ pub async fn of_many_who_add_one_note_one_does(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn notes_are_bytes_under_any_name(store: &dyn StateStore) {
+pub async fn notes_are_bytes_under_any_name(store: &dyn RecordStore) {
     let names = odd_texts().into_iter().chain(control_texts()).chain([String::new()]);
     let keys: Vec<NoteKey> = names.map(NoteKey::new).collect();
     let every: Vec<u8> = (0..=255).collect();
@@ -59,7 +59,7 @@ pub async fn notes_are_bytes_under_any_name(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn large_notes_come_back_whole(store: &dyn StateStore) {
+pub async fn large_notes_come_back_whole(store: &dyn RecordStore) {
     let keys = numbered(0..60);
     // Together more than the 16 MB of one answer of Amazon DynamoDB.
     let text = |n: usize| -> Vec<u8> { (0..300 * 1024).map(|i| (i * 7 + n) as u8).collect() };
@@ -74,7 +74,7 @@ pub async fn large_notes_come_back_whole(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn notes_are_answered_in_the_order_asked(store: &dyn StateStore) {
+pub async fn notes_are_answered_in_the_order_asked(store: &dyn RecordStore) {
     for (n, key) in (0u32..).zip(numbered(0..250)).filter(|(n, _)| !n.is_multiple_of(3)) {
         assert!(store.add_note(&key, &n.to_be_bytes()).await.unwrap());
     }
@@ -87,7 +87,7 @@ pub async fn notes_are_answered_in_the_order_asked(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn removed_notes_are_gone_and_no_others(store: &dyn StateStore) {
+pub async fn removed_notes_are_gone_and_no_others(store: &dyn RecordStore) {
     let keys = numbered(0..130);
     for key in &keys {
         assert!(store.add_note(key, b"x").await.unwrap());
@@ -105,7 +105,7 @@ pub async fn removed_notes_are_gone_and_no_others(store: &dyn StateStore) {
 }
 
 /// Promise 1.
-pub async fn notes_are_no_records(store: &dyn StateStore) {
+pub async fn notes_are_no_records(store: &dyn RecordStore) {
     for key in numbered(0..3) {
         store.set_note(&key, &[7; 100]).await.unwrap();
     }

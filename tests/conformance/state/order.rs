@@ -5,7 +5,7 @@ use std::time::Duration;
 use s3_migration::error::ErrorKind;
 use s3_migration::object::Etag;
 use s3_migration::object::sequencer::Sequencer;
-use s3_migration::record::{JobStatus, Order, Outcome, Stamp, Start, StateStore, UploadRef};
+use s3_migration::record::{JobStatus, Order, Outcome, RecordStore, Stamp, Start, UploadRef};
 
 use super::{assert_fenced, at, end, id, load, seal, start};
 
@@ -27,11 +27,11 @@ fn deletion(text: &str, seen: Option<Stamp>, second: u64) -> Outcome {
     Outcome { etag: None, version: None, size: 0, deleted: true, ..end }
 }
 
-async fn stamp(store: &dyn StateStore) -> Option<Stamp> {
+async fn stamp(store: &dyn RecordStore) -> Option<Stamp> {
     Some(load(store, "key").await.stamp())
 }
 
-pub async fn an_events_end_puts_its_sequencer_on_record(store: &dyn StateStore) {
+pub async fn an_events_end_puts_its_sequencer_on_record(store: &dyn RecordStore) {
     store.finish(&[event_end("00A1", None, 10)]).await.unwrap();
     let first = load(store, "key").await;
     assert_eq!((first.sequencer, first.tries, first.deleted), (sequencer("00A1"), 1, false));
@@ -49,7 +49,7 @@ pub async fn an_events_end_puts_its_sequencer_on_record(store: &dyn StateStore) 
 }
 
 /// Promise 2.
-pub async fn of_two_attempts_at_once_one_ends(store: &dyn StateStore) {
+pub async fn of_two_attempts_at_once_one_ends(store: &dyn RecordStore) {
     // Both have seen that there is no record.
     let (first, second) = (event_end("2", None, 10), event_end("1", None, 11));
     store.finish(&[first]).await.unwrap();
@@ -66,7 +66,7 @@ pub async fn of_two_attempts_at_once_one_ends(store: &dyn StateStore) {
 }
 
 /// Promise 2.
-pub async fn whoever_has_been_at_work_meanwhile_refuses_an_ordered_end(store: &dyn StateStore) {
+pub async fn whoever_has_been_at_work_meanwhile_refuses_an_ordered_end(store: &dyn RecordStore) {
     let ended = || event_end("9", None, 5);
     store.finish(&[end("key", None, 1, 2)]).await.unwrap();
     assert_fenced(store, &[ended()]).await;
@@ -84,7 +84,7 @@ pub async fn whoever_has_been_at_work_meanwhile_refuses_an_ordered_end(store: &d
     store.finish(&[Outcome { order: order("9", seen), ..ended() }]).await.unwrap();
 }
 
-pub async fn an_ordered_end_may_be_recorded_twice(store: &dyn StateStore) {
+pub async fn an_ordered_end_may_be_recorded_twice(store: &dyn RecordStore) {
     for text in ["1", "2"] {
         let seen = store.load(&id("key")).await.unwrap().map(|record| record.stamp());
         for outcome in [event_end(text, seen, 10), deletion(text, seen, 10)] {
@@ -99,7 +99,7 @@ pub async fn an_ordered_end_may_be_recorded_twice(store: &dyn StateStore) {
 }
 
 /// Clocks tell more than a database may keep.
-pub async fn a_state_is_known_again_whatever_its_times_are(store: &dyn StateStore) {
+pub async fn a_state_is_known_again_whatever_its_times_are(store: &dyn RecordStore) {
     for nanos in [1, 499_999, 500_000, 123_456_789, 999_499_999, 999_999_999] {
         let seen = store.load(&id("key")).await.unwrap().map(|record| record.stamp());
         let ended = event_end("1", seen, 10);
@@ -112,7 +112,7 @@ pub async fn a_state_is_known_again_whatever_its_times_are(store: &dyn StateStor
 }
 
 /// Promise 2.
-pub async fn a_start_behind_a_later_event_is_refused(store: &dyn StateStore) {
+pub async fn a_start_behind_a_later_event_is_refused(store: &dyn RecordStore) {
     store.finish(&[event_end("00B", None, 10)]).await.unwrap();
     let once = load(store, "key").await;
     let started =
@@ -128,7 +128,7 @@ pub async fn a_start_behind_a_later_event_is_refused(store: &dyn StateStore) {
     assert_eq!(load(store, "key").await.sequencer, sequencer("00B"));
 }
 
-pub async fn an_end_behind_a_beginning_breaks_its_fence(store: &dyn StateStore) {
+pub async fn an_end_behind_a_beginning_breaks_its_fence(store: &dyn RecordStore) {
     for ended in [event_end, deletion] {
         store.begin(&start("key", "t1", 10)).await.unwrap();
         let seen = stamp(store).await;
@@ -140,7 +140,7 @@ pub async fn an_end_behind_a_beginning_breaks_its_fence(store: &dyn StateStore) 
 }
 
 /// Promise 2.
-pub async fn a_deletion_is_on_record_and_is_no_copy(store: &dyn StateStore) {
+pub async fn a_deletion_is_on_record_and_is_no_copy(store: &dyn RecordStore) {
     store.finish(&[event_end("1", None, 10)]).await.unwrap();
     let seen = stamp(store).await;
     store.finish(&[deletion("2", seen, 20)]).await.unwrap();
@@ -167,7 +167,7 @@ pub async fn a_deletion_is_on_record_and_is_no_copy(store: &dyn StateStore) {
     assert!(store.copied(&[id("key")]).await.unwrap()[0].is_some());
 }
 
-pub async fn a_deletion_drops_the_upload_that_was_begun(store: &dyn StateStore) {
+pub async fn a_deletion_drops_the_upload_that_was_begun(store: &dyn RecordStore) {
     store.begin(&start("key", "t1", 10)).await.unwrap();
     let seen = stamp(store).await;
     let answers = store.finish_each(&[deletion("1", seen, 20)]).await;
@@ -185,7 +185,7 @@ pub async fn a_deletion_drops_the_upload_that_was_begun(store: &dyn StateStore) 
     assert_eq!(load(store, "key").await.upload, None);
 }
 
-pub async fn ordered_ends_of_a_batch_stand_by_themselves(store: &dyn StateStore) {
+pub async fn ordered_ends_of_a_batch_stand_by_themselves(store: &dyn RecordStore) {
     let ended = |key: &str, seen| Outcome { id: id(key), ..event_end("5", seen, 10) };
     store.finish(&[ended("old", None), end("foreign", None, 1, 2)]).await.unwrap();
     let seen = Some(load(store, "old").await.stamp());
