@@ -39,6 +39,9 @@ use stubborn::Subject;
 /// Up to here a PutObject's time is the store's and not the line's, and tells of its load.
 const SHORT_BYTES: usize = 64 * 1024;
 
+/// A neutral call that takes longer is not answered.
+const NEUTRAL_LIMIT: Duration = Duration::from_secs(30);
+
 /// What bounds a lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
@@ -103,7 +106,7 @@ impl Paced {
         asked: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let began = Instant::now();
-        let answer = self.noted(call, asked.await);
+        let answer = self.noted(call, asked.await).await;
         if let Err(error) = &answer
             && error.kind() == ErrorKind::Throttled
         {
@@ -113,17 +116,32 @@ impl Paced {
     }
 
     /// Counts a success, and notes at an error where it was.
-    fn noted<T>(&self, call: Call<'_>, answer: Result<T>) -> Result<T> {
+    async fn noted<T>(&self, call: Call<'_>, answer: Result<T>) -> Result<T> {
         let lane = self.lane(call.bucket);
-        match answer {
+        let error = match answer {
             Ok(value) => {
                 lane.succeeded(call.name, call.subject());
-                Ok(value)
+                return Ok(value);
             }
-            Err(error) => {
-                Err(lane
-                    .patience(error.at(call.name, self.side.name(), call.bucket), call.subject()))
-            }
+            Err(error) => error.at(call.name, self.side.name(), call.bucket),
+        };
+        if lane.wants_neutral(&error, call.subject()) {
+            self.look_beside(call).await;
+        }
+        Err(lane.patience(error, call.subject()))
+    }
+
+    /// Nobody but an object that is throttled asks anything: whether the bucket answers at all decides
+    /// whose trouble that is, so one key is listed.
+    async fn look_beside(&self, call: Call<'_>) {
+        let request = ListRequest {
+            bucket: call.bucket.to_owned(),
+            max_keys: Some(1),
+            ..ListRequest::default()
+        };
+        let listed = tokio::time::timeout(NEUTRAL_LIMIT, self.inner.list(&request)).await;
+        if let (Ok(Ok(_)), Some(subject)) = (listed, call.subject()) {
+            self.lane(call.bucket).answered_alone(subject);
         }
     }
 
@@ -151,18 +169,18 @@ impl Paced {
             permit.rest();
             return answer;
         }
-        self.settle(call, permit, answer, false)
+        self.settle(call, permit, answer, false).await
     }
 
     /// Settles `permit` by the answer to a request that sends data.
-    fn settle<T>(
+    async fn settle<T>(
         &self,
         call: Call<'_>,
         mut permit: Permit,
         answer: Result<T>,
         tells_load: bool,
     ) -> Result<T> {
-        let answer = self.noted(call, answer);
+        let answer = self.noted(call, answer).await;
         match &answer {
             Ok(_) => permit.answered(tells_load.then(|| permit.age())),
             Err(error) => permit.failed(error, call.subject()),
@@ -184,7 +202,7 @@ impl ObjectStore for Paced {
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         let call = Call::on("GetObject", &request.id);
         let mut permit = self.lane(call.bucket).enter().await?;
-        match self.noted(call, self.inner.get(request).await) {
+        match self.noted(call, self.inner.get(request).await).await {
             Ok(answer) => {
                 let (first_byte, left) = (permit.heard(), answer.content_length);
                 let place = (self.side.name(), request.id.bucket.clone());
@@ -208,7 +226,7 @@ impl ObjectStore for Paced {
         let permit = self.lane(&id.bucket).enter().await?;
         let short = body.len() <= SHORT_BYTES;
         let answer = self.inner.put(id, new, body, proof).await;
-        self.settle(Call::on("PutObject", id), permit, answer, short)
+        self.settle(Call::on("PutObject", id), permit, answer, short).await
     }
 
     async fn room(&self, bucket: &str) -> Result<Room> {
@@ -222,7 +240,7 @@ impl ObjectStore for Paced {
         let Payload::Streamed { body, length, trailer, room } = payload else {
             let permit = self.lane(call.bucket).enter().await?;
             let answer = self.inner.upload_part(upload, number, payload).await;
-            return self.settle(call, permit, answer, false);
+            return self.settle(call, permit, answer, false).await;
         };
         let send = |body| {
             let payload = Payload::Streamed { body, length, trailer, room: Room(None) };

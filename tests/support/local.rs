@@ -250,6 +250,18 @@ impl Place {
         list.send().await.unwrap().uploads().len()
     }
 
+    /// The parts of all unfinished uploads.
+    pub async fn parts_left(&self) -> usize {
+        let list = self.client.list_multipart_uploads().bucket(self.bucket);
+        let mut parts = 0;
+        for upload in list.send().await.unwrap().uploads() {
+            let list = self.client.list_parts().bucket(self.bucket);
+            let list = list.set_key(upload.key.clone()).set_upload_id(upload.upload_id.clone());
+            parts += list.send().await.unwrap().parts().len();
+        }
+        parts
+    }
+
     pub fn requests(&self, operation: &str) -> u64 {
         self.endpoint.stats().get(operation).map_or(0, |stats| stats.requests)
     }

@@ -18,6 +18,8 @@ use crate::store::pace::level::{Ending, Outcome, Pace};
 /// A request that is dropped unanswered after this long was given up for want of an answer: no
 /// time limit in `retry` is shorter.
 const GIVEN_UP: Duration = Duration::from_secs(120);
+/// A neutral call is made at most this often.
+const NEUTRAL_EVERY: Duration = Duration::from_secs(10);
 
 /// Hands out permits in the order in which they were asked for.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Lane {
     permits: Arc<Semaphore>,
     level: Mutex<Level>,
     opened: Instant,
+    /// When a neutral call may be made again, counted from there.
+    next_neutral: Mutex<Duration>,
     /// Calls that were answered well, by name.
     successes: Mutex<HashMap<&'static str, u64>>,
     stubborn: Mutex<Stubborn>,
@@ -52,6 +56,7 @@ impl Lane {
             permits: Arc::new(Semaphore::new(pace.limit())),
             level: Mutex::new(Level { pace, owed: 0, told: None }),
             opened: Instant::now(),
+            next_neutral: Mutex::default(),
             successes: Mutex::default(),
             stubborn: Mutex::default(),
         }
@@ -102,6 +107,25 @@ impl Lane {
                 self.bucket, self.side
             )),
         }
+    }
+
+    /// Whether a neutral call should be made, since only this object is asked about and throttled.
+    pub fn wants_neutral(&self, error: &Error, subject: Option<Subject<'_>>) -> bool {
+        let Some(subject) = subject.filter(|_| error.kind() == ErrorKind::Throttled) else {
+            return false;
+        };
+        let mut next = lock(&self.next_neutral);
+        let now = self.opened.elapsed();
+        let due = now >= *next && self.stubborn().is_alone(subject);
+        if due {
+            *next = now + NEUTRAL_EVERY;
+        }
+        due
+    }
+
+    /// The neutral call was answered.
+    pub fn answered_alone(&self, subject: Subject<'_>) {
+        self.stubborn().answered_alone(subject);
     }
 
     fn stubborn(&self) -> MutexGuard<'_, Stubborn> {

@@ -17,6 +17,8 @@ const KNOWN: u32 = 3;
 const ENOUGH: u32 = 10;
 /// ... that are spread over at least this.
 const LONG: Duration = Duration::from_secs(60);
+/// ... or over this, where nobody else asked anything but whoever looked whether the bucket answers.
+const LONG_ALONE: Duration = Duration::from_secs(5 * 60);
 /// As long as more than one in so many calls about others is throttled as well, the bucket is busy, and
 /// the object has bad luck.
 const FEW: u64 = 5;
@@ -50,6 +52,8 @@ struct Refused {
     before: (u64, u64),
     /// How many calls had been answered by the last one.
     answered: u64,
+    /// Between some refusals nothing was answered but neutral calls.
+    alone: bool,
 }
 
 impl Stubborn {
@@ -69,8 +73,16 @@ impl Stubborn {
             self.make_room(now);
             if self.objects.len() < MOST {
                 let (first, last, before) = (now, now, (answered, throttled));
-                let refused =
-                    Refused { times: 1, own: 1, known: false, first, last, before, answered };
+                let refused = Refused {
+                    times: 1,
+                    own: 1,
+                    known: false,
+                    first,
+                    last,
+                    before,
+                    answered,
+                    alone: false,
+                };
                 self.objects.insert(key, refused);
             }
             return None;
@@ -93,11 +105,25 @@ impl Stubborn {
             return None;
         }
         refused.known |= refused.times >= KNOWN;
-        let long = now.saturating_sub(refused.first) >= LONG;
-        if refused.times < ENOUGH || !long {
+        let long = if refused.alone { LONG_ALONE } else { LONG };
+        if refused.times < ENOUGH || now.saturating_sub(refused.first) < long {
             return None;
         }
         self.objects.remove(&key).map(|refused| refused.times)
+    }
+
+    /// Whether the object is refused while the bucket has answered nothing at all since it was refused
+    /// before: only a neutral call tells whether that is the bucket's trouble.
+    pub fn is_alone(&self, subject: Subject<'_>) -> bool {
+        self.objects.get(&owned(subject)).is_some_and(|refused| refused.answered == self.answered)
+    }
+
+    /// The neutral call was answered, between two refusals of this object.
+    pub fn answered_alone(&mut self, subject: Subject<'_>) {
+        self.answered += 1;
+        if let Some(refused) = self.objects.get_mut(&owned(subject)) {
+            refused.alone = true;
+        }
     }
 
     fn make_room(&mut self, now: Duration) {
@@ -148,6 +174,20 @@ mod tests {
             assert_eq!(stubborn.refused(K, second(time)), None);
         }
         assert!(!stubborn.is_known(K));
+    }
+
+    /// Promise 9.
+    #[test]
+    fn an_object_that_nobody_asks_beside_is_given_up_later() {
+        let mut stubborn = Stubborn::default();
+        let ended = (0..1000).find_map(|time| {
+            let ended = stubborn.refused(K, second(time));
+            if stubborn.is_alone(K) && time % 10 == 0 {
+                stubborn.answered_alone(K);
+            }
+            ended.map(|_| time)
+        });
+        assert!((300..320).contains(&ended.unwrap_or_default()), "after {ended:?} s");
     }
 
     // A busy bucket: an object may be refused many times in a row, as others are.

@@ -260,3 +260,28 @@ async fn a_source_that_breaks_lowers_no_level_of_the_destination() {
     }
     assert_eq!(paced.lane("b").limit(), 10);
 }
+
+/// How a GET ends that is throttled for ever while nobody else asks anything, and after how long.
+async fn asked_alone(list: Box<dyn Fn() -> Result<ListPage> + Send + Sync>) -> (Error, Duration) {
+    let fake = Fake {
+        get: Box::new(|_| async { Err(throttled()) }.boxed()),
+        list: Box::new(move |_| std::future::ready(list()).boxed()),
+        ..Fake::default()
+    };
+    let (paced, began) = (paced(fake, 8), Instant::now());
+    let (policy, cancel) = (Policy::data(5, 0), CancellationToken::new());
+    let ended = retry(policy, &cancel, || read(&paced, "b")).await.unwrap_err();
+    (ended, began.elapsed())
+}
+
+/// Promise 9.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_throttled_for_ever_alone_fails_in_minutes() {
+    let (ended, after) = asked_alone(Box::new(|| Ok(ListPage::default()))).await;
+    assert_eq!(ended.kind(), ErrorKind::Invalid, "{ended}");
+    assert!(ended.to_string().contains("trouble with this object alone"), "{ended}");
+    assert!((300..600).contains(&after.as_secs()), "after {after:?}");
+    let (ended, after) = asked_alone(Box::new(|| Err(throttled()))).await;
+    assert_eq!(ended.kind(), ErrorKind::Throttled, "the bucket answers nobody: {ended}");
+    assert!(after.as_secs() > 600, "after {after:?}");
+}
