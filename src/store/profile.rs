@@ -75,7 +75,12 @@ impl Profile {
     pub fn value(&self, bucket: &str, quirk: Quirk) -> Option<u64> {
         match self.pins.get(quirk) {
             Some(pinned) => pinned,
-            None => self.known().get(&(bucket.to_owned(), quirk)).map(|fact| fact.value),
+            // There are few, and many calls: a key to look up would be an allocation for each.
+            None => {
+                let known = self.known();
+                let found = known.iter().find(|((of, what), _)| *what == quirk && of == bucket);
+                found.map(|(_, fact)| fact.value)
+            }
         }
     }
 

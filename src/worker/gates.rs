@@ -59,7 +59,7 @@ pub(super) struct Gates {
     began: Instant,
     gates: Mutex<BTreeMap<Asked, Gate>>,
     /// Pairs of which an object has arrived.
-    pairs: Mutex<BTreeSet<[Asked; 2]>>,
+    pairs: Mutex<Vec<Arc<[Asked; 2]>>>,
     /// Jobs refused once as if the key were wrong, although it is not.
     suspects: Mutex<BTreeSet<u64>>,
     /// One neutral call at a time.
@@ -89,13 +89,17 @@ pub(super) fn places(job: &Job) -> [Asked; 2] {
 }
 
 /// The job as each of its places knows it, with the folder there.
-fn tried(job: &Job) -> [(Asked, Tried); 2] {
+fn tried(job: &Job) -> [Tried; 2] {
     let object = name_of(job);
-    let [source, destination] = places(job);
-    [(source, &job.src), (destination, &job.des)].map(|(place, id)| {
+    [&job.src, &job.des].map(|id| {
         let folder = hash(id.key.as_str().rsplit_once('/').map(|(folder, _)| folder));
-        (place, Tried { object, folder })
+        Tried { object, folder }
     })
+}
+
+/// Whether the job is one of this pair of buckets.
+fn is_of(job: &Job, [source, destination]: &[Asked; 2]) -> bool {
+    job.src.bucket == source.bucket && job.des.bucket == destination.bucket
 }
 
 fn name_of(job: &Job) -> u64 {
@@ -152,7 +156,10 @@ impl Gates {
 
     fn with<T>(&self, place: &Asked, change: impl FnOnce(&mut Gate) -> T) -> T {
         let mut gates = self.gates();
-        let gate = gates.entry(place.clone()).or_insert_with(|| Gate {
+        if let Some(gate) = gates.get_mut(place) {
+            return change(gate);
+        }
+        let gate = Gate {
             breaker: Breaker::new(self.alike),
             why: String::new(),
             told: Instant::now(),
@@ -160,16 +167,23 @@ impl Gates {
             neutral: None,
             proven: false,
             acquittals: 0,
-        });
-        change(gate)
+        };
+        change(gates.entry(place.clone()).or_insert(gate))
+    }
+
+    fn are_open(&self) -> bool {
+        self.gates().values().all(|gate| gate.breaker.is_closed().is_none())
     }
 
     /// Whether a job may be tried; where it may not, why.
     pub(super) fn admit(&self, job: &Job) -> Result<bool, Error> {
+        if self.are_open() {
+            return Ok(false);
+        }
         let now = self.now();
         let mut probe = false;
-        for (place, tried) in &tried(job) {
-            match self.with(place, |gate| gate.breaker.admit(*tried, now)) {
+        for (place, tried) in places(job).iter().zip(tried(job)) {
+            match self.with(place, |gate| gate.breaker.admit(tried, now)) {
                 Admission::Go => {}
                 Admission::Probe => probe = true,
                 Admission::Back(_) => {
@@ -197,19 +211,25 @@ impl Gates {
 
     /// Both places of a job took its object.
     pub(super) fn passed(&self, job: &Job) {
-        let now = self.now();
-        for (place, tried) in &tried(job) {
+        let (now, places) = (self.now(), self.known_places(job));
+        for (place, tried) in places.iter().zip(tried(job)) {
             let passed = self.with(place, |gate| {
                 gate.proven = true;
-                gate.breaker.passed(*tried, now)
+                gate.breaker.passed(tried, now)
             });
             self.say_open(place, passed);
         }
-        let places = places(job);
+    }
+
+    /// The places of a job whose object was taken, which are kept.
+    fn known_places(&self, job: &Job) -> Arc<[Asked; 2]> {
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        if !pairs.contains(&places) {
-            pairs.insert(places);
+        if let Some(known) = pairs.iter().find(|pair| is_of(job, pair)) {
+            return Arc::clone(known);
         }
+        let new = Arc::new(places(job));
+        pairs.push(Arc::clone(&new));
+        new
     }
 
     fn say_open(&self, place: &Asked, closed: Option<Duration>) {
@@ -429,7 +449,7 @@ impl Gates {
         let closes_as = if is_silence { Blame::Passing } else { Blame::Unless };
         let (before, now) = (answered(), self.now());
         let [source, destination] = tried(job);
-        let (_, this) = if source.0 == *place { source } else { destination };
+        let this = if place.side == Side::Source.name() { source } else { destination };
         let ruling = self.with(place, |gate| {
             let between = before > gate.answered;
             gate.answered = before;
@@ -582,6 +602,10 @@ impl Gates {
 
     /// How long a message is put off all of whose jobs would be sent back; `None`: it is worked on.
     pub(super) fn puts_off(&self, jobs: &[Job]) -> Option<Duration> {
+        if self.are_open() {
+            self.blocked.store(0, Ordering::Relaxed);
+            return None;
+        }
         let now = self.now();
         let mut longest = Duration::ZERO;
         for job in jobs {

@@ -73,7 +73,9 @@ impl Delivery {
     }
 
     fn places(&self) -> BTreeSet<Asked> {
-        self.jobs.iter().flat_map(gates::places).collect()
+        let mut jobs: Vec<&Job> = self.jobs.iter().collect();
+        jobs.dedup_by_key(|job| (&job.src.bucket, &job.des.bucket));
+        jobs.into_iter().flat_map(gates::places).collect()
     }
 
     fn delivered(&self) -> Delivered {

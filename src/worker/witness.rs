@@ -2,6 +2,7 @@
 //! refuses all, or only these.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -25,9 +26,16 @@ const ALONE: Delivered = Delivered { again: true, alone: false };
 /// So many of each pair: one may have been taken by an exception that does not hold any more.
 const WITNESSES: usize = 3;
 
+/// All of the first ones are looked at, and later one in so many: keeping one costs copies of its names.
+const FIRST: u64 = 100;
+const EVERY: u64 = 64;
+
 /// Objects of each pair of buckets that this worker has copied.
 #[derive(Debug, Default)]
-pub(super) struct Witnesses(Mutex<BTreeMap<[Asked; 2], Vec<Witness>>>);
+pub(super) struct Witnesses {
+    all: Mutex<BTreeMap<[Asked; 2], Vec<Witness>>>,
+    known: AtomicU64,
+}
 
 #[derive(Clone, Debug)]
 struct Witness {
@@ -38,13 +46,14 @@ struct Witness {
 
 impl Witnesses {
     fn all(&self) -> MutexGuard<'_, BTreeMap<[Asked; 2], Vec<Witness>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This job was done. The first small objects of its pair are kept and the last one, as they are now:
+    /// This job was done. The first small objects of its pair are kept and a late one, as they are now:
     /// no event's version or order matters to a witness.
     pub(super) fn know(&self, job: &Job, copied: &Copied) {
-        if copied.size > LARGEST {
+        let nth = self.known.fetch_add(1, Ordering::Relaxed);
+        if copied.size > LARGEST || (nth >= FIRST && !nth.is_multiple_of(EVERY)) {
             return;
         }
         let witness = Witness {

@@ -68,16 +68,21 @@ impl Lean {
     }
 
     /// Sends one request; the answer has begun by then. A redirect is followed where the body can be
-    /// sent again, and only to another host of the same name's end.
+    /// sent again, and only to another host of the same name's end. After an answer with too many headers
+    /// the request is sent again on a connection that reads more.
     async fn send(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
         let (mut call, mut moved) = (call, None);
         for _ in 0..MAX_REDIRECTS {
-            let (place, again) = (moved.as_ref().unwrap_or(place), call.again());
-            let path = call.path.clone();
+            let (place, mut again) = (moved.as_ref().unwrap_or(place), call.again());
+            let (path, had_many) = (call.path.clone(), self.pool.reads_many_headers());
             let failure = match self.send_once(place, call).await {
                 Err(failure) => failure,
                 answer => return answer,
             };
+            if let Some(again) = again.take_if(|_| self.pool.reads_many_headers() != had_many) {
+                call = again;
+                continue;
+            }
             let to = failure.redirect().and_then(|location| place.moved(location, &path));
             let Some(((to, path), again)) = to.zip(again) else { return Err(failure) };
             call = Call { path, ..again };
@@ -115,7 +120,8 @@ impl Lean {
         }
         *request.method_mut() = method;
         let mut line = self.pool.line(&place.origin).await?;
-        let (head, body) = line.send(request).await.map_err(Failure::cut)?.into_parts();
+        let answer = line.send(request).await.inspect_err(|error| self.pool.note(error));
+        let (head, body) = answer.map_err(Failure::cut)?.into_parts();
         let body = Arriving::new(body, line, Arc::clone(&self.pool));
         match head.status {
             status if status.is_success() => Ok(Response::from_parts(head, body)),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -34,11 +35,27 @@ const MAX_IDLE: Duration = Duration::from_secs(15);
 pub(super) struct Pool {
     dial: Dial,
     idle: Mutex<HashMap<String, Vec<Line>>>,
+    /// An answer had more headers than hyper reads by default (100). Room for more is set to zero for
+    /// each answer, which costs a small object 2 % of its CPU, so it is given only if it is needed.
+    many_headers: AtomicBool,
 }
 
 impl Pool {
     pub(super) fn new(dial: Dial) -> Self {
-        Self { dial, idle: Mutex::default() }
+        Self { dial, idle: Mutex::default(), many_headers: AtomicBool::new(false) }
+    }
+
+    /// Whether connections read as many headers as they ever do.
+    pub(super) fn reads_many_headers(&self) -> bool {
+        self.many_headers.load(Ordering::Relaxed)
+    }
+
+    /// Notes how a call has ended on a connection: if its answer had too many headers, new connections
+    /// read more of them.
+    pub(super) fn note(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() && !self.many_headers.swap(true, Ordering::Relaxed) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     /// A connection to `origin`: one that lay idle and is still open, or a new one.
@@ -80,12 +97,12 @@ impl Pool {
         let uri: Uri = origin.parse().map_err(Failure::unreached)?;
         let stream = self.dial.open(uri).await.map_err(Failure::unreached)?;
         let socket = Socket { stream, deaf: false };
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_BUFFER)
-            .max_headers(MAX_HEADERS)
-            .handshake(socket)
-            .await
-            .map_err(Failure::unreached)?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_BUFFER);
+        if self.reads_many_headers() {
+            builder.max_headers(MAX_HEADERS);
+        }
+        let (sender, connection) = builder.handshake(socket).await.map_err(Failure::unreached)?;
         let (origin, idle_since) = (origin.to_owned(), Instant::now());
         Ok(Line { sender, connection, open: true, origin, idle_since })
     }
