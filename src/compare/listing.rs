@@ -174,8 +174,8 @@ impl Listing {
         listing
     }
 
-    /// Makes sure that there is an object to look at, unless the listing has ended. The next page
-    /// is requested only if `goes_on` says that keys after this one are wanted.
+    /// Makes sure that there is an object to look at, unless the listing has ended. The page after the
+    /// current one is requested only if `goes_on` says that keys after its last one are wanted.
     pub async fn fill(&mut self, goes_on: impl Fn(&str) -> bool) -> Result<()> {
         while self.at >= self.page.len() {
             let (mut page, known, is_found) = match self.ahead.take() {
