@@ -33,7 +33,7 @@ const LONGEST_COUNT: Duration = Duration::from_secs(3600);
 /// The state of a migration.
 #[derive(Debug, PartialEq, Serialize)]
 struct Status {
-    /// Messages that no worker has received: a large object each, or many small ones.
+    /// Messages that wait for a worker: a large object each, or many small ones.
     waiting: u64,
     /// Messages that a worker holds.
     running: u64,
@@ -56,7 +56,7 @@ struct Status {
     seconds_left: Option<u64>,
     /// The same if every message holds as many objects as PackObjects allows.
     seconds_left_at_most: Option<u64>,
-    /// The counts of the last comparison that was not a dry run, as `jobsender --json` printed them.
+    /// The counts of the last comparison except dry runs, as `jobsender --json` printed them.
     comparison: Option<Value>,
     /// What has been learned about each side's store.
     stores: Vec<Known>,
