@@ -37,7 +37,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed
     Status(StatusArgs),
-    /// Try, by calls that leave nothing behind, whether a migration would work
+    /// Test whether a migration would work, with calls that leave nothing behind
     #[command(after_help = CHECK_STATUS)]
     Check(CheckArgs),
 }

@@ -95,7 +95,7 @@ pub fn clock(ahead: i64) -> Judged {
 /// A message counts as received even if its worker is lost or its machine terminated. With a lower
 /// limit than this, a few such losses turn a healthy job into a dead letter.
 const FEWEST_RECEIVES: u32 = 5;
-/// What Amazon SQS keeps by itself
+/// The default of Amazon SQS
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-queue-parameters.html>).
 const SHORTEST_RETENTION: Duration = Duration::from_secs(4 * 24 * 3600);
 

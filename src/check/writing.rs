@@ -178,7 +178,7 @@ fn is_unknown(error: &Error) -> bool {
     matches!(error.evidence().map_or(0, |evidence| evidence.status), 405 | 501)
 }
 
-/// A key that nobody has.
+/// An unused key.
 fn test_key((bucket, prefix): &Place) -> ObjectId {
     ObjectId::new(bucket, format!("{prefix}.s3-migration-check-{:016x}", fastrand::u64(..)))
 }

@@ -106,9 +106,9 @@ impl Closing {
         }
     }
 
-    /// The objects that are on no record and do differ. An object is among them only if other objects
-    /// of its bucket pair have equal ETags on both sides, so that both are of one kind, and if no
-    /// encryption changes its own.
+    /// The objects that are on no record and do differ. An object is among them only if other
+    /// objects of its bucket pair have equal ETags on both sides, so that both are of one kind, and
+    /// if no encryption changes its own.
     pub async fn doubts(
         &self,
         sides: [&dyn ObjectStore; 2],

@@ -30,7 +30,7 @@ pub(super) struct Judge {
     pub(super) sent: Option<Arc<Sent>>,
     /// The prefix of the path that rules are matched against.
     path: String,
-    /// Bytes that the destination's keys are longer than the source's.
+    /// By how many bytes the destination's keys are longer than the source's.
     prefix: usize,
     /// Reads archived objects anyway: only Amazon S3 shows in a listing which of them are restored,
     /// and elsewhere an object of such a class may be readable like any other. An object that

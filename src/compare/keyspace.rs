@@ -186,8 +186,8 @@ impl Alphabet {
     /// `low` and below `high`. `alike`: how many characters the last keys have in common.
     ///
     /// `evens` of them divide the interval evenly. `nests` lie right after all keys that share a
-    /// beginning with `low`, for ever shorter beginnings of the common part: they find the end of
-    /// keys that have much in common. Nests for which there is no place become even ones.
+    /// beginning with `low`, for shorter and shorter beginnings of the common part: they find the
+    /// end of keys that have much in common. Nests for which there is no place become even ones.
     pub fn cuts(
         &self,
         low: &str,

@@ -174,8 +174,8 @@ impl Listing {
         listing
     }
 
-    /// Makes sure that there is an object to look at, unless the listing has ended. The page after the
-    /// current one is requested only if `goes_on` says that keys after its last one are wanted.
+    /// Makes sure that there is an object to look at, unless the listing has ended. The page after
+    /// the current one is requested only if `goes_on` says that keys after its last one are wanted.
     pub async fn fill(&mut self, goes_on: impl Fn(&str) -> bool) -> Result<()> {
         while self.at >= self.page.len() {
             let (mut page, known, is_found) = match self.ahead.take() {
@@ -229,7 +229,7 @@ impl Listing {
         Some(self.stripped(self.page.get(self.at)?.key))
     }
 
-    /// The last fetched key; `None` if there is none.
+    /// The last key of the current page; `None` if no object is left on it.
     pub fn last_at_hand(&self) -> Option<&str> {
         let last = self.page.last().filter(|_| self.at < self.page.len())?;
         Some(self.stripped(last.key))
@@ -240,12 +240,12 @@ impl Listing {
         self.ahead.as_ref().and(self.last_at_hand())
     }
 
-    /// The number of fetched objects.
+    /// The number of objects left on the current page.
     pub fn at_hand(&self) -> usize {
         self.page.len().saturating_sub(self.at)
     }
 
-    /// The fetched keys, in order.
+    /// The keys left on the current page, in order.
     pub fn keys_at_hand(&self) -> impl Iterator<Item = &str> {
         (self.at..self.page.len()).filter_map(|at| Some(self.stripped(self.page.get(at)?.key)))
     }
@@ -408,7 +408,7 @@ impl Listing {
         Ok(None)
     }
 
-    /// Only keys older than the claim count: one written while the listing runs proves nothing.
+    /// Only objects older than the claim count: one written during the listing proves nothing.
     fn found_behind(&self, page: &ListPage, known: usize, claimed: SystemTime) {
         let mut fresh = (known..page.len()).filter_map(|at| page.get(at));
         let is_older = |listed: Listed<'_>| listed.last_modified.is_none_or(|at| at < claimed);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::store::Listed;
 
-/// One in so many keys of a page shows what keys look like.
+/// How many keys of a page show what keys look like.
 const SAMPLED: usize = 32;
 
 /// A job and the mark of its object.

@@ -73,7 +73,7 @@ impl Jobsender {
         Ok(Pages::Sorted(Arc::new(Mutex::new(sorted)), end))
     }
 
-    /// Sorts the whole listing, one page after another. In whatever order keys come, it also asks
+    /// Sorts the whole listing, one page after another. Whatever the order of keys, it also asks
     /// for what follows the last key, as long as that brings a new last key; keys that come again
     /// are merged in the end. Also returns how the listing's end is known.
     async fn sort(
