@@ -45,8 +45,8 @@ pub const FALLBACK_REGION: &str = "us-east-1";
 /// A longer pause is an outage; the retry policy decides about those.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The beginning of the SDK's message of several lines that none of its usual places has
-/// credentials; our advice is shorter.
+/// The beginning of the SDK's multi-line message that none of its usual places has credentials; our
+/// advice is shorter.
 const EMPTY_CHAIN: &str = "no credentials found in chain";
 
 /// Error texts are cut to this length: some services put whole requests into them.

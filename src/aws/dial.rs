@@ -142,7 +142,7 @@ impl Service<Uri> for Tcp {
     }
 }
 
-/// An open connection, passed off as a connector.
+/// A connector that returns a connection which is already open.
 struct Made(Option<TokioIo<TcpStream>>);
 
 impl Service<Uri> for Made {

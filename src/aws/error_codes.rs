@@ -337,8 +337,8 @@ fn by_status(request: Request, status: u16) -> Verdict {
     match status {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
         501 => not_implemented(),
-        // 499: a proxy believes that its client has gone. 307: a temporary redirect; the lean HTTP
-        // path follows it itself.
+        // 499: a proxy believes that its client has gone.
+        // 307: a temporary redirect; the lean HTTP path follows it itself.
         307 | 408 | 409 | 425 | 499 | 500.. => Verdict::from(ErrorKind::Unavailable),
         401 | 403 => Verdict::with(
             ErrorKind::Denied,

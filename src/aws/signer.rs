@@ -81,8 +81,8 @@ impl Place {
     }
 }
 
-/// Describes the signer: `the default credentials (the environment's AWS_ACCESS_KEY_ID, key
-/// ...MPLE)`.
+/// Describes the signer, such as
+/// `the default credentials (the environment's AWS_ACCESS_KEY_ID, key ...MPLE)`.
 pub fn words(origin: &Origin, seen: Option<&Seen>, account: Option<&str>) -> String {
     let mut more: Vec<String> = Vec::new();
     let who = match origin {
