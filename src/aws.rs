@@ -80,7 +80,7 @@ pub async fn load_sdk_config() -> Result<SdkConfig> {
 pub struct Loaded {
     /// For the SDK's clients.
     pub sdk: SdkConfig,
-    /// Whom its connections trust.
+    /// What its connections trust.
     pub trust: Trust,
 }
 

@@ -114,7 +114,7 @@ pub struct Jobsender {
     pub is_closing: bool,
     /// Tries for one call.
     pub max_retry: u32,
-    /// Ends the comparison.
+    /// Cancels the comparison.
     pub cancel: CancellationToken,
 }
 

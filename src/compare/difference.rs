@@ -1,4 +1,4 @@
-//! Comparing two listings that are in key order.
+//! Compares two listings that are in key order.
 //!
 //! Pure: two listed objects are compared, wherever they were listed.
 
@@ -33,7 +33,7 @@ pub fn step(source: Option<&str>, destination: Option<&str>) -> Option<Step> {
     })
 }
 
-/// What is compared of an object that both sides have.
+/// What is compared if both sides have an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compare {
     /// The number of bytes.
@@ -41,7 +41,7 @@ pub enum Compare {
     Size,
     /// And the ETag, if both are of one kind.
     Etag {
-        /// The destination encrypts by SSE-KMS, so that its ETags are no MD5s
+        /// The destination encrypts by SSE-KMS, so that its ETags are not MD5s
         /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
         opaque: bool,
     },

@@ -69,7 +69,7 @@ pub struct Summary {
     pub unreadable: u64,
     /// Objects that were named and are not at the source; the log names each.
     pub gone: u64,
-    /// Keys under the pair's prefix that only the destination has; they are left alone.
+    /// Keys under the pair's prefix that only the destination has; left alone without `--delete`.
     pub only_at_destination: u64,
     /// Their bytes.
     pub only_at_destination_bytes: u64,
