@@ -1,8 +1,7 @@
 //! What all AWS clients share: set-up, TLS, identity, stored credentials, error codes.
 //!
-//! The SDK's own retries are off everywhere, because `crate::retry` is the one place that tries
-//! again: two loops inside each other multiply tries and hide throttling from the one that must
-//! slow down.
+//! The SDK's own retries are off everywhere, because `crate::retry` is the only retry loop: nested
+//! loops multiply the tries and hide throttling from the one that must slow down.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -35,60 +34,61 @@ use error_codes::{Request, Verdict, judge};
 use profiles::Profile;
 use trust::{Bundle, Trust};
 
-/// For a connection with all that belongs to it: the name's addresses, one after another where the first
-/// are dead (see `dial`), and TLS on a line between continents that loses packets.
+/// Covers everything a connection takes: trying the name's addresses one after another if the first
+/// are dead (see `dial`), and TLS on a lossy intercontinental line.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The region of whoever names none: compatible stores ignore it, and AWS answers a request for
+/// The region when none is named. Compatible stores ignore it, and AWS answers a request for
 /// another region's bucket with that region's name.
 pub const FALLBACK_REGION: &str = "us-east-1";
 
-/// Longer than that is not a pause but an outage; the retry policy decides about those.
+/// A longer pause is an outage; the retry policy decides about those.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// How the SDK begins to tell, over several lines, that none of its ordinary places has
-/// credentials; the advice says it shorter.
+/// The beginning of the SDK's multi-line message that none of its usual places has credentials; our
+/// advice is shorter.
 const EMPTY_CHAIN: &str = "no credentials found in chain";
 
-/// Error texts are cut here: some services put whole requests into them.
+/// Error texts are cut to this length: some services put whole requests into them.
 const MAX_TEXT: usize = 400;
 
-/// So much is shown of an answer that is no document of S3.
+/// How much is shown of an answer that is not an S3 document.
 const MAX_BEGINNING: usize = 160;
 
-/// What is put in front of the ordinary places.
+/// What takes precedence over the SDK's usual places.
 #[derive(Clone, Debug, Default)]
 pub struct Setup<'a> {
-    /// This profile, and nobody else's credentials.
+    /// Only this profile's credentials are used.
     pub profile: Option<&'a Profile>,
     /// This region.
     pub region: Option<&'a str>,
-    /// These authorities, besides all others.
+    /// Trusted in addition to all others.
     pub bundle: Option<Arc<Bundle>>,
-    /// Nothing is signed: no credentials are looked for, and no service is asked for a region.
+    /// Requests are not signed: no credentials are looked for, and no service is asked for a
+    /// region.
     pub unsigned: bool,
 }
 
-/// The SDK's configuration from the ordinary places: environment, profile, container, instance
-/// role; `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SQS` and their like included.
+/// The SDK's configuration from its usual places: environment, profile, container, instance role,
+/// including `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SQS` and the like.
 pub async fn load_sdk_config() -> Result<SdkConfig> {
     load(Setup::default()).await.map(|loaded| loaded.sdk)
 }
 
-/// What is loaded.
+/// The loaded configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// For the SDK's clients.
     pub sdk: SdkConfig,
-    /// Whom its connections trust.
+    /// What its connections trust.
     pub trust: Trust,
 }
 
-/// The SDK's configuration: from `setup` first, and else from the ordinary places. A profile that is
-/// named, by the environment too, is there or this is an error.
+/// The SDK's configuration: from `setup` first, then from the usual places. A profile that is
+/// named, even by the environment, must exist; otherwise this is an error.
 ///
-/// No read timeout is set, because a long poll and a part of 5 GiB need different ones: whoever
-/// builds a client sets its own.
+/// No read timeout is set, because a long poll and a part of 5 GiB need different ones: each client
+/// sets its own.
 pub async fn load(setup: Setup<'_>) -> Result<Loaded> {
     let ordinary = match setup.profile {
         Some(profile) => Some(profile.clone()),
@@ -100,7 +100,7 @@ pub async fn load(setup: Setup<'_>) -> Result<Loaded> {
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts(None))
         .http_client(http::client(&trust));
-    // Whoever names a profile means its region as well.
+    // Naming a profile also selects its region.
     let named = setup.profile.and_then(|profile| profile.region.clone());
     let mut region = setup.region.map(str::to_owned).or(named);
     if setup.unsigned {
@@ -127,7 +127,7 @@ fn environments_region() -> Option<String> {
     ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(value)
 }
 
-/// The authorities that the environment names.
+/// The certificate authorities that the environment names.
 fn environments_bundle() -> Result<Option<Arc<Bundle>>> {
     let named = std::env::var_os(trust::CA_BUNDLE).filter(|file| !file.is_empty());
     let Some(file) = named else { return Ok(None) };
@@ -157,7 +157,8 @@ where
     verdict_of(Request::Other, error).kind
 }
 
-/// The pause that the service asked for by its `Retry-After` header, where it is a number of seconds.
+/// The pause that the service requested in its `Retry-After` header, if that is a number of
+/// seconds.
 pub fn retry_after<E>(error: &SdkError<E, HttpResponse>) -> Option<Duration> {
     pause(error.raw_response()?.headers().get("retry-after")?)
 }
@@ -172,19 +173,19 @@ pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Optio
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
-/// Whether a refusal of this name says that the session is over: others are to be fetched, whatever the
-/// credentials say themselves of their end.
+/// Whether an error code says that the session has expired: new credentials must be fetched, even
+/// if the current ones claim to be valid for longer.
 pub fn is_expired(code: &str) -> bool {
     error_codes::is_expired(code)
 }
 
-/// Whether a refusal of this name and text is about the time at which a request was signed.
+/// Whether an error code and its text are about the time at which a request was signed.
 pub fn is_skewed(code: &str, text: &str) -> bool {
     error_codes::is_skewed(code) || is_about_the_clock(text)
 }
 
-/// The whole error: `call` (such as `GetObject s3://bucket/key (source)`), what the service said,
-/// what to do about it, its kind and the pause that was asked for.
+/// The whole error: `call` (such as `GetObject s3://bucket/key (source)`), the service's message,
+/// what to do about it, its kind and the requested pause.
 ///
 /// The SDK's error is not kept as the source: its text would show the answer's body and headers,
 /// and with them signatures and session tokens.
@@ -206,8 +207,8 @@ where
         .with_evidence(evidence)
 }
 
-/// Whether a request was refused for its time, and the answer tells the right one: the SDK signs the
-/// client's next request by it.
+/// Whether a request was refused for its time by an answer that gives the right time: the SDK signs
+/// the client's next request with it.
 fn is_corrected<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: ProvideErrorMetadata,
@@ -223,16 +224,16 @@ fn evidence(call: &str, status: u16, code: &str, text: &str) -> Evidence {
     Evidence { status, code: code.to_owned(), text: one_line(text), call, place: None }
 }
 
-/// A refusal that no SDK has read.
+/// An error answer that the SDK has not parsed.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// The service's name for the error; empty where the answer had none.
+    /// The service's name for the error; empty if the answer had none.
     pub code: &'a str,
-    /// What the service said besides.
+    /// The service's message.
     pub text: &'a str,
-    /// The answer's body, of which a line is shown where it is no document of S3.
+    /// The answer's body; one line of it is shown if it is not an S3 document.
     pub body: &'a str,
     /// The request's id, for the service's support.
     pub request_id: Option<&'a str>,
@@ -241,7 +242,7 @@ pub struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// The same as [`error`], for an answer that was read by ourselves.
+    /// Like [`error`], for an answer that we parsed ourselves.
     pub fn error(&self, call: impl fmt::Display) -> Error {
         let code = one_line(if self.code.is_empty() { "no error code" } else { self.code });
         let said = match one_line(self.text) {
@@ -259,7 +260,7 @@ impl Refusal<'_> {
     }
 }
 
-/// How an answer begins that is none of S3's: a proxy's page, or that of another server.
+/// The beginning of an answer that does not come from S3: a proxy's page, or another server's.
 fn foreign(code: &str, body: &str) -> String {
     let body = body.trim();
     if !code.is_empty() || body.is_empty() {
@@ -268,10 +269,10 @@ fn foreign(code: &str, body: &str) -> String {
     format!(", the answer is no document of S3 and begins {}; {RIGHT_ENDPOINT}", beginning(body))
 }
 
-/// What to ask where an answer is no store's.
+/// What to ask the user if an answer does not come from a store.
 pub const RIGHT_ENDPOINT: &str = "is Endpoint right (http or https)?";
 
-/// How a text from outside begins: in one line, quoted, and cut.
+/// The beginning of a text from outside: on one line, quoted, and cut.
 pub fn beginning(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut: String = words.chars().take(MAX_BEGINNING).collect();
@@ -279,8 +280,7 @@ pub fn beginning(text: &str) -> String {
     format!("\"{}{dots}\"", cut.escape_debug())
 }
 
-/// A request that was never sent, or whose answer did not come: the same as [`error`], out of its
-/// cause.
+/// Like [`error`], from the cause of a request that was never sent or was not answered.
 pub fn unanswered(call: impl fmt::Display, cause: &(dyn StdError + 'static)) -> Error {
     let call = call.to_string();
     let evidence = evidence(&call, 0, "", "");
@@ -288,7 +288,7 @@ pub fn unanswered(call: impl fmt::Display, cause: &(dyn StdError + 'static)) -> 
         .with_evidence(evidence)
 }
 
-/// Our own error among the causes: what a body that we sent failed with.
+/// Our own error among the causes: why a body that we sent failed.
 pub fn own_cause<E>(error: &SdkError<E, HttpResponse>) -> Option<&Error>
 where
     E: StdError + 'static,
@@ -296,7 +296,8 @@ where
     own_error(StdError::source(error))
 }
 
-/// Our own error among these causes. What credentials could not be fetched for is none of a body's.
+/// Our own error among these causes. A failure to fetch credentials does not count: it is not a
+/// body's.
 pub fn own_error<'a>(first: Option<&'a (dyn StdError + 'static)>) -> Option<&'a Error> {
     if is_of_credentials(first) {
         return None;
@@ -304,7 +305,7 @@ pub fn own_error<'a>(first: Option<&'a (dyn StdError + 'static)>) -> Option<&'a 
     chain(first).find_map(|cause| cause.downcast_ref::<Error>())
 }
 
-/// Whether the request was not sent for want of credentials.
+/// Whether the request was not sent for lack of credentials.
 pub fn is_of_credentials(first: Option<&(dyn StdError + 'static)>) -> bool {
     chain(first).any(|cause| cause.is::<CredentialsError>())
 }
@@ -335,7 +336,8 @@ where
             };
             judge(request, status, code, text)
         }
-        // An answer that could not be read: a 2xx was cut short, anything else speaks by its status.
+        // An answer that could not be read: a 2xx was cut short; for anything else the status
+        // decides.
         SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
             Verdict::from(ErrorKind::Unavailable)
         }
@@ -344,14 +346,14 @@ where
     }
 }
 
-/// SQS, DynamoDB and SSM call a clock that is off by the name of a wrong signature, and tell only in
-/// the text
+/// SQS, DynamoDB and SSM report a skewed clock under the code for a wrong signature, and say so
+/// only in the text
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>).
 fn is_about_the_clock(text: &str) -> bool {
     text.starts_with("Signature expired:") || text.starts_with("Signature not yet current:")
 }
 
-/// A request that never left: whether for want of credentials, of a region, or of a connection.
+/// A request that was never sent, for lack of credentials, a region or a connection.
 fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Verdict {
     match trust::failed(source) {
         Some(failed) if failed.is_certificate => return Verdict::untrusted(failed.advice),
@@ -364,7 +366,7 @@ fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Ve
                 CredentialsError::CredentialsNotLoaded(_)
                 | CredentialsError::InvalidConfiguration(_),
             ) => return Verdict::no_credentials(),
-            // The metadata service or STS did not answer: that passes.
+            // The metadata service or STS did not answer, which is temporary.
             Some(_) => return Verdict::unfetched_credentials(),
             None => {}
         }
@@ -385,7 +387,7 @@ fn chain<'a>(
     std::iter::successors(first, |&cause| cause.source())
 }
 
-/// What went wrong, in one line.
+/// The failure in one line.
 fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -438,7 +440,7 @@ pub(crate) fn texts(first: Option<&(dyn StdError + 'static)>) -> String {
     one_line(&texts.join(": "))
 }
 
-/// The first line, cut to [`MAX_TEXT`] characters. A signature error of the JSON services goes on
+/// The first line, cut to [`MAX_TEXT`] characters. A signature error of the JSON services continues
 /// with the canonical request, session token included; that must not reach a log.
 fn one_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();

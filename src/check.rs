@@ -1,7 +1,7 @@
 //! `check`: whether a migration would work, by real calls that leave nothing; IAM policies.
 //!
-//! Each look is one line, and a look that fails ends no other. What a line means is decided in
-//! [`crate::check::findings`], what is allowed for in [`crate::check::iam`].
+//! Each look prints one line, and a failed look does not end the others. [`crate::check::findings`]
+//! decides what a line means, [`crate::check::iam`] what must be allowed.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ mod parameters;
 mod scope;
 mod writing;
 
-/// Whose permissions are tried.
+/// The roles whose permissions are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
     /// Those that `worker` needs.
@@ -31,14 +31,14 @@ pub struct Roles {
     pub jobsender: bool,
 }
 
-/// What one look has found.
+/// The result of one look.
 #[derive(Debug, Serialize)]
 pub struct Line {
     /// `ok`, `warning` or `failed`.
     pub verdict: Verdict,
     /// What was looked at.
     pub what: String,
-    /// What was found, and what to do where it is not as it should be.
+    /// What was found, and what to do if something is wrong.
     pub said: String,
     #[serde(skip)]
     reached: Reached,
@@ -51,12 +51,12 @@ pub struct Report {
     pub checks: Vec<Line>,
     /// The smallest policies for this configuration.
     pub policies: Policies,
-    /// What these may lack, each in a sentence.
+    /// What the policies may lack, a sentence each.
     pub not_in_policies: Vec<String>,
 }
 
 impl Report {
-    /// How the check ends.
+    /// The overall result of the check.
     pub fn end(&self) -> End {
         end(self.checks.iter().map(|line| (line.verdict, line.reached)))
     }
@@ -67,17 +67,17 @@ impl Report {
     }
 }
 
-/// The check under way: what it works by, and what it has found.
+/// A running check: what it needs, and what it has found.
 struct Check<'a> {
     config: &'a Config,
     roles: Roles,
     lines: Vec<Line>,
-    /// The clocks of those who are asked.
+    /// The clocks of the services that are asked.
     clocks: Vec<Clock>,
     scope: Scope,
 }
 
-/// Makes all the looks that this configuration and these roles give reason for.
+/// Makes all the looks that this configuration and these roles call for.
 pub async fn run(config: &Config, roles: Roles) -> Report {
     let (lines, clocks) = (Vec::new(), Vec::new());
     let mut check = Check { config, roles, lines, clocks, scope: scope::of(config) };
@@ -121,7 +121,7 @@ impl Check<'_> {
         }
     }
 
-    /// This machine's clock against the one that is farthest from it.
+    /// Compares this machine's clock with the one that differs most.
     fn clock(&mut self) {
         let seen = self.clocks.iter().filter_map(Clock::skew);
         let judged = match seen.max_by_key(|ahead| ahead.unsigned_abs()) {
@@ -135,8 +135,8 @@ impl Check<'_> {
         self.lines.push(Line { verdict, what: what.into(), said, reached });
     }
 
-    /// A look at a service: what it answers, judged, or that it fails. `action` is the permission
-    /// that it takes.
+    /// One look at a service: judges its answer, or reports its failure. `action` is the permission
+    /// that the call needs.
     fn look<T>(
         &mut self,
         what: impl Into<String>,
@@ -162,14 +162,14 @@ impl Check<'_> {
         }
     }
 
-    /// The latest look was at a file, not at a service.
+    /// Marks the latest look as one at a file, not at a service.
     fn at_a_file(&mut self) {
         if let Some(line) = self.lines.last_mut() {
             line.reached = Reached::NotAsked;
         }
     }
 
-    /// Whether anything of the machine's own account is asked for.
+    /// Whether any service of the machine's own account is used.
     fn asks_aws(&self) -> bool {
         let config = self.config;
         let services = config.backend.queue == QueueBackend::Sqs
@@ -177,7 +177,7 @@ impl Check<'_> {
         services || self.uses(Credentials::Ssm) || config.basic.bucket_para_file.is_none()
     }
 
-    /// Whether either side is asked with such credentials.
+    /// Whether either side uses such credentials.
     fn uses(&self, credentials: Credentials) -> bool {
         [Side::Source, Side::Destination]
             .into_iter()
@@ -185,7 +185,7 @@ impl Check<'_> {
     }
 }
 
-/// The error, and the permission that is missing where it does not say so itself.
+/// The error, and the missing permission if the error does not name it.
 fn refused(error: &Error, action: &str) -> String {
     let text = error.to_string();
     match error.kind() {

@@ -37,7 +37,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed
     Status(StatusArgs),
-    /// Try, by calls that leave nothing behind, whether a migration would work
+    /// Test whether a migration would work, with calls that leave nothing behind
     #[command(after_help = CHECK_STATUS)]
     Check(CheckArgs),
 }
@@ -48,10 +48,10 @@ pub struct JobsenderArgs {
     /// Send nothing; print what would be sent, and why the rest is skipped
     #[arg(long)]
     pub dry_run: bool,
-    /// Send also what an earlier comparison has sent and the queue may still have
+    /// Send even what an earlier comparison has sent and the queue may still hold
     #[arg(long)]
     pub force: bool,
-    /// Again and again, with this pause in between, such as 1h
+    /// Repeat the comparison, with this pause in between, such as 1h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "dry_run")]
     pub every: Option<Duration>,
     /// Print the result as JSON
@@ -63,60 +63,60 @@ pub struct JobsenderArgs {
     /// Where the keys come from.
     #[command(flatten)]
     pub origins: OriginArgs,
-    /// What a dry run's estimate rests on.
+    /// Assumptions for a dry run's estimate.
     #[command(flatten)]
     pub estimate: EstimateArgs,
 }
 
-/// What is looked at and what counts as a difference.
+/// What is compared and what counts as a difference.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is compared")]
 pub struct CompareArgs {
     /// Copy every object, whatever the destination has
     #[arg(long)]
     pub overwrite: bool,
-    /// What is compared of an object that both sides have (default: Compare in the ini)
+    /// What to compare if both sides have an object (default: Compare in the ini)
     #[arg(long, value_name = "size|etag", conflicts_with = "overwrite")]
     pub compare: Option<CompareBy>,
     /// Only objects whose bucket/key matches; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
-    /// Only objects of at least so many bytes
+    /// Only objects of at least this many bytes
     #[arg(long, value_name = "BYTES")]
     pub min_size: Option<u64>,
-    /// Only objects of at most so many bytes
+    /// Only objects of at most this many bytes
     #[arg(long, value_name = "BYTES")]
     pub max_size: Option<u64>,
-    /// Only objects written then or later: 2026-01-31, or 2026-01-31T23:59:59Z
+    /// Only objects written at this time or later: 2026-01-31, or 2026-01-31T23:59:59Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub modified_after: Option<SystemTime>,
-    /// Only objects written before
+    /// Only objects written before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub modified_before: Option<SystemTime>,
-    /// Delete at the destination what the source does not have; look at it with --dry-run first
+    /// Delete at the destination what the source does not have; try it with --dry-run first
     #[arg(long, conflicts_with_all = ["keys", "manifest"])]
     pub delete: bool,
-    /// Delete nothing at all where there would be more to delete than this
+    /// Delete nothing at all if there would be more deletions than this
     #[arg(long, value_name = "N", requires = "delete", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_delete: u32,
-    /// Compare nothing: tell what becomes of this key of each pair, and why
+    /// Compare nothing: explain what happens to this key of each pair
     #[arg(long, value_name = "KEY")]
     pub explain: Option<String>,
-    /// Write every object that is not already there to this file, a line of JSON each: jobs as they are
-    /// sent, and what is left out with the reason
+    /// Write every object that is not already at the destination to this file, one JSON object per
+    /// line: jobs as they are sent, and what is left out with the reason
     #[arg(long, value_name = "FILE")]
     pub job_list: Option<PathBuf>,
 }
 
-/// Where the keys come from; without any of these both sides are listed.
+/// Where the keys come from; without any of these options both sides are listed.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the keys come from")]
 pub struct OriginArgs {
-    /// Look at these keys only, one a line
+    /// Look at these keys only, one per line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "inventory", "destination_inventory"])]
     pub keys: Option<PathBuf>,
-    /// Look at these objects only: CSV lines of bucket,key or bucket,key,versionId, keys URL-encoded, as S3 Batch
-    /// Operations takes them
+    /// Look at these objects only: CSV lines of bucket,key or bucket,key,versionId, with
+    /// URL-encoded keys, as for S3 Batch Operations
     #[arg(long, value_name = "FILE", conflicts_with_all = ["inventory", "destination_inventory"])]
     pub manifest: Option<PathBuf>,
     /// Read the source's keys from an S3 Inventory: its manifest.json, s3://BUCKET/KEY or a file
@@ -127,14 +127,14 @@ pub struct OriginArgs {
     pub destination_inventory: Option<String>,
 }
 
-/// What a dry run's estimate rests on.
+/// Assumptions for a dry run's estimate.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What a dry run estimates")]
 pub struct EstimateArgs {
-    /// Prices to use in place of the shipped ones; the same form as prices.json
+    /// Prices to use instead of the shipped ones, in the format of prices.json
     #[arg(long, value_name = "FILE", requires = "dry_run")]
     pub prices: Option<PathBuf>,
-    /// What each worker's line carries, in megabits a second
+    /// Bandwidth of each worker, in megabits per second
     #[arg(long, value_name = "MBIT", requires = "dry_run", value_parser = clap::value_parser!(u64).range(1..))]
     pub bandwidth: Option<u64>,
     /// How many workers share the work (default: 1)
@@ -142,12 +142,12 @@ pub struct EstimateArgs {
     pub workers: Option<u32>,
 }
 
-/// What is compared of an object that both sides have.
+/// What is compared if both sides have an object.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum CompareBy {
     /// The number of bytes
     Size,
-    /// And the ETag, where both sides' are of one kind
+    /// And the ETag if both sides' are of one kind
     Etag,
 }
 
@@ -159,7 +159,7 @@ fn moment(text: &str) -> Result<SystemTime, String> {
 /// Arguments of `worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Stop as by SIGTERM when stdin closes: a parent process that dies takes its workers along
+    /// Stop as on SIGTERM when stdin closes: a parent process that dies takes its workers along
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
 }
@@ -167,10 +167,10 @@ pub struct WorkerArgs {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Where the objects are, s3://BUCKET/PREFIX; without it the bucket list says
+    /// Where the objects are, s3://BUCKET/PREFIX; without it, the bucket list is used
     #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
     pub source: Option<String>,
-    /// Where they go, s3://BUCKET/PREFIX; every key goes behind the prefix and one /
+    /// Where they go, s3://BUCKET/PREFIX; every key is placed after the prefix and one /
     #[arg(value_name = "s3://DST/PREFIX")]
     pub destination: Option<String>,
     /// Copy nothing; print what would be copied, and why the rest is skipped
@@ -185,7 +185,7 @@ pub struct RunArgs {
     /// Where the keys come from.
     #[command(flatten)]
     pub origins: OriginArgs,
-    /// What a dry run's estimate rests on.
+    /// Assumptions for a dry run's estimate.
     #[command(flatten)]
     pub estimate: EstimateArgs,
 }
@@ -193,14 +193,14 @@ pub struct RunArgs {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Whose files are migrated; without it the demo makes its own
+    /// Folder whose files are migrated; without it, the demo makes its own
     pub dir: Option<PathBuf>,
 }
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Again every two seconds, until stopped
+    /// Repeat every two seconds, until stopped
     #[arg(long)]
     pub watch: bool,
     /// Print the result as JSON
@@ -211,7 +211,7 @@ pub struct StatusArgs {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Try only what this role needs; it is tried with the permissions of whoever runs the check
+    /// Check only what this role needs, with the permissions of the user who runs the check
     #[arg(long)]
     pub role: Option<Role>,
     /// Print the result as JSON
@@ -219,7 +219,7 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// What a machine of a migration does.
+/// A machine's role in a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     /// It moves objects

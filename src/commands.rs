@@ -27,9 +27,9 @@ mod worker;
 pub enum Exit {
     /// Everything is done.
     Done,
-    /// Finished, but not everything arrived, or not everything is as it should be.
+    /// Finished, but not everything arrived, or something is wrong.
     Incomplete,
-    /// A service was not reached, or has refused.
+    /// A service could not be reached, or refused.
     Unreached,
 }
 
@@ -46,7 +46,7 @@ impl Exit {
 
 /// Reads the configuration, starts logging and carries out the command.
 pub async fn execute(cli: Cli) -> Result<Exit> {
-    // The demo has a configuration of its own, and shows the same on every machine.
+    // The demo has its own configuration, so that it is the same on every machine.
     let config = match cli.command {
         Command::Demo(_) => Config::default(),
         _ => Config::load(cli.config.as_deref(), std::env::vars_os())
@@ -98,7 +98,7 @@ fn print(json: bool, result: &impl Serialize, text: impl FnOnce() -> String) -> 
         false => escape::lines(&text()),
     };
     match writeln!(io::stdout(), "{text}") {
-        // Whoever reads has read enough.
+        // The reader has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|e| cannot(e.into())),
     }

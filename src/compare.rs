@@ -57,19 +57,20 @@ use sender::{Sender, Tally};
 pub use sent_notes::Sent;
 pub use summary::{MissingRange, Summary, Verdict};
 
-/// Windows of jobs that wait for the queue: what listing is ahead of sending.
+/// Batches of jobs that wait for the queue: how far listing may run ahead of sending.
 const JOBS_AHEAD: usize = 16;
 
-/// Takes what a comparison finds.
+/// Receives what a comparison finds.
 pub trait Finds: Send + Sync {
-    /// Told of every listed object; in key order within a range of keys. `job`: what would be sent.
+    /// Called for every listed object, in key order within a range of keys. `job`: what would be
+    /// sent.
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>);
 
-    /// Told of every object at the destination that is to be deleted.
+    /// Called for every object at the destination that is to be deleted.
     fn doomed(&self, _des: &ObjectId, _listed: Listed<'_>) {}
 }
 
-/// Compares bucket pairs, and sends what differs where it has a queue.
+/// Compares bucket pairs, and sends what differs if it has a queue.
 #[derive(Clone, Debug)]
 pub struct Jobsender {
     /// Where the objects are.
@@ -78,46 +79,47 @@ pub struct Jobsender {
     pub destination: Arc<dyn ObjectStore>,
     /// Where jobs go; `None` for a dry run or a closing comparison.
     pub queue: Option<Arc<dyn Queue>>,
-    /// What shares a message.
+    /// Limits for jobs that share a message.
     pub packs: PackLimits,
-    /// Where it is on record which version was copied; `None`: versions are not compared.
+    /// The record of which version was copied; `None`: versions are not compared.
     pub versions: Option<Arc<dyn RecordStore>>,
-    /// What was written is compared with what is listed; `None`: it is not.
+    /// Compares what was written with what is listed; `None`: no such comparison.
     pub closing: Option<Arc<Closing>>,
     /// What counts as a difference.
     pub compare: Compare,
-    /// What is left out.
+    /// Objects to leave out.
     pub ignore: Arc<Patterns>,
-    /// What is looked at.
+    /// Objects to look at.
     pub filter: Arc<Filter>,
     /// Where the keys of the source and of the destination come from.
     pub origins: [Origin; 2],
-    /// The file that names what is looked at; `None`: all keys are.
+    /// The file that names the objects to look at; `None`: all keys are looked at.
     pub names: Option<Names>,
-    /// Ranges of keys that are listed at once, or objects that are looked at by themselves.
+    /// How many ranges of keys are listed at once, or how many named objects are looked at.
     pub at_once: usize,
-    /// What earlier comparisons have sent, and where this one notes what it sends; `None`: nowhere.
+    /// What earlier comparisons have sent, and where this one notes what it sends; `None`: no
+    /// notes.
     pub sent: Option<Arc<Sent>>,
-    /// Send again also what earlier comparisons have sent.
+    /// Also sends what earlier comparisons have already sent.
     pub resend: bool,
-    /// Where it is kept what is to be deleted of all pairs; `None`: it is left alone. They are sent by
-    /// [`Self::send_deletions`].
+    /// Collects the deletions of all pairs; `None`: nothing is deleted. [`Self::send_deletions`]
+    /// sends them.
     pub deletions: Option<Arc<Deletions>>,
-    /// Where it is added up what copying will cost; `None`: nowhere.
+    /// Adds up what copying will cost; `None`: no estimate.
     pub outlook: Option<Arc<Mutex<Outlook>>>,
-    /// How far it has come, told as it goes.
+    /// How far the comparison has come, updated as it goes.
     pub reach: Arc<Reach>,
-    /// It closes a migration: what the destination does not list is looked at by itself before it is
-    /// called missing.
+    /// This comparison closes a migration: an object that the destination does not list is looked
+    /// up by itself before it is called missing.
     pub is_closing: bool,
     /// Tries for one call.
     pub max_retry: u32,
-    /// Ends the comparison.
+    /// Cancels the comparison.
     pub cancel: CancellationToken,
 }
 
 impl Jobsender {
-    /// Compares sizes of all objects, one range of keys after the other, and sends nothing.
+    /// Compares the sizes of all objects, one range of keys after another, and sends nothing.
     pub fn new(
         source: Arc<dyn ObjectStore>,
         destination: Arc<dyn ObjectStore>,
@@ -149,8 +151,8 @@ impl Jobsender {
         }
     }
 
-    /// One page of each side of each pair, so that a wrong name, address, key or permission shows
-    /// before anything is sent.
+    /// Lists one page of each side of each pair, so that a wrong name, address, key or permission
+    /// shows before anything is sent.
     pub async fn probe(&self, pairs: &[Pair]) -> Result<()> {
         for pair in pairs {
             let [from, to] = &self.origins;
@@ -163,7 +165,7 @@ impl Jobsender {
         Ok(())
     }
 
-    /// What is not listed need not be allowed.
+    /// A side that is not listed needs no permission to list.
     async fn probe_one(
         &self,
         origin: &Origin,
@@ -175,7 +177,7 @@ impl Jobsender {
         retry(Policy::probe(), &self.cancel, || store.list(&request)).await.map(drop)
     }
 
-    /// What is listed, and where: the source's side and the destination's.
+    /// The list requests of both sides: the source's, then the destination's.
     fn requests(&self, pair: &Pair) -> [(&Arc<dyn ObjectStore>, ListRequest); 2] {
         let request = |bucket: &str, prefix: &str| ListRequest {
             bucket: bucket.to_owned(),
@@ -190,30 +192,30 @@ impl Jobsender {
         [(&self.source, source), (&self.destination, destination)]
     }
 
-    /// Compares one pair and sends what differs; `finds` are told of every object. What could not be
-    /// listed is among the summary's missing ranges. An error means that the summary is not known:
-    /// what has been sent by then stays sent, and the next comparison finds the rest.
+    /// Compares one pair and sends what differs; `finds` receive every object. The summary's
+    /// missing ranges name what could not be listed. An error means that there is no summary: what
+    /// has been sent by then stays sent, and the next comparison finds the rest.
     pub async fn compare(&self, pair: &Pair, finds: &[Arc<dyn Finds>]) -> Result<Summary> {
         if let Some(names) = &self.names {
             return self.compare_named(pair, names.read(), finds).await;
         }
         let at_once = self.ranges_at_once();
-        // Nothing lies beyond the prefix.
+        // No key lies after those that begin with the prefix.
         let bounds = Bounds { after: None, through: keyspace::behind(&pair.src_prefix) };
         let longest = MAX_KEY_BYTES.saturating_sub(destination_prefix(&pair.des_prefix).len());
         let (ranges, first) = Ranges::new(bounds, at_once, longest);
-        // Each is a range under way, so that there is always room.
+        // Each is a running range, so the channel always has room.
         let (new, begun) = mpsc::channel(at_once.max(1));
         let pages = self.pages(pair, &self.cancel).await?;
         let (context, sender) = self.begin(pair, finds, pages, ranges, new);
         let listed = list(&context, first, begun).await;
-        // The last sender of jobs, so that whoever takes them comes to an end.
+        // Drops the last sender of jobs, so that the receiving task ends.
         drop(context);
         let tally = sender.await;
         self.account(listed, tally)
     }
 
-    /// What is sorted is read once, from its beginning to its end.
+    /// Sorted pages are read once, from beginning to end, so they make a single range.
     fn ranges_at_once(&self) -> usize {
         if self.origins.iter().all(Origin::has_ranges) { self.at_once } else { 1 }
     }
@@ -244,7 +246,7 @@ impl Jobsender {
         (Arc::new(context), sender)
     }
 
-    /// Sends what comes by the channel, until all who have its other end are gone.
+    /// Sends what arrives on the channel, until all of its senders are gone.
     fn sender(
         &self,
         mut taken: mpsc::Receiver<Vec<one_range::Marked>>,
@@ -271,13 +273,13 @@ impl Jobsender {
         }
     }
 
-    /// The balance of what was listed and what was sent.
+    /// Combines the counts of what was listed and what was sent.
     fn account(&self, listed: Listing, tally: Tally) -> Result<Summary> {
         let Listing { mut summary, error, unlisted } = listed;
         (summary.sent, summary.failed_to_send) = (tally.sent, tally.failed);
         summary.messages = tally.messages;
         match (tally.error, error) {
-            // Where something has been sent, it is said what was and what was not.
+            // If something has been sent, the summary says what was sent and what was not.
             (Some(unsent), _) if summary.sent > 0 && unsent.kind() != ErrorKind::Cancelled => {
                 error!("the queue does not take jobs any more, nothing more is compared: {unsent}");
             }
@@ -294,17 +296,17 @@ impl Jobsender {
     }
 }
 
-/// What the ranges have found.
+/// What the ranges found.
 #[derive(Default)]
 struct Listing {
     summary: Summary,
-    /// Why it has been given up.
+    /// Why the comparison was given up.
     error: Option<Error>,
     /// The first reason why keys are missing.
     unlisted: Option<Error>,
 }
 
-/// Compares the first range and all that are split from it, each by a task of its own.
+/// Compares the first range and all ranges split off from it, each in its own task.
 async fn list(
     context: &Arc<Context>,
     first: RangeId,
@@ -331,7 +333,8 @@ async fn list(
                 context.cancel.cancel();
             }
         }
-        // What was split off before its task ended waits in the channel, never only in the plan.
+        // A range that was split off before its task ended waits in the channel; it is never only
+        // in the plan.
     }
 }
 
@@ -340,12 +343,12 @@ impl Listing {
         self.summary.add(&summary);
         let Some((error, bounds)) = failed else { return };
         let missing = MissingRange::new(bounds, error.to_string());
-        // The first error is the cause, what follows are cancelled ones.
+        // The first error is the cause; later ones only say "cancelled".
         if error.kind().next() != Next::Retry {
             self.error.get_or_insert(error);
             cancel.cancel();
         } else {
-            // It may work for all other keys.
+            // All other keys may still work.
             warn!("not compared: {missing}");
             self.unlisted.get_or_insert(error);
         }

@@ -1,7 +1,7 @@
 //! The configuration: ini and environment, read, checked and typed.
 //!
-//! `keys` is the one table of what there is; `layers` reads text and variables, `value` a single
-//! value, `typed` makes the [`Config`] and finds contradictions, `problem` reports all at once.
+//! `keys` is the one table of all keys; `layers` reads text and variables, `value` a single value,
+//! `typed` makes the [`Config`] and finds contradictions, `problem` reports everything at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct Config {
     pub backend: Backend,
     /// `[Instance]`
     pub instance: Instance,
-    /// The folder of the ini that was read; `None` where there was none.
+    /// The folder of the ini that was read; `None` if there was none.
     pub folder: Option<PathBuf>,
     /// The ini that was read.
     pub file: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub enum JobType {
     Get,
 }
 
-/// `[Basic]`: names of what the system works with.
+/// `[Basic]`: names of the resources that the system uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Basic {
     /// Which side the machine's own role works on.
@@ -70,29 +70,29 @@ pub struct Basic {
     pub ssm_parameter_bucket: String,
     /// Parameter with the other account's credentials.
     pub ssm_parameter_credentials: String,
-    /// Parameter with the ignore list; empty: none is asked for.
+    /// Parameter with the ignore list; empty: none is read.
     pub ssm_parameter_ignore_list: String,
-    /// Where objects go that arrive by S3 event; empty: they cannot.
+    /// Bucket for objects that arrive by S3 event; empty: they cannot.
     pub des_bucket_default: String,
     /// The prefix for them.
     pub des_prefix_default: String,
-    /// File with the bucket list; where set, it is used instead of the parameter.
+    /// File with the bucket list; if set, it is used instead of the parameter.
     pub bucket_para_file: Option<PathBuf>,
-    /// File with the ignore list; where set, it is used instead of the parameter.
+    /// File with the ignore list; if set, it is used instead of the parameter.
     pub ignore_list_file: Option<PathBuf>,
 }
 
 /// A count that may be left to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// So many, at least 1.
+    /// This many, at least 1.
     Fixed(usize),
     /// Chosen from the machine.
     Auto,
 }
 
 impl Count {
-    /// The number, where one is given.
+    /// The number, if one is given.
     pub fn fixed(self) -> Option<usize> {
         match self {
             Self::Fixed(count) => Some(count),
@@ -113,7 +113,7 @@ pub enum StorageClass {
 }
 
 impl StorageClass {
-    /// What a new object is given, whose source has this class.
+    /// The storage class to request for a new object whose source has this class.
     pub fn of(&self, source: Option<&str>) -> Option<String> {
         match self {
             Self::Keep => source.map(str::to_owned),
@@ -122,7 +122,7 @@ impl StorageClass {
         }
     }
 
-    /// The class that every new object has; `None` where each keeps its own.
+    /// The class of every new object; `None` if each keeps its own.
     pub fn of_all(&self) -> Option<String> {
         match self {
             Self::Keep => None,
@@ -137,63 +137,64 @@ impl StorageClass {
 pub struct Mode {
     /// Storage class at the destination.
     pub storage_class: StorageClass,
-    /// Of 1,000 copied objects so many are compared in headers and metadata.
+    /// Of 1,000 copied objects, how many have their headers and metadata compared.
     pub sample_rate: u32,
-    /// Up to this many bytes one GET and one PUT.
+    /// Up to this many bytes, an object is copied by one GET and one PUT.
     pub resumable_threshold: u64,
-    /// Up to this many bytes an object whose ETag is an MD5 is streamed by one GET and one PUT.
+    /// Up to this many bytes, an object whose ETag is an MD5 is streamed by one GET and one PUT.
     pub stream_threshold: u64,
-    /// Tries for one call, at least 1.
+    /// Tries per call, at least 1.
     pub max_retry: u32,
     /// Parts of one object at once.
     pub max_thread: Count,
     /// Objects at once on one worker.
     pub max_parallel_file: Count,
-    /// Small objects that share one message, at most; 1: every object has a message of its own.
+    /// Most small objects that share one message; 1: every object has its own message.
     pub pack_objects: usize,
-    /// Longest time on one message before what is not done goes back to the queue.
+    /// Longest time on one message before unfinished work goes back to the queue.
     pub job_timeout: Duration,
-    /// What of an object that both sides have is compared.
+    /// What is compared if both sides have an object.
     pub compare: Comparison,
     /// Ranges of keys that are listed at once.
     pub list_concurrency: Count,
-    /// Versions are compared by the jobsender.
+    /// The jobsender compares versions.
     pub jobsender_compare_version_id: bool,
-    /// The worker looks the version up when a copy begins and checks it at the end.
+    /// The worker looks up the version when a copy begins and checks it at the end.
     pub update_version_id: bool,
     /// The worker fetches the job's version, not the latest.
     pub get_object_with_version_id: bool,
-    /// What an event says was deleted at the source is deleted at the destination too.
+    /// What an event reports as deleted at the source is deleted at the destination too.
     pub propagate_delete: bool,
     /// Bytes of object data in memory at once; `None`: a share of the machine's memory.
     pub max_memory: Option<u64>,
-    /// How long a received message is hidden before its heartbeat must have renewed it.
+    /// How long a received message stays hidden unless its heartbeat renews it.
     pub visibility_timeout: Duration,
-    /// An object that was uploaded in equal parts is written in the same ones.
+    /// An object that was uploaded in equal parts is written in the same parts.
     pub preserve_etag: bool,
-    /// What every body is verified by.
+    /// How every body is verified.
     pub checksum: Checksum,
-    /// Headers and user metadata travel along.
+    /// Headers and user metadata are copied.
     pub copy_metadata: bool,
-    /// Tags travel along.
+    /// Tags are copied.
     pub copy_tags: bool,
     /// How long running parts may take to finish after a stop.
     pub grace_time: Duration,
 }
 
-/// What of an object that both sides have is compared.
+/// What is compared if both sides have an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// The size.
     Size,
-    /// And the ETag, where both are of one kind.
+    /// And the ETag, if both are of one kind.
     Etag,
 }
 
 /// `[Filter]`: which objects are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only objects whose `bucket/key` one of these patterns matches; without any: all.
+    /// Only objects whose `bucket/key` matches one of these patterns; if there are none, all
+    /// objects.
     pub include: Vec<String>,
     /// Only objects of at least this many bytes.
     pub min_size: Option<u64>,
@@ -206,7 +207,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Bounds that nothing can satisfy: the key, and what is wrong with it.
+    /// Bounds that no object can satisfy: the key, and what is wrong with it.
     pub fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
         let sizes = self.min_size.zip(self.max_size).is_some_and(|(min, max)| min > max);
         let times = self.modified_after.zip(self.modified_before);
@@ -219,7 +220,7 @@ impl Filter {
     }
 }
 
-/// What the destination verifies bodies by.
+/// How the destination verifies bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksum {
     /// Content-MD5, and ETags that are MD5s.
@@ -233,7 +234,7 @@ pub struct Checksum {
 pub enum LogLevel {
     /// Warnings and errors.
     Warning,
-    /// And what is done, summed per interval.
+    /// And what is done, summed up per interval.
     Info,
     /// And every part.
     Debug,
@@ -252,12 +253,12 @@ pub enum LogFormat {
     Journal,
 }
 
-/// How the calls that move bytes or list keys are made.
+/// How calls that move bytes or list keys are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpPath {
-    /// On connections of our own, where that is possible.
+    /// On our own connections, if that is possible.
     Lean,
-    /// By the AWS SDK, as all other calls.
+    /// By the AWS SDK, like all other calls.
     Sdk,
 }
 
@@ -274,13 +275,13 @@ pub struct Debug {
     pub if_verify_md5_twice: bool,
     /// Bytes of a part; grows so that an object has at most 10,000 parts.
     pub chunk_size: u64,
-    /// How the calls that move bytes or list keys are made.
+    /// How calls that move bytes or list keys are made.
     pub http_path: HttpPath,
     /// The form of log lines.
     pub log_format: LogFormat,
-    /// Gets every line as text besides.
+    /// Also receives every line as text.
     pub log_file: Option<PathBuf>,
-    /// How often the traffic is summed into one line at INFO.
+    /// How often the traffic is summed up in one line at INFO.
     pub log_interval: Duration,
 }
 
@@ -297,29 +298,29 @@ pub enum Credentials {
     Anonymous,
 }
 
-/// What both sides have.
+/// The settings that both sides have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// What the store is said to do in its own way.
+    /// Behaviour that the user has declared for the store.
     pub quirks: Pins,
-    /// URL of the S3 endpoint; `None`: AWS, or what the ordinary AWS variables say.
+    /// URL of the S3 endpoint; `None`: AWS, or what the usual AWS variables say.
     pub url: Option<String>,
     /// Region; `None`: from the credentials parameter, the profile or the environment.
     pub region: Option<String>,
     /// The store lists keys in byte order.
     pub sorts_keys: bool,
-    /// Bucket in the path instead of the host name; `None`: where an endpoint is given.
+    /// Bucket in the path instead of the host name; `None`: only if an endpoint is given.
     pub force_path_style: Option<bool>,
-    /// Certificate authorities that are trusted besides the system's.
+    /// Certificate authorities that are trusted in addition to the system's.
     pub ca_bundle: Option<Arc<Bundle>>,
-    /// Name of the profile; always there with `Credentials::Profile`.
+    /// Name of the profile; always set with `Credentials::Profile`.
     pub profile: Option<String>,
     /// `None`: JobType decides for jobsender and worker; `run` takes the default chain.
     pub credentials: Option<Credentials>,
 }
 
 impl Endpoint {
-    /// The profile that credentials come from, if they come from one.
+    /// The profile for credentials, if they come from one.
     pub fn profile_name(&self) -> &str {
         self.profile.as_deref().unwrap_or(crate::aws::profiles::DEFAULT)
     }
@@ -328,27 +329,27 @@ impl Endpoint {
 /// `[Source]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSide {
-    /// The endpoint and who asks.
+    /// The endpoint and its credentials.
     pub endpoint: Endpoint,
     /// Requests say that the requester pays.
     pub request_payer: bool,
 }
 
-/// Encryption that the destination is asked for.
+/// The encryption requested from the destination.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sse {
-    /// Whatever the bucket does by itself.
+    /// The bucket's own default.
     BucketDefault,
     /// SSE-S3.
     Aes256,
-    /// SSE-KMS with the key of this id, or the account's own where there is none.
+    /// SSE-KMS with the key of this id, or with the account's own key if there is none.
     Kms(Option<String>),
 }
 
 /// `[Destination]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct DestinationSide {
-    /// The endpoint and who asks.
+    /// The endpoint and its credentials.
     pub endpoint: Endpoint,
     /// Canned ACL for every new object.
     pub acl: Option<String>,
@@ -383,22 +384,22 @@ pub struct Backend {
     pub queue: QueueBackend,
     /// Which table.
     pub state: StateBackend,
-    /// The SQLite file of the embedded ones.
+    /// The SQLite file of the embedded backends.
     pub path: PathBuf,
-    /// Where listings are sorted; `None`: the system's folder for temporary files.
+    /// Where listings are sorted; `None`: the system's temporary folder.
     pub temporary_folder: Option<PathBuf>,
-    /// How often a message of the embedded queue is received before it is a dead letter
-    /// (Amazon SQS keeps this in its redrive policy).
+    /// How often the embedded queue delivers a message before it becomes a dead letter (Amazon SQS
+    /// keeps this in its redrive policy).
     pub max_receive_count: u32,
 }
 
 /// `[Instance]`: the EC2 instance that a worker runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// What its metadata service tells of its end starts the drain.
+    /// A notice of its end from the metadata service starts the drain.
     pub watch: bool,
     /// Its autoscaling group; `None`: it is in none.
     pub group: Option<String>,
-    /// The group's hook for instances that it ends; only with a group.
+    /// The group's hook for instances that it terminates; only with a group.
     pub lifecycle_hook: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! How far this machine's clock is from a service's, by what the service's answers say.
+//! How far this machine's clock is from a service's, according to the service's answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,13 +11,14 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::{DateTime, Format};
 use tracing::warn;
 
-/// A difference below this is none: Amazon S3 takes 15 minutes, and an answer takes its time too.
+/// A smaller difference is ignored: Amazon S3 accepts 15 minutes, and an answer takes time to
+/// arrive.
 const NOTABLE: i64 = 60;
 
-/// So long after a correction, requests may still fail that were signed before it.
+/// For this long after a correction, requests that were signed before it may still fail.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// Turns every correction off, for the SDK too.
+/// Turns off every correction, including the SDK's.
 const DISABLED: &str = "AWS_DISABLE_CLOCK_SKEW_CORRECTION";
 
 /// Looks at the `Date` of each answer, refusals included.
@@ -26,28 +27,29 @@ pub struct Clock(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The difference by the latest answer, in seconds.
+    /// The difference in the latest answer, in seconds.
     latest: Option<i64>,
-    /// What is added to this machine's time before a request is signed.
+    /// Added to this machine's time before a request is signed.
     correction: i64,
     corrected: Option<Instant>,
 }
 
 impl Clock {
-    /// By how many seconds the service's clock is ahead of this machine's, as the latest answer with a
-    /// `Date` says; negative where it is behind. The header knows whole seconds, and the answer's way
-    /// counts too.
+    /// Seconds by which the service's clock is ahead of this machine's, by the latest answer with a
+    /// `Date`; negative if it is behind. The header has whole seconds, and the answer's travel time
+    /// is included.
     pub fn skew(&self) -> Option<i64> {
         self.known().latest
     }
 
-    /// The time by which requests are signed: this machine's, until a service has refused it.
+    /// The time that requests are signed with: this machine's, until a service has refused it.
     pub fn now(&self) -> SystemTime {
         shifted(SystemTime::now(), self.known().correction)
     }
 
-    /// Told that a request was refused for its time, by an answer with this `Date`. Whether another try
-    /// may fare better: the service's time is taken from now on, as the SDK does it on its own way.
+    /// Records that an answer with this `Date` refused a request for its time. Returns whether
+    /// another try may succeed: from now on the service's time is used, as the SDK does for its own
+    /// calls.
     pub fn refused(&self, date: Option<&str>) -> bool {
         let disabled = std::env::var(DISABLED).is_ok_and(|on| on.eq_ignore_ascii_case("true"));
         !disabled && self.correct(date, SystemTime::now())
@@ -80,7 +82,7 @@ impl Clock {
     }
 }
 
-/// Whether an answer's `Date` is another time than this machine's.
+/// Whether an answer's `Date` differs from this machine's time.
 pub(super) fn is_other(date: &str) -> bool {
     difference(date, SystemTime::now()).is_some_and(|seconds| seconds.abs() > NOTABLE)
 }
@@ -141,7 +143,7 @@ mod tests {
     fn a_time_that_was_refused_is_corrected_once() {
         let clock = Clock::default();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        // Not the clock's fault, or not known.
+        // The clock is not at fault, or the service's time is not known.
         assert!(!clock.correct(Some("Sun, 06 Nov 1994 08:49:30 GMT"), now));
         assert!(!clock.correct(None, now));
         assert_eq!(clock.known().correction, 0);
@@ -150,7 +152,7 @@ mod tests {
         // Signed before the correction.
         assert!(clock.correct(Some("Mon, 07 Nov 1994 08:49:38 GMT"), now));
         assert!(clock.now() > SystemTime::now() + Duration::from_secs(86_000));
-        // Refused though the time is right: no other try would fare better.
+        // Refused although the time is right: another try would not help.
         clock.known().corrected = Instant::now().checked_sub(SETTLE);
         assert!(!clock.correct(Some("Mon, 07 Nov 1994 08:49:38 GMT"), now));
         assert!(clock.correct(Some("Sun, 06 Nov 1994 06:49:37 GMT"), now));

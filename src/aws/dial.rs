@@ -1,4 +1,4 @@
-//! Connections: the addresses of a name are tried side by side, and TLS is trusted as `trust` says.
+//! Opens connections: tries the addresses of a name in parallel, and trusts TLS as `trust` says.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -22,35 +22,36 @@ use tower_service::Service;
 
 use super::trust::Trust;
 
-/// One address gets this long. On a line of 300 ms that loses packets the system sends its first
-/// packet again after 1, 3 and 7 s (RFC 6298), so that three of four may be lost.
+/// Time limit for one address. On a lossy line of 300 ms the system resends its first packet after
+/// 1, 3 and 7 s (RFC 6298), so three of four may be lost.
 const ONE_ADDRESS: Duration = Duration::from_secs(10);
 
-/// The next address is tried as well after this, as "happy eyeballs" wants it (RFC 8305): less would
-/// open two connections where the line is merely long.
+/// The next address is tried as well after this time, as in "happy eyeballs" (RFC 8305). A shorter
+/// time would open two connections on a line that merely has a high latency.
 const NEXT_ADDRESS: Duration = Duration::from_millis(500);
 
-/// What TLS says of itself takes two round trips; a server that speaks none may wait for more in silence.
+/// A TLS handshake takes two round trips; a server that does not speak TLS may silently wait for
+/// more.
 const HANDSHAKE: Duration = Duration::from_secs(12);
 
-/// More addresses are not tried for one connection.
+/// At most this many addresses are tried for one connection.
 const MOST_ADDRESSES: usize = 16;
 
-/// A connection that lies idle is asked after this whether the other side is still there, so that a router
-/// between the two does not forget it, and it does not wait for a server that is gone.
+/// An idle connection is probed after this time, so that routers on the way do not forget it and
+/// requests do not wait for a server that is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TRIES: u32 = 3;
 
-/// Bytes that the other side does not acknowledge, or has no room for, for so long end the connection
-/// (TCP_USER_TIMEOUT, RFC 5482): a megabyte may wait in the system's buffers where nothing else
-/// sees that it is not moving.
+/// How long the other side may leave bytes unacknowledged, or have no room for them, before the
+/// connection ends (TCP_USER_TIMEOUT, RFC 5482). A megabyte may wait in the system's buffers, and
+/// nothing else notices that it does not move.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
-/// A connection, with TLS where the URL says https.
+/// A connection, with TLS if the URL says https.
 pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Opens connections.
@@ -58,12 +59,13 @@ pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub struct Dial {
     tcp: Tcp,
     trust: Trust,
-    /// Made at the first HTTPS call, since reading the system's roots takes tens of milliseconds.
+    /// Made at the first HTTPS call, since reading the system's root certificates takes tens of
+    /// milliseconds.
     tls: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
 }
 
 impl Dial {
-    /// TLS is trusted by `trust`.
+    /// Trusts TLS as `trust` says.
     pub fn new(trust: Trust) -> Self {
         let mut one = HttpConnector::new();
         // A request's head and a small body must not wait for an acknowledgement.
@@ -89,7 +91,7 @@ impl Dial {
         }
     }
 
-    /// A connection to the server of this URL.
+    /// Opens a connection to the server of this URL.
     pub async fn open(&self, uri: Uri) -> Result<Stream, Cause> {
         match uri.scheme_str() {
             Some("https") => self.secured(uri).await,
@@ -140,7 +142,7 @@ impl Service<Uri> for Tcp {
     }
 }
 
-/// A connection that is there, for who wants to open one.
+/// A connector that returns a connection which is already open.
 struct Made(Option<TokioIo<TcpStream>>);
 
 impl Service<Uri> for Made {
@@ -157,8 +159,8 @@ impl Service<Uri> for Made {
     }
 }
 
-/// Addresses of both families in turn, beginning with the system's first choice: where one family leads
-/// nowhere, the other is tried next.
+/// Alternates between the address families, beginning with the system's first choice: if one family
+/// is unreachable, the other is tried next.
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (preferred, others): (Vec<_>, Vec<_>) =
@@ -175,8 +177,8 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The connection that is made first. The next address is tried when the one before has failed, or
-/// takes long; none is given up for that.
+/// The first connection to succeed. The next address is tried when the previous one has failed or
+/// is slow; a slow attempt goes on.
 async fn first<S, F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
@@ -247,8 +249,8 @@ mod tests {
         assert_eq!(alternating(vec![address("10.0.0.1:1"); 40]).len(), MOST_ADDRESSES);
     }
 
-    /// What becomes of an attempt at an address, by its last byte: it is silent for ever, refuses at once, or
-    /// answers after so many milliseconds times ten.
+    /// The last byte of an address decides the outcome: silence for ever, an immediate refusal, or
+    /// an answer after that many times ten milliseconds.
     async fn play(address: SocketAddr) -> Result<u16, Cause> {
         match address.ip().to_string().rsplit('.').next().unwrap().parse::<u64>().unwrap() {
             0 => std::future::pending().await,
@@ -271,12 +273,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_that_is_silent_costs_little_and_no_good_one_its_time() {
         let ms = Duration::from_millis;
-        // A line of 300 ms: no second connection.
+        // Latency of 300 ms: no second connection.
         assert_eq!(dialled(&[30, 30]).await, (Ok(1), ms(300)));
-        // A dead one before a good one.
+        // A dead address before a good one.
         assert_eq!(dialled(&[0, 30]).await, (Ok(2), ms(800)));
         assert_eq!(dialled(&[1, 1, 30]).await, (Ok(3), ms(300)));
-        // Eight of them on a line that has lost the first packets: each may take its several seconds.
+        // Eight addresses on a line that has lost the first packets: each may take several seconds.
         assert_eq!(dialled(&[0, 0, 0, 0, 0, 0, 0, 250]).await, (Ok(8), ms(3500 + 2500)));
         assert_eq!(dialled(&[250; 8]).await, (Ok(1), ms(2500)));
         let (failed, took) = dialled(&[0; 8]).await;

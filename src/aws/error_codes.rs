@@ -4,7 +4,7 @@
 
 use crate::error::ErrorKind;
 
-/// A kind, and what to do about it where that is more than trying again.
+/// An error kind, and what to do about it if retrying is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) kind: ErrorKind,
@@ -38,12 +38,12 @@ impl Verdict {
         )
     }
 
-    /// The other side is not who it must be.
+    /// The other side's identity is not trusted.
     pub(super) fn untrusted(advice: &'static str) -> Self {
         Self::with(ErrorKind::Unfit, advice)
     }
 
-    /// TLS has ended before it began.
+    /// The TLS handshake was broken off.
     pub(super) fn broken_off(advice: &'static str) -> Self {
         Self::with(ErrorKind::Unavailable, advice)
     }
@@ -53,10 +53,10 @@ impl Verdict {
     }
 }
 
-/// What has been asked for, as far as the meaning of an answer depends on it.
+/// The kind of request, as far as the meaning of an answer depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Its answers have no body, and so no code.
+    /// Its answers have no body, and therefore no error code.
     Head,
     /// It stores something.
     Write,
@@ -64,7 +64,7 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// By the name that a call's description begins with.
+    /// From the operation's name, with which a call's description begins.
     pub(super) fn of(call: &str) -> Self {
         let name = call.split(' ').next().unwrap_or_default();
         match name {
@@ -77,12 +77,12 @@ impl Request {
     }
 }
 
-/// What an answer with this HTTP status, error code and text means. The code decides where it is
-/// known, since services answer with different statuses; the text for what some stores say under a
-/// name that means something else; the status decides for the rest, among them HEAD, whose answers
-/// have no body and so no code.
+/// What an answer with this HTTP status, error code and text means. A known code decides, since
+/// services send it with different statuses. The text decides for stores that use a code which
+/// means something else. The status decides for the rest, including HEAD, whose answers have no
+/// body and therefore no code.
 pub(super) fn judge(request: Request, status: u16, code: &str, text: &str) -> Verdict {
-    // The query protocol's names of SQS errors have this in front.
+    // SQS error codes of the query protocol have this prefix.
     let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
     if is_throttling(code) {
         return Verdict::from(ErrorKind::Throttled);
@@ -121,7 +121,7 @@ fn is_throttling(code: &str) -> bool {
 }
 
 /// Ceph says QuotaExceeded, MinIO XMinioStorageFull and XMinioAdminBucketQuotaExceeded, others 507
-/// (RFC 4918); Backblaze B2 says AccessDenied and tells of its caps only in the text.
+/// (RFC 4918). Backblaze B2 says AccessDenied and mentions its caps only in the text.
 fn is_full(status: u16, code: &str, text: &str) -> bool {
     let named = ["Quota", "StorageFull", "InsufficientStorage", "CapExceeded", "DiskFull"];
     let text = text.to_ascii_lowercase();
@@ -139,7 +139,7 @@ fn full() -> Verdict {
     )
 }
 
-/// A bucket that is asked for in a way that the store does not have: in the path where it must be in
+/// A bucket addressed in a way that the store does not support: in the path although it must be in
 /// the host name (Alibaba's OSS, Tencent's COS), or at an address that is not its own.
 fn misaddressed(code: &str, text: &str) -> Option<Verdict> {
     let text = text.to_ascii_lowercase();
@@ -165,7 +165,7 @@ fn another_region() -> Verdict {
     )
 }
 
-/// What to do where the service refuses whoever asks.
+/// What to do if the service denies the caller access.
 fn denial(code: &str) -> Option<&'static str> {
     Some(match code {
         "AccessDenied"
@@ -196,7 +196,7 @@ fn denial(code: &str) -> Option<&'static str> {
     })
 }
 
-/// What to do where whoever asks is not fit to ask anything.
+/// What to do if the caller's credentials or account cannot be used at all.
 fn unfitness(code: &str) -> Option<&'static str> {
     Some(match code {
         "InvalidAccessKeyId"
@@ -219,12 +219,12 @@ fn unfitness(code: &str) -> Option<&'static str> {
     })
 }
 
-/// The request's time is not taken.
+/// The service does not accept the request's time.
 pub(super) fn is_skewed(code: &str) -> bool {
     matches!(code, "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired")
 }
 
-/// Some stores call a session that is over by the name of a token that they do not know.
+/// Some stores report an expired session with the code for an unknown token.
 pub(super) fn is_expired(code: &str) -> bool {
     matches!(
         code,
@@ -247,14 +247,14 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
         | "OperationAborted"
         | "ConditionalRequestConflict"
         | "ConnectionReset" => {
-            // 503 ServiceUnavailable is how some S3-compatible stores ask for patience; slowing
-            // down is right for an outage as well.
+            // Some S3-compatible stores throttle with 503 ServiceUnavailable; slowing down is right
+            // for an outage as well.
             match code.starts_with("ServiceUnavailable") {
                 true => Verdict::from(ErrorKind::Throttled),
                 false => Verdict::from(ErrorKind::Unavailable),
             }
         }
-        // A job must not fail for good because a token ran out between two refreshes: the next
+        // A job must not fail permanently because a token expired between two refreshes: the next
         // try asks the credentials provider again.
         _ if is_expired(code) => Verdict::with(
             ErrorKind::Unavailable,
@@ -285,9 +285,10 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
         | "ParameterNotFound"
         | "ParameterVersionNotFound" => Verdict::from(ErrorKind::NotFound),
         "PreconditionFailed" => Verdict::from(ErrorKind::SourceChanged),
-        // A part was sent again by another worker between the listing and the completion.
+        // Another worker sent a part again between the listing and the completion.
         "NoSuchUpload" | "InvalidPart" => Verdict::from(ErrorKind::UploadGone),
-        // Every range lies within the object whose ETag is demanded: it has become shorter.
+        // Every range lies within the object with the required ETag, so the object has become
+        // shorter.
         "InvalidRange" => Verdict::from(ErrorKind::SourceChanged),
         "InvalidObjectState" => Verdict::with(
             ErrorKind::Archived,
@@ -306,7 +307,7 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
     })
 }
 
-/// A version that is a delete marker has no method but DELETE
+/// A version that is a delete marker supports only DELETE
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html>).
 fn not_allowed(request: Request) -> Verdict {
     if request == Request::Write {
@@ -331,13 +332,13 @@ fn not_implemented() -> Verdict {
     )
 }
 
-/// Statuses of a proxy or a web server that does not like the request itself.
+/// Statuses of a proxy or web server that rejects the request itself.
 fn by_status(request: Request, status: u16) -> Verdict {
     match status {
         429 | 503 => Verdict::from(ErrorKind::Throttled),
         501 => not_implemented(),
-        // 499: a proxy whose client has gone, as it believes.
-        // 307: another place for this once; the lean way goes there by itself.
+        // 499: a proxy believes that its client has gone.
+        // 307: a temporary redirect; the lean HTTP path follows it itself.
         307 | 408 | 409 | 425 | 499 | 500.. => Verdict::from(ErrorKind::Unavailable),
         401 | 403 => Verdict::with(
             ErrorKind::Denied,
@@ -365,7 +366,7 @@ fn by_status(request: Request, status: u16) -> Verdict {
             "the metadata makes the headers larger than something before the store lets pass: \
              CopyMetadata = False leaves it out",
         ),
-        // A success that could not be read was cut short on its way.
+        // A success that could not be read was cut short in transit.
         200..=299 => Verdict::from(ErrorKind::Unavailable),
         _ => Verdict::from(ErrorKind::Invalid),
     }

@@ -1,5 +1,5 @@
-//! The SDK's requests on connections of our own (`dial`), so that its calls trust whom ours trust and
-//! reach what ours reach.
+//! Sends the SDK's requests on our own connections (`dial`), so that its calls trust the same
+//! authorities and reach the same addresses as ours.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -32,23 +32,23 @@ use super::trust::Trust;
 /// Servers close a connection after some idle time, AWS after about 20 s.
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
-/// Headers of one answer. User metadata may be 2 KiB in hundreds of small ones, and some stores take
-/// more; hyper's own limit is 100.
+/// Most headers of one answer. User metadata may be 2 KiB in hundreds of small headers, and some
+/// stores accept more; hyper's own limit is 100.
 pub const MAX_HEADERS: usize = 768;
 
-/// The variables that name a proxy: the SDK's own connections know how to use one.
+/// The variables that name a proxy: only the SDK's own connections can use one.
 const PROXIES: &[&str] =
     &["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Whether requests go by a proxy, or might.
+/// Whether requests use a proxy, or might.
 pub fn has_proxy() -> bool {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     PROXIES.iter().any(is_set)
 }
 
-/// What the SDK's clients send their requests by.
+/// The HTTP client of the SDK's clients.
 pub fn client(trust: &Trust) -> SharedHttpClient {
     match has_proxy() {
         true => by_proxy(trust),
@@ -75,7 +75,7 @@ fn by_proxy(trust: &Trust) -> SharedHttpClient {
 
 type Connections = Client<Limited, SdkBody>;
 
-/// The SDK's way to our connections. Each limit for connecting has a pool of its own.
+/// Connects the SDK to our connections. Each connect timeout has its own pool.
 #[derive(Clone, Debug)]
 struct Direct {
     dial: Dial,
@@ -111,11 +111,11 @@ impl HttpClient for Direct {
     }
 }
 
-/// One client's requests.
+/// Sends one client's requests.
 #[derive(Debug)]
 struct Asking {
     pool: Connections,
-    /// Within which an answer must begin.
+    /// How soon an answer must begin.
     limit: Option<Duration>,
 }
 
@@ -146,7 +146,7 @@ impl HttpConnector for Asking {
     }
 }
 
-/// Connections that must be there within a time.
+/// Opens connections within a time limit.
 #[derive(Clone, Debug)]
 struct Limited {
     dial: Dial,

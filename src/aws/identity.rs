@@ -1,4 +1,4 @@
-//! Who asks: what AWS STS calls whoever signs a request.
+//! The caller's identity: what AWS STS says about the signer of a request.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::error::{Error, Result};
 /// An answer must begin within this.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Whose requests.
+/// Whose credentials sign the requests.
 #[derive(Clone, Copy, Debug)]
 pub enum Who<'a> {
-    /// What the SDK finds in the ordinary places.
+    /// Those that the SDK finds in its usual places.
     Chain,
     /// A profile's.
     Profile(&'a str),
@@ -30,7 +30,7 @@ pub enum Who<'a> {
     Stored(&'a StoredCredentials),
 }
 
-/// Who it is.
+/// An identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The account's 12 digits.
@@ -46,7 +46,7 @@ impl Caller {
     }
 }
 
-/// The clients' configuration of `who`; `region` in front of the region that is found.
+/// The client configuration for `who`; `region` takes precedence over the region that is found.
 async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
     let setup = aws::Setup { region, ..aws::Setup::default() };
     Ok(match who {
@@ -66,7 +66,8 @@ async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
     })
 }
 
-/// Who signs, in words: what the keys themselves tell. `parameter`: where stored ones are.
+/// Describes the signer from what the credentials themselves say. `parameter`: the parameter that
+/// holds stored ones.
 pub async fn signer(who: Who<'_>, region: Option<&str>, parameter: &str) -> Option<String> {
     let origin = match who {
         Who::Chain => Origin::Chain(super::profiles::ordinary()),
@@ -79,8 +80,8 @@ pub async fn signer(who: Who<'_>, region: Option<&str>, parameter: &str) -> Opti
 }
 
 /// GetCallerIdentity, which needs no permission
-/// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>). Not tried again
-/// here. `clock` sees the answer.
+/// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>). It is not
+/// retried here. `clock` sees the answer.
 pub async fn caller(who: Who<'_>, region: Option<&str>, clock: &Clock) -> Result<Caller> {
     let sdk = sdk_config(who, region).await?;
     let builder = aws_sdk_sts::config::Builder::from(&sdk)
@@ -95,14 +96,14 @@ pub async fn caller(who: Who<'_>, region: Option<&str>, clock: &Clock) -> Result
     }
 }
 
-/// The region that the ordinary places give to this machine's own calls.
+/// The region that the SDK's usual places give for this machine's own calls.
 pub async fn region() -> Option<String> {
     let sdk = aws::load_sdk_config().await.ok()?;
     sdk.region().map(|region| region.as_ref().to_owned())
 }
 
-/// Whether an S3 endpoint belongs to somebody whom STS knows: to AWS, or to a server whose own STS the
-/// ordinary variables name. No other's keys are shown to an STS.
+/// Whether STS knows the callers of an S3 endpoint: it is AWS, or a server whose own STS the usual
+/// variables name. No other server's keys are shown to an STS.
 pub fn has_sts(endpoint: Option<&str>) -> bool {
     let named = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter();
     let named = named.filter_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
@@ -114,7 +115,7 @@ fn knows(endpoint: Option<&str>, sts: Option<&str>) -> bool {
     let is_aws = |host: &str| AMAZON.iter().any(|domain| host.ends_with(domain));
     match sts.map(host) {
         None => is_aws(&endpoint),
-        // One server, or servers of one machine.
+        // The same server, or servers of the same machine.
         Some(sts) => sts == endpoint || (is_aws(&sts) && is_aws(&endpoint)),
     }
 }

@@ -1,5 +1,5 @@
-//! Profiles of the AWS configuration files, each by itself: a profile that is named is the one that
-//! is used, or an error.
+//! Profiles of the AWS configuration files. A named profile is used alone; if it cannot be, that is
+//! an error.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use aws_types::service_config::ServiceConfigKey;
 use super::trust::{self, Bundle};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The profile of whoever names none.
+/// The profile used when none is named.
 pub const DEFAULT: &str = "default";
 
-/// The variable that names the profile of the ordinary places.
+/// The variable that names the profile used by default.
 const VARIABLE: &str = "AWS_PROFILE";
 
-/// The files, each with the variable that names another one.
+/// The files, each with the variable that names another file instead.
 const FILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
 
-/// More names are not listed in a message.
+/// A message lists at most this many names.
 const MOST_NAMES: usize = 20;
 
-/// What a profile says besides whose credentials it has.
+/// A profile's settings, apart from its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Its name.
     pub name: String,
     /// Its region.
     pub region: Option<String>,
-    /// The authorities that it names.
+    /// The certificate authorities that it names.
     pub bundle: Option<Arc<Bundle>>,
     ignores_urls: bool,
 }
@@ -48,17 +48,17 @@ impl Profile {
         Self::of(&set, name, bundles)?.ok_or_else(|| missing(name, &set, ""))
     }
 
-    /// The profile that the ordinary places look into: the one that `AWS_PROFILE` names, which must be
-    /// there, or else `default`, which need not.
+    /// The profile among the SDK's usual places: the one that `AWS_PROFILE` names, which must
+    /// exist, or else `default`, which need not.
     pub async fn ordinary() -> Result<Option<Self>> {
         let given = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty());
         let set = match (profiles(given.as_deref()).await, &given) {
-            // Nobody has asked for these files.
+            // The user has not asked for these files.
             (Err(_), None) => return Ok(None),
             (set, _) => set?,
         };
         let name = given.as_deref().unwrap_or(DEFAULT);
-        // As for the AWS CLI, the variable comes before the profile.
+        // As in the AWS CLI, the variable takes precedence over the profile.
         let is_set = std::env::var_os(trust::CA_BUNDLE).is_some_and(|file| !file.is_empty());
         let bundles = |file: &str| if is_set { Ok(None) } else { read_bundle(name, file) };
         match (Self::of(&set, name, bundles)?, &given) {
@@ -84,8 +84,8 @@ impl Profile {
         }))
     }
 
-    /// Whoever this profile speaks of: static keys, a role, a process, single sign-on. `sdk` is what
-    /// its own calls are made with, to STS for instance.
+    /// The credentials that this profile describes: static keys, a role, a process, single sign-on.
+    /// `sdk` makes the calls that this takes, such as those to STS.
     pub fn provider(&self, sdk: &SdkConfig) -> SharedCredentialsProvider {
         let region = sdk.region().cloned().unwrap_or(Region::from_static(super::FALLBACK_REGION));
         let mut config = ProviderConfig::without_region().with_region(Some(region));
@@ -95,7 +95,7 @@ impl Profile {
         SharedCredentialsProvider::new(Reader { name: self.name.clone(), config })
     }
 
-    /// The URL that it gives for S3, unless such URLs are to be ignored.
+    /// The profile's URL for S3, unless such URLs are to be ignored.
     pub fn s3_url(&self, sdk: &SdkConfig) -> Option<String> {
         let by_variable = std::env::var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").ok();
         let ignored = by_variable
@@ -103,13 +103,13 @@ impl Profile {
         if ignored {
             return None;
         }
-        // The variable of this name is nobody's: the profile was named, so it comes before the
+        // A variable that nobody sets: the profile was named, so it takes precedence over the
         // environment.
         let key = ServiceConfigKey::builder().service_id("S3").profile("endpoint_url");
         sdk.service_config()?.load_config(key.env("S3_MIGRATION_NO_VARIABLE").build().ok()?)
     }
 
-    /// That its credentials cannot be had.
+    /// The error when its credentials cannot be obtained.
     pub fn failed(&self, error: &CredentialsError) -> Error {
         let said = super::texts(Some(error));
         let said = format!("profile {} (in {}) gives no credentials: {said}", self.name, files());
@@ -119,13 +119,13 @@ impl Profile {
                 "{said}; give it aws_access_key_id and aws_secret_access_key, or role_arn with \
                  source_profile, credential_process, or a single sign-on"
             )),
-            // STS, or whoever else is asked, did not answer.
+            // STS, or another service that was asked, did not answer.
             _ => Error::new(ErrorKind::Unavailable, said),
         }
     }
 }
 
-/// Reads the files again whenever it is asked, since keys in them are rotated.
+/// Reads the files again each time it is asked, since the keys in them are rotated.
 #[derive(Debug)]
 struct Reader {
     name: String,
@@ -148,7 +148,7 @@ impl ProvideCredentials for Reader {
     }
 }
 
-/// The name of the profile among the ordinary places.
+/// The name of the profile among the SDK's usual places.
 pub fn ordinary() -> String {
     let given = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty());
     given.unwrap_or_else(|| DEFAULT.to_owned())

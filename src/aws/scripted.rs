@@ -1,4 +1,4 @@
-//! Answers written down in advance, for what no real server does on demand.
+//! Scripted answers, for behaviour that no real server shows on demand.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,8 +16,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
 
-/// A service that gives its answers in turn and keeps what it was asked. An answer with status 0
-/// is none: the connection breaks.
+/// A service that gives its answers in turn and records the requests. An answer with status 0
+/// breaks the connection instead.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scripted {
     answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
@@ -32,12 +32,12 @@ impl Scripted {
         script
     }
 
-    /// The requests so far, as the JSON protocols send them.
+    /// The requests so far, in the JSON protocols' format.
     pub(crate) fn asked(&self) -> Vec<Value> {
         self.asked.lock().expect("no panic while locked").clone()
     }
 
-    /// The read timeout of the client of each request.
+    /// The read timeout of each request's client.
     pub(crate) fn read_timeouts(&self) -> Vec<Option<Duration>> {
         self.read_timeouts.lock().expect("no panic while locked").clone()
     }

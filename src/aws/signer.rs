@@ -1,12 +1,12 @@
-//! Who has signed, in words: what an error and a check say of it.
+//! Describes the signer of a request, for errors and for `check`.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
 
-/// Where credentials were to come from.
+/// Where the credentials should come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The ordinary places; this profile among them.
+    /// The SDK's usual places, including this profile.
     Chain(String),
     /// This profile.
     Profile(String),
@@ -18,7 +18,7 @@ pub enum Origin {
     Nobody,
 }
 
-/// What may be said of credentials.
+/// What may be shown of credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The last four characters of the key's id.
@@ -28,18 +28,18 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Of these.
+    /// What may be shown of `keys`.
     pub fn of(keys: &Credentials) -> Self {
         let id = keys.access_key_id();
         let tail: Vec<char> = id.chars().rev().take(4).collect();
-        // A short id would be told whole; the store sees it anyway.
+        // A short id would be shown whole; the store sees it anyway.
         let tail = tail.into_iter().rev().filter(|c| c.is_ascii_alphanumeric()).collect();
         let account = keys.account_id().map(|account| account.as_str().to_owned());
         Self { tail, place: Place::of(keys), account }
     }
 }
 
-/// Which of the ordinary places had them.
+/// Which of the usual places had the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Environment,
@@ -54,7 +54,7 @@ impl Place {
     fn of(keys: &Credentials) -> Self {
         let features = keys.get_property::<Vec<Feature>>();
         let has = |feature| features.is_some_and(|features| features.contains(&feature));
-        // A profile may send for keys elsewhere, so it is looked for first.
+        // A profile may get its keys from elsewhere, so it is checked first.
         match () {
             () if has(Feature::CredentialsProfile) => Self::Profile,
             () if has(Feature::CredentialsEnvVars) => Self::Environment,
@@ -81,7 +81,8 @@ impl Place {
     }
 }
 
-/// Who signs: `the default credentials (the environment's AWS_ACCESS_KEY_ID, key ...MPLE)`.
+/// Describes the signer, such as
+/// `the default credentials (the environment's AWS_ACCESS_KEY_ID, key ...MPLE)`.
 pub fn words(origin: &Origin, seen: Option<&Seen>, account: Option<&str>) -> String {
     let mut more: Vec<String> = Vec::new();
     let who = match origin {

@@ -1,4 +1,4 @@
-//! The other account's credentials: as their text holds them, and as clients take them.
+//! The other account's credentials: parsed from their stored text, and provided to clients.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct StoredCredentials {
     pub secret_access_key: String,
     /// The session token of temporary credentials.
     pub session_token: Option<String>,
-    /// The region of the other account's side; `None`: the configuration must say it.
+    /// The region of the other account's side; `None`: the configuration must give it.
     pub region: Option<String>,
 }
 
@@ -32,7 +32,8 @@ impl fmt::Debug for StoredCredentials {
 
 impl StoredCredentials {
     /// Reads `{"aws_access_key_id", "aws_secret_access_key", "region"}`, optionally with
-    /// `aws_session_token`; `name` says in errors where the text stands. Other fields are ignored.
+    /// `aws_session_token`. `name` says in errors where the text is stored. Other fields are
+    /// ignored.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let wrong = |what: String| Error::usage(format!("credentials in {name}: {what}"));
         let text = text.trim_start_matches('\u{feff}');
@@ -57,14 +58,14 @@ impl StoredCredentials {
     }
 }
 
-/// Reads stored credentials anew whenever it is called: they may have been rotated.
+/// Reads stored credentials again at each call, because they may have been rotated.
 #[async_trait]
 pub trait ReadStored: Send + Sync + fmt::Debug {
-    /// What is stored now.
+    /// Reads what is stored now.
     async fn read(&self) -> Result<StoredCredentials>;
 }
 
-/// Stored credentials as a client takes them, whatever they are stored in.
+/// A credentials provider for stored credentials, wherever they are stored.
 #[derive(Clone, Debug)]
 pub struct StoredProvider {
     name: String,
@@ -72,23 +73,23 @@ pub struct StoredProvider {
 }
 
 impl StoredProvider {
-    /// What `reader` reads; `name` says in messages where that is.
+    /// Provides what `reader` reads; `name` says in messages where that is.
     pub fn new(name: impl Into<String>, reader: Arc<dyn ReadStored>) -> Self {
         Self { name: name.into(), reader }
     }
 
-    /// Where they are stored.
+    /// Where the credentials are stored.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is stored now.
+    /// Reads what is stored now.
     pub async fn read(&self) -> Result<StoredCredentials> {
         self.reader.read().await
     }
 
-    /// They do not say when they end: whoever holds them reads them again every quarter of an hour,
-    /// so that a rotated key is taken up, and keeps the old ones if that fails.
+    /// Stored credentials do not say when they expire. Their holder reads them again every quarter
+    /// of an hour, so that a rotated key is picked up, and keeps the old ones if that fails.
     async fn keys(&self) -> aws_credential_types::provider::Result {
         let stored = self.read().await.map_err(CredentialsError::provider_error)?;
         let StoredCredentials { access_key_id, secret_access_key, session_token, .. } = stored;

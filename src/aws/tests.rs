@@ -112,7 +112,7 @@ fn a_request_that_never_left_tells_why() {
         assert!(super::error("x", &failed).to_string().contains("the server"));
     }
 
-    // A parameter that is missing is no object that is missing.
+    // A missing parameter is not a missing object.
     let parameter = Error::new(ErrorKind::NotFound, "there is no parameter p");
     let unread = dispatch(CredentialsError::provider_error(parameter).into());
     assert!(own_cause(&unread).is_none());

@@ -1,4 +1,5 @@
-//! Which authorities a TLS connection is trusted by: the system's, and those of the bundles that are named besides.
+//! The certificate authorities that TLS connections trust: the system's, and those of the named
+//! bundles.
 
 use std::error::Error as StdError;
 use std::io;
@@ -26,7 +27,7 @@ pub const ALLOWED: &str =
 /// The certificates of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
-    /// Where they stand.
+    /// The file.
     pub file: PathBuf,
     pem: Vec<u8>,
     certificates: Vec<CertificateDer<'static>>,
@@ -61,24 +62,24 @@ impl Bundle {
     }
 }
 
-/// Whom connections are trusted by: always the system's authorities, and these bundles' too, so that
-/// a store with an authority of its own and Amazon's services can be reached by the same process.
+/// What connections trust: always the system's authorities, and also those of these bundles, so
+/// that one process can reach both a store with its own authority and Amazon's services.
 #[derive(Clone, Debug, Default)]
 pub struct Trust(Vec<Arc<Bundle>>);
 
 impl Trust {
-    /// And by this bundle.
+    /// Adds this bundle.
     pub fn and(mut self, bundle: Option<Arc<Bundle>>) -> Self {
         self.0.extend(bundle);
         self
     }
 
-    /// The bundles as they are written, for a client that reads them itself.
+    /// The bundles' PEM text, for a client that parses it itself.
     pub(super) fn pems(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|bundle| bundle.pem.as_slice())
     }
 
-    /// The set-up of TLS. Reading the system's authorities takes tens of milliseconds, once.
+    /// The TLS configuration. Reading the system's authorities takes tens of milliseconds, once.
     pub(super) fn tls(&self) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
@@ -98,7 +99,7 @@ impl Trust {
     }
 }
 
-/// The system's authorities, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place.
+/// The system's authorities, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead.
 fn system() -> &'static [CertificateDer<'static>] {
     static SYSTEM: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     SYSTEM.get_or_init(|| {
@@ -110,8 +111,9 @@ fn system() -> &'static [CertificateDer<'static>] {
     })
 }
 
-/// Trusts as WebPKI does, and a server that shows the very certificate that a bundle names. Such a one has signed
-/// itself; `openssl req -x509` marks it as an authority, which WebPKI refuses at a server.
+/// Trusts what WebPKI trusts, and also a server that shows a certificate which a bundle contains.
+/// Such a certificate is self-signed; `openssl req -x509` marks it as an authority, which WebPKI
+/// refuses for a server.
 #[derive(Debug)]
 struct Named {
     webpki: Arc<WebPkiServerVerifier>,
@@ -143,7 +145,7 @@ impl ServerCertVerifier for Named {
             self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
         match verified {
             Err(refused) if is_own_authority(&refused) && self.named.contains(end_entity) => {
-                // The bundle vouches for it; its times were looked at before this was found.
+                // The bundle vouches for it; its validity period was checked before this point.
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -174,7 +176,7 @@ impl ServerCertVerifier for Named {
     }
 }
 
-/// WebPKI's words for an authority in a server's place.
+/// WebPKI's error for an authority's certificate used by a server.
 fn is_own_authority(refused: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = refused else {
         return false;
@@ -182,17 +184,18 @@ fn is_own_authority(refused: &rustls::Error) -> bool {
     other.to_string().contains("CaUsedAsEndEntity")
 }
 
-/// Why TLS has failed.
+/// Why TLS failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
     /// What to do about it.
     pub(super) advice: &'static str,
-    /// The server's certificate is refused: the next try would be shown the same one. Anything else may pass,
-    /// since a server that restarts breaks connections off, and a bad line bends records.
+    /// The server's certificate is refused, and the next try would be shown the same one. Any other
+    /// failure may be temporary: a server that restarts breaks connections off, and a bad line
+    /// corrupts records.
     pub(super) is_certificate: bool,
 }
 
-/// Why TLS has failed, as far as that is known of one of these causes.
+/// Why TLS failed, if one of these causes shows it.
 pub(super) fn failed(first: Option<&(dyn StdError + 'static)>) -> Option<Failed> {
     let mut cause = first;
     while let Some(error) = cause {
@@ -200,7 +203,7 @@ pub(super) fn failed(first: Option<&(dyn StdError + 'static)>) -> Option<Failed>
             let is_certificate = matches!(tls, rustls::Error::InvalidCertificate(_));
             return advice(tls).map(|advice| Failed { advice, is_certificate });
         }
-        // An I/O error hides what is within from the chain of causes.
+        // An I/O error hides its inner error from the chain of causes.
         let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause = within.map(|e| e as &(dyn StdError + 'static)).or_else(|| error.source());
     }
@@ -210,7 +213,7 @@ pub(super) fn failed(first: Option<&(dyn StdError + 'static)>) -> Option<Failed>
 fn advice(error: &rustls::Error) -> Option<&'static str> {
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            // An authority of the same name with another key gives the second.
+            // An authority of the same name with another key causes the second error.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the server's certificate is signed by an authority that this machine does not \
                  know: name the CA by the key CaBundle of this side, or by AWS_CA_BUNDLE"

@@ -1,4 +1,4 @@
-//! Queue and table, or the file that stands in their place.
+//! The queue and the table, or the file used instead of them.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ const JOBSENDER: [TableCall; 3] =
     [TableCall::BatchGetItem, TableCall::PutItem, TableCall::DeleteItem];
 
 impl Check<'_> {
-    /// The queue and its dead letters, or their file.
+    /// Looks at the queue and its dead letter queue, or at their file.
     pub(super) async fn queue(&mut self) {
         scope::name_services(&mut self.scope, self.config);
         let name = &self.config.basic.sqs_queue_name;
@@ -52,7 +52,7 @@ impl Check<'_> {
         }
     }
 
-    /// The table, its key, its index, and the calls that each role makes on it.
+    /// Looks at the table, its key, its index, and the calls that each role makes on it.
     pub(super) async fn table(&mut self) {
         if self.config.backend.state == StateBackend::Embedded {
             return self.file("records").await;
@@ -92,7 +92,7 @@ impl Check<'_> {
         self.look(what, call.action(), made, |()| (Verdict::Ok, "allowed".to_owned()));
     }
 
-    /// The SQLite file: opened where it is there, and where it is not, its folder written to.
+    /// Looks at the SQLite file: opens it if it exists, otherwise writes to its folder.
     async fn file(&mut self, what: &str) {
         let path = self.config.backend.path.clone();
         let file = path.display().to_string();

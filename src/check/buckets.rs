@@ -1,4 +1,4 @@
-//! The places of both sides, and what is read there.
+//! The buckets and prefixes of both sides, and what is read there.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::store::s3::S3Store;
 use crate::store::{GetRequest, ObjectMeta, ObjectStore, Side};
 use crate::wiring::{self, first};
 
-/// A bucket, and what the keys there begin with.
+/// A bucket, and the prefix of its keys.
 pub(super) type Place = (String, String);
 
 impl Check<'_> {
-    /// All places of both sides, each once.
-    /// `has_keys`: the stored credentials are there, or not used.
+    /// Looks at all places of both sides, each once. `has_keys`: the stored credentials exist, or
+    /// are not used.
     pub(super) async fn buckets(
         &mut self,
         parameters: &Arc<dyn ParameterStore>,
@@ -50,7 +50,8 @@ impl Check<'_> {
         }
     }
 
-    /// What the looks have shown of a store's own ways; a warning where objects lose something by it.
+    /// Reports the store's quirks that the looks have shown; a warning if objects lose something by
+    /// them.
     fn ways(&mut self, store: &S3Store, side: Side) {
         for (bucket, quirk, value) in store.profile().all() {
             let verdict = match quirk {
@@ -108,8 +109,8 @@ impl Check<'_> {
         }
     }
 
-    /// Whether the keys of a place are listed, and an object there, one that has bytes if there is any
-    /// among the first.
+    /// Looks whether the keys of a place can be listed, and at an object there; one that has bytes,
+    /// if there is one among the first.
     pub(super) async fn list(
         &mut self,
         store: &S3Store,
@@ -126,7 +127,7 @@ impl Check<'_> {
         self.look(format!("{what}, list"), "s3:ListBucket", found, judge)
     }
 
-    /// An object as it would be read: what is known of it, a byte, its tags, its version.
+    /// Reads an object the way a migration would: its metadata, a byte, its tags, its version.
     async fn object(&mut self, store: &S3Store, what: &str, id: &ObjectId) {
         let read = read(store, id, None, self.roles.worker).await;
         let key = id.key.as_str();
@@ -145,7 +146,8 @@ impl Check<'_> {
         let Some(meta) = self.look(format!("{what}, read"), "s3:GetObject", read, said) else {
             return;
         };
-        // A job names a version, or the current one by none; either has its permissions.
+        // A job either names a version or takes the current one without naming it; each needs its
+        // own permissions.
         let version = meta.version.as_deref().filter(|_| self.scope.reads_versions);
         if let Some(version) = version {
             let read = self::read(store, id, Some(version), self.roles.worker).await;
@@ -160,7 +162,7 @@ impl Check<'_> {
         if let Err(error) = &tags
             && matches!(error.evidence().map_or(0, |e| e.status), 400 | 404 | 405 | 501)
         {
-            // A run goes without them.
+            // A migration goes on without tags.
             let said = format!("{error}; objects are copied without tags (CopyTags)");
             return self.say(format!("{what}, tags"), (Verdict::Warning, said), Reached::Yes);
         }
@@ -177,7 +179,7 @@ pub(super) fn ok(said: &str) -> Judged {
     (Verdict::Ok, said.to_owned())
 }
 
-/// HEAD, and for a worker a GET of the first byte where there is one: only that decrypts.
+/// HEAD, and for a worker also a GET of the first byte, if there is one: only a GET decrypts.
 pub(super) async fn read(
     store: &S3Store,
     id: &ObjectId,
@@ -201,7 +203,7 @@ pub(super) fn url((bucket, prefix): &Place) -> String {
     format!("s3://{bucket}/{prefix}")
 }
 
-/// Each place once, in order.
+/// Each place once, in the original order.
 fn distinct(all: impl Iterator<Item = Place>) -> Vec<Place> {
     let mut places = Vec::new();
     for place in all {

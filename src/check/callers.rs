@@ -1,4 +1,4 @@
-//! Who asks: the machine, and the other account's user.
+//! The callers' identities: the machine, and the other account's user.
 
 use super::Check;
 use crate::aws::clock::Clock;
@@ -14,7 +14,7 @@ use crate::wiring;
 const MACHINE: &str = "identity of this machine";
 
 impl Check<'_> {
-    /// Who this machine is, and where; its own side's buckets are in the same partition.
+    /// Says who this machine is, and where; its own side's buckets are in the same partition.
     pub(super) async fn machine(&mut self) {
         self.own_place().await;
         let place = self.scope.place.partition.clone();
@@ -42,7 +42,7 @@ impl Check<'_> {
         }
     }
 
-    /// Who the stored credentials, or the profiles, belong to.
+    /// Says whom the stored credentials or the profiles belong to.
     pub(super) async fn others(&mut self, stored: Option<&StoredCredentials>) {
         for side in [Side::Source, Side::Destination] {
             let who = wiring::credentials(self.config, side, false);
@@ -52,7 +52,7 @@ impl Check<'_> {
                 (Credentials::Profile, _) => {
                     Some(Who::Profile(endpoint.profile.as_deref().unwrap_or("default")))
                 }
-                // It is said already that they are missing.
+                // The check has already said that they are missing.
                 (Credentials::Ssm, None) => None,
                 (Credentials::Default | Credentials::Anonymous, _) => continue,
             };
@@ -67,7 +67,7 @@ impl Check<'_> {
         }
     }
 
-    /// Says who asks at this side; the partition that they are in.
+    /// Says who the caller at this side is; returns the caller's partition.
     async fn other(&mut self, side: Side, endpoint: &Endpoint, who: Who<'_>) -> String {
         let what = format!("identity at the {side}");
         let region = endpoint.region.as_deref();
@@ -101,8 +101,8 @@ impl Check<'_> {
         self.look(what, "", asked, judge)
     }
 
-    /// Says who signs, as far as the credentials tell it themselves: no key is shown to an STS that is
-    /// not the store's own.
+    /// Says who signs, as far as the credentials themselves show it: no key is shown to an STS that
+    /// is not the store's own.
     async fn nobody_to_ask(&mut self, what: &str, who: Who<'_>, region: Option<&str>) {
         let name = &self.config.basic.ssm_parameter_credentials;
         let signer = identity::signer(who, region, name).await;
@@ -112,8 +112,8 @@ impl Check<'_> {
         self.say(what, (Verdict::Ok, said), Reached::NotAsked);
     }
 
-    /// The S3 endpoint where the machine's own credentials are used; none where services of AWS are
-    /// asked by them.
+    /// The S3 endpoint at which the machine's own credentials are used; none if they are used with
+    /// AWS services.
     fn machines_endpoint(&self) -> Option<&str> {
         if self.asks_aws() {
             return None;

@@ -1,4 +1,5 @@
-//! What the findings of `check` mean: which are faults, which are worth a word, how it ends.
+//! What the findings of `check` mean: which are faults, which deserve a warning, and how the check
+//! ends.
 //!
 //! Pure: the findings are arguments, so every verdict is a row of a table.
 
@@ -6,13 +7,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What came of one look.
+/// The verdict on one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As it should be.
     Ok,
-    /// It works, or could not be looked at; somebody should read this.
+    /// It works, or could not be looked at; somebody should read the line.
     Warning,
     /// A migration would fail there.
     Failed,
@@ -32,12 +33,12 @@ impl Verdict {
 /// A verdict with what to say about it.
 pub type Judged = (Verdict, String);
 
-/// Whether a service was reached by a look.
+/// Whether a look reached a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// It answered, be it by a refusal.
+    /// It answered, even if it refused.
     Yes,
-    /// It did not, or nobody could ask it: no answer, no credentials, wrong ones.
+    /// It did not answer, or could not be asked: no answer, no credentials, or wrong ones.
     No,
     /// No service was asked.
     NotAsked,
@@ -54,7 +55,7 @@ pub enum End {
     Unreached,
 }
 
-/// How a check with these looks ends.
+/// The end of a check with these looks.
 pub fn end(looks: impl IntoIterator<Item = (Verdict, Reached)>) -> End {
     let (mut failed, mut reached, mut unreached) = (false, false, false);
     for (verdict, how) in looks {
@@ -72,11 +73,11 @@ pub fn end(looks: impl IntoIterator<Item = (Verdict, Reached)>) -> End {
 /// A request whose time differs by more than this is refused
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>).
 const LARGEST_SKEW: u64 = 15 * 60;
-/// A clock that is kept by NTP is nearer than this by far; one that is not goes on drifting.
+/// A clock kept by NTP is far closer than this; one that is not keeps drifting.
 const NOTABLE_SKEW: u64 = 60;
 
-/// What the difference between a service's clock and this machine's means; `ahead`: seconds, positive
-/// where the service is ahead.
+/// What the difference between a service's clock and this machine's means. `ahead`: seconds,
+/// positive if the service is ahead.
 pub fn clock(ahead: i64) -> Judged {
     let seconds = ahead.unsigned_abs();
     let side = if ahead > 0 { "behind" } else { "ahead of" };
@@ -91,10 +92,10 @@ pub fn clock(ahead: i64) -> Judged {
     (Verdict::Failed, format!("{off}: {refused}"))
 }
 
-/// A lost worker's message counts as received; a machine that is ended, too. Fewer than this, and a
-/// few of them make a dead letter of a job that nothing is wrong with.
+/// A message counts as received even if its worker is lost or its machine terminated. With a lower
+/// limit than this, a few such losses turn a healthy job into a dead letter.
 const FEWEST_RECEIVES: u32 = 5;
-/// What Amazon SQS keeps by itself
+/// The default of Amazon SQS
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-queue-parameters.html>).
 const SHORTEST_RETENTION: Duration = Duration::from_secs(4 * 24 * 3600);
 
@@ -118,7 +119,7 @@ pub fn redrive(max_receives: Option<u32>) -> Judged {
     }
 }
 
-/// What it means how long messages are kept.
+/// What the queue's retention period means.
 pub fn retention(kept: Duration) -> Judged {
     let hours = kept.as_secs() / 3600;
     let kept_for = match hours {
@@ -137,10 +138,10 @@ pub fn retention(kept: Duration) -> Judged {
     }
 }
 
-/// A message that holds many small jobs with long names has so many bytes.
+/// The size of a message that holds many small jobs with long names.
 const ROOM_FOR_PACKS: u64 = 256 * 1024;
 
-/// What the size of the largest message means.
+/// What the queue's limit for a message's size means.
 pub fn message_size(bytes: u64) -> Judged {
     let taken = format!("up to {} KiB", bytes / 1024);
     match bytes < ROOM_FOR_PACKS {
@@ -155,7 +156,7 @@ pub fn message_size(bytes: u64) -> Judged {
     }
 }
 
-/// The worst of these, and everything that they say.
+/// The worst verdict of these, and all of their texts.
 pub fn together(judged: impl IntoIterator<Item = Judged>) -> Judged {
     let (mut worst, mut said) = (Verdict::Ok, Vec::new());
     for (verdict, text) in judged {

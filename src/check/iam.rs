@@ -1,12 +1,12 @@
 //! The smallest IAM policies under which a migration works: what each role calls, and nothing else.
 //!
-//! Three documents: of the machines that work, of the machine that compares, and of the other
-//! account's user, whose access key is stored and who does both. The identifiers of the statements
-//! are stable; the template's roles have the same.
+//! There are three documents: for the machines that run workers, for the machine that compares, and
+//! for the other account's user, whose access key is stored and who does both. The identifiers of
+//! the statements are stable; the template's roles have the same.
 //!
-//! Not in them, because it is not known here: customer managed keys under the queue, the table or a
-//! source bucket ([`SideScope::keys`] is where the latter go), and what only commands other than
-//! `worker`, `jobsender` and `check` ask for.
+//! Two things are missing, because they are not known here: customer managed keys of the queue, the
+//! table or a source bucket ([`SideScope::keys`] is the place for the latter), and the permissions
+//! that only commands other than `worker`, `jobsender` and `check` need.
 //!
 //! Pure: a policy follows from the scope that it is asked for.
 
@@ -25,17 +25,17 @@ pub use calls::{Asker, SideScope};
 
 use calls::Work;
 
-/// The index of the table, as `jobsender` reads it where versions are compared.
+/// The table's index, which `jobsender` reads if versions are compared.
 const INDEX: &str = "desBucket-index";
 
-/// What a migration touches, by names and ARNs. What is `None` is not in AWS, or is not asked for.
+/// The names and ARNs that a migration uses. A `None` is not in AWS, or is not used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Where the machines' own account is.
     pub place: Place,
-    /// Where objects are read.
+    /// Where objects are read from.
     pub source: SideScope,
-    /// Where they are written.
+    /// Where objects are written to.
     pub destination: SideScope,
     /// ARN of the queue.
     pub queue: Option<String>,
@@ -55,16 +55,16 @@ pub struct Scope {
     pub reads_versions: bool,
     /// Versions are compared (`JobsenderCompareVersionId`).
     pub compares_versions: bool,
-    /// Tags travel along (`CopyTags`).
+    /// Tags are copied (`CopyTags`).
     pub copies_tags: bool,
     /// New objects are given an ACL (`ACL`).
     pub sets_acl: bool,
-    /// Deletions are carried to the destination (`PropagateDelete`, or `jobsender --delete`).
+    /// Deletions are propagated to the destination (`PropagateDelete`, or `jobsender --delete`).
     pub deletes: bool,
 }
 
 impl Scope {
-    /// What the policies may lack, since nobody has told it, each in a sentence.
+    /// What the policies may lack because the configuration does not say it, a sentence each.
     pub fn unknown(&self) -> Vec<String> {
         let sides = [("source", &self.source), ("destination", &self.destination)];
         let unnamed = sides
@@ -82,20 +82,20 @@ impl Scope {
 pub struct GroupScope {
     /// Its name.
     pub name: String,
-    /// It has a hook that instances complete when they go.
+    /// It has a hook that instances complete when they terminate.
     pub hook: bool,
 }
 
 /// The documents, each `{"Version", "Statement"}` as IAM takes it
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>). Actions are
-/// sorted, and actions and resources are lists even where there is one.
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>). Actions
+/// are sorted; actions and resources are lists even if they have one element.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Policies {
-    /// Of the role of the machines that run `worker`.
+    /// For the role of the machines that run `worker`.
     pub worker: Value,
-    /// Of the role of the machine that runs `jobsender`.
+    /// For the role of the machine that runs `jobsender`.
     pub jobsender: Value,
-    /// Of the user whose stored credentials (or profile) are used; `None`: nobody's are.
+    /// For the user whose stored credentials (or profile) are used; `None`: there is no such user.
     pub user: Option<Value>,
 }
 
@@ -113,7 +113,7 @@ impl Policies {
 
 fn worker(scope: &Scope) -> Vec<Value> {
     let mut statements = calls::statements(scope, Asker::Machine, Work::WORKER);
-    // SendMessage: what of a message was not done goes back as a message of its own.
+    // SendMessage: the unfinished part of a message goes back as a new message.
     statements.extend(on(
         &scope.queue,
         "Queue",
@@ -140,7 +140,7 @@ fn worker(scope: &Scope) -> Vec<Value> {
             "dynamodb:UpdateItem",
         ],
     ));
-    // Events go where the bucket list says.
+    // The bucket list decides where events go.
     let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];
     statements.extend(parameters(scope, &read));
     statements.extend(scope.group.as_ref().map(|group| group_statement(&scope.place, group)));
@@ -171,7 +171,7 @@ fn jobsender(scope: &Scope) -> Vec<Value> {
     statements
 }
 
-/// Reading parameters, and decrypting the one that is a secret.
+/// Allows reading the parameters, and decrypting the one that is secret.
 fn parameters(scope: &Scope, names: &[&Option<String>]) -> Vec<Value> {
     let names = names.iter().copied().flatten();
     let arns: Vec<String> = names.map(|name| scope.place.parameter(name)).collect();
@@ -183,8 +183,9 @@ fn parameters(scope: &Scope, names: &[&Option<String>]) -> Vec<Value> {
     statements
 }
 
-/// The parameter's key, whichever it is: Parameter Store names the parameter in each request to
-/// decrypt (<https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html>).
+/// Allows decryption with the parameter's key, whichever it is: Parameter Store names the parameter
+/// in each request to decrypt
+/// (<https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html>).
 fn decryption(place: &Place, name: &str) -> Value {
     let mut statement = statement("Credentials", ["kms:Decrypt"], vec![place.key("*")]);
     statement["Condition"] = json!({"StringEquals": {

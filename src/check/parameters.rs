@@ -11,7 +11,7 @@ use crate::wiring;
 const READ: &str = "ssm:GetParameter";
 
 impl Check<'_> {
-    /// The other account's credentials, where they are used. What they are is never said.
+    /// Looks at the other account's credentials, if they are used. Their content is never printed.
     pub(super) async fn credentials(
         &mut self,
         parameters: &dyn ParameterStore,
@@ -28,8 +28,8 @@ impl Check<'_> {
         })
     }
 
-    /// What is compared, and where events go. A worker alone asks for it when the first event comes, so
-    /// that it may be refused where none does.
+    /// Loads the pairs to compare, which are also where events go. A worker alone asks for them
+    /// only when the first event comes, so a refusal does no harm if no events come.
     pub(super) async fn bucket_list(&mut self, parameters: &dyn ParameterStore) -> Vec<Pair> {
         let basic = &self.config.basic;
         let what = match &basic.bucket_para_file {
@@ -63,7 +63,7 @@ impl Check<'_> {
         pairs
     }
 
-    /// What is left out.
+    /// Looks at the ignore list.
     pub(super) async fn ignore_list(&mut self, parameters: &dyn ParameterStore) {
         if !self.roles.jobsender {
             return;

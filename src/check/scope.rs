@@ -1,11 +1,11 @@
-//! What the configuration touches, for the policies.
+//! Derives from the configuration what the policies must cover.
 
 use crate::check::iam::{Asker, GroupScope, Scope, SideScope};
 use crate::config::{Config, Credentials, QueueBackend, Sse, StateBackend};
 use crate::store::Side;
 use crate::wiring;
 
-/// As far as the configuration tells; the rest is found out.
+/// As far as the configuration says; the rest is found out by the looks.
 pub(super) fn of(config: &Config) -> Scope {
     let (basic, mode) = (&config.basic, &config.mode);
     let side = |side| SideScope {
@@ -46,7 +46,7 @@ pub(super) fn of(config: &Config) -> Scope {
     }
 }
 
-/// Queue and table under the names that the configuration gives, until they have told theirs.
+/// Names queue and table by the configuration, until they have reported their own names.
 pub(super) fn name_services(scope: &mut Scope, config: &Config) {
     let basic = &config.basic;
     if config.backend.queue == QueueBackend::Sqs {

@@ -1,4 +1,4 @@
-//! What is written: an upload that is aborted again, and an object that is removed again.
+//! What is written: an upload that is then aborted, and an object that is then removed.
 
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ impl Check<'_> {
         let what = format!("destination {}", url(place));
         let Some(found) = self.list(store, &what, place).await else { return };
         let id = test_key(place);
-        // As the copies are looked at.
+        // With the call that looks at copies.
         let current = first(|| store.current(&id)).await;
         let there = |meta: &Option<ObjectMeta>| match meta {
             None => ok("a missing object is told to be missing"),
@@ -38,10 +38,11 @@ impl Check<'_> {
         }
     }
 
-    /// An upload in parts: begun, found, filled, looked at, aborted.
+    /// A multipart upload: created, filled, listed, and aborted.
     async fn upload(&mut self, store: &S3Store, what: &str, id: &ObjectId) -> Option<()> {
         let what = |part: &str| format!("{what}, {part}");
-        // Who may not abort one must not begin one. Aborting what is not there succeeds.
+        // If aborting is not allowed, no upload may be begun. Aborting one that does not exist
+        // succeeds.
         let nobodys = Upload { target: id.clone(), id: "s3-migration-check".to_owned() };
         if let Err(error) = first(|| store.abort_upload(&nobodys)).await
             && error.kind() == ErrorKind::Denied
@@ -101,7 +102,7 @@ impl Check<'_> {
         self.look(what("abort"), "s3:AbortMultipartUpload", aborted, gone)
     }
 
-    /// A whole small object, where it can be removed without a trace.
+    /// Writes a whole small object, if it can be removed without a trace.
     async fn whole(&mut self, store: &S3Store, what: &str, id: &ObjectId) {
         let what = |done: &str| format!("{what}, {done}");
         let keeps = first(|| store.keeps_versions(&id.bucket)).await;
@@ -112,7 +113,7 @@ impl Check<'_> {
             };
             return self.untried(what("write an object"), why);
         }
-        // Who may not remove it must not write it.
+        // If removing is not allowed, nothing may be written.
         let removable = first(|| store.delete(id)).await;
         if let (Err(error), false) = (&removable, self.scope.deletes)
             && error.kind() == ErrorKind::Denied
@@ -123,7 +124,7 @@ impl Check<'_> {
         if self.look(what("delete"), "s3:DeleteObject", removable, may).is_none() {
             return;
         }
-        // In the store's own class: what goes into an archive is paid for by the month.
+        // In the store's default class: an archive would charge for months.
         let new = NewObject { storage_class: None, ..self.new_object() };
         let proof = self.proof();
         let put = first(|| store.put(id, &new, Bytes::from_static(TEXT), proof)).await;
@@ -138,7 +139,8 @@ impl Check<'_> {
         self.look(what("remove it"), "s3:DeleteObject", removed, |()| ok("it is gone again"));
     }
 
-    /// An upload has the same permissions, but deleting is a permission of its own.
+    /// Reports that writing was not tried. An upload needs the same permissions, but deleting needs
+    /// its own.
     fn untried(&mut self, what: String, why: &str) {
         let judged = match self.scope.deletes {
             false => ok(&format!("not tried, since {why}; the upload took the same permission")),
@@ -150,7 +152,8 @@ impl Check<'_> {
         self.say(what, judged, Reached::NotAsked);
     }
 
-    /// With what a copy is given: who may not set an ACL or tags is refused here already.
+    /// With the settings of a copy: a caller who may not set an ACL or tags is refused already
+    /// here.
     fn new_object(&self) -> NewObject {
         let tag = ("s3-migration".to_owned(), "check".to_owned());
         let tags = if self.scope.copies_tags { vec![tag] } else { Vec::new() };
@@ -170,12 +173,12 @@ impl Check<'_> {
     }
 }
 
-/// Whether the store does not know the call. A worker goes without it.
+/// Whether the store does not support the call. A worker does without it.
 fn is_unknown(error: &Error) -> bool {
     matches!(error.evidence().map_or(0, |evidence| evidence.status), 405 | 501)
 }
 
-/// A key that nobody has.
+/// An unused key.
 fn test_key((bucket, prefix): &Place) -> ObjectId {
     ObjectId::new(bucket, format!("{prefix}.s3-migration-check-{:016x}", fastrand::u64(..)))
 }

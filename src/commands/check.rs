@@ -1,4 +1,4 @@
-//! `check`: the looks as lines, and the policies.
+//! `check`: prints the checks as lines, and the policies.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What `jobsender` and `run` share: what is compared, and what is said of it.
+//! What `jobsender` and `run` share: comparing, and reporting the result.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -32,12 +32,12 @@ pub(super) struct PairResult {
     pub(super) destination: String,
     #[serde(flatten)]
     pub(super) summary: Summary,
-    /// What copying will cost: of a dry run.
+    /// What copying will cost; only of a dry run.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(super) outlook: Option<Told>,
 }
 
-/// The configuration with what the command line says in front of it.
+/// The configuration, overridden by the command line.
 pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
     let mut config = config.clone();
     if let Some(by) = args.compare {
@@ -88,7 +88,7 @@ pub(super) fn jobsender(
     })
 }
 
-/// Compares every pair; `estimating`: and counts what copying would cost.
+/// Compares every pair; with `estimating`, also counts what copying would cost.
 pub(super) async fn compare_all(
     jobsender: &Jobsender,
     pairs: &[Pair],
@@ -100,7 +100,7 @@ pub(super) async fn compare_all(
         match compare_one(jobsender, pair, finds, estimating).await {
             Ok(result) => results.push(result),
             Err(error) => {
-                // What has been sent of the pairs before is sent.
+                // What has been sent for the pairs before stays sent.
                 for PairResult { source, destination, summary, .. } in &results {
                     let (listed, sent) = (summary.listed, summary.sent);
                     warn!(listed, sent, "compared before the error: {source} -> {destination}");
@@ -133,12 +133,12 @@ async fn compare_one(
     Ok(result)
 }
 
-/// Where the accounts of the last comparison are kept.
+/// Where the counts of the last comparison are kept.
 pub(super) fn comparison_note(config: &Config) -> NoteKey {
     NoteKey::new(format_args!("comparison:{}", config.basic.sqs_queue_name))
 }
 
-/// Says what becomes of one key of each pair.
+/// Explains what happens to one key of each pair.
 pub(super) async fn explain(jobsender: &Jobsender, pairs: &[Pair], key: &str) -> Result<Exit> {
     for pair in pairs {
         let explained = jobsender.explain(pair, key).await?;
@@ -163,7 +163,7 @@ impl Finds for Named {
     }
 }
 
-/// One line of the job list: a job as it is sent, with what is said of it.
+/// One line of the job list: a job as it is sent, with its verdict and reason.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(rename = "Src_bucket")]
@@ -182,20 +182,20 @@ struct Line<'a> {
     reason: String,
 }
 
-/// Writes a list of what is not already there.
+/// Writes a list of the objects that are not already at the destination.
 struct JobList {
     path: PathBuf,
     file: Mutex<(BufWriter<File>, std::io::Result<()>)>,
 }
 
 impl JobList {
-    /// Into a new file, or in place of an old one.
+    /// Creates the file, or replaces an old one.
     fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).map_err(|e| cannot_write(path, e))?;
         Ok(Self { path: path.to_owned(), file: Mutex::new((BufWriter::new(file), Ok(()))) })
     }
 
-    /// Fails where not all of it is written.
+    /// Fails if not all of it has been written.
     fn finish(&self) -> Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = std::mem::replace(&mut file.1, Ok(()));
@@ -203,14 +203,14 @@ impl JobList {
     }
 }
 
-/// Who is told of every object: the printed names, and the job list.
+/// Receives every object: the printed names, and the job list.
 pub(super) struct Audience {
     pub(super) finds: Vec<Arc<dyn Finds>>,
     list: Option<Arc<JobList>>,
 }
 
 impl Audience {
-    /// `named`: each object is printed.
+    /// `named`: print each object.
     pub(super) fn new(args: &CompareArgs, named: bool) -> Result<Self> {
         let list = args.job_list.as_deref().map(|path| JobList::create(path).map(Arc::new));
         let list = list.transpose()?;
@@ -220,7 +220,7 @@ impl Audience {
         Ok(Self { finds, list })
     }
 
-    /// Fails where the job list is not whole.
+    /// Fails if the job list is not complete.
     pub(super) fn finish(&self) -> Result<()> {
         self.list.as_ref().map_or(Ok(()), |list| list.finish())
     }
@@ -244,7 +244,8 @@ impl JobList {
 
 impl Finds for JobList {
     fn doomed(&self, des: &ObjectId, listed: Listed<'_>) {
-        // No job: whoever takes a line for one must not copy what is to be deleted.
+        // Not in the form of a job: a reader that takes lines for jobs must not copy what is to be
+        // deleted.
         self.write(&serde_json::json!({
             "bucket": des.bucket, "key": des.key.as_str(), "size": listed.size,
             "verdict": "delete", "reason": "the source does not have it",

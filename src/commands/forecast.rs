@@ -1,4 +1,4 @@
-//! What a dry run says it will cost, in what is asked for, dollars and hours: docs/estimate.md.
+//! What a dry run says copying will cost, in requests, dollars and hours: docs/estimate.md.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ pub(super) struct Estimating {
     services: Services,
 }
 
-/// Which services cost money, in this region.
+/// Which services cost money, and in this region.
 struct Services {
     queue: bool,
     table: bool,
@@ -91,12 +91,12 @@ impl Estimating {
         })
     }
 
-    /// Where a comparison counts.
+    /// Where a comparison adds up its counts.
     pub(super) fn outlook(&self) -> Arc<Mutex<Outlook>> {
         Arc::new(Mutex::new(Outlook::new(self.work.clone())))
     }
 
-    /// Puts what has been counted into a pair's result.
+    /// Adds what has been counted to a pair's result.
     pub(super) fn finish(&self, outlook: &Mutex<Outlook>, result: &mut PairResult) {
         let mut outlook = outlook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.complete(&mut outlook.work, &result.summary);
@@ -107,7 +107,7 @@ impl Estimating {
         });
     }
 
-    /// What the objects themselves do not tell.
+    /// Adds what the objects themselves do not show.
     fn complete(&self, work: &mut Work, summary: &Summary) {
         work.lists.source = summary.source_pages * self.comparisons;
         work.lists.destination = summary.destination_pages * self.comparisons;

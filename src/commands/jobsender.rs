@@ -1,4 +1,4 @@
-//! `jobsender`: compare, send, say what was found.
+//! `jobsender`: compares, sends, and reports what was found.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::transfer::memory::MemoryBudget;
 use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides};
 
-/// Bytes of memory that an object takes that was sent before.
+/// Bytes of memory for each remembered object that was sent before.
 const REMEMBERED: u64 = 32;
 
 pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
@@ -45,7 +45,7 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
         match round {
             Ok(_) => {}
             Err(_) if halt.is_stopping() => {}
-            // It will be as wrong in the next round.
+            // The next round would fail the same way.
             Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
             Err(error) => warn!("this comparison failed, the next may not: {error}"),
         }
@@ -112,7 +112,7 @@ async fn once(
     Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
 }
 
-/// An empty bucket list is a migration by events alone.
+/// With an empty bucket list, all objects come by events.
 fn nothing_listed(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
     let nothing = "the bucket list is empty: there is nothing to compare, objects come by event";
     match config.basic.des_bucket_default.is_empty() {
@@ -124,8 +124,8 @@ fn nothing_listed(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The records, where they are needed: to compare versions, and to note what is sent. Without the
-/// latter, sending goes on.
+/// The records, if they are needed to compare versions or to note what is sent. If only the notes
+/// need them and they cannot be opened, sending goes on without them.
 async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn RecordStore>>> {
     let needed = config.mode.jobsender_compare_version_id;
     if !needed && !sends {
@@ -144,7 +144,8 @@ async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn RecordSt
     }
 }
 
-/// What earlier comparisons have sent to a queue that is not empty.
+/// Opens the notes of what earlier comparisons have sent; they count only if the queue is not
+/// empty.
 async fn remember(
     config: &Config,
     jobsender: &Jobsender,
@@ -183,7 +184,7 @@ async fn remember(
     Ok(Some(Arc::new(sent)))
 }
 
-/// What is kept of a comparison.
+/// The saved result of a comparison.
 #[derive(Serialize)]
 struct Kept<'a> {
     /// Seconds since 1970.
@@ -191,8 +192,8 @@ struct Kept<'a> {
     pairs: &'a [PairResult],
 }
 
-/// Puts the accounts on record, and forgets what is no longer under way. The comparison itself is done:
-/// what fails here is said and no more.
+/// Records the counts, and forgets what is no longer in the queue. The comparison itself is done,
+/// so a failure here is only reported.
 async fn close(
     config: &Config,
     jobsender: &Jobsender,
@@ -207,7 +208,7 @@ async fn close(
     if let Err(error) = retry(policy, &jobsender.cancel, || state.set_note(&note, &text)).await {
         warn!("the accounts of this comparison could not be put on record: {error}");
     }
-    // Of what lies in a missing range, or what a file does not name, nothing has been found.
+    // Nothing is known about objects in a missing range, or outside a file of names.
     let has_seen_all = |summary: &Summary| summary.missing.is_empty() && summary.doubtful_ends == 0;
     let seen_all = jobsender.names.is_none() && results.iter().all(|r| has_seen_all(&r.summary));
     if let (true, Some(sent)) = (seen_all, &jobsender.sent)
@@ -217,7 +218,7 @@ async fn close(
     }
 }
 
-/// `estimating`: it was a dry run.
+/// `estimating`: set for a dry run.
 pub(super) fn text(results: &[PairResult], estimating: Option<&Estimating>) -> String {
     let mut text = String::new();
     let dry_run = estimating.is_some();
@@ -233,7 +234,7 @@ pub(super) fn text(results: &[PairResult], estimating: Option<&Estimating>) -> S
     text.trim_end().to_owned()
 }
 
-/// What cannot be copied by what it is, by name.
+/// Names the objects that cannot be copied.
 pub(super) fn impossible(text: &mut String, summary: &Summary) {
     if summary.impossible > 0 {
         let (what, count) = ("impossible", human::count(summary.impossible));
@@ -251,12 +252,13 @@ pub(super) fn impossible(text: &mut String, summary: &Summary) {
     }
 }
 
-/// The accounts: what was listed, and that it is all accounted for.
+/// The counts: what was listed, and that all of it is accounted for.
 fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     let copied = if dry_run { "to copy" } else { "sent" };
     let sent = if dry_run { summary.to_copy } else { summary.sent };
     let failed = summary.failed_to_send > 0;
-    // Bytes are known of what was to be sent as a whole.
+    // If sending failed, only the bytes of all objects to send are known, not of those that were
+    // sent.
     let sent_bytes = Some(summary.to_copy_bytes).filter(|_| !failed);
     for (what, objects, bytes, always) in [
         ("listed", summary.listed, Some(summary.listed_bytes), true),

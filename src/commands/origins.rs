@@ -1,4 +1,4 @@
-//! Where the keys come from, as the command line and the configuration say.
+//! Where the keys come from, according to the command line and the configuration.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::sources::inventory::{Access, Address, Inventory};
 use crate::store::ObjectStore;
 use crate::wiring::Sides;
 
-/// The origins of both sides; inventories have been opened, and are told with their age.
+/// The origins of both sides. Inventories have been opened, and their age has been logged.
 pub(super) async fn origins(
     config: &Config,
     args: &OriginArgs,
@@ -52,7 +52,7 @@ pub(super) async fn origins(
     ])
 }
 
-/// An inventory is a picture of the past, which whoever reads the result must know.
+/// An inventory is a picture of the past; anyone who reads the result must know that.
 fn tell(inventory: &Inventory) {
     let age = Duration::from_secs(inventory.age(SystemTime::now()).as_secs());
     info!(
@@ -62,8 +62,8 @@ fn tell(inventory: &Inventory) {
     );
 }
 
-/// The file that names objects, if one is given: it has been read to its end, and every entry belongs to
-/// some pair.
+/// The file that names objects, if one is given. It has been read to its end, and every entry
+/// belongs to a pair.
 pub(super) async fn names(args: &OriginArgs, pairs: &[Pair]) -> Result<Option<Names>> {
     let keys = args.keys.clone().map(Names::Keys);
     let names = keys.or_else(|| args.manifest.clone().map(Names::Manifest));

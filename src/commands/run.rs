@@ -1,4 +1,4 @@
-//! `run`: one process, no services but the two object stores.
+//! `run`: one process, and no services except the two object stores.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let parameters = wiring::parameters();
     let (pairs, ignore) = match (&args.source, &args.destination) {
         (Some(source), Some(destination)) => {
-            // What is named on the command line needs no parameter service.
+            // Names on the command line need no parameter service.
             (vec![pair(config, source, destination)?], wiring::ignore_list(config, None).await?)
         }
         _ => {
@@ -46,7 +46,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let mut jobsender = jobsender(config, &sides, ignore, &args.compare, &pairs, &halt)?;
     jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
     jobsender.names = names(&args.origins, &pairs).await?;
-    // Before any file is made: a mistyped name leaves nothing behind.
+    // Before any file is created, so that a mistyped name leaves nothing behind.
     jobsender.probe(&pairs).await?;
     if args.dry_run || args.compare.explain.is_some() {
         if config.mode.jobsender_compare_version_id {
@@ -87,12 +87,12 @@ async fn dry_run(
     Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
 }
 
-/// Two addresses as one pair, held to what a line of the bucket list is held to.
+/// Makes a pair of two addresses, under the same rules as a line of the bucket list.
 fn pair(config: &Config, source: &str, destination: &str) -> Result<Pair> {
     let (src_bucket, src_prefix) = address(source)?;
     let (des_bucket, des_prefix) = address(destination)?;
     let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix };
-    // Where nothing says otherwise, `run` asks both sides with the same credentials.
+    // By default, `run` uses the same credentials on both sides.
     let (one, other) = (&config.source.endpoint, &config.destination.endpoint);
     match pair.problems(one == other || same_place(config)).first() {
         Some(problem) => Err(Error::usage(format!("{source} {destination}: {problem}"))),
@@ -100,7 +100,7 @@ fn pair(config: &Config, source: &str, destination: &str) -> Result<Pair> {
     }
 }
 
-/// `s3://BUCKET/PREFIX` as bucket and prefix; the prefix may be empty.
+/// Splits `s3://BUCKET/PREFIX` into bucket and prefix; the prefix may be empty.
 fn address(text: &str) -> Result<(String, String)> {
     let rest = text.strip_prefix("s3://").unwrap_or_default();
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -223,7 +223,7 @@ fn verdict(report: &Report) -> String {
     }
 }
 
-/// What to do about objects that are not there. Another run does not mend what made them fail.
+/// What to do about missing objects. Another run does not fix what made them fail.
 fn missing_or_different(report: &Report, objects: u64) -> &'static str {
     match report.failed_count {
         0 if report.copied > 0 && report.copied >= report.compared.to_copy => {
@@ -242,7 +242,7 @@ fn missing_or_different(report: &Report, objects: u64) -> &'static str {
     }
 }
 
-/// What the destination has and does not list: no repetition shows it.
+/// Objects that the destination has but does not list; listing again does not help.
 fn unlisted(text: &mut String, objects: u64) {
     if objects > 0 {
         let objects = human::count(objects);

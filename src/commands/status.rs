@@ -1,4 +1,4 @@
-//! `status`: the queue's and the records' numbers.
+//! `status`: prints the numbers of the queue and the records.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,28 +22,28 @@ use crate::shutdown::Halt;
 use crate::wiring;
 use crate::wiring::known_stores::{self, Fact, Known};
 
-/// What ended within this time makes the throughput.
+/// Throughput is measured over what ended within this time.
 const WINDOW: Duration = Duration::from_secs(300);
-/// How often `--watch` looks again.
+/// How often `--watch` updates.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Counting a large table takes its time; what hangs longer is hung.
+/// Counting a large table takes time; a count that takes longer than this is stuck.
 const LONGEST_COUNT: Duration = Duration::from_secs(3600);
 
-/// Where a migration stands.
+/// The state of a migration.
 #[derive(Debug, PartialEq, Serialize)]
 struct Status {
-    /// Messages in the queue that nobody has taken: a large object each, or many small ones.
+    /// Messages that wait for a worker: a large object each, or many small ones.
     waiting: u64,
     /// Messages that a worker holds.
     running: u64,
-    /// Dead letters, where the queue has them.
+    /// Dead letters, if the queue has them.
     dead: Option<u64>,
     /// Objects on record as copied.
     done: u64,
     /// Their bytes.
     done_bytes: u64,
-    /// What they are proven by; copies made before that was kept are in none of these.
+    /// How the copies are proven; copies from before proofs were recorded are in none of these.
     proofs: Proofs,
     /// Objects on record as failed.
     failed: u64,
@@ -51,19 +51,19 @@ struct Status {
     objects_per_second: f64,
     /// Bytes a second of finished objects, over the last five minutes.
     bytes_per_second: f64,
-    /// Seconds until the queue is empty at this rate if every message holds one object; `None` where
-    /// nothing moves, or so little that it tells nothing.
+    /// Seconds until the queue is empty at this rate if every message holds one object; `None` if
+    /// nothing moves, or too little to estimate.
     seconds_left: Option<u64>,
     /// The same if every message holds as many objects as PackObjects allows.
     seconds_left_at_most: Option<u64>,
-    /// The accounts of the last comparison that was sent, as `jobsender --json` has printed them.
+    /// The counts of the last comparison except dry runs, as `jobsender --json` printed them.
     comparison: Option<Value>,
-    /// What is known of either side's store, as it was learned.
+    /// What has been learned about each side's store.
     stores: Vec<Known>,
 }
 
 impl Status {
-    /// `pack`: objects that a message holds at most.
+    /// `pack`: most objects in a message.
     fn of(depth: Depth, tally: &Tally, now: SystemTime, pack: usize) -> Self {
         let window = window(tally, now).as_secs_f64();
         let objects_per_second = tally.recent as f64 / window;
@@ -91,14 +91,14 @@ impl Status {
     }
 }
 
-/// The time that the recent numbers speak of: a migration younger than the window counts from
-/// its first start. At least a second.
+/// The time that the recent numbers cover: a migration younger than the window counts from its
+/// first start. At least one second.
 fn window(tally: &Tally, now: SystemTime) -> Duration {
     let age = tally.span.and_then(|(first, _)| now.duration_since(first).ok());
     age.unwrap_or(WINDOW).clamp(Duration::from_secs(1), WINDOW)
 }
 
-/// Where the numbers are.
+/// The queue and the records, once they are open.
 #[derive(Default)]
 struct Places {
     queue: Option<Arc<dyn Queue>>,
@@ -106,8 +106,8 @@ struct Places {
 }
 
 impl Places {
-    /// Opens what is not open yet. A file that does not exist is not made by looking at it: then it
-    /// is answered, and its numbers are zero.
+    /// Opens what is not open yet. A missing file is not created just by looking; instead its path
+    /// is returned, and its numbers are zero.
     async fn open<'a>(&mut self, config: &'a Config) -> Result<Option<&'a Path>> {
         let file = config.backend.path.as_path();
         let there = file.exists();
@@ -141,7 +141,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
         let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
         if let Some(state) = &places.state {
             let note = [comparison_note(config)];
-            // Without it the other numbers are as good.
+            // The other numbers are valid without it.
             let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await;
             let kept = kept.unwrap_or_default().into_iter().flatten().next();
             status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
@@ -163,8 +163,8 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
     }
 }
 
-/// Counts the records, unless they were counted lately: in DynamoDB that reads the whole table, so
-/// under `--watch` the counting takes at most a tenth of the time.
+/// Counts the records, unless they were counted recently: in DynamoDB that reads the whole table,
+/// so under `--watch` the counting takes at most a tenth of the time.
 async fn count(
     state: &dyn RecordStore,
     last: &mut Option<(Tally, Instant)>,

@@ -1,4 +1,4 @@
-//! `worker`: takes jobs until it is stopped.
+//! `worker`: processes jobs until it is stopped.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides};
 use crate::worker::{Settings, Worker};
 
-/// A bucket list that takes longer is done without.
+/// If loading the bucket list takes longer, the worker goes on without it.
 const LIST_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> {
@@ -79,10 +79,11 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     ended.map(|()| Exit::Done)
 }
 
-/// The pairs whose buckets a worker can ask before it takes a message. It needs no bucket list, and may
-/// not be allowed to read it: then the buckets of its first message are asked before that is worked on.
+/// The pairs whose buckets a worker can probe before it receives a message. It needs no bucket
+/// list, and may not be allowed to read it; then it probes the buckets of its first message before
+/// it works on that.
 async fn known_pairs(config: &Config, parameters: &dyn ParameterStore) -> Vec<Pair> {
-    // Without Amazon's queue there is hardly Amazon's Parameter Store.
+    // Without Amazon's queue, there is probably no Parameter Store either.
     let parameters = (config.backend.queue == QueueBackend::Sqs).then_some(parameters);
     let list = load_pairs(config, parameters);
     match tokio::time::timeout(LIST_LIMIT, list).await {
@@ -93,7 +94,7 @@ async fn known_pairs(config: &Config, parameters: &dyn ParameterStore) -> Vec<Pa
 
 fn stop_on_closed_stdin(halt: &Halt) {
     let stop = halt.stop.clone();
-    // A thread of its own: a blocking read would keep the runtime from ending.
+    // Its own thread, because a blocking read would keep the runtime from ending.
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         stop.cancel();

@@ -15,27 +15,28 @@ use crate::record::{Copy, RecordStore};
 use crate::retry::{Policy, retry};
 use crate::store::{Listed, ObjectStore};
 
-/// Objects of a pair of buckets that are looked at by themselves before their ETags are said to differ.
+/// How many objects of a bucket pair are looked up by themselves before their ETags are said to
+/// differ.
 const LOOKED_AT: usize = 1000;
-/// Of these, at once.
+/// How many of them at once.
 const AT_ONCE: usize = 16;
 
-/// What both sides' listings and the records say of the ETags.
+/// What both sides' listings and the records say about the ETags.
 #[derive(Debug)]
 pub struct Closing {
     state: Arc<dyn RecordStore>,
-    /// By the bucket at the source, then that at the destination.
+    /// By source bucket, then by destination bucket.
     seen: Mutex<BySource>,
 }
 
 type BySource = BTreeMap<String, BTreeMap<String, Seen>>;
 
-/// What is seen of one pair of buckets: what another one's ETags are says nothing about its own.
+/// What is seen of one bucket pair. Each pair is judged by its own ETags only.
 #[derive(Debug, Default)]
 struct Seen {
     /// Objects whose ETags are equal on both sides.
     equal: u64,
-    /// Objects that are on no record and whose ETags are of one form and differ.
+    /// Objects that are on no record and whose ETags have the same form and differ.
     doubtful: u64,
     /// The first of those, at the source and at the destination.
     named: Vec<(ObjectId, ObjectId)>,
@@ -54,7 +55,7 @@ impl Seen {
 }
 
 impl Closing {
-    /// With what is on record.
+    /// Compares with these records.
     pub fn new(state: Arc<dyn RecordStore>) -> Self {
         Self { state, seen: Mutex::default() }
     }
@@ -67,7 +68,7 @@ impl Closing {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something of a pair of buckets.
+    /// Notes something about a bucket pair.
     fn note(&self, pair: &Pair, note: impl FnOnce(&mut Seen)) {
         let mut seen = self.seen();
         let (src, des) = (&pair.src_bucket, &pair.des_bucket);
@@ -77,8 +78,8 @@ impl Closing {
         note(seen.entry(src.clone()).or_default().entry(des.clone()).or_default());
     }
 
-    /// Whether the destination lists something else than was written. Where nothing is on record of
-    /// this content, its ETag may only look like the source's kind: [`Self::doubts`] decides.
+    /// Whether the destination lists something other than what was written. If there is no record
+    /// of this content, its ETag may only look like the source's kind: [`Self::doubts`] decides.
     pub(super) fn differs(
         &self,
         pair: &Pair,
@@ -86,7 +87,7 @@ impl Closing {
         copy: Listed<'_>,
         known: Option<&Copy>,
     ) -> bool {
-        // A record of another content says nothing of this one.
+        // A record of another content says nothing about this one.
         let listed = source.etag.map(Etag::new);
         let known = known.filter(|known| known.revision.etag == listed);
         let written = known.and_then(|known| known.written.as_ref());
@@ -105,9 +106,9 @@ impl Closing {
         }
     }
 
-    /// The objects that are on no record and differ after all: where other objects' ETags are equal on both
-    /// sides of their pair of buckets, so that both are of one kind, and no encryption makes theirs
-    /// another.
+    /// The objects that are on no record and do differ. An object is among them only if other
+    /// objects of its bucket pair have equal ETags on both sides, so that both are of one kind, and
+    /// if no encryption changes its own.
     pub async fn doubts(
         &self,
         sides: [&dyn ObjectStore; 2],
@@ -151,7 +152,7 @@ impl Closing {
     }
 }
 
-/// Whether an object's ETags are digests on both sides, so that its bytes are not the same.
+/// Whether an object's ETags are digests on both sides, so that its bytes differ.
 async fn differs_after_all(
     [source, destination]: [&dyn ObjectStore; 2],
     (src, des): &(ObjectId, ObjectId),

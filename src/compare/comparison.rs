@@ -22,7 +22,7 @@ use crate::record::RecordId;
 use crate::retry::Policy;
 use crate::store::{Flaw, ListRequest, Listed, Odd};
 
-/// An object to copy of which it is not known whether the job sent before still waits.
+/// An object to copy whose earlier job may still be waiting.
 pub(super) struct Doubtful {
     job: Job,
     mark: Mark,
@@ -34,18 +34,18 @@ pub(super) struct Context {
     pub(super) jobsender: Jobsender,
     pub(super) judge: Judge,
     pub(super) finds: Vec<Arc<dyn Finds>>,
-    /// Where the pages of either side come from.
+    /// Both sides' pages.
     pub(super) pages: [Pages; 2],
-    /// The first key of either side.
+    /// The first key of each side.
     pub(super) firsts: [Arc<OnceLock<String>>; 2],
-    /// What may still be looked at since the destination does not list it.
+    /// How many objects may still be looked up because the destination does not list them.
     pub(super) looks: Looks,
     /// Where jobs go.
     pub(super) jobs: mpsc::Sender<Vec<Marked>>,
-    /// Where ranges wait for a task.
+    /// Ranges that wait for a task.
     pub(super) new: mpsc::Sender<RangeId>,
     pub(super) ranges: Mutex<Ranges>,
-    /// Ends all of it.
+    /// Cancels the whole comparison.
     pub(super) cancel: CancellationToken,
 }
 
@@ -54,7 +54,7 @@ impl Context {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives work to tasks that have none.
+    /// Gives work to idle tasks.
     pub(super) fn split(&self) {
         let Pair { src_bucket, des_bucket, .. } = &self.judge.pair;
         let [source, destination] = &self.pages;
@@ -62,12 +62,12 @@ impl Context {
             return;
         }
         for id in self.ranges().split() {
-            // Nobody listens once the comparison has been given up.
+            // The receiver is gone once the comparison has been given up.
             let _ = self.new.try_send(id);
         }
     }
 
-    /// Where a range counts what copying will cost.
+    /// An empty outlook, in which a range counts what copying will cost.
     pub(super) fn outlook(&self) -> Option<Outlook> {
         let outlook = self.jobsender.outlook.as_ref()?;
         Some(outlook.lock().unwrap_or_else(PoisonError::into_inner).empty())
@@ -80,7 +80,7 @@ impl Context {
         }
     }
 
-    /// Both sides behind the source's key `after`.
+    /// Both sides' listings after the source's key `after`.
     pub(super) fn listings(&self, after: Option<&str>) -> [Listing; 2] {
         let pair = &self.judge.pair;
         let strip = [0, destination_prefix(&pair.des_prefix).len()];
@@ -99,7 +99,7 @@ impl Context {
         std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
     }
 
-    /// The records of what was copied, where versions or what was written are compared.
+    /// The records of what was copied, if versions or what was written are compared.
     pub(super) fn copies(&self, after: Option<&str>) -> Option<Copies> {
         let closing = self.jobsender.closing.as_ref().map(|closing| closing.state());
         let state = Arc::clone(self.jobsender.versions.as_ref().or(closing)?);
@@ -107,7 +107,8 @@ impl Context {
         Some(Copies::new(state, &self.judge.pair, after, policy, self.cancel.clone()))
     }
 
-    /// What of these was sent before and still waits or runs is counted so; the jobs of the others.
+    /// Counts each object that was sent before and still waits or runs; returns the jobs of the
+    /// others.
     pub(super) async fn settle(
         &self,
         doubtful: Vec<Doubtful>,
@@ -152,7 +153,7 @@ impl Context {
         Job::copy(src, des, listed.size, version)
     }
 
-    /// Tells of an object; its job, where it is to be copied and there is a queue.
+    /// Reports an object; returns its job if it is to be copied and there is a queue.
     pub(super) fn found(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Marked> {
         let pair = &self.judge.pair;
         let is_copied = matches!(verdict, Verdict::Copy(_)) && self.jobsender.queue.is_some();
@@ -167,8 +168,9 @@ impl Context {
         is_copied.then(|| (job, self.judge.mark(listed)))
     }
 
-    /// Tells of what goes no further at the source; `copies`: what goes none at the destination. An object
-    /// that both have with the same bytes in its key needs no copy.
+    /// Reports the source's objects that cannot be copied; `copies`: such objects at the
+    /// destination. If both sides have an object with the same key bytes and size, no copy is
+    /// needed.
     pub(super) fn account_for_odd(&self, odd: &[Odd], copies: &[Odd], summary: &mut Summary) {
         let bucket = &self.judge.pair.src_bucket;
         for one in odd {
@@ -195,13 +197,13 @@ impl Context {
         }
     }
 
-    /// Tells of an object that only the destination has; it is to be deleted where that is wanted and
-    /// no rule leaves it out.
+    /// Reports an object that only the destination has; it is to be deleted if deletions are wanted
+    /// and no rule leaves it out.
     pub(super) fn only_there(&self, listed: Listed<'_>, summary: &mut Summary) {
         summary.only_at_destination += 1;
         summary.only_at_destination_bytes += listed.size;
         let Some(deletions) = &self.jobsender.deletions else { return };
-        // The marker of the prefix itself is no copy of any object.
+        // The prefix's own marker is not a copy of an object.
         if listed.key.is_empty() || self.judge.left_out(listed).is_some() {
             return;
         }

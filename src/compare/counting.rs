@@ -1,4 +1,4 @@
-//! What is to be copied, counted by what it will cost: for a dry run.
+//! Counts what is to be copied by what it will cost, for a dry run.
 
 use super::Verdict;
 use crate::estimate::histogram::Histogram;
@@ -6,7 +6,7 @@ use crate::estimate::work::Work;
 use crate::object::Etag;
 use crate::store::Listed;
 
-/// The numbers of a dry run. Constant in size, whatever the number of objects.
+/// The numbers of a dry run. Their size does not depend on the number of objects.
 #[derive(Clone, Debug, Default)]
 pub struct Outlook {
     /// What has to be done.
@@ -16,18 +16,18 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Nothing counted yet; objects will be copied as `work` says.
+    /// Empty counts; objects will be copied as `work` says.
     pub fn new(work: Work) -> Self {
         Self { work, sizes: Histogram::default() }
     }
 
-    /// As this one, with nothing counted.
+    /// A copy of this one with nothing counted.
     pub(super) fn empty(&self) -> Self {
         let Work { manner, storage_class, workers, .. } = self.work.clone();
         Self::new(Work { manner, storage_class, workers, ..Work::default() })
     }
 
-    /// Takes in what becomes of an object.
+    /// Counts an object by its verdict.
     pub(super) fn count(&mut self, listed: Listed<'_>, verdict: &Verdict<'_>) {
         if let Verdict::Copy(_) = verdict {
             let parts = listed.etag.filter(|etag| etag.contains('-'));

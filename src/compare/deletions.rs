@@ -1,4 +1,4 @@
-//! Objects that only the destination has, deleted where the user has asked for it.
+//! Deletes objects that only the destination has, if the user has asked for it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::params::Pair;
 
-/// Jobs that are handed over at once.
+/// How many jobs are handed over at once.
 const CHUNK: usize = 1000;
 
-/// What is to be deleted of all pairs together.
+/// What is to be deleted across all pairs.
 #[derive(Debug)]
 pub struct Deletions {
     most: usize,
@@ -21,8 +21,8 @@ pub struct Deletions {
 }
 
 impl Deletions {
-    /// Nothing yet, and at most so many objects. Fails with `Usage` where two pairs share a place at the
-    /// destination: what one has copied, the other would take for deleted.
+    /// Starts empty, for at most `most` objects. Fails with `Usage` if two pairs share a place at
+    /// the destination: each would delete what the other has copied.
     pub fn new(most: usize, pairs: &[Pair]) -> Result<Self> {
         for (at, one) in pairs.iter().enumerate() {
             for other in &pairs[at + 1..] {
@@ -41,7 +41,7 @@ impl Deletions {
         Ok(Self { most, doomed: Mutex::default() })
     }
 
-    /// Keeps a deletion. One more than is allowed tells as much as all of them.
+    /// Keeps a deletion. One more than the limit is enough to know that it is exceeded.
     pub(super) fn add(&self, job: Job) {
         let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
         if doomed.len() <= self.most {
@@ -76,9 +76,9 @@ impl Deletions {
 }
 
 impl Jobsender {
-    /// Sends the deletions of all pairs, at the end and all of them, or none: a wrong prefix or a listing
-    /// that is not whole must not empty the destination. Whoever carries them out looks at the source
-    /// again. Without a queue it only says what would keep it from that.
+    /// Sends the deletions of all pairs at the end, either all or none: a wrong prefix or an
+    /// incomplete listing must not empty the destination. The worker checks the source again before
+    /// it deletes. Without a queue, only reports what would prevent the deletions.
     pub async fn send_deletions(&self, mut summaries: Vec<&mut Summary>) {
         let Some(deletions) = &self.deletions else { return };
         let doomed = deletions.take();
@@ -97,13 +97,13 @@ impl Jobsender {
         }
     }
 
-    /// Why not all of them have been sent.
+    /// Sends all of them; returns why not all could be sent.
     async fn send_all(&self, doomed: &[Job]) -> Option<String> {
         let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
         let sender = self.sender(taken, &self.cancel.child_token());
         for chunk in doomed.chunks(CHUNK) {
             let chunk = chunk.iter().map(|job| (job.clone(), UNMARKED)).collect();
-            // Where nobody takes it any more, the tally says so.
+            // If nobody receives any more, the tally says so.
             if jobs.send(chunk).await.is_err() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Comparing two listings that are in key order.
+//! Compares two listings that are in key order.
 //!
 //! Pure: two listed objects are compared, wherever they were listed.
 
@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use crate::object::{Etag, Revision};
 use crate::store::Listed;
 
-/// Where the smaller of two keys stands.
+/// Which side has the smaller of two keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Only the source has the key.
@@ -33,19 +33,19 @@ pub fn step(source: Option<&str>, destination: Option<&str>) -> Option<Step> {
     })
 }
 
-/// What is compared of an object that both sides have.
+/// What is compared if both sides have an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compare {
     /// The number of bytes.
     #[default]
     Size,
-    /// And the ETag, where both are of a kind.
+    /// And the ETag, if both are of one kind.
     Etag {
-        /// The destination encrypts by SSE-KMS, so that its ETags are no MD5s
+        /// The destination encrypts by SSE-KMS, so that its ETags are not MD5s
         /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
         opaque: bool,
     },
-    /// Nothing: every object is copied, whatever is there.
+    /// Nothing: every object is copied, whatever the destination has.
     Nothing,
 }
 
@@ -54,18 +54,18 @@ pub enum Compare {
 pub enum Difference {
     /// The destination does not have it.
     Missing,
-    /// The destination has another number of bytes.
+    /// The destination's object has another number of bytes.
     SizeDiffers,
-    /// The destination has another ETag of the same kind.
+    /// The destination's object has another ETag of the same kind.
     EtagDiffers,
-    /// The destination lists another ETag than it answered when the object was written, or than the
-    /// source's where the two are comparable.
+    /// The destination lists another ETag than the one it returned when the object was written, or
+    /// than the source's if the two are comparable.
     WrittenDiffers,
     /// Another version than the current one was copied.
     VersionDiffers,
     /// No record says which version was copied.
     VersionUnknown,
-    /// It is at the destination and is copied all the same.
+    /// It is at the destination and is copied anyway.
     Overwritten,
 }
 
@@ -84,7 +84,7 @@ impl Difference {
     }
 }
 
-/// What differs between an object and its copy, if anything; the key is given.
+/// What differs between an object and its copy, if anything; their keys are the same.
 pub fn difference(
     compare: Compare,
     source: Listed<'_>,
@@ -105,9 +105,10 @@ pub fn difference(
     }
 }
 
-/// Whether two ETags are of one kind and differ. An MD5 is comparable with an MD5; the digest of an
-/// upload's parts with that of as many parts, since both were cut alike then, or, where they were
-/// not, are told to differ and copied in the source's own layout. Anything else says nothing.
+/// Whether two ETags are of one kind and differ. An MD5 is comparable with an MD5. A multipart
+/// digest is comparable with one of as many parts, since both uploads were then cut alike; if they
+/// were not, the ETags differ and the object is copied in the source's own layout. Anything else
+/// says nothing.
 fn etags_differ(source: &str, copy: &str, opaque: bool) -> bool {
     let (source, copy) = (Etag::new(source), Etag::new(copy));
     let both_md5 = source.looks_like_md5() && copy.looks_like_md5();
@@ -115,22 +116,22 @@ fn etags_differ(source: &str, copy: &str, opaque: bool) -> bool {
     alike && !opaque && !source.same_digest(&copy)
 }
 
-/// What the ETags of an object and of its copy say at the end of a migration.
+/// What the ETags of an object and its copy say at the end of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtagsSay {
     /// The copy is what was written.
     Equal,
-    /// It is not.
+    /// The copy is not what was written.
     Differ,
-    /// The two differ, and nothing is on record: they may be of two kinds that look alike.
+    /// The two differ and there is no record: they may be of two kinds that look alike.
     MayDiffer,
     /// Nothing.
     Nothing,
 }
 
-/// What both sides' ETags say; `written`: what the destination answered when it was given this very
-/// object, where that is on record. A store may list an ETag in another form than it has answered:
-/// then it says nothing.
+/// What both sides' ETags say. `written`: what the destination returned when this very object was
+/// written, if that is on record. A store may list an ETag in another form than it returned; then
+/// the record says nothing.
 pub fn etags_say(source: Option<&str>, copy: Option<&str>, written: Option<&Etag>) -> EtagsSay {
     let Some(copy) = copy.map(Etag::new) else { return EtagsSay::Nothing };
     let of_a_kind = |one: &Etag, other: &Etag| {
@@ -148,8 +149,8 @@ pub fn etags_say(source: Option<&str>, copy: Option<&str>, written: Option<&Etag
     }
 }
 
-/// What differs between the current version of an object and the one that was copied. The null
-/// version is whatever was written last while the bucket kept none, so its ETag counts too.
+/// What differs between an object's current version and the one that was copied. The null version
+/// is whatever was written last while the bucket did not keep versions, so its ETag counts too.
 pub fn version_difference(source: Listed<'_>, copied: Option<&Revision>) -> Option<Difference> {
     let Some(copied) = copied else { return Some(Difference::VersionUnknown) };
     let current = Revision::new(source.version.map(str::to_owned), source.etag.map(Etag::new));

@@ -1,4 +1,4 @@
-//! What becomes of one key, and why.
+//! Explains what happens to one key, and why.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::retry::{Policy, retry};
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore};
 
 impl Jobsender {
-    /// What a comparison of `pair` would do about the source's `key`, in words; asks each side for one
-    /// page.
+    /// What a comparison of `pair` would do with the source's `key`, in words; asks each side for
+    /// one page.
     pub async fn explain(&self, pair: &Pair, key: &str) -> Result<String> {
         let id = ObjectId::new(&pair.src_bucket, key);
         if !key.starts_with(&pair.src_prefix) {
@@ -24,7 +24,7 @@ impl Jobsender {
         }
         let [source, destination] = self.requests(pair);
         let target = destination_key(&pair.des_prefix, &ObjectKey::new(key));
-        // The key itself is the first of all that begin with it.
+        // The key itself is the first of all keys that begin with it.
         let page = async |(store, request): (&Arc<dyn ObjectStore>, ListRequest), key: &str| {
             let request = ListRequest { prefix: key.to_owned(), ..request };
             retry(Policy::listing(self.max_retry), &self.cancel, || store.list(&request)).await

@@ -1,4 +1,4 @@
-//! What becomes of one listed object.
+//! Decides what happens to a listed object.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,9 +14,9 @@ use crate::object::{MAX_KEY_BYTES, Revision, destination_prefix};
 use crate::params::Pair;
 use crate::store::Listed;
 
-/// Storage classes whose objects cannot be read before they are restored
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html>). An object that
-/// S3 Intelligent-Tiering has archived is not told by a listing: its copy fails by itself.
+/// Storage classes whose objects must be restored before they can be read
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html>). A listing does
+/// not show that S3 Intelligent-Tiering has archived an object: its copy fails by itself.
 const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
 /// What objects of one pair are judged by.
@@ -26,20 +26,20 @@ pub(super) struct Judge {
     pub(super) ignore: Arc<Patterns>,
     pub(super) filter: Arc<Filter>,
     pub(super) compare: Compare,
-    /// What earlier comparisons have sent; `None`: that does not matter.
+    /// What earlier comparisons have sent; `None`: ignored.
     pub(super) sent: Option<Arc<Sent>>,
-    /// What a rule is matched against begins with this.
+    /// The prefix of the path that rules are matched against.
     path: String,
-    /// Bytes that the destination's keys have more.
+    /// By how many bytes the destination's keys are longer than the source's.
     prefix: usize,
-    /// Archived objects are read all the same: only Amazon S3 tells in a listing which of them are
-    /// restored, and elsewhere such a class may be one that is read like any other. What cannot be read
-    /// fails by name.
+    /// Reads archived objects anyway: only Amazon S3 shows in a listing which of them are restored,
+    /// and elsewhere an object of such a class may be readable like any other. An object that
+    /// cannot be read fails by name.
     reads_archives: bool,
 }
 
 impl Judge {
-    /// What `jobsender` judges `pair` by.
+    /// The judge of `pair` for `jobsender`.
     pub(super) fn of(jobsender: &Jobsender, pair: &Pair) -> Self {
         let sent = jobsender.sent.clone().filter(|_| !jobsender.resend);
         let (ignore, filter) = (Arc::clone(&jobsender.ignore), Arc::clone(&jobsender.filter));
@@ -61,7 +61,7 @@ impl Judge {
         Self { pair: pair.clone(), ignore, filter, compare, sent, path, prefix, reads_archives }
     }
 
-    /// `copied`: where versions are compared, what is on record as copied.
+    /// `copied`: what is on record as copied, if versions are compared.
     pub(super) fn judge(
         &self,
         listed: Listed<'_>,
@@ -83,14 +83,14 @@ impl Judge {
         }
     }
 
-    /// The mark of what is to be copied and was sent before, whether or not its job still waits.
+    /// The object's mark if an earlier comparison has sent it, whether or not its job still waits.
     pub(super) fn sent_before(&self, listed: Listed<'_>) -> Option<Mark> {
         let sent = self.sent.as_ref().filter(|sent| !sent.is_empty())?;
         let mark = self.mark(listed);
         sent.since(mark).map(|_| mark)
     }
 
-    /// The rule or the filter that leaves an object out.
+    /// The rule or filter that leaves an object out.
     pub(super) fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
         if self.ignore.is_empty() && !self.filter.asks_path() {
             return self.filter.leaves_out("", listed);
@@ -101,7 +101,8 @@ impl Judge {
         self.ignore.matches(&path).or_else(|| self.filter.leaves_out(&path, listed))
     }
 
-    /// The object's mark: kept for later comparisons, so it must not depend on a library's choice.
+    /// The object's mark. It is kept for later comparisons, so it must not depend on a library's
+    /// choice.
     pub(super) fn mark(&self, listed: Listed<'_>) -> Mark {
         let Pair { src_bucket, des_bucket, des_prefix, .. } = &self.pair;
         let time = listed.last_modified.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -1,24 +1,25 @@
-//! Where an interval of keys may be cut so that several requests list it at once.
+//! Chooses where to cut an interval of keys so that several requests list it at once.
 //!
-//! Nothing is known of the keys that are still to come but what was seen of others: the characters
-//! they are made of, and how close together the last ones were. So keys are taken for numbers whose
-//! digits are the characters seen so far. What is wrong with that guess costs an empty answer and
-//! never a key: a cut is only a place, any string will do.
+//! All that is known about the keys to come is what other keys have shown: the characters they are
+//! made of, and how close together the last ones were. So keys are treated as numbers whose digits
+//! are the characters seen so far. A wrong guess costs an empty answer and never a key: a cut is
+//! only a place, and any string will do.
 //!
 //! Pure: a cut follows from the keys that were seen.
 
 use std::collections::BTreeSet;
 
-/// Characters beyond these are no digits of their own: a few thousand tell enough.
+/// More characters than these are not digits of their own: a few thousand are enough.
 const MAX_DIGITS: usize = 4096;
-/// Places in a key that are looked at by themselves.
+/// How many places of a key have their own set of characters.
 const PLACES: usize = 128;
-/// Digits of a number: enough that a hundred million keys with a common beginning differ within.
+/// Digits of a number: enough to tell apart a hundred million keys with a common beginning.
 const DIGITS: usize = 16;
-/// A cut differs from the keys around it in its first digits; more would only make it longer.
+/// A cut differs from the keys around it in its first digits; more digits would only make it
+/// longer.
 const FINE: usize = 3;
 
-/// What numbers and digests are written in: where only some of these have been seen, the others are
+/// The characters of numbers and digests: if only some of them have been seen, the others are
 /// likely to come.
 const CLASSES: [&str; 3] = ["0123456789", "0123456789abcdef", "0123456789ABCDEF"];
 
@@ -40,14 +41,14 @@ impl Ascii {
     }
 }
 
-/// The characters that keys have been seen to have, in order.
+/// The characters that have been seen in keys, in order.
 #[derive(Clone, Debug)]
 pub struct Alphabet {
     /// All of them.
     digits: Vec<char>,
     seen: Ascii,
     others: BTreeSet<char>,
-    /// Those in each place of a key; `None`: also such as are not ASCII.
+    /// The characters in each place of a key; `None`: some of them are not ASCII.
     places: Vec<Option<Ascii>>,
     classes: [(Ascii, Vec<char>); 3],
 }
@@ -65,8 +66,8 @@ impl Default for Alphabet {
 }
 
 impl Alphabet {
-    /// Takes in the characters of a key. The first `alike` are those of other keys too, and tell nothing
-    /// of what may stand in other places.
+    /// Takes in the characters of a key. The first `alike` are common to other keys too, and say
+    /// nothing about what other places may have.
     pub fn see(&mut self, key: &str, alike: usize) {
         for (place, c) in key.chars().enumerate() {
             self.see_in(place, c);
@@ -102,8 +103,8 @@ impl Alphabet {
         self.digits = self.seen.chars().chain(self.others.iter().copied()).collect();
     }
 
-    /// What may stand in this place: all that has been seen anywhere, or, where numbers stand, what
-    /// numbers are written in.
+    /// The characters that this place may have: all that have been seen anywhere, or, if the place
+    /// has only digits of numbers, all such digits.
     fn digits(&self, place: usize) -> &[char] {
         let seen = self.places.get(place).copied().flatten().filter(|seen| seen.0 != 0);
         let is_in =
@@ -111,9 +112,9 @@ impl Alphabet {
         self.classes.iter().find(is_in).map_or(&self.digits, |(_, digits)| digits)
     }
 
-    /// Where the interval between the keys can be cut at all: how many characters any place inside begins
-    /// with as `low` does, and whether `high` bounds it there. Behind `a/part-17` and before `a/pas` there
-    /// is only what begins with `a/part`, as far as anybody knows.
+    /// Where the interval between the keys can be cut at all: how many leading characters any place
+    /// inside shares with `low`, and whether `high` bounds it there. Between `a/part-17` and
+    /// `a/pas`, as far as is known, every key begins with `a/part`.
     fn frame(&self, low: &str, high: Option<&str>, alike: usize) -> (usize, bool) {
         let mut shared = high.map_or(0, |high| common(low, high));
         let mut bound = high.and_then(|high| high.chars().nth(shared));
@@ -128,8 +129,9 @@ impl Alphabet {
         (shared, bounded)
     }
 
-    /// The key's part from `at` (in characters) on as a fraction: 0 for nothing, below 1. A digit for
-    /// each character, and 0 for the end of a key; one that is no digit shares that of the next lower.
+    /// The part of the key from `at` (in characters) on as a fraction: 0 for nothing, below 1. Each
+    /// character is a digit, and the end of a key is 0; a character that is not a digit counts as
+    /// the next lower one.
     fn fraction(&self, key: &str, at: usize) -> f64 {
         let (mut value, mut weight) = (0.0, 1.0);
         for (place, c) in key.chars().enumerate().skip(at).take(DIGITS) {
@@ -140,8 +142,8 @@ impl Alphabet {
         value
     }
 
-    /// The characters of a fraction of what begins at this place, up to a few behind the first in which
-    /// it differs from `low`.
+    /// The characters of a fraction at this place, up to a few after the first that differs from
+    /// `low`.
     fn characters(&self, at: usize, fraction: f64, low: &str) -> String {
         let (mut left, mut low, mut text) = (fraction, low.chars(), String::new());
         let mut fine = None;
@@ -165,9 +167,9 @@ impl Alphabet {
         text
     }
 
-    /// How many times the interval from `from` to `at` fits between `at` and `to` (`None`: no end):
-    /// with the keys in the first a guess at those in the second. Infinite where the first is too
-    /// small to be measured.
+    /// How many times the interval from `from` to `at` fits between `at` and `to` (`None`: no end).
+    /// With the number of keys in the first interval, this estimates the number in the second.
+    /// Infinite if the first is too small to measure.
     pub fn ratio(&self, from: &str, at: &str, to: Option<&str>) -> f64 {
         let (shared, bounded) = self.frame(at, to, common(from, at));
         let end = to.filter(|_| bounded).map_or(1.0, |to| self.fraction(to, shared));
@@ -180,12 +182,12 @@ impl Alphabet {
         }
     }
 
-    /// Up to `evens + nests` places between `low` and `high` (`None`: no end), in order, each above `low` and
-    /// below `high`. `alike`: how many characters the last keys have in common.
+    /// Up to `evens + nests` places between `low` and `high` (`None`: no end), in order, each above
+    /// `low` and below `high`. `alike`: how many characters the last keys have in common.
     ///
-    /// `evens` of them divide the interval evenly. `nests` lie right behind what begins as `low` does, for
-    /// shorter and shorter beginnings of what is alike: they find the end of keys that have much in
-    /// common; those for which there is no place are even ones too.
+    /// `evens` of them divide the interval evenly. `nests` lie right after all keys that share a
+    /// beginning with `low`, for shorter and shorter beginnings of the common part: they find the
+    /// end of keys that have much in common. Nests for which there is no place become even ones.
     pub fn cuts(
         &self,
         low: &str,
@@ -217,9 +219,9 @@ impl Alphabet {
     }
 }
 
-/// Up to `count` places right behind what begins with the first characters of `low`: more of them than
-/// `shared`, and no more than one beyond those that are `alike`, since any other lies behind a few keys
-/// only.
+/// Up to `count` places right after the keys that begin with the first characters of `low`. These
+/// beginnings are longer than `shared`, and at most one character longer than `alike`: any longer
+/// one would be followed by a place only a few keys away.
 fn nested(low: &str, shared: usize, alike: usize, count: usize) -> Vec<String> {
     let starts = low.char_indices().take(alike.saturating_add(1)).skip(shared);
     let starts: Vec<(usize, char)> = starts.collect();
@@ -231,19 +233,19 @@ fn nested(low: &str, shared: usize, alike: usize, count: usize) -> Vec<String> {
     (0..count).filter_map(behind).collect()
 }
 
-/// The place right behind everything that begins with `prefix`; `None`: there is none.
+/// The place right after everything that begins with `prefix`; `None`: there is none.
 pub fn behind(prefix: &str) -> Option<String> {
     let (start, last) = prefix.char_indices().next_back()?;
     Some(format!("{}{}", &prefix[..start], after(last)?))
 }
 
-/// The next character in the order of UTF-8, which is that of their numbers.
+/// The next character in UTF-8 order, which is the order of code points.
 fn after(c: char) -> Option<char> {
     let next = u32::from(c) + 1;
     char::from_u32(if next == 0xD800 { 0xE000 } else { next })
 }
 
-/// How many characters both keys begin with.
+/// How many leading characters both keys share.
 pub fn common(one: &str, other: &str) -> usize {
     one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
 }
@@ -278,7 +280,7 @@ mod tests {
         for expected in ["q", "photos0", "photos/2025", "photos/2024/summer/img-1"] {
             assert!(cuts.iter().any(|cut| cut == expected), "{expected}: {cuts:?}");
         }
-        // Alone it lies in the middle, so that each halves what is not known.
+        // A single nest lies in the middle, so that each one halves the unknown part.
         assert_eq!(seen(&[low]).cuts("b/k", None, 3, (0, 1)), ["b0"]);
     }
 
@@ -288,7 +290,7 @@ mod tests {
         let ratio = decimal.ratio("100", "110", Some("200"));
         assert!((5.0..20.0).contains(&ratio), "{ratio}");
         assert_eq!(decimal.ratio("1", "1", Some("2")), f64::INFINITY);
-        // Behind 19 and before 20 there is only what begins with 1.
+        // Between 19 and 20, every key begins with 1.
         assert!(decimal.ratio("10", "19", Some("20")) < 1.0);
         assert!(decimal.ratio("", "0", None).is_finite());
     }

@@ -1,8 +1,8 @@
-//! A bucket's keys in order, page by page, the next page on its way while one is worked on.
+//! Reads a bucket's keys in order, page by page, and fetches the next page while one is in use.
 //!
-//! No page's word for it that it is the last is believed. Where keys behind the last one are wanted, a
-//! few of them are asked for once more, by another request: what comes is listed on, and only where
-//! nothing comes the listing has ended. What a store shows twice around a page's border is one key.
+//! A page that claims to be the last is never trusted. If keys after the last one are wanted,
+//! another request asks for a few of them. If it returns any, listing goes on; only if it returns
+//! none has the listing ended. A key that a store shows twice across a page boundary counts once.
 
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -23,11 +23,12 @@ mod end;
 
 pub use end::{End, LastPage, learn_refusal, refuses_to_begin};
 
-/// What the end of a listing is asked for: enough to see beyond a key that comes once more.
+/// How many keys a check of a listing's end asks for: enough to see past a repeated key.
 pub const A_FEW: u32 = 10;
-/// Pages in a row, none of them empty, that bring nothing that was not there before.
+/// Limit for consecutive non-empty pages that bring no new key.
 const STUCK: u32 = 3;
-/// [`Quirk::IgnoresStartAfter`] of a store that ignores the marker of version 1 as well.
+/// The value of [`Quirk::IgnoresStartAfter`] for a store that ignores the marker of version 1 as
+/// well.
 pub const IGNORES_MARKER: u64 = 2;
 
 /// Where pages come from.
@@ -35,12 +36,12 @@ pub const IGNORES_MARKER: u64 = 2;
 pub enum Pages {
     /// A store's own listing.
     Store(Arc<dyn ObjectStore>),
-    /// What has been sorted: it is read once, from its beginning to its end. What was sorted has ended so.
+    /// Sorted pages, read once from beginning to end, and how the end of what was sorted is known.
     Sorted(Arc<Mutex<Sorted>>, End),
 }
 
 impl Pages {
-    /// Whether a listing may begin behind any key of the bucket.
+    /// Whether a listing may begin after any key of the bucket.
     pub fn begin_anywhere(&self, bucket: &str) -> bool {
         let ignored = |profile: &Profile| profile.value(bucket, Quirk::IgnoresStartAfter);
         self.profile().and_then(ignored) < Some(IGNORES_MARKER)
@@ -51,7 +52,7 @@ impl Pages {
             Self::Store(store) => store.list(request).await,
             Self::Sorted(sorted, _) => {
                 let mut sorted = sorted.lock().await;
-                // Whoever sorts has all of them before there is a first row.
+                // The sorter has received all of them before it returns the first row.
                 let rows = sorted.next_page().await?;
                 let odd = sorted.take_odd();
                 let is_last = rows.is_none();
@@ -84,49 +85,50 @@ fn listed(row: &Row) -> Listed<'_> {
     }
 }
 
-/// How the pages of listings are asked for.
+/// How pages of listings are requested.
 #[derive(Clone, Debug)]
 pub struct Asking {
     /// Where they come from.
     pub pages: Pages,
-    /// How patiently.
+    /// The retry policy.
     pub policy: Policy,
-    /// The first key of all, once it is known: all listings of one side share it.
+    /// The first key of the whole listing, once it is known; all listings of one side share it.
     pub first: Arc<OnceLock<String>>,
-    /// Ends it.
+    /// Cancels the requests.
     pub cancel: CancellationToken,
 }
 
-/// Reads one bucket's listing. A page that fails for good is an error, never the end; a key out of
-/// order is an error too, because a merge would take it for a missing one.
+/// Reads one bucket's listing. A page that fails permanently is an error, never the end. A key out
+/// of order is an error too, because a merge would take it for a missing one.
 #[derive(Debug)]
 pub struct Listing {
     asking: Asking,
     asked: Asked,
-    /// Bytes of every key that are left out in front.
+    /// Bytes to cut off the beginning of every key.
     strip: usize,
     page: ListPage,
     at: usize,
-    /// The last key that has been listed, or the place behind which the listing begins.
+    /// The last key that was listed, or the place after which the listing begins.
     last: Option<Vec<u8>>,
-    /// How far the pages have come of a store that begins with its first key whatever is asked: what is
-    /// up to `last` belongs to other ranges.
+    /// How far the pages have come, for a store that begins with its first key whatever is
+    /// requested: keys up to `last` belong to other ranges.
     walked: Option<String>,
     ahead: Option<Ahead>,
     odd: Vec<Odd>,
     pages: u64,
-    /// Pages in a row that have brought nothing new.
+    /// Consecutive pages that brought nothing new.
     idle: u32,
-    /// The last page was asked for in another way, since the store had passed over its beginning.
+    /// The last page was requested in another way, because the store had ignored the requested
+    /// start.
     is_asked_otherwise: bool,
     end: End,
 }
 
-/// What a page was asked for.
+/// The request for a page.
 #[derive(Clone, Debug)]
 struct Asked {
     request: ListRequest,
-    /// What was known then of [`Quirk::IgnoresStartAfter`].
+    /// The value of [`Quirk::IgnoresStartAfter`] known at that time.
     ignores: Option<u64>,
     at: SystemTime,
 }
@@ -134,9 +136,9 @@ struct Asked {
 /// The next page.
 #[derive(Debug)]
 enum Ahead {
-    /// On its way while the page before is being worked on.
+    /// In flight while the previous page is in use.
     Asked(Task),
-    /// Found behind what called itself the end; so many of its objects are known.
+    /// Found after the claimed end; this many of its objects are already known.
     Found(ListPage, usize),
 }
 
@@ -150,8 +152,8 @@ impl Drop for Task {
 }
 
 impl Listing {
-    /// The keys from the page that `request` asks for to the last, each without the first `strip`
-    /// bytes. The first page is asked for at once.
+    /// Lists the keys from the page that `request` asks for to the last, each without its first
+    /// `strip` bytes. The first page is requested at once.
     pub fn new(asking: Asking, request: ListRequest, strip: usize) -> Self {
         let mut listing = Self {
             strip,
@@ -172,8 +174,8 @@ impl Listing {
         listing
     }
 
-    /// Sees that there is an object to look at, unless the listing has ended. The page after the next
-    /// one is asked for only where `goes_on` says that keys behind this one are wanted.
+    /// Makes sure that there is an object to look at, unless the listing has ended. The page after
+    /// the current one is requested only if `goes_on` says that keys after its last one are wanted.
     pub async fn fill(&mut self, goes_on: impl Fn(&str) -> bool) -> Result<()> {
         while self.at >= self.page.len() {
             let (mut page, known, is_found) = match self.ahead.take() {
@@ -202,7 +204,8 @@ impl Listing {
             match next {
                 _ if is_found => self.ask_behind(),
                 Some(token) => self.ask_by(token, is_new, is_empty)?,
-                // It was asked behind the last key, and brought nothing: that is the end's check.
+                // This request began after the last key and brought nothing: that already checks
+                // the end.
                 None if is_behind && !is_new && self.walked.is_none() => {}
                 None => self.ahead = self.behind_the_end(is_full).await?,
             }
@@ -210,7 +213,7 @@ impl Listing {
         Ok(())
     }
 
-    /// The object at hand, if [`Self::fill`] has found one.
+    /// The current object, if [`Self::fill`] has found one.
     pub fn peek(&self) -> Option<Listed<'_>> {
         let listed = self.page.get(self.at)?;
         Some(Listed { key: self.stripped(listed.key), ..listed })
@@ -221,33 +224,33 @@ impl Listing {
         self.at += 1;
     }
 
-    /// The key at hand: `None` where there is none.
+    /// The current key; `None` if there is none.
     pub fn first_at_hand(&self) -> Option<&str> {
         Some(self.stripped(self.page.get(self.at)?.key))
     }
 
-    /// The last key at hand: `None` where there is none.
+    /// The last key of the current page; `None` if no object is left on it.
     pub fn last_at_hand(&self) -> Option<&str> {
         let last = self.page.last().filter(|_| self.at < self.page.len())?;
         Some(self.stripped(last.key))
     }
 
-    /// Up to which key everything is at hand: `None` where all that is wanted is.
+    /// The key up to which everything is fetched; `None` if all that is wanted is.
     pub fn known_through(&self) -> Option<&str> {
         self.ahead.as_ref().and(self.last_at_hand())
     }
 
-    /// How many objects are at hand.
+    /// The number of objects left on the current page.
     pub fn at_hand(&self) -> usize {
         self.page.len().saturating_sub(self.at)
     }
 
-    /// The keys at hand, in order.
+    /// The keys left on the current page, in order.
     pub fn keys_at_hand(&self) -> impl Iterator<Item = &str> {
         (self.at..self.page.len()).filter_map(|at| Some(self.stripped(self.page.get(at)?.key)))
     }
 
-    /// Up to `count` objects of the page at hand, spread over it.
+    /// Up to `count` objects of the current page, spread over it.
     pub fn sample(&self, count: usize) -> impl Iterator<Item = Listed<'_>> + Clone {
         let rest = &self.page;
         let at = move |i| Some(rest.len() * i / count).filter(|_| i < rest.len());
@@ -255,7 +258,7 @@ impl Listing {
         listed.map(|listed| Listed { key: self.stripped(listed.key), ..listed })
     }
 
-    /// Takes what stands up to `through` and goes no further, each without the first bytes.
+    /// Takes the odd objects up to `through`, each without its first `strip` bytes.
     pub fn take_odd(&mut self, through: Option<&str>) -> Vec<Odd> {
         let strip = self.strip;
         let is_within = |odd: &Odd| {
@@ -272,12 +275,12 @@ impl Listing {
         taken.into_iter().map(stripped).collect()
     }
 
-    /// Pages that have been read.
+    /// The number of pages read.
     pub fn pages(&self) -> u64 {
         self.pages
     }
 
-    /// How its end is known, once it has ended.
+    /// How the end of the listing is known, once it has ended.
     pub fn end(&self) -> End {
         self.end
     }
@@ -302,7 +305,7 @@ impl Listing {
         self.asked.at = SystemTime::now();
     }
 
-    /// The page that was asked for; `None`: something else is asked in its place.
+    /// Waits for the requested page; `None`: another request has replaced it.
     async fn arrive(&mut self, mut task: Task) -> Result<Option<ListPage>> {
         let joined = (&mut task.0).await;
         self.pages += 1;
@@ -325,7 +328,7 @@ impl Listing {
         learn_refusal(&**store, &self.asked.request, *policy, cancel, refusal).await
     }
 
-    /// Asks for the page after one that has brought something new, or not, and names this token.
+    /// Requests the page with this token, after a page that did or did not bring something new.
     fn ask_by(&mut self, token: String, is_new: bool, is_empty: bool) -> Result<()> {
         let is_same = self.asked.request.token.as_ref() == Some(&token);
         if is_new || is_empty || self.walked.is_some() {
@@ -349,7 +352,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Asks for what lies behind the last key, whatever the page before has said of how to go on.
+    /// Requests what follows the last key, ignoring how the previous page said to continue.
     fn ask_behind(&mut self) {
         self.asked.request = self.request_behind(None);
         self.ask();
@@ -360,7 +363,7 @@ impl Listing {
         ListRequest { start_after, token: None, max_keys, ..self.asked.request.clone() }
     }
 
-    /// What comes behind the end that a page has claimed, which is full or not.
+    /// What follows the end that a page has claimed. `is_full`: that page is full.
     async fn behind_the_end(&mut self, is_full: bool) -> Result<Option<Ahead>> {
         let store = match self.asking.pages.clone() {
             Pages::Store(store) => store,
@@ -405,7 +408,7 @@ impl Listing {
         Ok(None)
     }
 
-    /// What is written while it is listed says nothing of the listing.
+    /// Only objects older than the claim count: one written during the listing proves nothing.
     fn found_behind(&self, page: &ListPage, known: usize, claimed: SystemTime) {
         let mut fresh = (known..page.len()).filter_map(|at| page.get(at));
         let is_older = |listed: Listed<'_>| listed.last_modified.is_none_or(|at| at < claimed);
@@ -425,7 +428,7 @@ impl Listing {
         }
     }
 
-    /// Whether the page has more than what is known: so many of its objects are.
+    /// Whether the page brings something new, given that its first `known` objects are known.
     fn is_news(&self, page: &ListPage, known: usize) -> bool {
         known < page.len() || page.odd.iter().any(|odd| odd.is_known() && !self.is_past(odd))
     }
@@ -434,7 +437,7 @@ impl Listing {
         self.last.as_ref().is_some_and(|last| odd.at <= *last)
     }
 
-    /// Takes a page of whose objects so many are known.
+    /// Makes this page the current one; its first `known` objects are already known.
     fn put(&mut self, mut page: ListPage, known: usize) {
         let odd = std::mem::take(&mut page.odd);
         let end = page.end().max(odd.last().map(|odd| odd.at.as_slice())).map(<[u8]>::to_vec);
@@ -447,8 +450,8 @@ impl Listing {
         self.last = end.max(self.last.take());
     }
 
-    /// How many objects in front of the page are known already. `None`: the store has answered something
-    /// else than was asked, and is to be asked in another way.
+    /// How many objects at the beginning of the page are already known. `None`: the store did not
+    /// answer what was requested, and the request must be made in another way.
     fn sift(&mut self, page: &mut ListPage) -> Result<Option<usize>> {
         self.put_in_order(page)?;
         let Some(first) = page.get(0).map(|listed| listed.key) else { return Ok(Some(0)) };
@@ -475,8 +478,8 @@ impl Listing {
         Ok(Some(known))
     }
 
-    /// The store has passed over the place where the page was to begin. It is asked by version 1, and where
-    /// that has been done, for everything from its first key on.
+    /// The store has ignored the place where the page was to begin. The next request uses version
+    /// 1; if that has been tried, it asks for everything from the first key on.
     fn begin_otherwise(&mut self, evidence: String) {
         let asked_otherwise = self.asked.ignores.is_some() || self.is_asked_otherwise;
         self.learn(Quirk::IgnoresStartAfter, 1 + u64::from(asked_otherwise), evidence);
@@ -488,8 +491,8 @@ impl Listing {
         }
     }
 
-    /// Whether a page that begins with `first` is that of a store that has passed over `after`. Where no
-    /// first key of all is known, the bucket was empty and is being filled meanwhile.
+    /// Whether a page that begins with `first` shows that the store has ignored `after`. If the
+    /// listing's first key is not known, the bucket was empty and is being filled meanwhile.
     fn begins_again(&self, first: &str, after: &[u8]) -> bool {
         first.as_bytes() < after && self.asking.first.get().is_none_or(|all| first <= all.as_str())
     }
@@ -515,8 +518,8 @@ impl Listing {
         }
     }
 
-    /// So many objects in front of the page come once more, as they were on the page before. A key that
-    /// was not should have been listed before.
+    /// The first `known` objects of the page are repeated from the page before. A key that was not
+    /// on that page should have been listed earlier.
     fn check_known(&self, page: &ListPage, known: usize) -> Result<()> {
         let (Some(last), true) = (&self.last, known > 0) else { return Ok(()) };
         let is_strange = |key: &&str| key.as_bytes() != last.as_slice() && !self.page.has(key);
@@ -539,7 +542,7 @@ impl Listing {
         ))
     }
 
-    /// A page that is asked for again by what it answers would be asked for for ever.
+    /// Guards against requesting the same pages in an endless loop.
     fn stuck(&self, what: &str) -> Error {
         let bucket = self.asked.request.bucket.escape_debug();
         let last = shown(self.last.as_deref().unwrap_or_default());
@@ -547,7 +550,7 @@ impl Listing {
     }
 }
 
-/// A key for a message.
+/// A key as messages show it.
 fn shown(key: &[u8]) -> String {
     match std::str::from_utf8(key) {
         Ok(key) => key.escape_debug().to_string(),

@@ -1,4 +1,4 @@
-//! Objects that a file names: each is looked at by itself, on both sides.
+//! Objects that a file names: each is looked up by itself, on both sides.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::sources::{Entry, Feed, batch_manifest, key_file};
 use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
 
 impl Entry {
-    /// Whether the object is one of `pair`'s: of its bucket, where the file names one, and under its
+    /// Whether the object belongs to `pair`: in its bucket, if the file names one, and under its
     /// prefix.
     pub fn is_of(&self, pair: &Pair) -> bool {
         let bucket = self.bucket.as_ref().is_none_or(|bucket| *bucket == pair.src_bucket);
@@ -29,7 +29,7 @@ impl Entry {
         bucket && key.starts_with(pair.src_prefix.as_bytes())
     }
 
-    /// What goes no further, for what its key is.
+    /// The object as one that cannot be copied because of its key.
     fn odd(&self) -> Option<Odd> {
         let key = self.odd.clone()?;
         Some(Odd { at: key.clone(), key, size: None, flaw: Flaw::NotUtf8 })
@@ -39,7 +39,7 @@ impl Entry {
 /// A file that names objects.
 #[derive(Clone, Debug)]
 pub enum Names {
-    /// Of keys, one a line.
+    /// A file of keys, one per line.
     Keys(PathBuf),
     /// A CSV manifest of S3 Batch Operations.
     Manifest(PathBuf),
@@ -60,10 +60,11 @@ impl Names {
         }
     }
 
-    /// Reads the whole file before anything is sent. Fails with `Usage` where an entry cannot be read,
+    /// Reads the whole file before anything is sent. Fails with `Usage` if an entry cannot be read,
     /// or belongs to none of the pairs.
     ///
-    /// The file is read more than once, so it must be one: a pipe would be empty by then.
+    /// The file is read more than once, so it must be a regular file: a pipe would be empty by
+    /// then.
     pub async fn check(&self, pairs: &[Pair]) -> Result<()> {
         let is_pipe = |about: std::fs::Metadata| !about.is_file() && !about.is_dir();
         if tokio::fs::metadata(self.path()).await.is_ok_and(is_pipe) {
@@ -91,20 +92,21 @@ impl Names {
     }
 }
 
-/// An object as both sides answer for it.
+/// What both sides say about an object.
 struct Looked {
     entry: Entry,
     meta: Option<ObjectMeta>,
     copy: Option<ObjectMeta>,
-    /// What is on record as copied, where versions are compared.
+    /// What is on record as copied, if versions are compared.
     copied: Option<Option<Revision>>,
-    /// What is on record as written, where that is compared.
+    /// What is on record as written, if that is compared.
     written: Option<Copy>,
 }
 
 impl Jobsender {
-    /// As [`Self::compare`], of those of the entries that are `pair`'s: a HEAD of each on either side. What
-    /// is not at the source is named and counted. Entries that come twice are two.
+    /// Like [`Self::compare`], for the entries that belong to `pair`, with a HEAD of each on both
+    /// sides. Objects that are not at the source are named and counted. An entry that occurs twice
+    /// counts as two.
     pub(super) async fn compare_named(
         &self,
         pair: &Pair,
@@ -120,7 +122,7 @@ impl Jobsender {
             context.cancel.cancel();
             listing.error = Some(error);
         }
-        // The last sender of jobs, so that whoever takes them comes to an end.
+        // Drops the last sender of jobs, so that the receiving task ends.
         drop(context);
         let tally = sender.await;
         self.account(listing, tally)
@@ -218,7 +220,7 @@ impl Context {
         let listed = listed(&entry, &meta);
         let copy = copy.as_ref().map(|copy| Listed { version: None, ..listed_as(&entry, copy) });
         let mut verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
-        // Of a version that is named another one may have been written since.
+        // If the entry names a version, another one may have been written since.
         let looks = verdict == Verdict::AlreadyThere && entry.version.is_none();
         if let (true, Some(copy), Some(closing)) = (looks, copy, &self.jobsender.closing)
             && closing.differs(&self.judge.pair, listed, copy, written.as_ref())
@@ -237,7 +239,7 @@ impl Context {
     }
 }
 
-/// The source's answer; the version is the one that the file names.
+/// The source's answer, with the version that the file names.
 fn listed<'a>(entry: &'a Entry, meta: &'a ObjectMeta) -> Listed<'a> {
     Listed {
         version: entry.version.as_deref().or(meta.version.as_deref()),

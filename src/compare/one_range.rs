@@ -14,16 +14,16 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::store::Listed;
 
-/// One in so many keys of a page shows what keys look like.
+/// How many keys of a page show what keys look like.
 const SAMPLED: usize = 32;
 
-/// A job and what its object is known by.
+/// A job and the mark of its object.
 pub(super) type Marked = (Job, Mark);
 
-/// How a range has ended.
+/// How a range ended.
 pub(super) struct Ended {
     pub(super) summary: Summary,
-    /// Why it is not whole, and what of it is missing.
+    /// Why the range is not complete, and which part of it is missing.
     pub(super) failed: Option<(Error, Bounds)>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Range {
     copies: Option<Copies>,
     summary: Summary,
     outlook: Option<Outlook>,
-    /// Up to here everything is accounted for.
+    /// Everything up to this key is accounted for.
     done: Option<String>,
     /// The range's last possible key, once the range is closed.
     end: Option<Option<String>>,
@@ -70,7 +70,8 @@ impl Range {
         self.summary.destination_pages = self.destination.pages();
         let (source, destination) = (self.source.end(), self.destination.end());
         self.summary.unchecked_ends = u64::from(source.max(destination) > End::Checked);
-        // What the destination does not list is missing there, and shows.
+        // Keys that the destination does not list are reported as missing, so its end needs no
+        // caveat.
         self.summary.doubtful_ends = u64::from(source == End::Doubtful);
         let failed = compared.err().map(|error| {
             let through = self.close();
@@ -83,7 +84,7 @@ impl Range {
 
     async fn compare(&mut self) -> Result<()> {
         loop {
-            // What both sides have at hand is all up to the claim.
+            // Up to the claim, everything is fetched on both sides.
             let claim = self.fill().await?.filter(|claim| self.advance(claim));
             let ended = claim.is_none();
             let through = claim.or_else(|| self.close());
@@ -108,26 +109,27 @@ impl Range {
         }
     }
 
-    /// Takes the range for good; its last possible key.
+    /// Takes the rest of the range for good; returns its last possible key.
     fn close(&mut self) -> Option<String> {
         let keys = self.source.at_hand() + self.destination.at_hand();
         self.end.get_or_insert_with(|| self.context.ranges().close(self.id, keys)).clone()
     }
 
-    /// Gets the next pages of both sides; up to which key both are known, `None`: to the end.
+    /// Fetches the next pages of both sides; returns the key up to which both are known, `None`: to
+    /// the end.
     async fn fill(&mut self) -> Result<Option<String>> {
         let (context, id) = (&self.context, self.id);
         let goes_on = |key: &str| context.ranges().goes_beyond(id, key);
         let (source, destination) =
             tokio::join!(self.source.fill(goes_on), self.destination.fill(goes_on));
-        // The source's word comes first: it is what the user has to look at first.
+        // The source's error comes first: it is what the user must look at first.
         source?;
         destination?;
         let known = [self.source.known_through(), self.destination.known_through()];
         Ok(known.into_iter().flatten().min().map(str::to_owned))
     }
 
-    /// Takes the keys up to `claim`; `false` where the range ends with them or before.
+    /// Takes the keys up to `claim`; `false` if the range ends with them or before.
     fn advance(&self, claim: &str) -> bool {
         let sides = [&self.source, &self.destination];
         let first = sides.iter().filter_map(|side| side.first_at_hand()).min().unwrap_or(claim);
@@ -142,7 +144,8 @@ impl Range {
         goes_on
     }
 
-    /// Compares what is at hand, up to `through`; what was sent before is answered and not counted yet.
+    /// Compares what is fetched, up to `through`; what was sent before or is not listed is returned
+    /// and not yet counted.
     fn merge(&mut self, through: Option<&str>) -> (Vec<Doubtful>, Vec<Unlisted>) {
         let (mut doubtful, mut unlisted) = (Vec::new(), Vec::new());
         let odd = self.source.take_odd(through);
@@ -195,13 +198,13 @@ impl Range {
         }
     }
 
-    /// Hands over what is to be copied.
+    /// Hands over the jobs.
     async fn ship(&mut self) -> Result<()> {
         if self.jobs.is_empty() {
             return Ok(());
         }
         let jobs = std::mem::take(&mut self.jobs);
-        // The receiver is gone where sending has failed, which has cancelled all of this.
+        // The receiver is gone if sending has failed, which has cancelled all of this.
         self.context.jobs.send(jobs).await.map_err(|gone| Error::cancelled().with_source(gone))
     }
 }

@@ -1,4 +1,4 @@
-//! Where the keys of a side come from, where that is not a listing in byte order.
+//! Where a side's keys come from if it is not listed in byte order.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -20,28 +20,28 @@ use crate::sources::inventory::Inventory;
 use crate::sources::sort::{Row, Sorted, Sorter};
 use crate::store::{ListPage, ListRequest, ObjectStore};
 
-/// Where the keys of one side come from.
+/// Where one side's keys come from.
 #[derive(Clone, Debug, Default)]
 pub enum Origin {
-    /// A listing in byte order, by several requests at once.
+    /// A listing in byte order, with several requests at once.
     #[default]
     Listing,
     /// A listing in any order, page after page, sorted on disk in this folder (`None`: the system's
-    /// for temporary files).
+    /// temporary folder).
     Unordered(Option<PathBuf>),
     /// An inventory; nothing is listed.
     Inventory(Arc<Inventory>),
 }
 
 impl Origin {
-    /// Whether ranges of it can be asked for.
+    /// Whether it can be read in ranges.
     pub(super) fn has_ranges(&self) -> bool {
         matches!(self, Self::Listing)
     }
 }
 
 impl Jobsender {
-    /// Where the pages of both sides come from: what has to be sorted is sorted first.
+    /// Both sides' pages; what must be sorted is sorted first.
     pub(super) async fn pages(
         &self,
         pair: &Pair,
@@ -73,9 +73,9 @@ impl Jobsender {
         Ok(Pages::Sorted(Arc::new(Mutex::new(sorted)), end))
     }
 
-    /// The whole listing, one page after the other. What lies behind its last key, in whatever order, is
-    /// asked for too, as often as that brings another last key; what was listed before is one in the end.
-    /// Also how that end is known.
+    /// Sorts the whole listing, one page after another. Whatever the order of keys, it also asks
+    /// for what follows the last key, as long as that brings a new last key; keys that come again
+    /// are merged in the end. Also returns how the listing's end is known.
     async fn sort(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -92,7 +92,7 @@ impl Jobsender {
             let ignores = profile.value(&bucket, Quirk::IgnoresStartAfter);
             let page = retry(policy, cancel, || store.list(&request)).await;
             let mut page = match page {
-                // Directory buckets do not know it.
+                // Directory buckets do not support it.
                 Err(error) if refuses_to_begin(&error, &request) => {
                     learn_refusal(&**store, &request, policy, cancel, error).await?;
                     return Ok((sorter.finish(), claimed.unchecked(&**store, &bucket)));
@@ -135,7 +135,7 @@ impl Jobsender {
     }
 }
 
-/// Where the pages of a listing have ended that is in no order.
+/// The ends of the pages of an unordered listing.
 #[derive(Default)]
 struct Ends {
     first: Option<String>,
@@ -145,7 +145,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// Takes a page; whether its last key is greater than all before.
+    /// Takes in a page; returns whether its last key is greater than all before.
     fn see(&mut self, page: &ListPage) -> bool {
         let Some(last) = page.last() else { return false };
         self.last = last.key.as_bytes().to_vec();
@@ -166,7 +166,7 @@ impl Ends {
             && self.last != first.unwrap_or_default().as_bytes()
     }
 
-    /// The last key, where nothing has been asked for behind it yet.
+    /// The last key, if what follows it has not been requested yet.
     fn next(&mut self) -> Option<Vec<u8>> {
         self.asked.insert(self.last.clone()).then(|| self.last.clone())
     }

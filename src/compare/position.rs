@@ -1,4 +1,4 @@
-//! How far the comparison under way has come, for whoever watches it.
+//! How far the running comparison has come, for progress displays.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,18 +10,18 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// A comparison begins, with nothing listed.
+    /// Begins a comparison, with nothing listed.
     pub fn begin(&self) {
         self.listed.store(0, Ordering::Relaxed);
         self.compares.store(true, Ordering::Relaxed);
     }
 
-    /// It has ended, however it has.
+    /// Ends a comparison, successful or not.
     pub fn end(&self) {
         self.compares.store(false, Ordering::Relaxed);
     }
 
-    /// So many more of the source's objects are accounted for.
+    /// Adds this many of the source's objects that are accounted for.
     pub(super) fn add(&self, objects: u64) {
         self.listed.fetch_add(objects, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
-//! The ranges that an interval of keys is listed in, split while listing goes on.
+//! The ranges in which an interval of keys is listed; they are split while listing goes on.
 //!
-//! A range is what one task lists and compares by itself. Whoever lists says how far it has come
-//! ([`Ranges::advance`]) and is told how far it may go; a split gives what lies behind that to another
+//! A range is what one task lists and compares by itself. The task says how far it has come
+//! ([`Ranges::advance`]) and learns how far it may go; a split gives the keys after that to another
 //! task. So every key belongs to exactly one range, whatever is split when.
 //!
 //! Pure: a task lists, and says how far it has come.
@@ -10,29 +10,29 @@ use std::collections::BTreeMap;
 
 use super::keyspace::{Alphabet, common};
 
-/// A range that is guessed to have no more pages than this is left to whoever lists it.
+/// A range that is guessed to have at most this many pages left is not split.
 const WORTH: f64 = 8.0;
-/// One cut in so many of the same range is of the other kind.
+/// One split in this many of the same range includes a nested cut.
 const TURN: usize = 4;
-/// Ranges begun, at most, for each step forward: a small bucket costs few requests, and as many
-/// answers may be empty as a guess needs to become good.
+/// Limit for ranges begun per step forward: a small bucket costs few requests, and as many answers
+/// may be empty as it takes to improve the guess.
 const BEGUN_PER_STEP: u64 = 4;
 
-/// Names a range.
+/// Identifies a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RangeId(u64);
 
-/// Keys above `after` up to and with `through`; `None`: without bound.
+/// Keys after `after`, up to and including `through`; `None`: unbounded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
-    /// The range begins behind this.
+    /// The range begins after this key.
     pub after: Option<String>,
     /// The range's last possible key.
     pub through: Option<String>,
 }
 
 impl Bounds {
-    /// Whether the range goes on behind `key`.
+    /// Whether the range continues after `key`.
     pub fn goes_beyond(&self, key: &str) -> bool {
         self.through.as_deref().is_none_or(|through| through > key)
     }
@@ -41,24 +41,24 @@ impl Bounds {
 /// How far a task has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// The first key at hand.
+    /// The first fetched key.
     pub first: &'a str,
-    /// Up to here everything is at hand.
+    /// Everything up to this key is fetched.
     pub claim: &'a str,
-    /// The last key at hand on either side.
+    /// The last fetched key of either side.
     pub fetched: &'a str,
 }
 
 #[derive(Debug)]
 struct Range {
     bounds: Bounds,
-    /// Up to here requests have been answered, so that a split comes behind it.
+    /// Requests have been answered up to this key, so a split must come after it.
     fetched: Option<String>,
-    /// Characters that the keys at hand have in common.
+    /// How many leading characters the fetched keys share.
     alike: usize,
-    /// Pages that are guessed to be left; `None` before the first step.
+    /// Pages guessed to be left; `None` before the first step.
     left: Option<f64>,
-    /// How often it has been split, so that its cuts are of one kind and the other in turn.
+    /// How often the range has been split, which decides the kinds of cuts.
     splits: usize,
 }
 
@@ -74,8 +74,8 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// The interval as one range; at most `at_once` are listed at once. No cut is longer than `longest`
-    /// bytes, the longest key that may be asked for.
+    /// The interval as one range; at most `at_once` ranges are listed at once. No cut is longer
+    /// than `longest` bytes, the longest key that may be requested.
     pub fn new(bounds: Bounds, at_once: usize, longest: usize) -> (Self, RangeId) {
         let mut ranges = Self {
             alphabet: Alphabet::default(),
@@ -89,31 +89,31 @@ impl Ranges {
         (ranges, id)
     }
 
-    /// The range as it is now.
+    /// The range's current bounds.
     pub fn bounds(&self, id: RangeId) -> Bounds {
         self.running.get(&id).map(|range| range.bounds.clone()).unwrap_or_default()
     }
 
-    /// Ranges that have not ended.
+    /// The number of ranges that have not ended.
     pub fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// Whether a task that has fetched up to `key` has to fetch more.
+    /// Whether a task that has fetched up to `key` must fetch more.
     pub fn goes_beyond(&self, id: RangeId, key: &str) -> bool {
         self.running.get(&id).is_some_and(|range| range.bounds.goes_beyond(key))
     }
 
-    /// Takes everything up to `step.claim` out of reach of splits, where the range goes on behind it;
-    /// if it does not, answers `false` and changes nothing: then the range is to be closed.
+    /// Protects everything up to `step.claim` from splits if the range continues after it.
+    /// Otherwise returns `false` and changes nothing: the range must then be closed.
     pub fn advance(&mut self, id: RangeId, step: Step<'_>) -> bool {
         let Self { alphabet, running, steps, .. } = self;
         let Some(range) = running.get_mut(&id).filter(|r| r.bounds.goes_beyond(step.claim)) else {
             return false;
         };
         *steps += 1;
-        // How close together keys are here says more than the range's beginning, before which there
-        // may be nothing for long.
+        // The spacing of keys here is a better guide than the range's beginning, before which there
+        // may be a long gap.
         let through = range.bounds.through.as_deref();
         range.left = Some(alphabet.ratio(step.first, step.fetched, through));
         range.alike = common(step.first, step.fetched);
@@ -121,8 +121,8 @@ impl Ranges {
         true
     }
 
-    /// Takes in what keys look like: a few of a page are enough. The characters that all of these begin
-    /// with tell nothing of what others may be like.
+    /// Takes in what keys look like; a few keys of a page are enough. The leading characters that
+    /// all of them share say nothing about what others may be like.
     pub fn see<'a>(&mut self, keys: impl Iterator<Item = &'a str> + Clone) {
         let beginning = |one: &'a str, key: &str| {
             let alike = common(one, key);
@@ -133,14 +133,14 @@ impl Ranges {
         keys.for_each(|key| self.alphabet.see(key, alike));
     }
 
-    /// The task takes the rest of its range, or gives it up; answers the range's last possible key.
-    /// `keys`: how many there still were.
+    /// The task takes the rest of its range, or gives it up; returns the range's last possible key.
+    /// `keys`: how many keys are still left.
     pub fn close(&mut self, id: RangeId, keys: usize) -> Option<String> {
         self.steps += u64::from(keys > 0);
         self.running.remove(&id).and_then(|range| range.bounds.through)
     }
 
-    /// New ranges for those who have nothing to do, out of those that have most left.
+    /// New ranges for idle tasks, taken from the ranges that have most left.
     pub fn split(&mut self) -> Vec<RangeId> {
         let mut new = Vec::new();
         loop {
@@ -148,13 +148,13 @@ impl Ranges {
             let idle = self.at_once.saturating_sub(self.running.len());
             let count = idle.min(usize::try_from(may).unwrap_or(usize::MAX));
             let (Some((id, left)), true) = (self.largest(), count > 0) else { return new };
-            // Each piece is to be worth a range of its own.
+            // Each piece must be worth a range of its own.
             let most = (left / WORTH) as usize;
             new.extend(self.split_one(id, count.div_ceil(self.worthy()).min(most), left));
         }
     }
 
-    /// The range that is guessed to have most pages left, where that is worth a split.
+    /// The range with the most pages left by guess, if it is worth a split.
     fn largest(&self) -> Option<(RangeId, f64)> {
         let worth =
             |(id, range): (&RangeId, &Range)| Some((*id, range.left.filter(|left| *left > WORTH)?));
@@ -167,16 +167,16 @@ impl Ranges {
         self.running.values().filter(is_worth).count().max(1)
     }
 
-    /// Cuts a range of which so many pages are guessed to be left into itself and up to `count` more.
+    /// Cuts a range with about `left` pages left into itself and up to `count` more.
     fn split_one(&mut self, id: RangeId, count: usize, left: f64) -> Vec<RangeId> {
         let Some(range) = self.running.get_mut(&id) else { return Vec::new() };
-        // Not again before it has told how it fares.
+        // Not split again before its next step.
         range.left = None;
         range.splits += 1;
         let Some(low) = range.fetched.as_deref() else { return Vec::new() };
         let high = range.bounds.through.clone();
-        // Where there is no telling how much is left, the end is looked for; elsewhere a nest now and
-        // then, since the guess may be wrong.
+        // If there is no telling how much is left, half of the cuts look for the end. Otherwise a
+        // nested cut is added now and then, since the guess may be wrong.
         let nests = if left.is_finite() { 0 } else { count / 2 };
         let nests = nests.max(usize::from(range.splits % TURN == 0));
         let cuts = self.alphabet.cuts(
@@ -218,7 +218,7 @@ mod tests {
         Step { first, claim, fetched }
     }
 
-    /// A task that has come to this key of many, which are close together.
+    /// A task that has come to this key of many closely spaced ones.
     fn at(ranges: &mut Ranges, id: RangeId, key: &str) -> bool {
         ranges.see([key].into_iter());
         ranges.advance(id, step(key, key, key))
@@ -249,7 +249,7 @@ mod tests {
         ranges.split();
         let through = ranges.bounds(id).through.unwrap();
         assert!(through.as_str() > "3005", "{through}");
-        // A claim that reaches the end is none: the range is closed there.
+        // A claim that reaches the end is not accepted: the range is closed there.
         assert!(!ranges.advance(id, step("3006", &through, "z")));
         assert_eq!(ranges.close(id, 1), Some(through));
     }

@@ -12,9 +12,9 @@ use crate::params::Pair;
 use crate::record::{CopiesRequest, Copy, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
 
-/// Objects that are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
+/// Objects that are looked up together: the keys of one Amazon DynamoDB BatchGetItem.
 const LOOKED_UP: usize = 100;
-/// Such requests at once: a page of the listing.
+/// Such requests at once: one page of the listing.
 const AT_ONCE: usize = 10;
 
 /// The records of one range.
@@ -26,13 +26,14 @@ pub(super) struct Copies {
     policy: Policy,
     cancel: CancellationToken,
     ended: bool,
-    /// The last key at the destination whose record has been read; there may be more of it.
+    /// The last key at the destination whose records have been read; there may be more records of
+    /// it.
     read_through: Option<ObjectKey>,
     at_hand: VecDeque<Copy>,
 }
 
 impl Copies {
-    /// The records of `pair` behind the source's key `after`.
+    /// The records of `pair` after the source's key `after`.
     pub(super) fn new(
         state: Arc<dyn RecordStore>,
         pair: &Pair,
@@ -49,7 +50,7 @@ impl Copies {
         Self { state, pair, request, policy, cancel, ended, read_through, at_hand }
     }
 
-    /// Sees that the records of these keys of the source, which are in order, are at hand.
+    /// Fetches the records of these keys of the source, which are in order.
     pub(super) async fn fill(&mut self, keys: impl Iterator<Item = &str>) -> Result<()> {
         let wanted: Vec<&str> = keys.collect();
         let Some(last) = wanted.last().map(|key| self.target(key)) else { return Ok(()) };
@@ -61,7 +62,8 @@ impl Copies {
             self.request.token = page.next;
             let through = page.copies.last().map(|copy| copy.id.des.key.clone());
             self.read_through = through.or(self.read_through.take());
-            // What is no more at the source may be without number, and is not kept.
+            // The number of records that are no longer at the source has no limit, so they are not
+            // kept.
             let is_wanted = |key: &ObjectKey| wanted.binary_search(&key.as_str()).is_ok();
             let is_kept = |copy: &Copy| copy.id.des.key > last || is_wanted(&copy.id.src.key);
             self.at_hand.extend(page.copies.into_iter().filter(is_kept));
@@ -73,7 +75,7 @@ impl Copies {
         destination_key(&self.pair.des_prefix, &ObjectKey::new(key))
     }
 
-    /// Each by its key, where the records have no order.
+    /// Looks up each key by itself, if the records have no order.
     async fn look_up(&mut self, keys: &[&str]) -> Result<()> {
         let Pair { src_bucket, des_bucket, .. } = &self.pair;
         let ids = keys.iter().map(|key| RecordId {
@@ -98,13 +100,13 @@ impl Copies {
         Ok(())
     }
 
-    /// What was copied of the source's object `key`; asked in the order of keys.
+    /// What was copied of the source's object `key`; must be called in the order of keys.
     pub(super) fn of(&mut self, key: &str) -> Option<Copy> {
         let target = self.target(key);
         while self.at_hand.front().is_some_and(|copy| copy.id.des.key < target) {
             self.at_hand.pop_front();
         }
-        // Two pairs may have the same destination: each has its own records.
+        // Two pairs may have the same destination; each has its own records.
         let same = self.at_hand.iter().take_while(|copy| copy.id.des.key == target);
         let is_own = |src: &ObjectId| src.bucket == self.pair.src_bucket && src.key.as_str() == key;
         let own = same.filter(|copy| is_own(&copy.id.src)).last();
@@ -152,7 +154,7 @@ mod tests {
         format!("p/{n:05}")
     }
 
-    /// Records of another pair with the same destination, of this one, and of what lies elsewhere.
+    /// Records of another pair with the same destination, of this pair, and of other places.
     async fn copies(after: Option<&str>) -> (Copies, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("state.sqlite")).await.unwrap();
@@ -179,7 +181,7 @@ mod tests {
             let (mut copies, _folder) = copies(after.as_deref()).await;
             let keys: Vec<String> = (first..4000).map(key).collect();
             for page in keys.chunks(700) {
-                // One in three is on no record.
+                // Every third key is not on record.
                 let listed: Vec<String> = page
                     .iter()
                     .flat_map(|key| [key.clone(), format!("{key}/new")])
@@ -198,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_is_found_behind_that_of_another_pair_at_the_end_of_a_page() {
         let (mut copies, _folder) = copies(None).await;
-        // Each even key has two: a page of a thousand ends between those of this one.
+        // Each even key has two records: a page of a thousand ends between those of this key.
         copies.fill([key(666)].iter().map(String::as_str)).await.unwrap();
         assert_eq!(version(&mut copies, &key(666)), Some(format!("src {}", key(666))));
     }
@@ -209,7 +211,7 @@ mod tests {
         let (mut copies, _folder) = copies(None).await;
         let keys = [key(3), key(3998)];
         copies.fill(keys.iter().map(String::as_str)).await.unwrap();
-        // Those two, that of the other pair with the same destination, and a page behind them.
+        // Those two, the other pair's with the same destination, and the page after them.
         assert!(copies.at_hand.len() <= 3 + 1000, "{} are kept", copies.at_hand.len());
         for key in keys {
             assert_eq!(version(&mut copies, &key), Some(format!("src {key}")));
@@ -226,7 +228,7 @@ mod tests {
         copies.fill(keys.iter().map(String::as_str)).await.unwrap();
         let token = copies.request.token.clone();
         assert!(token.is_some() && !copies.ended, "the first page tells all");
-        // What lies on the page that was read is not asked for again.
+        // Records on the page that was read are not requested again.
         copies.fill([key(600)].iter().map(String::as_str)).await.unwrap();
         assert_eq!(
             (version(&mut copies, &key(600)), copies.request.token),

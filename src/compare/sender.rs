@@ -17,19 +17,19 @@ use crate::job::{PackLimits, Packer};
 use crate::queue::{MAX_BATCH, Queue};
 use crate::retry::{Policy, retry};
 
-/// Requests to the queue at once: ten messages each, a thousand small objects.
+/// Concurrent requests to the queue: ten messages each, a thousand small objects.
 const AT_ONCE: usize = 8;
-/// A message that is not full waits no longer than this for more jobs, so that the first is on its way
-/// within a second; each time it waits twice as long, since by then the workers have something to do.
+/// How long a message that is not full waits for more jobs. The first leaves within a second; the
+/// wait doubles each time, since by then the workers have something to do.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What has become of the jobs.
+/// What happened to the jobs.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Objects whose messages the queue has taken.
+    /// Objects in messages that the queue has accepted.
     pub(super) sent: u64,
-    /// Objects whose messages it has not taken.
+    /// Objects in messages that it has not accepted.
     pub(super) failed: u64,
     pub(super) messages: u64,
     /// The first error.
@@ -39,19 +39,19 @@ pub(super) struct Tally {
 /// A message and the marks of its objects.
 type Message = (String, Vec<Mark>);
 
-/// Takes jobs until nobody sends any more.
+/// Receives jobs until all senders are gone.
 pub(super) struct Sender {
     pub(super) queue: Arc<dyn Queue>,
-    /// Where it is noted what has been sent, for a later comparison.
+    /// Notes what has been sent, for a later comparison.
     pub(super) notes: Option<Arc<Sent>>,
     pub(super) policy: Policy,
-    /// Ends the requests.
+    /// Cancels the requests.
     pub(super) stop: CancellationToken,
-    /// Cancelled by the first error: listing on would be in vain.
+    /// Cancelled by the first error, after which listing on would be pointless.
     pub(super) listing: CancellationToken,
     packer: Packer,
     largest: u64,
-    /// Marks of what the packer holds, in its order.
+    /// Marks of the objects in the packer, in its order.
     packed: VecDeque<Mark>,
     ready: Vec<Message>,
     running: JoinSet<(Vec<Message>, Result<()>)>,
@@ -82,7 +82,7 @@ impl Sender {
         }
     }
 
-    /// Sends what comes; ends when all senders of `jobs` are gone.
+    /// Sends what arrives; ends when all senders of `jobs` are gone.
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Vec<Marked>>) -> Tally {
         let mut wait = FIRST_WAIT;
         let mut due = Instant::now() + wait;
@@ -121,7 +121,7 @@ impl Sender {
         self.take(full);
     }
 
-    /// What is not full goes as it is.
+    /// Sends what is packed, even if messages are not full.
     fn flush(&mut self) {
         let rest = self.packer.finish();
         self.take(rest);
@@ -134,7 +134,7 @@ impl Sender {
         }
     }
 
-    /// Sends full batches, at the end all; waits while enough are under way.
+    /// Sends full batches, and with `all` the rest too; waits while enough requests are in flight.
     async fn dispatch(&mut self, all: bool) {
         while self.ready.len() >= MAX_BATCH || (all && !self.ready.is_empty()) {
             while self.running.len() >= AT_ONCE {
@@ -145,7 +145,7 @@ impl Sender {
             let batch = std::mem::replace(&mut self.ready, rest);
             match self.tally.error {
                 None => drop(self.running.spawn(self.send(batch))),
-                // The queue does not take any more.
+                // The queue accepts no more.
                 Some(_) => self.tally.failed += objects(&batch),
             }
         }
@@ -162,7 +162,7 @@ impl Sender {
             debug!(messages = bodies.len(), "send");
             let sent = retry(policy, &stop, || queue.send(&bodies)).await;
             if let (Ok(()), Some(notes)) = (&sent, notes) {
-                // Only now: what is noted and not sent would be missed.
+                // Only now: an object that is noted but not sent would be missed.
                 let marks = batch.iter().flat_map(|(_, marks)| marks.iter().copied());
                 notes.note(marks.filter(|mark| *mark != UNMARKED).collect()).await;
             }

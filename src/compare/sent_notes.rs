@@ -1,12 +1,13 @@
-//! What was sent and is not known to be done: notes beside the records, so that a comparison does not
-//! send twice what still waits or runs.
+//! Notes next to the records of what was sent and is not known to be done, so that a comparison
+//! does not send again what still waits or runs.
 //!
-//! Each batch of messages leaves one note with the marks of its objects, written after the queue has
-//! taken the batch: whoever is killed in between sends that batch again, and misses nothing.
+//! Each batch of messages leaves one note with the marks of its objects, written after the queue
+//! has accepted the batch: a jobsender that is killed in between sends that batch again, and misses
+//! nothing.
 //!
-//! A note is a claim that a message is still there, and claims end: all of them once the queue is empty;
-//! that of an object as soon as its record says that an attempt has ended since, well or not; and any
-//! after the time for which the queue keeps a message.
+//! A note claims that a message still exists, and claims end: all of them once the queue is empty;
+//! an object's as soon as its record says that an attempt has ended since, successful or not; and
+//! any claim once the queue no longer keeps the message.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -21,44 +22,44 @@ use crate::error::{Error, Result};
 use crate::record::{NoteKey, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
 
-/// Notes that are asked for at once.
+/// Notes read per request.
 const PAGE: u64 = 100;
-/// Marks in one note: an item of DynamoDB has 400 KB at most
+/// Most marks in one note: a DynamoDB item has at most 400 KB
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 const MARKS: usize = 40_000;
 
 /// Objects whose records are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
 const LOOKED_UP: usize = 100;
 
-/// What tells one content of one object in a pair from any other, as far as a listing does.
+/// Distinguishes one content of one object in a pair from any other, as far as a listing shows.
 pub(super) type Mark = u64;
 
-/// The mark of what is not remembered: a deletion, which sent twice is done once.
+/// The mark of what is not remembered: a deletion, which is done once even if it is sent twice.
 pub(super) const UNMARKED: Mark = 0;
 
-/// The notes of one queue: numbered, from the one that the head note names.
+/// The notes of one queue, numbered from the one that the head note names.
 #[derive(Debug)]
 pub struct Sent {
     state: Arc<dyn RecordStore>,
     queue: String,
     policy: Policy,
     cancel: CancellationToken,
-    /// The notes that were there.
+    /// The notes that existed at the beginning.
     old: Range<u64>,
-    /// What they say, and since when: seconds since 1970.
+    /// The marks in them, and when they were sent: seconds since 1970.
     marks: HashMap<Mark, u64>,
-    /// What of it this comparison has found to be still waiting or running.
+    /// The marks among them that this comparison found to be still waiting or running.
     found: Mutex<BTreeMap<u64, Vec<Mark>>>,
     /// The number of the next note.
     next: AtomicU64,
-    /// It has been said that a note could not be written.
+    /// A failure to write a note has been reported.
     told: AtomicBool,
 }
 
 impl Sent {
-    /// The notes about the queue of this name, of which about `most` objects are remembered. With an
-    /// empty queue they say nothing and are forgotten. `keeps`: how long the queue keeps a message, where
-    /// that ends.
+    /// Opens the notes of this queue and remembers about `most` objects of them. If the queue is
+    /// empty, the notes mean nothing and are forgotten. `keeps`: how long the queue keeps a
+    /// message, if it does not keep it for ever.
     pub async fn open(
         state: Arc<dyn RecordStore>,
         queue: &str,
@@ -105,7 +106,7 @@ impl Sent {
         Ok(sent)
     }
 
-    /// How many objects are remembered.
+    /// The number of remembered objects.
     pub fn len(&self) -> usize {
         self.marks.len()
     }
@@ -115,13 +116,13 @@ impl Sent {
         self.marks.is_empty()
     }
 
-    /// Since when an object that differs has been sent, if it has.
+    /// When an object that differs was sent, if it was.
     pub(super) fn since(&self, mark: Mark) -> Option<u64> {
         self.marks.get(&mark).copied()
     }
 
-    /// Whether each of these is still waiting or running, as far as its record tells; what is, is
-    /// remembered. Where the records cannot be asked, all are.
+    /// Whether each of these still waits or runs, as far as its record tells. Those that do are
+    /// remembered. If the records cannot be read, all are taken to be waiting.
     pub(super) async fn are_waiting(&self, asked: &[(RecordId, Mark)]) -> Vec<bool> {
         let mut waiting = Vec::with_capacity(asked.len());
         for asked in asked.chunks(LOOKED_UP) {
@@ -144,7 +145,7 @@ impl Sent {
         waiting
     }
 
-    /// Once is enough.
+    /// Reports only the first failure.
     fn tell(&self, what: &str, error: &Error) {
         if !self.told.swap(true, Ordering::Relaxed) {
             warn!(
@@ -153,7 +154,7 @@ impl Sent {
         }
     }
 
-    /// The next notes that are there.
+    /// The next existing notes.
     async fn more(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         let from = self.old.end;
         let keys: Vec<NoteKey> = (from..from.saturating_add(PAGE)).map(|n| self.key(n)).collect();
@@ -171,7 +172,7 @@ impl Sent {
         Ok(read(&head).next().unwrap_or_default())
     }
 
-    /// Names the first note.
+    /// The key of the head note, which holds the number of the first note.
     fn head(&self) -> NoteKey {
         NoteKey::new(format_args!("sent:{}", self.queue))
     }
@@ -180,7 +181,8 @@ impl Sent {
         NoteKey::new(format_args!("sent:{}:{number}", self.queue))
     }
 
-    /// Notes that these objects have been sent. Where that fails they may be sent again, and no more.
+    /// Notes that these objects have been sent. If that fails, the only harm is that they may be
+    /// sent again.
     pub(super) async fn note(&self, marks: Vec<Mark>) {
         self.note_since(now(), marks).await;
     }
@@ -204,7 +206,7 @@ impl Sent {
                 // Another jobsender has taken the number.
                 Ok(false) => {}
                 Err(error) => {
-                    // The next note takes it: what lies behind a long gap would not be found again.
+                    // The next note reuses the number: notes after a long gap would not be found.
                     self.next.fetch_min(number, Ordering::Relaxed);
                     return Err(error);
                 }
@@ -212,13 +214,13 @@ impl Sent {
         }
     }
 
-    /// Forgets what was there before, but for what has been found to be still missing: for the end of
-    /// a comparison that has seen all keys.
+    /// Forgets the earlier notes, except for objects found to be still waiting or running. For the
+    /// end of a comparison that has seen all keys.
     pub async fn renew(&self) -> Result<()> {
         if self.old.is_empty() {
             return Ok(());
         }
-        // A jobsender that began later may have forgotten more by now, and it stays at that.
+        // A jobsender that began later may have forgotten more by now; that stays forgotten.
         let first = self.first().await?;
         self.next.fetch_max(first, Ordering::Relaxed);
         let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
@@ -243,7 +245,7 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The numbers of a note, eight bytes each: the time, and the marks.
+/// The numbers in a note, eight bytes each: the time, then the marks.
 fn read(note: &[u8]) -> impl Iterator<Item = u64> {
     note.as_chunks::<8>().0.iter().map(|mark| u64::from_be_bytes(*mark))
 }

@@ -1,4 +1,4 @@
-//! The accounts of a comparison: every listed object is in exactly one of them.
+//! The counts of a comparison: every listed object is in exactly one of them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::compare::ranges::Bounds;
 use crate::object::MAX_KEY_BYTES;
 use crate::store::{Listed, Odd};
 
-/// Objects that cannot be copied and that a summary names; the rest is counted.
+/// How many objects that cannot be copied a summary names; the others are only counted.
 const NAMED: usize = 20;
 
 /// What was found and done for one pair.
@@ -19,13 +19,13 @@ pub struct Summary {
     pub listed: u64,
     /// Their bytes.
     pub listed_bytes: u64,
-    /// Objects that differ: sent, or under a dry run to be sent.
+    /// Objects that differ: sent, or in a dry run to be sent.
     pub to_copy: u64,
     /// Their bytes.
     pub to_copy_bytes: u64,
-    /// Of `to_copy`: those that the queue has taken.
+    /// Of `to_copy`: those that the queue has accepted.
     pub sent: u64,
-    /// Of `to_copy`: those that the queue has not taken.
+    /// Of `to_copy`: those that the queue has not accepted.
     pub failed_to_send: u64,
     /// Messages that the objects to copy were sent in.
     pub messages: u64,
@@ -33,22 +33,22 @@ pub struct Summary {
     pub size_differs: u64,
     /// Of `to_copy`: those that the destination has with the same size and another ETag.
     pub etag_differs: u64,
-    /// Of `to_copy`: those that the destination has with the same size, but of another version, or
-    /// of one that is on no record.
+    /// Of `to_copy`: those that the destination has with the same size, but from another version,
+    /// or from one that is not on record.
     pub version_differs: u64,
-    /// Of `to_copy`: those that the destination has, and that are copied all the same.
+    /// Of `to_copy`: those that the destination has and that are copied anyway.
     pub overwritten: u64,
-    /// Objects that the destination has as they are.
+    /// Objects that the destination already has unchanged.
     pub already_there: u64,
     /// Their bytes.
     pub already_there_bytes: u64,
-    /// Of `already_there`: those that the destination does not list, and has by its own word.
+    /// Of `already_there`: those that the destination does not list, but has when asked directly.
     pub unlisted: u64,
     /// Objects that the ignore list or a filter leaves out.
     pub ignored: u64,
     /// Their bytes.
     pub ignored_bytes: u64,
-    /// Objects that differ and cannot be read before they are restored from an archive.
+    /// Objects that differ and must be restored from an archive before they can be read.
     pub archived: u64,
     /// Their bytes.
     pub archived_bytes: u64,
@@ -56,56 +56,56 @@ pub struct Summary {
     pub in_queue: u64,
     /// Their bytes.
     pub in_queue_bytes: u64,
-    /// Objects whose key with the destination's prefix in front is longer than S3 takes; each is
-    /// named in the log.
+    /// Objects whose key, with the destination's prefix in front, is longer than S3 accepts; the
+    /// log names each.
     pub key_too_long: u64,
-    /// Objects that cannot be copied by what their key is, or for lack of what a listing has to tell; each
-    /// is named in the log.
+    /// Objects that cannot be copied because of their key, or because a listing lacks information;
+    /// the log names each.
     pub impossible: u64,
     /// The first of them, each with its reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub impossible_named: Vec<String>,
     /// Of `impossible`: those whose key is not known.
     pub unreadable: u64,
-    /// Objects that were named and are not at the source; each is named in the log.
+    /// Objects that were named and are not at the source; the log names each.
     pub gone: u64,
-    /// Keys under the pair's prefix that only the destination has; they are left alone.
+    /// Keys under the pair's prefix that only the destination has; left alone without `--delete`.
     pub only_at_destination: u64,
     /// Their bytes.
     pub only_at_destination_bytes: u64,
     /// Of these, under `--delete`: those to be deleted.
     pub to_delete: u64,
-    /// Of `to_delete`: those whose deletion the queue has taken. All or none, unless it refuses.
+    /// Of `to_delete`: deletions that the queue has accepted. All or none, unless it refuses.
     pub deletions_sent: u64,
-    /// Why none of `to_delete` was sent, or not all.
+    /// Why some or all of `to_delete` were not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletions_refused: Option<String>,
-    /// Pages that the source was asked for.
+    /// Pages requested from the source.
     pub source_pages: u64,
-    /// Pages that the destination was asked for.
+    /// Pages requested from the destination.
     pub destination_pages: u64,
-    /// Ranges at whose end nothing could be asked for what may follow.
+    /// Ranges whose end could not be checked by asking for what may follow.
     pub unchecked_ends: u64,
-    /// Of these, at the source: those for which not even the store's pages speak, so that it may have more
-    /// objects than it lists.
+    /// Of these, at the source: those whose end even the store's pages do not confirm, so that the
+    /// store may have more objects than it lists.
     pub doubtful_ends: u64,
-    /// Ranges of keys of which nothing is known.
+    /// Ranges of keys about which nothing is known.
     pub missing: Vec<MissingRange>,
 }
 
 /// A range of keys whose listing could not be finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MissingRange {
-    /// Keys above this; `None`: from the first.
+    /// Keys after this one; `None`: from the first.
     pub after: Option<String>,
-    /// Up to this and with it; `None`: to the last.
+    /// Up to and including this one; `None`: to the last.
     pub through: Option<String>,
-    /// Why.
+    /// Why it could not be finished.
     pub error: String,
 }
 
 impl MissingRange {
-    /// These keys.
+    /// A missing range of these bounds.
     pub fn new(bounds: Bounds, error: String) -> Self {
         Self { after: bounds.after, through: bounds.through, error }
     }
@@ -167,7 +167,7 @@ impl Summary {
         self.missing.extend(other.missing.iter().cloned());
     }
 
-    /// Takes in what becomes of one listed object.
+    /// Counts one listed object by its verdict.
     pub(super) fn count(&mut self, listed: Listed<'_>, verdict: &Verdict<'_>) {
         self.listed += 1;
         self.listed_bytes += listed.size;
@@ -186,7 +186,7 @@ impl Summary {
         *bytes += listed.size;
     }
 
-    /// An object that cannot be copied.
+    /// Counts an object that cannot be copied.
     pub(super) fn count_impossible(&mut self, bucket: &str, odd: &Odd) {
         self.listed += 1;
         self.listed_bytes += odd.size.unwrap_or_default();
@@ -197,7 +197,7 @@ impl Summary {
         }
     }
 
-    /// So many of those that were taken to be there differ after all, in their ETags.
+    /// Moves this many objects from `already_there` to those whose ETags differ.
     pub fn differ_after_all(&mut self, objects: u64) {
         let objects = objects.min(self.already_there);
         self.already_there -= objects;
@@ -215,8 +215,8 @@ impl Summary {
         }
     }
 
-    /// Every listed object is accounted for, and where there is a queue, every one of those to copy
-    /// has been sent or not.
+    /// Whether every listed object is accounted for and, with a queue, every object to copy was
+    /// either sent or not.
     pub fn balances(&self, has_queue: bool) -> bool {
         let judged = self.to_copy
             + self.already_there
@@ -230,7 +230,7 @@ impl Summary {
         self.listed == judged && (!has_queue || self.to_copy == sent)
     }
 
-    /// What has to be said beside these numbers: they are those of a listing that may have ended early.
+    /// The reservation to print next to these numbers if a listing may have ended early.
     pub fn caveat(&self) -> Option<&'static str> {
         match (self.doubtful_ends, self.unchecked_ends) {
             (0, 0) => None,
@@ -246,7 +246,8 @@ impl Summary {
         }
     }
 
-    /// Nothing that was listed is left out for want of a way, and all was listed.
+    /// Whether everything was listed, and nothing listed was left out because it could not be
+    /// handled.
     pub fn is_whole(&self) -> bool {
         let in_vain =
             self.key_too_long + self.impossible + self.archived + self.gone + self.failed_to_send;
@@ -260,20 +261,20 @@ impl Summary {
 pub enum Verdict<'a> {
     /// It is copied.
     Copy(Difference),
-    /// It is at the destination, equal in all that is compared.
+    /// It is at the destination, equal in everything that is compared.
     AlreadyThere,
     /// This rule of the ignore list, or the filter of this name, leaves it out.
     Ignored(&'a str),
     /// It differs, and is in an archive.
     Archived,
-    /// It differs, and its job of an earlier comparison waits or runs.
+    /// It differs, and the job of an earlier comparison waits or runs.
     InQueue,
     /// It cannot be copied: its key at the destination would have this many bytes.
     KeyTooLong(usize),
 }
 
 impl Verdict<'_> {
-    /// One word for it.
+    /// The verdict as one word.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Copy(_) => "copy",

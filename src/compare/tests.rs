@@ -1,4 +1,4 @@
-//! The comparison in ranges against a plain sorted model, on stores that are made up.
+//! Compares in ranges on simulated stores, and checks the result against a plain sorted model.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -18,26 +18,26 @@ use crate::store::{ListPage, ListRequest};
 
 type Keys = BTreeMap<String, u64>;
 
-/// What a made-up store does besides listing.
+/// A simulated store's behaviour besides listing.
 #[derive(Clone, Default)]
 struct Moods {
     /// Keys on a page.
     page: usize,
-    /// Answers come in another order than they were asked for.
+    /// Makes answers arrive in another order than they were requested.
     seed: u64,
     asked: Arc<AtomicUsize>,
     at_once: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
-    /// Each answer takes 50 ms of the clock's time.
+    /// Each answer takes 50 ms of simulated time.
     slow: bool,
-    /// Pages are of any size, end the listing where it does not end, and begin with the key that was the
-    /// last of the page before.
+    /// Pages have any size, claim an end where there is none, and begin with the last key of the
+    /// page before.
     strange: bool,
-    /// Pages that begin behind this key and not behind a later one fail for good.
+    /// Pages that begin after this key, but not after a later one, fail permanently.
     broken: Option<String>,
 }
 
-/// A request under way, also one that is given up.
+/// A request in flight, including one that is given up.
 struct Asking(Arc<AtomicUsize>);
 
 impl Asking {
@@ -54,7 +54,7 @@ impl Drop for Asking {
     }
 }
 
-/// A page; `strange`: what decides where it goes astray.
+/// A page; `strange` decides where it misbehaves.
 fn page(
     keys: &Keys,
     request: &ListRequest,
@@ -62,7 +62,7 @@ fn page(
     mut strange: Option<fastrand::Rng>,
 ) -> ListPage {
     let limit = limit.min(request.max_keys.map_or(usize::MAX, |max| max as usize));
-    // So many that one of them is new.
+    // At least two keys, so that one of them is new.
     let limit = strange.as_mut().map_or(limit, |rng| rng.usize(2..=limit.max(2)));
     let mut goes_astray = |of: u32| strange.as_mut().is_some_and(|rng| rng.u32(..of) == 0);
     let start = request.start_after.as_deref().map(|key| std::str::from_utf8(key).unwrap());
@@ -111,7 +111,7 @@ fn store(keys: &Keys, moods: &Moods) -> Arc<dyn ObjectStore> {
     Arc::new(Fake { list: Box::new(list), ..Fake::default() })
 }
 
-/// Remembers what it is told.
+/// Records what it receives.
 #[derive(Default)]
 struct Seen(Mutex<Vec<(String, String)>>);
 
@@ -152,7 +152,7 @@ async fn compare(source: &Keys, destination: &Keys, at_once: usize, moods: &Mood
     Compared { summary, seen, most: moods.most.load(Ordering::Relaxed) }
 }
 
-/// What a comparison of two maps says of each key.
+/// What a comparison of two maps says about each key.
 fn model(source: &Keys, destination: &Keys) -> Vec<(String, String)> {
     let verdict = |(key, size): (&String, &u64)| match destination.get(key) {
         None => Verdict::Copy(Difference::Missing),
@@ -173,7 +173,8 @@ fn check(source: &Keys, destination: &Keys, compared: &Compared) {
     assert!(compared.summary.balances(false) && compared.summary.is_whole());
 }
 
-/// Key sets as buckets have them: flat numbers, trees, much in common, odd characters, one heap.
+/// Key sets as real buckets have them: flat numbers, trees, long common prefixes, odd characters,
+/// one cluster.
 fn keys() -> impl Strategy<Value = Keys> {
     let key = prop_oneof![
         4 => (0u32..5000).prop_map(|n| format!("data/{n:08}")),
@@ -195,7 +196,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// Promise 1.
-    /// Whatever the keys, the pages and the number of ranges: as two sorted maps.
+    /// The result is that of two sorted maps, whatever the keys, the pages and the number of
+    /// ranges.
     #[test]
     fn ranges_find_what_two_sorted_maps_find(
         source in keys(),
@@ -240,7 +242,7 @@ async fn a_range_that_cannot_be_listed_is_named_and_the_others_are_compared() {
     let broken = Some("data/000001500".to_owned());
     let moods = Moods { page: 10, broken, ..Moods::default() };
     let compared = compare(&keys, &Keys::new(), 16, &moods).await;
-    // The range before may have met the page as well, which lies beyond its end.
+    // The range before may have met the page as well, since the page extends past its end.
     let missing = &compared.summary.missing;
     assert!((1..=2).contains(&missing.len()), "{:?}", compared.summary);
     assert!(missing.iter().all(|range| range.error.contains("the page is broken")));
@@ -315,7 +317,8 @@ async fn an_early_end_is_said_once_and_a_key_written_meanwhile_is_none() {
     }
 }
 
-/// Keys as buckets have them: one prefix, folders of which one holds a third of all, and digests.
+/// Keys as real buckets have them: one prefix; folders, one of which holds a third of all; and
+/// digests.
 fn layouts(count: u64) -> [Keys; 3] {
     let digest = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let folder = |n: u64| if n.is_multiple_of(3) { 10_000 } else { digest(n) % 24_192 };
@@ -330,7 +333,7 @@ fn layouts(count: u64) -> [Keys; 3] {
 }
 
 /// Promise 1.
-/// Each answer takes 50 ms of a clock that is made up too: nothing here depends on this machine.
+/// Each answer takes 50 ms of a simulated clock, so nothing here depends on this machine.
 #[tokio::test(start_paused = true)]
 async fn requests_at_once_make_a_listing_nearly_so_many_times_faster() {
     const PAGES: u64 = 1000;

@@ -1,9 +1,9 @@
-//! Objects that the destination does not list and may have all the same.
+//! Objects that the destination may have although it does not list them.
 //!
-//! Some stores do not list a key that is the folder of another (`a` beside `a/b`), so that no repetition
-//! shows it. What a closing comparison misses is therefore looked at by itself before it is called
-//! missing; where a store is known to list so, every comparison does. Bounded by number: where more is
-//! missing, it is missing for another reason, which the first ones show.
+//! Some stores do not list a key that is the folder of another (`a` next to `a/b`), and listing
+//! again does not help. What a closing comparison misses is therefore looked up by itself before it
+//! is called missing; for a store that is known to list this way, every comparison does so. The
+//! number is bounded: if more is missing, there is another reason, which the first ones show.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,12 +21,12 @@ use crate::record::Copy;
 use crate::retry::{Policy, retry};
 use crate::store::Listed;
 
-/// Objects that one comparison looks at in this way.
+/// How many objects one comparison looks up this way.
 const MOST: u32 = 1000;
-/// Of these, at once.
+/// How many of them at once.
 const AT_ONCE: usize = 16;
 
-/// How many objects may still be looked at.
+/// How many more objects may be looked up.
 #[derive(Debug)]
 pub(super) struct Looks(AtomicU32);
 
@@ -49,13 +49,13 @@ pub(super) struct Unlisted {
     mark: Mark,
     etag: Option<Etag>,
     version: Option<String>,
-    /// What is on record as copied, where versions or what was written are compared.
+    /// What is on record as copied, if versions or what was written are compared.
     copied: Option<Option<Copy>>,
 }
 
 impl Context {
-    /// An object that is to be copied since the destination does not list it, where it is to be looked at
-    /// first.
+    /// An object that is to be copied because the destination does not list it, if it must be
+    /// looked up first.
     pub(super) fn unlisted(
         &self,
         listed: Listed<'_>,
@@ -79,7 +79,8 @@ impl Context {
         })
     }
 
-    /// Counts each by what the destination says of it, and gives the jobs of those that it lacks.
+    /// Counts each object by what the destination says about it; returns the jobs of those that it
+    /// lacks.
     pub(super) async fn look_at_unlisted(
         &self,
         unlisted: Vec<Unlisted>,
@@ -113,8 +114,8 @@ impl Context {
         jobs
     }
 
-    /// What differs between an object and what the destination has of it. Where that cannot be asked,
-    /// it is missing as the listing says.
+    /// What differs between an object and what the destination has of it. If the destination cannot
+    /// be asked, the object is missing, as the listing says.
     async fn difference(&self, unlisted: &Unlisted) -> Option<Difference> {
         let Unlisted { job, etag, version, copied, .. } = unlisted;
         let policy = Policy::control(self.jobsender.max_retry);

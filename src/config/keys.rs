@@ -14,7 +14,7 @@ pub enum Kind {
         min: u64,
         /// The largest value allowed.
         max: u64,
-        /// What is counted, as in `5 MiB`.
+        /// The unit, as in `5 MiB`.
         unit: &'static str,
     },
     /// A count from `min` to `max`, or `auto`.
@@ -34,13 +34,13 @@ pub enum Kind {
     ParameterName,
     /// The URL of an endpoint.
     Url,
-    /// A day or a moment.
+    /// A date, or a date and time.
     Moment,
-    /// Names of a store's ways, separated by commas.
+    /// Names of a store's quirks, separated by commas.
     Quirks,
     /// A file, named relative to the working directory.
     Path,
-    /// A file; in the ini it is named relative to the ini's folder.
+    /// A file; in the ini, relative to the ini's folder.
     PathBesideIni,
 }
 
@@ -53,9 +53,9 @@ pub struct Key {
     pub name: &'static str,
     /// What its value may be.
     pub kind: Kind,
-    /// The value where none is given, as it would stand in the ini.
+    /// The value if none is given, as the ini would spell it.
     pub default: &'static str,
-    /// Whether the value may be empty, which means: not set.
+    /// Whether the value may be empty, which means that it is not set.
     pub optional: bool,
     /// What it is for, in one line.
     pub meaning: &'static str,
@@ -85,8 +85,8 @@ pub static SECTIONS: &[Section] = &[
     },
 ];
 
-/// Names that are ambiguous or too general to be environment variables by themselves: `Path` is a
-/// variable of every process on some systems. They are read in the form `SECTION_KEY` only.
+/// Names that are ambiguous or too general for environment variables of their own: on some systems
+/// every process has a variable `Path`. They are read only as `SECTION_KEY`.
 const TOO_GENERAL: &[&str] = &["Path", "Queue", "State", "ACL", "SSE", "Include", "Compare"];
 
 /// Storage classes that S3 knows, and KEEP and NONE
@@ -325,19 +325,19 @@ pub static KEYS: &[Key] = &[
         "the group's hook for instances that it ends, completed when the worker has drained; empty: none"),
 ];
 
-/// The key of this name in this section, in any case.
+/// The key with this name in this section, in any case.
 pub fn find(section: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter()
         .find(|k| k.section.eq_ignore_ascii_case(section) && k.name.eq_ignore_ascii_case(name))
 }
 
-/// The section of this name, in any case.
+/// The section with this name, in any case.
 pub fn find_section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|s| s.name.eq_ignore_ascii_case(name))
 }
 
 impl Key {
-    /// The place of the value in the layered configuration: `section.key`.
+    /// The value's place in the layered configuration: `section.key`.
     pub fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
     }
@@ -347,13 +347,14 @@ impl Key {
         format!("{}_{}", self.section, self.name)
     }
 
-    /// Whether the key's name alone, spelled exactly so, is an environment variable for it too.
+    /// Whether the key's name alone, in exactly this spelling, is also an environment variable for
+    /// it.
     pub fn env_by_name_alone(&self) -> bool {
         let same_name = KEYS.iter().filter(|k| k.name.eq_ignore_ascii_case(self.name)).count();
         same_name == 1 && !TOO_GENERAL.contains(&self.name)
     }
 
-    /// What is allowed, for messages and the shipped ini.
+    /// The allowed values, for messages and the shipped ini.
     pub fn allowed(&self) -> String {
         let allowed = match self.kind {
             Kind::Bool => "True or False".to_owned(),

@@ -1,7 +1,7 @@
 //! Where values come from: the table's defaults, the ini, the environment.
 //!
 //! The crate `config` lays these over each other; each value keeps the place it came from, for
-//! messages. The ini is read by `ini-roundtrip`, because the ini reader of `config` itself gives
+//! messages. The ini is read by `ini-roundtrip`, because the ini reader of `config` itself reports
 //! neither line numbers nor duplicates.
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ struct Found {
     place: String,
 }
 
-/// The values of one origin.
+/// The values from one source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer(Vec<Found>);
 
@@ -46,7 +46,7 @@ pub(super) fn defaults() -> Layer {
     Layer(KEYS.iter().map(found).collect())
 }
 
-/// The text of an ini called `name`; files it names beside itself are in `folder`.
+/// Reads the text of an ini called `name`; files that it names relative to itself are in `folder`.
 pub(super) fn ini(
     name: &str,
     bytes: &[u8],
@@ -79,7 +79,7 @@ pub(super) fn ini(
     }
 }
 
-/// Where in the ini the reader stands.
+/// The section that the reader is in.
 #[derive(Clone, Copy)]
 enum Within {
     Nothing,
@@ -121,7 +121,7 @@ impl Ini<'_> {
 
     /// The value that the line sets, if it sets one.
     fn property(&mut self, raw: &str, line: usize) -> Option<Found> {
-        // Whichever of the two comes first ends the name, as in Python's configparser.
+        // The first of the two ends the name, as in Python's configparser.
         let Some((name, value)) = raw.split_once(['=', ':']) else {
             let message =
                 "is not understood; allowed: [Section], key = value, a comment after # or ;";
@@ -156,7 +156,7 @@ impl Ini<'_> {
         Some(Found { key, value, place: self.place(line) })
     }
 
-    /// The value of such a key is never shown: it may be a secret.
+    /// The value of an unknown key is never shown: it may be a secret.
     fn unknown_key(&mut self, section: &str, name: &str, line: usize) {
         let shown = shown_name(name).map(|n| format!(" {n}")).unwrap_or_default();
         let elsewhere = KEYS.iter().find(|k| k.name.eq_ignore_ascii_case(name));
@@ -179,8 +179,8 @@ fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     nearest(name, known).map(|near| format!("; perhaps {near} is meant")).unwrap_or_default()
 }
 
-/// The variables that are meant for this program. A key's name alone must be spelled exactly, so
-/// that no stray variable is taken for one; `SECTION_KEY` is matched in any case and comes first.
+/// The variables that are meant for this program. A key's name alone must match exactly, so that no
+/// stray variable is taken for one; `SECTION_KEY` matches in any case and takes precedence.
 pub(super) fn environment<K, V>(
     variables: impl IntoIterator<Item = (K, V)>,
     problems: &mut Problems,
@@ -218,13 +218,14 @@ where
             None => by_section.push(found),
         }
     }
-    // Later values lie over earlier ones.
+    // Later values override earlier ones.
     by_name.retain(|found| !by_section.iter().any(|full| std::ptr::eq(full.key, found.key)));
     by_name.extend(by_section);
     Layer(by_name)
 }
 
-/// The variable of all AWS tools is no key of this program, but what it names must be there.
+/// The variable that all AWS tools share is not a key of this program, but the file it names must
+/// exist.
 fn bundle(file: &OsStr, problems: &mut Problems) {
     if file.is_empty() {
         return;

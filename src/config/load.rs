@@ -1,4 +1,4 @@
-//! Finding the ini and laying the environment over it.
+//! Finds the ini and lays the environment over it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,15 @@ use super::problem::Problems;
 use super::{Config, layers, typed};
 use crate::error::{Error, Result};
 
-/// Where the ini is looked for when none is named; the first that exists is read.
+/// Where the ini is looked for if none is named; the first file that exists is read.
 pub const DEFAULT_FILES: [&str; 2] =
     ["s3_migration_config.ini", "/etc/s3-migration/s3_migration_config.ini"];
 
-/// The ignore list that serves where neither a file nor a parameter with one is there; it stands
-/// beside the ini.
+/// The ignore list that is used if neither a file nor a parameter gives one; it is next to the ini.
 pub const IGNORE_LIST_FILE: &str = "s3_migration_ignore_list.txt";
 
 impl Config {
-    /// Reads the ini named by the user, or else the first of [`DEFAULT_FILES`] that exists, or
+    /// Reads the ini that the user named, or else the first of [`DEFAULT_FILES`] that exists, or
     /// else only defaults, and lays the environment over it. The error lists every problem.
     pub fn load<K, V>(
         explicit: Option<&Path>,
@@ -32,7 +31,7 @@ impl Config {
         }
     }
 
-    /// Reads `text` as if it stood in a file called `name`, and lays the environment over it.
+    /// Reads `text` as if it were in a file called `name`, and lays the environment over it.
     pub fn from_text<K, V>(
         name: &str,
         text: &str,

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration: gathered, then reported all at once.
+//! Collects what is wrong with a configuration, and reports all of it at once.
 
 use crate::error::Error;
 
-/// One thing that is wrong, and where.
+/// One problem and its place.
 #[derive(Clone, Debug)]
 struct Problem {
     /// `FILE:LINE`, `FILE` or `environment variable NAME`.
@@ -10,18 +10,18 @@ struct Problem {
     message: String,
 }
 
-/// All that is wrong.
+/// All problems.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Notes that `message` is wrong at `place`.
+    /// Notes a problem at `place`.
     pub fn add(&mut self, place: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { place: place.into(), message: message.into() });
     }
 
-    /// `Ok` where nothing is wrong; otherwise one error with a line for each problem, those of the
-    /// file first and in the order of its lines.
+    /// `Ok` if nothing is wrong; otherwise one error with a line for each problem. Those of the
+    /// file come first, in the order of its lines.
     pub fn into_result(mut self) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());
@@ -44,14 +44,14 @@ fn line_number(place: &str) -> usize {
     line.unwrap_or(usize::MAX)
 }
 
-/// A name that the user wrote, for a message. What does not look like a name may be a secret that
-/// was pasted in the wrong place and is not shown.
+/// A name that the user wrote, for a message. Text that does not look like a name may be a secret
+/// pasted in the wrong place, and is not shown.
 pub(super) fn shown_name(name: &str) -> Option<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     (!name.is_empty() && name.len() < 40 && name.bytes().all(plain)).then_some(name)
 }
 
-/// The known name that is nearest to `name`, if one is near enough to be meant.
+/// The known name nearest to `name`, if one is near enough to be meant.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     known

@@ -14,10 +14,10 @@ const HEADER: &str = "\
 # where the key says otherwise because its name is ambiguous or too general.
 ";
 
-/// Column at which comments are broken.
+/// Column at which comments are wrapped.
 const WIDTH: usize = 98;
 
-/// The whole file.
+/// The text of the whole file.
 pub fn shipped_ini() -> String {
     let mut ini = HEADER.to_owned();
     for section in SECTIONS {

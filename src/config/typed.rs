@@ -1,4 +1,4 @@
-//! From the merged layers to the typed [`Config`], and the contradictions between values.
+//! Turns the merged layers into the typed [`Config`], and finds contradictions between values.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::*;
 use crate::aws::trust::{self, Bundle};
 use crate::object::MIB;
 
-/// Reads single values; what is wrong is noted, and the default stands in for it.
+/// Reads single values; a wrong value is noted, and the default is used instead.
 pub(super) struct Reader<'a> {
-    /// Section, then key.
+    /// By section, then by key.
     sections: Map<String, Value>,
     problems: &'a mut Problems,
 }
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         self.optional_integer(section, name).unwrap_or_default()
     }
 
-    /// A count; the table's ranges fit every integer type that is asked for.
+    /// A count; the table's ranges fit every integer type used here.
     fn count<T: TryFrom<u64> + Default>(&mut self, section: &str, name: &str) -> T {
         T::try_from(self.integer(section, name)).unwrap_or_default()
     }
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Everything, whether or not problems were found; the caller looks at those.
+/// The whole configuration, even if problems were found; the caller checks those.
 pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config {
     let debug = debug(reader);
     let config = Config {
@@ -286,7 +286,7 @@ fn endpoint(
     let mut profile = reader.optional_text(section, "Profile");
     let credentials = credentials(reader, section, profile.is_some(), local_profiles, unsigned);
     if credentials == Some(Credentials::Profile) {
-        // The name that the ordinary AWS tools give to the profile of those who name none.
+        // The profile that AWS tools use if none is named.
         profile = profile.or_else(|| Some("default".to_owned()));
     }
     let quirks = reader.text(section, "Quirks");
@@ -302,7 +302,7 @@ fn endpoint(
     }
 }
 
-/// Read at once: a file that is wrong shows before anything is touched.
+/// Read at once, so that a bad file shows before anything is touched.
 fn bundle(reader: &mut Reader<'_>, section: &str) -> Option<Arc<Bundle>> {
     let file = reader.optional_text(section, "CaBundle").map(PathBuf::from)?;
     match Bundle::read(&file) {
@@ -315,7 +315,7 @@ fn bundle(reader: &mut Reader<'_>, section: &str) -> Option<Arc<Bundle>> {
     }
 }
 
-/// Three keys and a switch speak of credentials; they must agree.
+/// Three keys and a switch affect the credentials; they must agree.
 fn credentials(
     reader: &mut Reader<'_>,
     section: &str,

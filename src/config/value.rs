@@ -1,4 +1,4 @@
-//! One value: from the text of a layer to what its key's kind says.
+//! Parses one value from a layer's text, as its key's kind requires.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::quirk::Pins;
 /// Longer values are not repeated in messages: a secret may have been pasted in the wrong place.
 const LONGEST_SHOWN: usize = 32;
 
-/// A value that is as its key's kind asks.
+/// A value that satisfies its key's kind.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Parsed {
     /// Nothing is set.
@@ -18,9 +18,9 @@ pub(super) enum Parsed {
     Bool(bool),
     /// In the key's unit.
     Integer(u64),
-    /// Chosen by the program.
+    /// The program chooses.
     Auto,
-    /// The word as the table spells it.
+    /// The word in the table's spelling.
     Word(&'static str),
     /// Text, names, URLs and files.
     Text(String),
@@ -28,7 +28,7 @@ pub(super) enum Parsed {
     Moment(SystemTime),
 }
 
-/// Reads `raw` for `key`; the error says what is wrong and what is allowed.
+/// Parses `raw` for `key`; the error says what is wrong and what is allowed.
 pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
     if raw.is_empty() {
         return if key.optional { Ok(Parsed::Unset) } else { Err(wrong(key, "is empty")) };
@@ -80,7 +80,7 @@ fn shown(raw: &str) -> String {
     }
 }
 
-/// The words of Python's configparser, which the original used.
+/// The words of Python's configparser, which the original tool used.
 fn boolean(raw: &str) -> Option<bool> {
     let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(raw));
     match (is(&["true", "yes", "on", "1"]), is(&["false", "no", "off", "0"])) {
@@ -90,7 +90,7 @@ fn boolean(raw: &str) -> Option<bool> {
     }
 }
 
-/// A day, which begins at midnight UTC, or a moment by RFC 3339.
+/// A day, which begins at midnight UTC, or an RFC 3339 time.
 pub fn moment(raw: &str) -> Option<SystemTime> {
     let day = raw.len() == "2026-01-31".len();
     let text = if day { format!("{raw}T00:00:00Z") } else { raw.to_owned() };
@@ -103,7 +103,7 @@ fn is_parameter_name(raw: &str) -> bool {
     raw.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:".contains(&b))
 }
 
-/// An http URL with a host and without a user name or password in it.
+/// An http URL with a host and without a user name or password.
 fn is_url(raw: &str) -> bool {
     let rest = raw.strip_prefix("https://").or_else(|| raw.strip_prefix("http://"));
     rest.is_some_and(|rest| {

@@ -2,8 +2,8 @@
 //!
 //! Pure: an ARN follows from its parts.
 
-/// Where an account's resources are. A part that is not known is empty, and shows as a word that must
-/// be replaced.
+/// An account's partition, region and number. A part that is not known is empty, and appears as a
+/// word to be replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// `aws`, `aws-cn`, `aws-us-gov` and the like.
@@ -31,7 +31,7 @@ pub fn partition(region: &str) -> &'static str {
 }
 
 impl Place {
-    /// The ARN of a parameter: of its name, with or without a slash in front, or of its ARN itself.
+    /// The ARN of a parameter, from its name, with or without a leading slash, or from its ARN.
     pub(super) fn parameter(&self, name: &str) -> String {
         match name.starts_with("arn:") {
             true => name.to_owned(),
@@ -39,17 +39,18 @@ impl Place {
         }
     }
 
-    /// The ARN of a KMS key by its id; `*`: of all keys.
+    /// The ARN of a KMS key, from its id; `*`: all keys.
     pub(super) fn key(&self, id: &str) -> String {
         self.arn("kms", &format!("key/{id}"))
     }
 
-    /// The ARN of an autoscaling group by its name; the id before it is made at its creation.
+    /// The ARN of an autoscaling group, from its name; the id before it is generated at its
+    /// creation.
     pub(super) fn group(&self, name: &str) -> String {
         self.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{name}"))
     }
 
-    /// How KMS names the service that asks on somebody's behalf (`kms:ViaService`)
+    /// KMS's name of the service that makes requests on a caller's behalf (`kms:ViaService`)
     /// (<https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>).
     pub(super) fn service(&self, service: &str) -> String {
         let suffix = match self.partition.as_str() {
@@ -64,7 +65,7 @@ impl Place {
         format!("{service}.{}.{suffix}", known(&self.region, "REGION"))
     }
 
-    /// The ARN of something of the account, such as `table/NAME` of `dynamodb`.
+    /// The ARN of one of the account's resources, such as `table/NAME` of `dynamodb`.
     pub fn arn(&self, service: &str, resource: &str) -> String {
         let partition = known(&self.partition, "aws");
         let (region, account) = (known(&self.region, "REGION"), known(&self.account, "ACCOUNT"));
@@ -72,7 +73,7 @@ impl Place {
     }
 }
 
-/// The value, or the word that stands in its place.
+/// The value, or a placeholder if it is empty.
 fn known<'a>(value: &'a str, word: &'a str) -> &'a str {
     if value.is_empty() { word } else { value }
 }

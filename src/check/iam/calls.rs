@@ -1,4 +1,4 @@
-//! What is called at the source and at the destination, and by whom.
+//! The calls at the source and at the destination, and who makes them.
 //!
 //! Pure: a statement follows from the side, and from who calls.
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Scope, statement};
 
-/// Whose permissions count on a side.
+/// Whose permissions apply on a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Asker {
     /// The machine's own role.
@@ -23,17 +23,17 @@ pub enum Asker {
 /// One side of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SideScope {
-    /// Who asks there.
+    /// Who makes the requests there.
     pub asker: Asker,
-    /// The partition that its buckets are in; empty: `aws`.
+    /// The partition of its buckets; empty: `aws`.
     pub partition: String,
     /// The buckets: names, or ARNs of access points.
     pub buckets: Vec<String>,
-    /// ARNs of the customer managed keys that encrypt what is there.
+    /// ARNs of the customer managed keys that encrypt its objects.
     pub keys: Vec<String>,
 }
 
-/// What is done.
+/// The kind of work.
 #[derive(Clone, Copy)]
 pub(super) struct Work {
     moves: bool,
@@ -52,7 +52,7 @@ enum Side {
     Destination,
 }
 
-/// What `asker` needs on the sides where it asks. The identifiers name the side only where it asks on
+/// What `asker` needs on the sides that it uses. The identifiers name the side only if it uses
 /// both.
 pub(super) fn statements(scope: &Scope, asker: Asker, work: Work) -> Vec<Value> {
     let sides = [(Side::Source, &scope.source), (Side::Destination, &scope.destination)];
@@ -74,14 +74,14 @@ pub(super) fn statements(scope: &Scope, asker: Asker, work: Work) -> Vec<Value> 
     each.flatten().collect()
 }
 
-/// A statement without actions or resources would be refused.
+/// `None` if there are no actions or resources: IAM would refuse such a statement.
 fn filled(sid: String, actions: BTreeSet<&'static str>, resources: Vec<String>) -> Option<Value> {
     let said = !actions.is_empty() && !resources.is_empty();
     said.then(|| statement(&sid, actions, resources))
 }
 
-/// ListBucket for the worker too: without it a key that is missing is refused, not said to be missing
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
+/// ListBucket for the worker too: without it, S3 refuses a request for a missing key instead of
+/// reporting it missing (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
 fn on_buckets(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
     let versions = work.compares && side == Side::Source && scope.compares_versions;
     let uploads = work.moves && side == Side::Destination;
@@ -97,7 +97,7 @@ fn on_buckets(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
 fn on_objects(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
     let tags = scope.copies_tags && work.moves;
     match side {
-        // A comparison of named keys asks for each of them, and an inventory is an object.
+        // A comparison of named keys asks for each object, and an inventory is itself an object.
         Side::Source => chosen(&[
             (true, "s3:GetObject"),
             (tags, "s3:GetObjectTagging"),
@@ -117,7 +117,7 @@ fn on_objects(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
     }
 }
 
-/// An upload in parts decrypts, too
+/// A multipart upload also needs to decrypt
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions>).
 fn on_keys(side: Side, work: Work) -> BTreeSet<&'static str> {
     let writes = side == Side::Destination && work.moves;
@@ -133,7 +133,7 @@ impl SideScope {
         self.distinct().into_iter().map(|bucket| self.arn(bucket)).collect()
     }
 
-    /// Objects behind an access point have an ARN of another form
+    /// Objects of an access point have an ARN of another form
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-policies.html>).
     fn object_arns(&self) -> Vec<String> {
         let objects = |bucket: &str| match bucket.starts_with("arn:") {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// JobType PUT with everything at its default, in a group with a hook.
+/// JobType PUT with all defaults, in a group with a hook.
 fn put() -> Scope {
     let arn = |service: &str, name: &str| {
         Some(format!("arn:aws:{service}:eu-west-1:111111111111:{name}"))
@@ -38,7 +38,7 @@ fn get() -> Scope {
     Scope { source: there, destination: here, ..put }
 }
 
-/// Each statement's actions, by its identifier.
+/// The actions of each statement, by its identifier.
 fn actions(document: &Value) -> BTreeMap<String, Vec<String>> {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()

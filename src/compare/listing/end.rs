@@ -1,4 +1,4 @@
-//! Where a listing has ended, and how that is known.
+//! How a listing ended, and how that is known.
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,28 +11,28 @@ use crate::store::{ListRequest, ObjectStore};
 /// How a listing's end is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
-    /// The store has nothing after the last key, or the listing was to end before.
+    /// The store has nothing after the last key, or the caller wanted no more.
     #[default]
     Checked,
-    /// Nothing could be asked for after the last key. What the store's pages say speaks for the end: the
-    /// last one came by a token, or had room for more.
+    /// Nothing could be requested after the last key. The store's pages suggest the end: the last
+    /// one was requested by a token, or had room for more.
     Unchecked,
-    /// Nothing could be asked for after the last key, and nothing else speaks for the end: the only page
-    /// is full, or the store is known to end its listings early.
+    /// Nothing could be requested after the last key, and nothing else suggests the end: the only
+    /// page is full, or the store is known to end its listings early.
     Doubtful,
 }
 
-/// The page that called itself the last.
+/// The page that claimed to be the last.
 #[derive(Clone, Copy, Debug)]
 pub struct LastPage {
-    /// It was asked for by a token.
+    /// It was requested by a token.
     pub by_token: bool,
     /// It has as many keys as a page has at most.
     pub is_full: bool,
 }
 
 impl LastPage {
-    /// The end of a listing of `bucket` after which nothing can be asked for.
+    /// The end of a listing of `bucket` if nothing can be requested after it.
     pub fn unchecked(self, store: &dyn ObjectStore, bucket: &str) -> End {
         let ends_early = store.profile().has(bucket, Quirk::EndsListingsEarly);
         match !ends_early && (self.by_token || !self.is_full) {
@@ -42,17 +42,17 @@ impl LastPage {
     }
 }
 
-/// Whether `error` is the store's refusal of `request` for the place where it was to begin. A page that
-/// cannot be read is an error wherever it begins.
+/// Whether `error` is the store's refusal of `request` because of its start. A page that cannot be
+/// read is an error wherever it begins.
 pub fn refuses_to_begin(error: &Error, request: &ListRequest) -> bool {
     let is_refusal = error.evidence().is_some_and(|evidence| evidence.status != 0);
     let begins = request.start_after.is_some() && request.token.is_none();
     error.kind() == ErrorKind::Invalid && is_refusal && begins
 }
 
-/// After such a refusal: notes a store that refuses to begin anywhere, which it does if it refuses a plain
-/// key as well, and answers when it is not to begin after one. Fails if it refuses that too, since then
-/// the refusal speaks of something else.
+/// Called after such a refusal. Notes that a store refuses any start, if it also refuses a plain
+/// key and answers a request without a start. Fails if it refuses that too, since then the refusal
+/// has another reason.
 pub async fn learn_refusal(
     store: &dyn ObjectStore,
     request: &ListRequest,

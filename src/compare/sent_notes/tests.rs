@@ -1,4 +1,4 @@
-//! Several comparisons one after the other and at once, on the embedded records.
+//! Several comparisons, in sequence and at once, on the embedded records.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -23,7 +23,7 @@ async fn opened(state: &Arc<dyn RecordStore>, queue: &str, is_empty: bool, most:
     opened_from(state, queue, is_empty, Some(DAY * 4), most).await
 }
 
-/// The same of a queue that keeps messages so long.
+/// The same for a queue that keeps messages for this long.
 async fn opened_from(
     state: &Arc<dyn RecordStore>,
     queue: &str,
@@ -35,7 +35,7 @@ async fn opened_from(
     Sent::open(Arc::clone(state), queue, is_empty, keeps, most, policy, cancel).await.unwrap()
 }
 
-/// What a comparison finds while the queue `q` has messages.
+/// What a comparison finds while queue `q` has messages.
 async fn open(state: &Arc<dyn RecordStore>) -> Sent {
     opened(state, "q", false, MOST).await
 }
@@ -46,14 +46,14 @@ fn marks(sent: &Sent) -> Vec<Mark> {
     marks
 }
 
-/// Whether an object that differs is taken for one whose job still waits; nothing is on record of it.
+/// Whether an object that differs is assumed to have a waiting job; it is on no record.
 async fn knows(sent: &Sent, mark: Mark) -> bool {
     let id = |bucket: &str| ObjectId::new(bucket, format!("k{mark}"));
     let asked = [(RecordId { src: id("src"), des: id("des") }, mark)];
     sent.since(mark).is_some() && sent.are_waiting(&asked).await == [true]
 }
 
-/// The numbers of the notes of `q` that are there, of the first so many.
+/// Which of the first `of` notes of `q` exist.
 async fn numbers(state: &Arc<dyn RecordStore>, of: u64) -> Vec<u64> {
     let keys: Vec<NoteKey> = (0..of).map(note_key).collect();
     let notes = state.notes(&keys).await.unwrap();
@@ -104,13 +104,13 @@ async fn the_end_of_a_comparison_keeps_what_was_found_and_what_it_has_sent() {
     let second = open(&state).await;
     assert!(knows(&second, 2).await);
     second.note(vec![7]).await;
-    // Once more changes nothing.
+    // A second renewal changes nothing.
     for _ in 0..2 {
         second.renew().await.unwrap();
         assert_eq!(marks(&open(&state).await), [2, 7]);
         assert_eq!(numbers(&state, 10).await, [1, 2]);
     }
-    // Without a renewal, as where some keys were not listed, all stays.
+    // Without a renewal, as when some keys were not listed, all notes stay.
     let third = open(&state).await;
     assert!(knows(&third, 7).await);
     drop(third);
@@ -145,7 +145,7 @@ async fn jobsenders_at_once_lose_none_of_each_others_notes() {
     let (here, there) = (here.unwrap(), there.unwrap());
     let all: Vec<Mark> = [1].into_iter().chain(100..180).chain(200..280).collect();
     assert_eq!(marks(&open(&state).await), all);
-    // Each ends by itself: what one has found stays, what both have sent too.
+    // Each ends by itself: what one has found stays, and so does what both have sent.
     assert!(knows(&here, 1).await);
     here.renew().await.unwrap();
     there.renew().await.unwrap();
@@ -159,7 +159,7 @@ async fn a_comparison_that_ends_late_does_not_bring_back_what_was_forgotten() {
     first.note(vec![1]).await;
     let late = open(&state).await;
     assert!(knows(&late, 1).await);
-    // More than are asked for at once.
+    // More notes than one request reads.
     for mark in 1000..1000 + 2 * PAGE {
         first.note(vec![mark]).await;
     }
@@ -196,7 +196,7 @@ async fn the_number_of_a_note_that_failed_is_that_of_the_next() {
     let described = (200, json!({"Table": {"KeySchema": keys}}));
     let script = Scripted::new([
         described,
-        // The first note's name, and the notes.
+        // The head note, and the notes.
         answer(),
         answer(),
         refused.clone(),
@@ -222,7 +222,7 @@ async fn many_marks_are_several_notes_each_of_which_fits() {
     open(&state).await.note(all.clone()).await;
     assert_eq!(numbers(&state, 10).await, [0, 1, 2]);
     let notes = state.notes(&[note_key(0)]).await.unwrap();
-    // Of the 400 KB of an item, what its key and its names take is to be left.
+    // Leaves room in an item's 400 KB for its key and attribute names.
     assert!(notes[0].as_ref().is_some_and(|note| note.len() < 390_000));
     assert_eq!(marks(&open(&state).await), all);
 }
@@ -231,7 +231,7 @@ async fn many_marks_are_several_notes_each_of_which_fits() {
 async fn no_more_is_remembered_than_there_is_room_for_and_all_of_it_is_forgotten() {
     let (state, _folder) = state().await;
     let first = open(&state).await;
-    // Three pages of notes, ten marks each.
+    // Three pages of notes with ten marks each.
     for note in 0..3 * PAGE {
         first.note((note * 10 + 1..=note * 10 + 10).collect()).await;
     }
@@ -313,7 +313,7 @@ async fn a_claim_ends_with_an_attempt_that_has_ended_since() {
     let ends = [
         outcome(1, JobStatus::Failed, time(sent_at + 5)),
         outcome(2, JobStatus::Done, time(sent_at + 5)),
-        // Of an earlier job.
+        // From an earlier job.
         outcome(3, JobStatus::Failed, time(sent_at - 5)),
     ];
     state.finish(&ends).await.unwrap();
