@@ -1,10 +1,11 @@
-//! What a new object is given besides its bytes: as the SDK takes it, and as headers.
+//! What a new object gets in addition to its bytes: as the SDK takes it, and as headers.
 
 use super::convert::tagging;
 use super::refused_headers::Given;
 use super::*;
 
-/// Sets `Expires` as the text it was: the SDK's own setter takes only well-formed dates, S3 any.
+/// Sets `Expires` as the original text: the SDK's own setter takes only well-formed dates, S3 takes
+/// any.
 macro_rules! with_expires {
     ($request:expr, $new:expr) => {{
         let expires = $new.headers.expires.clone();
