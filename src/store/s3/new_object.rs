@@ -45,7 +45,7 @@ impl S3Store {
     pub(super) fn new_object_headers(&self, given: &Given) -> Vec<(String, String)> {
         let (Given { new, acl, .. }, writing) = (given, &self.writing);
         let headers = &new.headers;
-        // The SDK names this type where none is given.
+        // The SDK sends this type if none is given.
         let content_type = headers.content_type.as_deref().unwrap_or("application/octet-stream");
         let tags = tagging(&new.tags);
         let sse = writing.sse.as_ref().map(ServerSideEncryption::as_str);

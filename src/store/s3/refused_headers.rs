@@ -35,8 +35,8 @@ pub(super) enum Seen {
 /// The class that every store has, even one that knows no classes.
 const STANDARD: &str = "STANDARD";
 
-/// Other stores' names for a class, by purpose: a refused class is tried under these before the
-/// object is sent without one. Some names differ only in case.
+/// What a refused class is tried as before the object is sent without one: other stores' classes,
+/// each with the class for the same purpose. Some names differ only in case.
 const CLASSES: [(&str, &str); 12] = [
     ("IA", "STANDARD_IA"),
     ("COOL", "STANDARD_IA"),
