@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// store may write what it has before it takes more.
 const UNTAKEN: Duration = Duration::from_secs(30);
 /// Limit for the first byte of an answer, also after all of a body has been sent. It equals the
-/// shortest time limit in `retry`, which is much longer for large parts.
+/// shortest time limit for data in `retry`, which is much longer for large parts.
 const ANSWER: Duration = Duration::from_secs(120);
 
 /// A store whose stalled bodies end with `Unavailable`, so that they are retried.

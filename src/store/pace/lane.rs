@@ -16,7 +16,7 @@ use crate::store::Side;
 use crate::store::pace::level::{Ending, Outcome, Pace};
 
 /// A request that is dropped unanswered after this long was given up for lack of an answer: no time
-/// limit in `retry` is shorter.
+/// limit for data in `retry` is shorter.
 const GIVEN_UP: Duration = Duration::from_secs(120);
 /// Minimum time between two neutral calls.
 const NEUTRAL_EVERY: Duration = Duration::from_secs(10);

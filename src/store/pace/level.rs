@@ -270,7 +270,7 @@ mod tests {
             // In flight when the level was lowered, whenever it ends.
             (5, 20, 32),
             (9, 5_000, 32),
-            // Begun afterwards, but too soon.
+            // Started afterwards, but too soon.
             (20, 200, 32),
             (190, 220, 16),
             (400, 430, 8),

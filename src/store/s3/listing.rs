@@ -3,10 +3,10 @@
 //!
 //! Stores do not agree on how a listing continues. The answer decides, not the request:
 //!
-//! | answer | goes on by |
+//! | answer | continues with |
 //! |---|---|
 //! | `NextContinuationToken` | that token |
-//! | `NextMarker`, or `Marker` and no `KeyCount` | version 1, behind that marker or the last key |
+//! | `NextMarker`, or `Marker` and no `KeyCount` | version 1, after that marker or the last key |
 //! | truncated, and none of these | `start-after` the last key |
 //! | 501, or a refusal that version 1 does not meet with | version 1 |
 

@@ -36,7 +36,7 @@ struct Element {
 }
 
 impl Element {
-    /// The text of the first child of this name; `None` where it is missing or empty.
+    /// The text of the first child of this name that has one; `None` if there is none.
     fn text(&self, name: &str) -> Option<&str> {
         let texts = self.children.iter().filter(|child| child.name == name);
         texts.map(|child| child.text.as_str()).find(|text| !text.trim().is_empty())
