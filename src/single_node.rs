@@ -31,7 +31,7 @@ use crate::worker::Worker;
 
 mod lock;
 
-/// After this many receives an object counts as a failure of the run; a cluster has a queue that
+/// An object that has failed this often counts as a failure of the run; a cluster has a queue that
 /// waits.
 const MAX_RECEIVES: u32 = 5;
 /// A single process cannot hand an object to another. Just below the queue's own limit of 12 hours.

@@ -35,7 +35,7 @@ pub(super) enum Place {
 }
 
 /// A manifest in a bucket. Its data files are read from the same bucket, under the keys that it
-/// names: if an inventory was copied to another bucket, they are read there.
+/// names: if an inventory was copied to another bucket, they are read from that bucket.
 #[derive(Debug)]
 pub(super) struct Remote {
     id: ObjectId,

@@ -202,7 +202,7 @@ const OBJECTS_PER_CORE: usize = 16;
 /// Concurrent objects with `auto`: minimum and maximum.
 const AUTO_OBJECTS: (usize, usize) = (16, 64);
 /// Concurrent parts of one object with `auto`, minimum and maximum: enough for a single object to
-/// fill a network of 64 times 20 Mbit/s.
+/// fill a link of 64 times 20 Mbit/s.
 const AUTO_PARTS: (usize, usize) = (4, 64);
 /// Minimum for the initial limit of requests: the product of the defaults of `MaxParallelFile` and
 /// `MaxThread`, as in the original. Starting with fewer costs a slow network its first seconds, one

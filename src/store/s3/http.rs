@@ -43,7 +43,7 @@ use sign::{Signer, Unsigned};
 /// The product and its version.
 const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// Most bytes of an answer that only says whether a write was accepted; the same for errors.
+/// An answer that only says whether a write was accepted is no longer than this; nor is an error.
 const SHORT: usize = 64 * 1024;
 
 /// Redirects that are followed for one call.
@@ -401,7 +401,7 @@ impl S3Store {
         }
     }
 
-    /// A streamed body that was refused for lack of a signature is used up; another try brings a
+    /// A streamed body that was refused because it is not signed is used up; another try brings a
     /// new one, which is signed.
     pub(super) fn signed_next(&self, bucket: &str, error: Error) -> Error {
         if !wants_signed_body(&error) {
