@@ -31,13 +31,14 @@ use crate::worker::Worker;
 
 mod lock;
 
-/// An object that has failed this often is a failure of the run; a cluster has a queue that waits.
+/// An object that has failed this often counts as a failure of the run; a cluster has a queue that
+/// waits.
 const MAX_RECEIVES: u32 = 5;
-/// One process has nobody to hand an object to. Just below the queue's own limit of 12 hours.
+/// A single process cannot hand an object to another. Just below the queue's own limit of 12 hours.
 const JOB_TIMEOUT: Duration = Duration::from_secs(11 * 60 * 60);
-/// How often the queue is asked whether all is done.
+/// How often the queue is checked for being empty.
 const TICK: Duration = Duration::from_millis(200);
-/// Differences and failures that the summary names; the rest is counted.
+/// Differences and failures that the summary names; the rest are only counted.
 const NAMED: usize = 20;
 
 /// How a run ended.
@@ -49,30 +50,29 @@ pub struct Report {
     pub copied: u64,
     /// Their bytes.
     pub copied_bytes: u64,
-    /// What those are proven by.
+    /// What proves those copies.
     pub proofs: Proofs,
     /// Objects deleted at the destination by this run.
     pub deleted: u64,
-    /// Bytes that the destination took, parts sent again included.
+    /// Bytes that the destination accepted, including parts that were sent again.
     pub uploaded_bytes: u64,
     /// Objects that failed, with their last error; at most twenty are named.
     pub failed: Vec<Failure>,
-    /// How many failed in all.
+    /// Total number of failures.
     pub failed_count: u64,
     /// What the closing comparison found.
     pub closing: Option<Summary>,
-    /// What has to be said beside the closing comparison's numbers, where all of them are not all there may
-    /// be.
+    /// A note to the closing comparison's numbers, if those cannot include everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caveat: Option<&'static str>,
     /// Keys that the closing comparison found to differ; at most twenty are named.
     pub differing: Vec<String>,
-    /// What copies are known to lack of what their sources have, bytes aside: a sample of them was
-    /// compared.
+    /// What copies are known to lack of what their sources have, other than bytes; found by
+    /// comparing a sample of them.
     pub losses: Vec<Loss>,
-    /// Stopped by a signal before it was through.
+    /// A signal stopped the run before it was finished.
     pub interrupted: bool,
-    /// Why the work ended before it was through, for no object's fault.
+    /// Why the work ended before it was finished, if no object was the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
     /// Seconds from start to end.
@@ -113,9 +113,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Opens the embedded queue and state for what `jobsender` finds; `finds` are told of it too. Jobs
-    /// that an earlier run left are dropped, since the comparison finds them again; parts and records
-    /// stay, so that the work continues.
+    /// Opens the embedded queue and state for what `jobsender` finds; `finds` receive it too. Jobs
+    /// that an earlier run left are dropped, since the comparison finds them again; parts and
+    /// records stay, so the work continues.
     pub async fn open(
         config: &Config,
         sides: Sides,
@@ -175,7 +175,7 @@ impl Run {
             let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
             tokio::spawn(async move { worker.run(&halt).await })
         };
-        // Where the worker ends by an error, listing on would be in vain.
+        // If the worker ends with an error, further listing is pointless.
         self.jobsender.cancel = worker_halt.stop.clone();
         let copied = self.copy_all(&worker_halt).await;
         worker_halt.stop.cancel();
@@ -248,13 +248,13 @@ impl Run {
     /// The closing comparison: both sides are listed again, nothing is sent.
     async fn close(&mut self, report: &mut Report) -> Result<()> {
         self.jobsender.queue = None;
-        // An inventory shows what was there before.
+        // An inventory shows only the state before the run.
         if let Origin::Inventory(_) = self.jobsender.origins[1] {
             self.jobsender.origins[1] = Origin::Listing;
         }
         self.jobsender.deletions = None;
         self.jobsender.is_closing = true;
-        // What was copied whatever was there is now there.
+        // An `--overwrite` run copies everything, so the closing comparison falls back to sizes.
         if self.jobsender.compare == Compare::Nothing {
             self.jobsender.compare = Compare::Size;
         }
@@ -293,7 +293,7 @@ impl Differing {
 }
 
 impl Differing {
-    /// Objects whose ETags differ from the source's.
+    /// Adds objects whose ETags differ from the source's.
     fn add(&self, objects: &[ObjectId]) {
         let mut named = self.named();
         let room = NAMED.saturating_sub(named.len());
@@ -312,7 +312,7 @@ impl Finds for Differing {
     }
 }
 
-/// One queue for one migration: another pair or endpoint on the same file has another.
+/// One queue per migration: another pair or endpoint on the same file has a different one.
 fn queue_name(config: &Config, pairs: &[Pair]) -> String {
     let mut hasher = DefaultHasher::new();
     (&config.source.endpoint.url, &config.destination.endpoint.url).hash(&mut hasher);

@@ -1,8 +1,8 @@
 //! Objects that a file names: a list of keys, a Batch manifest, an S3 Inventory.
 //!
-//! Everything here reads and never holds a whole list: what is read arrives in chunks through a
-//! [`Feed`], what must be in order is sorted on disk ([`sort`]). All of it needs a Tokio runtime,
-//! whose threads for blocking work do the reading.
+//! Everything here streams and never holds a whole list: what is read arrives in chunks through a
+//! [`Feed`]; what must be in order is sorted on disk ([`sort`]). All of it needs a Tokio runtime,
+//! whose blocking threads do the reading.
 
 use std::fs::File;
 use std::path::Path;
@@ -23,21 +23,21 @@ mod tests;
 
 pub use feed::Feed;
 
-/// How many entries a chunk has: as many as a page of a listing.
+/// Entries in a chunk: as many as in a page of a listing.
 const CHUNK: usize = 1000;
 
 /// One object that a file of keys or a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The bucket, where the file names one.
+    /// The bucket, if the file names one.
     pub bucket: Option<String>,
-    /// The key, decoded; of one that is no UTF-8, what can be shown of it.
+    /// The key, decoded; if it is not UTF-8, as much of it as can be shown.
     pub key: ObjectKey,
-    /// The bytes of a key that is no UTF-8: it goes no further.
+    /// The bytes of a key that is not UTF-8: it is not processed further.
     pub odd: Option<Vec<u8>>,
-    /// The version, where the file names one; `"null"` is given as it is.
+    /// The version, if the file names one; `"null"` is passed on as it is.
     pub version: Option<String>,
-    /// Where it stands in the file: the first line is 1.
+    /// Its line in the file: the first line is 1.
     pub line: u64,
 }
 
@@ -53,14 +53,14 @@ fn open(path: &Path) -> Result<File> {
     }
 }
 
-/// A key as S3 Inventory and S3 Batch Operations write it in CSV: like a form's field, a blank as
+/// A key as S3 Inventory and S3 Batch Operations write it in CSV: like a form's field, a space as
 /// `+` and a plus as `%2B`. Amazon says "URL-encoded"
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory.html#storage-inventory-contents>),
 /// and its own examples decode such keys with `unquote_plus`
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-invoke-lambda.html>).
 ///
-/// What no encoder writes is refused rather than guessed at: a key that was never encoded would be
-/// taken for another one.
+/// Text that no encoder writes is refused rather than guessed at: a key that was never encoded
+/// would be taken for a different one.
 fn decode_key(raw: &[u8]) -> Result<Named, String> {
     key(decode(raw)?)
 }
@@ -81,10 +81,10 @@ fn decode(raw: &[u8]) -> Result<Vec<u8>, String> {
     Ok(percent_decode(&plain).collect())
 }
 
-/// A key, and its bytes where they are no UTF-8.
+/// A key, and its bytes if they are not UTF-8.
 type Named = (ObjectKey, Option<Vec<u8>>);
 
-/// A key by its 1 to 1,024 bytes.
+/// A key from its 1 to 1,024 bytes.
 fn key(bytes: Vec<u8>) -> Result<Named, String> {
     match bytes.len() {
         0 => return Err("the key is empty".to_owned()),

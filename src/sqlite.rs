@@ -1,7 +1,7 @@
 //! One SQLite file: the embedded queues and records, shared by several processes.
 //!
 //! Each [`Database`] owns a thread with one connection. SQLite's calls block, so they may not run
-//! on the runtime's threads, and a thread that takes them one after the other needs no lock.
+//! on the runtime's threads, and a single thread that runs them one after the other needs no lock.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a call waits for other processes that write. Their transactions take milliseconds;
-/// ten seconds outlast a burst of thousands of sends on a slow disk.
+/// How long a call waits for other writing processes. Their transactions take milliseconds; ten
+/// seconds outlast a burst of thousands of sends on a slow disk.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Marks the file as ours (<https://www.sqlite.org/pragma.html#pragma_application_id>): "S3MG".
 const APPLICATION_ID: i32 = 0x5333_4d47;
 
-/// The tables' version, kept in the file as `user_version`.
+/// The schema version, kept in the file as `user_version`.
 const SCHEMA_VERSION: i32 = 3;
 
-/// Times of the queue are milliseconds since 1970. The times of a record have the original's unit,
+/// The queue's times are milliseconds since 1970. A record's times are in the original's unit:
 /// seconds, with a fraction.
 ///
-/// `visible_at` is 0 for a message that was never received: that keeps what came back to the
-/// queue apart from what is new, so that either is found through the index alone.
+/// `visible_at` is 0 for a message that was never received: this keeps returned messages apart from
+/// new ones, so that either can be found through the index alone.
 const SCHEMA: &str = r#"
 CREATE TABLE queue_message (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -81,7 +81,7 @@ CREATE INDEX "desBucket-index" ON record (desBucket, desKey);
 CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime);
 "#;
 
-/// What version 2 has more than version 1.
+/// Migration from schema 1 to 2.
 const SINCE_1: &str = r#"
 CREATE TABLE note (
     "Key" TEXT PRIMARY KEY,
@@ -91,8 +91,8 @@ ALTER TABLE record ADD COLUMN sequencer TEXT;
 ALTER TABLE record ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
 "#;
 
-/// Migration from version 2 to 3: what a copy is proven by, and the ETag that the destination answered.
-/// The index holds all that counting takes.
+/// Migration from schema 2 to 3: what a copy is proven by, and the ETag that the destination
+/// answered. The index covers everything that counting needs.
 const SINCE_2: &str = r#"
 ALTER TABLE record ADD COLUMN proof TEXT;
 ALTER TABLE record ADD COLUMN desEtag TEXT;
@@ -102,10 +102,10 @@ CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime, proof)
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// An open file. Clones share one connection and its thread; with the last of them the thread ends
-/// and the connection is closed, which takes SQLite's side files along where nobody else has one;
-/// any number of processes may have the same file open, on one machine: the shared memory of
-/// SQLite's write-ahead log does not reach over a network file system
+/// An open file. Clones share one connection and its thread. When the last clone is dropped, the
+/// thread ends and the connection is closed; if no other process has the file open, that also
+/// removes SQLite's side files. Any number of processes on one machine may have the same file open,
+/// but not over a network file system: SQLite's write-ahead log needs shared memory
 /// (<https://www.sqlite.org/wal.html>).
 #[derive(Clone)]
 pub struct Database {
@@ -113,7 +113,7 @@ pub struct Database {
     connection: Arc<Owner>,
 }
 
-/// The thread that has the connection.
+/// The thread that owns the connection.
 struct Owner {
     /// `None` only while it is being dropped.
     tasks: Option<mpsc::Sender<Task>>,
@@ -121,16 +121,16 @@ struct Owner {
 }
 
 impl Drop for Owner {
-    /// Waits until the connection is closed: a process that ends earlier would leave the log and
-    /// the shared memory beside the file.
+    /// Waits until the connection is closed: a process that ended earlier would leave the log and
+    /// the shared memory next to the file.
     fn drop(&mut self) {
         drop(self.tasks.take());
-        // An answer that nobody waits for any more is dropped by the thread itself, and the last
-        // clone of the database may be in it.
+        // If the caller no longer waits for an answer, the thread drops it, and the answer may hold
+        // the last clone of the database: then this runs on the thread itself.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
         {
-            // A panic there has been reported there.
+            // A panic on that thread has already been reported there.
             let _ = thread.join();
         }
     }
@@ -143,12 +143,12 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Opens the file, creating it with its tables where it does not exist. Fails with `Usage`
-    /// where the file cannot serve: damaged, not writable, not a database, another program's,
-    /// or written by a newer version of this one.
+    /// Opens the file, and creates it with its tables if it does not exist. Fails with `Usage` if
+    /// the file cannot be used: damaged, not writable, not a database, another program's, or
+    /// written by a newer version of this one.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
-        // An absolute path also keeps SQLite from reading `file:…` as a URI and `:memory:` as no
-        // file at all.
+        // An absolute path also keeps SQLite from reading `file:…` as a URI, and `:memory:` as a
+        // database without a file.
         let path: Arc<Path> = std::path::absolute(path.as_ref())
             .map_err(|e| Error::usage("no usable path for the SQLite file").with_source(e))?
             .into();
@@ -174,7 +174,7 @@ impl Database {
         Ok(database)
     }
 
-    /// The file.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -188,8 +188,8 @@ impl Database {
         self.run(move |connection| f(&connection.transaction()?)).await
     }
 
-    /// Runs `f` in a transaction that nobody else writes beside, and commits it where `f` succeeds.
-    /// It runs to its end also where the future is dropped; the answer is dropped then.
+    /// Runs `f` in a transaction that excludes all other writers, and commits it if `f` succeeds.
+    /// It runs to its end even if the future is dropped; then its answer is dropped.
     pub(crate) async fn write<T, F>(&self, f: F) -> Result<T>
     where
         T: Send + 'static,
@@ -209,9 +209,9 @@ impl Database {
         result.await.map_err(|_| self.gone())?.map_err(|e| translate(&self.path, e))
     }
 
-    /// Has `f` run on the connection without waiting for it: for `drop`, which cannot wait.
+    /// Runs `f` on the connection without waiting for it: for `drop`, which cannot wait.
     pub(crate) fn post(&self, f: impl FnOnce(&mut Connection) + Send + 'static) {
-        // Where the thread is gone, whoever waits for an answer learns it from its channel.
+        // If the thread is gone, callers that wait for an answer learn it from their channels.
         if let Some(tasks) = &self.connection.tasks {
             let _ = tasks.send(Box::new(f));
         }
@@ -223,8 +223,8 @@ impl Database {
     }
 }
 
-/// One transaction that takes the write lock first: a read lock that grows into a write lock
-/// fails at once where another process has written meanwhile, without waiting its turn.
+/// One transaction that takes the write lock first: upgrading a read lock fails at once, without
+/// waiting, if another process has written meanwhile.
 pub(crate) fn write<T>(
     connection: &mut Connection,
     f: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -235,8 +235,8 @@ pub(crate) fn write<T>(
     Ok(value)
 }
 
-/// One moment on both clocks. Leases outlive processes, so the file holds wall clock time; what a
-/// process counts down is monotonic.
+/// One moment on both clocks. Leases outlive processes, so the file holds wall clock time; a
+/// process counts down in monotonic time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     /// Read before `millis`, so that a time computed from it is never later than its twin.
@@ -258,8 +258,8 @@ pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Opens the file. SQLite answers `BUSY` without waiting where two processes create one file or
-/// turn on its log at the same moment; the second one finds it done.
+/// Opens the file. SQLite answers `BUSY` without waiting if two processes create a file or turn on
+/// its log at the same moment; at the second try it is done.
 fn connect(path: &Path) -> Result<Connection> {
     let give_up = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -279,8 +279,8 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Before the first write: another program's file stays as it is. In one transaction, or a file
-    // that another process is just creating would be seen half made.
+    // Before the first write, so that another program's file stays as it is. In one transaction, or
+    // a file that another process is just creating would be seen half made.
     if let Err(refusal) = inspect(&connection.transaction()?, path)? {
         return Ok(Err(refusal));
     }
@@ -294,9 +294,9 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
         );
         return Ok(Err(Error::usage(text)));
     }
-    // With the log, NORMAL survives the death of any process. A power cut may take back the last
-    // transactions, in order and whole: a job is then done once more, or found again by comparing
-    // the buckets. FULL would pay for that with a flush of the disk per message.
+    // With the log, NORMAL survives the death of any process. A power cut may undo the last
+    // transactions, in order and whole: then a job is done again, or found again by comparing the
+    // buckets. FULL would avoid that at the price of a disk flush per message.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.set_prepared_statement_cache_capacity(64);
     let created = write(&mut connection, |tx| match inspect(tx, path)? {
@@ -306,7 +306,7 @@ fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection>> {
     Ok(created.map(|()| connection))
 }
 
-/// The version of the file's tables, 0 for a new file; `Err` where it is not ours to use.
+/// The version of the file's tables, 0 for a new file; `Err` if the file is not ours to use.
 fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<i32>> {
     let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id")?;
@@ -327,7 +327,7 @@ fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<i32>> {
     })
 }
 
-/// Brings the tables from this version to the one of this program.
+/// Migrates the tables from this version to the one of this program.
 fn create(tx: &Transaction<'_>, version: i32) -> rusqlite::Result<()> {
     for (since, sql) in [(1, SCHEMA), (2, SINCE_1), (3, SINCE_2)] {
         if version < since {
@@ -342,8 +342,8 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// SQLite's error in the product's terms. What the user must mend is `Usage`; what may pass by
-/// itself is `Unavailable`.
+/// SQLite's error in the product's terms. `Usage` is for what the user must correct, `Unavailable`
+/// for what may pass by itself.
 fn translate(path: &Path, error: rusqlite::Error) -> Error {
     use ErrorKind::{Invalid, Unavailable, Usage};
     let (kind, what) = match error.sqlite_error_code() {

@@ -51,7 +51,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// One page of a listing to ask for.
+/// A request for one page of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct ListRequest {
     /// The bucket.
@@ -60,12 +60,12 @@ pub struct ListRequest {
     pub prefix: String,
     /// Only keys after these bytes, in byte order; for the first page.
     pub start_after: Option<Vec<u8>>,
-    /// The token of the page before; for every further page.
+    /// The previous page's token; set for every page after the first.
     pub token: Option<String>,
-    /// Keys on the page, at most; `None`: as many as the store gives.
+    /// Maximum keys on the page; `None` leaves it to the store.
     pub max_keys: Option<u32>,
-    /// Tell each object's current version too. This asks by another call, which needs
-    /// `s3:ListBucketVersions` and brings all versions along, so it is slower.
+    /// Also report each object's current version. This takes another call, which needs
+    /// `s3:ListBucketVersions` and returns all versions, so it is slower.
     pub versions: bool,
 }
 
@@ -93,49 +93,51 @@ pub struct Headers {
 /// What a store says about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectMeta {
-    /// Bytes of the whole object, also in the answer to a ranged GET.
+    /// Size of the whole object in bytes, also in the answer to a ranged GET.
     pub size: u64,
     /// The object's ETag.
     pub etag: Etag,
-    /// Its version, where the bucket has versions (`"null"` is given as it is).
+    /// Its version, if the bucket has versions (`"null"` is passed on as it is).
     pub version: Option<String>,
     /// When it was written, to the second.
     pub last_modified: Option<SystemTime>,
     /// The storage class; a store leaves it out for STANDARD.
     pub storage_class: Option<String>,
-    /// An archived object of which a readable copy is there for a time (`x-amz-restore`).
+    /// Whether an archived object has a temporary readable copy (`x-amz-restore`).
     pub restored: bool,
-    /// How many tags it has, where the answer counts them.
+    /// How many tags it has, if the answer counts them.
     pub tag_count: Option<u32>,
     /// Entries of its user metadata that no header can carry (`x-amz-missing-meta`).
     pub missing_meta: u32,
     /// The headers that travel along.
     pub headers: Headers,
-    /// The server-side encryption, where the answer names one.
+    /// The server-side encryption, if the answer names one.
     pub sse: Option<String>,
-    /// A checksum of the whole object, where the store keeps one and was asked for it.
+    /// A checksum of the whole object, if the store keeps one and was asked for it.
     pub sum: Option<Sum>,
 }
 
 impl ObjectMeta {
-    /// The MD5 of the object's bytes, where its ETag is one: written in one piece, and not under
-    /// SSE-KMS or SSE-C (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    /// The MD5 of the object's bytes, if its ETag is one: the object was written in one piece, and
+    /// not under SSE-KMS or SSE-C
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
     pub fn md5(&self) -> Option<Md5> {
         let opaque = self.sse.as_deref().is_some_and(hides_md5);
         self.etag.md5().filter(|_| !opaque)
     }
 
-    /// The ETag, where it is the digest of the object's parts' MD5s.
+    /// The ETag, if it is the digest of the MD5s of the object's parts.
     pub fn multipart_digest(&self) -> Option<&Etag> {
         let opaque = self.sse.as_deref().is_some_and(hides_md5);
         (self.etag.parts().is_some() && !opaque).then_some(&self.etag)
     }
 }
 
-/// What [`ObjectMeta::sse`] says of an object under a key that its reader brings (SSE-C).
+/// [`ObjectMeta::sse`] of an object that is encrypted with its reader's own key (SSE-C).
 pub const SSE_C: &str = "SSE-C";
 
-/// Whether ETags are no MD5 under this encryption: SSE-KMS (`aws:kms`, `aws:kms:dsse`), SSE-C.
+/// Whether this encryption makes ETags differ from MD5s: SSE-KMS (`aws:kms`, `aws:kms:dsse`),
+/// SSE-C.
 fn hides_md5(sse: &str) -> bool {
     sse.starts_with("aws:kms") || sse == SSE_C
 }
@@ -145,7 +147,7 @@ fn hides_md5(sse: &str) -> bool {
 pub struct PartsSeen {
     /// How many parts.
     pub count: u32,
-    /// Bytes of the first.
+    /// Bytes in the first part.
     pub first: u64,
 }
 
@@ -154,32 +156,33 @@ pub struct PartsSeen {
 pub struct GetRequest {
     /// The object.
     pub id: ObjectId,
-    /// The version, where a certain one is wanted.
+    /// The version, if a specific one is wanted.
     pub version: Option<String>,
     /// The bytes; `None` for all of them.
     pub range: Option<ByteRange>,
-    /// The answer must come from the object with this ETag, or fail with `SourceChanged`.
+    /// The object must have this ETag, or the call fails with `SourceChanged`.
     pub if_match: Option<Etag>,
 }
 
 /// A body that arrives in pieces. A cut connection shows as an error item, never as an end.
 pub type Body = BoxStream<'static, Result<Bytes>>;
 
-/// The answer to a GET: what is known at once, and the bytes as they come.
+/// The answer to a GET: what is known at once, and the bytes as they arrive.
 pub struct GetAnswer {
     /// About the whole object.
     pub meta: ObjectMeta,
     /// How many bytes the body announces.
     pub content_length: u64,
-    /// Where in the object the body begins: 0 also where a store answers a range with all of it.
+    /// Where in the object the body begins: also 0 if a store answers a range with the whole
+    /// object.
     pub start: u64,
-    /// Bytes of the whole object, where the answer tells.
+    /// Bytes of the whole object, if the answer says.
     pub whole: Option<u64>,
     /// The bytes, as stored.
     pub body: Body,
 }
 
-/// What a new object is given besides its bytes.
+/// What a new object gets in addition to its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewObject {
     /// The headers that travel along.
@@ -188,12 +191,12 @@ pub struct NewObject {
     pub storage_class: Option<String>,
     /// Tags, as key and value.
     pub tags: Vec<(String, String)>,
-    /// A multipart upload whose object has a CRC-64/NVME of the whole, combined from its parts'.
+    /// The object of a multipart upload gets a CRC-64/NVME of the whole, combined from its parts'.
     pub crc64nvme: bool,
 }
 
-/// What a body in memory is proven by: each digest goes with the request, and the store refuses a
-/// body that differs from one.
+/// The digests of a body in memory: each goes with the request, and the store refuses a body that
+/// does not match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Sent as `Content-MD5` (RFC 1864).
@@ -214,50 +217,50 @@ pub enum Payload {
     Held {
         /// The bytes.
         bytes: Bytes,
-        /// What they are proven by.
+        /// The digests that prove them.
         proof: Proof,
     },
-    /// As they come; an error in the body cuts the request, so that nothing is stored.
+    /// As they arrive; an error in the body cuts the request, so nothing is stored.
     Streamed {
         /// The bytes.
         body: Body,
         /// How many there must be.
         length: u64,
-        /// Send their CRC-64/NVME behind them, for the store to verify; it is in the answer.
+        /// Send their CRC-64/NVME after them, for the store to verify; the answer contains it.
         trailer: bool,
-        /// What [`ObjectStore::room`] has answered.
+        /// The answer of [`ObjectStore::room`].
         room: Room,
     },
 }
 
-/// A whole object's bytes as they come.
+/// A whole object's bytes as they arrive.
 pub struct Streamed {
     /// The bytes.
     pub body: Body,
     /// How many there must be.
     pub length: u64,
-    /// What [`ObjectStore::room`] has answered.
+    /// The answer of [`ObjectStore::room`].
     pub room: Room,
 }
 
-/// Leave to send a part, where a store gives one: see [`ObjectStore::room`].
+/// A permit to send a part, if the store issues one: see [`ObjectStore::room`].
 #[derive(Debug, Default)]
 pub struct Room(Option<pace::Permit>);
 
-/// What a store answers to bytes it has taken.
+/// The store's answer to bytes that it has accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The ETag of the object or part.
     pub etag: Etag,
-    /// The server-side encryption it was stored under, where the answer names one.
+    /// The server-side encryption it was stored under, if the answer names one.
     pub sse: Option<String>,
-    /// The CRC-64/NVME that the store has verified, where the answer names one.
+    /// The CRC-64/NVME that the store has verified, if the answer names one.
     pub crc64nvme: Option<u64>,
 }
 
 impl Written {
     /// Whether the ETag is the MD5 of the bytes: it is not under SSE-KMS, and some compatible
-    /// stores have tags of another form
+    /// stores have ETags of another form
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
     pub fn etag_is_md5(&self) -> bool {
         !self.is_kms() && self.etag.looks_like_md5()
@@ -278,12 +281,12 @@ pub struct Upload {
     pub id: String,
 }
 
-/// An upload that has just been begun.
+/// An upload that has just been created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
     /// The upload.
     pub upload: Upload,
-    /// The answer says that its parts' ETags will be no MD5 (SSE-KMS).
+    /// The answer says that the parts' ETags will not be MD5s (SSE-KMS).
     pub hides_md5: bool,
 }
 
@@ -292,7 +295,7 @@ pub struct Created {
 pub struct ListedUpload {
     /// The upload.
     pub upload: Upload,
-    /// When it was begun.
+    /// When it was created.
     pub initiated: Option<SystemTime>,
 }
 
@@ -305,34 +308,34 @@ pub struct Part {
     pub size: u64,
     /// The store's ETag of the part.
     pub etag: Etag,
-    /// The store's CRC-64/NVME of the part, where the upload has such checksums.
+    /// The store's CRC-64/NVME of the part, if the upload has such checksums.
     pub crc64nvme: Option<u64>,
 }
 
 /// One S3-compatible endpoint with the credentials of one side.
 ///
-/// Every method is one request (or, where it says so, one request per page). None tries again by
-/// itself: see [`crate::retry`]. Errors name the call, the object and the side.
+/// Every method is one request (or, if it says so, one request per page). None retries by itself:
+/// see [`crate::retry`]. Errors name the call, the object and the side.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
-    /// What is known of the store's own ways.
+    /// What is known of this store's peculiarities.
     fn profile(&self) -> &Profile;
 
-    /// How many calls of this name the bucket has answered well so far, as far as anybody counts: a
-    /// refusal is held against it.
+    /// How many calls of this name the bucket has answered successfully so far; 0 if nothing counts
+    /// them. A refusal is weighed against this number.
     fn answered(&self, _bucket: &str, _call: &str) -> u64 {
         0
     }
 
-    /// One page of the bucket's current objects, 1,000 keys on most stores. A key whose current version
-    /// is a delete marker has none. A page may be empty and not the last, and one without a token for
-    /// the next need not be the last: see [`crate::compare::listing`].
+    /// One page of the bucket's current objects, 1,000 keys on most stores. A key whose current
+    /// version is a delete marker has no current object. An empty page need not be the last, and
+    /// neither need one without a token for the next: see [`crate::compare::listing`].
     async fn list(&self, request: &ListRequest) -> Result<ListPage>;
 
     /// What the store says about an object, without its bytes.
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta>;
 
-    /// How the object with this ETag was written in parts; `None` where the store does not tell.
+    /// How the object with this ETag was written in parts; `None` if the store does not say.
     async fn parts_seen(
         &self,
         id: &ObjectId,
@@ -340,13 +343,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         etag: &Etag,
     ) -> Result<Option<PartsSeen>>;
 
-    /// Begins to read an object or a range of it.
+    /// Starts to read an object or a range of it.
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer>;
 
     /// The object's tags.
     async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>>;
 
-    /// Writes a whole object; the store refuses a body that differs from its proof.
+    /// Writes a whole object; the store refuses a body that does not match its proof.
     async fn put(
         &self,
         id: &ObjectId,
@@ -355,8 +358,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         proof: Proof,
     ) -> Result<Written>;
 
-    /// Writes a whole object from a body of exactly `length` bytes as it comes; an error in the body
-    /// cuts the request, so that nothing is stored. The store refuses a body that differs from `md5`.
+    /// Writes a whole object from a body of exactly `length` bytes as they arrive; an error in the
+    /// body cuts the request, so nothing is stored. The store refuses a body that does not match
+    /// `md5`.
     async fn put_streamed(
         &self,
         id: &ObjectId,
@@ -365,29 +369,29 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         md5: Option<Md5>,
     ) -> Result<Written>;
 
-    /// What the store says about the object that is there now; `None` only where it says of the
-    /// key itself that there is none (a delete marker is none). One request, and another one where
-    /// there is none: an answer to HEAD cannot say whether the key is missing or the bucket. Fails
-    /// with `NotFound` where the bucket is missing, and with `Denied` where a missing key may not
-    /// be told: that takes `s3:ListBucket`
+    /// What the store says about the current object; `None` only if the store says that the key
+    /// itself does not exist (a delete marker is no object). One request, and a second one if there
+    /// is no object: an answer to HEAD cannot say whether the key or the bucket is missing. Fails
+    /// with `NotFound` if the bucket is missing, and with `Denied` if the store may not reveal that
+    /// a key is missing: that takes `s3:ListBucket`
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>>;
 
-    /// Deletes the object; in a bucket with versions a delete marker hides it. Deleting what is not
-    /// there succeeds.
+    /// Deletes the object; in a bucket with versions a delete marker hides it. Deleting a missing
+    /// object succeeds.
     async fn delete(&self, id: &ObjectId) -> Result<()>;
 
-    /// Begins a multipart upload.
+    /// Creates a multipart upload.
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created>;
 
-    /// Waits until a body may be sent into `bucket`. Asked before the body's source is opened: a body
-    /// that nobody reads for minutes is cut by its server.
+    /// Waits until a body may be sent into `bucket`. Called before the body's source is opened: a
+    /// server cuts a body that is not read for minutes.
     async fn room(&self, _bucket: &str) -> Result<Room> {
         Ok(Room::default())
     }
 
-    /// Writes one part; the store refuses a body that differs from its proof, its trailer or its
-    /// length. Fails with `UploadGone` where the upload has been completed or aborted.
+    /// Writes one part; the store refuses a body that does not match its proof, its trailer or its
+    /// length. Fails with `UploadGone` if the upload has been completed or aborted.
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written>;
 
     /// All parts that the store holds, in order; one request per 1,000. Fails with `UploadGone`.
@@ -396,9 +400,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// All unfinished uploads of exactly this object, one request per 1,000.
     async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>>;
 
-    /// Makes the object from these parts; `crc64nvme` is that of the whole object, which the store
-    /// verifies. Fails with `UploadGone`. An error inside a 200 answer is an error; one that does not
-    /// name the object has an empty ETag, and need not have made it.
+    /// Makes the object from these parts; `crc64nvme` is the checksum of the whole object, which
+    /// the store verifies. Fails with `UploadGone`. An error inside a 200 answer is an error. An
+    /// answer that does not name the object yields an empty ETag, and the object may not exist.
     async fn complete_upload(
         &self,
         upload: &Upload,
@@ -406,6 +410,6 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         crc64nvme: Option<u64>,
     ) -> Result<Written>;
 
-    /// Gives the upload up. Aborting what is no longer there succeeds.
+    /// Aborts the upload. Aborting a missing upload succeeds.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;
 }

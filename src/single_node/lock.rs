@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// A locked file beside the SQLite file. The system unlocks it however the process ends; an end in
-/// good order also removes it.
+/// A locked file next to the SQLite file. The system unlocks it however the process ends; an
+/// orderly end also removes it.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -31,8 +31,8 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(already_running()),
                 Err(TryLockError::Error(error)) => return Err(cannot(error)),
             }
-            // A run that ended between the two calls above has taken its file along, and whoever
-            // comes next would lock another one.
+            // A run that ended between the two calls above has removed its file, and the next run
+            // would lock a new one.
             if is_at(&file, &path).map_err(cannot)? {
                 return Ok(Self { path, _file: file });
             }
@@ -42,7 +42,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before it is unlocked; a file that stays behind does no harm.
+        // Before it is unlocked; a file that is left over does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -54,7 +54,7 @@ fn already_running() -> Error {
     )
 }
 
-/// Whether `path` still leads to `file`.
+/// Whether `path` still refers to `file`.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match fs::metadata(path) {

@@ -11,7 +11,7 @@ use super::{CHUNK, Entry, Feed, decode_key, open};
 use crate::error::{Error, Result};
 use crate::object::is_bucket_name;
 
-/// What a record may be.
+/// The forms that a record may have.
 const ALLOWED: &str =
     "allowed: bucket,key or bucket,key,version in every line alike, without a header";
 
@@ -19,9 +19,9 @@ const ALLOWED: &str =
 ///
 /// As Amazon documents it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html#specify-batchjob-manifest>):
-/// no header; keys URL-encoded, a blank being `+` or `%20`, a plus `%2B`, a line break `%0A`; a
-/// version for every object or for none, `null` for what was written without versions. Fields may be
-/// quoted (RFC 4180), but hold no line break of their own. Fails with `Usage`, naming file and line.
+/// no header; keys URL-encoded, a space as `+` or `%20`, a plus as `%2B`, a line break as `%0A`; a
+/// version for every object or for none, `null` for objects written without versioning. Fields may
+/// be quoted (RFC 4180), but contain no line break. Fails with `Usage`, naming file and line.
 pub fn read(path: impl Into<PathBuf>) -> Feed<Entry> {
     let path = path.into();
     Feed::start(CHUNK, move |out| records(&path, Table::new(open(&path)?), out))

@@ -1,4 +1,4 @@
-//! From a thread that may block to code that may not: chunks through a bounded channel.
+//! Passes chunks from a thread that may block to code that may not, through a bounded channel.
 
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle};
@@ -10,7 +10,7 @@ const AHEAD: usize = 1;
 
 /// What a blocking reader finds, chunk by chunk.
 ///
-/// The end is told, never guessed: where the reader fails, or is gone without a word, `next` is an
+/// The reader reports its end explicitly: if it fails, or stops without a report, `next` is an
 /// error, and stays one. Dropping the feed ends the reader at its next chunk.
 #[derive(Debug)]
 pub struct Feed<T> {
@@ -33,8 +33,8 @@ enum End {
 }
 
 impl<T: Send + 'static> Feed<T> {
-    /// Runs `read` on a thread of its own for blocking work, inside a Tokio runtime; what it pushes
-    /// arrives in chunks of up to `size`.
+    /// Runs `read` on a blocking thread of its own, inside a Tokio runtime; what it pushes arrives
+    /// in chunks of up to `size`.
     pub(super) fn start<F>(size: usize, read: F) -> Self
     where
         F: FnOnce(&mut Outlet<T>) -> Result<()> + Send + 'static,
@@ -43,14 +43,14 @@ impl<T: Send + 'static> Feed<T> {
         let reader = task::spawn_blocking(move || {
             let mut outlet = Outlet { sender, chunk: Vec::with_capacity(size), size };
             let end = read(&mut outlet).and_then(|()| outlet.flush());
-            // Nobody is told where nobody listens any more.
+            // If the feed has been dropped, the end is of no interest.
             let _ = outlet.sender.blocking_send(Message::End(end));
         });
         Self { chunks, reader, end: End::Ahead }
     }
 
-    /// The next chunk, never an empty one; `None` after the last. Nothing is lost where the future
-    /// is dropped.
+    /// The next chunk, never an empty one; `None` after the last. Nothing is lost if the future is
+    /// dropped.
     pub async fn next(&mut self) -> Result<Option<Vec<T>>> {
         match (self.end, self.chunks.recv().await) {
             (_, Some(Message::Items(items))) => Ok(Some(items)),
@@ -64,7 +64,7 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Why the reader has gone without telling an end: it panicked, or the runtime is ending.
+    /// Why the reader has stopped without reporting an end: it panicked, or the runtime is ending.
     async fn lost(&mut self) -> Error {
         self.end = End::Failed;
         match (&mut self.reader).await {
@@ -84,8 +84,8 @@ pub(super) struct Outlet<T> {
 }
 
 impl<T> Outlet<T> {
-    /// Passes `item` on; blocks while the other side has enough. Fails with `Cancelled` where nobody
-    /// listens any more.
+    /// Passes `item` on; blocks while the channel is full. Fails with `Cancelled` if the feed has
+    /// been dropped.
     pub(super) fn push(&mut self, item: T) -> Result<()> {
         self.chunk.push(item);
         match self.chunk.len() < self.size {

@@ -1,15 +1,15 @@
-//! S3 Inventory: a bucket's objects as S3 has written them down, without a listing.
+//! S3 Inventory: a bucket's objects as S3 has recorded them, without a listing.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `address.rs` | where a manifest is |
 //! | `manifest.rs` | `manifest.json` |
-//! | `place.rs` | the files beside it, local or in a bucket, proven by their MD5 |
+//! | `files.rs` | the files next to it, local or in a bucket, verified by their MD5 |
 //! | `columns.rs` | which columns there are, and which rows count |
 //! | `csv.rs`, `parquet.rs` | rows of one data file |
 //!
-//! An inventory is a picture of the past, and shows what its configuration covers: one that is
-//! limited to a prefix does not say so in its manifest
+//! An inventory is a snapshot of the past, and shows only what its configuration covers: one that
+//! is limited to a prefix does not say so in its manifest
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>).
 
 mod address;
@@ -41,20 +41,20 @@ use manifest::{DataFile, Format, Manifest};
 /// part of a core; S3 writes large inventories as many files.
 const FILES_AT_ONCE: usize = 4;
 
-/// By what an inventory is read.
+/// The means to read an inventory.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The store that has it; not needed for a local one.
+    /// The store that has it; not needed for a local inventory.
     pub store: Option<Arc<dyn ObjectStore>>,
     /// Tries for one call, at least 1.
     pub max_retry: u32,
-    /// Where temporary files lie; `None` for the system's folder. Sorting needs room for all rows.
+    /// The folder for temporary files; `None` for the system's. Sorting needs room for all rows.
     pub folder: Option<PathBuf>,
-    /// Ends the reading.
+    /// Cancels the reading.
     pub cancel: CancellationToken,
 }
 
-/// An inventory whose manifest has been read and proven.
+/// An inventory whose manifest has been read and verified.
 #[derive(Debug)]
 pub struct Inventory {
     manifest: Manifest,
@@ -63,9 +63,9 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads the manifest at `address`, and compares it with `manifest.checksum` where that is there.
-    /// Fails with `Usage` where it is no inventory that can be used (ORC, no Size), `NotFound` where
-    /// there is none, `Invalid` where it is damaged.
+    /// Reads the manifest at `address`, and compares it with `manifest.checksum` if that exists.
+    /// Fails with `Usage` if it is not a usable inventory (ORC, no Size), `NotFound` if there is
+    /// none, `Invalid` if it is damaged.
     pub async fn open(address: Address, access: Access) -> Result<Self> {
         let place = Place::new(address, &access)?;
         let text = place.manifest().await?;
@@ -73,22 +73,22 @@ impl Inventory {
         Ok(Self { manifest, place, access })
     }
 
-    /// The bucket that it shows.
+    /// The bucket that it lists.
     pub fn bucket(&self) -> &str {
         &self.manifest.bucket
     }
 
-    /// When S3 began to write it: what has changed since is not in it.
+    /// When S3 began to write it: later changes are not in it.
     pub fn created(&self) -> SystemTime {
         self.manifest.created
     }
 
-    /// How old it is at `now`; zero where a clock is behind.
+    /// How old it is at `now`; zero if a clock is behind.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.created()).unwrap_or_default()
     }
 
-    /// Bytes of its data files, as they are stored.
+    /// Bytes in its data files, as they are stored.
     pub fn bytes(&self) -> u64 {
         self.manifest.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
     }
@@ -97,8 +97,8 @@ impl Inventory {
     /// and delete markers do not count.
     ///
     /// Every data file is fetched whole and must have the size and the MD5 that the manifest names
-    /// before a row of it is read. Whatever is missing or damaged is an error, and so is another
-    /// bucket than the inventory's; there is never a shorter answer.
+    /// before any of its rows is read. Anything missing or damaged is an error, and so is a bucket
+    /// other than the inventory's; the answer is never a shorter one.
     pub async fn sorted(&self, bucket: &str, prefix: &str) -> Result<Sorted> {
         if bucket != self.bucket() {
             let (place, own) = (&self.place, self.bucket());
@@ -108,7 +108,7 @@ impl Inventory {
         }
         let sorter = Sorter::new(self.access.folder.as_deref());
         let filter = Filter { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
-        // Where one file fails, the threads that read the others end too.
+        // If one file fails, the threads that read the others end too.
         let halt = self.access.cancel.child_token();
         let _ends_readers = halt.clone().drop_guard();
         let reads = self.manifest.files.iter().map(|file| {
@@ -122,7 +122,7 @@ impl Inventory {
         Ok(sorter.finish())
     }
 
-    /// Pushes the rows of one data file that count.
+    /// Pushes the rows that count from one data file.
     async fn read(
         &self,
         file: &DataFile,

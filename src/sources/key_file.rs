@@ -1,4 +1,4 @@
-//! A file of keys, one a line, byte for byte.
+//! A file of keys, one per line, byte for byte.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use crate::error::{Error, Result};
 use crate::object::MAX_KEY_BYTES;
 
 /// The longest line worth reading: a key and its line end. A file without line ends is refused
-/// after as many bytes, instead of being held in memory.
+/// after this many bytes, instead of being read into memory.
 const LONGEST_LINE: u64 = MAX_KEY_BYTES as u64 + 2;
 
 /// The keys of the file at `path` in their order, in constant memory.
 ///
-/// A line ends with LF or CRLF; the last one may end with the file. Empty lines are skipped, all
-/// other bytes belong to the key, blanks and `#` as well; nothing is decoded, so a key with a line
-/// break needs a [manifest](super::batch_manifest). Fails with `Usage`, naming file and line: a file that
-/// cannot be read, a key that is longer than 1,024 bytes.
+/// A line ends with LF or CRLF; the last one may end with the file. Empty lines are skipped. All
+/// other bytes belong to the key, including spaces and `#`. Nothing is decoded, so a key with a
+/// line break needs a [manifest](super::batch_manifest). Fails with `Usage`, naming file and line,
+/// if a file cannot be read or a key is longer than 1,024 bytes.
 pub fn read(path: impl Into<PathBuf>) -> Feed<Entry> {
     let path = path.into();
     Feed::start(CHUNK, move |out| lines(&path, BufReader::new(open(&path)?), out))

@@ -1,4 +1,4 @@
-//! Rows into byte order of their keys, in bounded memory: an external merge sort.
+//! Sorts rows by the bytes of their keys, in bounded memory: an external merge sort.
 //!
 //! | file | holds |
 //! |---|---|
@@ -7,10 +7,11 @@
 //! | `pile.rs` | rows in memory until they are a run; runs until they are too many |
 //! | `merge.rs` | many runs as one |
 //!
-//! SQLite's sorter would do the same, but its files lie in one folder that is chosen for the whole
-//! process, by the environment or by a pragma that is not safe beside open connections
-//! (<https://www.sqlite.org/tempfiles.html#temporary_file_storage_locations>): nobody could say where
-//! a sort finds room, and where that folder is memory (tmpfs), memory would not be bounded.
+//! SQLite's sorter would do the same, but it keeps its files in one folder, which is chosen for the
+//! whole process by the environment, or by a pragma that is not safe while other connections are
+//! open (<https://www.sqlite.org/tempfiles.html#temporary_file_storage_locations>). The user could
+//! not choose where a sort finds room, and if that folder is in memory (tmpfs), memory would not be
+//! bounded.
 
 mod merge;
 mod pile;
@@ -32,7 +33,8 @@ use pile::Pile;
 
 /// Bytes of rows that a sorter holds before it writes them out.
 const MEMORY: usize = 16 * 1024 * 1024;
-/// Objects that go no further and are held in memory; with a thousand bytes each that is 100 MB.
+/// Most objects to hold in memory that are not processed further; with a thousand bytes each that
+/// is 100 MB.
 const MOST_ODD: usize = 100_000;
 
 /// One object, as an inventory or a listing shows it.
@@ -42,32 +44,33 @@ pub struct Row {
     pub key: ObjectKey,
     /// Bytes.
     pub size: u64,
-    /// The ETag, where it is known.
+    /// The ETag, if known.
     pub etag: Option<Etag>,
     /// When it was written.
     pub last_modified: Option<SystemTime>,
-    /// The storage class, where it is known.
+    /// The storage class, if known.
     pub storage_class: Option<String>,
-    /// The version, where it is known; `"null"` is given as it is.
+    /// The version, if known; `"null"` is passed on as it is.
     pub version: Option<String>,
-    /// Whether a readable copy of an archived object is there for a time. An inventory cannot tell.
+    /// Whether an archived object has a temporary readable copy. An inventory cannot tell.
     pub restored: bool,
 }
 
 /// Takes rows in any order. Clones fill the same sorter.
 ///
-/// Holds about 16 MiB; what is more lies in unnamed files, of which the system keeps nothing when the
-/// process ends in whatever way. They need about as much space as the rows have bytes, and while runs
-/// are merged up to twice as much.
+/// Holds about 16 MiB; the rest is in unnamed files, which the system removes however the process
+/// ends. They need about as much space as the rows have bytes, and up to twice as much while runs
+/// are merged.
 #[derive(Clone, Debug)]
 pub struct Sorter {
-    /// `None` once it is finished, or has failed and may have lost a row.
+    /// `None` after it is finished, or after it has failed and may have lost a row.
     pile: Arc<Mutex<Option<Pile>>>,
     odd: Arc<Mutex<BTreeSet<Odd>>>,
 }
 
 impl Sorter {
-    /// A sorter whose files lie in `folder`; `None` for the system's folder for temporary files.
+    /// A sorter that keeps its files in `folder`; `None` for the system's folder for temporary
+    /// files.
     pub fn new(folder: Option<&Path>) -> Self {
         Self::with_memory(folder, MEMORY)
     }
@@ -78,18 +81,18 @@ impl Sorter {
         Self { pile: Arc::new(Mutex::new(Some(Pile::new(folder, bytes)))), odd: Arc::default() }
     }
 
-    /// Takes rows; blocks while it writes. After an error all that follows fails as well: a row that
-    /// could not be kept must not be missing without a word.
+    /// Takes rows; blocks while it writes. After an error all later calls fail as well: a row that
+    /// could not be kept must not go missing silently.
     pub fn push(&self, rows: &[Row]) -> Result<()> {
         let mut slot = self.pile.lock().unwrap_or_else(PoisonError::into_inner);
-        // Put back only where all went well, also not after a panic.
+        // Put back only if all went well, so also not after a panic.
         let mut pile = slot.take().ok_or_else(over)?;
         rows.iter().try_for_each(|row| pile.push(row))?;
         *slot = Some(pile);
         Ok(())
     }
 
-    /// Takes a page of rows without blocking the runtime. The page is taken also where the future is
+    /// Takes a page of rows without blocking the runtime. The page is taken even if the future is
     /// dropped.
     pub async fn push_page(&self, rows: Vec<Row>) -> Result<()> {
         let sorter = self.clone();
@@ -97,7 +100,8 @@ impl Sorter {
         pushed.map_err(|join| Error::cancelled().with_source(join))?
     }
 
-    /// Keeps what goes no further, each once. Fails where there are so many that something else is wrong.
+    /// Keeps the objects that are not processed further, each once. Fails if there are too many of
+    /// them: then something else is wrong.
     pub fn keep_odd(&self, odd: impl IntoIterator<Item = Odd>) -> Result<()> {
         let mut kept = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(odd);
@@ -110,8 +114,8 @@ impl Sorter {
         }
     }
 
-    /// The rows in order, as soon as the last runs are merged; to be called inside a Tokio runtime.
-    /// Nothing can be pushed any more.
+    /// The rows in order, as soon as the last runs are merged; must be called inside a Tokio
+    /// runtime. Nothing can be pushed any more.
     pub fn finish(self) -> Sorted {
         let odd = std::mem::take(&mut *self.odd.lock().unwrap_or_else(PoisonError::into_inner));
         let rows = Feed::start(CHUNK, move |out| {
@@ -138,13 +142,14 @@ pub struct Sorted {
 }
 
 impl Sorted {
-    /// What goes no further, once.
+    /// Takes the objects that are not processed further; a second call returns none.
     pub fn take_odd(&mut self) -> Vec<Odd> {
         std::mem::take(&mut self.odd)
     }
 
-    /// Up to 1,000 rows; `None` after the last. Rows that are the same are one. Fails with `Invalid` where a
-    /// key has rows that differ: nobody can say which is true. An error stays one.
+    /// Up to 1,000 rows; `None` after the last. Identical rows count as one. Fails with `Invalid`
+    /// if a key has rows that differ, since it is unknown which is true. After an error every call
+    /// fails.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Row>>> {
         self.rows.next().await
     }

@@ -4,15 +4,15 @@ use std::io::{self, Read};
 
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
-/// No record that is read here is longer, by far: a key takes 3 KiB at most, the access control
-/// list that an inventory may carry some tens. A quote that nobody closes would otherwise draw the
-/// rest of the file into memory.
+/// No record that is read here comes near this length: a key takes 3 KiB at most, the access
+/// control list that an inventory may contain some tens. Otherwise an unclosed quotation mark would
+/// pull the rest of the file into memory.
 const LONGEST_RECORD: u64 = 1024 * 1024;
 
 /// The records of one file, each on one line that ends with LF or CRLF. Empty lines are skipped.
 ///
-/// RFC 4180 has line breaks inside quotation marks; what is read here encodes them, so one is the
-/// sign of a quotation mark that nobody closes, and refused.
+/// RFC 4180 allows line breaks inside quotation marks. The files read here encode them, so a line
+/// break there means an unclosed quotation mark, and is refused.
 pub(super) struct Table<R> {
     reader: Reader<Lines<R>>,
     record: ByteRecord,
@@ -22,7 +22,8 @@ impl<R: Read> Table<R> {
     pub(super) fn new(file: R) -> Self {
         let file = Lines { file, left: LONGEST_RECORD, ended: true };
         let mut builder = ReaderBuilder::new();
-        // Not CRLF, under which the reader's lines are one behind: it leaves the LF for later.
+        // Not CRLF, with which the reader's line numbers are one behind: it leaves the LF for
+        // later.
         builder.has_headers(false).flexible(true).terminator(Terminator::Any(b'\n'));
         Self { reader: builder.from_reader(file), record: ByteRecord::new() }
     }
@@ -45,7 +46,7 @@ impl<R: Read> Table<R> {
                 Ok(true) if self.record == [b"\r"][..] => {}
                 Ok(true) => {
                     trim_line_end(&mut self.record);
-                    // The reader stands behind the line end; empty lines may have come before.
+                    // The reader is after the line end; empty lines may have come before.
                     let line = self.reader.position().line().saturating_sub(1);
                     return Ok(Some((line, &self.record)));
                 }
@@ -54,7 +55,7 @@ impl<R: Read> Table<R> {
     }
 }
 
-/// Takes the CR of a CRLF off the last field.
+/// Removes the CR of a CRLF from the last field.
 fn trim_line_end(record: &mut ByteRecord) {
     let Some(last) = record.iter().next_back().filter(|field| field.ends_with(b"\r")) else {
         return;
@@ -64,7 +65,8 @@ fn trim_line_end(record: &mut ByteRecord) {
     record.push_field(&last);
 }
 
-/// A file that ends with a line end, and of which only so much may be read between two records.
+/// A file that ends with a line end, and from which only a limited number of bytes may be read
+/// between two records.
 struct Lines<R> {
     file: R,
     left: u64,

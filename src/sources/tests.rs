@@ -39,7 +39,7 @@ async fn manifest_of(bytes: impl AsRef<[u8]>) -> Result<Vec<Entry>> {
     all(batch_manifest::read(file.path())).await
 }
 
-/// What is refused, without the folder in front of the file's name.
+/// The message of a refusal, without the folder before the file's name.
 async fn refused<T: std::fmt::Debug>(read: impl Future<Output = Result<T>>) -> String {
     let error = read.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
@@ -87,7 +87,7 @@ async fn a_key_has_up_to_1024_bytes_with_any_line_end() {
         let longer = refused(keys_of(format!("a\n{longest}k{end}"))).await;
         assert!(longer.contains(":2: the key is longer than 1024 bytes"), "{longer}");
     }
-    // Refused after its first bytes: a file without line ends is not drawn into memory.
+    // Refused after its first bytes: a file without line ends is not read into memory.
     let endless = "k".repeat(10 * 1024 * 1024);
     assert!(refused(keys_of(endless)).await.contains(":1: the key is longer"));
 }

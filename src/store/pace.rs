@@ -1,17 +1,18 @@
-//! A store that is asked for no more at once than it takes gladly: a wrapper around any other.
+//! Limits concurrency to what the store sustains: a wrapper around any other store.
 //!
 //! Requests that carry object data hold a permit of their bucket's lane: a GET until its body has
 //! been read to the end or dropped, PutObject and UploadPart until they are answered. All others
-//! pass, but a throttled one counts. Both sides have lanes of their own, also where they are one
-//! and the same bucket.
+//! pass without one, but a throttled one counts. Each side has its own lanes, even if both sides
+//! are the same bucket.
 //!
-//! What is answered well is counted by bucket and call, and what is refused says where it was: by both
-//! it is decided later of whom a refusal speaks (`worker::blame`). An object that the store throttles
-//! again and again while it answers others is the store's trouble with that object: it neither slows
-//! the others down nor is it tried for ever (`stubborn`).
+//! Successes are counted by bucket and call, and each error carries where it happened:
+//! `worker::blame` later uses both to decide what a refusal applies to. If the store throttles one
+//! object again and again while it answers others, the store has a problem with that object: it
+//! neither slows the others down nor is it retried for ever (`stubborn`).
 //!
-//! A streamed part has the permit of its UploadPart before it asks for the one of its GET. That cannot
-//! lock up: these are two lanes, always in that order, and whoever holds the second waits for none.
+//! A streamed part takes the permit of its UploadPart before it asks for the permit of its GET.
+//! That cannot deadlock: these are two lanes, always taken in that order, and the holder of the
+//! second waits for no other.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -36,24 +37,25 @@ use lane::Lane;
 pub(super) use lane::Permit;
 use stubborn::Subject;
 
-/// Up to here a PutObject's time is the store's and not the line's, and tells of its load.
+/// Up to this size a PutObject's time is the store's and not the network's, and shows the store's
+/// load.
 const SHORT_BYTES: usize = 64 * 1024;
 
-/// A neutral call that takes longer is not answered.
+/// A neutral call that takes longer counts as unanswered.
 const NEUTRAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// What bounds a lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
-    /// Requests at once to begin with.
+    /// Initial limit of concurrent requests.
     pub first: usize,
-    /// Requests at once at most.
+    /// Highest limit of concurrent requests.
     pub ceiling: usize,
-    /// Throttling is told of at most this often.
+    /// Minimum time between two log lines about throttling.
     pub log_interval: Duration,
 }
 
-/// A store behind lanes, one for each bucket.
+/// A store with a lane for each bucket.
 #[derive(Debug)]
 pub struct Paced {
     inner: Arc<dyn ObjectStore>,
@@ -62,7 +64,7 @@ pub struct Paced {
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
-/// One call, for whoever asks of whom its refusal speaks.
+/// One call, with what is needed to decide what its refusal applies to.
 #[derive(Clone, Copy)]
 struct Call<'a> {
     name: &'static str,
@@ -98,8 +100,8 @@ impl Paced {
         }
     }
 
-    /// A call without object data: it waits for nothing, and says where it was throttled. That one
-    /// of them is not answered says little about the others, which carry data.
+    /// A call without object data: it waits for no permit, and reports if it was throttled. A
+    /// control call that fails to get an answer says little about the calls that carry data.
     async fn control<T>(
         &self,
         call: Call<'_>,
@@ -115,7 +117,7 @@ impl Paced {
         answer
     }
 
-    /// Counts a success, and notes at an error where it was.
+    /// Counts a success, and adds to an error where it happened.
     async fn noted<T>(&self, call: Call<'_>, answer: Result<T>) -> Result<T> {
         let lane = self.lane(call.bucket);
         let error = match answer {
@@ -131,8 +133,8 @@ impl Paced {
         Err(lane.patience(error, call.subject()))
     }
 
-    /// Nobody but an object that is throttled asks anything: whether the bucket answers at all decides
-    /// whose trouble that is, so one key is listed.
+    /// If only a throttled object is being asked about, nothing shows whether the bucket answers at
+    /// all. That decides whose trouble it is, so one key is listed.
     async fn look_beside(&self, call: Call<'_>) {
         let request = ListRequest {
             bucket: call.bucket.to_owned(),
@@ -145,7 +147,7 @@ impl Paced {
         }
     }
 
-    /// Sends a body as it comes, with the permit that was asked for before its source.
+    /// Sends a body as it arrives, with the permit that was taken before its source was opened.
     async fn send_streamed<F: Future<Output = Result<Written>>>(
         &self,
         call: Call<'_>,
@@ -158,7 +160,7 @@ impl Paced {
             Room(None) => self.lane(call.bucket).enter().await?,
         };
         permit.begin();
-        // A body that breaks is the source's affair.
+        // A body that breaks is the source's fault.
         let broken = Arc::new(AtomicBool::new(false));
         let breaks = Arc::clone(&broken);
         let note = move |piece: &Result<Bytes>| {
@@ -330,9 +332,9 @@ struct PacedBody {
     inner: Body,
     permit: Permit,
     first_byte: Duration,
-    /// Bytes to come. A reader that knows how many there are need not ask for the end.
+    /// Bytes still to come. A reader that knows how many there are need not ask for the end.
     left: u64,
-    /// Whose body it is, for its errors.
+    /// The side and the bucket, for the body's errors.
     place: (&'static str, String),
 }
 

@@ -10,20 +10,20 @@ pub struct Listed<'a> {
     pub key: &'a str,
     /// Bytes.
     pub size: u64,
-    /// The ETag without quotation marks, where the listing gives one.
+    /// The ETag without quotation marks, if the listing gives one.
     pub etag: Option<&'a str>,
     /// When it was written, to the millisecond.
     pub last_modified: Option<SystemTime>,
-    /// The storage class, where the listing gives one.
+    /// The storage class, if the listing gives one.
     pub storage_class: Option<&'a str>,
-    /// The current version, where it was asked for; `"null"` is given as it is.
+    /// The current version, if it was asked for; `"null"` is passed on as it is.
     pub version: Option<&'a str>,
-    /// An archived object of which a readable copy is there for a time.
+    /// Whether an archived object has a temporary readable copy.
     pub restored: bool,
 }
 
 impl<'a> Listed<'a> {
-    /// An object of which no more is known.
+    /// An object of which only the key and the size are known.
     pub fn new(key: &'a str, size: u64) -> Self {
         Self {
             key,
@@ -37,35 +37,35 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// An object that a listing shows and that goes no further, for what its key is or for what is not
-/// told of it.
+/// An object that a listing shows but that is not processed further, because of its key or because
+/// of something that the listing does not say about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Odd {
-    /// Where it stands in the listing: its key, or the key before where its own cannot be read.
+    /// Where it stands in the listing: its key, or the previous key if its own cannot be read.
     pub at: Vec<u8>,
-    /// The key's bytes; of one that cannot be read, what the listing has in its place.
+    /// The key's bytes; if the key cannot be read, what the listing has in its place.
     pub key: Vec<u8>,
-    /// Bytes, where the listing tells.
+    /// Bytes, if the listing says.
     pub size: Option<u64>,
-    /// What keeps it.
+    /// What keeps it from being copied.
     pub flaw: Flaw,
 }
 
 /// What keeps a listed object from being copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flaw {
-    /// Its key is no UTF-8.
+    /// Its key is not UTF-8.
     NotUtf8,
-    /// There is a key, and its text is none.
+    /// There is a key, but its text cannot be read.
     Unreadable,
     /// There is no key, or an empty one.
     NoKey,
-    /// No size is told.
+    /// The listing gives no size.
     NoSize,
 }
 
 impl Flaw {
-    /// Words for the user.
+    /// The flaw in words for the user.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotUtf8 => "its key is no UTF-8, and others are not carried",
@@ -84,7 +84,7 @@ impl Odd {
 }
 
 impl fmt::Display for Odd {
-    /// The key and the flaw on one line, whatever the key's bytes are.
+    /// The key and the flaw on one line, whatever bytes the key has.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key.escape_ascii(), self.flaw.as_str())
     }
@@ -95,18 +95,19 @@ impl fmt::Display for Odd {
 pub struct ListPage {
     text: String,
     rows: Vec<Row>,
-    /// The token for the next page; `None` on what calls itself the last.
+    /// The token for the next page; `None` on a page that calls itself the last.
     pub next: Option<String>,
-    /// What goes no further, in the listing's order.
+    /// The objects that are not processed further, in the listing's order.
     pub odd: Vec<Odd>,
-    /// The last key that the page shows, also where that is of no current object; `None`: as the
-    /// objects and the odd ones say.
+    /// The last key that the page shows, even if it is not a current object's; `None` if it is the
+    /// last of the objects and the odd ones.
     pub end: Option<Vec<u8>>,
-    /// It shows as many keys as a page has at most, by its own word or as Amazon S3's.
+    /// The page shows as many keys as a page can have, by its own statement or by Amazon S3's
+    /// limit.
     pub is_full: bool,
 }
 
-/// Where the parts of one object stand in the page's text; an empty part is one that is not known.
+/// Where the parts of one object stand in the page's text; an unknown part is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     key: Span,
@@ -114,7 +115,7 @@ struct Row {
     class: Span,
     version: Span,
     size: u64,
-    /// Milliseconds since 1970; what is older is not told from unknown.
+    /// Milliseconds since 1970; anything older counts as unknown.
     modified: Option<u64>,
     restored: bool,
 }
@@ -126,10 +127,10 @@ struct Span {
 }
 
 impl ListPage {
-    /// Adds an object behind the others.
+    /// Adds an object after the others.
     pub fn push(&mut self, listed: Listed<'_>) {
         let class = match (self.rows.last(), listed.storage_class) {
-            // Most have the class of the one before.
+            // Most have the same class as the object before.
             (Some(last), Some(class)) if self.part(last.class) == class => last.class,
             (_, class) => self.add(class),
         };
@@ -147,7 +148,7 @@ impl ListPage {
         self.rows.push(row);
     }
 
-    /// The object in this place, counted from 0.
+    /// The object at this index.
     pub fn get(&self, at: usize) -> Option<Listed<'_>> {
         let row = self.rows.get(at)?;
         let some = |span| Some(self.part(span)).filter(|text| !text.is_empty());
@@ -168,21 +169,21 @@ impl ListPage {
         self.get(self.len().checked_sub(1)?)
     }
 
-    /// The last key that the page shows, of whatever it is.
+    /// The last key that the page shows, whatever it belongs to.
     pub fn end(&self) -> Option<&[u8]> {
         let last = self.last().map(|listed| listed.key.as_bytes());
         let odd = self.odd.last().map(|odd| odd.at.as_slice());
         self.end.as_deref().into_iter().chain(last).chain(odd).max()
     }
 
-    /// The first place whose key the next one does not follow in byte order.
+    /// The first index whose key is not followed by a greater one in byte order.
     pub fn disorder(&self) -> Option<usize> {
         let key = |at: usize| self.rows.get(at).map(|row| self.part(row.key));
         (1..self.rows.len()).find(|at| key(*at) <= key(at - 1)).map(|at| at - 1)
     }
 
-    /// Leaves out what is listed again right after itself, as it was: of another size or ETag it is not the
-    /// same object.
+    /// Drops an object that is listed twice in a row and unchanged: with another size or ETag it is
+    /// a different object.
     pub fn drop_repeats(&mut self) {
         let Self { text, rows, .. } = self;
         let same = |one: Span, other: Span| part(text, one) == part(text, other);
@@ -193,12 +194,12 @@ impl ListPage {
         });
     }
 
-    /// How many objects in front have keys up to `key`, in a page in key order.
+    /// How many objects at the start have keys up to `key`, in a page in key order.
     pub fn count_through(&self, key: &[u8]) -> usize {
         self.rows.partition_point(|row| self.part(row.key).as_bytes() <= key)
     }
 
-    /// Whether the page, which is in key order, has this key.
+    /// Whether the page has this key; the page must be in key order.
     pub fn has(&self, key: &str) -> bool {
         self.rows.binary_search_by(|row| self.part(row.key).cmp(key)).is_ok()
     }

@@ -1,5 +1,5 @@
-//! What a store does in another way than Amazon S3 documents: found out at the first refusal or by
-//! `check`, said once, and worked around from then on.
+//! How a store deviates from what Amazon S3 documents: detected at the first refusal or by `check`,
+//! logged once, and worked around from then on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,19 +19,20 @@ struct Fact {
     at: SystemTime,
 }
 
-/// What is known of one side's store, bucket by bucket.
+/// What is known of one side's store, for each bucket.
 #[derive(Debug)]
 pub struct Profile {
     side: Side,
-    /// It is Amazon S3 itself, by whatever address.
+    /// The store is Amazon S3 itself, at any address.
     amazon: bool,
     known: Mutex<BTreeMap<(String, Quirk), Fact>>,
-    /// Something has been learned since [`Self::news`] was asked.
+    /// Something was learned after the last call of [`Self::news`].
     has_news: AtomicBool,
-    /// What the ini says of every bucket: the number, or that it is not so.
+    /// What the ini says about every bucket: the number, or that the quirk is absent.
     pins: Pins,
     losses: Mutex<BTreeMap<(String, String), u64>>,
-    /// Buckets in which an archived object could not be read; not kept, for each may be restored.
+    /// Buckets in which an archived object could not be read; not persisted, since any of them may
+    /// be restored.
     locked: Mutex<BTreeSet<String>>,
 }
 
@@ -49,18 +50,18 @@ impl Profile {
         }
     }
 
-    /// The same with what the ini says of the store.
+    /// The same, with what the ini says of the store.
     pub fn pinned(self, pins: &Pins) -> Self {
         Self { pins: pins.clone(), ..self }
     }
 
-    /// The profile of Amazon S3, whose ways are documented.
+    /// The profile of Amazon S3, whose behaviour is documented.
     pub fn of_amazon(side: Side) -> Self {
         Self { amazon: true, ..Self::new(side) }
     }
 
-    /// Whether the store is Amazon S3 itself: then what it does not say means what its documentation
-    /// says it means.
+    /// Whether the store is Amazon S3 itself: then a missing answer means what its documentation
+    /// says.
     pub fn is_amazon(&self) -> bool {
         self.amazon
     }
@@ -70,8 +71,8 @@ impl Profile {
         self.value(bucket, quirk).is_some()
     }
 
-    /// The number that belongs to the quirk, where the bucket is known for it; 1 for those that have
-    /// none.
+    /// The number that belongs to the quirk, if the bucket is known for it; 1 for quirks without a
+    /// number.
     pub fn value(&self, bucket: &str, quirk: Quirk) -> Option<u64> {
         match self.pins.get(quirk) {
             Some(pinned) => pinned,
@@ -84,8 +85,8 @@ impl Profile {
         }
     }
 
-    /// Notes that the bucket does so, by this evidence (a call and what was answered); says it the
-    /// first time. Whether it is news.
+    /// Notes that the bucket has this quirk, by this evidence (a call and its answer), and logs it
+    /// the first time. Returns whether it is news.
     pub fn learn(&self, bucket: &str, quirk: Quirk, evidence: impl fmt::Display) -> bool {
         self.learn_value(bucket, quirk, 1, evidence)
     }
@@ -112,7 +113,7 @@ impl Profile {
         is_news
     }
 
-    /// Takes up what was learned at `at` by another process, without a word.
+    /// Adopts what another process learned at `at`, without logging it.
     pub fn remember(&self, bucket: &str, quirk: Quirk, value: u64, at: SystemTime) {
         self.known().entry((bucket.to_owned(), quirk)).or_insert(Fact { value, at });
     }
@@ -122,7 +123,8 @@ impl Profile {
         self.facts().into_iter().map(|(bucket, quirk, value, _)| (bucket, quirk, value)).collect()
     }
 
-    /// The same with the time at which it was learned, if anything has been since the last time.
+    /// The same with the time at which each was learned; `None` if nothing was learned since the
+    /// last call.
     pub fn news(&self) -> Option<Vec<(String, Quirk, u64, SystemTime)>> {
         self.has_news.swap(false, Ordering::Relaxed).then(|| self.facts())
     }
@@ -141,14 +143,15 @@ impl Profile {
         locked.insert(bucket.to_owned());
     }
 
-    /// Whether an archive class in a listing is a reason not to try: where the listing tells which
-    /// objects are restored, as Amazon S3's does, and where this process has seen one refused.
+    /// Whether an archive class in a listing is reason enough not to try: only if the listing says
+    /// which objects are restored, as Amazon S3's does, or if this process has seen one refused.
     pub fn has_locked_archives(&self, bucket: &str) -> bool {
         let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         self.amazon || locked.contains(bucket)
     }
 
-    /// Counts an object whose copy lacks something that its source has; whether it is the first.
+    /// Counts an object whose copy lacks something that its source has; returns whether it is the
+    /// first.
     pub fn lose(&self, bucket: &str, what: &str) -> bool {
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         let times = losses.entry((bucket.to_owned(), what.to_owned())).or_default();
@@ -156,7 +159,7 @@ impl Profile {
         *times == 1
     }
 
-    /// What objects were written without: bucket, what, how many.
+    /// What objects were written without: bucket, what is missing, how many objects.
     pub fn losses(&self) -> Vec<(String, String, u64)> {
         let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         losses.iter().map(|((bucket, what), n)| (bucket.clone(), what.clone(), *n)).collect()

@@ -1,7 +1,7 @@
 //! Object storage by the S3 API: AWS itself and every compatible store.
 //!
-//! The SDK makes all calls but those that move bytes and those that list: `lean` makes these, where it
-//! can.
+//! The SDK makes all calls except those that move bytes and those that list: `http` makes these
+//! when it can.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -57,41 +57,41 @@ use refused_headers::Given;
 pub struct S3Store {
     pub(super) client: Client,
     pub(super) side: Side,
-    /// What is known of the store's own ways.
+    /// What is known of the store's peculiarities.
     pub(super) profile: Profile,
-    /// How its buckets write keys, as far as that is known to be Amazon S3's way.
+    /// How its buckets write keys, as far as nothing differs from Amazon S3's way.
     readings: listing::Readings,
     /// Where its credentials come from.
     pub(super) origin: Origin,
-    /// The account that they are of, where somebody could tell.
+    /// The account of the credentials, if it could be determined.
     pub(super) account: Option<String>,
-    /// The URL that is asked, where it is not Amazon S3's own.
+    /// The URL that requests go to, unless it is Amazon S3's own.
     pub(super) url: Option<String>,
     pub(super) writing: Writing,
     pub(super) request_payer: Option<RequestPayer>,
     /// Ask for the checksums that the store keeps of whole objects.
     pub(super) checksums: bool,
-    /// What requests are signed with; `None`: nothing.
+    /// The credentials that sign requests; `None` for unsigned requests.
     credentials: Option<Renewed>,
-    /// How far this machine's clock is off, where the store has refused it.
+    /// How far this machine's clock is off, if the store has refused its time.
     clock: Clock,
-    /// The short way for the calls that are made most; `None`: the SDK makes them too.
+    /// The short path for the most frequent calls; `None`: the SDK makes them too.
     lean: Option<Lean>,
-    /// Storage classes that a bucket does not know, and what objects are given instead.
+    /// Storage classes that a bucket does not know, and what its objects get instead.
     classes: Mutex<HashMap<(String, String), Option<String>>>,
-    /// A question for checksums has been answered.
+    /// The store has answered a request for checksums.
     told_sums: std::sync::atomic::AtomicBool,
-    /// A body whose SHA-256 is not signed has been taken.
+    /// The store has accepted a body whose SHA-256 is not signed.
     unsigned: std::sync::atomic::AtomicBool,
-    /// Headers that a bucket has taken, or refused of some objects, by bucket and header.
+    /// Headers that a bucket has accepted, or refused for some objects, by bucket and header.
     seen: Mutex<HashMap<String, refused_headers::Seen>>,
-    /// How often a bucket has refused an object whatever was left out of its headers.
+    /// How often a bucket has refused an object whichever headers were left out.
     vain: Mutex<HashMap<String, u32>>,
-    /// How often a bucket has told no part sizes of an object that has some.
+    /// How often a bucket has given no part sizes for an object that has some.
     untold: Mutex<HashMap<String, u32>>,
 }
 
-/// What every new object at a destination is given.
+/// What every new object at a destination gets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writing {
     acl: Option<String>,
@@ -117,8 +117,8 @@ impl fmt::Debug for S3Store {
 }
 
 impl S3Store {
-    /// An error in the user's words: the call, the place, the side, and for a refusal the
-    /// permission that is likely missing and to whom.
+    /// An error in the user's words: the call, the place and the side. For a refusal it also names
+    /// the permission that is likely missing, and the identity that lacks it.
     fn error<E>(
         &self,
         call: &str,
@@ -151,9 +151,9 @@ impl S3Store {
         }
     }
 
-    /// Why a HEAD was refused. Its answer has no body and so no code: a clock that is off or a key
-    /// that is unknown look like a missing permission. A GET of one byte needs the same
-    /// permission and tells.
+    /// Why a HEAD was refused. Its answer has no body and so no code: a wrong clock or an unknown
+    /// key looks like a missing permission. A GET of one byte needs the same permission and gives
+    /// the reason.
     async fn head_reason(&self, id: &ObjectId, version: Option<&str>, error: Error) -> Error {
         let request = GetRequest {
             id: id.clone(),
@@ -165,12 +165,12 @@ impl S3Store {
             // An empty object has no first byte.
             Err(reason) if reason.kind() != ErrorKind::SourceChanged => reason,
             Err(_) => error,
-            // It has passed: other credentials were fetched meanwhile.
+            // The refusal is over: other credentials have been fetched meanwhile.
             Ok(_) => error.of_kind(ErrorKind::Unavailable),
         }
     }
 
-    /// A store that does not know If-Match would answer with whatever is there now.
+    /// Checks the ETag: a store that does not know If-Match answers with the current object.
     fn pinned(&self, pinned: &Etag, request: &GetRequest, answer: GetAnswer) -> Result<GetAnswer> {
         if *pinned == answer.meta.etag {
             return Ok(answer);
@@ -180,8 +180,8 @@ impl S3Store {
         Err(Error::new(ErrorKind::SourceChanged, message))
     }
 
-    /// Gives credentials up that were refused. Where others may be had, a refusal that would end
-    /// this worker is worth another try; and so is one for a time that can be corrected.
+    /// Discards credentials that were refused. If others may be available, a refusal that would end
+    /// this worker is worth another try; so is a refused time that can be corrected.
     fn renewed(&self, error: Error, expired: Expired<'_>, skewed: Skewed<'_>) -> Error {
         if skewed.is_some_and(|date| self.clock.refused(date)) {
             return error.of_kind(ErrorKind::Unavailable);
@@ -191,7 +191,7 @@ impl S3Store {
             credentials.expired(signed_by);
             return error;
         }
-        // Where no store has answered, a certificate may be the trouble, and credentials are not.
+        // If no store has answered, the cause may be a certificate, but not the credentials.
         let is_answered = error.evidence().is_some_and(|evidence| evidence.status != 0);
         let others = || if is_answered { credentials.refused() } else { credentials.is_between() };
         match error.kind() == ErrorKind::Unfit && others() {
@@ -200,7 +200,7 @@ impl S3Store {
         }
     }
 
-    /// Who really asks, in words for an error.
+    /// The identity that makes the requests, in words for an error.
     pub fn identity(&self) -> String {
         let seen = self.credentials.as_ref().and_then(Renewed::seen);
         signer::words(&self.origin, seen.as_ref(), self.account.as_deref())
@@ -211,7 +211,7 @@ impl S3Store {
         format!("{call} s3://{place} ({})", self.side)
     }
 
-    /// What to do about an error, behind its message.
+    /// Adds to an error's message what to do about it.
     fn advised(
         &self,
         built: Error,
@@ -242,7 +242,7 @@ impl S3Store {
         }
     }
 
-    /// The address that is asked, for a message.
+    /// The address that requests go to, for a message.
     fn asked(&self) -> &str {
         self.url.as_deref().unwrap_or("Amazon S3")
     }
@@ -260,22 +260,23 @@ impl S3Store {
         self.writing.acl.as_deref().map(Into::into)
     }
 
-    /// What the store verifies a body by: the base64 of its MD5 (RFC 1864) and of its CRC-64/NVME.
+    /// The digests by which the store verifies a body: the base64 of its MD5 (RFC 1864) and of its
+    /// CRC-64/NVME.
     fn digests(proof: Proof) -> (Option<String>, Option<String>) {
         let md5 = proof.md5.map(|md5| BASE64_STANDARD.encode(md5));
         (md5, proof.crc64nvme.map(crc64nvme_text))
     }
 }
 
-/// Reads what came as each of the answers about uploads, for the fuzzer: the errors.
+/// Parses a document as each of the answers about uploads, for the fuzzer; returns the errors.
 pub fn read_upload_answers(document: &[u8]) -> Vec<Error> {
     upload_answers::read_all(document)
 }
 
-/// Where a request's credentials were called expired: the key that had signed it, where that is known.
+/// Set if a request's credentials were called expired: the key that had signed it, if known.
 type Expired<'a> = Option<Option<&'a str>>;
 
-/// Where a request's time was refused: the `Date` of that answer.
+/// Set if a request's time was refused: the `Date` of that answer.
 type Skewed<'a> = Option<Option<&'a str>>;
 
 fn skewed<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Skewed<'_> {
@@ -288,7 +289,7 @@ fn time(time: Option<&DateTime>) -> Option<SystemTime> {
     time.and_then(|time| SystemTime::try_from(*time).ok())
 }
 
-/// The bucket's region, where the answer says that it is another one than was asked.
+/// The bucket's region, if the answer names a different one than was asked.
 fn region_hint(status: u16, header: Option<&str>) -> Option<String> {
     header.filter(|_| matches!(status, 301 | 307 | 400)).map(str::to_owned)
 }
@@ -344,9 +345,9 @@ impl ObjectStore for S3Store {
             Err(error)
                 if error.kind() == ErrorKind::SourceChanged || refused_headers::may_be(&error) =>
             {
-                // Either it was replaced, or the store does not know the header, or it compares its own
-                // tag with ours and never finds them equal (a weak one, or quoted twice): then the
-                // object is still there.
+                // Either the object was replaced, or the store does not know the header, or it
+                // compares its own ETag with ours and never finds them equal (a weak one, or quoted
+                // twice): in the last two cases the object is unchanged.
                 let answer = match self.get_any(&unconditional).await {
                     Ok(answer) if answer.meta.etag == *pinned => answer,
                     _ => return Err(error),
@@ -396,7 +397,7 @@ impl ObjectStore for S3Store {
             }
         };
         match self.written_as_known(&id.bucket, new, put).await {
-            // The body has gone; another try brings another one.
+            // The body is used up; another try brings a new one.
             Err(error) if self.learns_header(id, new, &error).await => {
                 Err(error.of_kind(ErrorKind::Unavailable))
             }

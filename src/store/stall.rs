@@ -1,9 +1,9 @@
-//! A store whose bodies may be slow and not silent: a wrapper around any other.
+//! Detects silent bodies, and tolerates slow ones: a wrapper around any store.
 //!
-//! A time limit for a whole request must grow with its bytes, so that a bad line is slow and not
-//! broken; for a large part it is hours long. Silence shows much sooner. Its clock runs only while
-//! the other side is waited for: a source waits for nobody when its reader is busy writing, nor a
-//! destination when its bytes have not come yet.
+//! The time limit of a whole request must grow with its bytes, so that a bad network is slow and
+//! not broken; for a large part it is hours long. Silence shows much sooner. Its clock runs only
+//! while the other side is the one that keeps us waiting: not for a source while its reader is busy
+//! writing, and not for a destination while its bytes have not arrived.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,17 +16,17 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::*;
 use crate::error::{Error, ErrorKind};
 
-/// A body that brings no byte for this long while it is waited for has stalled. TCP repeats a lost
-/// segment after 0.2, 0.4, 0.8 ... seconds (RFC 6298): some six in a row would have to be lost.
+/// A body that brings no byte for this long while its reader waits has stalled. TCP repeats a lost
+/// segment after 0.2, 0.4, 0.8 ... seconds (RFC 6298): about six in a row would have to be lost.
 const SILENCE: Duration = Duration::from_secs(20);
 /// A destination that takes no byte for this long has stalled; longer than [`SILENCE`], since a
 /// store may write what it has before it takes more.
 const UNTAKEN: Duration = Duration::from_secs(30);
-/// The first byte of an answer, also once all of a body has been sent. The same as the least time
-/// limit in `retry`, which for large parts is much longer.
+/// Limit for the first byte of an answer, also after all of a body has been sent. It equals the
+/// shortest time limit for data in `retry`, which is much longer for large parts.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// A store whose stalled bodies end with `Unavailable`, to be tried again.
+/// A store whose stalled bodies end with `Unavailable`, so that they are retried.
 #[derive(Debug)]
 pub struct Watched {
     inner: Arc<dyn ObjectStore>,
@@ -45,7 +45,7 @@ fn stalled(id: &ObjectId, side: Side, what: &str, limit: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{id} ({side}): {what} for {seconds} s"))
 }
 
-/// A body on its way out, and what tells whether it is taken.
+/// A body to send, and the record of how much of it is taken.
 fn watched(body: Body, length: u64) -> (Body, Arc<Taking>) {
     let taking = Arc::new(Taking(Mutex::new(Taken::UpTo(Instant::now()))));
     let outgoing =
@@ -70,7 +70,8 @@ impl ObjectStore for Watched {
 
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
         let Payload::Streamed { body, length, trailer, room } = payload else {
-            // In memory: the whole request has a time limit that fits what fits into memory.
+            // In memory: the request's own time limit is enough, since it fits what fits into
+            // memory.
             return self.inner.upload_part(upload, number, payload).await;
         };
         let (body, taking) = watched(body, length);
@@ -168,7 +169,7 @@ struct Incoming {
     inner: Body,
     id: ObjectId,
     side: Side,
-    /// Runs out when the body has been silent; there while somebody waits for it.
+    /// Expires when the body has been silent too long; set only while a reader waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -176,7 +177,7 @@ impl Stream for Incoming {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // The bytes first: they may have come long ago, to a reader that was busy.
+        // The bytes first: they may have arrived long ago, while the reader was busy.
         if let Poll::Ready(item) = self.inner.poll_next_unpin(cx) {
             self.waiting = None;
             return Poll::Ready(item);
@@ -186,7 +187,7 @@ impl Stream for Incoming {
             return Poll::Pending;
         }
         let error = stalled(&self.id, self.side, "the body brought no byte", SILENCE);
-        // Whoever reads on after the error finds the end.
+        // A reader that reads on after the error finds the end.
         self.inner = futures_util::stream::empty().boxed();
         self.waiting = None;
         Poll::Ready(Some(Err(error)))
@@ -202,7 +203,8 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// Tells the destination's connection when more has come, and notes that it has.
+    /// The waker that wakes the destination's connection when more has arrived, and notes that it
+    /// has.
     fn waiter(&mut self, cx: &Context<'_>) -> Arc<Waiter> {
         match &self.waiter {
             Some(waiter) if waiter.connection.will_wake(cx.waker()) => Arc::clone(waiter),
@@ -214,8 +216,8 @@ impl Outgoing {
     }
 }
 
-/// Whoever waits for more of the body. A connection that is woken and cannot send anything does not
-/// ask for more, so that the source cannot be called the slower one by what was asked last.
+/// Waits for more of the body. A connection that is woken but cannot send does not ask for more;
+/// without this note, the last thing it asked would make the source look like the slower side.
 struct Waiter {
     taking: Arc<Taking>,
     connection: Waker,
@@ -233,7 +235,7 @@ impl Stream for Outgoing {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let waker = Waker::from(self.waiter(cx));
-        // Before the question: what comes in while it is asked must not be overlooked.
+        // Set before polling, so that bytes that arrive during the poll are not overlooked.
         self.taking.set(Taken::AllThereIs);
         let polled = self.inner.poll_next_unpin(&mut Context::from_waker(&waker));
         let now = Instant::now();
@@ -255,9 +257,9 @@ impl Stream for Outgoing {
 enum Taken {
     /// Something, at this time; there may be more.
     UpTo(Instant),
-    /// All that has come so far: the source is waited for.
+    /// All that has arrived so far: the source is the one to wait for.
     AllThereIs,
-    /// All of it, at this time: the answer is waited for.
+    /// All of it, at this time: the answer is still to come.
     Whole(Instant),
 }
 
@@ -281,7 +283,7 @@ impl Taking {
         }
     }
 
-    /// Waits until the destination has stalled; what it does not do, and for how long.
+    /// Waits until the destination has stalled; returns what it fails to do, and for how long.
     async fn stalls(&self) -> (&'static str, Duration) {
         loop {
             let (since, what, limit) = match self.get() {

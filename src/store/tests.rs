@@ -1,4 +1,4 @@
-//! A store whose answers a test makes up, for the wrappers around stores.
+//! A store whose answers the test makes up, for the wrappers around stores.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::*;
 
 type Answers<Q, A> = Box<dyn Fn(Q) -> BoxFuture<'static, Result<A>> + Send + Sync>;
 
-/// Answers GETs, lists and parts by these; nothing else is asked.
+/// Answers GETs, lists and parts with these; no other call is made.
 pub struct Fake {
     pub get: Answers<GetRequest, GetAnswer>,
     pub list: Answers<ListRequest, ListPage>,

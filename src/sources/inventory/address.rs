@@ -10,14 +10,14 @@ use crate::object::is_bucket_name;
 /// The address of a `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A file of this machine.
+    /// A file on this machine.
     Local(PathBuf),
     /// An object.
     Object(ObjectId),
 }
 
 impl Address {
-    /// `s3://BUCKET/KEY`, the key as it is, or the path of a file. Fails with `Usage`.
+    /// `s3://BUCKET/KEY`, with the key unencoded, or the path of a file. Fails with `Usage`.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
             Error::usage(format!(

@@ -6,7 +6,7 @@ use super::Row;
 use crate::object::{Etag, NO_VERSION, ObjectKey};
 use crate::store::{Flaw, Odd};
 
-/// A column that is of use here: its name in a CSV inventory's `fileSchema`, and in Parquet
+/// A column that is used here: its name in a CSV inventory's `fileSchema`, and in Parquet
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
@@ -24,10 +24,10 @@ pub(super) const MODIFIED: Name = Name { csv: "LastModifiedDate", parquet: "last
 pub(super) const ETAG: Name = Name { csv: "ETag", parquet: "e_tag" };
 pub(super) const CLASS: Name = Name { csv: "StorageClass", parquet: "storage_class" };
 
-/// Where each column stands.
+/// The position of each column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
-    /// How many there are in all.
+    /// Total number of columns.
     pub(super) count: usize,
     pub(super) bucket: usize,
     pub(super) key: usize,
@@ -41,14 +41,14 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// By a CSV inventory's `fileSchema`: `Bucket, Key, Size`.
+    /// From a CSV inventory's `fileSchema`: `Bucket, Key, Size`.
     pub(super) fn of_schema(schema: &str) -> Result<Self, String> {
         let names: Vec<&str> = schema.split(',').map(str::trim).collect();
         let find = |name: Name| names.iter().position(|n| n.eq_ignore_ascii_case(name.csv));
         Self::find(names.len(), find)
     }
 
-    /// By a function that finds a column. An error says which one is missing and what to do.
+    /// From a function that finds a column. An error says which one is missing and what to do.
     pub(super) fn find(count: usize, find: impl Fn(Name) -> Option<usize>) -> Result<Self, String> {
         let needed = |name: Name| {
             find(name).ok_or_else(|| format!("the inventory has no column {}", name.csv))
@@ -91,7 +91,7 @@ pub(super) enum Cell<T> {
     Value(T),
 }
 
-/// One row, as either format gives it.
+/// One row, as either format provides it.
 #[derive(Debug)]
 pub(super) struct Seen<'a> {
     pub(super) bucket: &'a [u8],
@@ -109,14 +109,14 @@ pub(super) struct Seen<'a> {
 /// Which rows count.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
-    /// The one bucket that an inventory shows.
+    /// The only bucket that an inventory lists.
     pub(super) bucket: String,
     pub(super) prefix: String,
 }
 
 impl Filter {
-    /// The row, where it is an object that counts: a current version below the prefix. Another bucket
-    /// or a missing value is an error; a key that is no UTF-8 is that object's own.
+    /// The row, if it is an object that counts: a current version below the prefix. Another bucket
+    /// or a missing value is an error; a key that is not UTF-8 concerns only that object.
     pub(super) fn row(&self, seen: Seen<'_>) -> Result<Option<Result<Row, Odd>>, String> {
         let key = ObjectKey::new(String::from_utf8_lossy(&seen.key));
         if seen.key.is_empty() {
@@ -140,7 +140,7 @@ impl Filter {
             let (at, key) = (seen.key.clone(), seen.key);
             return Ok(Some(Err(Odd { at, key, size: Some(size), flaw: Flaw::NotUtf8 })));
         }
-        // Versions of what was written without versions are empty in an inventory
+        // For objects written without versioning, an inventory leaves the version empty
         // (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/inventory-configure-bops.html>).
         let version = match seen.version {
             Cell::NoColumn => None,

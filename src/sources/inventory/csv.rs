@@ -1,4 +1,4 @@
-//! Rows of a data file in CSV under gzip.
+//! Rows of a data file in gzipped CSV.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -16,7 +16,7 @@ use super::columns::{
 };
 use crate::error::{Error, Result};
 
-/// Gives every row of `file` to `take`. Fails where the gzip is damaged or cut short.
+/// Passes every row of `file` to `take`. Fails if the gzip is damaged or cut short.
 pub(super) fn read(
     file: File,
     columns: &Columns,

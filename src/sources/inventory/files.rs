@@ -20,21 +20,22 @@ use crate::object::ObjectId;
 use crate::retry::{Policy, retry};
 use crate::store::{GetRequest, Md5, ObjectStore};
 
-/// The longest manifest that is read: some 300,000 data files.
+/// The longest manifest that is read: about 300,000 data files.
 const LONGEST_MANIFEST: u64 = 64 * 1024 * 1024;
 
-/// More than most manifests have: the time for one try is for as much on a bad line.
+/// Larger than most manifests: sets the time limit of one try, sufficient for this size on a bad
+/// network.
 const USUAL_MANIFEST: u64 = 4 * 1024 * 1024;
 
-/// Where an inventory is, and by what it is read.
+/// Where an inventory is, and how it is read.
 #[derive(Debug)]
 pub(super) enum Place {
     Local(PathBuf),
     Object(Remote),
 }
 
-/// A manifest in a bucket. Its data files are in the same one, under the keys that it names: a copy
-/// of an inventory in another bucket is read there.
+/// A manifest in a bucket. Its data files are read from the same bucket, under the keys that it
+/// names: if an inventory was copied to another bucket, they are read from that bucket.
 #[derive(Debug)]
 pub(super) struct Remote {
     id: ObjectId,
@@ -71,8 +72,8 @@ impl Place {
         }))
     }
 
-    /// The manifest's text, compared with `manifest.checksum` beside it. S3 writes that file last, so
-    /// where it is missing the inventory may have been copied without it.
+    /// The manifest's text, compared with `manifest.checksum` next to it. S3 writes that file last;
+    /// if it is missing, the inventory may have been copied without it.
     pub(super) async fn manifest(&self) -> Result<Vec<u8>> {
         let (text, checksum) = match self {
             Self::Local(path) => {
@@ -98,7 +99,7 @@ impl Place {
         Ok(text)
     }
 
-    /// A data file from its first byte, with the size and the MD5 that the manifest names.
+    /// Opens a data file at its first byte, with the size and the MD5 that the manifest names.
     pub(super) async fn data(&self, file: &DataFile) -> Result<File> {
         match self {
             Self::Local(manifest) => {
@@ -130,7 +131,7 @@ impl Remote {
         }
     }
 
-    /// A small object, whole.
+    /// The whole content of a small object.
     async fn small(&self, id: &ObjectId) -> Result<Vec<u8>> {
         let policy = Policy::data(self.max_retry, USUAL_MANIFEST);
         retry(policy, &self.cancel, || async {
@@ -147,8 +148,8 @@ impl Remote {
         .await
     }
 
-    /// A data file, as a temporary one: it is proven before a row of it counts, and a cut connection
-    /// costs no more than fetching it again.
+    /// A data file, copied to a temporary one: it is verified before any of its rows counts, and a
+    /// cut connection costs no more than fetching it again.
     async fn data(&self, file: &DataFile) -> Result<File> {
         let policy = Policy::data(self.max_retry, file.size);
         retry(policy, &self.cancel, || self.fetch(file)).await
@@ -202,7 +203,7 @@ fn unread(error: std::io::Error) -> Error {
     Error::usage(format!("cannot be read: {error}")).with_source(error)
 }
 
-/// Size and MD5 of `file`, which is at its beginning afterwards.
+/// Size and MD5 of `file`, which is rewound afterwards.
 fn digest(file: &mut File) -> std::io::Result<(u64, Md5)> {
     let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0, vec![0; 64 * 1024]);
     loop {
@@ -233,9 +234,10 @@ fn check(file: &DataFile, (size, md5): (u64, Md5), kind: ErrorKind) -> Result<()
     Err(Error::new(kind, format!("the inventory file is damaged: {wrong}")))
 }
 
-/// The local copy of a data file: beside the manifest by the last part of its key, or in the folder
-/// `data` beside the manifest's folder (S3's own layout), or below one of the folders above by its
-/// whole key (a copy of the whole bucket). The first that is there; its MD5 tells whether it is right.
+/// The local copy of a data file: next to the manifest, under the last part of its key; or in the
+/// folder `data` next to the manifest's folder (S3's own layout); or under its whole key in one of
+/// the parent folders (a copy of the whole bucket). The first that exists is taken; its MD5 shows
+/// whether it is the right one.
 fn find(manifest: &Path, key: &str) -> Result<PathBuf> {
     let manifest = std::path::absolute(manifest).map_err(unread)?;
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));

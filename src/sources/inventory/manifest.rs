@@ -9,10 +9,10 @@ use super::columns::Columns;
 use crate::error::{Error, Result};
 use crate::store::Md5;
 
-/// The version of the manifest's form that is known here.
+/// The version of the manifest's format that is known here.
 const VERSION: &str = "2016-11-30";
 
-/// An inventory's manifest, of which everything is in order.
+/// An inventory's manifest, fully validated.
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) bucket: String,
@@ -24,7 +24,7 @@ pub(super) struct Manifest {
 /// How the data files are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// CSV under gzip, without a header.
+    /// Gzipped CSV, without a header.
     Csv(Columns),
     /// Parquet, which names its columns itself.
     Parquet,
@@ -39,7 +39,7 @@ pub(super) struct DataFile {
     pub(super) md5: Md5,
 }
 
-/// The form that S3 writes. It carries more, which is not needed.
+/// The form that S3 writes. It has more fields, which are not needed.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {
@@ -60,7 +60,7 @@ struct WrittenFile {
     md5: String,
 }
 
-/// Milliseconds since 1970: S3 writes them as a text.
+/// Milliseconds since 1970, which S3 writes as a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Millis {
@@ -68,7 +68,7 @@ enum Millis {
     Number(u64),
 }
 
-/// The manifest that `text` is. Errors do not name the file.
+/// Parses a manifest from `text`. Errors do not name the file.
 pub(super) fn parse(text: &[u8]) -> Result<Manifest> {
     let written: Written = serde_json::from_slice(text).map_err(|e| {
         Error::invalid(format!("not the manifest.json of an S3 Inventory: {e}")).with_source(e)

@@ -1,5 +1,5 @@
-//! Rows of a data file in Parquet (<https://parquet.apache.org/docs/file-format/>), column by
-//! column: only those that are of use are read, a batch of rows at a time.
+//! Rows of a Parquet data file (<https://parquet.apache.org/docs/file-format/>), column by column:
+//! only the needed columns are read, a batch of rows at a time.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,10 +14,10 @@ use parquet::schema::types::SchemaDescriptor;
 use super::columns::{Cell, Columns, MODIFIED, Seen};
 use crate::error::{Error, Result};
 
-/// Rows that are read of every column before the next ones.
+/// Rows read from every column at a time.
 const BATCH: usize = 1024;
 
-/// Gives every row of `file` to `take`.
+/// Passes every row of `file` to `take`.
 pub(super) fn read(file: File, mut take: impl FnMut(Seen<'_>) -> Result<()>) -> Result<()> {
     let reader = SerializedFileReader::new(file).map_err(unread)?;
     let metadata = reader.metadata().file_metadata();
@@ -49,7 +49,7 @@ fn unread(error: ParquetError) -> Error {
 
 fn columns(schema: &SchemaDescriptor) -> Result<Columns, String> {
     let leaves = schema.columns();
-    // A column inside a group is another one, whatever its own name.
+    // A column inside a group is a different one, whatever its own name.
     Columns::find(leaves.len(), |name| {
         leaves.iter().position(|leaf| leaf.path().parts() == [name.parquet])
     })
@@ -70,7 +70,7 @@ fn unit(schema: &SchemaDescriptor, at: usize) -> Result<u32> {
     }
 }
 
-/// The columns of one row group, and of each the cells of some rows.
+/// The columns of one row group, each with the cells of some rows.
 struct Batch {
     bucket: Column<ByteArrayType>,
     key: Column<ByteArrayType>,
@@ -78,7 +78,7 @@ struct Batch {
     latest: Option<Column<BoolType>>,
     deleted: Option<Column<BoolType>>,
     size: Column<Int64Type>,
-    /// With its units in one second.
+    /// With the number of its units in one second.
     modified: Option<(Column<Int64Type>, u32)>,
     etag: Option<Column<ByteArrayType>>,
     class: Option<Column<ByteArrayType>>,
@@ -132,7 +132,7 @@ impl Batch {
         self.modified.as_mut().map_or(Ok(()), |(column, _)| column.fill(rows))
     }
 
-    /// The next of the rows that were read.
+    /// The next of the rows that have been read.
     fn next(&mut self) -> Result<Seen<'_>, String> {
         let bucket = self.bucket.next().map_or(&[][..], |bytes| bytes.data());
         let key_bytes = self.key.next().map_or(&[][..], |bytes| bytes.data());
@@ -168,7 +168,7 @@ fn flag(column: &mut Option<Column<BoolType>>) -> Cell<bool> {
     }
 }
 
-/// The next cell as a text; an empty text is no value, as in CSV.
+/// The next cell as a text; an empty text counts as no value, as in CSV.
 fn text(column: &mut Column<ByteArrayType>) -> Result<Option<&str>, String> {
     let Some(bytes) = column.next() else { return Ok(None) };
     let text = bytes.as_utf8().map_err(|_| "a text is not UTF-8")?;
@@ -187,20 +187,20 @@ fn date(time: i64, per_second: u32) -> Result<SystemTime, String> {
     date.ok_or_else(|| "LastModifiedDate is no time".to_owned())
 }
 
-/// One column of a row group; some of its cells.
+/// One column of a row group, with some of its cells.
 struct Column<T: DataType> {
     reader: ColumnReaderImpl<T>,
-    /// The level of a cell that has a value: 1 in a column whose cells may be empty, else 0
+    /// The level of a cell that has a value: 1 in a column whose cells may be empty, otherwise 0
     /// (<https://parquet.apache.org/docs/file-format/nestedencoding/>).
     present: i16,
     levels: Vec<i16>,
     values: Vec<T::T>,
-    /// How many cells, and how many values of them, have been given.
+    /// How many cells, and how many of their values, have been returned.
     given: (usize, usize),
 }
 
 impl<T: DataType> Column<T> {
-    /// Column number `at`; fails where `typed` finds another type.
+    /// Column number `at`; fails if `typed` finds another type.
     fn open(
         group: &dyn RowGroupReader,
         at: usize,
@@ -236,7 +236,7 @@ impl<T: DataType> Column<T> {
         }
     }
 
-    /// The next of the cells that were read; `None` where it is empty.
+    /// The next of the cells that have been read; `None` if it is empty.
     fn next(&mut self) -> Option<&T::T> {
         let (cell, value) = self.given;
         let present = self.present == 0 || self.levels.get(cell) == Some(&self.present);

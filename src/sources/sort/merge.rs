@@ -1,4 +1,4 @@
-//! Many runs as one, each key once.
+//! Merges many runs into one, each key once.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -9,11 +9,11 @@ use super::{Row, record};
 use crate::error::{Error, Result};
 use crate::object::ObjectKey;
 
-/// The next record of each run, the least on top.
+/// The next record of each run, the smallest on top.
 #[derive(Debug)]
 pub(super) struct Merge {
     heads: BinaryHeap<Reverse<Head>>,
-    /// The record that was given last.
+    /// The record that was returned last.
     last: Vec<u8>,
 }
 
@@ -31,7 +31,7 @@ impl Head {
 }
 
 impl Merge {
-    /// From the first record of every run.
+    /// Starts at the first record of every run.
     pub(super) fn new(runs: impl IntoIterator<Item = Run>) -> Result<Self> {
         let mut heads = BinaryHeap::new();
         for run in runs {
@@ -43,15 +43,15 @@ impl Merge {
         Ok(Self { heads, last: Vec::new() })
     }
 
-    /// The next row in byte order of the keys; one that comes twice is one, and a key with two that differ
-    /// is an error.
+    /// The next row in byte order of the keys. Identical rows of a key become one; differing rows
+    /// are an error.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>> {
         let Some(bytes) = self.next()? else { return Ok(None) };
         let row = record::decode(bytes);
         row.map(Some).ok_or_else(|| Error::invalid("a temporary file of sorted rows is damaged"))
     }
 
-    /// Everything into one run.
+    /// Writes everything into one run.
     pub(super) fn write(mut self, mut to: Writer<'_>) -> Result<Run> {
         while let Some(bytes) = self.next()? {
             to.write(bytes)?;

@@ -1,4 +1,4 @@
-//! Rows in memory until they are a run, runs until they are too many.
+//! Collects rows in memory until they make a run, and merges runs when there are too many.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,16 @@ use super::record;
 use super::run::{Run, Writer};
 use crate::error::Result;
 
-/// How many runs of one level become one of the next: so many are open at once while they are
+/// How many runs of one level become one of the next. That many are open at once while they are
 /// merged, and every row is written once more for each level. With 16 MiB a run, two levels sort 16
 /// GiB of rows, three half a TiB.
 const FAN_IN: usize = 32;
 
-/// What has been pushed.
+/// The rows that have been pushed.
 #[derive(Debug)]
 pub(super) struct Pile {
     folder: PathBuf,
-    /// Records, one after the other; written out before it would have to grow.
+    /// Records, one after the other; written out before it has to grow.
     arena: Vec<u8>,
     /// Where each record begins.
     starts: Vec<usize>,
@@ -27,9 +27,9 @@ pub(super) struct Pile {
 }
 
 impl Pile {
-    /// An empty one that holds about `bytes` in memory.
+    /// An empty pile that holds about `bytes` in memory.
     pub(super) fn new(folder: PathBuf, bytes: usize) -> Self {
-        // What is reserved is not yet taken: the system gives a page when it is first written.
+        // Reserved memory is not used yet: the system provides a page when it is first written.
         let arena = Vec::with_capacity(bytes);
         Self { folder, arena, starts: Vec::new(), record: Vec::new(), levels: Vec::new() }
     }
@@ -51,7 +51,7 @@ impl Pile {
         Merge::new(self.levels.into_iter().flatten())
     }
 
-    /// What is in memory becomes a run.
+    /// Writes the rows in memory as a run.
     fn spill(&mut self) -> Result<()> {
         if self.starts.is_empty() {
             return Ok(());
@@ -68,7 +68,7 @@ impl Pile {
         self.add(run)
     }
 
-    /// Keeps `run`; a level that is full becomes one run of the next.
+    /// Keeps `run`; a full level becomes one run of the next.
     fn add(&mut self, mut run: Run) -> Result<()> {
         for level in 0.. {
             if self.levels.len() == level {

@@ -1,8 +1,8 @@
-//! A row as bytes, as it lies in memory and in the temporary files of this process: nothing that
-//! another version would have to read.
+//! A row as bytes, in memory and in the temporary files of this process: no other version ever has
+//! to read them.
 //!
-//! `key length, rest length, key, rest`; the rest is the size, a byte of flags, and what they
-//! announce. Numbers are little-endian; a text has its length in front.
+//! `key length, rest length, key, rest`; the rest is the size, a byte of flags, and the fields that
+//! the flags announce. Numbers are little-endian; a text is preceded by its length.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -59,24 +59,24 @@ fn text(text: &str, out: &mut Vec<u8>) {
     out.extend(text.as_bytes());
 }
 
-/// No text that a service sends comes near 4 GiB; one that did would not be read back.
+/// No text from a service comes near 4 GiB; if one did, it could not be read back.
 fn length(len: usize) -> [u8; 4] {
     u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes()
 }
 
-/// Bytes of key and rest, by a record's first [`HEAD`] bytes.
+/// Bytes of key and rest, from a record's first [`HEAD`] bytes.
 pub(super) fn lengths(head: [u8; HEAD]) -> (usize, usize) {
     let [a, b, c, d, e, f, g, h] = head;
     (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
 }
 
-/// The key of the record that begins `bytes`; empty where they are none.
+/// The key of the record at the start of `bytes`; empty if there is none.
 pub(super) fn key(bytes: &[u8]) -> &[u8] {
     let key = bytes.first_chunk().and_then(|head| bytes.get(HEAD..HEAD + lengths(*head).0));
     key.unwrap_or_default()
 }
 
-/// The record that begins `bytes`; empty where they are none.
+/// The record at the start of `bytes`; empty if there is none.
 pub(super) fn first(bytes: &[u8]) -> &[u8] {
     let whole = bytes.first_chunk().map(|head| {
         let (key, rest) = lengths(*head);
@@ -85,7 +85,7 @@ pub(super) fn first(bytes: &[u8]) -> &[u8] {
     whole.and_then(|length| bytes.get(..length)).unwrap_or_default()
 }
 
-/// The row of one record; `None` where it is not one.
+/// The row of one record; `None` if it is not one.
 pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
     let (key, _) = lengths(*bytes.first_chunk()?);
     let mut rest = &bytes[HEAD..];

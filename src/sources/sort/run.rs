@@ -1,4 +1,4 @@
-//! A run: records in order in one unnamed file.
+//! A run: sorted records in one unnamed file.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::record::{HEAD, lengths};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes read or written at once, and what one open run takes in memory.
+/// Bytes read or written at once; also the memory that one open run takes.
 const BUFFER: usize = 64 * 1024;
 
 /// A run that is being written.
@@ -18,7 +18,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// An empty run in `folder`. Its file has no name: it goes with the process.
+    /// An empty run in `folder`. Its file has no name: it is removed when the process ends.
     pub(super) fn new(folder: &'a Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|e| {
             let folder = folder.display();
@@ -32,7 +32,7 @@ impl<'a> Writer<'a> {
         self.file.write_all(record).map_err(|e| unwritten(self.folder, e))
     }
 
-    /// The run, whole.
+    /// The finished run.
     pub(super) fn finish(self) -> Result<Run> {
         let folder = self.folder;
         let file = self.file.into_inner().map_err(|e| unwritten(folder, e.into_error()))?;
@@ -55,7 +55,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The run from its first record.
+    /// Opens the run at its first record.
     pub(super) fn open(mut self) -> Result<Reader> {
         self.file.rewind().map_err(unread)?;
         Ok(Reader { file: BufReader::with_capacity(BUFFER, self.file) })
@@ -69,7 +69,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Puts the next record into `record`; whether there was one.
+    /// Reads the next record into `record`; returns whether there was one.
     pub(super) fn read(&mut self, record: &mut Vec<u8>) -> Result<bool> {
         record.clear();
         let mut head = [0; HEAD];

@@ -15,10 +15,10 @@ use crate::retry::untimed;
 use crate::store::Side;
 use crate::store::pace::level::{Ending, Outcome, Pace};
 
-/// A request that is dropped unanswered after this long was given up for want of an answer: no
-/// time limit in `retry` is shorter.
+/// A request that is dropped unanswered after this long was given up for lack of an answer: no time
+/// limit for data in `retry` is shorter.
 const GIVEN_UP: Duration = Duration::from_secs(120);
-/// A neutral call is made at most this often.
+/// Minimum time between two neutral calls.
 const NEUTRAL_EVERY: Duration = Duration::from_secs(10);
 
 /// Hands out permits in the order in which they were asked for.
@@ -30,9 +30,9 @@ pub(super) struct Lane {
     permits: Arc<Semaphore>,
     level: Mutex<Level>,
     opened: Instant,
-    /// When a neutral call may be made again, counted from there.
+    /// When a neutral call may be made again, counted from `opened`.
     next_neutral: Mutex<Duration>,
-    /// Calls that were answered well, by name.
+    /// Successful calls, by name.
     successes: Mutex<HashMap<&'static str, u64>>,
     stubborn: Mutex<Stubborn>,
 }
@@ -40,8 +40,7 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct Level {
     pace: Pace,
-    /// Permits to take out of use as soon as they come back: the level was lowered while they were
-    /// out.
+    /// Permits to retire as soon as they come back: the level was lowered while they were in use.
     owed: usize,
     told: Option<Instant>,
 }
@@ -62,7 +61,7 @@ impl Lane {
         }
     }
 
-    /// Waits for a permit. Nobody waits for a second one of the same lane while holding one.
+    /// Waits for a permit. No task waits for a second one of the same lane while it holds one.
     pub async fn enter(self: &Arc<Self>) -> Result<Permit> {
         let permit = untimed(Arc::clone(&self.permits).acquire_owned()).await;
         let permit = permit.map_err(|closed| Error::cancelled().with_source(closed))?;
@@ -74,8 +73,8 @@ impl Lane {
         })
     }
 
-    /// Takes in how a request ended that began then. Errors that say nothing about the store's load
-    /// change nothing.
+    /// Takes in the failure of a request that began at `began`. Errors that say nothing about the
+    /// store's load change nothing.
     pub fn failed(&self, began: Instant, error: &Error, subject: Option<Subject<'_>>) {
         match error.kind() {
             ErrorKind::Throttled if subject.is_some_and(|s| self.stubborn().is_known(s)) => {}
@@ -85,18 +84,18 @@ impl Lane {
         }
     }
 
-    /// A call was answered well.
+    /// A call succeeded.
     pub fn succeeded(&self, call: &'static str, subject: Option<Subject<'_>>) {
         *lock(&self.successes).entry(call).or_default() += 1;
         self.stubborn().answered(subject);
     }
 
-    /// How many calls of this name were answered well.
+    /// How many calls of this name succeeded.
     pub fn successes(&self, call: &str) -> u64 {
         lock(&self.successes).get(call).copied().unwrap_or_default()
     }
 
-    /// The error, without patience where only this object is throttled.
+    /// The error, turned into a permanent one if this object alone has been throttled for too long.
     pub fn patience(&self, error: Error, subject: Option<Subject<'_>>) -> Error {
         let (ErrorKind::Throttled, Some(subject)) = (error.kind(), subject) else { return error };
         match self.stubborn().refused(subject, self.opened.elapsed()) {
@@ -109,7 +108,8 @@ impl Lane {
         }
     }
 
-    /// Whether a neutral call should be made, since only this object is asked about and throttled.
+    /// Whether a neutral call should be made, because only this object is asked about and
+    /// throttled.
     pub fn wants_neutral(&self, error: &Error, subject: Option<Subject<'_>>) -> bool {
         let Some(subject) = subject.filter(|_| error.kind() == ErrorKind::Throttled) else {
             return false;
@@ -158,7 +158,7 @@ impl Lane {
         let (side, bucket) = (self.side, &self.bucket);
         let due = level.told.is_none_or(|told| told.elapsed() >= self.log_interval);
         if outcome == Outcome::Throttled && due {
-            // The first time is news, the rest is how it goes on.
+            // The first time is news, the rest is only progress.
             match level.told.replace(Instant::now()) {
                 None => {
                     warn!(bucket, "the {side} asks for patience: {requests} requests at once now")
@@ -187,7 +187,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One request under way. It ends when this is settled, or dropped where nothing is known of it.
+/// One request in flight. It ends when this is settled, or when this is dropped because its outcome
+/// is unknown.
 #[derive(Debug)]
 pub(in crate::store) struct Permit {
     lane: Arc<Lane>,
@@ -199,7 +200,7 @@ pub(in crate::store) struct Permit {
 }
 
 impl Permit {
-    /// No request is under way by this permit: nothing is learned where it is dropped.
+    /// This permit has no request in flight: if it is dropped, nothing is learned from that.
     pub fn rest(&mut self) {
         self.heard = true;
     }
@@ -209,12 +210,12 @@ impl Permit {
         (self.began, self.heard) = (Instant::now(), false);
     }
 
-    /// How long the request has been under way.
+    /// How long the request has been in flight.
     pub fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// The answer has begun; how long that took.
+    /// Notes that the answer has begun; returns how long that took.
     pub fn heard(&mut self) -> Duration {
         self.heard = true;
         self.age()

@@ -1,4 +1,4 @@
-//! How many requests a store takes at once, learned from its answers: additive increase,
+//! How many concurrent requests a store sustains, learned from its answers: additive increase,
 //! multiplicative decrease, as TCP does (RFC 5681).
 //!
 //! Times are durations since any fixed moment.
@@ -7,70 +7,71 @@
 
 use std::time::Duration;
 
-/// What one request came to, as far as it says something about the store's load.
+/// The result of one request, as far as it says something about the store's load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
-    /// It was answered. The time to the answer's first byte, where no transfer of ours is in it.
+    /// It was answered. The time to the answer's first byte, if that time includes no transfer of
+    /// ours.
     Answered(Option<Duration>),
-    /// The store asks for patience: 503 SlowDown, 429.
+    /// The store throttles: 503 SlowDown, 429.
     Throttled,
     /// No usable answer: a timeout, a cut connection, a 5xx.
     Unanswered,
 }
 
-/// What a request at its end says about the time it ran in.
+/// What the end of a request says about the time in which it ran.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending {
     /// When the request began.
     pub began: Duration,
     /// When it ended.
     pub ended: Duration,
-    /// As many requests were under way as are allowed. Without it a success proves nothing about a
+    /// As many requests were in flight as are allowed. Otherwise a success proves nothing about a
     /// higher level, and the level stays (RFC 7661 has the same rule for TCP).
     pub full: bool,
 }
 
-/// Between two lowerings, beside a round trip: what was under way at the first of them still answers
-/// for the old level. A near store answers in milliseconds, and a few refusals in one moment are one
-/// refusal; more than this, and it would be asked for too much for seconds.
+/// Minimum time between two decreases, unless a round trip is longer: requests already in flight
+/// still reflect the old level. A near store answers in milliseconds, and several refusals at one
+/// moment count as one. With a longer gap the store would be overloaded for seconds.
 const LEAST_GAP: Duration = Duration::from_millis(200);
-/// After a refusal the level is not raised for so long: the limits of Amazon S3 are per second.
+/// After a refusal the level is not raised for this long: the limits of Amazon S3 are per second.
 const REST: Duration = Duration::from_secs(1);
 const THROTTLED: f64 = 0.5;
 const UNANSWERED: f64 = 0.8;
 const SLOW: f64 = 0.95;
 /// Weight of the newest request in the share of those that failed.
 const FAILING_WEIGHT: f64 = 0.1;
-/// From this share of failures on the level falls: three in a row reach it, or every fourth. The
-/// occasional reset of a bad line is no reason to do less: fewer requests would meet as many.
+/// Above this share of failures the level falls: three in a row reach it, or every fourth. The
+/// occasional reset of a bad network is no reason to slow down: fewer requests would meet as many.
 const FAILING: f64 = 0.25;
 /// Weight of the newest request in the smoothed latency (RFC 6298 has the same for TCP).
 const LATENCY_WEIGHT: f64 = 0.125;
-/// How fast the lowest latency forgets: a line that has become longer is known as such after about
-/// as many requests.
+/// How fast the lowest latency is forgotten: a network path that has become longer is recognised
+/// after about this many requests.
 const FORGETTING: f64 = 1.0 / 1024.0;
-/// So many times the lowest latency is slow ...
+/// A latency is slow from this multiple of the lowest latency on ...
 const SLOW_TIMES: f64 = 4.0;
-/// ... from this many seconds on.
+/// ... and from this many seconds on.
 const SLOW_SECONDS: f64 = 0.5;
-/// Latency is a hint and no refusal: it alone does not lower the level below this.
+/// Latency is a hint, not a refusal: it alone does not lower the level below this.
 const LEAST_WHEN_SLOW: f64 = 8.0;
 
-/// The number of requests that may be under way to one bucket on one side.
+/// The number of requests that may be in flight to one bucket on one side.
 #[derive(Clone, Debug)]
 pub struct Pace {
     level: f64,
     ceiling: f64,
-    /// Below this, every success adds one, so that the level doubles in a round trip; above it, as
-    /// many successes as the level says do.
+    /// Below this, every success adds one, so the level doubles in a round trip; above it, adding
+    /// one takes as many successes as the level.
     known: f64,
     lowered: Option<Duration>,
     /// The last refusal: the level is not raised soon after it.
     refused: Option<Duration>,
-    /// Something has been answered since the level was lowered last.
+    /// Something has been answered since the level was last lowered.
     answered: bool,
     failing: f64,
-    /// Seconds: smoothed, and the lowest of those.
+    /// Seconds: the smoothed latency, and its lowest value.
     latency: Option<(f64, f64)>,
 }
 
@@ -91,7 +92,7 @@ impl Pace {
         }
     }
 
-    /// How many requests may be under way now, at least 1.
+    /// How many requests may be in flight now, at least 1.
     pub fn limit(&self) -> usize {
         self.level as usize
     }
@@ -116,8 +117,8 @@ impl Pace {
     fn unanswered(&mut self, ending: Ending) {
         self.failing += (1.0 - self.failing) * FAILING_WEIGHT;
         if self.failing > FAILING && self.may_lower(ending) {
-            // A whole outage says nothing about what the store carries once it is back: the level
-            // before it is reached again quickly.
+            // An outage says nothing about what the store sustains once it is back: the level
+            // before the outage is reached again quickly.
             if self.answered {
                 self.known = self.level;
             }
@@ -155,7 +156,7 @@ impl Pace {
         })
     }
 
-    /// Once for each round trip, and only for a request that has met the present level.
+    /// At most once per round trip, and only for a request that began at the present level.
     fn may_lower(&self, ending: Ending) -> bool {
         let gap = LEAST_GAP.max(self.round_trip());
         self.lowered.is_none_or(|lowered| {
@@ -179,37 +180,39 @@ impl Pace {
     }
 }
 
-/// The most that is done at once: what `MaxParallelFile` and `MaxThread` say, or what is chosen
-/// where they say `auto`.
+/// Limits of concurrent work: what `MaxParallelFile` and `MaxThread` say, or what is chosen for
+/// `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AtOnce {
     /// Objects.
     pub objects: usize,
     /// Parts of one object.
     pub parts: usize,
-    /// Requests with data to one bucket on one side.
+    /// Requests with object data to one bucket on one side.
     pub requests: usize,
-    /// Requests to begin with; the store's answers soon say more.
+    /// Initial limit of requests; the store's answers soon say more.
     pub first: usize,
 }
 
-/// Requests at once with `auto`: more than one process's CPU and line can use.
+/// Concurrent requests with `auto`: more than one process's CPU and network can use.
 const AUTO_REQUESTS: usize = 256;
-/// Objects at once with `auto`, for each core: small objects wait for answers most of their time.
+/// Concurrent objects with `auto`, for each core: small objects wait for answers most of their
+/// time.
 const OBJECTS_PER_CORE: usize = 16;
-/// Objects at once with `auto`, at least and at most.
+/// Concurrent objects with `auto`: minimum and maximum.
 const AUTO_OBJECTS: (usize, usize) = (16, 64);
-/// Parts of one object at once with `auto`, at least and at most: enough for a single object to
-/// fill a line with 64 times 20 Mbit/s.
+/// Concurrent parts of one object with `auto`, minimum and maximum: enough for a single object to
+/// fill a link of 64 times 20 Mbit/s.
 const AUTO_PARTS: (usize, usize) = (4, 64);
-/// Requests to begin with, at least: what the defaults of `MaxParallelFile` and `MaxThread` make, as
-/// in the original. To begin with fewer costs a slow line its first seconds, one part after another.
+/// Minimum for the initial limit of requests: the product of the defaults of `MaxParallelFile` and
+/// `MaxThread`, as in the original. Starting with fewer costs a slow network its first seconds, one
+/// part after another.
 const FIRST: usize = 100;
 
 impl AtOnce {
-    /// For a machine with so many cores and room for so many parts in its memory budget; `None` is
-    /// `auto`. Of many objects in parts at once, the budget itself makes those wait that do not
-    /// fit; so one object alone may use all of it.
+    /// For a machine with this many cores and room for this many parts in its memory budget; `None`
+    /// is `auto`. If many objects are copied in parts at once, the parts that do not fit the budget
+    /// wait; so one object alone may use all of it.
     pub fn new(
         objects: Option<usize>,
         parts: Option<usize>,
@@ -264,10 +267,10 @@ mod tests {
         let mut pace = Pace::new(64, 100);
         for (began, end, level) in [
             (0, 10, 32),
-            // Under way when the level was lowered, whenever it ends.
+            // In flight when the level was lowered, whenever it ends.
             (5, 20, 32),
             (9, 5_000, 32),
-            // Begun afterwards, but too soon.
+            // Started afterwards, but too soon.
             (20, 200, 32),
             (190, 220, 16),
             (400, 430, 8),

@@ -1,8 +1,9 @@
-//! Objects that a store asks patience for while it answers others: one that has lost its quorum for an
+//! Objects that a store throttles while it answers others: a store that has lost its quorum for an
 //! object answers `503 SlowDownRead` for ever (<https://github.com/minio/minio/issues/15666>).
 //!
-//! Patience belongs to the bucket. An object's refusals count as its own once others have been
-//! answered between them, and after enough of them, spread over minutes, it is given up.
+//! Throttling normally concerns the whole bucket. An object's refusals count as its own if the
+//! bucket answers other calls between them; after enough of them, spread over minutes, the object
+//! is given up.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,31 +11,31 @@ use std::time::Duration;
 /// A call by its name, and the key of its object.
 pub(super) type Subject<'a> = (&'static str, &'a str);
 
-/// From so many refusals on, with answers to others between them, an object is known as stubborn:
-/// its refusals say nothing about the bucket any more.
+/// After this many refusals, with answers to other calls between them, an object is known as
+/// stubborn: its refusals no longer say anything about the bucket.
 const KNOWN: u32 = 3;
-/// It is given up after so many ...
+/// It is given up after this many ...
 const ENOUGH: u32 = 10;
 /// ... that are spread over at least this.
 const LONG: Duration = Duration::from_secs(60);
-/// ... or over this, where nobody else asked anything but whoever looked whether the bucket answers.
+/// ... or over this, if the only other calls were those that checked whether the bucket answers.
 const LONG_ALONE: Duration = Duration::from_secs(5 * 60);
-/// As long as more than one in so many calls about others is throttled as well, the bucket is busy, and
-/// the object has bad luck.
+/// While more than one in this many calls about others is throttled as well, the bucket is busy,
+/// and the object is merely unlucky.
 const FEW: u64 = 5;
-/// Objects that are remembered, at most. More of them at once is a bucket in trouble.
+/// Maximum number of objects that are remembered. More of them at once means a bucket in trouble.
 const MOST: usize = 1000;
-/// One that has not been refused for so long is forgotten where there is no room for another: it was given
-/// up elsewhere, or somebody else has copied it.
+/// An object that has not been refused for this long is forgotten when room is needed for another:
+/// it was given up elsewhere, or another worker has copied it.
 const STALE: Duration = Duration::from_secs(15 * 60);
 
 /// What is known of the throttled objects of one bucket.
 #[derive(Debug, Default)]
 pub(super) struct Stubborn {
     objects: HashMap<(&'static str, String), Refused>,
-    /// Calls that the bucket has answered well.
+    /// Successful calls to the bucket.
     answered: u64,
-    /// Calls that were throttled, but for those about objects that are known as stubborn.
+    /// Throttled calls, except those about objects that are known as stubborn.
     throttled: u64,
 }
 
@@ -42,22 +43,22 @@ pub(super) struct Stubborn {
 struct Refused {
     /// Refusals, each after an answer to another call.
     times: u32,
-    /// Of those that count for the bucket, how many are this object's.
+    /// How many of the refusals that count for the bucket are this object's.
     own: u64,
     known: bool,
     first: Duration,
-    /// When the last one came.
+    /// When the last refusal came.
     last: Duration,
-    /// What the bucket had answered and throttled before the first one.
+    /// The bucket's counts of answered and throttled calls before the first refusal.
     before: (u64, u64),
-    /// How many calls had been answered by the last one.
+    /// How many calls had been answered by the last refusal.
     answered: u64,
-    /// Between some refusals nothing was answered but neutral calls.
+    /// Between some refusals nothing but neutral calls was answered.
     alone: bool,
 }
 
 impl Stubborn {
-    /// A call was answered well.
+    /// A call succeeded.
     pub fn answered(&mut self, subject: Option<Subject<'_>>) {
         self.answered += 1;
         if let Some(subject) = subject.filter(|_| !self.objects.is_empty()) {
@@ -65,7 +66,7 @@ impl Stubborn {
         }
     }
 
-    /// A call was throttled; after how many it is to be given up, if it is.
+    /// A call was throttled. Returns the number of refusals if the object is to be given up.
     pub fn refused(&mut self, subject: Subject<'_>, now: Duration) -> Option<u32> {
         let (answered, throttled, key) = (self.answered, self.throttled, owned(subject));
         let Some(refused) = self.objects.get_mut(&key) else {
@@ -93,14 +94,14 @@ impl Stubborn {
             self.throttled += 1;
         }
         if refused.answered == answered {
-            // The bucket answers nobody: that is no trouble of this object's.
+            // The bucket answers nothing at all: that is not this object's fault.
             return None;
         }
         (refused.answered, refused.times) = (answered, refused.times + 1);
         let answered = answered - refused.before.0;
         let others = self.throttled.saturating_sub(refused.before.1 + refused.own);
         if others.saturating_mul(FEW) > answered {
-            // The others fare no better. It is counted anew.
+            // The others fare no better. The count starts again.
             self.objects.remove(&key);
             return None;
         }
@@ -112,8 +113,8 @@ impl Stubborn {
         self.objects.remove(&key).map(|refused| refused.times)
     }
 
-    /// Whether the object is refused while the bucket has answered nothing at all since it was refused
-    /// before: only a neutral call tells whether that is the bucket's trouble.
+    /// Whether the bucket has answered nothing at all since this object was last refused: only a
+    /// neutral call can tell whether that is the bucket's trouble.
     pub fn is_alone(&self, subject: Subject<'_>) -> bool {
         self.objects.get(&owned(subject)).is_some_and(|refused| refused.answered == self.answered)
     }

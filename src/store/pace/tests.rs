@@ -31,7 +31,7 @@ async fn read(paced: &Paced, bucket: &str) -> Result<Vec<Bytes>> {
     paced.get(&whole(bucket)).await?.body.try_collect().await
 }
 
-/// Patient with a store that says when to come again, so that nothing depends on chance.
+/// Waits as long as the store says, so that nothing depends on chance.
 const PATIENT: Policy = Policy {
     tries: 1,
     patient: true,
@@ -41,7 +41,7 @@ const PATIENT: Policy = Policy {
     timeout: Duration::from_secs(60),
 };
 
-/// A store that carries so many requests at once, and the most it was asked.
+/// A store that sustains this many concurrent requests, and the most it was asked.
 struct Capacity {
     carries: AtomicUsize,
     now: AtomicUsize,
@@ -75,7 +75,7 @@ impl Capacity {
         Fake { upload_part, ..Fake::default() }
     }
 
-    /// Puts `count` parts through, all begun at once.
+    /// Puts `count` parts, all begun at once.
     async fn put(&self, paced: &Arc<Paced>, count: usize) {
         self.most.store(0, Ordering::SeqCst);
         self.refused.store(0, Ordering::SeqCst);
@@ -106,7 +106,7 @@ async fn a_throttled_store_gets_fewer_at_once_and_more_again_when_it_carries_mor
     assert_eq!(capacity.most.load(Ordering::SeqCst), 64, "at first");
     capacity.put(&paced, 2_000).await;
     assert!(capacity.most.load(Ordering::SeqCst) <= 12, "learned");
-    // Each time that it asks for one too many, that one is refused, and the level falls again.
+    // Each time it asks for one too many, that one is refused, and the level falls again.
     assert!(capacity.refused.load(Ordering::SeqCst) < 100, "few are asked in vain");
     capacity.carries.store(1_000, Ordering::SeqCst);
     capacity.put(&paced, 4_000).await;
@@ -158,7 +158,7 @@ async fn a_throttled_listing_counts_and_waits_for_nothing() {
     let request = ListRequest { bucket: "b".to_owned(), ..ListRequest::default() };
     assert!(paced.list(&request).await.is_err());
     assert_eq!(paced.lane("b").limit(), 1);
-    // The permit that is one too many is taken out of use when it comes back.
+    // The surplus permit is retired when it comes back.
     let [first, second] = held;
     drop(first);
     assert!(paced.get(&whole("b")).now_or_never().is_none());
@@ -261,7 +261,7 @@ async fn a_source_that_breaks_lowers_no_level_of_the_destination() {
     assert_eq!(paced.lane("b").limit(), 10);
 }
 
-/// How a GET ends that is throttled for ever while nobody else asks anything, and after how long.
+/// How a GET ends that is throttled for ever while nothing else is asked, and after how long.
 async fn asked_alone(list: Box<dyn Fn() -> Result<ListPage> + Send + Sync>) -> (Error, Duration) {
     let fake = Fake {
         get: Box::new(|_| async { Err(throttled()) }.boxed()),

@@ -1,5 +1,5 @@
-//! Asking for the checksums that a store keeps: it costs no request of its own, but a header that some
-//! stores may refuse.
+//! Asks for the checksums that a store keeps: this costs no request of its own, but a header that
+//! some stores may refuse.
 
 use std::sync::atomic::Ordering;
 
@@ -23,8 +23,8 @@ impl Mode {
         (self == Self::Asked).then_some("ENABLED")
     }
 
-    /// Puts it on a request of the SDK's. Its own setter would have it compare bodies by itself and call
-    /// damage at the source a cut line.
+    /// Adds the header to one of the SDK's requests. The SDK's own setter would make it compare
+    /// bodies by itself and report damage at the source as a cut connection.
     pub(super) fn put_on(self, http: &mut HttpRequest) {
         if let Some(value) = self.value() {
             http.headers_mut().insert(Self::HEADER, value);
@@ -33,8 +33,8 @@ impl Mode {
 }
 
 impl S3Store {
-    /// Reads with the question for a checksum where one may be `wanted`; without it where it is refused,
-    /// and from then on.
+    /// Reads, and asks for a checksum if one is `wanted`. If the bucket refuses that, this read and
+    /// all later ones go without it.
     pub(super) async fn with_checksum<T, F>(
         &self,
         bucket: &str,
@@ -60,7 +60,7 @@ impl S3Store {
     }
 }
 
-/// Whether a refusal may be about the question.
+/// Whether a refusal may be about the request for a checksum.
 fn may_refuse(error: &Error) -> bool {
     let Some(evidence) = error.evidence() else { return false };
     let said = evidence.text.to_ascii_lowercase();

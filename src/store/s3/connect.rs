@@ -1,4 +1,4 @@
-//! Building the client of one side: endpoint, region, addressing and who asks.
+//! Building the client of one side: endpoint, region, addressing and credentials.
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -29,7 +29,7 @@ use crate::store::Side;
 use crate::store::profile::Profile;
 
 impl S3Store {
-    /// The side that is read.
+    /// The store of the source side.
     pub async fn source(
         config: &Config,
         who: Credentials,
@@ -42,7 +42,7 @@ impl S3Store {
         Ok(store)
     }
 
-    /// The side that is written.
+    /// The store of the destination side.
     pub async fn destination(
         config: &Config,
         who: Credentials,
@@ -55,8 +55,8 @@ impl S3Store {
         Ok(store)
     }
 
-    /// A store at `url` with a fixed key, as the demo has one on each side. Neither the environment
-    /// nor a profile has a say.
+    /// A store at `url` with a fixed key, as the demo has on each side. It ignores the environment
+    /// and the profiles.
     pub async fn with_key(side: Side, url: &str, access_key: &str, secret_key: &str) -> Self {
         let region = Region::from_static(FALLBACK_REGION);
         let trust = Trust::default();
@@ -90,7 +90,7 @@ impl S3Store {
 
     fn of(side: Side, mut builder: Builder, credentials: Option<Renewed>, asked: Asked) -> Self {
         builder.set_credentials_provider(credentials.clone().map(SharedCredentialsProvider::new));
-        // They are kept here, where they can be given up when they are refused.
+        // Credentials are kept in `Renewed`, which can discard them when they are refused.
         builder.set_identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(builder.build());
         let clock = Clock::default();
@@ -121,7 +121,7 @@ impl S3Store {
     }
 }
 
-/// Whether a URL leads to Amazon S3: none, or one of its names, VPC endpoints among them.
+/// Whether a URL leads to Amazon S3: no URL, or one of its names, including VPC endpoints.
 fn is_amazon(url: Option<&str>) -> bool {
     let Some(url) = url else { return true };
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -129,16 +129,16 @@ fn is_amazon(url: Option<&str>) -> bool {
     [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"].iter().any(|end| host.ends_with(end))
 }
 
-/// Who asks whom.
+/// Who sends requests, and to which store.
 struct Asked {
     origin: Origin,
-    /// Where that is not Amazon S3.
+    /// The URL, if that is not Amazon S3.
     url: Option<String>,
     trust: Trust,
 }
 
-/// Checksums only where an operation demands one: compatible stores refuse the newer headers and
-/// trailers. Content-MD5 is sent with every write by ourselves.
+/// Checksums only if an operation demands one: compatible stores refuse the newer headers and
+/// trailers. We send Content-MD5 with every write ourselves.
 fn base(sdk: &aws_config::SdkConfig) -> Builder {
     Builder::from(sdk)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -162,7 +162,7 @@ async fn connect(
         profile: named.as_ref(),
         region: endpoint.region.as_deref(),
         bundle: endpoint.ca_bundle.clone(),
-        // Stored keys need none of the ordinary ones.
+        // Stored keys need none of the ordinary credentials.
         unsigned: matches!(who, Credentials::Anonymous | Credentials::Ssm),
     };
     let loaded = aws::load(setup).await?;
@@ -195,7 +195,7 @@ async fn connect(
     if let Some(url) = &url {
         builder = builder.endpoint_url(url);
     }
-    // Most compatible stores have no host name for each bucket.
+    // Most compatible stores have no host name per bucket.
     builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(url.is_some()));
     let credentials = provider.map(Renewed::new);
     if let (Some(profile), Some(credentials)) = (&named, &credentials) {
@@ -209,7 +209,8 @@ async fn connect(
     Ok(store)
 }
 
-/// Whom to ask, where that is not Amazon S3: as the side says, as its profile does, as the ordinary places do.
+/// The store's URL, unless it is Amazon S3: as the side says, as its profile says, or as the
+/// ordinary places say.
 fn url(endpoint: &Endpoint, named: Option<&profiles::Profile>, sdk: &SdkConfig) -> Option<String> {
     let profiles = || named?.s3_url(sdk);
     endpoint.url.clone().or_else(profiles).or_else(|| {

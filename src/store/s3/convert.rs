@@ -1,4 +1,4 @@
-//! Between the SDK's forms and our own.
+//! Converts between the SDK's types and our own.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::store::{Body, Headers, ObjectMeta, SSE_C};
 
 /// An answer that describes an object.
 pub(super) trait Headed {
-    /// What it says, for an object of `size` bytes.
+    /// The object's metadata, for an object of `size` bytes.
     fn meta(&self, size: u64) -> ObjectMeta;
 }
 
@@ -71,7 +71,7 @@ macro_rules! headed {
 
 headed!(GetObjectOutput, HeadObjectOutput);
 
-/// The checksum of the whole object out of an answer's headers: the first that there is.
+/// The checksum of the whole object from an answer's headers: the first that is present.
 pub(super) fn told_sum<T: AsRef<str>>(
     header: impl Fn(Algorithm) -> Option<T>,
     kind: Option<&str>,
@@ -101,9 +101,9 @@ pub(super) fn parse_crc64nvme(text: &str) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// A body of a length that is known before it comes.
+/// A body whose length is known before it arrives.
 pub(super) struct Sized {
-    // The SDK wants a body that may be shared between threads, and a stream may only be sent.
+    // The SDK wants a body that is `Sync`, and a stream is only `Send`.
     body: Mutex<Body>,
     left: u64,
 }
@@ -137,8 +137,8 @@ impl hyper::body::Body for Sized {
     }
 }
 
-/// A key out of a listing that was asked for with `encoding-type=url`: percent signs, and `+` for
-/// a space, as in an HTML form; that is how every S3 client reads it.
+/// A key from a listing that was requested with `encoding-type=url`: percent signs, and `+` for a
+/// space, as in an HTML form; every S3 client reads it that way.
 pub(super) fn decode_key(listed: &str, encoded: bool) -> Result<String> {
     if !encoded {
         return Ok(listed.to_owned());
@@ -150,13 +150,13 @@ pub(super) fn decode_key(listed: &str, encoded: bool) -> Result<String> {
     })
 }
 
-/// The size of the whole object out of a Content-Range header (RFC 9110, section 14.4).
+/// The size of the whole object from a Content-Range header (RFC 9110, section 14.4).
 pub(super) fn whole_size(content_range: Option<&str>) -> Option<u64> {
     content_range?.rsplit_once('/')?.1.parse().ok()
 }
 
-/// Where a body lies in its object: its first byte, and the size of the whole, where the header says
-/// (`bytes 0-4/*` does not); without a header it is the whole.
+/// Where a body lies in its object: its first byte, and the size of the whole if the header gives
+/// it (`bytes 0-4/*` does not); without a header the body is the whole object.
 pub(super) fn extent(content_range: Option<&str>, content_length: u64) -> (u64, Option<u64>) {
     let Some(range) = content_range else { return (0, Some(content_length)) };
     let first = range.trim_start().trim_start_matches("bytes").trim_start_matches([' ', '=']);
@@ -173,8 +173,8 @@ pub(super) fn range_length(content_range: Option<&str>) -> Option<u64> {
     last.checked_sub(first)?.checked_add(1)
 }
 
-/// `Content-Encoding` without `aws-chunked`, which is the form of an upload's body and no property of
-/// the object: some stores keep it all the same, and Amazon S3 refuses it of a body in one piece.
+/// `Content-Encoding` without `aws-chunked`, which describes an upload's body and is no property of
+/// the object: some stores keep it anyway, and Amazon S3 refuses it for a body in one piece.
 pub(super) fn stored_encoding(header: &str) -> Option<String> {
     let is_framing = |token: &str| token.trim().eq_ignore_ascii_case("aws-chunked");
     if !header.split(',').any(is_framing) {

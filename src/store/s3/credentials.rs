@@ -1,4 +1,4 @@
-//! Credentials that are kept until they end, or until they are refused.
+//! Credentials that are kept until they expire or are refused.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,18 +13,18 @@ use tracing::warn;
 
 use crate::aws::signer::Seen;
 
-/// Credentials are fetched anew this long before they end, so that none ends on the way.
+/// Credentials are renewed this long before they expire, so that none expires in flight.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
-/// Credentials that do not say when they end are asked for again this often, as the SDK does.
+/// Credentials that do not say when they expire are fetched again this often, as the SDK does.
 const UNLIMITED_LAST: Duration = Duration::from_secs(15 * 60);
-/// Where credentials cannot be fetched, and the last ones stay in use, others are asked for so often.
+/// While the last credentials stay in use because fetching fails, it is tried again this often.
 const ASKED_AGAIN: Duration = Duration::from_secs(60);
-/// Whatever they say, credentials that were fetched just now are used this long.
+/// Credentials are used at least this long after they are fetched, whatever expiry they state.
 const SHORTEST: Duration = Duration::from_secs(30);
-/// Credentials fetched so recently are not fetched again because they are refused.
+/// Credentials fetched this recently are not fetched again when they are refused.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// One side's credentials, for all who sign on that side.
+/// One side's credentials, for everything that signs on that side.
 #[derive(Clone, Debug)]
 pub(super) struct Renewed(Arc<Inner>);
 
@@ -32,7 +32,7 @@ pub(super) struct Renewed(Arc<Inner>);
 struct Inner {
     provider: SharedCredentialsProvider,
     current: RwLock<Current>,
-    /// Held while credentials are fetched: everybody else waits for the same ones.
+    /// Held while credentials are fetched: all other callers wait for the same ones.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -43,7 +43,7 @@ struct Current {
     before: Option<String>,
     /// The last keys that were fetched and have not been called expired since.
     good: Option<Credentials>,
-    /// What may be said of the keys that were fetched last.
+    /// What may be said about the keys that were fetched last.
     seen: Option<Seen>,
 }
 
@@ -53,7 +53,7 @@ struct Kept {
     identity: Identity,
     until: SystemTime,
     fetched: Instant,
-    /// They are others than those before them.
+    /// They differ from the previous ones.
     changed: bool,
 }
 
@@ -63,10 +63,10 @@ impl Renewed {
         Self(Arc::new(Inner { provider, current: RwLock::default(), fetching }))
     }
 
-    /// Told that a store has refused a signature, or that there was none. Whether another try may
-    /// fare better: the credentials were not fetched just now, so that they may have been rotated,
-    /// or they have just replaced the ones that were refused. Where there never were any, there
-    /// is nothing to try again.
+    /// Notes that a store has refused a signature, or that there was none. Returns whether another
+    /// try may succeed: either the credentials were not fetched just now, so they may have been
+    /// rotated, or they have just replaced the refused ones. If there never were any credentials,
+    /// there is nothing to retry.
     pub(super) fn refused(&self) -> bool {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         match &current.kept {
@@ -79,9 +79,10 @@ impl Renewed {
         }
     }
 
-    /// Told that a store has called the credentials expired, whatever they say themselves: those of this access
-    /// key. A refusal that comes late, of keys that others have taken the place of, costs these nothing. Where
-    /// nobody can say whose key it was, others that were fetched just now are not the ones that are meant.
+    /// Notes that a store has called the credentials of this access key expired, whatever expiry
+    /// they state. A late refusal of keys that have already been replaced does not affect the new
+    /// ones. If the signing key is unknown, credentials that have just replaced others are assumed
+    /// not to be the expired ones.
     pub(super) fn expired(&self, signed_by: Option<&str>) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         let is_of_others = current.kept.as_ref().is_some_and(|kept| match signed_by {
@@ -94,20 +95,21 @@ impl Renewed {
         }
     }
 
-    /// Whether there are none now, and were some before: the store has not been asked, and may be soon.
+    /// Whether there are none now, but were some before: the store has not been asked, and may be
+    /// soon.
     pub(super) fn is_between(&self) -> bool {
         let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
         current.kept.is_none() && current.before.is_some()
     }
 
-    /// The last good keys, unless they have ended: in use while no others can be fetched.
+    /// The last good keys, unless they have expired: in use while no others can be fetched.
     fn last_good(&self) -> Option<Credentials> {
         let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
         let ends = |keys: &Credentials| keys.expiry().is_some_and(|end| end <= SystemTime::now());
         current.good.clone().filter(|keys| !ends(keys))
     }
 
-    /// What may be said of the keys that were fetched last.
+    /// What may be said about the keys that were fetched last.
     pub(super) fn seen(&self) -> Option<Seen> {
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).seen.clone()
     }
@@ -143,7 +145,7 @@ impl Renewed {
         let now = SystemTime::now();
         let until = match keys.expiry() {
             _ if again.is_some() => again.unwrap_or_else(SystemTime::now),
-            // A clock that is far ahead makes all of them look old; the store decides.
+            // If the clock is far ahead, all of them look expired; the store decides.
             Some(expiry) => expiry.checked_sub(BEFORE_EXPIRY).unwrap_or(expiry).max(now + SHORTEST),
             None => now + UNLIMITED_LAST,
         };
@@ -196,7 +198,7 @@ mod tests {
         where
             Self: 'a,
         {
-            // A new key at every other fetch.
+            // A new key at every second fetch.
             let key = format!("KEY{}", self.0.fetch_add(1, Ordering::Relaxed) / 2);
             future::ProvideCredentials::ready(Ok(Credentials::new(key, "s", None, None, "test")))
         }
@@ -219,7 +221,7 @@ mod tests {
         assert!(!renewed.refused());
     }
 
-    /// Gives keys until it is told to fail.
+    /// Provides keys until the test makes it fail.
     #[derive(Debug, Default)]
     struct Failing(Arc<std::sync::atomic::AtomicBool>);
 
@@ -261,7 +263,7 @@ mod tests {
         assert!(!renewed.refused(), "fetched just now, another try would fare no better");
         tokio::time::advance(FRESH).await;
         assert!(renewed.refused());
-        // The same again: the second fetch.
+        // The same key again: the second fetch.
         assert_eq!(key(&renewed).await, "KEY0");
         assert!(!renewed.refused());
         tokio::time::advance(FRESH).await;
@@ -272,7 +274,8 @@ mod tests {
         assert_eq!(key(&renewed).await, "KEY1");
     }
 
-    // A session ends while many requests are under way, and their refusals come one after another.
+    // A session ends while many requests are in flight, and their refusals arrive one after
+    // another.
     #[tokio::test(start_paused = true)]
     async fn late_refusals_of_the_old_ones_cost_the_new_ones_nothing() {
         for (signed_by, wait) in [(Some("KEY0"), FRESH * 10), (None, FRESH / 2)] {
@@ -293,7 +296,7 @@ mod tests {
         }
     }
 
-    // Whoever has not been asked has refused nothing.
+    // A store that has not been asked has refused nothing.
     #[tokio::test(start_paused = true)]
     async fn credentials_that_nobody_was_shown_are_kept() {
         let renewed = Renewed::new(SharedCredentialsProvider::new(Counting::default()));

@@ -1,4 +1,4 @@
-//! What `check` asks a bucket for, and no transfer: a few keys instead of a page of them.
+//! Requests that `check` makes of a bucket, and no transfer: a few keys instead of a page of them.
 
 use super::listing::place;
 use super::*;
@@ -7,8 +7,9 @@ use crate::aws::clock::Clock;
 const A_FEW: u32 = 20;
 
 impl S3Store {
-    /// One of the first objects below a prefix, the first that has bytes where there is one: what
-    /// consoles make for a folder has none. ListObjectsV2 with a few keys. `clock` sees the answer.
+    /// One of the first objects below a prefix; the first that is not empty, if there is one: the
+    /// folder markers that consoles create are empty. ListObjectsV2 with a few keys. `clock` sees
+    /// the answer.
     pub async fn an_object(
         &self,
         bucket: &str,
@@ -37,7 +38,7 @@ impl S3Store {
         answer.map(drop).map_err(failed)
     }
 
-    /// Whether the bucket keeps versions, or did at some time: GetBucketVersioning.
+    /// Whether the bucket keeps versions, or did so in the past: GetBucketVersioning.
     pub async fn keeps_versions(&self, bucket: &str) -> Result<bool> {
         let answer = self.client.get_bucket_versioning().bucket(bucket).send().await;
         let place = place(&asked(bucket, ""));

@@ -1,9 +1,9 @@
-//! GetObject, PutObject, UploadPart and the pages of a listing without the SDK's machinery, which costs
-//! several times what moving the bytes does: the SDK's rules (`place`) and credentials, its signer (`sign`), and hyper
-//! on connections of our own (`pool`, `body`).
+//! GetObject, PutObject, UploadPart and the pages of a listing without the SDK's machinery, which
+//! costs several times as much as moving the bytes does. It uses the SDK's rules (`endpoint`) and
+//! credentials, its signer (`sign`), and hyper on connections of our own (`pool`, `body`).
 //!
 //! Each call does what the SDK's does, and fails with the same errors (`failure`). The conformance
-//! suite runs on both ways.
+//! suite runs on both paths.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,13 +43,13 @@ use sign::{Signer, Unsigned};
 /// The product and its version.
 const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// An answer that only says whether a write was taken is short; so is an error.
+/// An answer that only says whether a write was accepted is no longer than this; nor is an error.
 const SHORT: usize = 64 * 1024;
 
 /// Redirects that are followed for one call.
 const MAX_REDIRECTS: usize = 4;
 
-/// The short way of one store.
+/// The short path of one store.
 pub(super) struct Lean {
     places: Places,
     signer: Option<Signer>,
@@ -57,8 +57,8 @@ pub(super) struct Lean {
 }
 
 impl Lean {
-    /// `None` where requests go by a proxy. `credentials`: whose credentials sign; none for unsigned
-    /// requests.
+    /// `None` if requests go through a proxy. `credentials` sign the requests; without them
+    /// requests are unsigned.
     pub(super) fn new(credentials: Option<Renewed>, trust: Trust, clock: Clock) -> Option<Self> {
         (!http::has_proxy()).then(|| Self {
             places: Places::default(),
@@ -67,9 +67,9 @@ impl Lean {
         })
     }
 
-    /// Sends one request; the answer has begun by then. A redirect is followed where the body can be
-    /// sent again, and only to another host of the same name's end. After an answer with too many headers
-    /// the request is sent again on a connection that reads more.
+    /// Sends one request; returns once the answer has begun. A redirect is followed only if the
+    /// body can be sent again, and only to a host in the same domain. After an answer with too many
+    /// headers, the request is sent again on a connection that reads more of them.
     async fn send(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
         let (mut call, mut moved) = (call, None);
         for _ in 0..MAX_REDIRECTS {
@@ -112,7 +112,8 @@ impl Lean {
         let mut request = Request::new(body);
         *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
         put_headers(request.headers_mut(), headers)?;
-        // Not signed: some compatible stores, GCS among them, change it before they check.
+        // Not signed: some compatible stores, GCS among them, change it before they check the
+        // signature.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         if method != Method::GET {
@@ -126,14 +127,14 @@ impl Lean {
         match head.status {
             status if status.is_success() => Ok(Response::from_parts(head, body)),
             status => {
-                // What cannot be read of it is not missed: the status speaks.
+                // If the body cannot be read, nothing is missed: the status is enough.
                 let text = body.collect(SHORT).await.unwrap_or_default();
                 Err(Failure::refused(status, &head.headers, &text).signed_by(signed_by))
             }
         }
     }
 
-    /// Sends one request whose answer says all in its headers.
+    /// Sends one request whose answer is complete in its headers.
     async fn write(&self, place: &Place, call: Call) -> Result<Written, Failure> {
         let (head, body) = self.send(place, call).await?.into_parts();
         body.collect(SHORT).await.map_err(Failure::cut)?;
@@ -144,7 +145,7 @@ impl Lean {
 /// The MD5 of no bytes (RFC 1321, section A.5).
 const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
-/// A success without an ETag is not the store's answer: something on the way has made it up.
+/// A success without an ETag is not the store's answer: something in transit has made it up.
 const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
 
 fn put_headers(to: &mut HeaderMap, headers: Vec<(String, String)>) -> Result<(), Failure> {
@@ -171,7 +172,7 @@ struct Call {
 }
 
 impl Call {
-    /// The same once more, where its body is in memory.
+    /// The same request again, if its body is in memory.
     fn again(&self) -> Option<Self> {
         Some(Self {
             method: self.method.clone(),
@@ -184,24 +185,24 @@ impl Call {
     }
 }
 
-/// What the signature says of the body.
+/// What the signature says about the body.
 ///
-/// Bodies are not hashed with SHA-256, which costs more CPU time than all the rest. What is held
-/// has its MD5 in a header that is signed: whoever changes one byte must change the MD5, and cannot
-/// sign it, so this is safe also over plain http, as far as MD5 is; and against damage as safe as
-/// any digest. What is streamed has no digest yet when its headers are sent; its ETag or its
+/// Bodies are not hashed with SHA-256, which costs more CPU time than all the rest. A held body has
+/// its MD5 in a signed header: to change one byte, an attacker must change the MD5, and cannot sign
+/// it. So this is safe even over plain http, as far as MD5 is; against accidental damage it is as
+/// safe as any digest. A streamed body has no digest yet when its headers are sent; its ETag or its
 /// trailing checksum is compared afterwards. Presigned URLs are sent in the same form
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
 #[derive(Clone, Copy)]
 enum Signed {
-    /// There is none.
+    /// There is no body.
     Empty,
     Unsigned,
-    /// With a checksum behind it.
+    /// With a checksum after it.
     Trailer,
     /// Its SHA-256 is in the signature, for stores that refuse any other body.
     Hashed,
-    /// The same of each chunk, for a body that is not held
+    /// The SHA-256 of each chunk is signed, for a body that is not held
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
     Chunks,
 }
@@ -217,7 +218,8 @@ impl Signed {
         }
     }
 
-    /// What a request without a signature says of it: only the form that must be known to read it.
+    /// What an unsigned request says about its body: only the form, if the store must know it to
+    /// read the body.
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Empty | Self::Unsigned | Self::Hashed | Self::Chunks => None,
@@ -226,17 +228,17 @@ impl Signed {
     }
 }
 
-/// What the signature says of a body whose chunks are signed.
+/// What the signature says about a body whose chunks are signed.
 const CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 
-/// The way to one bucket.
+/// The path to one bucket.
 pub(super) struct Way<'a> {
     lean: &'a Lean,
     place: Arc<Place>,
 }
 
 impl S3Store {
-    /// The lean way to a bucket, where there is one.
+    /// The lean path to a bucket, if there is one.
     pub(super) async fn lean_way(
         &self,
         bucket: &str,
@@ -249,7 +251,7 @@ impl S3Store {
         Ok(place.map(|place| Way { lean, place }))
     }
 
-    /// GetObject. `encoding`: what is asked for as Accept-Encoding.
+    /// GetObject. `encoding` is sent as Accept-Encoding.
     pub(super) async fn get_lean(
         &self,
         way: &Way<'_>,
@@ -281,7 +283,7 @@ impl S3Store {
         let (head, body) = answer.map_err(failed)?.into_parts();
         let answer::Seen { mut meta, length, start, whole } = answer::object(&head.headers);
         if meta.etag.as_str().is_empty() {
-            // s3proxy names none for a folder marker. Of nothing at all the digest is known.
+            // s3proxy sends none for a folder marker. The digest of an empty body is known anyway.
             if !id.key.as_str().ends_with('/') || length != Some(0) {
                 return Err(failed(Failure::unreached(NO_ETAG)));
             }
@@ -328,7 +330,7 @@ impl S3Store {
         self.signed_as_wanted(bucket, !given.md5, put).await
     }
 
-    /// PutObject of a body as it comes.
+    /// PutObject of a body as it arrives.
     pub(super) async fn put_streamed_lean(
         &self,
         way: &Way<'_>,
@@ -339,7 +341,7 @@ impl S3Store {
     ) -> Result<Written> {
         let mut headers = self.new_object_headers(given);
         let signs = self.signs_bodies(&id.bucket);
-        // Of signed chunks it is open which bytes it would be of.
+        // For signed chunks it is undefined which bytes the MD5 would cover.
         let md5 = md5.filter(|_| given.md5 && !signs);
         headers.extend(proven(Proof { md5, crc64nvme: None }));
         let (body, payload) = match signs {
@@ -405,8 +407,8 @@ impl S3Store {
         }
     }
 
-    /// A streamed body that was refused because it is not signed has gone; another try brings another
-    /// one, which is signed.
+    /// A streamed body that was refused because it is not signed is used up; another try brings a
+    /// new one, which is signed.
     pub(super) fn signed_next(&self, bucket: &str, error: Error) -> Error {
         if !wants_signed_body(&error) {
             return error;
@@ -415,8 +417,8 @@ impl S3Store {
         error.of_kind(ErrorKind::Unavailable)
     }
 
-    /// Whether a refusal may be for the body that is not signed: named, or a signature that does not
-    /// match where none without a signed body ever has.
+    /// Whether the cause of a refusal may be the unsigned body: the refusal says so, or the
+    /// signature does not match and the store has never accepted an unsigned body.
     fn may_want_signed(&self, error: &Error) -> bool {
         let untold = error.code() == "SignatureDoesNotMatch";
         wants_signed_body(error) || (untold && !self.unsigned.load(Ordering::Relaxed))
@@ -427,8 +429,8 @@ impl S3Store {
         self.credentials.is_some() && self.profile.has(bucket, Quirk::SignedBodies)
     }
 
-    /// Sends a body in memory, and once more with its SHA-256 signed where the store wants that.
-    /// `bare`: nothing else in the request stands for the body.
+    /// Sends a body in memory, and again with its SHA-256 signed if the store wants that. `bare`:
+    /// nothing else in the request proves the body.
     async fn signed_as_wanted<F>(
         &self,
         bucket: &str,
@@ -474,8 +476,8 @@ fn proven(proof: Proof) -> impl Iterator<Item = (String, String)> {
     md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
 }
 
-/// Whether a store has refused a body because its SHA-256 is not signed. Codes differ; the name of
-/// what stands for such a body does not.
+/// Whether a store has refused a body because its SHA-256 is not signed. Error codes differ; the
+/// name of the placeholder for the hash of such a body does not.
 fn wants_signed_body(error: &Error) -> bool {
     let Some(evidence) = error.evidence() else { return false };
     let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_uppercase();
@@ -485,7 +487,7 @@ fn wants_signed_body(error: &Error) -> bool {
             || named.iter().any(|name| said.contains(name)))
 }
 
-/// What a body with a checksum behind it is announced by.
+/// The headers that announce a body with a checksum after it.
 fn trailer_headers(length: u64) -> Vec<(String, String)> {
     let headers = [
         ("content-encoding", "aws-chunked".to_owned()),
@@ -495,7 +497,7 @@ fn trailer_headers(length: u64) -> Vec<(String, String)> {
     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Announces a body in signed chunks. An encoding of the object's own comes after the framing.
+/// Announces a body in signed chunks. The object's own encoding comes after the framing.
 fn in_chunks(headers: &mut Vec<(String, String)>, length: u64) {
     let own = headers.iter().position(|(name, _)| name == "content-encoding");
     let encoding = match own.map(|at| headers.remove(at).1) {

@@ -1,4 +1,4 @@
-//! How the keys of a listing are to be read: what `EncodingType` says is not done by all alike.
+//! How to read the keys of a listing: not all stores do what `EncodingType` says.
 //!
 //! Pure: evidence on a page, and what to ask where there is none.
 
@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// How a key stands in a listing that calls itself url-encoded.
+/// How a key is written in a listing that calls itself URL-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// As Amazon S3 writes it, like a field of an HTML form: a blank is `+`, a plus is `%2B`.
+    /// As Amazon S3 writes it, like a field of an HTML form: a space is `+`, a plus is `%2B`.
     Form,
     /// Percent signs, and `+` is a plus.
     PlusIsLiteral,
@@ -39,19 +39,19 @@ fn form(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(percent_decode(&spaces).collect())
 }
 
-/// What a page's keys tell of how they are written.
+/// What a page's keys show about how they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// Nothing speaks against Amazon S3's way, and nothing on the page depends on it.
+    /// Nothing contradicts Amazon S3's way, and nothing on the page depends on it.
     None,
-    /// Only this one writes such keys.
+    /// Such keys are written in this way only.
     Is(Reading),
-    /// The store is to be asked for the key under each of these readings: the right one is that under
-    /// which it lists the key as it is written here.
+    /// Ask the store for the key under each of these readings: the right one is the one under which
+    /// the store lists the key exactly as it is written here.
     Ask {
-        /// A key as the page has it.
+        /// A key as the page shows it.
         raw: Vec<u8>,
-        /// What it may mean, the likely one first.
+        /// Its possible readings, the likely one first.
         readings: &'static [Reading],
     },
 }
@@ -61,7 +61,7 @@ pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Evid
     use Reading::{Form, Plain, PlusIsLiteral, Twice};
     let seen = keys.clone().fold(Seen::default(), Seen::with);
     let readings: &'static [Reading] = match seen {
-        // No encoder leaves a percent sign without its digits.
+        // No encoder leaves a percent sign without two digits.
         Seen { broken: true, .. } => &[Plain, Form, PlusIsLiteral],
         Seen { blank: true, plus: true, plus_code: false, clear: false, .. } => {
             return Evidence::Is(PlusIsLiteral);
@@ -78,7 +78,7 @@ pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Evid
         let first = meant.next();
         meant.any(|other| first.as_ref().is_some_and(|first| *first != other))
     };
-    // One that is read in as many ways as there are tells most.
+    // The key with the most possible readings is the most telling.
     let tells = |raw: &&[u8]| 2 * u8::from(raw.contains(&b'+')) + u8::from(raw.contains(&b'%'));
     match keys.filter(depends).max_by_key(tells) {
         Some(raw) => Evidence::Ask { raw: raw.to_vec(), readings },
@@ -88,7 +88,7 @@ pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Evid
 
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    /// A percent sign without two digits behind it.
+    /// A percent sign without two digits after it.
     broken: bool,
     /// `%20`.
     blank: bool,
@@ -96,9 +96,9 @@ struct Seen {
     plus: bool,
     /// `%2B`.
     plus_code: bool,
-    /// A byte that no encoder leaves: a blank, a control character, a quotation mark.
+    /// A byte that every encoder encodes: a space, a control character, a quotation mark.
     clear: bool,
-    /// Codes, and those of a percent sign in front of two digits.
+    /// The number of codes; `twice` counts those of a percent sign before two digits.
     codes: usize,
     twice: usize,
 }

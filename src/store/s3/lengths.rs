@@ -1,29 +1,29 @@
-//! How long an object and a body are, also where an answer does not say.
+//! How long an object and a body are, even if an answer does not say.
 //!
-//! A size that is not told is never taken for 0. A body without a length is complete at its end (of
-//! chunks); how long it must be is then what a HEAD, a range or the listing says.
+//! A missing size is never taken for 0. A body without a length is complete at its end (of chunks);
+//! a HEAD, a range or the listing then says how long it must be.
 
 use super::*;
 use crate::quirk::Quirk;
 
-/// What is asked for as `Accept-Encoding`, so that bytes come as they are stored: most stores would
-/// compress an object for those who take gzip.
+/// Sent as `Accept-Encoding`, so that bytes arrive as they are stored: most stores would compress
+/// an object for clients that accept gzip.
 pub(super) const IDENTITY: &str = "identity";
 
-/// Some would decompress it for those who do not take gzip: Google's
+/// Some stores would decompress it for clients that do not accept gzip: Google's
 /// (<https://cloud.google.com/storage/docs/transcoding>), Cloudflare's.
 pub(super) const GZIP: &str = "gzip";
 
 /// The MD5 of nothing.
 const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
-/// The answer to a GET, before it is known how long its body must be.
+/// The answer to a GET, before the required length of its body is known.
 pub(super) struct Got {
     pub(super) meta: ObjectMeta,
-    /// Bytes of the body, where they are announced.
+    /// Bytes of the body, if announced.
     pub(super) length: Option<u64>,
     pub(super) start: u64,
-    /// Bytes of the whole object, where they are told.
+    /// Bytes of the whole object, if known.
     pub(super) whole: Option<u64>,
     pub(super) body: Body,
 }
@@ -36,7 +36,7 @@ impl Got {
 }
 
 impl S3Store {
-    /// What is asked of a bucket as `Accept-Encoding`.
+    /// The `Accept-Encoding` for requests to a bucket.
     pub(super) fn encoding(&self, bucket: &str) -> &'static str {
         let google = self.url.as_deref().is_some_and(|url| url.contains(".googleapis.com"));
         match google || self.profile.has(bucket, Quirk::DecompressesGzip) {
@@ -45,7 +45,7 @@ impl S3Store {
         }
     }
 
-    /// GetObject by whichever way there is.
+    /// GetObject by the available path.
     pub(super) async fn get_any(&self, request: &GetRequest) -> Result<GetAnswer> {
         let bucket = &request.id.bucket;
         let encoding = self.encoding(bucket);
@@ -69,12 +69,12 @@ impl S3Store {
                 }
             }
         };
-        // Of a range there is none.
+        // A range has no checksum.
         self.with_checksum(&id.bucket, request.range.is_none(), get).await
     }
 
-    /// A body without a length has been changed on its way, or is passed on by a proxy. If it comes with
-    /// one under the other encoding, those are the bytes that are stored.
+    /// A body without a length was changed in transit, or passed on by a proxy. If it has a length
+    /// under the other encoding, those are the stored bytes.
     async fn get_unaltered(
         &self,
         request: &GetRequest,
@@ -102,7 +102,7 @@ impl S3Store {
         }
     }
 
-    /// The answer with the length that its body must have by what else is known of the object.
+    /// The answer with the length that its body must have, by what else is known about the object.
     async fn measured(&self, request: &GetRequest, mut got: Got) -> Result<GetAnswer> {
         let GetRequest { id, version, range, .. } = request;
         let size = match got.whole {
@@ -110,7 +110,7 @@ impl S3Store {
             None => self.told_size(id, version.as_deref(), &got.meta.etag).await?,
         };
         (got.meta.size, got.whole) = (size, Some(size));
-        // Without Content-Range it is all of the object, whatever was asked for.
+        // Without Content-Range the body is the whole object, whatever was requested.
         let length = match range {
             Some(range) if got.start == range.start && got.start > 0 => {
                 range.len.min(size.saturating_sub(range.start))
@@ -120,7 +120,7 @@ impl S3Store {
         Ok(got.answer(length))
     }
 
-    /// HeadObject; where its answer does not tell the size, others are asked.
+    /// HeadObject; if its answer gives no size, other requests determine it.
     pub(super) async fn head_sized(
         &self,
         id: &ObjectId,
@@ -128,7 +128,7 @@ impl S3Store {
     ) -> Result<ObjectMeta> {
         let (meta, size) = self.head_object(id, version).await?;
         let size = match size {
-            // Some proxies make a length of 0 out of none; nothing stands before Amazon S3.
+            // Some proxies turn a missing length into 0; no proxy stands in front of Amazon S3.
             Some(size)
                 if size > 0
                     || self.profile.is_amazon()
@@ -141,7 +141,7 @@ impl S3Store {
         Ok(ObjectMeta { size, ..meta })
     }
 
-    /// The size of the object with this ETag, as HEAD, a range or the listing tells it.
+    /// The size of the object with this ETag, as HEAD, a range or the listing gives it.
     async fn told_size(&self, id: &ObjectId, version: Option<&str>, etag: &Etag) -> Result<u64> {
         match self.head_object(id, version).await? {
             (meta, Some(size)) if size > 0 && meta.etag.same_digest(etag) => Ok(size),
@@ -167,7 +167,7 @@ impl S3Store {
                 return Err(self.other(id, &got.meta.etag));
             }
             Ok(got) => got.whole,
-            // An empty object has no first byte; nor has one of a store that knows no ranges.
+            // An empty object has no first byte; nor does a store without ranges give one.
             Err(error) if error.kind() == ErrorKind::SourceChanged => {
                 let request = GetRequest { range: None, ..request };
                 let got = self.get_as(&request, self.encoding(&id.bucket)).await?;

@@ -1,11 +1,12 @@
-//! Pages of a bucket: what is asked, by the lean way or the SDK, and what the answer's end says.
+//! Pages of a bucket: what is requested, by the lean path or the SDK, and what the end of the
+//! answer means.
 //!
-//! Stores do not agree on how a listing goes on. What an answer says counts, whatever was asked:
+//! Stores do not agree on how a listing continues. The answer decides, not the request:
 //!
-//! | answer | goes on by |
+//! | answer | continues with |
 //! |---|---|
 //! | `NextContinuationToken` | that token |
-//! | `NextMarker`, or `Marker` and no `KeyCount` | version 1, behind that marker or the last key |
+//! | `NextMarker`, or `Marker` and no `KeyCount` | version 1, after that marker or the last key |
 //! | truncated, and none of these | `start-after` the last key |
 //! | 501, or a refusal that version 1 does not meet with | version 1 |
 
@@ -25,10 +26,10 @@ const OBJECTS: Named = ("ListObjectsV2", "s3:ListBucket");
 const VERSION_1: Named = ("ListObjects", "s3:ListBucket");
 const VERSIONS: Named = ("ListObjectVersions", "s3:ListBucketVersions");
 
-/// So much of an answer is looked at for its beginning.
+/// How much of an answer is examined for its beginning.
 const SHOWN: usize = 1024;
 
-/// What is not unreserved is encoded (RFC 3986, section 2.3).
+/// Everything that is not unreserved is encoded (RFC 3986, section 2.3).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A parameter of a listing and its value.
@@ -37,7 +38,7 @@ type Query<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
 /// A call that was refused.
 pub(super) struct Refused {
     pub(super) error: Error,
-    /// The store may not know such a call: its refusal speaks of nothing else.
+    /// The store may not know this call: that may be all the refusal means.
     pub(super) unknown: bool,
 }
 
@@ -51,17 +52,18 @@ impl From<Error> for Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Start<'a> {
     Beginning,
-    /// Behind this key, in whatever way.
+    /// After this key, by either version.
     After(Cow<'a, [u8]>),
-    /// Behind this marker of version 1.
+    /// After this marker of version 1.
     Marker(Vec<u8>),
-    /// Behind this key's version.
+    /// After this version of this key.
     Version(Vec<u8>, Option<&'a str>),
     /// As the page before says.
     Token(&'a str),
 }
 
-/// Tokens of our own begin so, which no store's does; then their kind and what they hold, encoded.
+/// Our own tokens begin with this, which no store's token does; then come their kind and what they
+/// hold, encoded.
 const OWN: char = '\n';
 const AFTER: char = '2';
 const MARKER: char = '1';
@@ -91,7 +93,8 @@ impl<'a> Start<'a> {
 }
 
 impl S3Store {
-    /// One page of the bucket's objects, by version 2 or, of a store that does not know it, by 1.
+    /// One page of the bucket's objects, by version 2, or by version 1 if the store does not know
+    /// version 2.
     pub(super) async fn list_page(&self, request: &ListRequest) -> Result<ListPage> {
         let (bucket, from) = (&request.bucket, Start::of(request));
         let knows = |quirk| self.profile.has(bucket, quirk);
@@ -109,7 +112,7 @@ impl S3Store {
                 let evidence = "ListObjectsV2 is answered by a page without KeyCount and token";
                 self.profile.learn(bucket, Quirk::ListsByVersion1, evidence);
                 match from {
-                    // Without a place to begin at both are the same page.
+                    // At the beginning of the listing both versions give the same page.
                     Start::Beginning => self.objects_of(request, VERSION_1, page).await,
                     Start::Token(_) => self.objects_of(request, OBJECTS, page).await,
                     from => self.version_1(request, &from).await.map_err(|refused| refused.error),
@@ -119,7 +122,7 @@ impl S3Store {
             Err(refused) if refused.unknown && !matches!(from, Start::Token(_)) => {
                 let page = match self.version_1(request, &from).await {
                     Ok(page) => page,
-                    // That says nothing of version 1.
+                    // A transient error says nothing about version 1.
                     Err(second) if second.error.kind().next() == Next::Retry => {
                         return Err(second.error);
                     }
@@ -165,8 +168,8 @@ impl S3Store {
         Ok(self.objects_of(request, VERSION_1, page).await?)
     }
 
-    /// One page of ListObjectVersions, of which the current versions are kept. Every version counts
-    /// for a page's thousand, so that one may hold no object at all.
+    /// One page of ListObjectVersions, reduced to the current versions. Every version counts
+    /// towards the page's thousand, so a page may hold no object at all.
     pub(super) async fn list_versions_page(&self, request: &ListRequest) -> Result<ListPage> {
         let from = Start::of(request);
         let mut query: Query<'_> = vec![("versions", Cow::Borrowed(b""))];
@@ -183,10 +186,11 @@ impl S3Store {
         self.objects_of(request, VERSIONS, page).await
     }
 
-    /// A page that shows as much as it says that it has.
+    /// A page that shows as many keys as it says it has.
     ///
-    /// One that shows less has lost keys on the way, or has been cut at its end: asked for as many as
-    /// it shows, a store that has only cut it answers with just these.
+    /// A page that shows fewer has lost keys in transit, or has been cut at its end. To tell these
+    /// apart, it asks for as many keys as were shown: a store that only cut its page answers with
+    /// just these.
     async fn page(
         &self,
         request: &ListRequest,
@@ -238,7 +242,7 @@ impl S3Store {
         })
     }
 
-    /// The page by the SDK, which only carries it: what is asked and what is answered is as above.
+    /// The page by the SDK, which serves only as transport: query and answer are as above.
     async fn page_by_sdk(
         &self,
         request: &ListRequest,
@@ -256,7 +260,7 @@ impl S3Store {
             .customize()
             .mutate_request(move |request| {
                 let place = request.uri().split('?').next().unwrap_or_default().to_owned();
-                // It was one before, and stays one with another query.
+                // The URI was valid before, and stays valid with another query.
                 let _ = request.set_uri(format!("{place}?{query}"));
                 if restored {
                     let headers = request.headers_mut();
@@ -283,7 +287,7 @@ impl S3Store {
         }
     }
 
-    /// The objects of a page, their keys decoded, and where the next one begins.
+    /// The objects of a page, their keys decoded, and where the next page begins.
     async fn objects_of(
         &self,
         request: &ListRequest,
@@ -307,7 +311,7 @@ impl S3Store {
         let wrong = |what: &str| {
             Err(Error::invalid(format!("{}: {what}", self.said(call.0, place(request)))))
         };
-        // Objects below a folder that is listed in their place are not.
+        // If a folder is listed in place of its objects, the objects are not listed.
         let is_shown = |folder: &[u8]| {
             let below = |key: &[u8]| key.starts_with(folder);
             objects.iter().any(|listed| below(listed.key.as_bytes()))
@@ -318,7 +322,7 @@ impl S3Store {
         }
         let goes_on = page.truncated.unwrap_or(page.token.is_some() || page.next.is_some());
         if !goes_on {
-            // What stands beside this is no more than that: whoever lists looks behind the last key.
+            // Any token or marker is ignored here: the caller looks for keys after the last one.
             return Ok(objects);
         }
         let last = objects.end().map(<[u8]>::to_vec);
@@ -337,8 +341,8 @@ impl S3Store {
         Ok(objects)
     }
 
-    /// How the page's keys are to be read. Amazon S3's own are as documented; of others the page tells,
-    /// or one more listing of a single key, whose answer is remembered.
+    /// How to read the page's keys. Amazon S3's own are as documented; for other stores the page
+    /// shows it, or one more listing of a single key, whose answer is remembered.
     async fn reading(&self, request: &ListRequest, call: Named, page: &Page) -> Result<Reading> {
         if !page.encoded || !page.has_codes || self.url.is_none() {
             return Ok(Reading::Form);
@@ -366,7 +370,8 @@ impl S3Store {
             }
             Evidence::Ask { raw, readings } => {
                 let said = format!("a key is listed as {}", raw.escape_ascii());
-                // Only a plus tells a form from what leaves a plus as it is.
+                // Only a plus distinguishes form encoding from an encoding that leaves a plus as it
+                // is.
                 let settles = if raw.contains(&b'+') { Known::Form } else { Known::OnlyOnce };
                 match self.ask_reading(request, call, &raw, readings).await? {
                     Some(reading) => (reading, settles, said),
@@ -381,7 +386,7 @@ impl S3Store {
         Ok(reading)
     }
 
-    /// The reading under which the store lists the key as `raw`, if it does so under one.
+    /// The reading under which the store lists the key as `raw`, if there is one.
     async fn ask_reading(
         &self,
         request: &ListRequest,
@@ -411,24 +416,24 @@ impl S3Store {
         Ok(None)
     }
 
-    /// Whether a listing is asked which archived objects are readable for a time: of Amazon S3 only,
-    /// others do not know the header.
+    /// Whether a listing asks which archived objects are temporarily readable: only for Amazon S3;
+    /// other stores do not know the header.
     pub(super) fn asks_restored(&self) -> bool {
         self.profile.is_amazon()
     }
 }
 
-/// What is read in another way than Amazon S3's, by the name of the difference.
+/// The readings that differ from Amazon S3's, by the name of the difference.
 const READINGS: [(Quirk, Reading); 3] = [
     (Quirk::PlusIsLiteral, Reading::PlusIsLiteral),
     (Quirk::ListsUnencoded, Reading::Plain),
     (Quirk::EncodesTwice, Reading::Twice),
 ];
 
-/// What is known of a bucket that has shown no other way than Amazon S3's.
+/// What is known of a bucket that has shown no difference from Amazon S3's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Known {
-    /// It does not encode twice; how it writes a blank and a plus has not shown yet.
+    /// It does not encode twice; how it writes a space and a plus is not known yet.
     OnlyOnce,
     /// It writes keys as Amazon S3 does.
     Form,
@@ -450,7 +455,7 @@ impl Readings {
     }
 }
 
-/// What is asked with what every listing is asked, in the order of the names.
+/// The query, with the parameters that every listing has, in the order of the names.
 fn encoded<'a>(request: &'a ListRequest, mut query: Query<'a>) -> String {
     let max_keys = request.max_keys.map(|max| Cow::Owned(max.to_string().into_bytes()));
     query.extend(max_keys.map(|max| ("max-keys", max)));
@@ -474,7 +479,7 @@ fn version_2<'a>(from: &Start<'a>) -> Query<'a> {
     query
 }
 
-/// Whether a refusal may mean that such a call, or one of its parameters, is not known.
+/// Whether a refusal may mean that the store does not know the call, or one of its parameters.
 pub(super) fn is_unknown(status: u16, code: &str) -> bool {
     let says_so = matches!(
         code,

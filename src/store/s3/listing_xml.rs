@@ -1,14 +1,14 @@
 //! A page of ListObjects, ListObjectsV2 or ListObjectVersions, read by a pull parser.
 //!
-//! The SDK builds an object of twenty optional fields for each key, which costs several times what
-//! comparing it does, and takes a document that is none for an empty page. Formats:
+//! The SDK builds an object of twenty optional fields for each key, which costs several times as
+//! much as comparing it, and it takes a document that is no listing for an empty page. Formats:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>.
 //!
-//! Whatever is no such document is an error, also where it came with status 200: a proxy's page, or an
-//! error told late. Taken for a page it would be an empty one, and the last. One object that cannot be
-//! is [`Odd`], and no reason to give the page up.
+//! Any other document is an error, even with status 200: a proxy's page, or an error that the store
+//! reports late. Taken for a page it would be an empty one, and the last. If one object cannot be
+//! read, it is [`Odd`]; the rest of the page counts.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -23,10 +23,10 @@ use super::key_encoding::Reading;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Flaw, ListPage, Listed, Odd};
 
-/// Keys on a page of Amazon S3 at most.
+/// Maximum number of keys on a page of Amazon S3.
 const PAGE: u64 = 1000;
 
-/// What a page says of itself; keys and markers as they are written.
+/// What a page says about itself; keys and markers as they are written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// The current objects.
@@ -39,11 +39,11 @@ pub struct Page {
     pub next: Option<Vec<u8>>,
     /// `NextVersionIdMarker`.
     pub next_version: Option<String>,
-    /// Keys, markers among them, are said to be percent-encoded.
+    /// The page says that its keys, markers included, are percent-encoded.
     pub encoded: bool,
-    /// A key has a percent sign or a plus.
+    /// Some key has a percent sign or a plus.
     pub has_codes: bool,
-    /// It has the element `Marker`, as pages of version 1 have.
+    /// The page has the element `Marker`, as pages of version 1 have.
     pub has_marker: bool,
     /// `KeyCount`.
     pub key_count: Option<u64>,
@@ -58,19 +58,20 @@ pub struct Page {
 }
 
 impl Page {
-    /// Whether it shows less than it says that it has.
+    /// Whether it shows fewer keys than it says it has.
     pub fn is_short(&self) -> bool {
         self.key_count.is_some_and(|count| count > self.shown)
     }
 
-    /// Whether it answers a request by version 2 as one by version 1.
+    /// Whether it answers a version 2 request in the form of version 1.
     pub fn is_version_1(&self) -> bool {
         self.token.is_none()
             && self.key_count.is_none()
             && (self.has_marker || self.next.is_some() || self.truncated == Some(true))
     }
 
-    /// Two keys, as they are written, that would be one under this reading; those of a page in order.
+    /// Two keys as they are written that would become the same key under this reading, if the
+    /// page's keys are in order.
     pub fn merged(&self, reading: Reading) -> Option<[&str; 2]> {
         if !self.encoded || !self.has_codes {
             return None;
@@ -122,11 +123,11 @@ fn add(page: &mut ListPage, key: &[u8], listed: Listed<'_>) {
     }
 }
 
-/// Reads a page. A document that ends before its root element does is `Unavailable`: it has been
-/// cut on the way. One that says something that cannot be is `Invalid`.
+/// Reads a page. A document that ends before its root element does is `Unavailable`: it was cut in
+/// transit. One with impossible content is `Invalid`.
 pub fn read(document: &[u8]) -> Result<Page> {
     let mut reader = Reader::from_reader(document);
-    // What is not escaped is one key's fault, not the page's.
+    // An unescaped ampersand is one key's flaw, not the page's.
     reader.config_mut().allow_dangling_amp = true;
     let mut state = State::default();
     loop {
@@ -138,7 +139,7 @@ pub fn read(document: &[u8]) -> Result<Page> {
                 state.open(element.local_name().as_ref())?;
                 state.close()?;
             }
-            // Something on the way has put it there.
+            // Something in transit has added it.
             Event::Text(text) if state.ended && !text.trim_ascii().is_empty() => {
                 return Err(cut());
             }
@@ -159,13 +160,14 @@ fn cut() -> Error {
     Error::new(ErrorKind::Unavailable, "the answer ends in the middle of its document")
 }
 
-/// Whether this may be the root element of a page: stores call theirs `ListBucketResult`, as S3 does,
-/// or after the call.
+/// Whether this may be the root element of a page: stores call theirs `ListBucketResult`, as S3
+/// does, or name it after the call.
 fn is_root(name: &[u8]) -> bool {
     name.get(..4).is_some_and(|list| list.eq_ignore_ascii_case(b"List"))
 }
 
-/// Whether a document that begins so is a page, or a part of one; any other is not the store's.
+/// Whether a document that begins like this is a page or a part of one; any other is not the
+/// store's.
 pub(super) fn is_listing(head: &str) -> bool {
     let root = head.split('<').find(|element| element.starts_with(|c: char| c.is_alphabetic()));
     root.is_some_and(|root| {
@@ -179,7 +181,7 @@ fn wrong(what: impl Into<String>) -> Error {
     Error::invalid(what.into())
 }
 
-/// An element by its place.
+/// An element by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Element {
     /// `Contents` or `Version`.
@@ -238,18 +240,18 @@ impl Element {
     }
 }
 
-/// What has been read so far of one object; its buffers serve all of them.
+/// What has been read so far of one object; its buffers are reused for all objects.
 #[derive(Debug, Default)]
 struct Object {
     key: Vec<u8>,
     etag: String,
     class: String,
     version: String,
-    /// Its key has something that stands for no character.
+    /// Its key contains something that is not a character.
     unreadable: bool,
     size: Option<u64>,
     modified: Option<SystemTime>,
-    /// `None`: the listing is not one of versions.
+    /// `None` if the listing is not one of versions.
     latest: Option<bool>,
     restoring: bool,
     restored_until: bool,
@@ -271,7 +273,7 @@ impl Object {
         (self.restoring, self.restored_until) = (false, false);
     }
 
-    /// What keeps it from being an object like others.
+    /// What keeps it from being treated as an ordinary object.
     fn flaw(&self) -> Option<Flaw> {
         match self.size {
             _ if self.unreadable => Some(Flaw::Unreadable),
@@ -281,12 +283,12 @@ impl Object {
         }
     }
 
-    /// What is known of it besides its key.
+    /// What is known of it in addition to its key.
     fn listed(&self, size: u64) -> Listed<'_> {
         fn some(text: &str) -> Option<&str> {
             Some(text).filter(|text| !text.is_empty())
         }
-        // A weak tag (RFC 9110, section 8.8.3) names the same content.
+        // A weak ETag (RFC 9110, section 8.8.3) names the same content.
         let etag = self.etag.trim();
         let etag = etag.strip_prefix("W/").unwrap_or(etag);
         Listed {
@@ -304,13 +306,13 @@ impl Object {
 #[derive(Debug, Default)]
 struct State {
     page: Page,
-    /// Open elements, the root among them.
+    /// Open elements, including the root.
     open: Vec<Element>,
     ended: bool,
     object: Object,
     /// The text of the innermost element.
     text: Vec<u8>,
-    /// Something in it stands for no character.
+    /// Something in that text is not a character.
     unreadable: bool,
     /// Some object has a size.
     sized: bool,
@@ -335,7 +337,8 @@ impl State {
         Ok(())
     }
 
-    /// A reference as XML has it, and those to characters that XML 1.0 cannot have: keys can.
+    /// A reference as XML defines it; also references to characters that XML 1.0 does not allow,
+    /// since keys can contain them.
     fn entity(&mut self, entity: &BytesRef<'_>) {
         let name = String::from_utf8_lossy(entity);
         let number = name.strip_prefix('#').map(|digits| {
@@ -375,7 +378,7 @@ impl State {
             Element::IsLatest => object.latest = Some(is_true(bytes)),
             Element::Restoring => object.restoring = is_true(bytes),
             Element::RestoredUntil => object.restored_until = true,
-            // What is no number of bytes tells none.
+            // A value that is not a number counts as no size.
             Element::Size => object.size = text(bytes).trim().parse().ok(),
             Element::ETag => object.etag.push_str(text(bytes)),
             Element::StorageClass => object.class.push_str(text(bytes)),
@@ -400,8 +403,8 @@ impl State {
     /// Adds the object that has been read.
     fn add(&mut self) {
         self.sized |= self.object.size.is_some();
-        // s3proxy tells no size of a folder marker. An object that is not empty after all is found out when
-        // it is read: its length is not the listed one.
+        // s3proxy gives no size for a folder marker. If the object is not empty after all, reading
+        // it shows that: its length differs from the listed one.
         if self.object.size.is_none() && is_marker(&self.object.key) {
             self.object.size = Some(0);
         }
@@ -420,7 +423,7 @@ impl State {
         self.shown();
     }
 
-    /// Keeps the key that has been shown last, of whatever it is.
+    /// Keeps the last key shown, whatever it belongs to.
     fn shown(&mut self) {
         let (object, page) = (&self.object, &mut self.page);
         page.shown += 1;
@@ -448,9 +451,10 @@ impl State {
     }
 }
 
-/// Adds the character of this number; `false` where there is none.
+/// Adds the character with this number; `false` if there is none.
 fn character(number: u32, text: &mut Vec<u8>) -> bool {
-    /// UTF-16 has two numbers for a character beyond the first 65,536, and some write them both.
+    /// UTF-16 needs two numbers for a character beyond the first 65,536, and some stores write
+    /// both.
     const FIRST: std::ops::Range<u32> = 0xD800..0xDC00;
     const SECOND: std::ops::Range<u32> = 0xDC00..0xE000;
     let as_utf8 = |character: char| character.encode_utf8(&mut [0; 4]).as_bytes().to_vec();
@@ -470,7 +474,7 @@ fn character(number: u32, text: &mut Vec<u8>) -> bool {
     }
     let half = FIRST.contains(&number) || SECOND.contains(&number);
     if half {
-        // No UTF-8, so that a key with half a character is known for it.
+        // This is not UTF-8, so a key with half a character is recognised as such.
         let six = |shift: u32| 0x80 | (number >> shift & 0x3F) as u8;
         text.extend([0xE0 | (number >> 12) as u8, six(6), six(0)]);
     }
@@ -485,8 +489,8 @@ fn is_true(text: &[u8]) -> bool {
     text.trim_ascii().eq_ignore_ascii_case(b"true")
 }
 
-/// What XML Schema calls a boolean, in whatever case. Anything else is refused: taken for false, it
-/// would be the end of the listing.
+/// A boolean as XML Schema defines it, in any case. Anything else is refused: taken for false, it
+/// would end the listing.
 fn truncated(said: &str) -> Result<bool> {
     match said.trim() {
         "1" => Ok(true),
@@ -497,7 +501,7 @@ fn truncated(said: &str) -> Result<bool> {
     }
 }
 
-/// As S3 writes it, or as HTTP does.
+/// A time as S3 writes it, or as HTTP does.
 fn time(text: &str) -> Option<SystemTime> {
     let read = |format| DateTime::from_str(text.trim(), format).ok();
     let time = read(Format::DateTimeWithOffset).or_else(|| read(Format::HttpDate));

@@ -1,10 +1,11 @@
-//! What a new object is given besides its bytes: as the SDK takes it, and as headers.
+//! What a new object gets in addition to its bytes: as the SDK takes it, and as headers.
 
 use super::convert::tagging;
 use super::refused_headers::Given;
 use super::*;
 
-/// Sets `Expires` as the text it was: the SDK's own setter takes only well-formed dates, S3 any.
+/// Sets `Expires` as the original text: the SDK's own setter takes only well-formed dates, S3 takes
+/// any.
 macro_rules! with_expires {
     ($request:expr, $new:expr) => {{
         let expires = $new.headers.expires.clone();
@@ -44,7 +45,7 @@ impl S3Store {
     pub(super) fn new_object_headers(&self, given: &Given) -> Vec<(String, String)> {
         let (Given { new, acl, .. }, writing) = (given, &self.writing);
         let headers = &new.headers;
-        // The SDK names this type where none is given.
+        // The SDK sends this type if none is given.
         let content_type = headers.content_type.as_deref().unwrap_or("application/octet-stream");
         let tags = tagging(&new.tags);
         let sse = writing.sse.as_ref().map(ServerSideEncryption::as_str);

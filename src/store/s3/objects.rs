@@ -14,11 +14,11 @@ use super::uploads::{held, streamed};
 use super::*;
 use crate::quirk::Quirk;
 
-/// A bucket that so often has told no part sizes is not asked for them any more.
+/// A bucket that has given no part sizes this often is not asked for them any more.
 const MAX_UNTOLD: u32 = 4;
 
-/// Asks for the bytes as they are stored. Put on after signing, because some stores change this header
-/// before they check signatures.
+/// Asks for the bytes as they are stored. The header is added after signing, because some stores
+/// change it before they check signatures.
 #[derive(Debug)]
 struct AsStored(&'static str);
 
@@ -39,11 +39,11 @@ impl Intercept for AsStored {
     }
 }
 
-/// What is missing is the key, and not the bucket.
+/// The code of a missing key, as opposed to a missing bucket.
 const NO_SUCH_KEY: &str = "NoSuchKey";
 
 impl S3Store {
-    /// HeadObject: the object, and its size where the answer tells it.
+    /// HeadObject: the object, and its size if the answer gives it.
     pub(super) async fn head_object(
         &self,
         id: &ObjectId,
@@ -72,7 +72,7 @@ impl S3Store {
             .send()
             .await;
         let head = answer.map_err(|e| {
-            // Expired credentials, a clock that is off, a key that SSE-C wants: S3 says no more.
+            // Expired credentials, a wrong clock, or a missing SSE-C key: S3 gives no detail.
             let mute = e.raw_response().is_some_and(|raw| raw.status().as_u16() == 400);
             let error = self.error("HeadObject", "s3:GetObject", id, e);
             if mute { error.of_kind(ErrorKind::Invalid) } else { error }
@@ -81,8 +81,9 @@ impl S3Store {
         Ok((head.meta(size.unwrap_or_default()), size))
     }
 
-    /// How an object was written, by a HEAD of its first part. A refusal is the store's way if the
-    /// object itself is still there: then it is not asked again in that bucket.
+    /// How an object was written in parts, by a HEAD of its first part. If that is refused while
+    /// the object itself is still there, the store does not support it, and is not asked again in
+    /// that bucket.
     pub(super) async fn parts_told(
         &self,
         id: &ObjectId,
@@ -122,7 +123,7 @@ impl S3Store {
         }
     }
 
-    /// How often the bucket has now told no part sizes of an object that has some.
+    /// How often the bucket has now given no part sizes for an object that has some.
     fn counts_untold(&self, bucket: &str) -> u32 {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         let times = untold.entry(bucket.to_owned()).or_default();
@@ -190,8 +191,8 @@ impl S3Store {
         Ok(Got { meta, length, start, whole, body })
     }
 
-    /// What a GET of one byte says of a key that HEAD has not found: its answer has a body, and so
-    /// names what is missing.
+    /// Asks again with a GET of one byte about a key that HEAD has not found: the answer to GET has
+    /// a body, and so names what is missing.
     pub(super) async fn missing(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
         let answer = self
             .client
@@ -217,7 +218,7 @@ impl S3Store {
         let delete = self.client.delete_object().bucket(&id.bucket).key(id.key.as_str());
         match delete.set_request_payer(self.request_payer.clone()).send().await {
             Ok(_) => Ok(()),
-            // Amazon S3 does not mind, some stores do.
+            // Amazon S3 answers with success, but some stores answer like this.
             Err(error) if aws::code(&error) == Some(NO_SUCH_KEY) => Ok(()),
             Err(error) => Err(self.error("DeleteObject", "s3:DeleteObject", id, error)),
         }
@@ -239,7 +240,7 @@ impl S3Store {
             .send()
             .await;
         let tags = match answer {
-            // So some stores say that it has none.
+            // Some stores say in this way that it has none.
             Err(e) if aws::code(&e).is_some_and(|code| code.starts_with("NoSuchTagSet")) => {
                 return Ok(Vec::new());
             }
@@ -279,7 +280,7 @@ impl S3Store {
 }
 
 impl S3Store {
-    /// PutObject of a body as it comes, by the SDK.
+    /// PutObject of a body as it arrives, by the SDK.
     pub(super) async fn put_streamed_by_sdk(
         &self,
         id: &ObjectId,

@@ -1,4 +1,4 @@
-//! The body of an answer as it came, kept from the SDK's reading of it.
+//! The body of an answer as it arrived, independent of the SDK's reading of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use bytes::Bytes;
 
-/// Keeps the answer of a call whose status says that it has succeeded, whatever the SDK makes of its
+/// Keeps the answer of a call whose status is a success, whether or not the SDK can read its
 /// document.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept(Arc<Mutex<Option<Success>>>);
@@ -24,7 +24,7 @@ pub(super) struct Success {
 }
 
 impl Kept {
-    /// The answer, where it was a success and came whole.
+    /// The answer, if it was a success and arrived whole.
     pub(super) fn take(&self) -> Option<Success> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -43,7 +43,7 @@ impl Intercept for Kept {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response();
-        // A body that did not come whole has not been loaded.
+        // A body that did not arrive whole has not been loaded.
         if let Some(body) = response.body().bytes().filter(|_| response.status().is_success()) {
             let sse = response.headers().get("x-amz-server-side-encryption").map(str::to_owned);
             let success = Success { body: Bytes::copy_from_slice(body), sse };

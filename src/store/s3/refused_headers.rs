@@ -1,8 +1,8 @@
-//! Writing what a store takes: where it refuses a header that can be left out, the object goes without,
-//! and that is said once for each bucket.
+//! Writes objects with what the store accepts: if it refuses a header that can be left out, the
+//! object goes without it, and that is logged once per bucket.
 //!
-//! What is left out is guessed from the refusal's text, or tried where it has none. A refusal teaches
-//! something only if the same write passes without the header.
+//! The refusal's text shows which header to leave out; if it does not, headers are tried. A refusal
+//! counts as proof only if the same write succeeds without the header.
 
 use tracing::warn;
 
@@ -16,27 +16,27 @@ const LEFT_OUT: [Quirk; 6] = [
     Quirk::NoAcl,
     Quirk::NoWebsiteRedirect,
     Quirk::NoContentMd5,
-    // Not left out: written in another form.
+    // Not left out, but written in another form.
     Quirk::EncodedMetadata,
 ];
 
-/// Objects of a bucket that were refused with and without all of it: then nothing is guessed any more.
+/// After this many objects of a bucket were refused with and without all of it, guessing ends.
 const MAX_IN_VAIN: u32 = 3;
 
-/// How a bucket has answered to a header so far.
+/// How a bucket has responded to a header so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Objects were taken with it.
+    /// Objects were accepted with it.
     Taken,
-    /// So many were taken without it only.
+    /// This many were accepted only without it.
     Refused(u32),
 }
 
-/// The class that every store has, also one that knows no class.
+/// The class that every store has, even one that knows no classes.
 const STANDARD: &str = "STANDARD";
 
-/// What a refused class is tried as before none is sent: the classes of other stores by what they are
-/// for. Names differ in case only, too.
+/// What a refused class is tried as before the object is sent without one: other stores' classes,
+/// each with the class for the same purpose. Some names differ only in case.
 const CLASSES: [(&str, &str); 12] = [
     ("IA", "STANDARD_IA"),
     ("COOL", "STANDARD_IA"),
@@ -52,7 +52,7 @@ const CLASSES: [(&str, &str); 12] = [
     ("HOT", "STANDARD"),
 ];
 
-/// The class by another name; `None` where it has no other.
+/// The class under another name; `None` if it has no other.
 fn translated(class: &str) -> Option<String> {
     let upper = class.to_ascii_uppercase();
     let known = CLASSES.iter().find(|(name, _)| *name == upper);
@@ -60,7 +60,7 @@ fn translated(class: &str) -> Option<String> {
     (other != class).then_some(other)
 }
 
-/// A refusal: the status, the code, and all that was said.
+/// A refusal: the status, the code, and the full text.
 struct Refused {
     status: u16,
     code: String,
@@ -100,7 +100,7 @@ pub(super) fn may_be(error: &Error) -> bool {
         && Refused::of(error).is_some_and(|refused| is_about_a_header(&refused))
 }
 
-/// Whether the refusal leaves open which header it means.
+/// Whether the refusal does not say which header it means.
 fn is_mute(refused: &Refused) -> bool {
     names(refused).is_none() && !is_its_own(refused)
 }
@@ -125,8 +125,8 @@ fn names(refused: &Refused) -> Option<Quirk> {
     }
 }
 
-/// Whether a refusal may be about metadata that is no ASCII: many stores and proxies sign other bytes of
-/// it than they get, or say no more than that the request is bad.
+/// Whether a refusal may be about metadata that is not ASCII: many stores and proxies sign
+/// different bytes of it than they receive, or say only that the request is bad.
 fn may_be_about_metadata(error: &Error) -> bool {
     let Some(refused) = Refused::of(error) else { return false };
     match refused.status {
@@ -136,8 +136,8 @@ fn may_be_about_metadata(error: &Error) -> bool {
     }
 }
 
-/// A value as encoded words, the form in which Amazon S3 answers what is no ASCII, and which it decodes
-/// (RFC 2047, section 2: no word is longer than 75 characters;
+/// A value as encoded words, the form that Amazon S3 uses in answers for text that is not ASCII,
+/// and that it decodes (RFC 2047, section 2: no word is longer than 75 characters;
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
 fn encoded_words(value: &str) -> String {
     const MOST: usize = 45;
@@ -153,7 +153,8 @@ fn encoded_words(value: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a refusal, in lower case, says that Content-MD5 is not known; not that it is wrong or missing.
+/// Whether a refusal, in lower case, says that Content-MD5 is unknown; not that it is wrong or
+/// missing.
 fn refuses_md5(said: &str) -> bool {
     let unknown = ["implemented", "support", "not allowed", "unknown", "unexpected"];
     said.contains("content-md5") && unknown.iter().any(|word| said.contains(word))
@@ -166,7 +167,7 @@ pub(super) fn is_about_md5(error: &Error) -> bool {
     })
 }
 
-/// A write that may go without some of what it was to have.
+/// A write that may go without some of what was wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) new: NewObject,
@@ -189,7 +190,7 @@ impl Given {
         }
     }
 
-    /// What a quirk means of this object: a class is one of many.
+    /// The quirk's name for this object; for a class it includes which one.
     fn word(&self, quirk: Quirk) -> String {
         match (&self.new.storage_class, quirk) {
             (Some(class), Quirk::NoStorageClass) => format!("{quirk}={class}"),
@@ -219,18 +220,18 @@ impl Given {
     }
 }
 
-/// A step on the way to a write that passes.
+/// A step on the way to a write that succeeds.
 #[derive(Clone)]
 struct Step {
     given: Given,
     quirk: Quirk,
-    /// The class that was refused, and what took its place.
+    /// The class that was refused, and its replacement.
     class: Option<(String, Option<String>)>,
-    /// What was said before it.
+    /// The refusal that led to this step.
     refusal: String,
-    /// It speaks of the header, not of its value.
+    /// The refusal is about the header, not about its value.
     is_general: bool,
-    /// What was left out, in a word.
+    /// What was left out, in one word.
     mark: String,
 }
 
@@ -244,7 +245,7 @@ impl Step {
     }
 }
 
-/// What a write is like without this.
+/// The write without this.
 fn step(given: &Given, quirk: Quirk) -> Step {
     let class = given.new.storage_class.clone().filter(|_| quirk == Quirk::NoStorageClass);
     let other = class.as_deref().and_then(translated);
@@ -263,21 +264,21 @@ fn step(given: &Given, quirk: Quirk) -> Step {
     }
 }
 
-/// What may have been meant by a refusal that names nothing: each by itself, then all.
+/// What a refusal may mean that names nothing: each quirk by itself, then all of them.
 fn guesses(present: Vec<Quirk>) -> Vec<Vec<Quirk>> {
     let all = (present.len() > 1).then(|| present.clone());
     present.into_iter().map(|quirk| vec![quirk]).chain(all).collect()
 }
 
-/// Whether the refusal is about this object's value, or about something that is missing.
+/// Whether the refusal is about this object's value, or about something missing.
 fn is_its_own(refused: &Refused) -> bool {
     let is_tag = refused.code == "InvalidTag" && !refused.said.contains("support");
     is_tag || refused.said.contains("required")
 }
 
 impl S3Store {
-    /// Writes what can be sent once only, without what is known to be refused. After another refusal see
-    /// [`Self::learns_header`].
+    /// Writes a body that can be sent only once, without what is known to be refused. If it is
+    /// still refused, see [`Self::learns_header`].
     pub(super) async fn written_as_known<T, F>(
         &self,
         bucket: &str,
@@ -294,8 +295,8 @@ impl S3Store {
         Ok(written)
     }
 
-    /// What can be sent once only was refused for a header: an upload of the same object, begun and
-    /// aborted, shows for which. Whether the next try will be another one.
+    /// A body that can be sent only once was refused for a header. To find out which, it begins an
+    /// upload of the same object and aborts it. Returns whether the next try will differ.
     pub(super) async fn learns_header(
         &self,
         target: &ObjectId,
@@ -327,7 +328,7 @@ impl S3Store {
         Given { new: new.clone(), acl: self.writing.acl.is_some(), md5: has_body }
     }
 
-    /// Writes a new object, or begins an upload of one, with as much as the bucket takes of it.
+    /// Writes a new object, or begins an upload of one, with as much of it as the bucket accepts.
     pub(super) async fn written_as_taken<T, F>(
         &self,
         bucket: &str,
@@ -344,7 +345,7 @@ impl S3Store {
         Ok(written)
     }
 
-    /// The same, with what it was written with in the end.
+    /// The same, and returns what it was finally written with.
     async fn taken<T, F>(
         &self,
         bucket: &str,
@@ -369,10 +370,10 @@ impl S3Store {
         }
         let first = refusal.another();
         let mut steps: Vec<Step> = Vec::new();
-        // What is named goes first, one after another.
+        // Headers that the refusals name go first, one after another.
         let open = loop {
             let Some(refused) = Refused::of(&refusal).filter(is_about_a_header) else {
-                // Something else is wrong with it, with or without.
+                // The object has another problem, with or without the header.
                 return Err(if steps.is_empty() { refusal } else { first });
             };
             let named = names(&refused).filter(|_| !is_its_own(&refused));
@@ -412,7 +413,7 @@ impl S3Store {
         Err(advised(first, wanted))
     }
 
-    /// A write has passed: what was learned by it.
+    /// A write has succeeded: keeps what it has shown.
     fn passed<T>(&self, bucket: &str, given: Given, steps: &[Step], written: T) -> (T, Given) {
         self.taught(bucket, steps);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -422,14 +423,14 @@ impl S3Store {
         (written, given)
     }
 
-    /// Whether this may be what a refusal means: a header that the bucket has taken before is not.
+    /// Whether a refusal may be about this: not if the bucket has accepted the header before.
     fn suspects(&self, bucket: &str, given: &Given, quirk: Quirk) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         given.has(quirk) && seen.get(&given.mark(bucket, quirk)) != Some(&Seen::Taken)
     }
 
-    /// Whether it is the store's way to refuse this: it says so, or has refused it of a few objects.
-    /// Else it may be the value of this one.
+    /// Whether the store generally refuses this: it says so, or it has refused it for several
+    /// objects. Otherwise the cause may be this object's value.
     fn is_its_way(&self, mark: String, is_general: bool) -> bool {
         if is_general {
             return true;
@@ -442,8 +443,8 @@ impl S3Store {
         *times >= MAX_IN_VAIN
     }
 
-    /// Whether so many objects of the bucket were refused whatever was left out that it is not worth
-    /// trying any more.
+    /// Whether enough objects of the bucket were refused, whatever was left out, that further tries
+    /// are pointless.
     fn guesses_in_vain(&self, bucket: &str) -> bool {
         let vain = self.vain.lock().unwrap_or_else(PoisonError::into_inner);
         vain.get(bucket).is_some_and(|times| *times >= MAX_IN_VAIN)
@@ -454,7 +455,7 @@ impl S3Store {
         *vain.entry(bucket.to_owned()).or_default() += 1;
     }
 
-    /// What is left of an object without what the bucket is known to refuse.
+    /// The object without what the bucket is known to refuse.
     fn known(&self, bucket: &str, wanted: &Given) -> Given {
         let mut given = wanted.clone();
         if let Some(class) = &given.new.storage_class
@@ -470,12 +471,12 @@ impl S3Store {
         given
     }
 
-    /// A write has passed after these steps: what they left out is what the store refuses.
+    /// A write has succeeded after these steps: what they left out is what the store refuses.
     fn taught(&self, bucket: &str, steps: &[Step]) {
         for Step { quirk, class, refusal, mark, is_general, .. } in steps {
             match class {
                 Some((class, _)) if class != STANDARD => {
-                    // Where that was refused too, a later step tells what is sent instead.
+                    // If that was refused too, a later step says what is sent instead.
                     let last = steps.iter().rev().find_map(|step| step.class.clone());
                     let other = last.and_then(|(_, other)| other);
                     self.note_class(bucket, class, other.clone());
@@ -494,7 +495,7 @@ impl S3Store {
         }
     }
 
-    /// Counts what an object has gone without.
+    /// Counts what an object has lost.
     fn lost(&self, bucket: &str, wanted: &Given, given: &Given) {
         let (wanted_class, class) = (&wanted.new.storage_class, &given.new.storage_class);
         let same = |(a, b): (&str, &str)| a.eq_ignore_ascii_case(b);
@@ -526,7 +527,7 @@ impl S3Store {
     }
 }
 
-/// What to change where nothing that can be left out was the reason.
+/// Adds what to change, if nothing that can be left out was the cause.
 fn advised(error: Error, wanted: &Given) -> Error {
     let Some(refused) = Refused::of(&error) else { return error };
     let class = wanted.new.storage_class.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A body that must be as long as was said.
+//! A body that must have the announced length.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -6,8 +6,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Body;
 
-/// The same bytes, or an error before the last of them where there are fewer or more than `length`:
-/// a request with that length is then cut short, and the store keeps nothing of it.
+/// The same bytes, or an error before the last of them if there are fewer or more than `length`: a
+/// request with that length is then cut short, and the store keeps nothing of it.
 pub(super) fn exactly(body: Body, length: u64) -> Body {
     let start = Some((body, length));
     let next = move |state: Option<(Body, u64)>| async move {

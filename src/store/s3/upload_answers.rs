@@ -1,14 +1,14 @@
-//! Answers about uploads, read by their elements.
+//! Answers about uploads, read by the names of their elements.
 //!
-//! Stores differ in the root element (`InitiateMultipartUpload`, `ListPartsResponse`), on which the
-//! SDK insists: an upload is then made and its id lost. Names without their namespace decide here,
-//! whatever the root. Formats:
+//! Stores differ in the root element (`InitiateMultipartUpload`, `ListPartsResponse`), and the SDK
+//! insists on one: it would lose the id of an upload that has been created. Here the names without
+//! their namespace decide, whatever the root. Formats:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>.
 //!
-//! A document that was cut, a page of HTML and an error in an answer of status 200 are errors.
+//! A document that was cut, an HTML page and an error in an answer with status 200 are errors.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::Etag;
 use crate::store::Part;
 
-/// Deeper than any answer; an attacker's document must not grow the stack.
+/// Deeper than any real answer; an attacker's document must not exhaust the stack.
 const DEEPEST: usize = 16;
 
 /// An element with what it holds.
@@ -36,7 +36,7 @@ struct Element {
 }
 
 impl Element {
-    /// The text of the first child of this name; `None` where it is missing or empty.
+    /// The text of the first child of this name that has one; `None` if there is none.
     fn text(&self, name: &str) -> Option<&str> {
         let texts = self.children.iter().filter(|child| child.name == name);
         texts.map(|child| child.text.as_str()).find(|text| !text.trim().is_empty())
@@ -46,7 +46,7 @@ impl Element {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// True, false, or not told.
+    /// True, false, or missing.
     fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.text(name).map(str::trim) {
             None => Ok(None),
@@ -61,7 +61,7 @@ fn cut() -> Error {
     Error::new(ErrorKind::Unavailable, "the answer ends in the middle of its document")
 }
 
-/// The root element. White space may stand in front of everything: S3 sends it while it completes.
+/// The root element. White space may come before everything: S3 sends it while it completes.
 fn root(document: &[u8]) -> Result<Element> {
     let mut reader = Reader::from_reader(document.trim_ascii());
     let mut open: Vec<Element> = Vec::new();
@@ -114,7 +114,7 @@ fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
     }
 }
 
-/// The root element of an answer of status 200 that is neither an error nor a page for people.
+/// The root element of an answer with status 200 that is neither an error nor a page for people.
 fn answer(document: &[u8]) -> Result<Element> {
     let root = root(document)?;
     if root.name == "Error" {
@@ -131,7 +131,7 @@ fn answer(document: &[u8]) -> Result<Element> {
     Ok(root)
 }
 
-/// The id of an upload that has been begun; `None` where the answer names none.
+/// The id of a created upload; `None` if the answer names none.
 pub(super) fn upload_id(document: &[u8]) -> Option<String> {
     let root = answer(document).ok()?;
     root.text("UploadId").map(|id| id.trim().to_owned())
@@ -141,7 +141,7 @@ pub(super) fn upload_id(document: &[u8]) -> Option<String> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) parts: Vec<Part>,
-    /// More come after these.
+    /// More parts follow these.
     pub(super) more: bool,
 }
 
@@ -153,7 +153,7 @@ pub(super) fn parts(document: &[u8]) -> Result<Parts> {
     if truncated.is_none() && parts.is_empty() && !root.name.contains("Parts") {
         return Err(strange(&root, "no list of parts"));
     }
-    // Not told is the end only where no other page is named either.
+    // A missing flag means the end only if no other page is named either.
     let marker = root.text("NextPartNumberMarker").and_then(|marker| marker.trim().parse().ok());
     let more = truncated.unwrap_or_else(|| marker.is_some_and(|marker: u32| marker > 0));
     Ok(Parts { parts, more })
@@ -168,7 +168,7 @@ fn part(element: &Element) -> Result<Part> {
     Ok(Part { number, size, etag, crc64nvme })
 }
 
-/// An upload as a page shows it.
+/// An upload as a page lists it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfinished {
     pub(super) key: String,
@@ -180,11 +180,12 @@ pub(super) struct Unfinished {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Uploads {
     pub(super) uploads: Vec<Unfinished>,
-    /// Key and upload after which the next page begins.
+    /// The key and the upload after which the next page begins.
     pub(super) next: Option<(String, String)>,
 }
 
-/// A page of ListMultipartUploads. An upload whose key cannot be read is nobody's that we look for.
+/// A page of ListMultipartUploads. An upload whose key cannot be read is skipped: it is none that
+/// we look for.
 pub(super) fn uploads(document: &[u8]) -> Result<Uploads> {
     let root = answer(document)?;
     let encoded = root.text("EncodingType").is_some_and(|text| text.trim() == "url");
@@ -204,8 +205,8 @@ pub(super) fn uploads(document: &[u8]) -> Result<Uploads> {
     Ok(Uploads { uploads, next: next.filter(|_| truncated != Some(false)) })
 }
 
-/// The object that a completion has made: its ETag and CRC-64/NVME. `None` where the answer does not
-/// name the object: it must be looked at.
+/// The object that a completion has made: its ETag and CRC-64/NVME. `None` if the answer does not
+/// name the object: then the caller must look at the object itself.
 pub(super) fn completed(document: &[u8]) -> Result<Option<(Etag, Option<u64>)>> {
     if document.trim_ascii().is_empty() {
         return Ok(None);
@@ -216,7 +217,7 @@ pub(super) fn completed(document: &[u8]) -> Result<Option<(Etag, Option<u64>)>> 
     Ok(Some((Etag::new(etag.trim()), crc64nvme)))
 }
 
-/// Another document than was asked for: something on the way has made it up.
+/// A different document than was requested: something in transit has made it up.
 fn strange(root: &Element, what: &str) -> Error {
     let message = format!("the answer is {what} but a document {:?}", root.name);
     Error::new(ErrorKind::Unavailable, message)
@@ -226,7 +227,7 @@ fn time(text: &str) -> Option<SystemTime> {
     DateTime::from_str(text.trim(), Format::DateTime).ok()?.try_into().ok()
 }
 
-/// Reads what came as each of the answers, for the fuzzer: the errors.
+/// Parses a document as each of the answers, for the fuzzer; returns the errors.
 pub(super) fn read_all(document: &[u8]) -> Vec<Error> {
     let _ = upload_id(document);
     let errors = [parts(document).err(), uploads(document).err(), completed(document).err()];

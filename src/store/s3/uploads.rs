@@ -17,10 +17,10 @@ use super::upload_answers;
 use super::*;
 use crate::quirk::Quirk;
 
-/// The SDK holds a part that it signs.
+/// The SDK holds the whole part in memory to sign it; larger ones are refused.
 const LARGEST_SIGNED: u64 = 64 * crate::object::MIB;
 
-/// Pages are of so many parts or of a multiple.
+/// A full page has this many parts, or a multiple of it.
 const FULL_PAGE: usize = 100;
 
 /// How the SDK sends a part's body.
@@ -28,7 +28,7 @@ enum Form {
     /// Its SHA-256 is in the signature.
     Hashed,
     Unsigned,
-    /// With a checksum behind it.
+    /// With a checksum after it.
     Trailer,
 }
 
@@ -57,8 +57,8 @@ impl S3Store {
         }
     }
 
-    /// An upload has been begun, and its id was lost on the way or never told: nobody would ever fill
-    /// or abort it. It is the newest without a part.
+    /// An upload has been created, but its id was lost in transit or never sent: it would never be
+    /// filled or aborted. It is the newest one without a part.
     async fn without_id(&self, target: &ObjectId) -> Error {
         let said = self.said("CreateMultipartUpload", target);
         let message = format!("{said}: the answer names no upload");
@@ -77,7 +77,7 @@ impl S3Store {
         error
     }
 
-    /// The answer of a call that has succeeded, also where the SDK cannot read its document.
+    /// The answer of a call that has succeeded, even if the SDK cannot read its document.
     fn succeeded<T, E>(
         &self,
         answer: Result<T, SdkError<E, HttpResponse>>,
@@ -137,10 +137,10 @@ impl S3Store {
         };
         let answer = match form {
             Form::Hashed => request.send().await,
-            // Else the SDK would hash a body that it has not got yet.
+            // Otherwise the SDK would hash a body that it does not have yet.
             Form::Unsigned => request.customize().disable_payload_signing().send().await,
-            // Our clients compute checksums only where an operation demands one, which overrules
-            // the algorithm that is asked for.
+            // Our clients compute checksums only if an operation demands one, and that setting
+            // overrides the requested algorithm.
             Form::Trailer => {
                 let compute = RequestChecksumCalculation::WhenSupported;
                 let compute = Builder::new().request_checksum_calculation(compute);
@@ -157,7 +157,7 @@ impl S3Store {
         Ok(Written { etag: Etag::new(part.e_tag().unwrap_or_default()), sse, crc64nvme })
     }
 
-    /// A part that was refused for its Content-MD5 goes without at its next try.
+    /// If a part was refused for its Content-MD5, the next try goes without it.
     pub(super) fn without_md5(&self, bucket: &str, error: Error) -> Error {
         if !is_about_md5(&error) {
             return error;
@@ -173,7 +173,7 @@ impl S3Store {
             let after = parts.last().map(|part| part.number);
             let upload_answers::Parts { parts: mut page, more } =
                 self.parts_page(upload, after).await?;
-            // Of a part that is sent anew meanwhile, or of a page that begins too early.
+            // From a part that is sent again meanwhile, or from a page that begins too early.
             page.retain(|part| after.is_none_or(|after| part.number > after));
             page.sort_by_key(|part| part.number);
             page.dedup_by_key(|part| part.number);
@@ -185,7 +185,7 @@ impl S3Store {
                     return Err(Error::invalid(format!("{said}: an empty page")));
                 }
                 0 => return Ok(parts),
-                // A full page may be called the last and not be it.
+                // A full page may call itself the last without being it.
                 _ if !more && came % FULL_PAGE != 0 => return Ok(parts),
                 _ => {}
             }
@@ -227,7 +227,7 @@ impl S3Store {
                     uploads.push(ListedUpload { upload, initiated });
                 }
             }
-            // With the key itself as the prefix its own uploads come first.
+            // With the key itself as the prefix, its own uploads come first.
             let next = page.next.filter(|(key, _)| key == target.key.as_str());
             match next {
                 Some(next) if marker.as_ref() != Some(&next) => marker = Some(next),
@@ -258,7 +258,7 @@ impl S3Store {
             .await;
         let failed = |e| self.error(CALL, "s3:ListBucketMultipartUploads", target, e);
         let success = match self.succeeded(answer, &kept, failed) {
-            // So some stores say that there is none.
+            // Some stores say in this way that there is none.
             Err(error)
                 if error.evidence().is_some_and(|evidence| evidence.status == 404)
                     && matches!(error.code(), "" | "NoSuchUpload") =>
@@ -301,7 +301,7 @@ impl S3Store {
             .await;
         let failed = |e| self.error(CALL, "s3:PutObject", target, e);
         let Success { body, sse } = self.succeeded(answer, &kept, failed)?;
-        // S3 may answer 200 before it knows, and put the error into the body.
+        // S3 may answer 200 before it knows the result, and put the error into the body.
         let made =
             upload_answers::completed(&body).map_err(|e| e.context(self.said(CALL, target)))?;
         let (etag, crc64nvme) = made.unwrap_or_else(|| (Etag::new(""), None));
@@ -325,7 +325,7 @@ impl S3Store {
         match self.succeeded(answer, &kept, failed) {
             Err(error) => match error.kind() {
                 ErrorKind::UploadGone => Ok(()),
-                // Without a code it may be a proxy's page: the upload would be left for good.
+                // Without a code it may be a proxy's page: the upload would never be aborted.
                 ErrorKind::NotFound if error.is_bare() => {
                     Err(error.of_kind(ErrorKind::Unavailable))
                 }
@@ -337,7 +337,7 @@ impl S3Store {
     }
 }
 
-/// A body that the SDK is to sign: held, since the SDK signs no chunks.
+/// A body that the SDK is to sign: held in memory, since the SDK signs no chunks.
 pub(super) async fn held(body: Body, length: u64) -> Result<Bytes> {
     if length > LARGEST_SIGNED {
         let most = LARGEST_SIGNED / crate::object::MIB;
@@ -348,7 +348,7 @@ pub(super) async fn held(body: Body, length: u64) -> Result<Bytes> {
     Ok(chunks.concat().into())
 }
 
-/// A body that is sent as it comes.
+/// A body that is sent as it arrives.
 pub(super) fn streamed(body: Body, length: u64) -> ByteStream {
     let sized = super::convert::Sized::new(exactly(body, length), length);
     ByteStream::new(SdkBody::from_body_1_x(sized))

@@ -112,7 +112,7 @@ async fn a_part_that_was_taken_whole_is_answered_soon_or_cut() {
     assert_eq!(after, ANSWER);
 }
 
-/// Asks for a piece of the body once, and never again, whatever comes.
+/// Asks for a piece of the body once, and never again, whatever arrives.
 fn asks_once() -> Watched {
     let upload_part = Box::new(move |payload| {
         async move {
@@ -131,7 +131,7 @@ fn asks_once() -> Watched {
     watched(Fake { upload_part, ..Fake::default() })
 }
 
-// A connection that cannot send what it has does not ask for more when it is told of it.
+// A connection that cannot send what it has does not ask for more when it is woken.
 /// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_of_what_it_waited_for_is_cut() {

@@ -15,15 +15,15 @@ use crate::store::{Headers, ObjectMeta, SSE_C, Written};
 
 const META: &str = "x-amz-meta-";
 
-/// What a GetObject says of its object and of its body.
+/// What the answer to a GetObject says about its object and its body.
 pub(super) struct Seen {
-    /// Its size is 0 where the answer does not tell one.
+    /// Its size is 0 if the answer gives none.
     pub(super) meta: ObjectMeta,
-    /// Bytes of the body, where they are announced.
+    /// Bytes of the body, if announced.
     pub(super) length: Option<u64>,
     /// The body's first byte in the object.
     pub(super) start: u64,
-    /// Bytes of the whole object, where they are told.
+    /// Bytes of the whole object, if the answer gives them.
     pub(super) whole: Option<u64>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn object(headers: &HeaderMap) -> Seen {
     Seen { meta, length, start, whole: whole_bytes }
 }
 
-/// What a PutObject or UploadPart has written; `None` where the answer has no ETag.
+/// What a PutObject or UploadPart has written; `None` if the answer has no ETag.
 pub(super) fn written(headers: &HeaderMap) -> Option<Written> {
     Some(Written {
         etag: Etag::new(text(headers, "etag").filter(|etag| !etag.is_empty())?),
@@ -77,11 +77,12 @@ pub(super) fn written(headers: &HeaderMap) -> Option<Written> {
     })
 }
 
-/// A header's text; several of one name are one list (RFC 9110, section 5.3).
+/// A header's text; several headers of one name form one list (RFC 9110, section 5.3).
 pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers.get_all(name).iter().map(|value| match value.to_str() {
         Ok(ascii) => ascii.to_owned(),
-        // Stores send the UTF-8 that they were given; what is none is Latin-1, as HTTP once said.
+        // Stores send the UTF-8 that they were given; anything else is Latin-1, as HTTP once
+        // specified.
         Err(_) => std::str::from_utf8(value.as_bytes()).map_or_else(
             |_| value.as_bytes().iter().map(|&byte| char::from(byte)).collect(),
             str::to_owned,

@@ -1,4 +1,4 @@
-//! Bodies on their way out and in.
+//! Outgoing and incoming bodies.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use super::sign::Chunks;
 use crate::error::{Error, Result};
 use crate::store::Body;
 
-/// Bytes in memory are handed over in slices of this size, so that one write to the socket is not
-/// all of a large part.
+/// Bytes in memory are passed on in slices of this size, so that one write to the socket does not
+/// take all of a large part.
 const SLICE: usize = 256 * 1024;
 
 /// The trailer's name.
 pub(super) const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
 
-/// Bytes of a signed chunk; at least 8 KiB but of the last.
+/// Bytes of a signed chunk; all but the last need at least 8 KiB.
 const CHUNK: u64 = 64 * 1024;
 
-/// A request's body, of a length that is known before it is sent.
+/// A request's body, whose length is known before it is sent.
 pub(super) struct Outgoing {
     source: Source,
     framing: Option<Framing>,
     signing: Option<Signing>,
-    /// Bytes on the wire that are still to come.
+    /// Bytes still to go on the wire.
     left: u64,
 }
 
@@ -40,12 +40,12 @@ enum Source {
     Streamed(Body),
 }
 
-/// The form `aws-chunked` with one chunk and a checksum behind it
+/// The form `aws-chunked` with one chunk and a checksum after it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>).
 struct Framing {
     head: Bytes,
     digest: Digest,
-    /// The chunk ends with a line break, where there is one at all.
+    /// There is a chunk, and it ends with a line break.
     any: bool,
     ended: bool,
 }
@@ -64,22 +64,22 @@ impl Framing {
     }
 }
 
-/// The form `aws-chunked` with a signature in front of each chunk.
+/// The form `aws-chunked` with a signature before each chunk.
 struct Signing {
-    /// `None` until the request's own signature is there.
+    /// `None` until the request itself has been signed.
     chunks: Option<Chunks>,
     gathered: BytesMut,
     ended: bool,
 }
 
 impl Signing {
-    /// What a chunk of `bytes` has in front of it and behind it.
+    /// The bytes that a chunk of `bytes` has before and after it.
     fn around(bytes: u64) -> u64 {
         let hex = format!("{bytes:x}").len() as u64;
         hex + ";chunk-signature=".len() as u64 + 64 + 4
     }
 
-    /// Bytes on the wire of a body of `length`.
+    /// Bytes on the wire for a body of `length`.
     fn length(length: u64) -> u64 {
         let (whole, rest) = (length / CHUNK, length % CHUNK);
         let last = if rest > 0 { Self::around(rest) } else { 0 };
@@ -116,14 +116,14 @@ impl Outgoing {
         }
     }
 
-    /// Takes what signs the chunks.
+    /// Sets the signer of the chunks.
     pub(super) fn sign_chunks(&mut self, chunks: Chunks) {
         if let Some(signing) = &mut self.signing {
             signing.chunks = Some(chunks);
         }
     }
 
-    /// What is held; empty for a stream.
+    /// The held bytes; empty for a stream.
     pub(super) fn bytes(&self) -> Bytes {
         match &self.source {
             Source::Held(bytes) => bytes.clone(),
@@ -131,7 +131,7 @@ impl Outgoing {
         }
     }
 
-    /// The same body once more, where it is held.
+    /// The same body again, if it is held.
     pub(super) fn again(&self) -> Option<Self> {
         match &self.source {
             Source::Held(bytes) => Some(Self::held(bytes.clone())),
@@ -142,7 +142,7 @@ impl Outgoing {
     pub(super) fn streamed(body: Body, length: u64, trailer: bool) -> Self {
         let source = Source::Streamed(exactly(body, length));
         let framing = trailer.then(|| Framing::new(length));
-        // The text of a checksum has the same length whatever its value.
+        // A checksum's text has the same length for every value.
         let around = framing.as_ref().map_or(0, |f| f.head.len() + f.tail().len());
         Self { source, framing, signing: None, left: length + around as u64 }
     }
@@ -236,7 +236,7 @@ impl HttpBody for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        // A stream is asked once more: whether it has really ended decides over its last bytes.
+        // A stream is polled once more: its last bytes count only if it has really ended.
         self.left == 0 && matches!(self.source, Source::Held(_))
     }
 
@@ -245,7 +245,7 @@ impl HttpBody for Outgoing {
     }
 }
 
-/// An answer's body, and the connection that it comes by.
+/// An answer's body, and the connection that it arrives on.
 pub(super) struct Arriving {
     body: Incoming,
     line: Option<Line>,
@@ -287,7 +287,7 @@ impl Arriving {
                     self.line = None;
                     return Poll::Ready(Some(Err(error)));
                 }
-                // Given back with the last bytes: not everybody asks for the end behind them.
+                // Returned with the last bytes: not every reader polls for the end after them.
                 _ if ended => self.let_go(context),
                 _ => {}
             }

@@ -1,8 +1,8 @@
-//! Where a bucket is: what the SDK's rules make of endpoint, region, addressing and bucket.
+//! Where a bucket is: the SDK's rules applied to endpoint, region, addressing and bucket.
 //!
 //! The rules are many (partitions, dual stack, FIPS, path style, URLs from the environment), and
-//! they are the SDK's. So it is asked once for each bucket: it builds and signs a GetObject for a
-//! connector that keeps the request and sends nothing.
+//! they are the SDK's. So the SDK is asked once for each bucket: it builds and signs a GetObject
+//! for a connector that keeps the request and sends nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,7 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// Any key will do, but it must be the last of the path.
 const ANY_KEY: &str = "k";
 
-/// What a signature is for.
+/// The region that a signature is for.
 #[derive(Debug)]
 pub(super) struct Scope {
     pub(super) region: String,
@@ -34,16 +34,17 @@ pub(in super::super) struct Place {
     pub(super) origin: String,
     /// The `Host` header.
     pub(super) host: String,
-    /// The path up to the key, `/` last.
+    /// The path up to the key; it ends with `/`.
     path: String,
-    /// `None`: requests are not signed.
+    /// `None` for unsigned requests.
     pub(super) scope: Option<Scope>,
 }
 
 impl Place {
-    /// The path of a key and its query.
+    /// The path for a key, with its query.
     pub(super) fn path(&self, key: &str, query: &[(&str, &str)]) -> String {
-        // What is not unreserved is encoded, once (RFC 3986, section 2.3; S3 keys keep their `/`).
+        // Everything that is not unreserved is encoded, once (RFC 3986, section 2.3; S3 keys keep
+        // their `/`).
         const QUERY: &AsciiSet =
             &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
         const KEY: &AsciiSet = &QUERY.remove(b'/');
@@ -57,8 +58,9 @@ impl Place {
         path
     }
 
-    /// Where a redirect sends a request for `path`: the place, and the path there. None where that is
-    /// another scheme or a stranger's host, who would be given a signature and the object.
+    /// Where a redirect sends a request for `path`: the place, and the path there. `None` if it
+    /// changes the scheme, or leads to a foreign host, which would receive a signature and the
+    /// object.
     pub(super) fn moved(&self, location: &str, path: &str) -> Option<(Self, String)> {
         let (origin, there) = match location.starts_with('/') {
             true => (self.origin.clone(), location.to_owned()),
@@ -73,7 +75,7 @@ impl Place {
         if scheme != own_scheme || host.contains('@') || !is_akin(host, own_host) {
             return None;
         }
-        // A store that gives its host only means the same path.
+        // A store that names only its host means the same path.
         let there = if matches!(there.as_str(), "" | "/") { path.to_owned() } else { there };
         let scope = self.scope.as_ref().map(|scope| Scope { region: scope.region.clone() });
         let (path, host) = (self.path.clone(), host.to_owned());
@@ -95,8 +97,9 @@ impl Place {
     }
 }
 
-/// Whether two hosts are one, or end in the same registered name: `b.s3.eu-west-1.amazonaws.com` and
-/// `s3.amazonaws.com`. Addresses are akin only to themselves; ports do not matter.
+/// Whether two hosts are the same, or end in the same registered name:
+/// `b.s3.eu-west-1.amazonaws.com` and `s3.amazonaws.com`. An IP address is akin only to itself;
+/// ports do not matter.
 fn is_akin(host: &str, other: &str) -> bool {
     let name = |host: &str| match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_ascii_lowercase(),
@@ -119,11 +122,11 @@ fn is_akin(host: &str, other: &str) -> bool {
 }
 
 impl Scope {
-    /// Out of the `Authorization` header of Signature Version 4; `None` for any other.
+    /// From the `Authorization` header of Signature Version 4; `None` for any other.
     fn parse(authorization: &str) -> Option<Self> {
         let credential = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
         let credential = credential.split(',').next()?;
-        // From behind, since some stores have access keys with slashes.
+        // From the end, since some stores have access keys with slashes.
         let mut parts = credential.rsplit('/');
         let (end, service, region) = (parts.next()?, parts.next()?, parts.next()?);
         let region = region.to_owned();
@@ -138,8 +141,8 @@ type Known = Option<Arc<Place>>;
 pub(super) struct Places(RwLock<HashMap<String, Known>>);
 
 impl Places {
-    /// The bucket's place; `None` where it is one for the SDK: an access point or another ARN, a
-    /// directory bucket (S3 Express, with sessions of its own), or a signature of another kind.
+    /// The bucket's place; `None` if the SDK has to make the calls: for an access point or another
+    /// ARN, a directory bucket (S3 Express, with its own sessions), or a signature of another kind.
     pub(super) async fn find(
         &self,
         client: &Client,

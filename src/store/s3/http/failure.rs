@@ -1,4 +1,4 @@
-//! Why a call failed, before it is an error in the user's words.
+//! Why a call failed, before it becomes an error in the user's words.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,11 +16,11 @@ type Cause = Box<dyn StdError + Send + Sync>;
 /// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The request cannot be made, however often it is tried.
+    /// The request cannot be built, however often it is tried.
     Unsendable(Cause),
     /// No connection, no credentials, or no answer.
     Unanswered(Cause),
-    /// The store says no.
+    /// The store refuses.
     Refused(Box<Refused>),
 }
 
@@ -32,15 +32,15 @@ pub(super) struct Refused {
     request_id: Option<String>,
     retry_after: Option<String>,
     region: Option<String>,
-    /// How the answer began.
+    /// The beginning of the answer.
     body: String,
     location: Option<String>,
     date: Option<String>,
-    /// The access key that had signed.
+    /// The access key that signed the request.
     signed_by: Option<String>,
 }
 
-/// So much of a body is kept: more is not shown of one that is no document.
+/// How much of a body is kept: no more is shown of one that is not a document.
 const KEPT: usize = 1024;
 
 impl Failure {
@@ -74,7 +74,7 @@ impl Failure {
         }))
     }
 
-    /// The refusal of what this access key has signed.
+    /// The refusal, with the access key that signed the request.
     pub(super) fn signed_by(mut self, key: Option<String>) -> Self {
         if let Self::Refused(refused) = &mut self {
             refused.signed_by = key;
@@ -82,7 +82,7 @@ impl Failure {
         self
     }
 
-    /// Where the credentials have been called expired: whose they are.
+    /// Set if the store called the credentials expired: the access key that signed.
     pub(super) fn expired(&self) -> Expired<'_> {
         match self {
             Self::Refused(refused) if aws::is_expired(&refused.code) => {
@@ -92,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// Whether the store may not know such a call.
+    /// Whether the store may not know this call.
     pub(super) fn is_unknown_call(&self) -> bool {
         match self {
             Self::Refused(refused) => is_unknown(refused.status, &refused.code),
@@ -100,7 +100,7 @@ impl Failure {
         }
     }
 
-    /// Where the request's time was refused: the `Date` of the answer.
+    /// Set if the store refused the request's time: the `Date` of the answer.
     pub(super) fn skewed(&self) -> Skewed<'_> {
         match self {
             Self::Refused(refused) if aws::is_skewed(&refused.code, &refused.text) => {
@@ -110,13 +110,13 @@ impl Failure {
         }
     }
 
-    /// Whether it is the line or the endpoint that failed.
+    /// Whether the network or the endpoint failed.
     pub(super) fn is_unreached(&self) -> bool {
         let Self::Unanswered(cause) = self else { return false };
         aws::own_error(Some(&**cause)).is_none() && !aws::is_of_credentials(Some(&**cause))
     }
 
-    /// The region that the bucket is in, where that is another one.
+    /// The region that the bucket is in, if it is a different one.
     pub(super) fn region(&self) -> Option<String> {
         match self {
             Self::Refused(refused) => region_hint(refused.status, refused.region.as_deref()),
@@ -124,8 +124,8 @@ impl Failure {
         }
     }
 
-    /// Where the store sends the request for this time (307). A permanent redirect is a
-    /// configuration to mend and is said.
+    /// Where the store redirects this one request (307). A permanent redirect is a configuration to
+    /// correct, and is reported.
     pub(super) fn redirect(&self) -> Option<&str> {
         match self {
             Self::Refused(refused) if refused.status == 307 => refused.location.as_deref(),
@@ -133,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// The error, its message beginning with `call`.
+    /// The error; its message begins with `call`.
     pub(super) fn error(&self, call: impl fmt::Display) -> Error {
         match self {
             Self::Unsendable(cause) => Error::new(
@@ -141,7 +141,7 @@ impl Failure {
                 format!("{call}: the request cannot be made: {cause}"),
             ),
             Self::Unanswered(cause) => match aws::own_error(Some(&**cause)) {
-                // What the body failed with that was to be sent.
+                // The error of the body that was to be sent.
                 Some(own) => Error::new(own.kind(), format!("{call}: {own}")),
                 None => aws::unanswered(call, &**cause),
             },
@@ -166,8 +166,8 @@ fn element(document: &str, name: &str) -> Option<String> {
     Some(decoded(text))
 }
 
-/// Text without the entities of XML, named or by their number
-/// (<https://www.w3.org/TR/xml/#sec-references>). What is no entity stays as it is.
+/// Text with XML entities decoded, named or numeric (<https://www.w3.org/TR/xml/#sec-references>).
+/// Anything else stays as it is.
 fn decoded(text: &str) -> String {
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;

@@ -5,16 +5,17 @@ use std::time::Duration;
 use super::*;
 use crate::store::s3::listing::{Named, Refused, place};
 
-/// A page has 1,000 keys of at most 1,024 bytes, three times that encoded, and some hundred bytes
-/// around each; some stores give ten times as many keys. A document past this is none.
+/// A page has 1,000 keys of at most 1,024 bytes, three times that when encoded, and some hundred
+/// bytes around each; some stores return ten times as many keys. A longer document is not a
+/// listing.
 const LARGEST_PAGE: usize = 64 * 1024 * 1024;
 
-/// A page that has begun to come and falls silent for so long is asked for again: a listing has to pass
-/// over many deleted keys before it begins to answer, not after.
+/// A page that stops arriving for this long is requested again: a listing may have to skip many
+/// deleted keys before it begins to answer, but not after.
 const SILENCE: Duration = Duration::from_secs(20);
 
 impl S3Store {
-    /// One page: the document that answers `query`, which is encoded, on the bucket of `request`.
+    /// One page: the document that answers the encoded `query` on the bucket of `request`.
     pub(in super::super) async fn page_lean(
         &self,
         way: &Way<'_>,
@@ -49,7 +50,7 @@ impl S3Store {
     }
 }
 
-/// The whole document, for which there will be so much room to begin with.
+/// The whole document, in a buffer that begins with this much room.
 async fn document(mut body: Arriving, room: usize) -> Result<BytesMut, Failure> {
     let mut all = BytesMut::with_capacity(room);
     loop {

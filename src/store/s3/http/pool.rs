@@ -1,8 +1,8 @@
-//! Connections: each is moved by whoever uses it, and lies idle in between.
+//! Connections: the call that uses a connection drives it; between calls it is idle.
 //!
-//! There is no task for a connection. The one that wants an answer polls the connection itself,
-//! which saves a channel and two wakings for every piece of a body, and a connection ends with the
-//! call that is dropped.
+//! A connection has no task of its own. The call that waits for an answer polls the connection
+//! itself, which saves a channel and two wake-ups for every piece of a body, and a dropped call
+//! closes its connection.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -24,11 +24,11 @@ use crate::aws::CONNECT_TIMEOUT;
 use crate::aws::dial::{Dial, Stream};
 use crate::aws::http::MAX_HEADERS;
 
-/// What one read may take, and with it the memory of a connection: few calls of the system for a
-/// large body, and little for a small one, since the buffer starts small and grows by use.
+/// The most that one read may take, and so the memory of a connection: few system calls for a large
+/// body, and little memory for a small one, since the buffer starts small and grows with use.
 const MAX_BUFFER: usize = 256 * 1024;
-/// Servers close a connection after some idle time, AWS after about 20 s; one that waited for
-/// less is worth a try.
+/// Servers close a connection after some idle time, AWS after about 20 s; a connection that was
+/// idle for less than this is worth a try.
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
 /// The connections of one store.
@@ -58,10 +58,10 @@ impl Pool {
         }
     }
 
-    /// A connection to `origin`: one that lay idle and is still open, or a new one.
+    /// A connection to `origin`: an idle one that is still open, or a new one.
     pub(super) async fn line(&self, origin: &str) -> Result<Line, Failure> {
         while let Some(mut line) = self.take(origin) {
-            // Asked once: what the server has closed meanwhile shows without waiting.
+            // Polled once: if the server has closed it meanwhile, that shows without waiting.
             if poll_fn(|context| Poll::Ready(line.is_idle(context))).await {
                 return Ok(line);
             }
@@ -118,14 +118,15 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Sends the request until its answer begins; also where that comes before the body is sent.
+    /// Sends the request and waits until its answer begins, even if that is before the body has
+    /// been sent.
     pub(super) async fn send(
         &mut self,
         request: Request<Outgoing>,
     ) -> hyper::Result<Response<Incoming>> {
         let mut answer = pin!(self.sender.send_request(request));
         poll_fn(|context| {
-            // The answer of a connection that ends by this is there by then.
+            // If this ends the connection, its answer is already here.
             if self.open && self.connection.poll_unpin(context).is_ready() {
                 self.open = false;
             }
@@ -134,7 +135,7 @@ impl Line {
         .await
     }
 
-    /// Moves what can be moved without waiting; false where that cannot be more.
+    /// Makes progress without waiting; returns false if no more can be made.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) -> bool {
         self.open = self.open && self.connection.poll_unpin(context).is_pending();
         self.open
@@ -146,13 +147,13 @@ impl Line {
     }
 }
 
-/// A stream on which a failed write waits for what is to be read.
+/// A stream whose failed writes wait for the answer to be read.
 ///
-/// A server that refuses a request before it has read its body answers and closes; the next write
-/// fails, but the answer is there to be read, and says why. Where there is none, the read fails.
+/// A server that refuses a request before it has read the body answers and closes; the next write
+/// fails, but the answer can still be read, and says why. If there is no answer, the read fails.
 struct Socket {
     stream: Stream,
-    /// The other side does not listen any more.
+    /// The other side no longer reads.
     deaf: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Who asks, and the signature that says so.
+//! The identity of the caller, and the signature that proves it.
 
 use std::time::SystemTime;
 
@@ -17,13 +17,13 @@ use super::endpoint::Scope;
 use crate::aws::clock::Clock;
 use crate::error::{Error, Result as Done};
 
-/// One side's signature.
+/// One side's credentials and clock, to sign with.
 pub(super) struct Signer {
     pub(super) credentials: Renewed,
     pub(super) clock: Clock,
 }
 
-/// What is to be signed.
+/// The request to sign.
 pub(super) struct Unsigned<'a> {
     pub(super) method: &'a str,
     pub(super) url: &'a str,
@@ -32,7 +32,7 @@ pub(super) struct Unsigned<'a> {
 }
 
 impl Signer {
-    /// The headers that sign a request, and what signs the chunks of its body.
+    /// The headers that sign a request, and the signer of the chunks of its body.
     pub(super) async fn sign(
         &self,
         scope: &Scope,
@@ -89,7 +89,7 @@ impl Chunks {
     }
 }
 
-/// As S3 wants it: the path encoded once and not normalised, since `a//b` and `../c` are keys.
+/// As S3 requires: the path encoded once and not normalised, since `a//b` and `../c` are keys.
 fn settings() -> SigningSettings {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
