@@ -1,4 +1,4 @@
-//! Tests what is reported, and when, on a clock of their own.
+//! Tests what is reported, and when, on a paused clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Tests what a message asks for, with a queue, a bucket list and a clock of their own.
+//! Tests what a message asks for, with the tests' own queue, bucket list and clock.
 
 use std::path::Path;
 
