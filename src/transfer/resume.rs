@@ -118,8 +118,8 @@ impl Attempt<'_> {
     }
 
     /// Whether an earlier attempt at this very job finished, and only its message came back. The
-    /// source's times are needed: otherwise an object that has since got other headers under the
-    /// same ETag would be taken for the copied one.
+    /// source's times are needed: otherwise an object that has since been given other headers
+    /// under the same ETag would be taken for the copied one.
     async fn was_copied(&self, record: &Record, meta: &ObjectMeta) -> Result<bool> {
         let done =
             self.claim.delivered.again && record.status == JobStatus::Done && is_of(record, meta);

@@ -407,7 +407,7 @@ fn pause(blame: Blame, probes: u32) -> Duration {
     }
 }
 
-/// What is odd about an object that alone is refused, for things that proxies and stores trip over.
+/// Oddities of an object that alone is refused: proxies and stores trip over these.
 pub fn oddities(key: &str, headers: Option<&Headers>) -> Vec<String> {
     let mut odd = Vec::new();
     for (found, what) in [
