@@ -1,7 +1,7 @@
 //! s3-migration: moves objects between buckets that S3 replication cannot connect, and proves it.
 //!
-//! A module here is a room: what it does is one folder. No two rooms use each other, directly or by
-//! way of others; ARCHITECTURE.md shows their layers, `just map` what each file is for.
+//! Each module here is a room: one folder for what it does. No two rooms use each other, directly
+//! or through others. ARCHITECTURE.md shows their layers, `just map` what each file is for.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

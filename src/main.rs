@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(unusable) => {
-            // Also --help and --version, which are no errors. A closed pipe changes nothing.
+            // Also --help and --version, which are not errors. A closed pipe changes nothing.
             let _ = unusable.print();
             return ExitCode::from(if unusable.use_stderr() { 2 } else { 0 });
         }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Told to everything that works; a child's end does not end its parent.
+/// Shared by everything that works; ending a child does not end its parent.
 #[derive(Clone, Debug, Default)]
 pub struct Halt {
     /// No new jobs, no new parts; what is running finishes.
     pub stop: CancellationToken,
-    /// Cut what is running. Uploads stay, for the next worker.
+    /// Cuts what is running. Uploads stay for the next worker.
     pub abort: CancellationToken,
     cause: Arc<OnceLock<String>>,
 }
@@ -27,29 +27,29 @@ impl Halt {
         self.within(&self.abort)
     }
 
-    /// Stops with `self`, and is cut with `abort`.
+    /// Stops with `self`, and aborts with `abort`.
     pub fn within(&self, abort: &CancellationToken) -> Self {
         let (stop, abort) = (self.stop.child_token(), abort.child_token());
         Self { stop, abort, cause: Arc::clone(&self.cause) }
     }
 
-    /// Stops, for a reason in a few words such as `SIGTERM`. The first one given stays.
+    /// Stops, for a short reason such as `SIGTERM`. The first reason given stays.
     pub fn stop_because(&self, cause: &str) {
         let _ = self.cause.set(cause.to_owned());
         self.stop.cancel();
     }
 
-    /// The reason that was given for the stop.
+    /// The reason given for the stop.
     pub fn cause(&self) -> Option<&str> {
         self.cause.get().map(String::as_str)
     }
 
-    /// Whether nothing new should be begun.
+    /// Whether nothing new should begin.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_cancelled() || self.abort.is_cancelled()
     }
 
-    /// Waits for `ready`, unless the work stops first: for what comes before anything new.
+    /// Waits for `ready`, unless the work stops first: for use before anything new.
     pub async fn unless_stopping<T>(&self, ready: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -59,7 +59,7 @@ impl Halt {
         }
     }
 
-    /// Stops, and aborts when `grace` has passed. Returns at once where it is aborted before.
+    /// Stops, and aborts when `grace` has passed. Returns at once if it is aborted earlier.
     pub async fn drain(&self, grace: Duration) {
         self.stop.cancel();
         tokio::select! {
@@ -77,7 +77,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Waits for the next one; answers its name.
+    /// Waits for the next signal; returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -86,7 +86,7 @@ impl Signals {
     }
 }
 
-/// Begins to listen: neither signal ends the process any more.
+/// Begins to listen: from now on, neither signal ends the process.
 pub fn signalled() -> std::io::Result<Signals> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;

@@ -2,7 +2,7 @@
 //!
 //! The protocol: <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>.
 //!
-//! Without `NOTIFY_SOCKET` in the environment nothing of it happens.
+//! Without `NOTIFY_SOCKET` in the environment nothing is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +23,18 @@ mod tests;
 
 use socket::Word;
 
-/// How often it is said what the service does, at least.
+/// The longest time between two status messages.
 const EVERY: Duration = Duration::from_secs(5);
-/// Never more often than this, however short a watchdog is asked for.
+/// The shortest time between them, even if the watchdog asks for less.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// While a worker drains, it has this long from each word of it to the next: a `GraceTime` longer
-/// than the unit's TimeoutStopSec is waited for, and a worker that hangs is not.
+/// A draining worker has this long from one message to the next. So systemd waits for a `GraceTime`
+/// longer than the unit's TimeoutStopSec, but not for a worker that hangs.
 const EXTENSION: Duration = Duration::from_secs(30);
 
-/// Takes what is told, one datagram's worth at a time; or says that it does not.
+/// Sends the words of one datagram; `false` if it was not taken.
 type Listener = Arc<dyn Fn(&[Word<'_>]) -> bool + Send + Sync>;
 
-/// Tells systemd of a service from its readiness on. Dropped, it tells that the service ends.
+/// Reports a service to systemd once it is ready. When dropped, reports that the service ends.
 #[must_use = "dropped, it tells that the service ends"]
 pub struct Telling(Option<Told>);
 
@@ -44,15 +44,15 @@ struct Told {
     listener: Listener,
 }
 
-/// What is told of.
+/// The service to report on.
 enum Subject {
     Worker { monitor: Arc<Monitor>, limits: Limits },
     Jobsender { reach: Arc<Reach> },
 }
 
 impl Telling {
-    /// A worker that begins to take jobs now. Its watchdog is fed as long as it keeps within
-    /// `limits`.
+    /// A worker that begins to take jobs now. Its watchdog is fed as long as the worker keeps
+    /// within `limits`.
     pub fn worker(monitor: &Arc<Monitor>, limits: Limits, halt: &Halt) -> Self {
         Self::start(Subject::Worker { monitor: Arc::clone(monitor), limits }, halt)
     }
@@ -69,7 +69,7 @@ impl Telling {
         Self::to(Arc::new(socket::tell), subject, socket::watchdog(), halt)
     }
 
-    /// `watchdog`: a sign of life is asked for within this.
+    /// `watchdog`: systemd expects a sign of life within this time.
     fn to(listener: Listener, subject: Subject, watchdog: Option<Duration>, halt: &Halt) -> Self {
         let subject = Arc::new(subject);
         let mut teller = Teller {
@@ -82,7 +82,7 @@ impl Telling {
             hung: None,
             owed: Vec::new(),
         };
-        // At once: a service that ends before it was ready has failed.
+        // At once: a service that ends before it is ready has failed.
         teller.say(Some(Word::Ready));
         Self(Some(Told { task: tokio::spawn(teller.run()), subject, listener }))
     }
@@ -92,14 +92,14 @@ impl Drop for Telling {
     fn drop(&mut self) {
         if let Some(Told { task, subject, listener }) = &self.0 {
             task.abort();
-            // The task may not have come to it.
+            // The task may not have sent it.
             listener(&[Word::Stopping, Word::Status(&subject.closing())]);
         }
     }
 }
 
 impl Subject {
-    /// What it does; `rate`: bytes a second.
+    /// The status text; `rate`: bytes a second.
     fn words(&self, halt: &Halt, rate: u64) -> String {
         match self {
             Self::Worker { monitor, .. } if halt.is_stopping() => {
@@ -127,7 +127,7 @@ impl Subject {
         }
     }
 
-    /// A jobsender has no watchdog: an inventory is sorted for hours without a sign.
+    /// A jobsender has no watchdog: it may sort an inventory for hours without a sign.
     fn hung(&self, stopped: Option<Duration>) -> Option<Hung> {
         match self {
             Self::Worker { monitor, limits } => limits.hung(monitor.signs(), stopped),
@@ -136,24 +136,24 @@ impl Subject {
     }
 }
 
-/// The task that tells.
+/// The task that reports.
 struct Teller {
     subject: Arc<Subject>,
     listener: Listener,
     halt: Halt,
-    /// A sign of life is asked for within this.
+    /// A sign of life is expected within this time.
     watchdog: Option<Duration>,
     stopped: Option<Instant>,
-    /// When it was last told, and what had been uploaded then.
+    /// When it last reported, and how much had been uploaded then.
     last: (Instant, u64),
     hung: Option<Hung>,
-    /// What is said once, and has not been taken yet.
+    /// Words to send once that have not been taken yet.
     owed: Vec<Word<'static>>,
 }
 
 impl Teller {
     async fn run(mut self) {
-        // Three times as often as asked for: a late one is no death.
+        // Three times as often as required: a late one is not fatal.
         let every = self.watchdog.map_or(EVERY, |asked| (asked / 3).clamp(SHORTEST, EVERY));
         loop {
             let stop = self.halt.stop.clone();
@@ -167,7 +167,7 @@ impl Teller {
         }
     }
 
-    /// Says what is done, and that it is alive if it is.
+    /// Reports the status, and that the service is alive if it is.
     fn say(&mut self, first: Option<Word<'static>>) {
         self.owed.extend(first);
         let status = self.words();

@@ -46,17 +46,18 @@ use crate::digest::lanes::Lanes;
 use memory::{MemoryBudget, Reservation};
 use single::MAX_READS;
 
-/// How often a copy is begun anew because the source changed or the upload vanished meanwhile.
+/// How often a copy starts again because the source changed or the upload vanished meanwhile.
 const MAX_FRESH_STARTS: u32 = 3;
-/// Tries for the question for an object's parts: who does not know it may answer anything.
+/// Tries for asking about an object's parts: a store that does not know the request may answer
+/// anything.
 const ASKED_FOR_PARTS: u32 = 3;
 
-/// What of the configuration a transfer obeys.
+/// The part of the configuration that a transfer uses.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Up to this many bytes one GET and one PUT.
+    /// Objects of up to this many bytes are copied by one GET and one PUT.
     pub threshold: u64,
-    /// Up to this many bytes an object whose ETag is an MD5 is streamed by one GET and one PUT.
+    /// Objects of up to this many bytes whose ETag is an MD5 are streamed by one GET and one PUT.
     pub stream_threshold: u64,
     /// Bytes of a part, before it grows.
     pub chunk: u64,
@@ -68,15 +69,15 @@ pub struct Settings {
     pub max_thread: usize,
     /// Storage class at the destination.
     pub storage_class: StorageClass,
-    /// Of 1,000 copied objects so many are compared in headers and metadata.
+    /// Out of 1,000 copied objects, this many have their headers and metadata compared.
     pub sample_rate: u32,
-    /// An object that was uploaded in equal parts is written in the same ones.
+    /// An object that was uploaded in equal parts is written in the same parts.
     pub preserve_etag: bool,
-    /// What every body is verified by.
+    /// The digests that verify every body.
     pub checksum: Checksum,
-    /// Headers and user metadata travel along.
+    /// Headers and user metadata are copied as well.
     pub copy_metadata: bool,
-    /// Tags travel along.
+    /// Tags are copied as well.
     pub copy_tags: bool,
     /// Abort what an earlier run began instead of resuming it.
     pub clean_unfinished_upload: bool,
@@ -86,12 +87,12 @@ pub struct Settings {
     pub update_version: bool,
     /// Fetch that version, not the latest.
     pub get_with_version: bool,
-    /// What is deleted at the source has an event that is carried out.
+    /// Events about deletions at the source are carried out.
     pub propagate_delete: bool,
 }
 
 impl Settings {
-    /// As the configuration says, with `max_thread` parts of one object at once.
+    /// Taken from the configuration, with `max_thread` parts of one object at once.
     pub fn new(config: &Config, max_thread: usize) -> Self {
         let (mode, debug) = (&config.mode, &config.debug);
         Self {
@@ -125,17 +126,17 @@ pub struct Engine {
     pub destination: Arc<dyn ObjectStore>,
     /// The records.
     pub state: Arc<dyn RecordStore>,
-    /// Bytes that may be in memory.
+    /// Limits the bytes in memory.
     pub budget: MemoryBudget,
-    /// Where bytes are hashed.
+    /// Hashes the bytes.
     pub lanes: Lanes,
-    /// What both sides' answers have shown of their digests.
+    /// What both sides' answers have shown about their digests.
     pub evidence: Evidence,
-    /// What the copies have been looked at by, and what the source tells of tags.
+    /// Which copies are checked as a sample, and what the source says about tags.
     pub looks: Looks,
-    /// What to obey.
+    /// The settings of every transfer.
     pub settings: Settings,
-    /// Who to tell.
+    /// Counts progress.
     pub monitor: Arc<Monitor>,
     /// This worker's name in the records.
     pub instance: String,
@@ -152,54 +153,54 @@ struct Attempt<'a> {
     started: SystemTime,
 }
 
-/// An object that is at the destination, proven.
+/// An object that is at the destination, and proven.
 #[derive(Clone, Debug)]
 pub struct Copied {
     /// Bytes.
     pub size: u64,
-    /// The source's ETag that every read was pinned to.
+    /// The source's ETag to which every read was pinned.
     pub etag: Etag,
-    /// The source's version, where it is known.
+    /// The source's version, if known.
     pub version: Option<String>,
-    /// What it is proven by.
+    /// How it is proven.
     pub proven: Proven,
-    /// The destination's own ETag, where it has answered one.
+    /// The destination's own ETag, if it has answered one.
     pub written: Option<Etag>,
 }
 
-/// What a layout has to do with the source's own.
+/// How a layout relates to the source's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
     /// It is the source's.
     AsTheSource,
-    /// It is likely the source's: the store does not tell.
+    /// It is probably the source's: the store does not say.
     PerhapsAsTheSource,
-    /// Nothing.
+    /// It does not.
     Anyhow,
 }
 
-/// The parts in which an object shall go.
+/// The parts in which an object is to be copied.
 #[derive(Clone, Copy, Debug)]
 struct Planned {
     layout: Layout,
     cut: Cut,
 }
 
-/// How a job ended well.
+/// How a job succeeded.
 #[derive(Clone, Debug)]
 pub enum Done {
     /// The destination has the source's object.
     Copied(Copied),
     /// The destination has no object, as the source has none.
     Deleted,
-    /// Nothing was to be done, for this reason; nothing goes on record.
+    /// There was nothing to do, for this reason; nothing is recorded.
     PassedOver(&'static str),
 }
 
-/// Where the copy of an object turns out to need another way than its job said.
+/// The copy in one piece: done, or found to need another way than the job said.
 enum Turn {
     Copied(Copied),
-    /// It goes in parts: too large for one piece, or written in parts at the source.
+    /// It must go in parts: too large for one piece, or written in parts at the source.
     InParts,
 }
 
@@ -220,8 +221,8 @@ impl Engine {
     }
 }
 
-/// The source was replaced during each of several copies: that is put on record. An upload that is
-/// gone again and again is somebody else's doing, and the next attempt may be alone.
+/// If the source was replaced during each of several copies, the failure is recorded. If the upload
+/// keeps vanishing, somebody else is interfering, and the next attempt may be alone.
 fn given_up(error: Error) -> Error {
     match error.kind() {
         ErrorKind::SourceChanged => {
@@ -236,7 +237,7 @@ fn given_up(error: Error) -> Error {
 }
 
 impl Engine {
-    /// The largest body that is held in memory, so that others still find room beside it.
+    /// The largest body that is held in memory: others still find room next to it.
     fn largest_held(&self) -> u64 {
         self.budget.total() / 2
     }
@@ -246,14 +247,14 @@ impl Engine {
         self.settings.threshold.min(self.largest_held())
     }
 
-    /// Whether an upload into `bucket` is made with CRC-64/NVME checksums: where they are wanted,
-    /// and where nothing else could prove parts that are too large to be held.
+    /// Whether an upload into `bucket` uses CRC-64/NVME checksums: if they are configured, or if
+    /// nothing else could prove parts that are too large to be held.
     fn wants_crc64nvme(&self, bucket: &str, layout: Layout) -> bool {
         let too_large = layout.part_size.min(layout.size) > self.largest_held();
         self.settings.checksum.crc64nvme || (too_large && self.is_opaque(bucket))
     }
 
-    /// A share of the memory budget; what has not begun when the work stops gets none.
+    /// Reserves a share of the memory budget; fails if the work stops first.
     async fn reserve(&self, bytes: u64, halt: &Halt) -> Result<Reservation> {
         let reserved = halt.unless_stopping(self.budget.reserve(bytes)).await;
         reserved.unwrap_or_else(|| Err(Error::cancelled()))
@@ -261,7 +262,7 @@ impl Engine {
 }
 
 impl Attempt<'_> {
-    /// Copies the object. Begins anew where the source is replaced meanwhile, at most a few times.
+    /// Copies the object. Starts again if the source is replaced meanwhile, a few times at most.
     async fn copied(&self) -> Result<Copied> {
         let object = &self.job.src;
         let mut fresh_starts = 0;
@@ -321,8 +322,8 @@ impl Attempt<'_> {
         self.copy_seen(&self.head_right().await?).await
     }
 
-    /// UpdateVersionId: the version is looked up first, read where GetObjectWithVersionId says so,
-    /// and must still be the current one at the end.
+    /// UpdateVersionId: the version is looked up first, read by its ID if GetObjectWithVersionId is
+    /// set, and must still be the current one at the end.
     async fn copy_recorded_version(&self) -> Result<Copied> {
         let meta = self.head_right().await?;
         let version = meta.version.clone().filter(|_| self.engine.settings.get_with_version);
@@ -371,14 +372,14 @@ impl Attempt<'_> {
             .map_err(|too_large| Error::invalid(format!("{}: {too_large}", self.job.src)))
     }
 
-    /// Whether the object was written in parts that its copy could have too, and an ETag that
+    /// Whether the object was written in parts that its copy could have too, with an ETag that
     /// follows from them.
     fn may_have_layout(&self, meta: &ObjectMeta) -> bool {
         self.engine.settings.preserve_etag && meta.multipart_digest().is_some()
     }
 
-    /// The parts in which the source's object was written, where they are known and equal, or likely:
-    /// where the store does not tell, the finished ETag shows whether a guess was right.
+    /// The parts in which the source's object was written, if they are known and equal, or a likely
+    /// guess: if the store does not say, the finished ETag shows whether the guess was right.
     async fn source_layout(&self, meta: &ObjectMeta) -> Result<Option<Planned>> {
         if !self.may_have_layout(meta) {
             return Ok(None);
@@ -393,22 +394,22 @@ impl Attempt<'_> {
         Ok(planned.filter(|planned| planned.layout.fits(self.max_parts())))
     }
 
-    /// How the object was written in parts; `None` where the store does not tell, in whatever way it
-    /// says so.
+    /// How the object was written in parts; `None` if the store does not say, in whichever way it
+    /// refuses.
     async fn parts_seen(&self, meta: &ObjectMeta) -> Result<Option<PartsSeen>> {
         let (source, version) = (&self.engine.source, self.version.as_deref());
         let ask = || async { source.parts_seen(&self.job.src, version, &meta.etag).await };
         let policy = Policy { tries: ASKED_FOR_PARTS, ..self.control() };
         retry(policy, &self.halt.abort, ask).await.or_else(|error| match error.kind() {
-            // It may come back.
+            // The fault may be temporary.
             ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Invalid => Ok(None),
             _ => Err(error),
         })
     }
 
-    /// Whether the answer of a reading has the bytes that its object has. The job's size is that of
-    /// the listing; where the answer has another one under the listing's own ETag, it is broken (and
-    /// where the listing has changed as well, the job is out of date).
+    /// Whether the answer to a read has as many bytes as its object. The job's size comes from the
+    /// listing: if the answer has another size under the listing's own ETag, it is broken (and if
+    /// the listing has changed as well, the job is out of date).
     async fn has_its_length(
         &self,
         meta: &ObjectMeta,
@@ -432,7 +433,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// What the source says about the object, in agreement with its own listing.
+    /// What the source says about the object, checked against its own listing.
     async fn head_right(&self) -> Result<ObjectMeta> {
         let head = || async {
             let meta = self.head_source().await?;
@@ -448,7 +449,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// The size with which the source lists the object now, where it does so under this ETag.
+    /// The size with which the source lists the object now, if it does so under this ETag.
     async fn listed_under(&self, etag: &Etag) -> Result<Option<u64>> {
         let ObjectId { bucket, key } = &self.job.src;
         let (bucket, prefix) = (bucket.clone(), key.as_str().to_owned());
@@ -457,7 +458,7 @@ impl Attempt<'_> {
         let page = match retry(self.control(), &self.halt.abort, list).await {
             Ok(page) => page,
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            // A worker need not be allowed to list.
+            // A worker may lack the permission to list.
             Err(error) => {
                 debug!("whether the size is right cannot be told: {error}");
                 return Ok(None);
@@ -487,7 +488,7 @@ impl Attempt<'_> {
         retry(self.control(), &self.halt.abort, head).await
     }
 
-    /// What the new object is given besides its bytes.
+    /// What the new object gets in addition to its bytes.
     async fn new_object(&self, meta: &ObjectMeta) -> Result<NewObject> {
         let settings = &self.engine.settings;
         let tags = match settings.copy_tags {

@@ -39,13 +39,13 @@ use crate::{aws, worker};
 
 pub mod known_stores;
 
-/// A stop waits for a poll under way, since a dropped one would strand its messages. Amazon SQS
+/// A stop waits for a running poll, since a dropped one would strand its messages. Amazon SQS
 /// allows 20 s and each poll is paid for
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>),
-/// but an idle worker that polls every 5 s makes 17,280 requests a day, less than a cent; a poll that
-/// finds messages answers at once.
+/// but an idle worker that polls every 5 s makes 17,280 requests a day, less than a cent; a poll
+/// that finds messages answers at once.
 const SQS_POLL: Duration = Duration::from_secs(5);
-/// The embedded queue costs nothing to ask; a short wait lets a stop through.
+/// Polling the embedded queue costs nothing; a short wait hardly delays a stop.
 const EMBEDDED_POLL: Duration = Duration::from_secs(1);
 
 /// Both sides of a migration.
@@ -58,14 +58,14 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// Connects both sides. `standalone`: the command `run`, where both sides take the default
-    /// chain unless told otherwise; elsewhere JobType decides.
+    /// Connects both sides. `standalone`: the command `run`, for which both sides take the default
+    /// chain unless configured otherwise; for other commands JobType decides.
     pub async fn open(
         config: &Config,
         parameters: &Arc<dyn ParameterStore>,
         standalone: bool,
     ) -> Result<Self> {
-        // Together, since finding a region or a role may take seconds.
+        // Concurrently, since finding a region or a role may take seconds.
         let (source, destination) = tokio::try_join!(
             store(config, parameters, Side::Source, standalone),
             store(config, parameters, Side::Destination, standalone),
@@ -77,7 +77,7 @@ impl Sides {
     }
 }
 
-/// One side, as it is: nothing paces its calls or watches over its bodies.
+/// One side without wrappers: nothing paces its calls or watches its bodies.
 pub async fn store(
     config: &Config,
     parameters: &Arc<dyn ParameterStore>,
@@ -94,15 +94,15 @@ pub async fn store(
     }
 }
 
-/// Around the store itself: what notices that a body has stalled, and outside of that what asks
-/// for less where a store does not keep up, to which a stalled body counts.
+/// Wraps the store: first in a watcher that notices stalled bodies, then in a pacer that asks for
+/// less if a store does not keep up. A stalled body counts as not keeping up.
 fn governed(config: &Config, store: Arc<dyn ObjectStore>, side: Side) -> Arc<dyn ObjectStore> {
     let AtOnce { first, requests, .. } = at_once(config);
     let pacing = Pacing { first, ceiling: requests, log_interval: config.debug.log_interval };
     Arc::new(Paced::new(Arc::new(Watched::new(store, side)), side, pacing))
 }
 
-/// The most that is done at once, by the configuration or, where it says `auto`, by the machine.
+/// The limits of concurrency, from the configuration or, if it says `auto`, from the machine.
 pub fn at_once(config: &Config) -> AtOnce {
     let cores = available_parallelism().map_or(1, usize::from);
     let memory = MemoryBudget::of_machine(config.mode.max_memory).total();
@@ -110,14 +110,14 @@ pub fn at_once(config: &Config) -> AtOnce {
     AtOnce::new(config.mode.max_parallel_file.fixed(), config.mode.max_thread.fixed(), cores, room)
 }
 
-/// Ranges of keys that are listed at once. A request takes S3 50 to 150 ms and a core a few for a page
-/// of 1,000 keys.
+/// Ranges of keys that are listed at once. A request takes S3 50 to 150 ms, and a core a few ms for
+/// a page of 1,000 keys.
 pub fn list_concurrency(config: &Config) -> usize {
     let cores = available_parallelism().map_or(1, usize::from);
     config.mode.list_concurrency.fixed().unwrap_or((32 * cores).min(64))
 }
 
-/// Who asks on a side.
+/// The credentials of a side.
 pub fn credentials(config: &Config, side: Side, standalone: bool) -> Credentials {
     let endpoint = match side {
         Side::Source => &config.source.endpoint,
@@ -131,8 +131,8 @@ pub fn credentials(config: &Config, side: Side, standalone: bool) -> Credentials
     endpoint.credentials.unwrap_or(default)
 }
 
-/// Parameters in SSM Parameter Store of the machine's own account. The set-up is looked for when
-/// the first parameter is asked for: outside EC2 that takes seconds, and `run` seldom needs one.
+/// Parameters in SSM Parameter Store of the machine's own account. The SDK is set up only when the
+/// first parameter is requested: outside EC2 that takes seconds, and `run` seldom needs one.
 pub fn parameters() -> Arc<dyn ParameterStore> {
     Arc::new(LazyParameters::default())
 }
@@ -149,8 +149,8 @@ impl ParameterStore for LazyParameters {
     }
 }
 
-/// The first call to a service, a few times: one lost answer must not end a worker that has hardly
-/// begun, and a wrong name or endpoint should show within seconds.
+/// Tries the first call to a service a few times: one lost answer must not end a worker that has
+/// hardly begun, and a wrong name or endpoint should show within seconds.
 pub async fn first<T, F>(call: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
@@ -193,7 +193,7 @@ pub async fn state(config: &Config) -> Result<Arc<dyn RecordStore>> {
     })
 }
 
-/// What moves the objects.
+/// The engine that moves the objects.
 pub fn engine(
     config: &Config,
     sides: Sides,
@@ -214,7 +214,7 @@ pub fn engine(
     })
 }
 
-/// What a worker of this configuration obeys.
+/// The settings of a worker with this configuration.
 pub fn worker_settings(config: &Config) -> worker::Settings {
     let poll = match config.backend.queue {
         QueueBackend::Sqs => SQS_POLL,
@@ -224,7 +224,7 @@ pub fn worker_settings(config: &Config) -> worker::Settings {
     worker::Settings::new(config, parallel, poll, config.backend.max_receive_count)
 }
 
-/// What is done with events: as the bucket list, the ignore list and `[Filter]` say.
+/// How events are handled, from the bucket list, the ignore list and `[Filter]`.
 pub fn event_rules(config: &Config, parameters: &Arc<dyn ParameterStore>) -> Arc<dyn RuleBook> {
     Arc::new(Configured::new(config, parameters))
 }
@@ -251,8 +251,8 @@ impl RuleBook for Configured {
         let (pairs, ignore) =
             tokio::join!(load_pairs(config, parameters), ignore_list(config, parameters));
         let pairs = match pairs {
-            // Without a list there is the default place. Events that have had a list do not go there because it
-            // has vanished: it may have been made anew, or deleted by mistake.
+            // Without a list there is the default place. If the list existed before, events do not
+            // go there: the list may be about to be replaced, or have been deleted by mistake.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if self.has_listed.load(Ordering::Relaxed) {
                     return Err(
@@ -270,7 +270,7 @@ impl RuleBook for Configured {
     }
 }
 
-/// What is not migrated, by the ignore list.
+/// The objects that are not migrated, from the ignore list.
 pub async fn ignore_list(
     config: &Config,
     parameters: Option<&dyn ParameterStore>,
@@ -279,13 +279,13 @@ pub async fn ignore_list(
     Patterns::parse(&list.text).map_err(|error| error.context(list.name))
 }
 
-/// How many objects share a message, by `[Mode]`.
+/// How many objects share a message, from `[Mode]`.
 pub fn packs(config: &Config) -> PackLimits {
     let Mode { pack_objects, resumable_threshold, .. } = config.mode;
     PackLimits { objects: pack_objects, largest: resumable_threshold }
 }
 
-/// What `[Filter]` says.
+/// The filter from `[Filter]`.
 pub fn filter(config: &Config) -> Result<Filter> {
     let filter = &config.filter;
     Ok(Filter {
@@ -298,8 +298,8 @@ pub fn filter(config: &Config) -> Result<Filter> {
 }
 
 /// This process's name in the records: the machine's name and the process id. On EC2's Nitro
-/// instances the machine's name is the instance's id, which the board's asset tag tells without a
-/// request (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html>).
+/// instances the machine's name is the instance's id, which the board's asset tag provides without
+/// a request (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html>).
 fn instance() -> String {
     let text = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
     let tag = text("/sys/devices/virtual/dmi/id/board_asset_tag");

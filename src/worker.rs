@@ -1,7 +1,7 @@
 //! `worker`: takes messages, carries out their jobs, records outcomes, deletes messages last.
 //!
-//! This file takes messages and ends well; `message` does what one message asks for, `round` moves
-//! what is in it.
+//! This file receives messages and shuts down cleanly; `message` handles one message, `round` works
+//! on the objects in it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,15 +39,15 @@ use witness::Witnesses;
 
 /// Amazon SQS gives at most ten messages a call.
 const MAX_BATCH: usize = 10;
-/// So many attempts in a row that fail because of this worker, not of the object, end the worker.
+/// This many attempts in a row that fail because of this worker, not of the object, end the worker.
 const MAX_UNFIT: usize = 3;
-/// A loop that waits for room comes round this often: a sign of life.
+/// A loop that waits for room runs this often, as a sign of life.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// What of the configuration a worker obeys.
+/// The part of the configuration that a worker uses.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Messages at once: a large object each, or many small ones.
+    /// Messages at once: each one large object, or many small ones.
     pub parallel: usize,
     /// Longest time on one message.
     pub job_timeout: Duration,
@@ -60,17 +60,17 @@ pub struct Settings {
     /// Tries for one call.
     pub max_retry: u32,
     /// A message received this often is not given back again: its failure is recorded. The queue's
-    /// own limit counts where it is lower.
+    /// own limit applies if it is lower.
     pub max_receives: u32,
-    /// What is done with events.
+    /// How events are handled.
     pub events: Arc<dyn RuleBook>,
-    /// Both sides have been listed by the same credentials just now, and somebody watches: what does
-    /// not come right by itself ends the work instead of being waited for.
+    /// Both sides have just been listed with the same credentials, and somebody watches: a fault
+    /// that does not recover by itself ends the work instead of being waited for.
     pub watched: bool,
 }
 
 impl Settings {
-    /// For `parallel` objects at once, from a queue that a call waits on for `poll`.
+    /// Settings for `parallel` objects at once, from a queue on which a call waits for `poll`.
     pub fn new(config: &Config, parallel: usize, poll: Duration, max_receives: u32) -> Self {
         Self {
             parallel,
@@ -85,7 +85,7 @@ impl Settings {
         }
     }
 
-    /// How long a worker with these takes at most, as long as it is alive.
+    /// The longest times that a worker with these settings takes while it is alive.
     pub fn limits(&self) -> Limits {
         Limits { job_timeout: self.job_timeout, grace: self.grace }
     }
@@ -103,7 +103,7 @@ pub struct Worker {
     witnesses: Witnesses,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
-    /// What has shown for good that this worker is the trouble.
+    /// The error which shows for good that this worker is at fault.
     ended: Mutex<Option<Error>>,
 }
 
@@ -128,7 +128,7 @@ impl Worker {
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
-    /// by itself where the queue refuses, or where this worker turns out to be unfit.
+    /// by itself if the queue refuses, or if this worker turns out to be unfit.
     pub async fn run(self: &Arc<Self>, halt: &Halt) -> Result<()> {
         let work = async {
             let mut running = JoinSet::new();
@@ -143,7 +143,7 @@ impl Worker {
             }
             ended
         };
-        // The time to finish counts from the stop, also where a long poll is under way then.
+        // The grace time counts from the stop, even if a long poll is running then.
         let grace = async {
             halt.stop.cancelled().await;
             tokio::time::sleep(self.settings.grace).await;
@@ -183,8 +183,9 @@ impl Worker {
                 continue;
             }
             self.engine.monitor.turned(if outage > 0 { Turn::Outage } else { Turn::Asks });
-            // Raced neither against the stop nor the abort: a dropped receive would strand its
-            // messages until their leases end. What it brings after a stop is given back at once.
+            // Raced against neither the stop nor the abort: a dropped receive would strand its
+            // messages until their leases end. Messages received after a stop are given back at
+            // once.
             let (poll, visibility) = (self.settings.poll, self.settings.visibility);
             let receive = self.queue.receive(free.min(most), poll, visibility);
             match receive.await {
@@ -214,8 +215,8 @@ impl Worker {
         Ok(())
     }
 
-    /// An error as soon as too many attempts in a row failed because of this worker: taking more
-    /// jobs would only use up their receipts. Whoever starts workers may start a better one.
+    /// Returns an error as soon as too many attempts in a row failed because of this worker: more
+    /// jobs would only use up their receipts. A supervisor may start a better worker.
     fn check_fitness(&self) -> Result<()> {
         if let Some(error) = self.ended().take() {
             return Err(error);

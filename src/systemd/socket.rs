@@ -1,5 +1,5 @@
-//! The socket that systemd listens on, and what is said to it in one datagram. Nobody waits for systemd: where
-//! its socket is full, what was to be said has not been said.
+//! The socket that systemd listens on, and the words sent to it in one datagram. Nothing waits for
+//! systemd: if its socket is full, the words have not been sent.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tracing::warn;
 
-/// Where systemd listens: a path, or after `@` a name of Linux's own.
+/// Where systemd listens: a path, or after `@` a Linux abstract name.
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// One of systemd's words.
+/// A word of systemd's protocol.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Word<'a> {
     Ready,
@@ -37,7 +37,7 @@ impl fmt::Display for Word<'_> {
     }
 }
 
-/// Whether somebody wants to be told.
+/// Whether systemd listens.
 pub(super) fn is_heard() -> bool {
     address().is_some()
 }
@@ -46,7 +46,7 @@ fn address() -> Option<OsString> {
     std::env::var_os(SOCKET).filter(|address| !address.is_empty())
 }
 
-/// How often a sign of life is asked for, if it is, and of this process
+/// How often systemd expects a sign of life, if it expects any from this process
 /// (<https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html>).
 pub(super) fn watchdog() -> Option<Duration> {
     let value = |name| std::env::var(name).ok();
@@ -56,7 +56,8 @@ pub(super) fn watchdog() -> Option<Duration> {
     (!is_of_another).then(|| Duration::from_micros(microseconds))
 }
 
-/// Says this in one datagram; whether it was taken. Work goes on where it cannot be sent.
+/// Sends these words in one datagram; returns whether it was taken. A failure does not stop the
+/// work.
 pub(super) fn tell(words: &[Word<'_>]) -> bool {
     let Some(address) = address() else { return true };
     let text: String = words.iter().map(|word| format!("{word}\n")).collect();

@@ -1,9 +1,9 @@
-//! What a service does, in the words of `systemctl status`. Each is one line.
+//! The status of a service for `systemctl status`. Each text is one line.
 
 use crate::format::human;
 use crate::monitor::{Counts, Turn};
 
-/// Of a worker; `rate`: bytes a second that the destination has taken.
+/// Status of a worker; `rate`: bytes a second that the destination has accepted.
 pub(super) fn working(in_work: usize, turn: Turn, counts: Counts, rate: u64) -> String {
     let (tally, rate) = (tally(counts), human::bytes(rate));
     match (in_work, turn) {
@@ -22,18 +22,18 @@ pub(super) fn working(in_work: usize, turn: Turn, counts: Counts, rate: u64) -> 
     }
 }
 
-/// Of a worker that takes no more messages.
+/// Status of a worker that takes no more messages.
 pub(super) fn draining(cause: Option<&str>, in_work: usize) -> String {
     let cause = cause.map(|cause| format!("{}, ", one_line(cause))).unwrap_or_default();
     format!("draining: {cause}{}", messages(in_work, "left"))
 }
 
-/// Of a worker that has ended.
+/// Status of a worker that has ended.
 pub(super) fn worked(counts: Counts) -> String {
     format!("ended; {}", tally(counts))
 }
 
-/// Of a jobsender; `listed`: the source's objects so far, `None` between two comparisons.
+/// Status of a jobsender; `listed`: the source's objects so far, `None` between two comparisons.
 pub(super) fn comparing(listed: Option<u64>) -> String {
     match listed {
         Some(listed) => format!("comparing, {} listed so far", objects(listed)),
@@ -41,7 +41,7 @@ pub(super) fn comparing(listed: Option<u64>) -> String {
     }
 }
 
-/// Of a jobsender that is told to stop.
+/// Status of a jobsender that is stopping.
 pub(super) fn stopping(cause: Option<&str>) -> String {
     cause.map_or_else(|| "stopping".to_owned(), |cause| format!("stopping: {}", one_line(cause)))
 }
@@ -67,7 +67,7 @@ fn messages(number: usize, what: &str) -> String {
     }
 }
 
-/// A line of the protocol ends where a line ends.
+/// The protocol ends a value at the end of its line.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -120,7 +120,7 @@ mod tests {
     fn the_end_in_words() {
         assert_eq!(draining(Some("SIGTERM"), 2), "draining: SIGTERM, 2 messages left");
         assert_eq!(draining(None, 0), "draining: no messages left");
-        // Nothing that is said breaks out of its line.
+        // No text breaks out of its line.
         assert_eq!(stopping(Some("a\nREADY=1")), "stopping: a READY=1");
     }
 

@@ -1,4 +1,4 @@
-//! What is told, and when, on a clock of the tests' own.
+//! Tests what is reported, and when, on a paused clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -37,20 +37,20 @@ impl Heard {
         })
     }
 
-    /// What has been told since the last call.
+    /// What has been reported since the last call.
     fn take(&self) -> Vec<Vec<String>> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How often this has been told since the last call.
+    /// How often this has been reported since the last call.
     fn count(&self, line: &str) -> usize {
         self.take().iter().flatten().filter(|told| *told == line).count()
     }
 }
 
-/// Lets so much time pass for all tasks.
+/// Lets this many seconds pass for all tasks.
 async fn pass(seconds: u64) {
-    // And a moment, in which whatever is due then comes to be done.
+    // And a moment more, in which tasks that are due run.
     tokio::time::sleep(Duration::from_secs(seconds) + Duration::from_millis(1)).await;
 }
 
@@ -88,7 +88,7 @@ async fn the_watchdog_is_fed_three_times_as_often_as_it_asks() {
     assert_eq!(heard.take()[0][0], "READY=1");
     pass(120).await;
     assert_eq!(heard.count("WATCHDOG=1"), 120 / 4);
-    // Who asks for none gets none.
+    // Without a watchdog there is no sign of life.
     let (_telling, heard) = worker(&monitor, None, &halt);
     pass(60).await;
     assert_eq!(heard.count("WATCHDOG=1"), 0);
@@ -121,7 +121,7 @@ async fn a_long_drain_is_asked_for_until_it_is_too_long() {
     assert_eq!(heard.take().last().unwrap()[0], "STOPPING=1");
 }
 
-/// Gives these messages, and answers nothing else.
+/// Delivers these messages, and answers nothing else.
 #[derive(Debug, Default)]
 struct Silent(Mutex<Vec<Message>>);
 
@@ -171,7 +171,7 @@ impl RuleBook for Hanging {
     }
 }
 
-/// A worker as it is, with one message at once, on this queue.
+/// A real worker, with one message at once, on this queue.
 async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, Arc<Monitor>) {
     let config = Config::default();
     let state = Database::open(&folder.join("records.sqlite")).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_worker_whose_queue_hangs_gives_no_sign_of_life() {
 #[tokio::test]
 async fn a_worker_without_room_is_alive_until_its_message_takes_too_long() {
     let folder = tempfile::tempdir().unwrap();
-    // An event, whose place is never found.
+    // An event whose place is never found.
     let message = Message {
         id: "1".to_owned(),
         receipt: Receipt("1".to_owned()),

@@ -1,7 +1,7 @@
-//! Deleting at the destination what the source no longer has.
+//! Deletes at the destination what the source no longer has.
 //!
 //! Nothing is deleted unless the source itself says that it has no such key: a missing bucket, a
-//! missing permission or an answer that did not come is an error like any other.
+//! missing permission or a missing answer is an error like any other.
 
 use tracing::info;
 
@@ -15,8 +15,8 @@ use crate::store::ObjectMeta;
 use crate::transfer::event_order::{self, Late};
 
 impl Attempt<'_> {
-    /// Deletes where the source has no object now. `seen`: what a comparison has seen at the
-    /// destination, and nothing else is deleted.
+    /// Deletes if the source has no object now. `seen`: what a comparison saw at the destination;
+    /// nothing else is deleted.
     pub(super) async fn delete(
         &self,
         seen: Option<&Seen>,
@@ -37,7 +37,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Deletes, where the source was just seen to have nothing.
+    /// Deletes, after the source was just seen to have nothing.
     pub(super) async fn remove(&self, seen: Option<&Seen>) -> Result<Done> {
         let (engine, des) = (self.engine, &self.job.des);
         if let Some(seen) = seen {

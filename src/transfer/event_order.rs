@@ -1,4 +1,4 @@
-//! Events in any order: which is late, and what a late one or a deletion finds.
+//! Events in any order: which one is late, and what a late one or a deletion finds.
 //!
 //! Pure: what the record and both sides say is an argument.
 
@@ -6,35 +6,35 @@ use crate::object::Etag;
 use crate::object::sequencer::Sequencer;
 use crate::store::ObjectMeta;
 
-/// What the record says of the destination: how the latest attempt has left it.
+/// What the record says about the destination: how the latest attempt left it.
 #[derive(Clone, Copy, Debug)]
 pub struct Left<'a> {
     /// Bytes.
     pub size: u64,
     /// The source's ETag.
     pub etag: Option<&'a Etag>,
-    /// The ETag of the object made of parts.
+    /// The ETag of an object made of parts.
     pub target_etag: Option<&'a Etag>,
-    /// By a deletion.
+    /// It was left by a deletion.
     pub deleted: bool,
 }
 
-/// What becomes of an event that need not bring anything.
+/// What happens to an event that need not copy its own object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
-    /// Nothing is to be done.
+    /// There is nothing to do.
     PassOver,
-    /// The destination is made what the source is now.
+    /// The destination is brought to the source's current state.
     Refresh,
 }
 
-/// Whether an event happened before another one whose outcome is on record. The same one is not
-/// late: a store that counts nothing would have no second event.
+/// Whether an event happened before another one whose outcome is on record. An equal one is not
+/// late: otherwise a store with a constant sequencer would get only its first event.
 pub fn is_late(event: Option<&Sequencer>, recorded: Option<&Sequencer>) -> bool {
     event.zip(recorded).is_some_and(|(event, recorded)| event < recorded)
 }
 
-/// Whether the destination is as it was left; `None` where its ETag does not tell.
+/// Whether the destination is as it was left; `None` if its ETag does not show it.
 fn is_as_left(left: &Left<'_>, there: Option<&ObjectMeta>) -> Option<bool> {
     let Some(there) = there.filter(|_| !left.deleted) else {
         return Some(left.deleted && there.is_none());
@@ -46,14 +46,14 @@ fn is_as_left(left: &Left<'_>, there: Option<&ObjectMeta>) -> Option<bool> {
     if known.into_iter().flatten().any(|etag| etag.same_digest(&there.etag)) {
         return Some(true);
     }
-    // Both are MD5s of the same bytes, or the destination's object is another one.
+    // If both are MD5s and differ, the destination's object is another one.
     let comparable = there.md5().is_some() && left.etag.is_some_and(|etag| etag.md5().is_some());
     comparable.then_some(false)
 }
 
-/// A late event: passed over where the later one's outcome stands. The record alone does not say so:
-/// an attempt at this very message may have written after it, and have died. `doubtful`: such an
-/// attempt is known of, so that what cannot be told does not stand.
+/// A late event is passed over if the later one's outcome stands. The record alone does not say so:
+/// an attempt at this very message may have written after it, and have died. `doubtful`: there was
+/// such an attempt, so that an outcome that cannot be verified does not stand.
 pub fn late(left: &Left<'_>, there: Option<&ObjectMeta>, doubtful: bool) -> Late {
     match is_as_left(left, there).unwrap_or(!doubtful) {
         true => Late::PassOver,
@@ -61,8 +61,9 @@ pub fn late(left: &Left<'_>, there: Option<&ObjectMeta>, doubtful: bool) -> Late
     }
 }
 
-/// A deletion whose object is at the source. `for_good`: a version is gone, so that an earlier one may
-/// be current now, of which no event speaks; else the event of a new object brings that.
+/// Decides about a deletion whose object exists at the source. `for_good`: a version is gone, so
+/// that an earlier one, which has no event, may be current now; otherwise the event of a new object
+/// brings it.
 pub fn outlived(
     source: &ObjectMeta,
     there: Option<&ObjectMeta>,
@@ -80,7 +81,7 @@ pub fn outlived(
     }
 }
 
-/// Whether the destination has the very object that was seen there when its deletion was decided.
+/// Whether the destination still has the object that was seen there when its deletion was decided.
 pub fn is_as_seen(size: u64, etag: Option<&Etag>, there: &ObjectMeta) -> bool {
     size == there.size && etag.is_none_or(|etag| etag.same_digest(&there.etag))
 }

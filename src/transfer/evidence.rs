@@ -1,4 +1,4 @@
-//! What the answers of both buckets have shown of their digests: whether an ETag is an MD5, and
+//! What the answers of both buckets have shown about their digests: whether an ETag is an MD5, and
 //! whether a wrong body would be refused.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +19,11 @@ use crate::shutdown::Halt;
 use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload, Upload};
 use crate::transfer::layout::Guesses;
 
-/// Objects that are read to learn whether a source's ETags are MD5s, at most.
+/// The most objects that are read to learn whether a source's ETags are MD5s.
 const MOST_SAMPLES: usize = 8;
-/// Bytes that are read for it, at most.
+/// The most bytes that are read for it.
 const MOST_SAMPLED_BYTES: u64 = 64 * MIB;
-/// Tries for a call that only asks what a store is like.
+/// Tries for a call that only finds out what a store is like.
 const TRIES: u32 = 3;
 
 /// What is known, bucket by bucket.
@@ -32,7 +32,7 @@ pub struct Evidence {
     /// No ETag at the destination is an MD5, since the configuration asks for SSE-KMS.
     kms: bool,
     known: Mutex<Known>,
-    /// Held by whoever finds out about a bucket: once is enough.
+    /// Held while a task finds out about a bucket: once is enough.
     asking: Turn<()>,
 }
 
@@ -44,16 +44,17 @@ struct Known {
     md5: BTreeSet<String>,
     /// At the destination: whether a body that differs from its Content-MD5 is refused.
     refuses: BTreeMap<String, bool>,
-    /// At the destination: a part is refused unless its digest is in front of it.
+    /// At the destination: a part is refused unless its digest comes before it.
     digests_first: BTreeSet<String>,
-    /// At the destination: who asks may not list parts. Not kept: they may be allowed to later.
+    /// At the destination: this worker may not list parts. Not persisted: it may get the permission
+    /// later.
     unlisted: BTreeSet<String>,
-    /// At the source: part sizes that were guessed.
+    /// At the source: guessed part sizes.
     guesses: BTreeMap<String, Guesses>,
 }
 
 impl Evidence {
-    /// None is known yet, beside what the configuration says.
+    /// Nothing is known yet, except what the configuration says.
     pub fn new(config: &Config) -> Self {
         let kms = matches!(config.destination.sse, Sse::Kms(_));
         Self { kms, ..Self::default() }
@@ -71,7 +72,7 @@ impl Evidence {
         }
     }
 
-    /// What was guessed of the part sizes in this bucket.
+    /// The guesses of the part sizes in this bucket.
     pub(super) fn guesses(&self, bucket: &str) -> Guesses {
         self.known().guesses.get(bucket).cloned().unwrap_or_default()
     }
@@ -83,13 +84,13 @@ impl Evidence {
 }
 
 impl Engine {
-    /// Whether a bucket's answers do not tell the MD5 of what it has stored.
+    /// Whether a bucket's answers do not show the MD5 of what it has stored.
     pub(super) fn is_opaque(&self, bucket: &str) -> bool {
         let own = self.destination.profile().has(bucket, Quirk::OwnEtags);
         own || self.evidence.kms || self.evidence.known().opaque.contains(bucket)
     }
 
-    /// Whether a bucket wants the digest of a part in front of it.
+    /// Whether a bucket wants the digest of a part before it.
     pub(super) fn wants_digests_first(&self, bucket: &str) -> bool {
         self.evidence.known().digests_first.contains(bucket)
     }
@@ -98,7 +99,7 @@ impl Engine {
         self.evidence.known().digests_first.insert(bucket.to_owned());
     }
 
-    /// Whether those that ask may not list the parts of an upload there.
+    /// Whether this worker may not list the parts of an upload there.
     pub(super) fn may_not_list_parts(&self, bucket: &str) -> bool {
         self.evidence.known().unlisted.contains(bucket)
     }
@@ -111,14 +112,14 @@ impl Engine {
 }
 
 impl Attempt<'_> {
-    /// Whether the source's plain ETags are MD5s, as far as anybody knows.
+    /// Whether the source's plain ETags are MD5s, as far as is known.
     pub(super) fn source_tells_md5(&self) -> bool {
         !self.engine.source.profile().has(&self.job.src.bucket, Quirk::OwnEtags)
     }
 
-    /// Whether an object whose bytes twice had another MD5 than its ETag is damaged: it is, unless
-    /// the bucket's ETags are of a kind of their own, which other objects show. A bucket in which one
-    /// ETag was an MD5 has MD5s; one in which others are to be had and none is one, has not.
+    /// Whether an object is damaged whose bytes twice had another MD5 than its ETag. It is, unless
+    /// the bucket has ETags of its own kind, which other objects show: if the ETag of one is its
+    /// MD5, the bucket has MD5s; if others can be read and none is an MD5, it has not.
     pub(super) async fn is_damaged_at_source(&self) -> Result<bool> {
         let (engine, object) = (self.engine, &self.job.src);
         let bucket = &object.bucket;
@@ -153,7 +154,7 @@ impl Attempt<'_> {
         Ok(others == 0)
     }
 
-    /// Some other objects of the bucket whose ETags have the form of an MD5, small ones first.
+    /// Some other objects of the bucket whose ETags look like MD5s, small ones first.
     async fn samples(&self) -> Result<Vec<(crate::object::ObjectKey, u64)>> {
         let object = &self.job.src;
         let (folder, _) = object.key.as_str().rsplit_once('/').unwrap_or_default();
@@ -166,7 +167,7 @@ impl Attempt<'_> {
             let page = match retry(policy, &self.halt.abort, list).await {
                 Ok(page) => page,
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                // Nothing is shown then.
+                // Then nothing is learned.
                 Err(_) => continue,
             };
             let is_sample = |listed: &Listed<'_>| {
@@ -191,7 +192,7 @@ impl Attempt<'_> {
         Ok(found)
     }
 
-    /// Whether an object's ETag is the MD5 of its bytes; `None` where it cannot be.
+    /// Whether an object's ETag is the MD5 of its bytes; `None` if it cannot be one.
     async fn sample(&self, id: &ObjectId, size: u64) -> Result<Option<bool>> {
         let policy = Policy { tries: TRIES, ..self.data(size) };
         let request = GetRequest { id: id.clone(), version: None, range: None, if_match: None };
@@ -203,7 +204,7 @@ impl Attempt<'_> {
         retry(policy, &self.halt.abort, read).await
     }
 
-    /// Whoever asks the destination what it is like, with this object's place.
+    /// Finds out what the destination is like, using this object's key.
     pub(super) fn asker(&self) -> Asker<'_> {
         Asker { engine: self.engine, target: &self.job.des, halt: self.halt }
     }
@@ -213,12 +214,12 @@ impl Attempt<'_> {
         self.asker().refuses_wrong_bodies().await
     }
 
-    /// Whether the ETag is the store's own, of an object of `size` bytes that was taken.
+    /// Whether the ETag of an object of `size` bytes that was accepted is of the store's own kind.
     pub(super) async fn has_own_etags(&self, etag: &Etag, md5: Md5, size: u64) -> Result<bool> {
         self.asker().has_own_etags(etag, md5, Some(size)).await
     }
 
-    /// What an object is called whose bytes are not those that its own digest says.
+    /// The error for an object whose bytes do not match its own digest.
     pub(super) fn damaged_at_source(&self, digest: &str) -> Error {
         Error::invalid(format!(
             "{}: damaged at the source: two readings brought the same bytes, and they are not those \
@@ -229,7 +230,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Asks a destination what it is like, with the place of one object.
+/// Finds out what a destination is like, using the key of one object.
 pub(super) struct Asker<'a> {
     pub engine: &'a Engine,
     pub target: &'a ObjectId,
@@ -237,9 +238,9 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Whether the destination refuses a body that differs from its Content-MD5. Asked once for a
-    /// bucket, where nothing else tells that it has verified anything: a part with a wrong one is
-    /// sent to an upload, which is aborted.
+    /// Whether the destination refuses a body that differs from its Content-MD5. Asked once per
+    /// bucket, if nothing else shows that it has verified anything: a part with a wrong digest is
+    /// sent to an upload, which is then aborted.
     pub(super) async fn refuses_wrong_bodies(&self) -> Result<bool> {
         let (engine, bucket) = (self.engine, &self.target.bucket);
         let known = || engine.evidence.known().refuses.get(bucket).copied();
@@ -269,7 +270,8 @@ impl Asker<'_> {
         Ok(refuses)
     }
 
-    /// ListParts was refused: whether it is to those who may begin an upload, or whatever they ask for.
+    /// ListParts was refused. Tries it on a new upload, to learn whether only that call is refused
+    /// to this worker, or every call.
     pub(super) async fn refuses_part_listing(&self) -> Result<bool> {
         let (engine, bucket) = (self.engine, &self.target.bucket);
         let _turn = engine.evidence.asking.lock().await;
@@ -313,7 +315,7 @@ impl Asker<'_> {
         Policy { tries: TRIES, ..Policy::control(self.engine.settings.max_retry) }
     }
 
-    /// An upload to ask something of.
+    /// Begins an upload for such a test.
     async fn begin(&self) -> Result<Upload> {
         let new = NewObject::default();
         let create = || async { self.engine.destination.create_upload(self.target, &new).await };
@@ -325,8 +327,8 @@ impl Asker<'_> {
         retry(self.policy(), &self.halt.abort, abort).await
     }
 
-    /// The destination has taken a body twice and answered another ETag than its MD5. Its ETags are
-    /// its own where it would have refused a wrong body, or where it gives the same bytes back.
+    /// The destination has accepted a body twice and answered another ETag than its MD5. Its ETags
+    /// are its own if it would have refused a wrong body, or if it gives the same bytes back.
     /// Otherwise, this is damage.
     pub(super) async fn has_own_etags(
         &self,
@@ -353,8 +355,8 @@ impl Asker<'_> {
         Ok(true)
     }
 
-    /// Whether the destination's object has this MD5, by reading it. One that may not be read has
-    /// not.
+    /// Reads the destination's object, and returns whether it has this MD5. If it may not be read,
+    /// it has not.
     async fn reads_back(&self, md5: Md5, size: u64) -> Result<bool> {
         let id = self.target.clone();
         let request = GetRequest { id, version: None, range: None, if_match: None };
@@ -374,7 +376,7 @@ impl Asker<'_> {
     }
 }
 
-/// The MD5 of a body that is read to its end.
+/// The MD5 of a body, which is read to its end.
 async fn hashed(mut body: crate::store::Body) -> Result<Md5> {
     let mut hasher = Hasher::default();
     while let Some(chunk) = body.try_next().await? {

@@ -11,14 +11,14 @@ use crate::store::{Part, PartsSeen};
 
 /// Most parts of one upload.
 pub const MAX_PARTS: u64 = 10_000;
-/// Smallest part, the last one excepted, in bytes.
+/// Smallest part, except the last one, in bytes.
 pub const MIN_PART_BYTES: u64 = 5 * MIB;
 /// Largest part, and largest object of a single PUT, in bytes.
 pub const MAX_PART_BYTES: u64 = 5 * 1024 * MIB;
 /// Largest object in bytes: 10,000 parts of 5 GiB, about 48.8 TiB.
 pub const MAX_OBJECT_BYTES: u64 = MAX_PARTS * MAX_PART_BYTES;
 
-/// The object is larger than any S3 object can be.
+/// The object is larger than the destination can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge {
     /// Bytes of the object.
@@ -34,7 +34,7 @@ impl fmt::Display for TooLarge {
     }
 }
 
-/// How an object travels.
+/// How an object is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// One GET and one PUT.
@@ -43,8 +43,8 @@ pub enum Route {
     Multipart(Layout),
 }
 
-/// Chooses the way for an object of `size` bytes: up to `threshold` bytes in one piece, above it
-/// in parts of `chunk` bytes, grown to whole MiB so that they number at most `max_parts`.
+/// Chooses the route for an object of `size` bytes: up to `threshold` bytes in one piece, above it
+/// in parts of `chunk` bytes, grown to whole MiB so that there are at most `max_parts`.
 pub fn route(size: u64, threshold: u64, chunk: u64, max_parts: u64) -> Result<Route, TooLarge> {
     let max_parts = max_parts.clamp(1, MAX_PARTS);
     if size > max_parts * MAX_PART_BYTES {
@@ -58,8 +58,8 @@ pub fn route(size: u64, threshold: u64, chunk: u64, max_parts: u64) -> Result<Ro
     Ok(Route::Multipart(Layout { size, part_size }))
 }
 
-/// How many parts a store takes, where its refusal of part `number` says it ("between 1 and 1000,
-/// inclusive"): a round number below the refused one. Without such a word, one part fewer.
+/// How many parts a store accepts, if its refusal of part `number` says so ("between 1 and 1000,
+/// inclusive"): a round number below the refused one. Otherwise, one part fewer.
 pub fn parts_allowed(number: u32, refusal: &str) -> u64 {
     let words = refusal.split(|c: char| !c.is_ascii_digit());
     let told = words.filter_map(|word| word.parse::<u64>().ok());
@@ -69,7 +69,7 @@ pub fn parts_allowed(number: u32, refusal: &str) -> u64 {
         .unwrap_or(below)
 }
 
-/// Whether a refusal speaks of a part's number, or of too many parts.
+/// Whether a refusal mentions a part's number, or too many parts.
 pub fn speaks_of_part_numbers(refusal: &str) -> bool {
     let refusal = refusal.to_ascii_lowercase();
     let says = |words: &str| refusal.contains(words);
@@ -81,11 +81,11 @@ pub fn speaks_of_part_numbers(refusal: &str) -> bool {
         || says("maximum parts")
 }
 
-/// Part sizes that tools use, the most usual first: of the AWS CLI and SDKs, rclone, s5cmd, s3cmd and
-/// Hadoop, in MiB.
+/// Part sizes of common tools, the most usual first: the AWS CLI and SDKs, rclone, s5cmd, s3cmd and
+/// Hadoop. In MiB.
 const USUAL_MIB: [u64; 16] = [8, 16, 64, 5, 10, 15, 32, 50, 100, 128, 25, 20, 256, 512, 1024, 500];
 
-/// What was guessed of the part sizes in one bucket, and how it turned out.
+/// What was guessed about the part sizes in one bucket, and whether it was right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guesses {
     right: Option<u64>,
@@ -103,9 +103,9 @@ impl Guesses {
         }
     }
 
-    /// The layout in which an object of `size` bytes was likely written, whose ETag is the digest of
-    /// parts whose sizes nobody tells: one part, or parts of whole MiB. What has been right in this
-    /// bucket comes first, what has been wrong not at all.
+    /// The layout in which an object of `size` bytes was probably written, if its ETag is the
+    /// digest of parts of unknown size: one part, or parts of whole MiB. A size that was right in
+    /// this bucket comes first, sizes that were wrong are left out.
     pub fn layout(&self, size: u64, etag: &Etag) -> Option<Layout> {
         let count = etag.parts()?;
         let fits = |part_size: &u64| {
@@ -115,7 +115,7 @@ impl Guesses {
             return Some(Layout { size, part_size: size }).filter(|_| fits(&size));
         }
         let usual = USUAL_MIB.iter().map(|mib| mib * MIB);
-        // The smallest and the largest of whole MiB, and powers of two between.
+        // The smallest size in whole MiB, and powers of two.
         let smallest = size.div_ceil(u64::from(count)).next_multiple_of(MIB);
         let powers = (0..13).map(|shift| MIB << shift);
         let likely = self.right.into_iter().chain(usual).chain(powers).chain([smallest]);
@@ -124,7 +124,7 @@ impl Guesses {
     }
 }
 
-/// An object's division into parts of equal size, the last one excepted.
+/// An object's division into parts of equal size, except the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Bytes of the object.
@@ -156,14 +156,14 @@ impl Layout {
         within && self.fits(MAX_PARTS)
     }
 
-    /// Whether there are no more than so many parts.
+    /// Whether there are at most this many parts.
     pub fn fits(self, max_parts: u64) -> bool {
         self.size.div_ceil(self.part_size) <= max_parts
     }
 }
 
-/// The layout of the recorded part size, if all parts already at the destination fit into it as
-/// parts of an object of `size` bytes. A single one that does not makes the whole upload
+/// The layout with the recorded part size, if all parts already at the destination fit into it as
+/// parts of an object of `size` bytes. A single one that does not fit makes the whole upload
 /// untrustworthy.
 pub fn adopt(size: u64, part_size: u64, parts: &[Part]) -> Option<Layout> {
     let layout = Layout { size, part_size };
@@ -172,9 +172,9 @@ pub fn adopt(size: u64, part_size: u64, parts: &[Part]) -> Option<Layout> {
     (can_complete && parts.iter().all(|part| layout.holds(part))).then_some(layout)
 }
 
-/// The layout in which the source object of `size` bytes was written, so that the copy has the same
-/// ETag: as many parts as its ETag says, all of the first one's size. `None` where its parts differ
-/// in size or S3 takes no such parts.
+/// The layout in which the source object of `size` bytes was written, so that the copy gets the
+/// same ETag: as many parts as its ETag says, all of the first one's size. `None` if its parts
+/// differ in size or S3 accepts no such parts.
 pub fn preserved(size: u64, etag: &Etag, seen: PartsSeen) -> Option<Layout> {
     let layout = Layout { size, part_size: seen.first };
     let uniform =

@@ -1,4 +1,4 @@
-//! The memory budget: every byte of object data in memory is reserved before it is asked for.
+//! The memory budget: all memory for object data is reserved before the data is requested.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,36 +9,37 @@ use crate::error::{Error, Result};
 use crate::object::MIB;
 
 const UNIT: u64 = 1024;
-/// A share smaller than this could not hold the smallest part beside another.
+/// A smaller budget could not hold the smallest part next to another.
 const LEAST_BUDGET_BYTES: u64 = 32 * MIB;
 
 /// A fixed number of bytes that all parts of all objects share.
 ///
-/// Invariant: the sum of the live [`Reservation`]s is at most the budget. Nobody holds one
+///
+/// Invariant: the sum of the live [`Reservation`]s is at most the budget. No task holds one
 /// reservation while waiting for another, so the wait always ends.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     units: Arc<Semaphore>,
-    /// What may be spared of them for bytes that wait for their turn: a quarter, so that those that
-    /// they wait for always find room.
+    /// The share for bytes that wait for their turn: a quarter, so that there is always room for
+    /// the bytes that they wait for.
     spare: Arc<Semaphore>,
     total: u64,
 }
 
-/// Room for bytes that wait for their turn; it goes back when this is dropped.
+/// Room for bytes that wait for their turn; released on drop.
 #[derive(Debug)]
 pub struct Spare {
     _permits: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Spare {
-    /// For bytes whose room somebody else has reserved.
+    /// For bytes whose room is already reserved elsewhere.
     pub(super) fn none() -> Self {
         Self { _permits: None }
     }
 }
 
-/// A share of the budget; it goes back when this is dropped.
+/// A share of the budget; released on drop.
 #[derive(Debug)]
 pub struct Reservation {
     _permit: OwnedSemaphorePermit,
@@ -63,7 +64,7 @@ impl MemoryBudget {
         self.total
     }
 
-    /// Room for `bytes` that wait for their turn, where there is some now.
+    /// Room for `bytes` that wait for their turn, if there is some now.
     pub(super) fn spare(&self, bytes: u64) -> Option<Spare> {
         let take = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_many_owned(units(bytes));
         let permits = [take(&self.spare).ok()?, take(&self.units).ok()?];
@@ -89,7 +90,8 @@ fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
-/// Bytes that this process may use: the cgroup's limit where there is one, else the machine's.
+/// Bytes that this process may use: the cgroup's limit or the machine's memory, whichever is
+/// smaller.
 fn memory_limit() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total(&text));
     let cgroup = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| cgroup_limit(&text));

@@ -23,7 +23,7 @@ use crate::retry::{Policy, retry};
 use crate::store::{Created, GetRequest, NewObject, ObjectMeta, Part, Proof, Upload, Written};
 use crate::transfer::layout::Layout;
 
-/// How often parts that the destination does not list as they were sent are sent again.
+/// How often parts are sent again if the destination does not list them as they were sent.
 const MAX_ROUNDS: u32 = 3;
 
 impl Attempt<'_> {
@@ -55,7 +55,7 @@ impl Attempt<'_> {
             }
         };
         if self.could_have_source_etag(meta, planned, &mover, &parts) {
-            // Either a part is damaged, or the source's are of unequal size after all.
+            // Either a part is damaged, or the source's parts are of unequal size after all.
             info!(object = %self.job.src, "the parts do not make the source's ETag: read again");
             let proven = self.proven(&mover, parts).await?;
             parts = self.fill(&mover, proven).await?;
@@ -68,8 +68,8 @@ impl Attempt<'_> {
         Ok(copied(proven, written))
     }
 
-    /// Whether the parts make the source's own ETag. What was guessed of its parts is right or wrong
-    /// by that.
+    /// Whether the parts make the source's own ETag, which also shows whether the guess of its
+    /// parts was right.
     fn makes_source_etag(
         &self,
         meta: &ObjectMeta,
@@ -91,8 +91,8 @@ impl Attempt<'_> {
         makes
     }
 
-    /// Whether the destination has verified every part: it tells a digest of each, by its ETag or its
-    /// checksum, or would have refused another body by its Content-MD5.
+    /// Whether the destination has verified every part: it answers a digest of each, as its ETag or
+    /// its checksum, or would have refused another body by its Content-MD5.
     async fn parts_are_verified(&self, mover: &PartMover, parts: &[Part]) -> Result<bool> {
         match parts.iter().all(|part| mover.held(part).is_some()) {
             true => Ok(true),
@@ -100,8 +100,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Those of the parts that are what the source has there now. ETags that are no MD5 tell nothing:
-    /// these parts were verified when they were sent, and stay.
+    /// The parts that match what the source has now. ETags that are no MD5 show nothing: those
+    /// parts were verified when they were sent, and stay.
     async fn proven(&self, mover: &Arc<PartMover>, parts: Vec<Part>) -> Result<Vec<Part>> {
         let bucket = &self.job.des.bucket;
         if self.engine.is_opaque(bucket) {
@@ -113,7 +113,8 @@ impl Attempt<'_> {
         let Some((first, others)) = parts.split_first().filter(|_| proven.is_empty()) else {
             return Ok(proven);
         };
-        // Damage of every part, or SSE-KMS: the answer to one that is sent again tells.
+        // Either every part is damaged, or it is SSE-KMS: the answer to a part sent again shows
+        // which.
         let mut sent = mover.send(vec![first.number]).await?;
         if self.engine.is_opaque(bucket) {
             sent.extend_from_slice(others);
@@ -121,8 +122,8 @@ impl Attempt<'_> {
         Ok(sent)
     }
 
-    /// An upload without a part, of an object that cannot be copied or whose bytes were never right: there
-    /// is nothing to continue.
+    /// Gives up an upload without a part if the object cannot be copied, or if its bytes were never
+    /// right: there is nothing to continue.
     async fn give_up_empty(&self, mover: &PartMover, nothing_held: bool, error: &Error) {
         let nothing = nothing_held && !self.claim.first_part.is_cancelled();
         let damaged = error.kind() == ErrorKind::Damaged;
@@ -133,9 +134,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the object should get the source's ETag, for it has the same number of parts, and
-    /// does not. Beyond what can be read again within one turn, its parts are taken for unequal
-    /// ones at the source: each has been proven on its own.
+    /// Whether the object should get the source's ETag, since it has the same number of parts, but
+    /// does not. If the object is too large to be read again within one turn, its parts are assumed
+    /// to be unequal at the source: each has been proven on its own.
     fn could_have_source_etag(
         &self,
         meta: &ObjectMeta,
@@ -144,7 +145,7 @@ impl Attempt<'_> {
         parts: &[Part],
     ) -> bool {
         let same_layout = meta.etag.parts() == Some(mover.layout.count());
-        // A wrong guess is no damage.
+        // A wrong guess is not damage.
         let guessed = planned.cut == Cut::PerhapsAsTheSource;
         let preserves = self.may_have_layout(meta) && same_layout && !guessed;
         let preserves = preserves && meta.size <= MOST_PROVEN_BYTES;
@@ -186,7 +187,8 @@ impl Attempt<'_> {
         if hides_md5 {
             engine.note_opaque(&target.bucket);
             if !crc64nvme && engine.wants_crc64nvme(&target.bucket, layout) {
-                // Known before the first part: nothing could prove one that is too large to hold.
+                // Known before the first part: nothing could prove a part that is too large to
+                // hold.
                 self.abort(&upload).await?;
                 return Box::pin(self.create(meta, layout)).await;
             }
@@ -194,9 +196,9 @@ impl Attempt<'_> {
         Ok(Begun { upload, layout, crc64nvme, held: Vec::new() })
     }
 
-    /// A creation whose answer was lost, or whose worker died before it was on record, has left an
-    /// empty upload that nobody knows of. Another worker's that was begun this very moment looks the
-    /// same; it begins anew then.
+    /// Aborts empty uploads left by a creation whose answer was lost, or by a worker that died
+    /// before recording it. An upload that another worker has just begun looks the same; that
+    /// worker then starts again.
     pub(super) async fn abort_empty_others(&self, known: &Upload) -> Result<()> {
         for listed in self.list_uploads().await? {
             let other = listed.upload.id != known.id;
@@ -237,20 +239,20 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Puts on record that the upload holds damage: no other attempt continues it.
+    /// Records that the upload holds damage, so that no other attempt continues it.
     pub(super) async fn record_distrust(&self, meta: &ObjectMeta, mover: &PartMover) -> Result<()> {
         let layout = Layout { part_size: UploadRef::DISTRUSTED, ..mover.layout };
         let (upload, crc64nvme) = (mover.upload.clone(), mover.crc64nvme);
         self.record_start(meta, &Begun { upload, layout, crc64nvme, held: Vec::new() }).await
     }
 
-    /// Sends what is missing until the destination's own list shows every part as it was sent. Parts
-    /// that are held are read again for the digest of the whole, where it needs them in order.
+    /// Sends what is missing until the destination's own list shows every part as it was sent.
+    /// Parts already held are read again for the digest of the whole, if it needs them in order.
     async fn fill(&self, mover: &Arc<PartMover>, held: Vec<Part>) -> Result<Vec<Part>> {
         self.filled(mover, held, true).await
     }
 
-    /// The same after all of it has been read: what is held stays as it is.
+    /// The same, after everything has been read: the parts already held are not read again.
     pub(super) async fn fill_again(
         &self,
         mover: &Arc<PartMover>,
@@ -294,9 +296,9 @@ impl Attempt<'_> {
         Error::new(ErrorKind::UploadGone, message)
     }
 
-    /// Completes the upload and compares the object's ETag with the one computed from the parts.
-    /// Where the upload is gone because an earlier completion's answer was lost, or because another
-    /// worker was faster, the object itself is the proof. The destination's ETag.
+    /// Completes the upload and compares the object's ETag with the one computed from the parts. If
+    /// the upload is gone because an earlier completion's answer was lost, or because another
+    /// worker was faster, the object itself is the proof. Returns the destination's ETag.
     async fn complete(
         &self,
         meta: &ObjectMeta,
@@ -315,7 +317,7 @@ impl Attempt<'_> {
         }
         let complete = || async {
             let written = engine.destination.complete_upload(&mover.upload, parts, whole).await?;
-            // An answer that names no object says nothing as long as the upload is there.
+            // An answer that names no object means nothing as long as the upload is there.
             match is_mute(&written) && self.held(&mover.upload).await?.is_some() {
                 true => Err(self.no_object()),
                 false => Ok(written),
@@ -343,10 +345,10 @@ impl Attempt<'_> {
         Error::new(ErrorKind::Unavailable, message)
     }
 
-    /// The upload is gone, and no answer has told what became of it: the ETag of the object that is
-    /// there, if it is the one of these parts. Multipart ETags may be the store's own, so another ETag
-    /// is no proof against it, and the bytes decide. `gone` where it is another object, or nobody can
-    /// tell.
+    /// The upload is gone, and no answer says why: returns the ETag of the object that is there, if
+    /// it is made of these parts. Multipart ETags may be the store's own, so another ETag proves
+    /// nothing, and the bytes decide. Returns `gone` if it is another object, or if that cannot be
+    /// found out.
     async fn there_in_its_place(
         &self,
         gone: Error,
@@ -372,8 +374,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The CRC-64/NVME of the whole object out of its parts', where the upload has such checksums.
-    /// One that is not the source's own makes the upload worthless.
+    /// The CRC-64/NVME of the whole object, computed from its parts, if the upload has such
+    /// checksums. If it is not the source's own, the upload is worthless.
     async fn whole_checksum(
         &self,
         meta: &ObjectMeta,
@@ -397,7 +399,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Puts the object's future ETag on record, and learns whether this attempt may still complete.
+    /// Records the object's future ETag, and learns whether this attempt may still complete.
     async fn seal(
         &self,
         mover: &PartMover,
@@ -415,9 +417,10 @@ impl Attempt<'_> {
         retry(self.control(), &self.halt.abort, seal).await
     }
 
-    /// Whether the store has made of the parts what it should have. An ETag that is not the one of
-    /// these parts is damage, or a kind of the store's own: then the object is as large as it must be,
-    /// its ETag is not that of fewer parts, and the first of the bucket is read back.
+    /// Checks that the store has joined the parts correctly. An ETag that does not follow from
+    /// these parts means damage, or that the store has ETags of its own: then the size must be
+    /// right, the ETag must not be that of fewer parts, and the first such object of the bucket is
+    /// read back.
     async fn check_object(
         &self,
         written: &Written,
@@ -434,7 +437,7 @@ impl Attempt<'_> {
         let head = || async { self.engine.destination.head(des, None).await };
         let there = match retry(self.control(), &self.halt.abort, head).await {
             Ok(there) => there,
-            // A worker need not be allowed to look.
+            // A worker may lack the permission to look.
             Err(error) if error.kind() == ErrorKind::Denied && written.etag.parts().is_none() => {
                 return own();
             }
@@ -455,7 +458,7 @@ impl Attempt<'_> {
             return damaged(format!("which is the ETag of {fewer}"));
         }
         if there.multipart_digest().is_none() && there.md5().is_none() && there.sse.is_some() {
-            // Under SSE-KMS, which the answer to the completion did not say.
+            // The object is under SSE-KMS, which the answer to the completion did not say.
             return known;
         }
         if profile.has(&des.bucket, Quirk::OwnMultipartEtags) {
@@ -471,9 +474,9 @@ impl Attempt<'_> {
         known
     }
 
-    /// Whether the destination's object has the bytes of its parts: all of it, or the first and the
-    /// last part where that is more than a turn may read. `None` where nobody can tell: their ETags are
-    /// no MD5s, or the object may not be read.
+    /// Whether the destination's object has the bytes of its parts: all of them, or only the first
+    /// and the last part if the object is too large to read in one turn. `None` if it cannot be
+    /// found out: the ETags are no MD5s, or the object may not be read.
     async fn reads_back_in_parts(&self, mover: &PartMover, parts: &[Part]) -> Result<Option<bool>> {
         let engine = self.engine;
         if engine.is_opaque(&self.job.des.bucket) {

@@ -1,9 +1,9 @@
-//! Jobs whose order matters: those that came by event, and deletions.
+//! Jobs whose order matters: jobs from events, and deletions.
 //!
-//! Such an attempt reads the record first. It is ended on the very state of the record that it has
-//! read, or goes back to the queue: then somebody else was at work on the object at the same time, and
-//! nobody knows whose bytes came last. So of two events at once, in whatever order, the last one to
-//! end has done all of its work behind the other's.
+//! Such an attempt reads the record first. Its end is recorded only if the record is still as it
+//! was read. Otherwise the job goes back to the queue: somebody else worked on the object at the
+//! same time, and it is unknown whose bytes came last. So of two concurrent events, in any order,
+//! the one that ends last has done all of its work after the other's.
 
 use tracing::info;
 
@@ -17,7 +17,7 @@ use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::event_order::{self, Late, Left};
 
 impl Attempt<'_> {
-    /// The record, where the order matters; to everything else it does not.
+    /// The record, if the order matters.
     pub(super) async fn standing(&self) -> Result<Option<Record>> {
         if self.job.sequencer.is_none() && !self.job.deletes() {
             return Ok(None);
@@ -26,12 +26,12 @@ impl Attempt<'_> {
         let recorded = record.as_ref().and_then(|record| record.sequencer.clone());
         let sequencer = self.job.sequencer.clone().max(recorded);
         let seen = record.as_ref().map(Record::stamp);
-        // Set once: an attempt looks at the record before anything else.
+        // Set once: an attempt reads the record before anything else.
         let _ = self.claim.order.set(Order { sequencer, seen });
         Ok(record)
     }
 
-    /// Carries the job out, unless it is late. `record`: what [`Self::standing`] has answered.
+    /// Carries out the job, unless it is late. `record`: the answer of [`Self::standing`].
     pub(super) async fn carry_out(&self, record: Option<&Record>) -> Result<Done> {
         let recorded = record.and_then(|record| record.sequencer.as_ref());
         if let Some(record) = record
@@ -57,7 +57,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether an event's object has been deleted since, and that is propagated.
+    /// Whether an event's object has been deleted since, and deletions are propagated.
     async fn has_gone(&self) -> Result<bool> {
         let follows = self.engine.settings.propagate_delete && self.job.sequencer.is_some();
         Ok(follows && self.now_at_source().await?.is_none())
@@ -68,14 +68,14 @@ impl Attempt<'_> {
         let ended_badly = record.status != JobStatus::Done && record.end_time.is_some();
         let doubtful = self.claim.delivered.again || ended_badly;
         match event_order::late(&left(record), there.as_ref(), doubtful) {
-            // An attempt that has failed since has left the record, and not the destination.
+            // An attempt that failed since has changed the record, but not the destination.
             Late::PassOver if ended_badly => Ok(restored(record)),
             Late::PassOver => Ok(Done::PassedOver(OUTDONE)),
             Late::Refresh => self.refresh(Some(record)).await,
         }
     }
 
-    /// Makes the destination what the source is now, whatever the job says.
+    /// Brings the destination to the source's current state, regardless of what the job says.
     pub(super) async fn refresh(&self, record: Option<&Record>) -> Result<Done> {
         info!(object = %self.job.src, "the destination is not what it was left as: copied anew");
         let current = Attempt { version: None, ..*self };
@@ -110,7 +110,7 @@ impl Attempt<'_> {
 /// Why a late event is passed over.
 const OUTDONE: &str = "a later event's outcome is there";
 
-/// The good end that a record has had before its bad one.
+/// The success that a record had before its failure.
 fn restored(record: &Record) -> Done {
     let (size, version) = (record.size, record.version.clone());
     match &record.etag {
@@ -124,7 +124,7 @@ fn restored(record: &Record) -> Done {
     }
 }
 
-/// What the record says of the destination.
+/// What the record says about the destination.
 pub(super) fn left(record: &Record) -> Left<'_> {
     Left {
         size: record.size,

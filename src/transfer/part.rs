@@ -29,10 +29,10 @@ use crate::shutdown::Halt;
 use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Upload, Written};
 use crate::transfer::layout::{self, Layout};
 
-/// What a part that passes through may occupy: the connections' buffers and what waits to be
-/// hashed.
+/// The memory that a streamed part may occupy: the connections' buffers and the bytes that wait to
+/// be hashed.
 pub(super) const WINDOW: u64 = 2 * MIB;
-/// So many parts in a row with another ETag than their MD5 are hardly the line's doing.
+/// After this many parts in a row whose ETag is not their MD5, the network is hardly to blame.
 const DOUBTFUL: u32 = 2;
 
 /// Moves the parts of one object into one upload. Every read is pinned to one source ETag.
@@ -47,24 +47,24 @@ pub(super) struct PartMover {
     /// The upload was created with CRC-64/NVME checksums, so that each part must bring one.
     pub crc64nvme: bool,
     pub halt: Halt,
-    /// Cancelled when the destination has taken a part.
+    /// Cancelled when the destination has accepted a part.
     pub first_part: CancellationToken,
-    /// The digest of the whole, where the source has one to compare it with.
+    /// The digest of the whole, if the source has one to compare it with.
     pub whole: Option<Whole>,
-    /// How often a part's ETag was another one than its MD5, in a row.
+    /// How many parts in a row had an ETag that was not their MD5.
     pub others: AtomicU32,
-    /// How often an answer was of another extent than asked for.
+    /// How many answers had another extent than asked for.
     pub broken: AtomicU32,
 }
 
 impl PartMover {
-    /// Sends the parts that are missing; where the whole is hashed in order, those that are held are read
-    /// again beside them. What is at the destination then, in no order.
+    /// Sends the missing parts. If the whole is hashed in order, the parts already held are read
+    /// again at the same time. Returns the parts that are then at the destination, in no order.
     pub async fn complete(self: &Arc<Self>, held: Vec<Part>, first: bool) -> Result<Vec<Part>> {
         let held: BTreeMap<u32, Part> = held.into_iter().map(|part| (part.number, part)).collect();
         let held_bytes: u64 = held.values().map(|part| part.size).sum();
         let ordered = self.whole.as_ref().is_some_and(Whole::needs_order);
-        // One part of which nobody knows what is there leaves the whole untold.
+        // If the content of one part is unknown, the whole cannot be judged.
         let shows = held.values().all(|part| self.held(part).is_some());
         let reads = first && ordered && shows && held_bytes <= MOST_PROVEN_BYTES;
         if !reads || held.is_empty() || self.reads_in_order(2) {
@@ -87,8 +87,8 @@ impl PartMover {
         .await
     }
 
-    /// Reads a part that is at the destination for the digest of the whole; `false` where the destination
-    /// has other bytes.
+    /// Reads a part that is at the destination for the digest of the whole; `false` if the
+    /// destination has other bytes.
     async fn is_read_again(&self, part: &Part) -> Result<bool> {
         let Some(whole) = &self.whole else { return Ok(true) };
         let spare = whole.spare(&self.engine.budget, part.size);
@@ -96,7 +96,7 @@ impl PartMover {
             return Ok(true);
         }
         let seen = self.read_again(part.number, spare.as_ref()).await?;
-        // What the destination holds may have turned out to be unknown meanwhile.
+        // What the destination holds may have become unknown meanwhile.
         let Some(same) = self.holds(part, &seen) else { return Ok(true) };
         if same {
             whole.add(part.number, seen, spare).await;
@@ -104,7 +104,7 @@ impl PartMover {
         Ok(same)
     }
 
-    /// Sends these parts; what was sent, in no order.
+    /// Sends these parts; returns what was sent, in no order.
     pub async fn send(self: &Arc<Self>, numbers: Vec<u32>) -> Result<Vec<Part>> {
         if self.reads_in_order(numbers.len()) {
             return self.send_in_order(numbers).await;
@@ -115,15 +115,15 @@ impl PartMover {
         .await
     }
 
-    /// Whether the source ignores ranges: then reading each part by itself would read all that lies
+    /// Whether the source ignores ranges: then reading each part by itself would read everything
     /// before it, each time.
     fn reads_in_order(&self, parts: usize) -> bool {
         let whole_only = self.engine.source.profile().has(&self.src.bucket, Quirk::NoRanges);
         whole_only && parts > 1 && self.layout.part_size <= self.engine.largest_held()
     }
 
-    /// The same from one reading of the whole object, each part held on its way. A reading that breaks
-    /// goes on from the beginning, for what is left.
+    /// Sends the parts from one read of the whole object, each held in memory on its way. A read
+    /// that breaks starts over from the beginning, for the parts that are left.
     async fn send_in_order(&self, numbers: Vec<u32>) -> Result<Vec<Part>> {
         let sent = Mutex::new(Vec::with_capacity(numbers.len()));
         let policy = Policy::data(self.engine.settings.max_retry, self.layout.size);
@@ -150,8 +150,8 @@ impl PartMover {
         Ok(sent.into_inner())
     }
 
-    /// Those parts at the destination that hold what the source has there, by reading it again. An
-    /// ETag that is no MD5 proves nothing.
+    /// The parts at the destination that hold what the source has there, checked by reading the
+    /// source again. An ETag that is no MD5 proves nothing.
     pub async fn proven(self: &Arc<Self>, parts: Vec<Part>) -> Result<Vec<Part>> {
         let prove = |mover: Arc<Self>, part: Part| async move {
             let proven = mover.proves(&part).instrument(scope::of_part(part.number)).await?;
@@ -187,8 +187,8 @@ impl PartMover {
                 None => break,
                 Some(Ok(Ok(done))) => finished.push(done),
                 Some(Ok(Err(error))) => {
-                    // Those of an upload that is gone end by themselves; and where too many parts are
-                    // refused, the lowest of them tells how many are taken.
+                    // The parts of an upload that is gone end by themselves; if parts are refused
+                    // as too many, the lowest of them shows how many are accepted.
                     if error.kind() != ErrorKind::UploadGone {
                         running.abort_all();
                     }
@@ -208,9 +208,8 @@ impl PartMover {
         }
     }
 
-    /// A part is streamed where a digest in the destination's answer proves it, and else held, so
-    /// that its digest can go in front. One that is too large to be held needs an upload with
-    /// checksums.
+    /// A part is streamed if a digest in the destination's answer proves it. Otherwise it is held,
+    /// so that its digest can go first. A part too large to be held needs an upload with checksums.
     async fn send_one(&self, number: u32) -> Result<Part> {
         match self.sent(number).await {
             Err(error) if has_too_high_number(number, &error) => {
@@ -239,7 +238,8 @@ impl PartMover {
                 Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
                     engine.note_digests_first(&target.bucket);
                 }
-                // The store has learned on the way that it takes no body as it comes, or may not take it.
+                // The store has just been found to accept no streamed body, or perhaps not this
+                // one.
                 Err(error) if !self.crc64nvme && (self.must_be_held() || is_odd(&error)) => {
                     drop(error);
                 }
@@ -261,8 +261,8 @@ impl PartMover {
         )))
     }
 
-    /// Whether a part's digest must go in front of it: where the answer to it will not tell, where its
-    /// SHA-256 is wanted, and where two parts in a row had another ETag than their MD5.
+    /// Whether a part's digest must go before its body: if the answer will not show it, if its
+    /// SHA-256 is wanted, or if two parts in a row had an ETag that was not their MD5.
     fn must_be_held(&self) -> bool {
         let bucket = &self.upload.target.bucket;
         let signed = self.engine.destination.profile().has(bucket, Quirk::SignedBodies);
@@ -298,7 +298,7 @@ impl PartMover {
         let what = format!("{} part {number}", upload.target);
         let room = engine.destination.room(&upload.target.bucket).await?;
         let body = self.get(range).await?;
-        // Whether a checksum is answered is known only when all has been sent.
+        // Whether the answer has a checksum is known only when everything has been sent.
         let hashed = self.whole.is_some() || !engine.is_opaque(&upload.target.bucket);
         let wanted = Wanted {
             hasher: hashed.then(|| engine.lanes.hasher()),
@@ -313,7 +313,7 @@ impl PartMover {
         let payload = Payload::Streamed { body, length: range.len, trailer, room };
         let written = engine.destination.upload_part(upload, number, payload).await;
         let (written, md5, seen) = match (written, watched.outcome()) {
-            // What ended the body is the reason why the request failed.
+            // The error that ended the body is the reason why the request failed.
             (_, Some(Seen { md5: Err(error), .. })) => return Err(error),
             (Err(error), _) => return Err(error),
             (Ok(_), None) => {
@@ -329,7 +329,7 @@ impl PartMover {
         Ok((written, verdict, seen))
     }
 
-    /// One part through memory, its digest in front.
+    /// Reads one part into memory and sends it, its digest first.
     async fn hold(&self, number: u32, range: ByteRange) -> Result<Written> {
         let engine = &self.engine;
         let _reservation = engine.reserve(range.len, &self.halt).await?;
@@ -340,8 +340,8 @@ impl PartMover {
         self.put(number, bytes).await
     }
 
-    /// One part out of memory. Where the answer has another ETag than its MD5 time and again, although
-    /// the store would have refused another body, its ETags are its own.
+    /// Sends one part from memory. If the ETag in the answer repeatedly differs from its MD5,
+    /// although the store would have refused another body, the store has ETags of its own.
     async fn put(&self, number: u32, bytes: Bytes) -> Result<Written> {
         let (engine, upload, len) = (&self.engine, &self.upload, bytes.len() as u64);
         let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
@@ -371,8 +371,8 @@ impl PartMover {
         Ok(written)
     }
 
-    /// The answer to a part against its digests. Counts parts in a row whose ETag was another one than
-    /// their MD5, and notes a bucket whose ETags are of another kind.
+    /// Compares the answer to a part with its digests. Counts the parts in a row whose ETag is not
+    /// their MD5, and notes a bucket whose ETags are no MD5s.
     fn compared(&self, written: &Written, sent: Proof, what: &str) -> Result<Verdict> {
         let bucket = &self.upload.target.bucket;
         if !written.etag_is_md5() {
@@ -391,7 +391,7 @@ impl PartMover {
         asker.has_own_etags(&written.etag, md5, None).await
     }
 
-    /// The destination has taken so many bytes.
+    /// The destination has accepted this many bytes.
     fn taken(&self, bytes: u64) {
         self.first_part.cancel();
         self.engine.monitor.uploaded(bytes, &self.src);
@@ -418,7 +418,8 @@ impl PartMover {
         self.layout.range(number).ok_or_else(outside)
     }
 
-    /// The bytes of a range, of the object that is copied. A store that ignores ranges sends all of it.
+    /// Reads a range of the object that is copied. A store that ignores ranges sends the whole
+    /// object.
     pub(super) async fn get(&self, range: ByteRange) -> Result<Body> {
         let (source, bucket) = (&self.engine.source, &self.src.bucket);
         let all = range.len == self.layout.size;
@@ -431,7 +432,7 @@ impl PartMover {
         };
         let answer = match source.get(&request).await {
             Err(error) if ranged && refuses_ranges(&error) => {
-                // Learned below, where it answers with all of it.
+                // Learned below, if the store then answers with the whole object.
                 let all = GetRequest { range: None, ..request };
                 source.get(&all).await.map_err(|_| error)?
             }
@@ -470,7 +471,7 @@ impl PartMover {
     }
 }
 
-/// Whether a refusal may be about `Range`, of a store that does not know it.
+/// Whether a refusal may be about `Range`, from a store that does not know it.
 fn refuses_ranges(error: &Error) -> bool {
     let status = error.evidence().map_or(0, |evidence| evidence.status);
     let of_the_object = matches!(error.kind(), ErrorKind::Archived | ErrorKind::Denied);
@@ -482,17 +483,17 @@ fn refuses_ranges(error: &Error) -> bool {
 enum Answered {
     /// What was asked for.
     Range,
-    /// The whole object, whatever was asked for.
+    /// The whole object, although a range was asked for.
     Whole,
-    /// Neither: of another object, or of another place in it.
+    /// Neither: another object, or another place in it.
     Otherwise,
 }
 
-/// Whether `length` bytes from `start`, of an object of `whole` bytes where that is told, are this range
-/// of an object of `size` bytes.
+/// Whether `length` bytes from `start`, of an object of `whole` bytes if the answer says so, are
+/// this range of an object of `size` bytes.
 fn answered(range: ByteRange, size: u64, start: u64, length: u64, whole: Option<u64>) -> Answered {
     let right_size = whole.is_none_or(|whole| whole == size);
-    // A partial answer that does not say so looks like a whole one of that length.
+    // A partial answer without Content-Range looks like a whole one of that length.
     let untold = start == 0 && whole == Some(length);
     match length {
         length if length == range.len && start == range.start && right_size => Answered::Range,
@@ -516,17 +517,17 @@ async fn collect(body: Body, len: u64) -> Result<Bytes> {
     }
 }
 
-/// What a store says of a refusal, without what is put before it: a key may hold any words.
+/// What the store said in a refusal, without our prefix: a key may contain any words.
 fn said(error: &Error) -> String {
     error.evidence().map(|said| format!("{}: {}", said.code, said.text)).unwrap_or_default()
 }
 
-/// Whether a refusal is that of a number above what the store takes.
+/// Whether a refusal is about a part number above what the store accepts.
 fn has_too_high_number(number: u32, error: &Error) -> bool {
     error.kind() == ErrorKind::Invalid && number > 1 && layout::speaks_of_part_numbers(&said(error))
 }
 
-/// A bucket with Object Lock takes no part without a digest in its headers or behind its body
+/// A bucket with Object Lock accepts no part without a digest in its headers or after its body
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>): 400
 /// InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required".
 fn wants_digest_in_front(error: &Error) -> bool {

@@ -1,4 +1,4 @@
-//! What of an object's headers, metadata, tags and class its copy has kept.
+//! Which of an object's headers, metadata, tags and storage class its copy has kept.
 //!
 //! Pure: both answers are arguments.
 
@@ -6,25 +6,25 @@ use std::collections::BTreeSet;
 
 use crate::store::{Headers, ObjectMeta};
 
-/// What of an object was to travel along.
+/// What was to be copied in addition to the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// Headers and user metadata.
     pub metadata: bool,
     /// Tags.
     pub tags: bool,
-    /// The storage class; `None`: that of the store's choice.
+    /// The storage class; `None` leaves the choice to the store.
     pub class: Option<&'a str>,
 }
 
-/// What the copy has lost, by what users call it. What a store writes in another way (the case of a
-/// name, blanks, a type of its own where there was none) is no loss.
+/// What the copy has lost, in users' terms. Differences in form only are no loss: the case of a
+/// name, blanks, a type that the store adds if there was none.
 pub fn lost(wanted: Wanted<'_>, object: &ObjectMeta, copy: &ObjectMeta) -> BTreeSet<&'static str> {
     let mut lost = BTreeSet::new();
     if wanted.metadata {
         lost.extend(headers(&object.headers, &copy.headers));
     }
-    // A count that is not told says nothing.
+    // A missing count says nothing.
     if let (true, Some(tags), Some(there)) = (wanted.tags, object.tag_count, copy.tag_count)
         && there < tags
     {
@@ -62,8 +62,8 @@ fn headers(object: &Headers, copy: &Headers) -> Vec<&'static str> {
     lost
 }
 
-/// The same text, but for blanks, the case of what has no case, and the form in which S3 answers what
-/// is no ASCII (RFC 2047).
+/// Whether the text is the same, except for blanks and the form in which S3 sends text that is not
+/// ASCII (RFC 2047).
 fn is_same(one: &str, other: &str) -> bool {
     let plain = |text: &str| text.split_whitespace().collect::<String>();
     let encoded = |text: &str| text.trim_start().starts_with("=?");

@@ -1,4 +1,4 @@
-//! What a body and an object are proven by.
+//! How a body and an object are proven.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
@@ -8,8 +8,7 @@ use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Body, GetAnswer, Md5, Proof, Written};
 
-/// Reads a whole body of exactly `expected` bytes into memory; one that is short or long is
-/// `Damaged`.
+/// Reads a whole body of exactly `expected` bytes into memory; a short or long one is `Damaged`.
 pub(super) async fn read_exactly(answer: GetAnswer, expected: u64) -> Result<Bytes> {
     let mut body = body_of(answer, expected)?;
     let mut bytes = BytesMut::with_capacity(expected as usize);
@@ -26,7 +25,7 @@ pub(super) async fn read_exactly(answer: GetAnswer, expected: u64) -> Result<Byt
     }
 }
 
-/// The body of an answer that announces as many bytes as were asked for.
+/// The body of an answer, if it announces as many bytes as were asked for.
 pub(super) fn body_of(answer: GetAnswer, expected: u64) -> Result<Body> {
     match answer.content_length == expected {
         true => Ok(answer.body),
@@ -39,7 +38,7 @@ pub(super) fn wrong_length(expected: u64, got: u64) -> Error {
     Error::new(ErrorKind::Damaged, message)
 }
 
-/// What a body in memory of this MD5 is sent with.
+/// The digests to send with a body in memory that has this MD5.
 pub(super) fn proof(wanted: Checksum, bytes: &Bytes, md5: Md5) -> Proof {
     Proof {
         md5: wanted.md5.then_some(md5),
@@ -50,13 +49,13 @@ pub(super) fn proof(wanted: Checksum, bytes: &Bytes, md5: Md5) -> Proof {
 /// Whether what was stored is what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A digest that the store answers is the one computed here.
+    /// The store answers a digest, and it is the one computed here.
     Proven,
-    /// The store answers nothing that could tell: its ETags are no MD5, and it names no checksum.
+    /// The store's answer shows nothing: its ETags are no MD5, and it names no checksum.
     Open,
 }
 
-/// The destination's answer against the digests computed here; `Damaged` where one differs.
+/// Compares the destination's answer with the digests computed here; `Damaged` if one differs.
 /// `opaque`: its ETags are known to be no MD5s.
 pub(super) fn compare(written: &Written, sent: Proof, opaque: bool, what: &str) -> Result<Verdict> {
     let mut verdict = Verdict::Open;

@@ -1,4 +1,4 @@
-//! Finding the upload that an earlier attempt began, and deciding what of it may be trusted.
+//! Finds the upload that an earlier attempt began, and decides what of it may be trusted.
 
 use std::sync::atomic::Ordering;
 
@@ -14,12 +14,12 @@ use crate::retry::{Policy, retry};
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
 use crate::transfer::layout::{self, Layout};
 
-/// Parts that are not known to be this object's are read again and compared, up to so many bytes:
-/// what 10 Mbit/s carry within a JobTimeout of an hour. Such a reading cannot be continued, so one
-/// that takes longer would never end.
+/// Parts that are not known to be this object's are read again and compared, up to this many bytes:
+/// what 10 Mbit/s carry within a JobTimeout of an hour. Such a read cannot be resumed, so a longer
+/// one would never end.
 pub(super) const MOST_PROVEN_BYTES: u64 = 4 * 1024 * MIB;
 
-/// An upload to fill, and what it holds of the very source object.
+/// An upload to fill, and the parts of this source object that it holds.
 pub(super) struct Begun {
     pub upload: Upload,
     pub layout: Layout,
@@ -39,8 +39,8 @@ pub(super) enum Found {
 }
 
 impl Engine {
-    /// Aborts an upload that nobody will continue. What this fails to clear away costs a little money
-    /// and no truth.
+    /// Aborts an upload that nobody will continue. If this fails, the leftover costs a little money
+    /// but does no harm.
     pub async fn give_up(&self, target: &ObjectId, upload: &UploadRef, cancel: &CancellationToken) {
         let upload = Upload { target: target.clone(), id: upload.id.clone() };
         let abort = || async { self.destination.abort_upload(&upload).await };
@@ -53,8 +53,8 @@ impl Engine {
 }
 
 impl Attempt<'_> {
-    /// What there is to continue. The record ties an upload to the source object whose copy it is;
-    /// one without a record might hold another object's parts, and is taken over only when each
+    /// Finds what there is to continue. The record ties an upload to its source object. An upload
+    /// without a record might hold another object's parts: it is taken over only after each of them
     /// has been compared with the source.
     pub(super) async fn find(&self, meta: &ObjectMeta) -> Result<Found> {
         if self.engine.settings.clean_unfinished_upload {
@@ -80,7 +80,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// What is to be continued of the upload on record; where nothing is, it is aborted.
+    /// Continues the upload on record; aborts it if nothing of it can be used.
     async fn continue_recorded(
         &self,
         record: &Record,
@@ -93,7 +93,7 @@ impl Attempt<'_> {
                 None if self.is_complete(record, meta).await? => {
                     return Ok(Some(Found::Object(proven(record, meta))));
                 }
-                // Its parts are there, and another worker may be allowed to see them.
+                // Its parts are there, and another worker may have the permission to list them.
                 None if self.may_be_listed_later(recorded) => {
                     info!(object = %self.job.src, "the upload begun earlier is left as it is");
                     self.claim.anew.store(true, Ordering::Relaxed);
@@ -117,9 +117,9 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// Whether an earlier attempt at this very job came to its end, and only its message came back.
-    /// Without the source's times an object that got other headers since, and has kept its ETag,
-    /// would be taken for the one that was copied.
+    /// Whether an earlier attempt at this very job finished, and only its message came back. The
+    /// source's times are needed: otherwise an object that has since been given other headers
+    /// under the same ETag would be taken for the copied one.
     async fn was_copied(&self, record: &Record, meta: &ObjectMeta) -> Result<bool> {
         let done =
             self.claim.delivered.again && record.status == JobStatus::Done && is_of(record, meta);
@@ -129,8 +129,8 @@ impl Attempt<'_> {
     }
 
     /// The newest upload of this very key that is no older than the source object: its worker died
-    /// before it could put it on record in place of an earlier one, or the record is lost. All its
-    /// parts must be proven, before it goes on record as this object's. One without parts proves
+    /// before it could record it in place of an earlier one, or the record is lost. All its parts
+    /// must be proven before it is recorded as this object's. An upload without parts proves
     /// nothing: it may have been begun with the headers of an earlier object, and is aborted.
     async fn adopt(&self, meta: &ObjectMeta) -> Result<Option<Begun>> {
         let mut newest: Option<(ListedUpload, Vec<Part>)> = None;
@@ -161,16 +161,16 @@ impl Attempt<'_> {
         Ok((proven.len() == begun.held.len()).then_some(begun))
     }
 
-    /// An upload to continue; `None` where it lacks the checksums that one begun now would have.
+    /// An upload to continue; `None` if it lacks the checksums that a new one would have.
     fn continued(&self, upload: Upload, layout: Layout, held: Vec<Part>) -> Option<Begun> {
         let crc64nvme = held.iter().any(|part| part.crc64nvme.is_some());
         let wanted = self.engine.wants_crc64nvme(&upload.target.bucket, layout);
         (crc64nvme || !wanted).then_some(Begun { upload, layout, crc64nvme, held })
     }
 
-    /// What a missing object means. Only the bucket's own word counts: a 404 without a code may be a
-    /// proxy's page, or that of a store that is being failed over. Then nothing is given up, and
-    /// another try may find the object. Where it is gone, so is the sense of an upload of it.
+    /// What a missing object means. Only the bucket's own answer counts: a 404 without a code may
+    /// be a proxy's page, or come from a store in failover. Then nothing is given up, and another
+    /// try may find the object. If the object is gone, its upload is useless too.
     pub(super) async fn missing(&self, error: Error) -> Error {
         match self.is_gone().await {
             Ok(true) => {
@@ -220,17 +220,17 @@ impl Attempt<'_> {
         Ok(!listed && (page.next.is_none() || !page.is_empty()))
     }
 
-    /// Gives up the upload on record, of an object that is no more.
+    /// Gives up the unfinished upload on record: its object is gone, or keeps changing.
     pub(super) async fn clear_away(&self) {
         let Ok(Some(record)) = self.record().await else { return };
         let Some((_, recorded)) = unfinished(&record) else { return };
         self.engine.give_up(&self.job.des, recorded, &self.halt.abort).await;
     }
 
-    /// A job that names a version may come late or twice: the current version stays where it has been
-    /// copied since, and what has been deleted since is not brought back. The jobs of a comparison,
+    /// A job that names a version may come late or twice. If the current version has been copied
+    /// since, it stays; what has been deleted since is not brought back. The jobs of a comparison,
     /// many to a message, name what was just listed, and are looked up only when they come again.
-    /// `known`: the record, where the order of the job matters.
+    /// `known`: the record, if the order of the job matters.
     pub(super) async fn superseded(&self, known: Option<&Record>) -> Result<Option<Done>> {
         let Delivered { again, alone } = self.claim.delivered;
         let Some(asked) = self.version.as_ref().filter(|_| again || alone) else { return Ok(None) };
@@ -257,7 +257,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// The upload vanished while it was being filled: whether that is because another attempt
+    /// The upload vanished while it was being filled. Whether that is because another attempt
     /// completed it, with the same source object.
     pub(super) async fn finished_by_another(&self) -> Result<Option<Copied>> {
         let meta = self.head_source().await?;
@@ -271,8 +271,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Another attempt has begun since. Where the record names its upload and not this one, nobody
-    /// will ever continue this one.
+    /// Another attempt has begun since. If the record does not name this upload, nobody will ever
+    /// continue it.
     pub(super) async fn give_up_superseded(&self, upload: &Upload) -> Result<()> {
         let named = self.record().await?.and_then(|record| record.upload);
         match named.is_some_and(|named| named.id == upload.id) {
@@ -298,7 +298,7 @@ impl Attempt<'_> {
         retry(self.control(), &self.halt.abort, load).await
     }
 
-    /// The parts that the destination holds; `None` where the upload is no longer there, or where parts
+    /// The parts that the destination holds; `None` if the upload is no longer there, or if parts
     /// cannot be listed: see [`Self::lists_no_parts`].
     pub(super) async fn held(&self, upload: &Upload) -> Result<Option<Vec<Part>>> {
         if self.lists_no_parts() {
@@ -313,7 +313,7 @@ impl Attempt<'_> {
                 profile.learn(&self.job.des.bucket, Quirk::NoPartListing, error);
                 Ok(None)
             }
-            // Of who asks, and perhaps of a moment.
+            // It may be about this worker's permissions, or temporary.
             Err(error) if is_forbidden(&error) => {
                 match self.asker().refuses_part_listing().await? {
                     true => Ok(None),
@@ -324,22 +324,22 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether only who asks may not list the parts of an upload that is worth it.
+    /// Whether it is only this worker that may not list the parts, and the upload is worth keeping.
     fn may_be_listed_later(&self, recorded: &UploadRef) -> bool {
         self.engine.may_not_list_parts(&self.job.des.bucket)
             && recorded.part_size != UploadRef::DISTRUSTED
     }
 
-    /// Whether the destination does not tell which parts it has. Only those that this attempt has sent
-    /// are known then, by the answers to them.
+    /// Whether the destination does not say which parts it has. Then only the parts that this
+    /// attempt has sent are known, from the answers to them.
     pub(super) fn lists_no_parts(&self) -> bool {
         let (engine, bucket) = (self.engine, &self.job.des.bucket);
         let unknown = engine.destination.profile().has(bucket, Quirk::NoPartListing);
         unknown || engine.may_not_list_parts(bucket)
     }
 
-    /// The unfinished uploads of this object. Where they cannot be listed, none is taken over or
-    /// cleared away but the one on record.
+    /// The unfinished uploads of this object. If they cannot be listed, only the one on record is
+    /// taken over or cleared away.
     pub(super) async fn list_uploads(&self) -> Result<Vec<ListedUpload>> {
         let (profile, bucket) = (self.engine.destination.profile(), &self.job.des.bucket);
         if profile.has(bucket, Quirk::NoUploadListing) {
@@ -362,7 +362,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether a listing of uploads or parts is refused as such: not allowed, or not known to the store.
+/// Whether listing uploads or parts is refused as such: not permitted, or not known to the store.
 fn is_unlisted(error: &Error) -> bool {
     is_unknown(error) || is_forbidden(error)
 }
@@ -378,13 +378,13 @@ fn is_forbidden(error: &Error) -> bool {
     matches!(status, 401 | 403) && error.kind() == ErrorKind::Denied
 }
 
-/// Whether the record speaks of the source object that is there now.
+/// Whether the record is about the source object that is there now.
 fn is_of(record: &Record, meta: &ObjectMeta) -> bool {
     record.etag.as_ref() == Some(&meta.etag) && record.size == meta.size
 }
 
-/// What an object is proven by that is there as the record says: what the record says, and at least
-/// what an equal ETag says by itself.
+/// How an object that is there as recorded is proven: as the record says, or else by what an equal
+/// ETag shows.
 fn proven(record: &Record, meta: &ObjectMeta) -> Proven {
     let same = record.target_etag.as_ref() == Some(&meta.etag) && meta.multipart_digest().is_some();
     record.proven.unwrap_or(if same { Proven::Source } else { Proven::Transit })

@@ -1,5 +1,5 @@
-//! A sample of the copies is looked at again: what of headers, metadata, tags and class they have kept.
-//! What is lost is counted and said, and ends no run: the bytes are there.
+//! Checks a sample of the copies: which headers, metadata, tags and storage class they have kept. A
+//! loss is counted and logged, but ends no run: the bytes are there.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,20 +13,20 @@ use crate::store::ObjectMeta;
 use crate::transfer::preserved::{Wanted, lost};
 use crate::transfer::tag_asking::Telling;
 
-/// So many copies into a bucket are looked at in any case.
+/// The first copies into a bucket, this many, are always checked.
 const FIRST: u64 = 20;
 
-/// What the copies have been looked at by, bucket by bucket.
+/// Which copies are checked, bucket by bucket.
 #[derive(Debug, Default)]
 pub struct Looks {
     /// Copies so far, at the destination.
     copies: Mutex<HashMap<String, u64>>,
-    /// What the source tells of tags.
+    /// What the source says about tags.
     pub(super) tags: Mutex<HashMap<String, Telling>>,
 }
 
 impl Looks {
-    /// Whether the next copy into a bucket is looked at, of which `rate` of 1,000 are.
+    /// Whether the next copy into a bucket is checked, if `rate` out of 1,000 are.
     fn takes(&self, bucket: &str, rate: u32) -> bool {
         if rate == 0 {
             return false;
@@ -40,8 +40,9 @@ impl Looks {
 }
 
 impl Attempt<'_> {
-    /// Compares what both sides say of an object that has just been copied, where its turn has come.
-    /// Who may not look, or comes too late, learns nothing, and the copy stands.
+    /// Compares what both sides say about an object that has just been copied, if it is in the
+    /// sample. Without permission to look, or if the source has changed, nothing is learned, and
+    /// the copy stands.
     pub(super) async fn look_at_copy(&self, copied: &Copied) {
         let (engine, des) = (self.engine, &self.job.des);
         if !engine.looks.takes(&des.bucket, engine.settings.sample_rate) {
@@ -66,7 +67,7 @@ impl Attempt<'_> {
         let classes = knows(Quirk::NoStorageClass) && knows(Quirk::OtherClasses);
         let wanted = Wanted {
             metadata: settings.copy_metadata,
-            // What was left out knowingly has been counted.
+            // Losses that were accepted beforehand have been counted already.
             tags: settings.copy_tags && knows(Quirk::NoTags),
             class: class.as_deref().filter(|_| classes),
         };
@@ -80,8 +81,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Counts the tags of both where their answers do not. Amazon S3 tells their number where there are
-    /// any, so that it is not asked.
+    /// Counts the tags of both sides if their answers have no count. Amazon S3 sends the count if
+    /// there are any tags, so it is not asked.
     async fn count_tags(&self, object: &mut ObjectMeta, copy: &mut ObjectMeta) {
         let (engine, job) = (self.engine, self.job);
         let count =
@@ -97,7 +98,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Notes what the source itself cannot send of an object's metadata.
+    /// Notes the part of an object's metadata that the source itself cannot send.
     pub(super) fn note_missing(&self, meta: &ObjectMeta) {
         let src = &self.job.src;
         let what = "user metadata that the source cannot send (x-amz-missing-meta)";

@@ -1,5 +1,5 @@
-//! Parts that do not make the source's digest: read a second time, to tell a part that was damaged on
-//! its way from an object that is damaged at the source.
+//! If the parts do not match the source's digest, reads them a second time, to tell a part that was
+//! damaged on its way from an object that is damaged at the source.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -19,21 +19,21 @@ use crate::record::UploadRef;
 use crate::retry::{Policy, retry};
 use crate::store::{ObjectMeta, Part};
 
-/// How often parts are put right before the copy is given up.
+/// How often damaged parts are sent again before the copy is given up.
 const MAX_ROUNDS: u32 = 3;
 
-/// What a second look at all parts has shown.
+/// The result of a second look at all parts.
 struct Look {
-    /// The bytes at the source are those that it vouches for.
+    /// The bytes at the source match its own digest.
     right: bool,
-    /// What each part must be.
+    /// The digests that each part must have.
     agreed: BTreeMap<u32, Reading>,
-    /// Parts at the destination that are other bytes.
+    /// Parts with other bytes at the destination.
     wrong: Vec<u32>,
 }
 
 impl PartMover {
-    /// Reads every part again until two readings of it agree, or one agrees with what the destination
+    /// Reads every part again until two reads of it agree, or one agrees with what the destination
     /// holds.
     async fn look_again(&self, whole: &Whole, listed: &[Part]) -> Result<Look> {
         let parts = whole.parts().await;
@@ -51,7 +51,7 @@ impl PartMover {
         Ok(Look { right: running.finish() == whole.vow(), agreed, wrong })
     }
 
-    /// A reading of a part that may be relied on, and the hasher of the whole after it.
+    /// A reliable read of a part, and the hasher of the whole after it.
     async fn agreed(
         &self,
         number: u32,
@@ -95,8 +95,8 @@ impl PartMover {
 }
 
 impl Attempt<'_> {
-    /// Whether the source vouches for what the parts are, once those that are damaged were sent again.
-    /// What is known to be wrong goes on record first: another attempt might be unable to tell.
+    /// Whether the source vouches for the parts, after the damaged ones were sent again. The damage
+    /// is recorded first: another attempt might be unable to detect it.
     pub(super) async fn righted(
         &self,
         meta: &ObjectMeta,
@@ -112,8 +112,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// More than can be read again within one turn does not make the source's digest: it is copied anew.
-    /// A second copy that makes the same is as good as a second reading.
+    /// For an object too large to be read again within one turn that does not match the source's
+    /// digest: it is copied again. A second copy with the same digest is as good as a second read.
     async fn is_rather_damaged_at_source(
         &self,
         meta: &ObjectMeta,
@@ -131,8 +131,8 @@ impl Attempt<'_> {
         Err(Error::new(ErrorKind::UploadGone, message))
     }
 
-    /// Sends again what is damaged. Bytes that two readings bring alike and that are not what the source
-    /// vouches for are damaged at the source: then the upload is worthless.
+    /// Sends damaged parts again. If two reads bring the same bytes, and these are not what the
+    /// source vouches for, they are damaged at the source: then the upload is worthless.
     async fn put_right(
         &self,
         meta: &ObjectMeta,

@@ -13,45 +13,46 @@ use crate::record::Proven;
 use crate::retry::retry;
 use crate::store::{GetRequest, Md5, ObjectMeta, Proof, Written};
 
-/// How often an object is read whose bytes are never those that its ETag says, or never as many as
-/// its listing.
+/// How often an object is read if its bytes never match its ETag, or its length never matches its
+/// listing.
 pub(super) const MAX_READS: u32 = 5;
 
-/// What one GET brought.
+/// The result of one GET.
 enum Fetched {
     Whole(Box<ObjectMeta>, Bytes),
-    /// More than was reserved; this many bytes.
+    /// It is larger than was reserved: this many bytes.
     Larger(u64),
-    /// It was written in parts, and its copy shall be.
+    /// It was written in parts, and its copy is to be as well.
     InParts,
 }
 
 /// Whether the source itself vouches for what was read.
 pub(super) enum Vouched {
-    /// A digest that it has of the whole is that of the bytes.
+    /// It has a digest of the whole, and the bytes match it.
     Yes,
-    /// It has none that could tell.
+    /// It has no usable digest.
     Untold,
-    /// It has one, and the bytes have another.
+    /// It has a digest, and the bytes do not match it.
     No,
 }
 
-/// What became of the readings of one object so far.
+/// The reads of one object so far.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
-    /// The MD5 of the last one that was not what the source vouches for.
+    /// The MD5 of the last read that did not match what the source vouches for.
     doubted: Option<Md5>,
-    /// How often the answer had another length than its object.
+    /// How often an answer had another length than its object.
     broken: u32,
 }
 
 impl Readings {
-    /// A reading with this MD5 is not what the source vouches for: whether the one before was the same.
+    /// A read with this MD5 does not match what the source vouches for. Returns whether the one
+    /// before was the same.
     pub(super) fn repeats(&mut self, md5: Md5) -> bool {
         self.doubted.replace(md5) == Some(md5)
     }
 
-    /// An answer of another length: worth another reading, some times.
+    /// An answer with another length: worth another read, a few times.
     pub(super) fn broken(&mut self, error: Error) -> Result<()> {
         self.broken += 1;
         match self.broken < MAX_READS {
@@ -62,7 +63,7 @@ impl Readings {
 }
 
 impl Attempt<'_> {
-    /// Copies the object whole. Without `seen` the GET's own answer tells everything about the
+    /// Copies the object whole. Without `seen` the GET's own answer provides everything about the
     /// object, so that a small one costs two requests in all.
     pub(super) async fn copy_single(&self, seen: Option<&ObjectMeta>) -> Result<Turn> {
         let engine = self.engine;
@@ -77,7 +78,7 @@ impl Attempt<'_> {
             let (meta, body) = match retry(self.data(size), &self.halt.abort, fetch).await? {
                 Fetched::Whole(meta, body) => (*meta, body),
                 Fetched::InParts => return Ok(Turn::InParts),
-                // The job's size is out of date: reserve what is really needed and ask again.
+                // The job's size is out of date: reserve what is needed and read again.
                 Fetched::Larger(larger) => {
                     size = larger;
                     continue;
@@ -91,7 +92,7 @@ impl Attempt<'_> {
             let vouched = match self.vouched(&meta, &body, md5) {
                 Vouched::Yes => true,
                 Vouched::Untold => false,
-                // Read again: the line may have done it.
+                // Read again: the network may have damaged it.
                 Vouched::No if !readings.repeats(md5) => continue,
                 Vouched::No => self.judge_source(&meta).await?,
             };
@@ -104,7 +105,7 @@ impl Attempt<'_> {
         Err(Error::new(ErrorKind::Damaged, message))
     }
 
-    /// What is known of the whole object at the source, against what was read of it.
+    /// Compares the bytes with the source's digests of the whole object.
     fn vouched(&self, meta: &ObjectMeta, body: &[u8], md5: Md5) -> Vouched {
         let sum = meta.sum.map(|kept| kept == sums::of(kept.algorithm(), body));
         let etag = meta.md5().filter(|_| self.source_tells_md5()).map(|own| own == md5);
@@ -119,8 +120,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Two readings brought the same bytes, which are not what the source vouches for: damage there,
-    /// or ETags of a kind of its own. `false`: the source vouches for nothing.
+    /// Two reads brought the same bytes, which are not what the source vouches for: damage there,
+    /// or ETags of its own kind. `false`: the source vouches for nothing.
     pub(super) async fn judge_source(&self, meta: &ObjectMeta) -> Result<bool> {
         if let Some(sum) = meta.sum {
             return Err(self.damaged_at_source(sum.algorithm().name()));
@@ -131,13 +132,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// A PUT that had to be tried again may have come minutes after its GET, and after the copy of a
-    /// newer object by somebody else: nothing fences an object in one piece.
+    /// A PUT that had to be retried may have come minutes after its GET, and after somebody else
+    /// copied a newer object: nothing fences an object in one piece.
     async fn still_current(&self, meta: &ObjectMeta) -> Result<()> {
         match self.head_source().await {
             Ok(now) if now.etag == meta.etag => Ok(()),
             Ok(_) => Err(self.changed("it was replaced before its copy was written")),
-            // What has been deleted since was copied as it was.
+            // An object deleted since was still copied correctly.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -164,7 +165,7 @@ impl Attempt<'_> {
         Ok(Fetched::Whole(Box::new(meta), body))
     }
 
-    /// One PUT, proven by what the destination answers.
+    /// One PUT, proven by the destination's answer.
     async fn store(
         &self,
         meta: ObjectMeta,
@@ -200,8 +201,8 @@ impl Attempt<'_> {
         })
     }
 
-    /// The answer to a whole object against its digests. An ETag that differs twice is looked into:
-    /// the store may have ETags of its own.
+    /// Compares the answer to a whole object with its digests. An ETag that differs twice is
+    /// investigated: the store may have ETags of its own.
     pub(super) async fn compared(
         &self,
         written: &Written,
@@ -210,7 +211,7 @@ impl Attempt<'_> {
         others: &AtomicU32,
     ) -> Result<Verdict> {
         let opaque = self.engine.is_opaque(&self.job.des.bucket);
-        // Where no checksum is echoed, the ETag still tells.
+        // If no checksum is echoed, the ETag still proves it.
         let echoed = written.crc64nvme.is_some() && sent.crc64nvme.is_some();
         let own = Proof { md5: sent.md5.or(Some(md5).filter(|_| !echoed)), ..sent };
         let compared = proof::compare(written, own, opaque, &self.job.des.to_string());
@@ -226,7 +227,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the destination has verified what it took: its answer says so, or it would have
+    /// Whether the destination has verified what it accepted: its answer says so, or it would have
     /// refused anything else.
     pub(super) async fn is_verified(&self, verdict: Verdict, md5_sent: bool) -> Result<bool> {
         match verdict {

@@ -1,5 +1,5 @@
-//! An object in one piece that is not held: one GET that feeds one PUT, compared on the way with the
-//! MD5 that its ETag is.
+//! An object in one piece that is not held: one GET that feeds one PUT, with the MD5 compared with
+//! its ETag on the way.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
@@ -15,20 +15,20 @@ use crate::record::Proven;
 use crate::retry::retry;
 use crate::store::{GetRequest, ObjectMeta, Proof, Streamed, Written};
 
-/// What became of one reading.
+/// The result of one read.
 enum Passed {
     Taken(Box<ObjectMeta>, Written, Verdict),
-    /// It has no MD5 to be compared with, or is larger: not this way.
+    /// It cannot be streamed, for example because it has no MD5 to compare with, or is larger.
     NotThis,
-    /// The same bytes for the second time, and not those of the ETag or the checksum. Whether they are
-    /// those of the checksum.
+    /// The same bytes came for the second time, and do not match the ETag or the checksum. Whether
+    /// they match the checksum.
     Doubted(Box<ObjectMeta>, bool),
 }
 
 impl Attempt<'_> {
-    /// Whether an object of `size` bytes goes in one streamed piece, if its ETag is an MD5. A store that
-    /// wants its bodies signed cannot take one before it is whole, and CRC-64/NVME would have to be
-    /// in front.
+    /// Whether an object of `size` bytes is streamed in one piece, if its ETag is an MD5. A store
+    /// that wants signed bodies cannot take one before it is whole, and a CRC-64/NVME would have to
+    /// come first.
     pub(super) fn may_be_streamed(&self, size: u64) -> bool {
         let (engine, bucket) = (self.engine, &self.job.des.bucket);
         let checksum = engine.settings.checksum;
@@ -40,8 +40,8 @@ impl Attempt<'_> {
             && self.source_tells_md5()
     }
 
-    /// Copies the object whole, through a window of memory. What was read never replaces what is at
-    /// the destination unless its MD5 is the source's ETag: the request is cut before its last bytes.
+    /// Copies the object whole, through a window of memory. The bytes never replace what is at the
+    /// destination unless their MD5 is the source's ETag: the request is cut before its last bytes.
     pub(super) async fn copy_streamed(&self, seen: Option<&ObjectMeta>) -> Result<Turn> {
         let engine = self.engine;
         let size = seen.map_or(self.job.size, |meta| meta.size);
@@ -50,10 +50,10 @@ impl Attempt<'_> {
         let pass = || async { self.pass_whole(seen, &readings, &others).await };
         match retry(self.data(size), &self.halt.abort, pass).await? {
             Passed::NotThis => Ok(Turn::InParts),
-            // What the ETag says is not of these bytes: they have a better witness.
+            // The ETag does not match, but the checksum does, and is the better witness.
             Passed::Doubted(_, true) => Ok(Turn::InParts),
             Passed::Doubted(meta, false) => {
-                // Not damaged: the bucket's ETags are its own, and prove nothing.
+                // If it is not damaged, the bucket's ETags are of its own kind and prove nothing.
                 self.judge_source(&meta).await?;
                 Ok(Turn::InParts)
             }
@@ -113,10 +113,10 @@ impl Attempt<'_> {
             }
         }
         let written = match (written, outcome.map(|outcome| outcome.md5)) {
-            // What ended the body is the reason why the request failed.
+            // The error that ended the body is the reason why the request failed.
             (_, Some(Err(error))) => return Err(error),
             (Err(_), _) if !self.may_be_streamed(length) => return Ok(Passed::NotThis),
-            // What it refuses is found out where it can be asked again.
+            // The reason is found out by a way of copying that can repeat the request.
             (Err(error), _) if error.kind() == ErrorKind::Invalid || is_odd(&error) => {
                 return Ok(Passed::NotThis);
             }
@@ -135,8 +135,8 @@ impl Attempt<'_> {
     }
 }
 
-/// A signature that does not match may be one that a body held in memory would have: it is signed
-/// otherwise, or its headers go in another form.
+/// A mismatching signature may not occur with a body held in memory: that body is signed
+/// differently, or its headers are sent in another form.
 pub(super) fn is_odd(error: &Error) -> bool {
     error.code() == "SignatureDoesNotMatch"
 }

@@ -1,4 +1,4 @@
-//! A body on its way through: hashed as it passes, never held.
+//! Streams a body and hashes it as it passes; its bytes are held only on request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::digest::sums::{self, Algorithm, Sum};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Body, Md5};
 
-/// What is to be learned of a body on its way.
+/// What to learn about a body as it passes.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// Hashes it.
@@ -22,27 +22,27 @@ pub(super) struct Wanted {
     pub md5: Option<Md5>,
     /// Its checksum of this kind.
     pub sum: Option<Algorithm>,
-    /// The checksum that it must have, in the same way as `md5`.
+    /// The checksum that it must have, enforced like `md5`.
     pub whole: Option<Sum>,
     /// Its CRC-64/NVME.
     pub crc64nvme: bool,
-    /// The bytes themselves, for whoever has reserved the room.
+    /// The bytes themselves; the caller has reserved the room.
     pub keep: bool,
 }
 
 impl Wanted {
-    /// The MD5, where there is a hasher for it.
+    /// The MD5, if there is a hasher for it.
     pub fn md5(hasher: Option<LaneHasher>) -> Self {
         Self { hasher, ..Self::default() }
     }
 }
 
-/// What was learned of a body that has ended.
+/// What was learned about a body that has ended.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// Its MD5 where it was hashed, or the error that ended it.
+    /// Its MD5 if it was hashed, or the error that ended it.
     pub md5: Result<Option<Md5>>,
-    /// The MD5 of a body that was cut because another one was wanted.
+    /// The MD5 of a body that was cut because its digest was not the expected one.
     pub other: Option<Md5>,
     /// Its checksum.
     pub sum: Option<Sum>,
@@ -53,32 +53,32 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// A body of this MD5, of which no more is known.
+    /// A body with this MD5; nothing else is known.
     pub(super) fn of(md5: Md5) -> Self {
         Self { md5: Ok(Some(md5)), other: None, sum: None, crc64nvme: None, kept: Vec::new() }
     }
 
-    /// The digests of a reading that came to its end.
+    /// The digests of a complete read.
     pub(super) fn reading(&self) -> Option<Reading> {
         let Ok(Some(md5)) = self.md5 else { return None };
         Some(Reading { md5, crc64nvme: self.crc64nvme? })
     }
 }
 
-/// What became of a body that was watched: nothing as long as it has not ended.
+/// The outcome of a watched body: nothing until it has ended.
 type Outcome = Arc<Mutex<Option<Seen>>>;
 
-/// The end of a body that somebody else reads.
+/// The outcome of a body that another task reads.
 pub(super) struct Watched(Outcome);
 
 impl Watched {
-    /// What was learned; `None` where its reader has not read to its end.
+    /// What was learned; `None` if its reader has not read it to the end.
     pub fn outcome(self) -> Option<Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Of a body, the `len` bytes after the first `skip`.
+/// The `len` bytes of a body after the first `skip`.
 pub(super) fn cut(body: Body, skip: u64, len: u64) -> Body {
     let next = |(mut body, mut skip, left): (Body, u64, u64)| async move {
         if left == 0 {
@@ -99,7 +99,8 @@ pub(super) fn cut(body: Body, skip: u64, len: u64) -> Body {
     stream::try_unfold((body, skip, len), next).boxed()
 }
 
-/// The `len` bytes after the first `skip` in memory, and the rest of the body.
+/// Reads the `len` bytes after the first `skip` into memory, and returns them with the rest of the
+/// body.
 pub(super) async fn take(mut body: Body, mut skip: u64, len: u64) -> Result<(Bytes, Body)> {
     let mut bytes = BytesMut::with_capacity(len as usize);
     let mut left = len;
@@ -133,8 +134,8 @@ struct Passing {
     outcome: Outcome,
 }
 
-/// Passes a body of exactly `length` bytes through, hashing it on the way. One that is cut, short or
-/// long ends in an error before its last byte has left.
+/// Passes a body of exactly `length` bytes through, hashing it on the way. A body that is cut,
+/// short or long ends in an error before its last byte has left.
 pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) {
     let outcome = Outcome::default();
     let watched = Watched(Arc::clone(&outcome));
@@ -150,7 +151,7 @@ pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) 
             Ok(Some(chunk)) => Some((Ok(chunk), Some(passing))),
             Ok(None) => None,
             Err(error) => {
-                // Two owners want to know: the request must be cut, and the reason kept.
+                // Both sides need the error: the request must be cut, and the reason kept.
                 let cut = Error::new(error.kind(), error.to_string());
                 passing.end(Err(error), None);
                 Some((Err(cut), None))
@@ -163,7 +164,7 @@ pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) 
 impl Passing {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.left == 0 {
-            // An empty one has no last chunk.
+            // An empty body has no last chunk.
             if self.length == 0 {
                 self.end(Ok(None), None);
             }
@@ -189,7 +190,7 @@ impl Passing {
         if let Some(kept) = &mut self.kept {
             kept.push(chunk.clone());
         }
-        // Ended before the last bytes leave: who sends a body of known length asks for no more.
+        // Ends before the last bytes leave: a sender of a body of known length asks for no more.
         if self.left == 0 {
             if let Some(more) = self.body.try_next().await?.filter(|more| !more.is_empty()) {
                 return Err(wrong_length(self.length, self.length + more.len() as u64));
@@ -219,7 +220,7 @@ impl Passing {
         Ok(Some(chunk))
     }
 
-    /// The first end counts: an error may be told once more.
+    /// Only the first end counts: an error may be reported a second time.
     fn end(&mut self, md5: Result<Option<Md5>>, other: Option<Md5>) {
         let sum = self.sum.take().map(sums::Hasher::finish);
         let crc64nvme = self.crc64nvme.take().and_then(|crc| crc.finish().as_crc64nvme());

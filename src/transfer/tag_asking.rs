@@ -1,45 +1,46 @@
-//! Which objects are asked for their tags, where the store does not say how many they have.
+//! Decides which objects' tags are requested if the store does not say how many they have.
 //!
 //! Amazon S3 sends `x-amz-tagging-count` with every object that has tags and with no other
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>), so that no count means no
-//! tags there. Other stores may never send it.
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>), so there no count means
+//! no tags. Other stores may never send it.
 //!
 //! Pure: what the store has shown so far is an argument.
 
 use std::ops::ControlFlow;
 
-/// So many objects of a bucket are asked at first.
+/// The first objects of a bucket, this many, are always asked.
 pub const FIRST: u64 = 20;
 
-/// Of those after them every so many-th is.
+/// After them, one object in this many is asked.
 pub const EVERY: u64 = 100;
 
-/// What one bucket at the source has shown of itself.
+/// What one source bucket has shown about its tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Telling {
-    /// It counts the tags of those that have some.
+    /// It sends a count with objects that have tags.
     counts: bool,
     /// Objects without a count so far.
     untold: u64,
-    /// Answers for them. Others go on meanwhile, so that questions would be no measure.
+    /// Answers about them. Not the questions, since other objects go on while one is pending.
     answers: u64,
-    /// Of them, those that were not asked since the last that was.
+    /// Objects without a count that were not asked.
     passed: u64,
-    /// One without a count had tags.
+    /// An object without a count had tags.
     has_tags: bool,
-    /// It refuses the question.
+    /// It refuses the request for tags.
     refuses: bool,
-    /// Answers in a row that may have been refusals of the question, or of one object, or a proxy's.
+    /// Answers in a row that may have refused the request itself, or one object, or come from a
+    /// proxy.
     vague: u32,
 }
 
 impl Telling {
-    /// Of a store that is known to count them.
+    /// For a store that is known to send counts.
     pub fn counting() -> Self {
         Self { counts: true, ..Self::default() }
     }
 
-    /// Whether the next object must be asked for its tags, by the count in its answer.
+    /// Whether the next object must be asked for its tags, given the count in its answer.
     pub fn asks(&mut self, count: Option<u32>) -> bool {
         match count {
             Some(count) => {
@@ -59,8 +60,8 @@ impl Telling {
         asks
     }
 
-    /// What an object without a count was answered. `Break`: it has tags, so that every further one is
-    /// asked; the number of those that were not asked before.
+    /// An object without a count was answered. `Break`: it has tags, so every further object is
+    /// asked; holds the number of objects that were not asked before.
     pub fn answered(&mut self, tags: usize) -> ControlFlow<u64> {
         self.answers += 1;
         self.vague = 0;
@@ -71,17 +72,17 @@ impl Telling {
         ControlFlow::Break(std::mem::take(&mut self.passed))
     }
 
-    /// Whether objects have tags here that no answer counts.
+    /// Whether objects here have tags without a count in their answers.
     pub fn has_uncounted(&mut self) -> bool {
         self.has_tags && !self.counts
     }
 
-    /// The question was refused: no other object is asked.
+    /// The request was refused: no other object is asked.
     pub fn refused(&mut self) {
         self.refuses = true;
     }
 
-    /// What may have been a refusal of the question: it is one if the next object is answered alike.
+    /// The request may have been refused: it was, if the next object is answered alike.
     pub fn refused_vaguely(&mut self) {
         self.vague += 1;
         self.refuses |= self.vague > 1;

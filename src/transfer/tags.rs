@@ -12,13 +12,13 @@ use crate::retry::retry;
 use crate::store::ObjectMeta;
 use crate::transfer::tag_asking::Telling;
 
-/// How often an object is asked again after a refusal that may be one of something else.
+/// How often an object is asked again after a refusal that may not be about the request.
 const AGAIN: u32 = 2;
-/// How long after it.
+/// The pause before it.
 const PAUSE: Duration = Duration::from_millis(300);
 
 impl Attempt<'_> {
-    /// The object's tags, as far as there is a sign of any: see [`crate::transfer::tag_asking`].
+    /// The object's tags, if there is a sign of any: see [`crate::transfer::tag_asking`].
     pub(super) async fn tags_of(&self, meta: &ObjectMeta) -> Result<Vec<(String, String)>> {
         if !self.telling(|telling| telling.asks(meta.tag_count)) {
             return Ok(Vec::new());
@@ -37,17 +37,17 @@ impl Attempt<'_> {
         Ok(tags)
     }
 
-    /// A missing permission to read tags is worth a warning, not the object.
+    /// A missing permission to read tags is worth a warning, not a failed object.
     async fn tags(&self, meta: &ObjectMeta) -> Result<Vec<(String, String)>> {
         let (engine, job) = (self.engine, self.job);
         let version = self.version.as_deref().or(meta.version.as_deref());
         // Asking for a version needs another permission; without GetObjectWithVersionId it is not
-        // asked for.
+        // done.
         let version = version.filter(|_| engine.settings.get_with_version);
         let read = || async { engine.source.tags(&job.src, version).await };
         let mut answer = retry(self.control(), &self.halt.abort, read).await;
         if meta.tag_count.is_none() {
-            // Something on the way may have answered in the store's place.
+            // A proxy may have answered instead of the store.
             for _ in 0..AGAIN {
                 if !matches!(&answer, Err(error) if Refusal::of(error) == Some(Refusal::Vague)) {
                     break;
@@ -67,13 +67,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// No tags, where the error says that there are none: a store without tags knows no such question.
+    /// No tags, if the error says that there are none: a store without tags does not know the
+    /// request.
     fn without_tags(&self, error: Error) -> Result<Vec<(String, String)>> {
         let refusal = Refusal::of(&error);
         match refusal {
             None => return Err(error),
             Some(Refusal::NoTags) => return Ok(Vec::new()),
-            // It does know it, and this object may have tags.
+            // It does know the request, and this object may have tags.
             Some(_) if self.telling(|telling| telling.has_uncounted()) => {
                 return Err(error.of_kind(ErrorKind::Unavailable));
             }
@@ -92,14 +93,14 @@ impl Attempt<'_> {
     }
 }
 
-/// What an answer to the question for tags says, other than that it cannot be answered now.
+/// What an answer to the request for tags says, unless it only cannot be answered now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     /// The object has none.
     NoTags,
-    /// The store does not know the question.
+    /// The store does not know the request.
     Clear,
-    /// That, or something else.
+    /// The store may not know the request, or it is something else.
     Vague,
 }
 
@@ -113,7 +114,8 @@ impl Refusal {
                 Some(Self::Clear)
             }
             (404, "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion") => None,
-            // Others of these statuses ask for another try, or speak of whoever asks.
+            // Other kinds of error with these statuses ask for a retry, or are about the worker's
+            // credentials.
             (400 | 404, _) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
                 Some(Self::Vague)
             }

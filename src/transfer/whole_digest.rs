@@ -1,10 +1,10 @@
-//! The digest of a whole object whose parts are read at once and in no order: compared with what the
-//! source vouches for before the upload is completed.
+//! The digest of a whole object whose parts are read concurrently and in no order: compared with
+//! what the source vouches for before the upload is completed.
 //!
-//! A CRC of the whole follows from its parts'. An MD5 or a SHA needs the bytes in order: parts that come
-//! early are kept as far as memory can be spared, and what could not be kept is read again. Only bytes
-//! that are known to be those at the destination count: a reading that brings others makes the whole
-//! wrong, and a part of which nobody knows what the destination holds makes it untold.
+//! A CRC of the whole follows from those of its parts. An MD5 or a SHA needs the bytes in order:
+//! parts that come early are kept if memory can be spared, and the rest is read again. Only bytes
+//! that are known to be at the destination count. If a read brings other bytes, the whole is wrong;
+//! if it is unknown what the destination holds of a part, the whole is untold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::object::ByteRange;
 use crate::retry::{Policy, retry};
 use crate::store::{Md5, ObjectMeta, Part};
 
-/// What the source says of the whole.
+/// What the source says about the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vow {
     Sum(Sum),
@@ -36,7 +36,7 @@ pub(super) enum Vow {
 }
 
 impl Vow {
-    /// The checksum that follows from the parts'.
+    /// The checksum, if it follows from those of the parts.
     fn joined(self) -> Option<Sum> {
         match self {
             Self::Sum(sum) => Some(sum).filter(|sum| sum.algorithm().is_joined()),
@@ -44,7 +44,7 @@ impl Vow {
         }
     }
 
-    /// What hashes the bytes in their order, somewhere else as far as that can be.
+    /// Hashes the bytes in their order, on another thread if possible.
     fn hasher(self, lanes: &Lanes) -> InOrder {
         match self {
             Self::Sum(sum) => InOrder::Sum(sums::Hasher::new(sum.algorithm())),
@@ -53,7 +53,7 @@ impl Vow {
     }
 }
 
-/// A whole whose bytes come in order.
+/// The hasher of a whole whose bytes come in order.
 #[derive(Debug)]
 enum InOrder {
     Md5(LaneHasher),
@@ -76,7 +76,7 @@ impl InOrder {
     }
 }
 
-/// The same where a part may have to be taken back.
+/// The same, for when a part may have to be taken back.
 #[derive(Clone, Debug)]
 pub(super) enum Running {
     Md5(Hasher),
@@ -106,7 +106,7 @@ impl Running {
     }
 }
 
-/// The digest of a whole in the making.
+/// The digest of a whole, being computed.
 #[derive(Debug)]
 pub(super) struct Whole {
     vow: Vow,
@@ -114,7 +114,7 @@ pub(super) struct Whole {
     parts: Mutex<Parts>,
 }
 
-/// What is known of the parts, as they were sent last.
+/// What is known about the parts, as they were last sent.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     sums: BTreeMap<u32, Sum>,
@@ -124,28 +124,29 @@ pub(super) struct Parts {
     hasher: Option<InOrder>,
     /// Parts that came early.
     early: BTreeMap<u32, (Vec<Bytes>, Spare)>,
-    /// A part that has gone in was sent again, with other bytes.
+    /// A part that was already hashed was sent again, with other bytes.
     stale: bool,
 }
 
-/// Whether the parts make what the source vouches for.
+/// Whether the parts match what the source vouches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Right,
-    /// They make this instead; `None`: the source brings other bytes than the destination holds.
+    /// They have this digest instead; `None`: the source brings other bytes than the destination
+    /// holds.
     Wrong(Option<Vow>),
-    /// Too much would have to be read again to tell, or nobody knows what the destination holds.
+    /// Too much would have to be read again, or it is unknown what the destination holds.
     Untold,
 }
 
-/// What is known of the bytes that the destination holds of a part.
+/// What is known about the bytes of a part at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     Md5(Md5),
     Crc64Nvme(u64),
 }
 
-/// The digests of a part as the source brought it once.
+/// The digests of a part as read once from the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub md5: Md5,
@@ -162,7 +163,7 @@ impl Held {
     }
 }
 
-/// A part on its way into the hasher of the whole.
+/// A part that is being fed to the hasher of the whole.
 struct Feeding<'a> {
     into: &'a mut InOrder,
     md5: LaneHasher,
@@ -177,12 +178,12 @@ impl Whole {
         Self { vow, lanes: lanes.clone(), parts: Mutex::new(parts) }
     }
 
-    /// What the source says of it.
+    /// What the source says about it.
     pub(super) fn vow(&self) -> Vow {
         self.vow
     }
 
-    /// What is known of the parts.
+    /// What is known about the parts.
     pub(super) async fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().await
     }
@@ -192,17 +193,17 @@ impl Whole {
         self.vow.joined().is_none()
     }
 
-    /// The checksum that is wanted of each part.
+    /// The checksum to compute of each part.
     pub(super) fn joined(&self) -> Option<Algorithm> {
         self.vow.joined().map(|sum| sum.algorithm())
     }
 
-    /// Room to keep a part until its turn comes, where it can be spared.
+    /// Room to keep a part until its turn comes, if it can be spared.
     pub(super) fn spare(&self, budget: &MemoryBudget, len: u64) -> Option<Spare> {
         self.needs_order().then(|| budget.spare(len))?
     }
 
-    /// A part has been taken by the destination, or found to be there.
+    /// A part has been accepted by the destination, or found to be there.
     pub(super) async fn add(&self, number: u32, seen: Seen, spare: Option<Spare>) {
         let mut parts = self.parts.lock().await;
         if let Some(sum) = seen.sum {
@@ -214,7 +215,7 @@ impl Whole {
             parts.stale |= before != Some(md5);
             return;
         }
-        // Sent again: what was kept before may be other bytes.
+        // Sent again: the bytes kept before may differ.
         parts.early.remove(&number);
         if let Some(spare) = spare {
             parts.early.insert(number, (seen.kept, spare));
@@ -222,7 +223,7 @@ impl Whole {
         }
     }
 
-    /// One that is in memory: it need not be kept where its turn is now.
+    /// Adds a part that is in memory: it needs no room of its own if its turn is now.
     pub(super) async fn add_held(
         &self,
         number: u32,
@@ -241,7 +242,7 @@ impl Whole {
         self.add(number, seen, spare).await;
     }
 
-    /// `by_etag`: the parts make the source's ETag. Then nothing is read again for it.
+    /// `by_etag`: the parts make the source's ETag. Then nothing is read again.
     async fn standing(
         &self,
         mover: &PartMover,
@@ -336,20 +337,20 @@ impl Whole {
 }
 
 impl Parts {
-    /// What is known of a part at the destination: of one that was sent or compared, its MD5; else what
-    /// the destination itself says.
+    /// What is known about a part at the destination: its MD5, if it was sent or compared;
+    /// otherwise what the destination itself says.
     pub(super) fn held(&self, mover: &PartMover, part: &Part) -> Option<Held> {
         let sent = self.md5s.get(&part.number).copied().map(Held::Md5);
         sent.or_else(|| mover.held(part))
     }
 
-    /// Whether it would show something to read these parts again, within one turn.
+    /// Whether reading these parts again would show something, and fits within one turn.
     fn can_be_read_again(&self, mover: &PartMover, parts: &[&Part]) -> bool {
         let bytes: u64 = parts.iter().map(|part| part.size).sum();
         bytes <= MOST_PROVEN_BYTES && parts.iter().all(|part| self.held(mover, part).is_some())
     }
 
-    /// Hashes what has its turn now.
+    /// Hashes the parts whose turn has come.
     async fn catch_up(&mut self) {
         while let Some((chunks, _spare)) = self.early.remove(&self.next) {
             let Some(hasher) = &mut self.hasher else { return };
@@ -366,27 +367,27 @@ impl Feeding<'_> {
         let len = chunk.len() as u64;
         self.left = self.left.checked_sub(len).ok_or_else(|| wrong_length(self.left, len))?;
         self.crc64nvme.update(&chunk);
-        // At once, for a try that is given up in between must leave both at the same place.
+        // Concurrently: if a try is dropped in between, both must be left at the same place.
         tokio::join!(self.md5.push(chunk.clone()), self.into.push(chunk));
         Ok(())
     }
 }
 
 impl PartMover {
-    /// What the destination says of a part that it holds.
+    /// What the destination says about a part that it holds.
     pub(super) fn held(&self, part: &Part) -> Option<Held> {
         let opaque = self.engine.is_opaque(&self.upload.target.bucket);
         let md5 = part.etag.md5().filter(|_| !opaque).map(Held::Md5);
         md5.or(part.crc64nvme.map(Held::Crc64Nvme))
     }
 
-    /// Whether what was read is what the destination holds; `None` if nobody knows.
+    /// Whether the bytes read are those at the destination; `None` if that is unknown.
     pub(super) fn holds(&self, part: &Part, seen: &Seen) -> Option<bool> {
         let held = self.held(part)?;
         Some(held.is(seen.reading()?))
     }
 
-    /// Reads a part of the source again: its digests, and its bytes where there is room.
+    /// Reads a part of the source again: its digests, and its bytes if there is room.
     pub(super) async fn read_again(&self, number: u32, spare: Option<&Spare>) -> Result<Seen> {
         let range = self.range(number)?;
         let engine = &self.engine;
@@ -411,8 +412,8 @@ impl PartMover {
         Ok(seen)
     }
 
-    /// One part into the hasher of the whole, as its bytes come; goes on where a body is cut. Whether
-    /// they are what the destination holds.
+    /// Feeds one part to the hasher of the whole as its bytes come; resumes if a body is cut.
+    /// Returns whether the bytes are those at the destination.
     async fn feed(&self, number: u32, into: &mut InOrder, held: Held) -> Result<bool> {
         let (range, engine) = (self.range(number)?, &self.engine);
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
@@ -444,14 +445,14 @@ impl PartMover {
 }
 
 impl Attempt<'_> {
-    /// What the source says of the whole of this object that its parts could be compared with.
+    /// What the source says about the whole object that its parts could be compared with.
     pub(super) fn vow(&self, meta: &ObjectMeta) -> Option<Vow> {
         let md5 = || meta.md5().filter(|_| self.source_tells_md5()).map(Vow::Md5);
         meta.sum.map(Vow::Sum).or_else(md5)
     }
 
-    /// Whether the parts make what the source vouches for; those that are damaged are sent again.
-    /// `by_etag`: they make its ETag, which its checksum may contradict all the same.
+    /// Whether the parts match what the source vouches for; damaged ones are sent again. `by_etag`:
+    /// they make its ETag, which its checksum may still contradict.
     pub(super) async fn whole_is_right(
         &self,
         meta: &ObjectMeta,

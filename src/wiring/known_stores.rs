@@ -1,7 +1,9 @@
-//! What has been learned of each store is kept beside the records, and pinned by the ini.
+//! Stores what has been learned about each store next to the records; the ini can pin it.
 //!
-//! Each fact is kept for [`LAST`]: a store that has been upgraded is learned anew. Nothing depends on
-//! it, since every fact is found out again at the first refusal, so what cannot be kept is not missed.
+//!
+//! Each fact is kept for [`LAST`], so that an upgraded store is learned again. Nothing depends on
+//! it: every fact is found out again at the first refusal, so a fact that cannot be kept is not
+//! missed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,25 +20,25 @@ use crate::store::Side;
 use crate::store::profile::Profile;
 use crate::wiring::Sides;
 
-/// So long a fact is believed.
+/// How long a fact is believed.
 const LAST: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// How often a process that runs on keeps what is new.
+/// How often a running process stores what is new.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// One fact, as it is kept and printed.
+/// One fact, as stored and printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
     /// The bucket.
     pub bucket: String,
     /// The quirk's name.
     pub quirk: String,
-    /// The number that belongs to it; 1 for those that have none.
+    /// The quirk's number; 1 for quirks that have none.
     pub value: u64,
     /// When it was learned, in seconds since 1970.
     pub at: u64,
 }
 
-/// What is known of one side's store.
+/// What is known about one side's store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Known {
     /// `source` or `destination`.
@@ -45,20 +47,20 @@ pub struct Known {
     pub facts: Vec<Fact>,
 }
 
-/// What copies lack of what their sources have.
+/// What copies have lost compared with their sources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Loss {
-    /// `source` or `destination`: which has not kept it.
+    /// `source` or `destination`: the side that has not kept it.
     pub side: String,
     /// Its bucket.
     pub bucket: String,
     /// What is lost.
     pub what: String,
-    /// How many objects are known for it.
+    /// How many objects are known to have lost it.
     pub objects: u64,
 }
 
-/// The profiles of both sides, and where they are kept.
+/// The profiles of both sides, and where they are stored.
 #[derive(Clone, Debug)]
 pub struct Profiles {
     sides: Sides,
@@ -67,7 +69,7 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// Takes up what is kept of both sides.
+    /// Loads the stored facts of both sides.
     pub async fn load(config: &Config, sides: &Sides, state: &Arc<dyn RecordStore>) -> Self {
         let state = Arc::clone(state);
         let profiles = Self { sides: sides.clone(), state, notes: notes(config) };
@@ -88,7 +90,7 @@ impl Profiles {
         [self.sides.source.profile(), self.sides.destination.profile()]
     }
 
-    /// What this process has seen to be lost on either side.
+    /// The losses that this process has seen on either side.
     pub fn losses(&self) -> Vec<Loss> {
         let sides = [Side::Source, Side::Destination].into_iter().zip(self.both());
         let losses = |(side, profile): (Side, &Profile)| {
@@ -103,11 +105,11 @@ impl Profiles {
         sides.flat_map(losses).collect()
     }
 
-    /// Keeps what has been learned since the last time.
+    /// Stores what has been learned since the last time.
     pub async fn keep(&self) {
         for (profile, note) in self.both().into_iter().zip(&self.notes) {
             let Some(learned) = profile.news() else { continue };
-            // Other processes have learned too.
+            // Other processes have learned facts too.
             let before = self.state.notes(std::slice::from_ref(note)).await.unwrap_or_default();
             let before = before.into_iter().flatten().next().unwrap_or_default();
             let facts = merged(parse(&before), learned);
@@ -119,7 +121,7 @@ impl Profiles {
         }
     }
 
-    /// Keeps what is new every now and then, and at the end.
+    /// Stores what is new from time to time, and at the end.
     pub async fn keep_until(self, end: CancellationToken) {
         while end.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             self.keep().await;
@@ -128,7 +130,7 @@ impl Profiles {
     }
 }
 
-/// What is kept of both sides, source first; what is older than [`LAST`] is not.
+/// The stored facts of both sides, source first, without those older than [`LAST`].
 pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<Fact>; 2] {
     let oldest = SystemTime::now().checked_sub(LAST).map_or(0, seconds);
     let texts = state.notes(&notes(config)).await.unwrap_or_default();
@@ -139,7 +141,7 @@ pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<Fact>; 2] {
     })
 }
 
-/// The same, as it is printed.
+/// The same, for printing.
 pub fn printed([source, destination]: [Vec<Fact>; 2]) -> Vec<Known> {
     let known = |side: Side, facts| Known { side: side.to_string(), facts };
     vec![known(Side::Source, source), known(Side::Destination, destination)]
@@ -161,7 +163,7 @@ fn parse(text: &[u8]) -> Vec<Fact> {
     serde_json::from_slice(text).unwrap_or_default()
 }
 
-/// The latest of each bucket and quirk.
+/// The latest fact of each bucket and quirk.
 fn merged(before: Vec<Fact>, learned: Vec<(String, Quirk, u64, SystemTime)>) -> Vec<Fact> {
     let learned = learned.into_iter().map(|(bucket, quirk, value, at)| Fact {
         bucket,

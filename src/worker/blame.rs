@@ -1,10 +1,12 @@
-//! Of whom a refusal speaks: of the object, of whoever asks, of the side, or of everything.
+//! Decides what a refusal is about: the object, the worker that asks, the side, or everything.
 //!
-//! No status code tells this by itself. `SignatureDoesNotMatch` is a wrong secret if every call gets it,
-//! and an odd header if one object does; `AccessDenied` is an object's own policy or the whole bucket's.
-//! So a refusal is first sorted by what it could be about ([`about`]), then held against a neutral
-//! call to the same bucket by the same credentials ([`rule`]), and where both leave it open, against
-//! the other objects ([`Breaker`]): what all of them get alike is no object's fault.
+//!
+//! No status code says this by itself. `SignatureDoesNotMatch` means a wrong secret if every call
+//! gets it, and an odd header if one object does; `AccessDenied` is an object's own policy or the
+//! whole bucket's. So a refusal is first sorted by what it could be about ([`about`]), then
+//! compared with a neutral call to the same bucket with the same credentials ([`rule`]). If both
+//! leave it open, it is compared with the other objects ([`Breaker`]): if all of them get the same,
+//! it is no object's fault.
 //!
 //! Pure: what was refused, and how a neutral call ended, are arguments.
 
@@ -14,18 +16,18 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::store::Headers;
 
-/// What a refusal may be about, by its own words.
+/// What a refusal may be about, judged by the error alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// The object, without a doubt.
+    /// The object, without doubt.
     Object,
-    /// The key, secret, token or clock of whoever asks.
+    /// The worker's key, secret, token or clock.
     Asker,
     /// The bucket's name, region or endpoint.
     Place,
-    /// A quota, or disks.
+    /// A quota, or disk space.
     Room,
-    /// There was no answer, or one that asks for patience.
+    /// There was no answer, or the store throttles.
     Silence,
     /// Anything: a permission, or an answer that explains nothing.
     Unclear,
@@ -62,17 +64,17 @@ pub fn about(error: &Error) -> About {
     }
 }
 
-/// How a neutral call to the same bucket, by the same credentials, was answered.
+/// How a neutral call to the same bucket, with the same credentials, was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neutral {
-    /// Well; or it was refused for want of a permission, which is an answer to somebody known at the
-    /// right place.
+    /// It succeeded, or a permission is missing: then the store knows the worker, and the place is
+    /// right.
     Answered,
-    /// Not for this asker.
+    /// The store does not accept this worker.
     Asker,
-    /// Not at this place.
+    /// The place is wrong.
     Place,
-    /// Not at all.
+    /// There was no answer.
     Silent,
 }
 
@@ -82,7 +84,7 @@ pub fn neutral(answer: Result<(), &Error>) -> Neutral {
     match about(error) {
         About::Asker => Neutral::Asker,
         About::Place => Neutral::Place,
-        // A page in place of the bucket itself.
+        // A web page answers instead of the bucket.
         About::Unclear if error.kind() == ErrorKind::NotFound => Neutral::Place,
         About::Silence => Neutral::Silent,
         About::Object | About::Room | About::Unclear => Neutral::Answered,
@@ -92,23 +94,23 @@ pub fn neutral(answer: Result<(), &Error>) -> Neutral {
 /// Whose fault a refusal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The object's, without a further look.
+    /// The object's, with no need to look further.
     Object,
-    /// The object's, unless all others get the same.
+    /// The object's, unless all others are refused alike.
     Unless,
-    /// Whoever asks: another worker may fare better.
+    /// The worker's: another worker may succeed.
     Asker,
-    /// The bucket is not there, or not for this region or endpoint.
+    /// The bucket does not exist, or not in this region or at this endpoint.
     Place,
-    /// The store takes nothing more.
+    /// The store is full.
     Room,
-    /// The side is out.
+    /// The side does not answer.
     Side,
-    /// It may pass for this object alone: its attempts are counted.
+    /// Temporary, perhaps for this object alone: its attempts are counted.
     Passing,
 }
 
-/// Rules by what a refusal is about and what the neutral call has shown.
+/// Decides by what the refusal is about and what the neutral call has shown.
 pub fn rule(about: About, neutral: Neutral) -> Blame {
     match (about, neutral) {
         (About::Object, _) => Blame::Object,
@@ -121,14 +123,14 @@ pub fn rule(about: About, neutral: Neutral) -> Blame {
     }
 }
 
-/// What becomes of one refused object.
+/// What happens to one refused object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// The failure is its own.
     Record,
-    /// It waits for what others get.
+    /// It waits to see what others get.
     Hold,
-    /// Not its own: it goes back, and is tried again once the place takes objects.
+    /// Not its fault: it goes back to the queue, and is tried again once the place accepts objects.
     Back,
 }
 
@@ -137,54 +139,55 @@ pub enum Ruling {
 pub enum Admission {
     /// Yes.
     Go,
-    /// As the one that shows whether the place takes objects again.
+    /// Yes, as the probe that shows whether the place accepts objects again.
     Probe,
-    /// Not for so long.
+    /// Not for this long.
     Back(Duration),
 }
 
-/// An object and the folder that its key lies in, both by their hashes.
+/// An object and the folder of its key, both as hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tried {
-    /// Names the object.
+    /// Identifies the object.
     pub object: u64,
     /// The same for all keys that are equal up to their last slash.
     pub folder: u64,
 }
 
-/// Objects that are remembered as refused, at most; and folders.
+/// The most objects, and the most folders, that are remembered as refused.
 const REMEMBERED: usize = 100_000;
-/// Probes after which an object that was taken before is tried again.
+/// After this many probes an object that was accepted before is tried again.
 const DOUBTFUL: u32 = 4;
-/// Probes after which a permission or a name is not expected to come right by itself.
+/// After this many probes a permission or a name is not expected to recover by itself.
 const MOST_PROBES: u32 = QUICK_PROBES + 4;
-/// Objects of folders that are refused so far which are passed over in search of a probe from another.
+/// At most this many objects of refused folders are passed over in search of a probe from another
+/// folder.
 const MOST_PASSED_OVER: u32 = 10_000;
-/// The first probes after a refusal without a plain cause follow soon: each is another object.
+/// The first probes after a refusal without a plain cause follow quickly: each is another object.
 const QUICK_PROBES: u32 = 8;
 const QUICK: Duration = Duration::from_millis(250);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// One bucket on one side: closed to objects once so many in a row are refused alike, with no success
-/// between them. Times are durations since any fixed moment.
+/// One bucket on one side: closed to objects after `alike` of them in a row are refused alike, with
+/// no success in between. Times are durations since any fixed moment.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
-    /// That many refusals are a row, and that many successes show that the place takes objects.
+    /// This many refusals make a row, and this many successes show that the place accepts objects.
     alike: usize,
     row: Row,
     open: Option<Open>,
-    /// Objects taken so far.
+    /// Objects accepted so far.
     taken: u64,
-    /// Objects that were refused, and how many had been taken by then.
+    /// Refused objects, each with the number of objects accepted by then.
     refused: HashMap<u64, u64>,
     folders: Folders,
-    /// The refusal that was shown to be no other object's, and how long that holds.
+    /// A refusal shown to be the fault of the refused objects, and until when that holds.
     acquitted: Option<(String, Duration)>,
 }
 
-/// From which folders objects were taken; and from which they were only refused: how many were, and how
-/// many had been taken elsewhere by then.
+/// Folders from which objects were accepted; and folders from which all were refused, each with the
+/// number of refusals and the number of objects accepted elsewhere by then.
 #[derive(Clone, Debug, Default)]
 struct Folders {
     taken: HashSet<u64>,
@@ -210,12 +213,13 @@ impl Folders {
         }
     }
 
-    /// Whether all that was tried in it was refused, as far as is remembered.
+    /// Whether everything tried in it was refused, as far as is remembered.
     fn are_refused(&self, folder: u64) -> bool {
         self.taken.len() < REMEMBERED && self.refused.contains_key(&folder)
     }
 
-    /// How many objects had been taken elsewhere when `alike` of it had been refused, and none taken.
+    /// How many objects had been accepted elsewhere when `alike` of this folder had been refused;
+    /// `None` if one of it was accepted, or fewer were refused.
     fn refused(&self, folder: u64, alike: usize) -> Option<u64> {
         let &(count, taken) = self.refused.get(&folder)?;
         (count >= alike && self.taken.len() < REMEMBERED).then_some(taken)
@@ -234,7 +238,7 @@ struct Open {
     since: Duration,
     next: Duration,
     probes: u32,
-    /// The object that is tried now.
+    /// The object being tried now.
     probe: Option<u64>,
     /// Objects passed over since the last probe.
     passed_over: u32,
@@ -246,9 +250,9 @@ impl Breaker {
         Self { alike: alike.max(1), ..Self::default() }
     }
 
-    /// An object was refused with `what`, and only the others tell whether that is its own fault.
-    /// `answered`: another one has had an answer to the same call since the last refusal. `blame`: whose
-    /// fault it is if all get the same.
+    /// An object was refused with `what`, and only the other objects show whether that is its own
+    /// fault. `answered`: another object has had an answer to the same call since the last refusal.
+    /// `blame`: whose fault it is if all get the same.
     pub fn refused(
         &mut self,
         (what, blame): (&str, Blame),
@@ -267,7 +271,8 @@ impl Breaker {
         }
         let is_acquitted =
             self.acquitted.as_ref().is_some_and(|(same, until)| same == what && now < *until);
-        // Others were taken since it, or so many of its folder, were refused: it is its own fault.
+        // Enough others were accepted since this object, or its folder, was refused: it is its own
+        // fault.
         let enough = |then: u64| self.taken - then >= self.alike as u64;
         if is_acquitted || before.is_some_and(enough) {
             return Ruling::Record;
@@ -284,7 +289,7 @@ impl Breaker {
         Ruling::Back
     }
 
-    /// Takes no objects from now on; `true` where it did until now.
+    /// Accepts no objects from now on; `true` if it did until now.
     pub fn close(&mut self, blame: Blame, now: Duration) -> bool {
         match &mut self.open {
             Some(open) => {
@@ -300,8 +305,9 @@ impl Breaker {
         }
     }
 
-    /// Whether an object may be tried now. The probe is sought in folders that are not refused as a
-    /// whole: a policy that denies one prefix, with however many objects, closes no bucket for long.
+    /// Whether an object may be tried now. The probe comes from a folder that is not refused as a
+    /// whole: a policy that denies one prefix, however many objects it holds, does not keep the
+    /// bucket closed for long.
     pub fn admit(&mut self, Tried { object, folder }: Tried, now: Duration) -> Admission {
         let is_refused = self.folders.are_refused(folder);
         match &mut self.open {
@@ -319,8 +325,8 @@ impl Breaker {
         }
     }
 
-    /// An object was taken. If it was the probe, the place is open again: how long it was not. Whatever
-    /// else is taken began before the place was closed, and shows nothing.
+    /// An object was accepted. If it was the probe, the place reopens: returns how long it was
+    /// closed. Any other object began before the place closed, and shows nothing.
     pub fn passed(&mut self, Tried { object, folder }: Tried, now: Duration) -> Option<Duration> {
         self.folders.take(folder);
         self.taken += 1;
@@ -340,23 +346,23 @@ impl Breaker {
         }
     }
 
-    /// What was charged with closing it is refuted: it is open again. How long it was not.
+    /// The reason for closing is refuted, so the place reopens: returns how long it was closed.
     pub fn reopen(&mut self, now: Duration) -> Option<Duration> {
         let open = self.open.take()?;
         self.row = Row::default();
         Some(now.saturating_sub(open.since))
     }
 
-    /// An object that was taken before was taken again just now, so that refusals with `what` are the
-    /// fault of those who get them, for a while.
+    /// An object that was accepted before was accepted again just now: for a while, refusals with
+    /// `what` are the fault of the objects that get them.
     pub fn acquit(&mut self, what: &str, until: Duration) {
         self.open = None;
         self.row = Row::default();
         self.acquitted = Some((what.to_owned(), until));
     }
 
-    /// Whether so many probes were refused without a plain cause that one which was taken before should
-    /// be tried again.
+    /// Whether enough probes were refused without a plain cause that an object which was accepted
+    /// before should be tried again.
     pub fn is_doubtful(&self) -> bool {
         self.open.is_some_and(|open| open.blame == Blame::Unless && open.probes >= DOUBTFUL)
     }
@@ -368,7 +374,7 @@ impl Breaker {
         }
     }
 
-    /// Why no objects are taken, since when, and after how many probes; `None`: they are.
+    /// Why no objects are accepted, since when, and after how many probes; `None` if they are.
     pub fn is_closed(&self) -> Option<(Blame, Duration, u32)> {
         self.open.map(|open| (open.blame, open.since, open.probes))
     }
@@ -378,8 +384,8 @@ impl Breaker {
         self.open.filter(|open| open.probe.is_none()).map(|open| open.next)
     }
 
-    /// Whether waiting has no sense for somebody who watches: a permission or a name does not come
-    /// right by itself, and so many others were tried. Room and a line do.
+    /// Whether waiting is pointless for somebody who watches: a permission or a name does not
+    /// recover by itself after this many probes. Disk space and connections do.
     pub fn is_hopeless(&self) -> bool {
         self.open.is_some_and(|open| match open.blame {
             Blame::Unless => open.probes >= MOST_PROBES,
@@ -390,7 +396,7 @@ impl Breaker {
     }
 }
 
-/// The pause before the probe after so many that were refused.
+/// The pause before the next probe, after this many refused ones.
 fn pause(blame: Blame, probes: u32) -> Duration {
     let doubled =
         |first: Duration, times: u32| first.saturating_mul(1 << times.min(16)).min(LONGEST);
@@ -401,7 +407,7 @@ fn pause(blame: Blame, probes: u32) -> Duration {
     }
 }
 
-/// What is odd about an object that alone is refused: proxies and stores trip over these.
+/// Oddities of an object that alone is refused: proxies and stores trip over these.
 pub fn oddities(key: &str, headers: Option<&Headers>) -> Vec<String> {
     let mut odd = Vec::new();
     for (found, what) in [

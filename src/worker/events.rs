@@ -1,5 +1,5 @@
-//! What a message asks for. Events name no destination: the bucket list decides, and where there is none,
-//! the default place serves one source bucket. Which list that is may change while a worker runs.
+//! Works out what a message asks for. Events name no destination: the bucket list decides. Without
+//! a list, the default place serves one source bucket. The list may change while a worker runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,25 +24,25 @@ use crate::record::NoteKey;
 use crate::retry::{Policy, retry};
 use crate::store::Listed;
 
-/// A bucket list that was read is good for this long.
+/// How long a bucket list stays valid after it was read.
 const GOOD_FOR: Duration = Duration::from_secs(300);
-/// But nothing is refused by one that was read longer ago than this: whoever adds a pair switches its events on
-/// after that, and these must not become dead letters meanwhile.
+/// But a list that was read longer ago than this refuses nothing: an operator who adds a pair
+/// switches its events on afterwards, and these must not become dead letters meanwhile.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// What is done with events.
+/// How events are handled.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Where their objects go.
     pub routes: Routes,
-    /// What a comparison ignores, events ignore.
+    /// Events ignore what a comparison ignores.
     pub ignore: Patterns,
-    /// What it leaves out, they leave out.
+    /// They leave out what it leaves out.
     pub filter: Filter,
 }
 
 impl Rules {
-    /// With the one place that the ini names, and no bucket list.
+    /// Rules with the one place that the ini names, and no bucket list.
     pub fn without_list(config: &Config) -> Self {
         let routes = Routes {
             pairs: Vec::new(),
@@ -54,10 +54,10 @@ impl Rules {
     }
 }
 
-/// Where the rules for events stand.
+/// The source of the rules for events.
 #[async_trait]
 pub trait RuleBook: Send + Sync + fmt::Debug {
-    /// As they are now.
+    /// Reads the current rules.
     async fn read(&self) -> Result<Rules>;
 }
 
@@ -69,13 +69,13 @@ impl RuleBook for Rules {
     }
 }
 
-/// What a worker knows of events.
+/// What a worker knows about events.
 #[derive(Debug)]
 pub(super) struct Listener {
     book: Arc<dyn RuleBook>,
-    /// The rules as they were read. One task reads at a time.
+    /// The rules as last read. One task reads at a time.
     rules: Turn<Option<Known>>,
-    /// How the events of these buckets write keys.
+    /// How the events of each bucket write keys.
     writings: Mutex<BTreeMap<String, Writing>>,
     /// Which source bucket each default place serves.
     served: Turn<BTreeMap<String, String>>,
@@ -93,14 +93,15 @@ struct Known {
 #[derive(Debug, Default)]
 struct Writing {
     encoded: Option<bool>,
-    /// The last event that has told, and of which key.
+    /// The reading that the last conclusive event showed, and its key.
     last: Option<(bool, String)>,
 }
 
 impl Writing {
-    /// The source has an event's object under this key only, which is the encoded or the literal reading. One
-    /// event may mislead, since the object that was meant may be deleted and another have the key's other
-    /// reading; two of different keys agree by no such accident. Whether it is known now and was not before.
+    /// The source has an event's object under this key only, which is the encoded or the literal
+    /// reading. One event may mislead: its object may have been deleted, and another object may
+    /// have the key's other reading. Two events with different keys do not agree by such an
+    /// accident. Returns whether the answer has just become known.
     fn shows(&mut self, encoded: bool, key: &str) -> bool {
         self.encoded = self.encoded.filter(|known| *known == encoded);
         let before = self.last.replace((encoded, key.to_owned()));
@@ -114,7 +115,7 @@ impl Writing {
 pub(super) enum Obstacle {
     /// It cannot be carried out.
     Refused(Refusal),
-    /// Where its objects go is not known at present.
+    /// It is not known at present where its objects go.
     NotNow(Error),
 }
 
@@ -124,7 +125,7 @@ impl Listener {
         Self { book, rules: Turn::default(), writings, served }
     }
 
-    /// The rules, read anew from time to time. Old ones stay in use while they cannot be read.
+    /// The rules, read again from time to time. The old ones stay in use while they cannot be read.
     async fn rules(&self) -> Result<Arc<Rules>> {
         let mut known = self.rules.lock().await;
         if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.good_until) {
@@ -156,7 +157,7 @@ impl Listener {
         self.writings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this bucket's events are known to have encoded keys, or not to.
+    /// Whether this bucket's events have encoded keys; `None` if that is not known.
     fn encoded(&self, bucket: &str) -> Option<bool> {
         self.writings().get(bucket)?.encoded
     }
@@ -178,7 +179,7 @@ impl Worker {
         }
     }
 
-    /// Nothing is refused for want of a place unless the rules are fresh.
+    /// A message is refused for lack of a place only by fresh rules.
     async fn hear(&self, events: Events, cut: &CancellationToken) -> Result<Incoming, Obstacle> {
         let rules = self.listener.rules().await.map_err(Obstacle::NotNow)?;
         let heard = self.route(events.clone(), &rules, cut).await;
@@ -220,8 +221,9 @@ impl Worker {
         events.jobs(&rules.routes).map_err(Obstacle::Refused)
     }
 
-    /// Where a key can be read in two ways, the source is asked which of both it has. What its objects have
-    /// shown counts where that does not tell, as of what was deleted. Amazon S3 encodes keys and is not asked.
+    /// If a key can be read in two ways, asks the source which of the two it has. If that is
+    /// inconclusive, as for a deleted object, the bucket's earlier objects decide. Amazon S3
+    /// encodes keys and is not asked.
     async fn read_key(&self, heard: &mut Heard, cut: &CancellationToken) {
         if heard.other.is_none() || self.engine.source.profile().is_amazon() {
             return;
@@ -242,12 +244,12 @@ impl Worker {
         let told = match known {
             None => tokio::join!(there(heard.src.clone()), there(other)),
             Some(_) => match there(heard.src.clone()).await {
-                // As its neighbours: nothing new.
+                // The same as before in this bucket: nothing new.
                 Ok(true) => return,
                 likely => (likely, there(other).await),
             },
         };
-        // Where it cannot be told, the copy fails for the same reason and says so.
+        // If the source cannot say, the copy fails for the same reason and reports it.
         let (Ok(likely), Ok(unlikely)) = told else { return };
         if likely == unlikely {
             return;
@@ -265,8 +267,8 @@ impl Worker {
         }
     }
 
-    /// Why an event of `bucket` is refused, if it is: the default place serves another bucket already.
-    /// Which one is on record, since the whole fleet serves it.
+    /// Why an event of `bucket` is refused, if it is: the default place already serves another
+    /// bucket. The record says which one, since the whole fleet serves it.
     async fn serves(
         &self,
         bucket: &str,
@@ -299,7 +301,8 @@ impl Worker {
         Ok(first.map(|first| Refusal::ServesAnother(bucket.to_owned(), first.clone())))
     }
 
-    /// Puts `bucket` on record as the one that is served, unless another one is; which it is then.
+    /// Records `bucket` as the one that is served, unless another one already is; returns the one
+    /// served.
     async fn claim(&self, name: &str, bucket: &str, cut: &CancellationToken) -> Result<String> {
         let (state, key) = (&self.engine.state, [NoteKey::new(name)]);
         let policy = Policy::probe();
@@ -319,7 +322,7 @@ fn keep(known: &mut Option<Known>, rules: Rules) -> Arc<Rules> {
     rules
 }
 
-/// Whether the rules have no place for some of it.
+/// Whether the rules have no place for some of its events.
 fn lacks_a_place(heard: &Result<Incoming, Obstacle>) -> bool {
     match heard {
         Ok(incoming) => incoming.apart.iter().any(|apart| apart.refusal.is_by_rules()),
@@ -328,7 +331,7 @@ fn lacks_a_place(heard: &Result<Incoming, Obstacle>) -> bool {
     }
 }
 
-/// Why a comparison would not have looked at the object, if it would not.
+/// Why a comparison would leave the object out, if it would.
 fn left_out(heard: &Heard, rules: &Rules) -> Option<String> {
     let path = format!("{}/{}", heard.src.bucket, heard.src.key.as_str());
     if let Some(rule) = rules.ignore.matches(&path) {

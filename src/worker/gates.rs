@@ -1,6 +1,6 @@
-//! The places that a worker asks, each with a gate: closed while all of it is refused alike, so that what
-//! is no object's fault costs no object. What is decided stands in `worker::blame`; here are its clock,
-//! its neutral calls and its words.
+//! The places that a worker calls, each with a gate. A gate is closed while everything is refused
+//! alike, so that an outage costs no object a failure. `worker::blame` decides; this file adds the
+//! clock, the neutral calls and the log lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,24 +17,25 @@ use crate::job::Job;
 use crate::store::{ListRequest, ObjectStore, Side};
 use crate::worker::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 
-/// What a neutral call has shown holds for so long: a thousand odd objects cost no thousand calls.
+/// The result of a neutral call holds this long: a thousand odd objects do not cost a thousand
+/// calls.
 const NEUTRAL_HOLDS: Duration = Duration::from_secs(10);
-/// A neutral call that takes longer is not answered.
+/// A neutral call that takes longer counts as unanswered.
 const NEUTRAL_LIMIT: Duration = Duration::from_secs(30);
-/// A refused object waits this long for what others get.
+/// A refused object waits this long to see what others get.
 const HOLD: Duration = Duration::from_secs(5);
-/// How often it looks.
+/// How often it looks meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
-/// A pause where nothing is known to be due.
+/// The pause when nothing is known to be due.
 const QUIET: Duration = Duration::from_millis(250);
-/// So many messages in a row that can only be put off are followed by a pause.
+/// After this many messages in a row that can only be put off, there is a pause.
 const MOST_BLOCKED: usize = 10;
-/// Suspects are forgotten beyond this number: each costs another try.
+/// Beyond this number suspects are forgotten, which costs each of them another try.
 const MOST_SUSPECTS: usize = 10_000;
-/// While a place stays closed, it is said again this often.
+/// While a place stays closed, the log repeats it this often.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
 
-/// Both sides, to be asked something neutral.
+/// Both sides, for neutral calls.
 #[derive(Debug)]
 pub(super) struct Both {
     pub source: Arc<dyn ObjectStore>,
@@ -58,7 +59,7 @@ pub(super) struct Gates {
     alike: usize,
     began: Instant,
     gates: Mutex<BTreeMap<Asked, Gate>>,
-    /// Pairs of which an object has arrived.
+    /// Pairs with at least one object copied.
     pairs: Mutex<Vec<Arc<[Asked; 2]>>>,
     /// Jobs refused once as if the key were wrong, although it is not.
     suspects: Mutex<BTreeSet<u64>>,
@@ -71,14 +72,14 @@ pub(super) struct Gates {
 #[derive(Debug)]
 struct Gate {
     breaker: Breaker,
-    /// The refusal that has closed it, or the last one.
+    /// The refusal that closed it, or the last one.
     why: String,
     told: Instant,
-    /// Calls of the refused name that were answered when the row began.
+    /// How many calls of the refused kind had been answered when the row began.
     answered: u64,
     neutral: Option<(Instant, Neutral)>,
     proven: bool,
-    /// How often an object that was taken before was taken again while others were refused.
+    /// How often an object that was accepted before was accepted again while others were refused.
     acquittals: u64,
 }
 
@@ -88,7 +89,7 @@ pub(super) fn places(job: &Job) -> [Asked; 2] {
         .map(|(side, id)| Asked { side: side.name(), bucket: id.bucket.clone() })
 }
 
-/// The job as each of its places knows it, with the folder there.
+/// The job as each of its places knows it, with the key's folder there.
 fn tried(job: &Job) -> [Tried; 2] {
     let object = name_of(job);
     [&job.src, &job.des].map(|id| {
@@ -112,23 +113,23 @@ fn hash(value: impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Where a refusal was, and what is the same in all that are alike.
+/// The place of a refusal, and the text that refusals of one kind share.
 fn refusal(error: &Error) -> Option<(Asked, String)> {
     let evidence = error.evidence()?;
     let what = format!("{} {} {}", evidence.call, evidence.status, evidence.code);
     Some((evidence.place.clone()?, what))
 }
 
-/// Whose a refusal is.
+/// Whose fault a refusal is.
 #[derive(Debug)]
 pub(super) enum Ruled {
-    /// The object's own: what it has always meant.
+    /// The object's own: it keeps its usual meaning.
     Own(Error),
     /// Not the object's.
     Back(Error),
     /// The object's own, unless all others get the same: none was tried meanwhile.
     Alone(Error),
-    /// This worker's: no other object would fare better with it.
+    /// This worker's: it would do no better with any other object.
     Unfit(Error),
 }
 
@@ -175,7 +176,7 @@ impl Gates {
         self.gates().values().all(|gate| gate.breaker.is_closed().is_none())
     }
 
-    /// Whether a job may be tried; where it may not, why.
+    /// Whether a job may be tried, and whether as a probe; the error says why it may not.
     pub(super) fn admit(&self, job: &Job) -> Result<bool, Error> {
         if self.are_open() {
             return Ok(false);
@@ -204,12 +205,12 @@ impl Gates {
         self.with(place, |gate| gate.breaker.given_up(name_of(job)));
     }
 
-    /// If this job was a probe, it has ended, and has shown nothing.
+    /// If this job was a probe, it has ended without showing anything.
     pub(super) fn probe_over(&self, job: &Job) {
         places(job).iter().for_each(|place| self.give_up(place, job));
     }
 
-    /// Both places of a job took its object.
+    /// Both places of a job accepted its object.
     pub(super) fn passed(&self, job: &Job) {
         let (now, places) = (self.now(), self.known_places(job));
         for (place, tried) in places.iter().zip(tried(job)) {
@@ -240,14 +241,15 @@ impl Gates {
         }
     }
 
-    /// Whether so many objects were refused like this one, one by one, that one which was taken before
+    /// Whether enough probes were refused like this object that one which was accepted before
     /// should be tried again.
     pub(super) fn is_doubtful(&self, error: &Error) -> bool {
         let place = error.evidence().and_then(|evidence| evidence.place.as_ref());
         place.is_some_and(|place| self.with(place, |gate| gate.breaker.is_doubtful()))
     }
 
-    /// An object that was taken before was taken again: who is refused like this is so by itself.
+    /// An object that was accepted before was accepted again: objects refused like this are
+    /// themselves at fault.
     pub(super) fn acquit(&self, error: &Error) {
         let Some((place, what)) = refusal(error) else { return };
         let until = self.now() + NEUTRAL_HOLDS;
@@ -263,14 +265,14 @@ impl Gates {
         }
     }
 
-    /// An object that was taken before was refused like this one: so is all.
+    /// An object that was accepted before was refused like this one: the place refuses everything.
     pub(super) fn condemn(&self, error: &Error) {
         if let Some((place, _)) = refusal(error) {
             self.close(&place, Blame::Unless, error);
         }
     }
 
-    /// Closes a place, which is said once.
+    /// Closes a place, and logs it once.
     fn close(&self, place: &Asked, blame: Blame, error: &Error) {
         let now = self.now();
         let why = error.to_string();
@@ -298,7 +300,7 @@ impl Gates {
         );
     }
 
-    /// A probe was refused. Once a minute it is said that the place is still closed.
+    /// A probe was refused. Logs at most once a minute that the place is still closed.
     fn failed(&self, place: &Asked, error: &Error) {
         let now = self.now();
         let told = self.with(place, |gate| {
@@ -317,8 +319,8 @@ impl Gates {
         }
     }
 
-    /// Lists the bucket by the credentials that were refused, unless that has been done since this was
-    /// asked, or just now. `anew`: that it has answered just now says nothing.
+    /// Lists the bucket with the credentials that were refused, unless that was done after this
+    /// call began, or recently. `anew`: a recent good answer does not count.
     async fn neutral(&self, place: &Asked, anew: bool) -> Neutral {
         let began = Instant::now();
         let _one = self.asking.lock().await;
@@ -353,8 +355,8 @@ impl Gates {
         (neutral, answer.err())
     }
 
-    /// Whose fault it is that `job` was refused. `probe`: it was to show whether its places take objects
-    /// again.
+    /// Decides whose fault it is that `job` was refused. `probe`: the job was to show whether its
+    /// places accept objects again.
     pub(super) async fn rule(
         &self,
         error: Error,
@@ -382,7 +384,7 @@ impl Gates {
         if !probe && self.with(&place, |gate| gate.breaker.is_closed()).is_some() {
             return Ruled::Back(error);
         }
-        // Keys are rotated, and places go silent, from one moment to the next.
+        // Keys are rotated, and places go silent, at any moment.
         let changes = matches!(about, blame::About::Silence | blame::About::Asker);
         let neutral = self.neutral(&place, changes).await;
         let blame = blame::rule(about, neutral);
@@ -413,9 +415,9 @@ impl Gates {
         }
     }
 
-    /// Whether `job` was refused as if the key were wrong for the first time. The credentials may have
-    /// been rotated between the refusal and the neutral call: only who is refused again is the
-    /// trouble.
+    /// Whether this is the first time that `job` was refused as if the key were wrong. The
+    /// credentials may have been rotated between the refusal and the neutral call: only a job that
+    /// is refused again is itself at fault.
     fn is_new(&self, job: &Job) -> bool {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         if suspects.len() >= MOST_SUSPECTS {
@@ -424,7 +426,7 @@ impl Gates {
         suspects.insert(name_of(job))
     }
 
-    /// The side that does not answer, where an error does not say where it was.
+    /// The side that does not answer, for an error that does not name its place.
     async fn silent_one(&self, job: &Job) -> Option<Asked> {
         for place in places(job) {
             if self.neutral(&place, true).await != Neutral::Answered {
@@ -434,7 +436,7 @@ impl Gates {
         None
     }
 
-    /// Holds a refusal against what the other objects get.
+    /// Compares a refusal with what the other objects get.
     async fn among_others(
         &self,
         error: Error,
@@ -465,10 +467,11 @@ impl Gates {
             }
             Ruling::Hold => {}
         }
-        // What has its own patience is not held up for a failure that is not recorded yet.
+        // Silence is retried by rules of its own: it is not held up, since no failure is recorded
+        // yet.
         if is_silence {
             return Ruled::Own(match error.kind() {
-                // It was waited for as long as a bucket is, and the bucket answers.
+                // It was retried for as long as a throttled bucket is, and the bucket answers.
                 ErrorKind::Throttled => error.of_kind(ErrorKind::Invalid).note(format_args!(
                     "{place} answers others: it has trouble with this object alone"
                 )),
@@ -492,7 +495,7 @@ impl Gates {
         Ruled::Alone(error)
     }
 
-    /// The row has closed the place just now: it is said once.
+    /// The row has just closed the place: logs it once.
     fn note_closed(&self, place: &Asked, error: &Error) {
         let why = error.to_string();
         let first = self.with(place, |gate| {
@@ -506,7 +509,7 @@ impl Gates {
     }
 
     /// Makes a neutral call to each place that has not been proven yet, before its first object is
-    /// tried. An error where this worker is the trouble.
+    /// tried. Returns an error if this worker is at fault.
     pub(super) async fn prove(&self, places: &BTreeSet<Asked>) -> Result<(), Error> {
         let unproven = places.iter().filter(|place| {
             self.with(place, |gate| !gate.proven && gate.breaker.is_closed().is_none())
@@ -529,7 +532,7 @@ impl Gates {
         Ok(())
     }
 
-    /// The places that are closed since the bucket is not there.
+    /// The places that are closed because the bucket does not exist.
     pub(super) fn misplaced(&self) -> BTreeMap<Asked, String> {
         let gates = self.gates();
         let closed = gates.iter().filter_map(|(place, gate)| {
@@ -549,8 +552,8 @@ impl Gates {
         closed.collect()
     }
 
-    /// Asks the places again that were closed by what a neutral call shows as well: that call is the
-    /// first probe, so that no message is taken for nothing. One that was silent and answers is open.
+    /// Repeats the neutral call to closed places for which it is meaningful. That call is the first
+    /// probe, so that no message is received in vain. A silent place that answers reopens.
     async fn ask_closed(&self) {
         let now = self.now();
         let due = self.closed_places().into_iter().filter(|(_, blame, next)| {
@@ -571,14 +574,14 @@ impl Gates {
         join_all(asked).await;
     }
 
-    /// How the taking of messages goes on.
+    /// Whether to receive further messages, and how many.
     pub(super) async fn rest(&self) -> Rest {
         self.ask_closed().await;
         let closed = self.closed_places();
         if closed.is_empty() {
             return Rest::Take;
         }
-        // One bucket that is not there says nothing about the others that messages may name.
+        // One missing bucket says nothing about the others that messages may name.
         let misplaced = closed.iter().all(|(_, blame, _)| *blame == Blame::Place);
         let due = closed.iter().filter_map(|(.., next)| *next).min();
         let closed: BTreeSet<&Asked> = closed.iter().map(|(place, ..)| place).collect();
@@ -600,7 +603,7 @@ impl Gates {
         Rest::Wait(wait.clamp(LOOK, QUIET.max(wait)))
     }
 
-    /// How long a message is put off all of whose jobs would be sent back; `None`: it is worked on.
+    /// How long to put off a message if all its jobs would be sent back; `None`: it is worked on.
     pub(super) fn puts_off(&self, jobs: &[Job]) -> Option<Duration> {
         if self.are_open() {
             self.blocked.store(0, Ordering::Relaxed);
@@ -630,7 +633,7 @@ impl Gates {
         Some(longest)
     }
 
-    /// Why waiting has no sense for somebody who watches.
+    /// Why waiting is pointless for somebody who watches.
     pub(super) fn hopeless(&self) -> Option<Error> {
         let gates = self.gates();
         let (place, gate) = gates.iter().find(|(_, gate)| gate.breaker.is_hopeless())?;
@@ -643,13 +646,13 @@ impl Gates {
     }
 }
 
-/// How the taking of messages goes on.
+/// Whether to receive further messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// As ever.
+    /// As usual.
     Take,
     /// One message.
     TakeOne,
-    /// None for so long.
+    /// None for this long.
     Wait(Duration),
 }

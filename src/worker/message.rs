@@ -1,4 +1,4 @@
-//! One message: its lease, its jobs, their outcomes on record, and only then its end.
+//! One message: its lease, its jobs, the record of their outcomes, and only then its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,22 @@ use crate::queue::lease::{Lease, Loss};
 use crate::queue::{MAX_BATCH, Message};
 use crate::shutdown::Halt;
 
-/// A passing trouble gives the object a rest that doubles with each receipt, up to this.
+/// After a temporary fault the object rests; the rest doubles with each receipt, up to this.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
-/// What is refused is refused by every worker of this version: it is received a few times more, for others
-/// to look at it, and no more.
+/// Every worker of this version refuses the message alike: it is received only a few more times, so
+/// that other workers can look at it.
 const MAX_REFUSALS: u32 = 5;
-/// And rests no longer than this in between.
+/// The longest rest between these receipts.
 const REFUSED_REST: Duration = Duration::from_secs(4);
 
 impl Worker {
-    /// One message from receipt to its end. Never fails: what goes wrong is logged, recorded and
+    /// Handles one message from receipt to its end. Never fails: errors are logged, recorded and
     /// left to the queue.
     pub(super) async fn handle(self: Arc<Self>, message: Message, halt: Halt) {
         let (job, receives) = (message.id.clone(), message.receive_count);
-        // From here on: to find out where events go may take longer than a message stays hidden.
+        // The lease is held from here on: looking up where events go may take longer than the
+        // visibility timeout.
         let (queue, visibility) = (Arc::clone(&self.queue), self.settings.visibility);
         let lease = Lease::hold(queue, message, visibility, &halt.abort);
         let token = lease.token();
@@ -73,8 +74,8 @@ impl Worker {
         self.settle(lease, &ended, &delivery).await;
     }
 
-    /// Gives a message back that nobody has worked on. At its last receipt the queue would make a
-    /// dead letter of it: then it goes on as a new one.
+    /// Gives back a message on which no work was done. At its last receipt the queue would make it
+    /// a dead letter, so it is sent on as a new message.
     async fn hand_back(&self, lease: Lease, delay: Duration) -> Result<()> {
         if lease.message().receive_count < self.settings.max_receives {
             return lease.release(delay).await;
@@ -83,7 +84,7 @@ impl Worker {
         self.send_on(lease, &[body], delay).await
     }
 
-    /// Gives a message back that cannot be understood at present, through no fault of its own.
+    /// Gives back a message that cannot be understood at present, through no fault of its own.
     async fn put_off(&self, lease: Lease, error: &Error) {
         let job = lease.message().id.clone();
         warn!(job, "where the objects of an event go is not known: {error}");
@@ -91,8 +92,8 @@ impl Worker {
         log_failure("release", self.hand_back(lease, delay).await);
     }
 
-    /// Sends what of a message is refused on as messages of their own, and the rest as another one: only
-    /// the former become dead letters.
+    /// Sends each refused part of a message on as a message of its own, and the rest as another:
+    /// only the refused ones become dead letters.
     async fn divide(&self, lease: Lease, incoming: Incoming) {
         let mut bodies = job::messages(&incoming.jobs);
         for Apart { body, refusal } in incoming.apart {
@@ -104,8 +105,8 @@ impl Worker {
         log_failure("divide", self.send_on(lease, &bodies, delay).await);
     }
 
-    /// Gives a message back whose places take no objects now. Every other time as a new one, so that
-    /// however long that lasts, its receipts are not used up.
+    /// Gives back a message whose places accept no objects now. Every other time it is sent as a
+    /// new message, so that its receipts are never used up, however long the outage lasts.
     async fn put_off_closed(&self, lease: Lease, time: Duration) -> Result<()> {
         if lease.message().receive_count <= 1 && self.settings.max_receives > 1 {
             return lease.release(time).await;
@@ -114,8 +115,9 @@ impl Worker {
         self.send_on(lease, &[body], time).await
     }
 
-    /// What is no job is not deleted: it is given back until its receipts are used up, and is a dead
-    /// letter then. A message of a newer form waits longer, for a newer worker.
+    /// A message that is no job is not deleted: it is given back until its receipts are used up,
+    /// and then becomes a dead letter. A message of a newer format waits longer, for a newer
+    /// worker.
     async fn refuse(&self, lease: Lease, refusal: &Refusal) {
         let Message { id: job, receive_count: receives, body, receipt, .. } =
             lease.message().clone();
@@ -139,7 +141,7 @@ impl Worker {
         log_failure("release", self.queue.release(&receipt, delay).await);
     }
 
-    /// Lets go of the message, as [`settle`] decides.
+    /// Ends the message as [`settle`] decides.
     async fn settle(&self, lease: Lease, ended: &[Ended], delivery: &Delivery) {
         let job = lease.message().id.clone();
         if is_gone(&lease) {
@@ -167,7 +169,7 @@ impl Worker {
                 let mut left = job::messages(&together);
                 left.extend(apart.into_iter().map(|at| delivery.jobs[at].to_message()));
                 if delivery.alone() {
-                    // As it came, with whatever other fields its sender put there.
+                    // As it came, with any other fields that its sender added.
                     left = vec![lease.message().body.clone()];
                 }
                 self.send_on(lease, &left, delay).await
@@ -176,8 +178,8 @@ impl Worker {
         log_failure("settle", settled);
     }
 
-    /// Makes a dead letter of a job that failed. Where there is no dead letter queue the job stays
-    /// in the queue, since its failure must not be the only trace of it.
+    /// Makes a failed job a dead letter. Without a dead letter queue the job stays in the queue,
+    /// since its failure must not be the only trace of it.
     async fn bury(
         &self,
         lease: Lease,
@@ -197,9 +199,9 @@ impl Worker {
     }
 
     /// Sends what is left of a message as new ones, and only then deletes it; also while everything
-    /// else is being cut.
+    /// else is being aborted.
     async fn send_on(&self, lease: Lease, left: &[String], delay: Duration) -> Result<()> {
-        // One request each: what has been sent is not sent again where a later one fails.
+        // One request each: if a later one fails, what has been sent is not sent again.
         for batch in left.chunks(MAX_BATCH) {
             if let Err(error) = lease.while_held(|| self.queue.send(batch)).await {
                 warn!("what is left of a message could not be sent on: {error}");
@@ -216,7 +218,7 @@ fn rest(receives: u32) -> Duration {
     Duration::from_secs(seconds).min(LONGEST_REST)
 }
 
-/// Whether it may be somebody else's message now, which is said.
+/// Whether another worker may have the message by now; logs it if so.
 fn is_gone(lease: &Lease) -> bool {
     match lease.lost() {
         Some(loss @ (Loss::Taken | Loss::RanOut)) => {
@@ -229,7 +231,7 @@ fn is_gone(lease: &Lease) -> bool {
 
 fn log_failure(call: &str, result: Result<()>) {
     if let Err(error) = result {
-        // The message becomes visible again by itself: at least once is safe.
+        // The message becomes visible again by itself: delivery at least once is safe.
         warn!("the queue refused to {call} a message: {error}");
     }
 }

@@ -15,15 +15,15 @@ use crate::transfer::{Claim, Done};
 /// How one job of a message ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The object is there, proven, or deleted, or nothing was to be done.
+    /// The object was copied and proven, or deleted, or there was nothing to do.
     Done(Done),
-    /// Cut before its end: by a stop, or because the time for the message is used up.
+    /// Stopped before its end: by a stop, or because the time for the message is used up.
     Stopped(Error),
-    /// A further try may succeed.
+    /// Another try may succeed.
     Again(Error),
     /// It was refused, or not even tried, through no fault of its own: it costs no receipt.
     Back(Error),
-    /// It will not.
+    /// Another try will not succeed.
     Failed(Error),
 }
 
@@ -55,7 +55,8 @@ impl Worker {
         };
         match error.kind().next() {
             Next::RecordFailure => Ended::Failed(error),
-            // A message of several jobs is divided at its last receipt, and each tried by itself.
+            // A message of several jobs is divided at its last receipt, and each job is tried by
+            // itself.
             Next::Retry | Next::ReturnToQueue if delivery.alone() && self.is_last(delivery) => {
                 let receives = delivery.receives;
                 Ended::Failed(error.context(format_args!("given up, receipt {receives}")))
@@ -64,14 +65,14 @@ impl Worker {
         }
     }
 
-    /// Whether the message is not given back again.
+    /// Whether the message must not be given back again.
     pub(super) fn is_last(&self, delivery: &Delivery) -> bool {
         delivery.receives >= self.settings.max_receives
     }
 
-    /// What goes on record; nothing where the work was merely stopped, because the parts and the
-    /// record of their upload stay as they are. In a message of several jobs a failure is not final:
-    /// the job is sent on by itself and fails there.
+    /// The outcome to record; `None` if the work was merely stopped, because the parts and the
+    /// record of their upload stay as they are. In a message of several jobs a failure is not
+    /// final: the job is sent on by itself and fails there.
     pub(super) fn outcome(
         &self,
         job: &Job,
@@ -86,7 +87,7 @@ impl Worker {
             Ended::Done(done) => (JobStatus::Done, Some(done), None),
             Ended::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),
             Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled => return None,
-            // It is another attempt's record.
+            // The record belongs to another attempt.
             Ended::Again(error) if error.kind() == ErrorKind::LeaseLost => return None,
             Ended::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
             Ended::Back(_) => return None,
@@ -150,7 +151,8 @@ impl Worker {
     }
 }
 
-/// A bad end overwrites no later event's outcome either, but is no event's outcome itself.
+/// A failure must not overwrite a later event's outcome either, but it is no event's outcome
+/// itself.
 fn order(done: Option<&Done>, claim: &Claim) -> Option<Order> {
     let order = claim.order()?;
     Some(if done.is_some() { order } else { Order { sequencer: None, ..order } })

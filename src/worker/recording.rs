@@ -1,5 +1,5 @@
-//! Outcomes on record, many to a request: what a passing fault keeps off it is tried again, and
-//! nothing else of its batch.
+//! Records outcomes, many to a request. If a temporary fault keeps some of a batch off the record,
+//! only these are tried again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Next};
 use crate::record::{Outcome, RecordStore, Recorded};
 use crate::retry::{Policy, retry};
 
-/// Puts `outcomes` on record; one answer for each, in order.
+/// Records `outcomes`; returns one answer for each, in order.
 pub(super) async fn record(
     state: &dyn RecordStore,
     outcomes: &[Outcome],
@@ -18,7 +18,7 @@ pub(super) async fn record(
 ) -> Vec<Recorded> {
     let answers = Mutex::new(outcomes.iter().map(|_| None).collect::<Vec<Option<Recorded>>>());
     let tried = retry(policy, cancel, || async {
-        // Looked up anew, since a try may have been dropped in its middle.
+        // Computed again for each try, since a try may have been dropped midway.
         let left: Vec<usize> = unanswered(&lock(&answers));
         let asked: Vec<Outcome> = left.iter().map(|at| outcomes[*at].clone()).collect();
         let mut passing = None;
@@ -66,7 +66,7 @@ mod tests {
         timeout: Duration::from_secs(60),
     };
 
-    /// Refuses each key so often with this kind, and keeps what it was asked.
+    /// Refuses each key this many times with this kind of error, and keeps what it was asked.
     #[derive(Debug, Default)]
     struct Moody {
         refusals: Mutex<Vec<(&'static str, ErrorKind, u32)>>,

@@ -1,4 +1,4 @@
-//! The objects of one message: at once as far as the line allows, their outcomes on record in
+//! The objects of one message: as many at once as there are connections, their outcomes recorded in
 //! batches.
 
 use std::collections::BTreeSet;
@@ -26,19 +26,20 @@ use crate::shutdown::Halt;
 use crate::transfer::{Claim, Delivered, Done};
 use crate::worker::blame;
 
-/// Outcomes put on record in one request: what Amazon DynamoDB takes in a batch
+/// Outcomes recorded in one request: the most that Amazon DynamoDB takes in a batch
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
 const RECORDED_AT_ONCE: usize = 25;
-/// What stands in an error's words where the answer has no code.
+/// Stands in an error's text if the answer has no code.
 const NO_CODE: &str = "no error code";
-/// Before the words of a refusal that was held against no other object.
+/// Prefix of a refusal that was compared with no other object.
 const ALONE: &str = "no other object was tried meanwhile";
-/// Who is refused alone at so many receipts has failed, half a minute and more after the first.
+/// An object refused alone has failed at this many receipts, at least half a minute after the
+/// first.
 const ENOUGH_ALONE: u32 = 6;
-/// Before a second look at an object whose refusal explains nothing.
+/// The pause before a second try of an object whose refusal explains nothing.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// An outcome waits for others at most this long, as long as a heartbeat does by default: where
-/// objects end more slowly, the record costs no more than the lease.
+/// An outcome waits for others at most this long, the default interval of heartbeats: if objects
+/// end more slowly, the record costs no more requests than the lease.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// What all jobs of one message share.
@@ -47,12 +48,12 @@ pub(super) struct Delivery {
     pub jobs: Vec<Job>,
     /// How often the message has been received.
     pub receives: u32,
-    /// Stops or cuts the work on this message.
+    /// Stops or aborts the work on this message.
     pub halt: Halt,
-    /// Cancelled when the lease is lost or everything is cut. Outcomes go on record until then, also
-    /// where the time for the message is used up.
+    /// Cancelled when the lease is lost or everything is aborted. Outcomes are recorded until then,
+    /// even if the time for the message is used up.
     pub held: CancellationToken,
-    /// Cancelled when the destination has taken a part of the only object.
+    /// Cancelled when the destination has accepted a part of the only object.
     first_part: CancellationToken,
     time_up: AtomicBool,
     gained: AtomicBool,
@@ -67,7 +68,7 @@ impl Delivery {
         Self { jobs, receives, halt, held, first_part, time_up, gained }
     }
 
-    /// The message has one job only.
+    /// Whether the message has only one job.
     pub(super) fn alone(&self) -> bool {
         self.jobs.len() == 1
     }
@@ -82,46 +83,46 @@ impl Delivery {
         Delivered { again: self.receives > 1, alone: self.alone() }
     }
 
-    /// The time for the message is used up.
+    /// Whether the time for the message is used up.
     pub(super) fn is_time_up(&self) -> bool {
         self.time_up.load(Ordering::Acquire)
     }
 
-    /// This turn has brought parts of an object to the destination that the next one continues
-    /// from.
+    /// Whether this turn has brought parts of an object to the destination from which the next one
+    /// continues.
     pub(super) fn gained(&self) -> bool {
         self.gained.load(Ordering::Acquire)
     }
 }
 
 /// The connections that all objects of a worker share: an object in parts takes MaxThread of them,
-/// one in a single piece takes one. First come, first served, so that a message is not overtaken by
-/// a later one.
+/// an object in one piece takes one. First come, first served, so that a later message does not
+/// overtake an earlier one.
 #[derive(Debug)]
 pub(super) struct Line {
     connections: Arc<Semaphore>,
-    /// Of an object in parts.
+    /// What an object in parts takes.
     in_parts: u32,
 }
 
 impl Line {
-    /// A line for `parallel` objects of `max_thread` parts each.
+    /// Connections for `parallel` objects of `max_thread` parts each.
     pub(super) fn new(parallel: usize, max_thread: usize) -> Self {
         let all = parallel.saturating_mul(max_thread).clamp(1, Semaphore::MAX_PERMITS);
         let in_parts = u32::try_from(max_thread.clamp(1, all)).unwrap_or(u32::MAX);
         Self { connections: Arc::new(Semaphore::new(all)), in_parts }
     }
 
-    /// Waits for room; `None` where the work stops first.
+    /// Waits for room; `None` if the work stops first.
     async fn room(&self, large: bool, halt: &Halt) -> Option<OwnedSemaphorePermit> {
         let wanted = if large { self.in_parts } else { 1 };
         let room = Arc::clone(&self.connections).acquire_many_owned(wanted);
-        // It is never closed.
+        // The semaphore is never closed.
         halt.unless_stopping(room).await?.ok()
     }
 }
 
-/// An object that has ended, by its place in the message.
+/// An object that has ended, by its index in the message.
 struct Finished {
     at: usize,
     ended: Ended,
@@ -129,15 +130,15 @@ struct Finished {
 }
 
 impl Worker {
-    /// Works on all objects of a message; how each ended, by its place.
+    /// Works on all objects of a message; returns how each ended, in the message's order.
     pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<Ended> {
-        // The time for one message stops the work at the next part.
         if !self.settings.watched
             && let Err(error) = self.gates.prove(&delivery.places()).await
         {
             self.ended().get_or_insert_with(|| error.another());
             return delivery.jobs.iter().map(|_| Ended::Back(error.another())).collect();
         }
+        // When the time for this message is used up, the work stops at the next part.
         let time_up = async {
             tokio::time::sleep(self.settings.job_timeout).await;
             delivery.time_up.store(true, Ordering::Release);
@@ -150,9 +151,10 @@ impl Worker {
         }
     }
 
-    /// Stops the work on a message whose time is used up, and cuts what is left of it after the grace
-    /// time. An object none of whose parts has arrived by then gets as long again for one of them:
-    /// large parts on a slow line would else be sent in vain, turn after turn.
+    /// Stops the work on a message whose time is used up, and aborts the rest of it after the grace
+    /// time. If the message is one object and none of its parts has arrived by then, it gets the
+    /// same time again for one of them: otherwise large parts on a slow link would be sent in vain,
+    /// turn after turn.
     async fn wind_up(&self, delivery: &Delivery) {
         let Halt { stop, abort, .. } = &delivery.halt;
         stop.cancel();
@@ -170,7 +172,7 @@ impl Worker {
         }
     }
 
-    /// Carries one job out, as long as its places take objects.
+    /// Carries out one job, if its places accept objects.
     async fn one(
         self: Arc<Self>,
         at: usize,
@@ -192,13 +194,14 @@ impl Worker {
                             self.gates.passed(job);
                             self.witnesses.know(job, copied);
                         }
-                        // It has not asked for what was refused.
+                        // It has not made the call that was refused.
                         Done::Deleted | Done::PassedOver(_) => self.gates.probe_over(job),
                     }
                     Ended::Done(done)
                 }
                 Err(error) => {
-                    // Who waits for what others get holds nothing that they need.
+                    // While it waits to see what others get, it must not hold the connections that
+                    // they need.
                     drop(room);
                     // Parts that the next attempt throws away are no gain.
                     let kept = !self.engine.settings.clean_unfinished_upload;
@@ -214,8 +217,8 @@ impl Worker {
         Finished { at, ended, outcome }
     }
 
-    /// The transfer, with a second look where the answer explains nothing: a bare 400 may be a proxy's
-    /// bad moment.
+    /// The transfer, tried a second time if the answer explains nothing: a bare 400 may be a
+    /// proxy's temporary fault.
     async fn tried(&self, job: &Job, claim: &Claim, delivery: &Delivery) -> Result<Done> {
         let first = self.engine.transfer(job, claim, &delivery.halt).await;
         let is_odd = |error: &Error| error.kind() == ErrorKind::Invalid && error.is_bare();
@@ -226,7 +229,7 @@ impl Worker {
         self.engine.transfer(job, claim, &delivery.halt).await
     }
 
-    /// What a refusal means for the job, once it is clear of whom it speaks.
+    /// What a refusal means for the job, once it is clear whose fault it is.
     async fn blamed(
         &self,
         error: Error,
@@ -274,8 +277,8 @@ impl Worker {
         }
     }
 
-    /// Whether what was refused alone is given back, since others may be tried until it comes again.
-    /// Nobody waits for that before a terminal.
+    /// Whether an object that was refused alone goes back to the queue, since others may be tried
+    /// before it is received again. Not if somebody watches at a terminal.
     fn may_wait_for_others(&self, delivery: &Delivery) -> bool {
         !self.settings.watched && !self.is_last(delivery) && delivery.receives < ENOUGH_ALONE
     }
@@ -285,8 +288,8 @@ impl Worker {
         self.judge(error, delivery, advanced)
     }
 
-    /// Whether the same refusal is on record from a message of several jobs, in which others fared
-    /// better. It need not be held against others once more, of whom there may be none left.
+    /// Whether the record already has the same refusal from a message of several jobs, in which
+    /// others succeeded. It need not be compared again, since there may be no others left.
     async fn is_known(&self, error: &Error, job: &Job) -> bool {
         let Some(evidence) = error.evidence() else { return false };
         let code = if evidence.code.is_empty() { NO_CODE } else { &evidence.code };
@@ -299,8 +302,8 @@ impl Worker {
         })
     }
 
-    /// A refusal of this object alone, with what is odd about it: a signature that does not fit one
-    /// object only does so for its key or its headers.
+    /// Adds to a refusal of this object alone what is odd about it: if a signature fails for one
+    /// object only, its key or its headers are the cause.
     async fn named_odd(&self, error: Error, job: &Job) -> Error {
         let is_askers = blame::about(&error) == blame::About::Asker;
         let is_bare = error.is_bare() && error.kind() == ErrorKind::Invalid;
@@ -325,8 +328,8 @@ impl Worker {
         job.size > self.engine.largest_single()
     }
 
-    /// Aborts the uploads that these outcomes have made worthless: begun when the object was another
-    /// one. They are the only ones to know of them.
+    /// Aborts the uploads that these outcomes have made worthless, because they began with another
+    /// version of the object. Only the outcomes know of them.
     async fn give_up_dropped(
         &self,
         jobs: &[Job],
@@ -342,7 +345,7 @@ impl Worker {
         }
     }
 
-    /// Puts a batch on record. Only what is on record counts as done.
+    /// Records a batch. Only what is on record counts as done.
     async fn record(
         self: Arc<Self>,
         batch: Vec<Finished>,
@@ -360,20 +363,21 @@ impl Worker {
             let answer = outcome.and_then(|_| answers.next());
             let object = &delivery.jobs[finished.at].src;
             finished.ended = match (answer, finished.ended) {
-                // Another attempt has the record; the object is there and proven all the same.
+                // Another attempt owns the record; the object is there and proven all the same.
                 (Some(Err(error)), Ended::Done(done))
                     if error.kind() == ErrorKind::LeaseLost && !ordered =>
                 {
                     info!(%object, "copied, but another attempt keeps the record");
                     return Finished { ended: Ended::Done(done), ..finished };
                 }
-                // The object is there; what is not on record goes on together with what was stopped.
+                // The object is there, but not on record: it is sent on together with the stopped
+                // ones.
                 (Some(Err(error)), _) if error.kind() == ErrorKind::Cancelled => {
                     return Finished { ended: Ended::Stopped(error), ..finished };
                 }
                 (Some(Err(error)), _) => {
                     warn!(%object, "goes back, the outcome could not be recorded: {error}");
-                    // Records that are refused for good make all work of this worker worthless.
+                    // If records are refused for good, all work of this worker is worthless.
                     let lost = error.kind() == ErrorKind::LeaseLost;
                     if !lost && error.kind().next() != Next::Retry {
                         self.unfit(error.another());
@@ -389,8 +393,8 @@ impl Worker {
     }
 }
 
-/// The work on one message: objects that are under way, those that wait to be recorded, and those
-/// that have ended.
+/// The work on one message: objects in progress, objects that wait to be recorded, and objects that
+/// have ended.
 struct Round<'a> {
     worker: &'a Arc<Worker>,
     delivery: &'a Arc<Delivery>,
@@ -419,7 +423,7 @@ impl<'a> Round<'a> {
 
     async fn run(mut self) -> Vec<Ended> {
         let (jobs, line) = (&self.delivery.jobs, &self.worker.line);
-        // Kept from one turn to the next, or it would lose its place in the line.
+        // Kept from one iteration to the next: otherwise it would lose its place in the queue.
         let mut asking = None;
         loop {
             if asking.is_none()
@@ -442,7 +446,7 @@ impl<'a> Round<'a> {
                     self.begin(room);
                 }
                 () = tokio::time::sleep_until(self.due), if !self.waiting.is_empty() => self.record(),
-                // Nothing waits for others that may be cut any moment.
+                // No outcome waits for others that may be aborted at any moment.
                 () = self.delivery.halt.stop.cancelled(), if !self.waiting.is_empty() => self.record(),
                 else => break,
             }
@@ -455,7 +459,7 @@ impl<'a> Round<'a> {
         self.ended.into_iter().map(|ended| ended.unwrap_or_else(lost)).collect()
     }
 
-    /// The next object begins; without room, the work stops, and none of the rest does.
+    /// Begins the next object. Without room the work is stopping, and none of the rest begins.
     fn begin(&mut self, room: Option<OwnedSemaphorePermit>) {
         let Some(room) = room else {
             for at in std::mem::replace(&mut self.next, self.ended.len())..self.ended.len() {
@@ -482,7 +486,7 @@ impl<'a> Round<'a> {
             self.worker.tell(&self.delivery.jobs[finished.at], self.delivery, &finished.ended);
             return self.end(finished);
         };
-        // The end of an object in parts is worth a request of its own.
+        // The end of an object in parts is worth its own request.
         let at_once = outcome.lease.is_some();
         if self.waiting.is_empty() {
             self.due = Instant::now() + LONGEST_WAIT;

@@ -1,4 +1,4 @@
-//! What becomes of a message once its objects have ended.
+//! Decides what happens to a message once its objects have ended.
 //!
 //! Pure: the ends of the objects are arguments, so every end of a message is a row of a table.
 
@@ -7,26 +7,27 @@ use super::outcome::Ended;
 /// The end of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
-    /// Every job is done: deleted.
+    /// Every job is done: delete it.
     Delete,
-    /// Its one object failed for good: a dead letter.
+    /// Its one object failed for good: make it a dead letter.
     Bury,
-    /// Given back as it is, which counts as one of its receipts.
+    /// Give it back as it is, which counts as one of its receipts.
     Release,
-    /// What is left, by its places, is sent as new messages before this one is deleted.
+    /// Send the remaining jobs, given by index, as new messages before this one is deleted.
     SendOn {
         /// In as few messages as they fit into.
         together: Vec<usize>,
-        /// In a message each.
+        /// One message each.
         apart: Vec<usize>,
     },
 }
 
 /// Decides the end of a message. `gained`: this turn has brought parts of an object to the
-/// destination; `last`: the message must not be given back, it would become a dead letter.
+/// destination; `last`: the message must not be given back, since it would become a dead letter.
 ///
-/// A turn that gained something is not held against the objects that are left: they go on as new
-/// messages, with all their receipts before them. Every such division leaves less to do.
+///
+/// A turn that gained something does not count against the remaining objects: they go on as new
+/// messages, with all their receipts ahead of them. Every such division leaves less to do.
 pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
     let done = |ended: &Ended| matches!(ended, Ended::Done(_));
     if ended.iter().all(done) {
@@ -34,7 +35,7 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
     }
     let gained = gained || ended.iter().any(done);
     let failed = ended.iter().any(|ended| matches!(ended, Ended::Failed(_)));
-    // What a place refuses to all costs none of them a receipt.
+    // A place that refuses everything costs no object a receipt.
     let back = ended.iter().any(|ended| matches!(ended, Ended::Back(_)));
     match ended {
         [Ended::Failed(_)] => return Settlement::Bury,
@@ -46,9 +47,10 @@ pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
     for (at, ended) in ended.iter().enumerate() {
         match ended {
             Ended::Done(_) => {}
-            // Where nothing at all went forward, one of them may be what holds the others up.
             Ended::Back(_) => together.push(at),
             Ended::Stopped(_) if gained || failed || back => together.push(at),
+            // If nothing made progress, one of the stopped objects may hold the others up: each
+            // goes by itself.
             Ended::Stopped(_) | Ended::Again(_) | Ended::Failed(_) => apart.push(at),
         }
     }
@@ -85,13 +87,14 @@ mod tests {
             ("f", true, false, Settlement::Bury),
             ("a", false, false, Settlement::Release),
             ("a", true, false, Settlement::Release),
-            // Its trouble is not its own: no dead letter for it without a failure on record.
+            // The fault is not its own: it must not become a dead letter without a recorded
+            // failure.
             ("a", true, true, on(&[], &[0])),
             ("s", false, false, Settlement::Release),
-            // It advances, or was stopped through no fault of its own at its last receipt.
+            // It made progress, or was stopped through no fault of its own at its last receipt.
             ("s", true, false, on(&[0], &[])),
             ("s", false, true, on(&[], &[0])),
-            // What is no object's fault costs no receipt.
+            // A fault that is no object's own costs no receipt.
             ("b", false, false, on(&[0], &[])),
             ("b", false, true, on(&[0], &[])),
         ] {
@@ -108,10 +111,11 @@ mod tests {
     fn several_objects() {
         for (letters, gained, last, expected) in [
             ("dddd", false, false, Settlement::Delete),
-            // Nothing went forward: as it was, until its receipts are used up.
+            // Nothing made progress: it stays as it was, until its receipts are used up.
             ("ssas", false, false, Settlement::Release),
             ("ssas", false, true, on(&[], &[0, 1, 2, 3])),
-            // What failed and what had trouble goes by itself, what was only stopped together.
+            // Objects that failed or had trouble go one by one, objects that were only stopped
+            // together.
             ("dfas", false, false, on(&[3], &[1, 2])),
             ("ffff", false, false, on(&[], &[0, 1, 2, 3])),
             ("dsss", false, true, on(&[1, 2, 3], &[])),

@@ -1,5 +1,5 @@
-//! Where nothing but refused objects is left, one that was copied before is tried again: whether a place
-//! refuses all, or only these.
+//! When only refused objects are left, an object that was copied before is tried again, to learn
+//! whether the place refuses everything or only these.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use crate::shutdown::Halt;
 use crate::store::{GetRequest, Side};
 use crate::transfer::{Claim, Copied, Delivered, Done};
 
-/// A larger object is no witness. Bytes.
+/// The largest object that serves as a witness. Bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// It came in no message.
+/// A witness comes from no message.
 const ALONE: Delivered = Delivered { again: true, alone: false };
 
-/// So many of each pair: one may have been taken by an exception that does not hold any more.
+/// Witnesses per pair: one may have been accepted by an exception that no longer holds.
 const WITNESSES: usize = 3;
 
-/// All of the first ones are looked at, and later one in so many: keeping one costs copies of its names.
+/// The first 100 objects are considered, and then one in 64, because keeping one copies its names.
 const FIRST: u64 = 100;
 const EVERY: u64 = 64;
 
@@ -49,8 +49,8 @@ impl Witnesses {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This job was done. The first small objects of its pair are kept and a late one, as they are now:
-    /// no event's version or order matters to a witness.
+    /// This job was done. The first small objects of its pair and a late one are kept, as they are
+    /// now: an event's version or order does not matter to a witness.
     pub(super) fn know(&self, job: &Job, copied: &Copied) {
         let nth = self.known.fetch_add(1, Ordering::Relaxed);
         if copied.size > LARGEST || (nth >= FIRST && !nth.is_multiple_of(EVERY)) {
@@ -81,8 +81,8 @@ impl Witnesses {
 }
 
 impl Worker {
-    /// Whether an object that was taken at the place of this refusal before is taken again; `None`: there
-    /// is none, or all have changed since.
+    /// Whether an object that this place accepted before is accepted again; `None` if there is
+    /// none, or if all have changed since.
     pub(super) async fn is_taken_again(&self, error: &Error, halt: &Halt) -> Option<bool> {
         let evidence = error.evidence()?;
         let place = evidence.place.as_ref()?;
@@ -105,13 +105,13 @@ impl Worker {
     ) -> Option<bool> {
         let Witness { job, size, written } = witness;
         debug!(object = %job.src, "tried again, since others are refused");
-        // A key that decrypts no more refuses a GET, and not a HEAD.
+        // An encryption key that no longer decrypts fails a GET, but not a HEAD.
         if place.side == Side::Source.name() && evidence.call == "GetObject" {
             let request =
                 GetRequest { id: job.src.clone(), version: None, range: None, if_match: None };
             return Some(self.engine.source.get(&request).await.is_ok());
         }
-        // What somebody else has written there meanwhile is not written over.
+        // What somebody else has written there meanwhile is not overwritten.
         let there = self.engine.destination.head(&job.des, None).await.ok();
         let unchanged = there.is_some_and(|there| {
             there.size == *size && written.as_ref().is_none_or(|etag| there.etag == *etag)

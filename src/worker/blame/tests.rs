@@ -31,7 +31,7 @@ fn a_refusal_is_sorted_by_what_it_may_be_about() {
     ] {
         assert_eq!(about(&refused(kind, status, code)), expected, "{status} {code}");
     }
-    // What no service has said is about the object: a key that would be too long.
+    // An error that no service answered is about the object, such as a key that is too long.
     assert_eq!(about(&Error::invalid("too long")), About::Object);
 }
 
@@ -81,7 +81,7 @@ fn blame_follows_from_both() {
     }
 }
 
-/// In the folder from which others are taken.
+/// An object in the folder from which others are accepted.
 fn tried(object: u64) -> Tried {
     Tried { object, folder: 0 }
 }
@@ -137,7 +137,7 @@ fn one_probe_at_a_time_until_one_passes() {
 
 const X: (&str, Blame) = ("x", Blame::Unless);
 
-/// Closes it by two refusals, and takes an object as its probe, and `others`.
+/// Closed by two refusals, then reopened by an accepted probe; accepts `others` as well.
 fn closed_and_open_again(refused: [Tried; 2], others: std::ops::Range<u64>) -> Breaker {
     let mut breaker = Breaker::new(2);
     breaker.passed(tried(0), SECOND);
@@ -163,7 +163,7 @@ fn what_is_refused_again_after_others_were_taken_is_its_own_fault() {
     assert_eq!(again, Ruling::Hold, "one that was taken is not enough");
 }
 
-/// In a folder of its own.
+/// An object in a folder of its own.
 fn denied(object: u64) -> Tried {
     Tried { object, folder: 99 }
 }

@@ -1,4 +1,4 @@
-//! What a message asks for, on a queue, a bucket list and a clock of the tests' own.
+//! Tests what a message asks for, with the tests' own queue, bucket list and clock.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::store::profile::Profile;
 use crate::store::tests::Fake;
 use crate::wiring::{self, Sides};
 
-/// A queue that notes what it is told.
+/// A queue that notes its calls.
 #[derive(Debug, Default)]
 struct Noting {
     told: Mutex<Vec<&'static str>>,
@@ -101,7 +101,7 @@ async fn worker(
     Worker::new(Arc::clone(queue) as Arc<dyn Queue>, engine, settings)
 }
 
-/// Rules by which nothing is to be done about bucket `s`.
+/// Rules that ignore bucket `s`.
 fn ignoring() -> Rules {
     let routes = Routes { bucket: "d".to_owned(), ..Routes::default() };
     Rules { routes, ignore: Patterns::parse("s/*").unwrap(), ..Rules::default() }
@@ -168,7 +168,7 @@ async fn a_worker_that_is_told_to_go_gives_back_what_it_has_not_understood() {
     assert_eq!(queue.told(), ["release"]);
 }
 
-// A store that is asked for anything here panics.
+// The store panics on any call.
 /// Promise 4.
 #[tokio::test]
 async fn amazon_s3_is_not_asked_how_it_writes_keys() {
@@ -185,7 +185,7 @@ async fn amazon_s3_is_not_asked_how_it_writes_keys() {
 /// Promise 1.
 #[tokio::test]
 async fn what_the_rules_have_no_place_for_is_refused_by_fresh_ones_only() {
-    /// Has pairs after the first reading, or cannot be read any more.
+    /// Has pairs after the first read, or cannot be read again.
     #[derive(Debug)]
     struct Changing(std::sync::atomic::AtomicUsize, bool);
     #[async_trait]
