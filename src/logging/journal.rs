@@ -30,7 +30,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
         let mut all = vec![("level", level(event).to_owned())];
         all.extend(fields.with(&around(event, &context)).into_iter().map(
             |(name, value)| match name {
-                // Exact, since users filter by them; journalctl escapes them itself.
+                // Exact, since users filter by them; journalctl displays them in its own way.
                 "bucket" | "key" => (name, value),
                 _ => (name, shown(&value).to_string()),
             },
