@@ -15,7 +15,8 @@ use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 pub mod dynamodb;
 pub mod sqlite;
 
-/// Names one record: an object and where it goes. Two pairs that share a source have two records.
+/// Identifies one record: an object and its destination. Two pairs that share a source have two
+/// records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
     /// The object at the source.
@@ -464,7 +465,7 @@ impl TableCall {
 }
 
 /// The result of recording an outcome. `Some`: the upload that was on record and that this outcome
-/// has made obsolete; the caller must abort it, nothing else will.
+/// has made obsolete; the caller must abort it, since nothing else will.
 pub type Recorded = Result<Option<UploadRef>>;
 
 /// The same error for each of `count` outcomes.
@@ -502,9 +503,8 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
     /// and what is at the destination now is unknown.
     async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded>;
 
-    /// Like [`Self::finish_each`], for callers that do not need the single answers. A retryable
-    /// error takes precedence: repeating changes nothing that is on record, and a lost lease fails
-    /// again.
+    /// Like [`Self::finish_each`], for callers that do not need each answer. A retryable error
+    /// takes precedence: repeating changes nothing that is on record, and a lost lease fails again.
     async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
         let answers = self.finish_each(outcomes).await;
         let mut errors: Vec<Error> = answers.into_iter().filter_map(Result::err).collect();

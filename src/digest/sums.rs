@@ -213,8 +213,9 @@ pub fn joined(
 mod tests {
     use super::*;
 
-    /// The check values of the CRC catalogue (<https://reveng.sourceforge.io/crc-catalogue/all.htm>), and
-    /// `printf 123456789 | sha1sum` and `sha256sum`.
+    /// The check values in the CRC catalogue
+    /// (<https://reveng.sourceforge.io/crc-catalogue/all.htm>), and `printf 123456789 | sha1sum`
+    /// and `sha256sum`.
     const CHECKS: [(Algorithm, &str); 5] = [
         (Algorithm::Crc64Nvme, "ae8b14860a799888"),
         (Algorithm::Crc32C, "e3069283"),

@@ -30,7 +30,7 @@ pub struct Reading {
     pub lifecycle: Option<String>,
 }
 
-/// Why an instance goes.
+/// Why an instance is about to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// EC2 reclaims a Spot instance.

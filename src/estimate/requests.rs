@@ -16,7 +16,8 @@ const PARTS_PAGE: u64 = 1000;
 pub struct Manner {
     /// ResumableThreshold in bytes: up to this size one GET and one PUT.
     pub threshold: u64,
-    /// StreamThreshold in bytes: up to this size an object with an MD5 ETag goes in one streamed piece.
+    /// StreamThreshold in bytes: up to this size an object with an MD5 ETag is streamed in one
+    /// piece.
     pub stream: u64,
     /// ChunkSize in bytes.
     pub chunk: u64,

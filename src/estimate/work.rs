@@ -46,7 +46,8 @@ pub struct Workers {
 }
 
 impl Default for Workers {
-    /// One worker with the shipped configuration. S3 answers for small objects after 100 to 200 ms
+    /// One worker with the shipped configuration. S3 answers requests for small objects after 100
+    /// to 200 ms
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html>).
     fn default() -> Self {
         Self {

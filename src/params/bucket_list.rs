@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::object::destination_prefix;
 use crate::object::is_bucket_name;
 
-/// One line of the bucket list: everything under a prefix goes to a bucket.
+/// One entry of the bucket list: everything under a prefix is copied to a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The bucket to read.

@@ -48,7 +48,7 @@ pub struct DeadLetter {
 
 impl SqliteQueue {
     /// The queue `name` in `db`. A message that has been received `max_receive_count` times (at
-    /// least 1) and comes back goes to the dead letters.
+    /// least 1) and comes back becomes a dead letter.
     pub async fn open(db: &Database, name: &str, max_receive_count: u32) -> Result<Self> {
         let queue = Self {
             db: db.clone(),

@@ -1,4 +1,4 @@
-//! The records in an SQLite file: the twin of the Amazon DynamoDB table, with its attributes' names.
+//! The records in an SQLite file: its columns have the names of the DynamoDB table's attributes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

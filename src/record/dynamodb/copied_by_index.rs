@@ -1,4 +1,4 @@
-//! Which content of objects was copied, in the order of the index.
+//! Reads which content was copied, in the order of the index.
 //!
 //! A query reads 4 KB of the index, about a dozen records, for half a unit; a lookup by key costs
 //! that much for each record

@@ -1,4 +1,4 @@
-//! Which content of objects was copied, and how attempts have ended, a hundred of them to a request.
+//! Looks up by key, a hundred to a request, which content was copied and how attempts ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
