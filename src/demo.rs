@@ -39,15 +39,15 @@ use fleet::{Barrier, Fleet};
 const SOURCE_BUCKET: &str = "demo-source";
 const DESTINATION_BUCKET: &str = "demo-destination";
 const QUEUE: &str = "demo";
-/// The threshold and the part size of the demo, the defaults of the configuration.
+/// The demo's threshold and part size: the defaults of the configuration.
 const PART: u64 = 5 * MIB;
-/// Short, so that nobody waits long for the dead worker's object.
+/// Short, so that the dead worker's object is soon received again.
 const VISIBILITY_SECONDS: u64 = 10;
 const MAX_RETRY: u32 = 20;
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Runs the demo on the files of `dir`, or on data that it makes. `true`: every object arrived,
-/// equal byte by byte. Everything is in a temporary folder, which is removed in any case.
+/// Runs the demo on the files of `dir`, or on generated data. `true`: every object arrived, equal
+/// byte for byte. Everything is in a temporary folder, which is always removed.
 pub async fn run(dir: Option<&Path>, program: PathBuf, halt: &Halt) -> Result<bool> {
     let began = Instant::now();
     let stage = Stage::build(program).await?;
@@ -65,7 +65,7 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Cancelled, "the demo was stopped")
 }
 
-/// Two endpoints, a queue and a table, and a folder for all of it.
+/// Two endpoints, a queue and a table, in one folder.
 struct Stage {
     folder: TempDir,
     barrier: Arc<Barrier>,
@@ -133,7 +133,7 @@ impl Stage {
         })
     }
 
-    /// Nothing is left behind: workers, endpoints, files.
+    /// Removes everything: workers, endpoints, files.
     async fn clear(self) {
         self.fleet.kill_all().await;
         self.source_endpoint.stop().await;
@@ -187,7 +187,7 @@ impl Stage {
         jobsender.compare(&pair, &[]).await
     }
 
-    /// Two workers; the one that holds the largest object is killed in the middle of it.
+    /// Runs two workers; the one that holds the largest object is killed midway.
     async fn migrate(&self, compared: &Summary, uploaded: &Uploaded) -> Result<Option<Death>> {
         if let Some((key, parts)) = &uploaded.victim {
             self.barrier.arm(key, *parts);
@@ -210,7 +210,7 @@ impl Stage {
                 }
             }
         };
-        // A held part keeps its job running, so the queue is not empty before the kill.
+        // A held part keeps its job in flight, so the queue is not empty before the kill.
         let (death, ()) = tokio::try_join!(kill, self.wait_until_empty(&counts))?;
         progress.finish();
         self.fleet.drain().await?;
@@ -288,15 +288,15 @@ impl Stage {
     }
 }
 
-/// How things stood when a worker was killed.
+/// The state when a worker was killed.
 struct Death {
     /// Parts of its object at the destination.
     held: usize,
-    /// UploadPart requests for its object until then.
+    /// UploadPart requests for its object so far.
     asked: u64,
 }
 
-/// What the records say, for the progress line.
+/// The counts from the records, for the progress line.
 #[derive(Debug, Default)]
 struct SharedCounts {
     done: AtomicU64,

@@ -10,7 +10,7 @@ use crate::object::Etag;
 pub mod lanes;
 pub mod sums;
 
-/// An MD5 that grows with the bytes it is given.
+/// An incremental MD5.
 #[derive(Clone, Debug, Default)]
 pub struct Hasher(Md5);
 
@@ -36,10 +36,10 @@ pub fn crc64nvme(bytes: &[u8]) -> u64 {
     crc_fast::crc64_nvme(bytes)
 }
 
-/// The CRC-64/NVME of a whole out of its parts', each with its number of bytes, in order: what S3
-/// calls a full object checksum
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
-/// `None` where a part has none.
+/// The CRC-64/NVME of a whole object from those of its parts, each with its number of bytes, in
+/// order: what S3 calls a full object checksum
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>). `None`
+/// if a part has none.
 pub fn whole_crc64nvme(parts: impl Iterator<Item = (Option<u64>, u64)>) -> Option<u64> {
     let empty = crc64nvme(&[]);
     let join =
@@ -53,8 +53,8 @@ pub fn single_etag(md5: &[u8; 16]) -> Etag {
     Etag::new(hex::encode(md5))
 }
 
-/// The ETag of a multipart object without SSE-KMS: the MD5 of its parts' MD5s, a hyphen and
-/// their number. `None` where a part's ETag is not an MD5.
+/// The ETag of a multipart object without SSE-KMS: the MD5 of its parts' MD5s, a hyphen and their
+/// number. `None` if a part's ETag is not an MD5.
 pub fn multipart_etag<'a>(parts: impl ExactSizeIterator<Item = &'a Etag>) -> Option<Etag> {
     let count = parts.len();
     let mut hasher = Md5::new();
@@ -64,9 +64,9 @@ pub fn multipart_etag<'a>(parts: impl ExactSizeIterator<Item = &'a Etag>) -> Opt
     Some(Etag::new(format!("{}-{count}", hex::encode(hasher.finalize()))))
 }
 
-/// Whether an ETag is that of fewer parts than these: of the first ones, or of all but one. Says of
-/// which. Every one left out is looked for among a thousand parts at most, as that takes the square
-/// of their number.
+/// Whether an ETag is that of fewer parts than these: of the first few, or of all but one. Says
+/// which. The search for the missing part is limited to a thousand parts, since it takes quadratic
+/// time.
 pub fn made_of_fewer<'a>(etag: &Etag, parts: impl Iterator<Item = &'a Etag>) -> Option<String> {
     const MOST_LEFT_OUT: usize = 1000;
     let parts: Vec<&Etag> = parts.collect();

@@ -1,8 +1,8 @@
 //! A worker's EC2 instance: notices its end in time, keeps its group from ending it mid-work.
 //!
-//! Three notices start the drain: a Spot interruption, a rebalance recommendation, and the end that
-//! the autoscaling group has decided on. All are read from the instance metadata service, which is
-//! asked every five seconds, as AWS advises for the first
+//! Three notices start the drain: a Spot interruption, a rebalance recommendation, and a
+//! termination by the autoscaling group. All are read from the instance metadata service, which is
+//! polled every five seconds, as AWS advises for the first
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,46 +29,47 @@ pub mod autoscaling;
 pub mod metadata;
 pub mod notices;
 
-/// Between two looks at the metadata service.
+/// Interval between two polls of the metadata service.
 const LOOK: Duration = Duration::from_secs(5);
-/// Where it has not answered so often, there is none.
+/// After this many unanswered polls, there is no metadata service.
 const LOOKS_IN_VAIN: u32 = 3;
-/// Between two looks at what is in work, a number in memory.
+/// Interval between two checks of the messages in work, a number in memory.
 const TICK: Duration = Duration::from_secs(1);
-/// After the group has refused.
+/// Pause after a refusal by the group.
 const REFUSED: Duration = Duration::from_secs(30);
-/// A hook's time is prolonged this often. The shortest that a hook may have is 30 s, the default an
-/// hour (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>).
+/// Interval between two extensions of a hook's timeout. The shortest timeout of a hook is 30 s, the
+/// default an hour (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>).
 const PROLONG: Duration = Duration::from_secs(20);
-/// The last words to the group take no longer.
+/// The longest time for the final calls to the group.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// The instance is watched, and kept, until [`Self::leave`]; dropped, it is watched no more.
+/// Watches the instance and protects it from scale-in until [`Self::leave`]; dropping it ends the
+/// watch.
 #[derive(Debug)]
 pub struct Instance {
     told: Arc<Told>,
     tasks: JoinSet<()>,
 }
 
-/// What is known of it.
+/// What is known about the instance.
 #[derive(Debug)]
 struct Told {
     metadata: Metadata,
-    /// The autoscaling group's name and its hook.
+    /// The names of the autoscaling group and its hook.
     names: Option<(String, Option<String>)>,
     group: OnceCell<Group>,
-    /// The metadata service has answered.
+    /// Whether the metadata service has answered.
     answers: AtomicBool,
-    /// The group ends the instance.
+    /// Whether the group terminates the instance.
     ended: AtomicBool,
-    /// What the group was told last; `None`: nothing, or nobody knows whether it heard.
+    /// The scale-in protection last set; `None`: never set, or the result is unknown.
     protected: Mutex<Option<bool>>,
     grace: Duration,
 }
 
 impl Instance {
-    /// Watches the instance from now on, where the configuration says so: its end stops `halt`. Where
-    /// no metadata service answers, this is no instance, and nothing happens.
+    /// Watches the instance from now on, if configured: a notice of its end stops `halt`. If no
+    /// metadata service answers, this is not an instance, and nothing happens.
     pub fn attend(config: &Config, monitor: &Arc<Monitor>, halt: &Halt) -> Option<Self> {
         let metadata = config.instance.watch.then(Metadata::new)??;
         let hook = config.instance.lifecycle_hook.clone();
@@ -90,7 +91,7 @@ impl Instance {
         Some(Self { told, tasks })
     }
 
-    /// The work has ended: the group may end the instance, at once where it waits for that.
+    /// The work has ended: the group may terminate the instance, at once if it waits for that.
     pub async fn leave(mut self) {
         self.tasks.shutdown().await;
         if tokio::time::timeout(FAREWELL, self.told.farewell()).await.is_err() {
@@ -99,7 +100,7 @@ impl Instance {
     }
 }
 
-/// Looks for notices as long as the worker lives: a second one may leave less time than the first.
+/// Looks for notices as long as the worker runs: a second one may leave less time than the first.
 async fn watch(told: Arc<Told>, halt: Halt) {
     let (mut in_vain, mut heeded) = (0, None);
     let mut cut: Option<Instant> = None;
@@ -119,7 +120,7 @@ async fn watch(told: Arc<Told>, halt: Halt) {
                     return told.is_no_instance();
                 }
             }
-            // It will answer again.
+            // It has answered before and will again.
             Err(error) => debug!("{error}"),
         }
         let next = Instant::now() + LOOK;
@@ -130,8 +131,8 @@ async fn watch(told: Arc<Told>, halt: Halt) {
     }
 }
 
-/// Asks the hook for more time as long as the worker drains. A task of its own: a group that does not
-/// answer must not keep a Spot notice waiting.
+/// Extends the hook's timeout while the worker drains. It is a separate task, so that a group that
+/// does not answer cannot delay a Spot notice.
 async fn prolong(told: Arc<Told>) {
     loop {
         tokio::time::sleep(PROLONG).await;
@@ -143,11 +144,11 @@ async fn prolong(told: Arc<Told>) {
 
 /// Keeps the group from scaling this instance in while it works.
 ///
-/// Between the last look at an idle worker and the first message that it takes, the group may choose
-/// its instance: then the hook gives it the time to drain.
+/// Between the last check of an idle worker and its first message the group may choose this
+/// instance; then the hook gives the worker time to drain.
 async fn keep(told: Arc<Told>, monitor: Arc<Monitor>, halt: Halt) {
     let (mut last_work, mut warned) = (Instant::now(), false);
-    // What is to be said in the end is said when everything is done.
+    // The final calls to the group follow when all work is done.
     while !halt.is_stopping() {
         let in_work = monitor.in_work() > 0;
         if in_work {
@@ -170,8 +171,8 @@ async fn keep(told: Arc<Told>, monitor: Arc<Monitor>, halt: Halt) {
 }
 
 impl Told {
-    /// What the metadata service says now. One path that fails does not hide the others; fails where
-    /// none can be read.
+    /// Reads the metadata service. A path that fails does not hide the others; fails only if none
+    /// can be read.
     async fn read(&self) -> Result<Reading> {
         let (spot, rebalance, lifecycle) = tokio::join!(
             self.metadata.get("spot/instance-action"),
@@ -187,7 +188,7 @@ impl Told {
             },
         };
         self.answers.store(true, Ordering::Relaxed);
-        // An end is not taken back.
+        // A termination is never revoked.
         self.ended.fetch_or(notices::is_ended(&reading), Ordering::Relaxed);
         Ok(reading)
     }
@@ -202,7 +203,7 @@ impl Told {
         }
     }
 
-    /// Starts the drain; the moment at which it must be over, where that is before the grace time's.
+    /// Starts the drain; returns when it must be over, if that is before the end of the grace time.
     fn heed(&self, notice: Notice, halt: &Halt) -> Option<Instant> {
         let grace = notice.grace(self.grace);
         let seconds = grace.as_secs();
@@ -230,7 +231,7 @@ impl Told {
 
     async fn protect(&self, on: bool) -> Result<()> {
         let group = self.group().await?;
-        // An answer may be lost, or the call cut: then it may be protected.
+        // If the answer is lost or the call is cut off, the instance may be protected.
         self.note(None);
         group.protect(on).await?;
         debug!(protected = on, "scale-in protection");
@@ -254,12 +255,13 @@ impl Told {
         }
     }
 
-    /// Gives the hook what it waits for, or else the protection back.
+    /// Completes the hook, or else removes the protection.
     async fn farewell(&self) {
         if !self.answers.load(Ordering::Relaxed) || self.names.is_none() {
             return;
         }
-        // It may have been decided since the last look; what was seen before holds.
+        // The termination may be newer than the last poll; if this read fails, the last result
+        // stands.
         let _ = self.read().await;
         let is_ended = self.ended.load(Ordering::Relaxed);
         let never = CancellationToken::new();
@@ -270,7 +272,7 @@ impl Told {
                     info!("the autoscaling group was told that it may end this instance");
                 })
             }
-            // An instance that is being ended has no protection any more.
+            // An instance that is being terminated has no protection to remove.
             (true, None) => Ok(()),
             (false, _) if self.protected() != Some(false) => {
                 retry(Policy::probe(), &never, || self.protect(false)).await

@@ -4,39 +4,39 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What an error means, independent of the service it came from.
+/// The meaning of an error, independent of the service that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The service asks for patience: 503 SlowDown, 429, ThrottlingException.
+    /// The service throttles: 503 SlowDown, 429, ThrottlingException.
     Throttled,
-    /// No usable answer: a refused or cut connection, a timeout, a 5xx.
+    /// No usable answer: a refused or broken connection, a timeout, a 5xx.
     Unavailable,
-    /// A body that arrived short, long or with the wrong digest; another try may be whole.
+    /// A body arrived too short, too long or with the wrong digest; another try may succeed.
     Damaged,
-    /// The source object is no longer the one whose copy was begun (412 on If-Match).
+    /// The source object has changed since the copy began (412 on If-Match).
     SourceChanged,
-    /// The upload that was being filled is gone: completed or aborted by somebody else.
+    /// The multipart upload is gone: another process has completed or aborted it.
     UploadGone,
     /// The message's lease ran out, or another worker holds the object.
     LeaseLost,
-    /// Stopped on purpose: shutdown, or the time for one object is used up.
+    /// Stopped on purpose: shutdown, or the time limit for one object.
     Cancelled,
     /// The object, version, bucket, queue, table or parameter does not exist.
     NotFound,
-    /// The service knows who asks and says no.
+    /// The service knows the caller and denies the call.
     Denied,
-    /// Whoever asks cannot be asked with, whatever the object: credentials that are unknown, wrong
-    /// or missing, a clock that is off. Another worker may do better.
+    /// The caller cannot make this call for any object: its credentials are unknown, wrong or
+    /// missing, or its clock is off. Another worker may succeed.
     Unfit,
-    /// The store takes nothing more: a quota is used up, or its disks are full. It speaks of no
-    /// object and passes once somebody has made room.
+    /// The store accepts no more data: a quota is used up, or its disks are full. It concerns no
+    /// particular object and passes once there is room again.
     Full,
     /// The object is in an archive class and must be restored before it can be read.
     Archived,
-    /// The data, a message or an answer is not what it must be; a further try gives the same.
+    /// Data, a message or an answer is invalid; another try gives the same.
     Invalid,
     /// Arguments or configuration that cannot be used.
     Usage,
@@ -45,11 +45,11 @@ pub enum ErrorKind {
 /// What the holder of a job does after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Try the same call again, after a pause.
+    /// Retry the same call after a pause.
     Retry,
-    /// Give the job back: another attempt, perhaps elsewhere, may succeed.
+    /// Return the job to the queue: another attempt, perhaps by another worker, may succeed.
     ReturnToQueue,
-    /// Trying again cannot help: put the failure on record and the job into the dead letters.
+    /// A retry cannot help: record the failure and move the job to the dead letters.
     RecordFailure,
 }
 
@@ -71,8 +71,8 @@ impl ErrorKind {
         }
     }
 
-    /// The process exit status when this error ends a command (PRODUCT contract: 1 not everything
-    /// arrived, 2 unusable input, 3 a service that could not be reached or refused).
+    /// The process exit status if this error ends a command (PRODUCT contract: 1 not everything
+    /// arrived, 2 unusable input, 3 a service was unreachable or refused).
     pub fn exit_status(self) -> u8 {
         match self {
             Self::Cancelled => 1,
@@ -93,34 +93,34 @@ impl ErrorKind {
     }
 }
 
-/// What a service has answered, as it came: by this, and not by the error's words, it is decided of
-/// whom a refusal speaks (`crate::worker::blame`).
+/// A service's answer, unchanged. This, and not the error's text, decides what a refusal is blamed
+/// on (`crate::worker::blame`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The HTTP status; 0 if there was no answer.
     pub status: u16,
     /// The service's own name for the error; empty if the answer had none.
     pub code: String,
-    /// What the service said besides, in one line.
+    /// The service's message, in one line.
     pub text: String,
     /// The call, such as `PutObject`.
     pub call: String,
-    /// The side and the bucket that were asked, once a store's wrapper has noted them.
+    /// The side and the bucket of the call, once a store's wrapper has added them.
     pub place: Option<Asked>,
 }
 
 impl Evidence {
-    /// Whether the answer had no error document, so that it may be a proxy's. The SDK makes up a code
-    /// for the 404 of a HEAD.
+    /// Whether the answer had no error document, so that it may come from a proxy. The SDK makes up
+    /// a code for the 404 of a HEAD.
     pub fn is_bare(&self) -> bool {
         self.status != 0 && (self.code.is_empty() || self.code == "NotFound")
     }
 }
 
-/// In place of a side: the table of records, which is no object's.
+/// Used instead of a side for the table of records.
 pub const RECORDS: &str = "records";
 
-/// Where a refused call was made.
+/// The target of a refused call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asked {
     /// `source` or `destination`, or [`RECORDS`].
@@ -135,7 +135,7 @@ impl fmt::Display for Asked {
     }
 }
 
-/// An error with its kind, a message for the user, and the cause underneath.
+/// An error with its kind, a message for the user, and the underlying cause.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -156,7 +156,7 @@ impl Error {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// Data or an answer that is not what it must be.
+    /// Invalid data or an invalid answer.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }
@@ -166,7 +166,7 @@ impl Error {
         Self::new(ErrorKind::Cancelled, "stopped")
     }
 
-    /// Adds the cause underneath.
+    /// Adds the underlying cause.
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
@@ -178,13 +178,13 @@ impl Error {
         self
     }
 
-    /// Adds what the service has answered.
+    /// Adds the service's answer.
     pub fn with_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence = Some(Box::new(evidence));
         self
     }
 
-    /// Notes where the refused call was made.
+    /// Notes the target of the refused call.
     pub fn at(mut self, call: &'static str, side: &'static str, bucket: &str) -> Self {
         let evidence = self.evidence.get_or_insert_default();
         evidence.place.get_or_insert_with(|| Asked { side, bucket: bucket.to_owned() });
@@ -206,13 +206,13 @@ impl Error {
         self
     }
 
-    /// Puts a semicolon and `note`, usually what to do, behind the message.
+    /// Appends a semicolon and `note`, usually what to do, to the message.
     pub fn note(mut self, note: impl fmt::Display) -> Self {
         self.message = format!("{}; {note}", self.message);
         self
     }
 
-    /// The same error once more, for another object of one request; without the cause underneath.
+    /// A copy of the error for another object of the same request, without the underlying cause.
     pub fn another(&self) -> Self {
         let evidence = self.evidence.clone();
         let another = Self::new(self.kind, self.message.as_str());
@@ -224,7 +224,7 @@ impl Error {
         self.kind
     }
 
-    /// What the service has answered, if it was one that has refused.
+    /// The service's answer, if a service refused.
     pub fn evidence(&self) -> Option<&Evidence> {
         self.evidence.as_deref()
     }
@@ -234,13 +234,13 @@ impl Error {
         self.evidence().map_or("", |evidence| evidence.code.as_str())
     }
 
-    /// Whether it speaks of the table of records.
+    /// Whether it concerns the table of records.
     pub fn is_of_records(&self) -> bool {
         let place = self.evidence().and_then(|evidence| evidence.place.as_ref());
         place.is_some_and(|place| place.side == RECORDS)
     }
 
-    /// Whether a service has refused without an error document.
+    /// Whether a service refused without an error document.
     pub fn is_bare(&self) -> bool {
         self.evidence().is_some_and(Evidence::is_bare)
     }

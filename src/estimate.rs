@@ -1,6 +1,6 @@
 //! The numbers of a dry run: requests, dollars, hours.
 //!
-//! It counts what this product does when nothing goes wrong, by the rules that docs/estimate.md tells.
+//! It counts what this product does when nothing goes wrong, by the rules in docs/estimate.md.
 //!
 //! Pure: the numbers follow from the work, the prices and the assumptions.
 
@@ -19,15 +19,15 @@ pub use bill::{Cost, Item, Places, Way};
 use requests::Tally;
 use work::{Work, Workers};
 
-/// Messages of one batch
+/// Messages per batch
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
 const BATCH: u64 = 10;
-/// Requests that a batch of full packs is billed as: 250 KiB, and every 64 KiB are one
-/// (<https://aws.amazon.com/sqs/pricing/>).
+/// The number of requests billed for a batch of full packs: it has 250 KiB, and every 64 KiB are
+/// one (<https://aws.amazon.com/sqs/pricing/>).
 const BILLED_PER_BATCH_OF_PACKS: u64 = 4;
-/// Writes on record of an object in parts: begin, seal, end.
+/// Record writes for a multipart object: begin, seal, end.
 const WRITES_OF_LARGE: u64 = 3;
-/// Records that are looked up for one read unit: half a unit each.
+/// Record lookups per read unit: half a unit each.
 const LOOKED_UP_PER_UNIT: u64 = 2;
 /// Requests to the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ pub struct DestinationRequests {
     pub list: u64,
     /// PutObject.
     pub put: u64,
-    /// ListMultipartUploads: whether there is something to continue.
+    /// ListMultipartUploads: to find an upload to resume.
     pub list_uploads: u64,
     /// CreateMultipartUpload.
     pub create_upload: u64,
@@ -57,7 +57,7 @@ pub struct DestinationRequests {
     pub list_parts: u64,
     /// CompleteMultipartUpload.
     pub complete_upload: u64,
-    /// DeleteObject: free of charge.
+    /// DeleteObject, which is free of charge.
     pub delete: u64,
 }
 
@@ -70,33 +70,32 @@ pub struct QueueRequests {
     pub receive: u64,
     /// DeleteMessage.
     pub delete: u64,
-    /// ChangeMessageVisibility: signs of life while the work is done; 0 where its time is not
-    /// known.
+    /// ChangeMessageVisibility: heartbeats during the work; 0 if its duration is unknown.
     pub heartbeat: u64,
-    /// What all of them are billed as.
+    /// The number of requests billed for all of them.
     pub billed: u64,
 }
 
 /// Request units of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TableUnits {
-    /// Writes of records: one for a small object, three for a large one.
+    /// Record writes: one for a small object, three for a large one.
     pub write: u64,
-    /// As many again for the index `desBucket-index`, which has all attributes.
+    /// The same number again for the index `desBucket-index`, which has all attributes.
     pub index_write: u64,
     /// Reads.
     pub read: u64,
 }
 
-/// How long it takes, by what would be the narrowest place. Nothing is said of the time for the
-/// listing, nor of the workers' processors.
+/// How long the migration takes, by its likely bottleneck. The time for the listing and the
+/// workers' CPUs are not included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Hours {
-    /// For the bytes on the workers' lines; `None` where these are not known.
+    /// For the bytes on the workers' network links; `None` if their speed is unknown.
     pub bytes: Option<f64>,
-    /// For the requests about objects, one after the other on each connection.
+    /// For the object requests, sequential on each connection.
     pub requests: f64,
-    /// The longer of both.
+    /// The longer of the two.
     pub total: f64,
 }
 
@@ -109,24 +108,24 @@ pub struct Estimate {
     pub destination: DestinationRequests,
     /// Requests to the queue.
     pub queue: QueueRequests,
-    /// Units of the table.
+    /// Request units of the table.
     pub table: TableUnits,
-    /// GetObjectTagging at the source, in none of the other numbers: a listing does not tell
-    /// which objects have tags. At most so many, where tags are copied.
+    /// Upper limit of GetObjectTagging at the source if tags are copied; not part of any other
+    /// number, since a listing does not say which objects have tags.
     pub tag_reads_at_most: u64,
-    /// Bytes out of the source.
+    /// Bytes read from the source.
     pub bytes_out: u64,
     /// How long it takes.
     pub hours: Hours,
-    /// The bill; what has no price or no quantity is not on it.
+    /// The bill; items without a price or a quantity are left out.
     pub costs: Vec<Cost>,
     /// The bill's sum.
     pub total: f64,
-    /// A line of it is an estimate of its price.
+    /// Some line of the bill has an estimated price.
     pub estimated: bool,
 }
 
-/// What `work` asks for, costs and takes.
+/// The requests, cost and time of `work`.
 pub fn estimate(work: &Work, places: &Places<'_>) -> Estimate {
     let total = work.total();
     let (source, destination) = (source(work, &total), destination(work, &total));
@@ -149,7 +148,7 @@ pub fn estimate(work: &Work, places: &Places<'_>) -> Estimate {
         tag_reads_at_most: if work.manner.copy_tags { total.small + total.large } else { 0 },
         bytes_out: total.bytes(),
         hours,
-        // The sum of nothing would be -0.
+        // `sum` of no elements would be -0.
         total: bill.costs.iter().fold(0.0, |sum, cost| sum + cost.amount),
         estimated: bill.costs.iter().any(|cost| cost.estimated),
         costs: bill.costs,
@@ -194,16 +193,16 @@ fn hours(
 fn queue(work: &Work, hours: Hours) -> QueueRequests {
     let (packs, singles) = (work.messages.packs, work.messages.singles);
     let messages = packs + singles;
-    // How long the messages are held is known only where the line is.
+    // How long messages are held is known only if the link speed is.
     let heartbeat = hours.bytes.map_or(0, |_| heartbeats(&work.workers, hours.total, messages));
     let send = messages.div_ceil(BATCH);
-    // In the worst order each kind fills batches of its own.
+    // In the worst case each kind fills batches of its own.
     let billed_send = (packs * BILLED_PER_BATCH_OF_PACKS).div_ceil(BATCH) + singles.div_ceil(BATCH);
     let billed = billed_send.max(send) + 2 * messages + heartbeat;
     QueueRequests { send, receive: messages, delete: messages, heartbeat, billed }
 }
 
-/// For each message that is held, one every third of its visibility.
+/// For each held message, one every third of its visibility timeout.
 fn heartbeats(workers: &Workers, hours: f64, messages: u64) -> u64 {
     let held = (u64::from(workers.count.max(1)) * u64::from(workers.messages)).min(messages);
     let every = (workers.visibility / 3).max(Duration::from_secs(1));
@@ -211,7 +210,7 @@ fn heartbeats(workers: &Workers, hours: f64, messages: u64) -> u64 {
 }
 
 fn table(work: &Work, total: &Tally) -> TableUnits {
-    // What is too large is put on record as failed.
+    // Objects that are too large are recorded as failed.
     let write = total.small + total.too_large + WRITES_OF_LARGE * total.large;
     let read = total.large + work.versions_compared.div_ceil(LOOKED_UP_PER_UNIT);
     TableUnits { write, index_write: write, read }

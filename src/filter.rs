@@ -10,10 +10,10 @@ pub mod patterns;
 
 use patterns::Patterns;
 
-/// Bounds on the objects that are looked at; the default lets everything through.
+/// Bounds on the objects in scope; the default includes everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only objects whose `bucket/key` one of these matches; without any: all.
+    /// Only objects whose `bucket/key` matches one of these; all if empty.
     pub include: Patterns,
     /// Only objects of at least this many bytes.
     pub min_size: Option<u64>,
@@ -26,8 +26,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The key of the bound that leaves an object out, if one does. One whose time is not known
-    /// passes the bounds of time: nothing is left out on a guess.
+    /// The configuration key of the bound that excludes an object, if any. An object whose time is
+    /// unknown passes the time bounds: nothing is excluded on a guess.
     pub fn leaves_out(&self, path: &str, listed: Listed<'_>) -> Option<&'static str> {
         let below = |min: Option<u64>| min.is_some_and(|min| listed.size < min);
         let above = |max: Option<u64>| max.is_some_and(|max| listed.size > max);
@@ -47,7 +47,7 @@ impl Filter {
         }
     }
 
-    /// Whether `bucket/key` has to be known.
+    /// Whether the filter needs `bucket/key`.
     pub fn asks_path(&self) -> bool {
         !self.include.is_empty()
     }

@@ -1,8 +1,8 @@
 //! The job: one object to copy or delete, and every form of message that brings one.
 //!
-//! `parse` tells the forms apart, `event` reads those that S3 sends, whose names `event_names` knows and
-//! whose objects go where `routes` says, `pack` is the product's own form for many small objects,
-//! `batch` decides which of them share a message.
+//! `parse` distinguishes the forms. `event` reads those that S3 sends: `event_names` knows their
+//! names, and `routes` decides where their objects go. `pack` is the product's own form for many
+//! small objects, and `batch` decides which of them share a message.
 
 use std::fmt;
 
@@ -25,92 +25,92 @@ pub use pack::{PACK_VERSION, Packed, pack, pack_within};
 pub use parse::{Opened, open, parse};
 pub use routes::Routes;
 
-/// What is asked for.
+/// What a job does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Action {
-    /// The destination gets the source's object.
+    /// Copies the source's object to the destination.
     #[default]
     Copy,
-    /// The destination's object is deleted, where the source has none. With what a comparison has
-    /// seen there: only that object is deleted. Events have seen nothing.
+    /// Deletes the destination's object if the source has none. With the object that a comparison
+    /// saw there, only that object is deleted. Events carry no such object.
     Delete(Option<Seen>),
 }
 
-/// An object at the destination as it was listed.
+/// An object at the destination, as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Bytes.
     pub size: u64,
-    /// The ETag, where the listing gave one.
+    /// The ETag, if the listing gave one.
     pub etag: Option<Etag>,
 }
 
 /// One object to move from the source to the destination, or to delete there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// What is asked for.
+    /// What a job does.
     pub action: Action,
-    /// Where the object is.
+    /// The object at the source.
     pub src: ObjectId,
-    /// Where it goes, or where it is deleted.
+    /// The object at the destination, to write or to delete.
     pub des: ObjectId,
-    /// Its size in bytes as listed; the source's own answer decides when the copy begins. 0 where
-    /// something is deleted, or where nobody has said it.
+    /// Its size in bytes as listed; when the copy begins, the source's own answer decides. 0 for a
+    /// deletion, or if the size is unknown.
     pub size: u64,
-    /// The version to fetch; `None` where the message says `"null"`. Where something is deleted:
-    /// the version that was deleted for good at the source, and need not have been the current one.
+    /// The version to fetch; `None` if the message says `"null"`. For a deletion: the version that
+    /// was permanently deleted at the source, which need not have been the current one.
     pub version: Option<String>,
-    /// When the event happened that the job came by; `None` where it came by none.
+    /// The position of the event that brought the job; `None` if no event did.
     pub sequencer: Option<Sequencer>,
 }
 
 impl Job {
-    /// A copy of `size` bytes, of one `version` or of whatever is current.
+    /// A copy of `size` bytes, of one `version` or of the current one.
     pub fn copy(src: ObjectId, des: ObjectId, size: u64, version: Option<String>) -> Self {
         Self { action: Action::Copy, src, des, size, version, sequencer: None }
     }
 
-    /// The deletion of `des`, which a comparison has `seen` where the source has no `src`.
+    /// The deletion of `des`, which a comparison has `seen`; the source has no `src`.
     pub fn delete(src: ObjectId, des: ObjectId, seen: Seen) -> Self {
         let action = Action::Delete(Some(seen));
         Self { action, src, des, size: 0, version: None, sequencer: None }
     }
 
-    /// Whether it deletes.
+    /// Whether the job is a deletion.
     pub fn deletes(&self) -> bool {
         matches!(self.action, Action::Delete(_))
     }
 }
 
-/// What a message that was understood asks for.
+/// The content of a message that was understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incoming {
-    /// The objects to move; with none of them the message may be deleted at once.
+    /// The jobs; without any, the message may be deleted at once.
     pub jobs: Vec<Job>,
-    /// What else the message spoke of, and why nothing is done about it, for the log.
+    /// What else the message contained, and why nothing is done about it, for the log.
     pub dropped: Vec<String>,
-    /// What somebody should do about it, though it is neither a job nor a failure.
+    /// Actions that the user should take, though they are neither a job nor a failure.
     pub notices: Vec<String>,
-    /// What of it cannot be carried out, each as a message of its own: the rest is not to suffer.
+    /// Parts that cannot be carried out, each as a message of its own, so that the rest can be.
     pub apart: Vec<Apart>,
 }
 
-/// A part of a message that is refused, to be sent on by itself.
+/// A refused part of a message, to be sent on separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apart {
-    /// The message that has nothing else in it.
+    /// A message with only this part.
     pub body: String,
-    /// Why that is refused.
+    /// Why it is refused.
     pub refusal: Refusal,
 }
 
 impl Incoming {
-    /// Nothing to do, for this reason.
+    /// Nothing to do, with the reason.
     fn nothing(reason: impl Into<String>) -> Self {
         Self { dropped: vec![reason.into()], ..Self::default() }
     }
 
-    /// A message that has nothing in it but one refused part is that part: it is refused whole.
+    /// A message that consists of a single refused part is refused as a whole.
     fn whole(mut self) -> Result<Self, Refusal> {
         let nothing_else =
             self.jobs.is_empty() && self.dropped.is_empty() && self.notices.is_empty();
@@ -121,23 +121,24 @@ impl Incoming {
     }
 }
 
-/// Why a message is not carried out. It is not deleted.
+/// Why a message is refused. It is not deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is nothing that this system knows, or something in it is missing or wrong.
+    /// It has no known form, or something in it is missing or wrong.
     NotAJob(String),
-    /// It is packed in a form of this version, which a newer worker understands.
+    /// It is packed in this version of the form, which needs a newer worker.
     Newer(u64),
-    /// It is an S3 event, and no destination is configured for those.
+    /// It is an S3 event, and no destination is configured for events.
     NoDestination,
-    /// It is an S3 event of this bucket, which the bucket list does not name.
+    /// It is an S3 event of this bucket, which is not in the bucket list.
     NotListed(String),
-    /// It is an S3 event of the first bucket, and what has no bucket list serves the second.
+    /// It is an S3 event of the first bucket, but without a bucket list this worker serves the
+    /// second.
     ServesAnother(String, String),
 }
 
 impl Refusal {
-    /// Whether it is the bucket list, or what serves in its place, that has no room for it.
+    /// Whether the bucket list, or the default destination in its place, has no route for it.
     pub fn is_by_rules(&self) -> bool {
         match self {
             Self::NoDestination | Self::NotListed(_) | Self::ServesAnother(..) => true,
@@ -177,7 +178,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The job as the original writes it.
+/// The job in the original's form.
 #[derive(Serialize)]
 struct Wire<'a> {
     #[serde(rename = "Src_bucket")]
@@ -192,14 +193,14 @@ struct Wire<'a> {
     size: u64,
     #[serde(rename = "versionId")]
     version_id: &'a str,
-    /// A further field, so that older workers copy all the same.
+    /// An additional field, so that older workers still copy the object.
     #[serde(rename = "Sequencer", skip_serializing_if = "Option::is_none")]
     sequencer: Option<&'a str>,
 }
 
 impl Job {
-    /// The message of this job: JSON in pure ASCII. A deletion is packed, also by itself: a plain
-    /// job would be copied by older workers, whatever further field it had.
+    /// The message of this job: JSON in pure ASCII. Even a single deletion is packed: older workers
+    /// would copy a plain job, whatever additional fields it had.
     pub fn to_message(&self) -> String {
         if self.deletes() {
             return pack(std::slice::from_ref(self));
@@ -216,17 +217,17 @@ impl Job {
     }
 }
 
-/// JSON with everything escaped that is not printable ASCII: Amazon SQS refuses some characters
-/// that keys may have
+/// JSON in which everything but printable ASCII is escaped: Amazon SQS refuses some characters that
+/// keys may contain
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).
 fn ascii_json(value: &impl Serialize) -> String {
-    // Writing text and numbers cannot fail: `Serialize` is derived, and maps have text keys.
+    // Writing text and numbers cannot fail: `Serialize` is derived, and map keys are strings.
     let json = serde_json::to_string(value).unwrap_or_default();
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
             ' '..='~' => ascii.push(c),
-            // Outside of texts JSON has only printable ASCII, so that this is inside of one.
+            // Outside of strings JSON has only printable ASCII, so this is inside a string.
             _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
                 ascii.push_str(&format!("\\u{unit:04x}"));
             }),

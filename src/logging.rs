@@ -34,8 +34,7 @@ pub fn bars() -> &'static MultiProgress {
     BARS.get_or_init(MultiProgress::new)
 }
 
-/// Writes a line to stdout, stepping around progress bars. Where nobody reads it any more, the work
-/// it tells of goes on.
+/// Writes a line to stdout, stepping around progress bars. If stdout is closed, the work goes on.
 pub fn say(line: impl std::fmt::Display) {
     let line = lines(&line.to_string());
     let write = || drop(writeln!(io::stdout(), "{line}"));
@@ -47,15 +46,15 @@ pub fn say(line: impl std::fmt::Display) {
 
 const POISONING: &str = "aws_smithy_runtime::client::http::connection_poisoning";
 
-/// Starts logging, once per process. Other crates are heard from ERROR up, at DEBUG from WARN up.
+/// Starts logging, once per process. Other crates log from ERROR up, at DEBUG from WARN up.
 pub fn start(config: &Debug) -> Result<()> {
     let (own, others) = match config.logging_level {
         LogLevel::Warning => (LevelFilter::WARN, LevelFilter::ERROR),
         LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
     };
-    // The demo's endpoint calls every 404 an error; and a line that broke before it was there is reported
-    // by the call itself, with what was tried.
+    // The demo's endpoint logs every 404 as an error; and a connection that breaks before it is
+    // established is reported by the call itself, with what was tried.
     let targets = Targets::new()
         .with_target("s3_migration", own)
         .with_target("s3s", LevelFilter::OFF)
@@ -75,17 +74,17 @@ pub fn start(config: &Debug) -> Result<()> {
     started.map_err(|error| Error::usage("logging was started twice").with_source(error))
 }
 
-/// The error that ends a command is for stderr by itself.
+/// The target for the error that ends a command: `main` alone writes it to stderr.
 const END: &str = "s3_migration::end";
 
-/// Puts the error that ends this process into the journal and into the file, which whoever watches a
-/// cluster reads. On stderr `main` says it.
+/// Writes the error that ends this process to the journal and to the file, for operators of a
+/// cluster. On stderr `main` writes it.
 pub fn ended_by(error: &Error) {
     tracing::error!(target: END, "ended: {error}");
 }
 
-/// The same for a configuration that cannot be used: no log has been started by it, but the file that the
-/// environment names as LogFile, as the units do, can be written to.
+/// The same for an unusable configuration: it has started no log, but if the environment names a
+/// LogFile, as the units do, that file can be written to.
 pub fn unusable(error: &Error) {
     let Some(path) = std::env::var_os("LogFile") else { return };
     let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path) else {
@@ -95,7 +94,7 @@ pub fn unusable(error: &Error) {
     let _ = writeln!(file, "ERROR {} ended: {}", now(), shown(&text));
 }
 
-/// The time of a line, in UTC.
+/// The current time for a line, in UTC.
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }

@@ -18,7 +18,7 @@ mod pulse;
 use pulse::Pulse;
 pub use pulse::{InWork, Turn};
 
-/// The three directions of the traffic lines, whose names the metric filters know.
+/// The three directions of the traffic lines; the metric filters use their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traffic {
     Downloading,
@@ -57,34 +57,34 @@ pub struct Counts {
     pub done: u64,
     /// Their bytes.
     pub done_bytes: u64,
-    /// What they are proven by.
+    /// How they were verified.
     pub proofs: Proofs,
     /// Objects deleted at the destination.
     pub deleted: u64,
     /// Objects that failed for good.
     pub failed: u64,
-    /// Times that an object went back to the queue.
+    /// How often an object went back to the queue.
     pub returned: u64,
-    /// Bytes read from the source, also those read again.
+    /// Bytes read from the source, including those read again.
     pub downloaded: u64,
-    /// Bytes taken by the destination, also those sent again.
+    /// Bytes accepted by the destination, including those sent again.
     pub uploaded: u64,
 }
 
 impl Monitor {
-    /// `bytes` of an object have been read.
+    /// Counts `bytes` of an object read.
     pub fn downloaded(&self, bytes: u64, object: &ObjectId) {
         self.downloaded.fetch_add(bytes, Ordering::Relaxed);
         self.traffic(Traffic::Downloading, bytes, object);
     }
 
-    /// `bytes` of an object have been taken by the destination.
+    /// Counts `bytes` of an object accepted by the destination.
     pub fn uploaded(&self, bytes: u64, object: &ObjectId) {
         self.uploaded.fetch_add(bytes, Ordering::Relaxed);
         self.traffic(Traffic::Uploading, bytes, object);
     }
 
-    /// An object of `bytes` is at the destination and on record, proven by this.
+    /// Counts an object of `bytes` that is at the destination and on record, verified like this.
     pub fn done(&self, bytes: u64, proven: Proven, object: &ObjectId) {
         self.proofs.lock().unwrap_or_else(PoisonError::into_inner).count(proven);
         self.done.fetch_add(1, Ordering::Relaxed);
@@ -92,49 +92,49 @@ impl Monitor {
         self.traffic(Traffic::Complete, bytes, object);
     }
 
-    /// An object is deleted at the destination, and that is on record.
+    /// Counts an object that is deleted at the destination and on record as deleted.
     pub fn deleted(&self) {
         self.deleted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An object failed for good.
+    /// Counts an object that failed for good.
     pub fn failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An object went back to the queue.
+    /// Counts an object that went back to the queue.
     pub fn returned(&self) {
         self.returned.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tags may not be read: said once, not for every object.
+    /// Warns that tags may not be read: once, not for every object.
     pub fn tags_denied(&self, error: &Error) {
         if !self.tags_denied.swap(true, Ordering::Relaxed) {
             warn!("objects are copied without their tags: {error}");
         }
     }
 
-    /// A message is in work from now until the answer is dropped.
+    /// Counts a message as in work until the returned value is dropped.
     pub fn begin_message(self: &Arc<Self>) -> InWork {
         InWork::begin(Arc::clone(self))
     }
 
-    /// Messages in work.
+    /// The number of messages in work.
     pub fn in_work(&self) -> usize {
         self.pulse.in_work()
     }
 
-    /// The loop that takes messages has come round; `turn`: what it does next.
+    /// Notes that the receive loop has started a turn; `turn`: what it does next.
     pub fn turned(&self, turn: Turn) {
         self.pulse.turned(turn);
     }
 
-    /// What the loop that takes messages last began to do.
+    /// What the receive loop last began to do.
     pub fn turn(&self) -> Turn {
         self.pulse.turn()
     }
 
-    /// What tells whether the worker is alive.
+    /// The signs of life of the worker.
     pub fn signs(&self) -> Signs {
         self.pulse.signs()
     }
@@ -167,9 +167,8 @@ impl Monitor {
         self.intervals[traffic as usize].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Writes the sums since the last call, a line for each direction in which there was traffic.
-    /// At DEBUG every part has had a line of its own, and no sum is written: the metric filters
-    /// add up all lines.
+    /// Writes the sums since the last call, a line for each direction with traffic. At DEBUG every
+    /// part has had a line of its own, so no sum is written: the metric filters add up all lines.
     pub fn log_traffic(&self) {
         for traffic in [Traffic::Downloading, Traffic::Uploading, Traffic::Complete] {
             let Interval { bytes, count, last } = std::mem::take(&mut *self.interval(traffic));

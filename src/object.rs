@@ -11,24 +11,24 @@ pub use key::{ObjectId, ObjectKey, destination_key, destination_prefix, is_bucke
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 pub const MAX_KEY_BYTES: usize = 1024;
 
-/// What stands for a version where there is none: in messages, in the table, and in S3's answers
-/// about what was written while its bucket kept no versions.
+/// Stands for "no version" in messages, in the table, and in S3's answers about objects written
+/// while their bucket kept no versions.
 pub const NO_VERSION: &str = "null";
 
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1024 * 1024;
 
-/// One content of an object: what was there at some time.
+/// One content of an object: its state at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Its version; `None` where it has none, or the null version.
+    /// Its version; `None` if it has none, or the null version.
     pub version: Option<String>,
-    /// Its ETag, where it is known.
+    /// Its ETag, if known.
     pub etag: Option<Etag>,
 }
 
 impl Revision {
-    /// Takes the null version for none: it names whatever was written last without versions.
+    /// Treats the null version as none: it names the object written last without versions.
     pub fn new(version: Option<String>, etag: Option<Etag>) -> Self {
         Self { version: version.filter(|version| version != NO_VERSION), etag }
     }

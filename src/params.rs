@@ -16,15 +16,15 @@ pub mod ssm;
 
 pub use bucket_list::{Pair, parse_pairs, same_place};
 
-/// Named texts that are kept outside of the program. A text may be a secret: an implementation
-/// never logs one.
+/// Named texts kept outside the program. A text may be a secret: implementations must never log
+/// one.
 #[async_trait]
 pub trait ParameterStore: Send + Sync + fmt::Debug {
-    /// The text called `name`, decrypted; `None` where there is no such parameter.
+    /// The text called `name`, decrypted; `None` if there is no such parameter.
     async fn get(&self, name: &str) -> Result<Option<String>>;
 }
 
-/// The bucket list: from `bucket_para_file` where that is set, or else from the parameter
+/// The bucket list: from `bucket_para_file` if that is set, otherwise from the parameter
 /// `ssm_parameter_bucket`.
 pub async fn load_pairs(
     config: &Config,
@@ -66,10 +66,10 @@ pub async fn load_stored(name: &str, parameters: &dyn ParameterStore) -> Result<
     StoredCredentials::parse(&format!("parameter {name}"), &text)
 }
 
-/// Stored credentials that are in a parameter.
+/// Stored credentials in a parameter.
 #[derive(Clone, Debug)]
 pub struct InParameter {
-    /// Where it is kept.
+    /// The store of the parameter.
     pub parameters: Arc<dyn ParameterStore>,
     /// Its name.
     pub name: String,
@@ -82,7 +82,7 @@ impl ReadStored for InParameter {
     }
 }
 
-/// A text, and what says in messages where it stands.
+/// A text, and its source as named in messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// A file or a parameter.
@@ -91,8 +91,9 @@ pub struct Named {
     pub text: String,
 }
 
-/// The text of the ignore list: from `ignore_list_file` if that is set, or else from the parameter
-/// `ssm_parameter_ignore_list`, or else from [`IGNORE_LIST_FILE`] next to the ini, or else empty.
+/// The text of the ignore list: from `ignore_list_file` if that is set, otherwise from the
+/// parameter `ssm_parameter_ignore_list`, otherwise from [`IGNORE_LIST_FILE`] next to the ini,
+/// otherwise empty.
 pub async fn load_ignore_list(
     config: &Config,
     parameters: Option<&dyn ParameterStore>,
@@ -112,7 +113,7 @@ pub async fn load_ignore_list(
     let file = folder.join(IGNORE_LIST_FILE);
     match tokio::fs::try_exists(&file).await {
         Ok(false) => Ok(Named::default()),
-        // Whatever keeps it from being looked at keeps it from being read too, and is reported.
+        // An error that prevents the check prevents reading too, and is reported there.
         Ok(true) | Err(_) => named(&file).await,
     }
 }

@@ -17,12 +17,12 @@ use crate::store::Listed;
 
 /// How often a bar is drawn.
 const DRAW: Duration = Duration::from_millis(200);
-/// What has brought nothing after this is not about to end.
+/// If nothing has been copied after this time, the end is not near.
 const SOON: Duration = Duration::from_secs(60);
 /// How often a plain line is written.
 const LINE: Duration = Duration::from_secs(10);
 
-/// What there is to do, growing while the listing goes on.
+/// The work to do, growing while the listing goes on.
 #[derive(Debug, Default)]
 pub struct Totals {
     listed: AtomicU64,
@@ -32,12 +32,12 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// No more will be added.
+    /// Marks the totals as complete.
     pub fn listing_done(&self) {
         self.listed_all.store(true, Ordering::Relaxed);
     }
 
-    /// Adds what is to be copied.
+    /// Adds objects and bytes to copy.
     pub fn add(&self, objects: u64, bytes: u64) {
         self.objects.fetch_add(objects, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -53,7 +53,7 @@ impl Finds for Totals {
     }
 }
 
-/// Shows how far a migration is until it is finished or dropped.
+/// Shows the progress of a migration until it is finished or dropped.
 pub struct Progress {
     task: JoinHandle<()>,
     view: Arc<View>,
@@ -67,7 +67,7 @@ struct View {
 }
 
 impl Progress {
-    /// Begins to show, on stderr, what `counts` reads.
+    /// Starts to show the values of `counts` on stderr.
     pub fn start(totals: Arc<Totals>, counts: impl Fn() -> Counts + Send + Sync + 'static) -> Self {
         let bar = io::stderr().is_terminal().then(bar);
         let view = Arc::new(View { totals, counts: Box::new(counts), began: Instant::now(), bar });
@@ -119,7 +119,7 @@ impl View {
         }
     }
 
-    /// Bytes at the destination: an object in work counts by what has been sent of it.
+    /// Bytes at the destination: an object in work counts by the bytes sent so far.
     fn moved(&self) -> u64 {
         let counts = (self.counts)();
         let all = self.totals.bytes.load(Ordering::Relaxed);
@@ -163,7 +163,7 @@ fn time_left(moved: u64, bytes: u64, elapsed: Duration) -> String {
         return String::new();
     }
     let share = (bytes - moved) as f64 / moved as f64;
-    // What a thousandth tells of the rest is no more than a guess.
+    // An estimate from less than a thousandth of the work would be a guess.
     match human::time_left(elapsed.as_secs_f64() * share).filter(|_| share <= 1000.0) {
         Some(left) => format!(", {} left", human::duration(left)),
         None => ", time left unknown".to_owned(),

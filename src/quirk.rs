@@ -6,29 +6,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A way in which a store differs from Amazon S3. Each has a name, for the ini and for `check`, and
-/// says what the product does about it.
+/// a text that says what the product does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Quirk {
-    /// A page that calls itself the last is not: `start-after` its last key brings more.
+    /// A page that claims to be the last is not: `start-after` its last key returns more.
     EndsListingsEarly,
-    /// ListObjectsV2 is not known: listings are asked for by version 1.
+    /// ListObjectsV2 is not supported: listings use version 1.
     ListsByVersion1,
-    /// `start-after` or a token brings the key it names once more.
+    /// `start-after` or a token returns the named key again.
     RepeatsKeys,
-    /// `start-after` is ignored; the value is 2 where the `marker` of version 1 is ignored as well.
+    /// `start-after` is ignored; the value is 2 if the `marker` of version 1 is ignored too.
     IgnoresStartAfter,
-    /// Keys in a listing that calls itself url-encoded stand as they are.
+    /// Keys in a listing that claims to be url-encoded are not encoded.
     ListsUnencoded,
     /// Keys in a url-encoded listing are encoded twice.
     EncodesTwice,
-    /// A `+` in a url-encoded listing stands for itself, not for a blank.
+    /// A `+` in a url-encoded listing is a plus, not a space.
     PlusIsLiteral,
-    /// Some keys are stored and not listed, those among them that are the folder of another.
+    /// Some stored keys are not listed, such as those that are a folder of another key.
     HidesFolderKeys,
-    /// ETags of objects in one piece, and of parts, are no MD5s.
+    /// ETags of objects in one piece and of parts are not MD5s.
     OwnEtags,
-    /// ETags of objects in parts are not the digest of their parts' MD5s.
+    /// ETags of multipart objects are not the digest of their parts' MD5s.
     OwnMultipartEtags,
     /// HEAD with `partNumber` is refused.
     NoPartSizes,
@@ -36,13 +36,13 @@ pub enum Quirk {
     NoUploadListing,
     /// ListParts is refused.
     NoPartListing,
-    /// A body whose SHA-256 is not signed is refused.
+    /// A body without a signed SHA-256 is refused.
     SignedBodies,
     /// `x-amz-tagging` is refused.
     NoTags,
-    /// The storage class asked for is refused, or the header is not known.
+    /// The requested storage class is refused, or the header is not supported.
     NoStorageClass,
-    /// Some storage classes are not known, others are.
+    /// Some storage classes are supported, others are not.
     OtherClasses,
     /// A canned ACL is refused.
     NoAcl,
@@ -50,26 +50,26 @@ pub enum Quirk {
     NoWebsiteRedirect,
     /// Bodies come without Content-Length.
     NoLengths,
-    /// Objects stored with gzip come decompressed, unless gzip is asked for.
+    /// Objects stored with gzip arrive decompressed, unless the request asks for gzip.
     DecompressesGzip,
     /// `Content-MD5` is refused.
     NoContentMd5,
-    /// A body that differs from its `Content-MD5` is taken.
+    /// A body that does not match its `Content-MD5` is accepted.
     IgnoresContentMd5,
     /// `If-Match` never matches: the ETag of each answer is compared instead.
     NoIfMatch,
-    /// The question for the checksums that it keeps is refused.
+    /// The request for stored checksums is refused.
     NoChecksums,
-    /// User metadata must be ASCII: what is not is sent as encoded words (RFC 2047).
+    /// User metadata must be ASCII: other text is sent as encoded words (RFC 2047).
     EncodedMetadata,
-    /// `Range` is ignored: objects are read from their beginning.
+    /// `Range` is ignored: objects are read from the start.
     NoRanges,
-    /// An upload has fewer parts than 10,000 at most; the value is that number.
+    /// An upload may have fewer than 10,000 parts; the value is the maximum.
     MaxParts,
 }
 
 impl Quirk {
-    /// Every one.
+    /// All quirks.
     pub const ALL: [Self; 28] = [
         Self::EndsListingsEarly,
         Self::ListsByVersion1,
@@ -101,7 +101,7 @@ impl Quirk {
         Self::MaxParts,
     ];
 
-    /// The name by which the ini, the notes and `check` know it.
+    /// The name used in the ini, the notes and `check`.
     pub fn name(self) -> &'static str {
         match self {
             Self::EndsListingsEarly => "ends-listings-early",
@@ -222,7 +222,7 @@ impl Quirk {
         }
     }
 
-    /// The quirk of this name.
+    /// The quirk with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|quirk| quirk.name() == name)
     }
@@ -234,13 +234,13 @@ impl fmt::Display for Quirk {
     }
 }
 
-/// What the ini says of a store, for all of its buckets.
+/// The quirks that the ini sets for a store, for all of its buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pins(BTreeMap<Quirk, Option<u64>>);
 
 impl Pins {
-    /// Names that commas separate: `no-tags` is so, `-own-etags` is not, `max-parts=1000` has a number.
-    /// Fails with what is wrong and what is allowed.
+    /// Names separated by commas: `no-tags` is set, `-own-etags` is unset, `max-parts=1000` has a
+    /// number. An error says what is wrong and what is allowed.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut pins = BTreeMap::new();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -268,7 +268,7 @@ impl Pins {
         Ok(Self(pins))
     }
 
-    /// What is said of a quirk: `Some(None)`: that it is not so.
+    /// The setting of a quirk; `Some(None)`: the store does not have it.
     pub(crate) fn get(&self, quirk: Quirk) -> Option<Option<u64>> {
         self.0.get(&quirk).copied()
     }

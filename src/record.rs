@@ -15,7 +15,8 @@ use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 pub mod dynamodb;
 pub mod sqlite;
 
-/// Names one record: an object and where it goes. Two pairs that share a source have two records.
+/// Identifies one record: an object and its destination. Two pairs that share a source have two
+/// records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
     /// The object at the source.
@@ -25,20 +26,20 @@ pub struct RecordId {
 }
 
 impl RecordId {
-    /// The record of `src` where it goes to `des`.
+    /// The record of `src` copied to `des`.
     pub fn of(src: &ObjectId, des: &ObjectId) -> Self {
         Self { src: src.clone(), des: des.clone() }
     }
 }
 
-/// Where an object stands; the text form is what the table holds as `jobStatus`.
+/// The state of an object; the table holds its text form as `jobStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobStatus {
-    /// Begun and not ended.
+    /// Started, not finished.
     Running,
-    /// At the destination, proven.
+    /// At the destination and verified as far as possible: see [`Proven`].
     Done,
-    /// Ended by an error that trying again does not mend.
+    /// Ended by an error that a retry does not fix.
     Failed,
 }
 
@@ -58,20 +59,21 @@ impl JobStatus {
     }
 }
 
-/// What a copy is proven by; the text form is what the table holds as `proof`.
+/// How a copy was verified; the table holds the text form as `proof`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proven {
-    /// A digest that the source has of the whole is that of what was sent, and the destination has
-    /// verified what it took.
+    /// The source's digest of the whole object equals that of the bytes sent, and the destination
+    /// has verified the bytes it received.
     Source,
-    /// The destination has verified every byte that it took; the source has no digest to compare with.
+    /// The destination has verified every byte that it received; the source has no digest to
+    /// compare with.
     Transit,
     /// The destination verifies nothing.
     Nothing,
 }
 
 impl Proven {
-    /// By whether the source vouches for the bytes, and whether the destination has verified them.
+    /// `vouched`: the source's digest matches; `verified`: the destination has verified the bytes.
     pub fn new(vouched: bool, verified: bool) -> Self {
         match (vouched, verified) {
             (_, false) => Self::Nothing,
@@ -95,18 +97,18 @@ impl Proven {
     }
 }
 
-/// The multipart upload that an object is being filled into.
+/// The multipart upload that receives an object's parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRef {
-    /// The destination's id of the upload.
+    /// The upload's id at the destination.
     pub id: String,
-    /// Bytes of every part but the last, or [`Self::DISTRUSTED`].
+    /// Size in bytes of every part except the last, or [`Self::DISTRUSTED`].
     pub part_size: u64,
 }
 
 impl UploadRef {
-    /// The part size of an upload that is known to hold damaged parts. No part has it, so the next
-    /// attempt aborts the upload and begins anew.
+    /// The part size of an upload that is known to hold damaged parts. No part has this size, so
+    /// the next attempt aborts the upload and starts over.
     pub const DISTRUSTED: u64 = 0;
 }
 
@@ -115,21 +117,21 @@ impl UploadRef {
 pub struct Record {
     /// Which object.
     pub id: RecordId,
-    /// Bytes, as the source answered when the copy began.
+    /// Size in bytes that the source reported when the copy began.
     pub size: u64,
-    /// The version that is or was copied, where one is known.
+    /// The version that is or was copied, if known.
     pub version: Option<String>,
     /// The source's ETag that the copy is pinned to.
     pub etag: Option<Etag>,
     /// The upload in progress, or the last one.
     pub upload: Option<UploadRef>,
-    /// The ETag that the upload's object will have, on record since just before its completion.
+    /// The ETag that the completed upload will have, recorded just before its completion.
     pub target_etag: Option<Etag>,
-    /// Where it stands.
+    /// The state of the object.
     pub status: JobStatus,
     /// The worker that wrote last.
     pub instance: String,
-    /// The fencing token of the attempt that wrote last: only that attempt may end it.
+    /// The fencing token of the attempt that wrote last: only that attempt may finish the record.
     pub lease: Option<String>,
     /// Attempts so far.
     pub tries: u32,
@@ -137,31 +139,31 @@ pub struct Record {
     pub first_time: SystemTime,
     /// When the latest attempt began.
     pub start_time: SystemTime,
-    /// When it ended, well or not.
+    /// When the latest attempt ended, successfully or not.
     pub end_time: Option<SystemTime>,
     /// Time spent from `start_time` to `end_time` of the latest attempt.
     pub spent: Option<Duration>,
-    /// Percent of the bytes that were already at the destination when the latest attempt began.
+    /// Percentage of the bytes that were at the destination when the latest attempt began.
     pub progress: u8,
-    /// Why the latest attempt ended as it did, where it did not end well.
+    /// Why the latest attempt did not succeed.
     pub last_error: Option<String>,
-    /// The latest event whose job has ended well; `None` where none has come.
+    /// The latest event whose job succeeded; `None` if there was none.
     pub sequencer: Option<Sequencer>,
-    /// What ended well last was a deletion: there is no object at the destination.
+    /// The last success was a deletion: there is no object at the destination.
     pub deleted: bool,
-    /// What the copy is proven by; `None` where it was made before this was kept.
+    /// How the copy was verified; `None` if it was made before this was recorded.
     pub proven: Option<Proven>,
-    /// The ETag that the destination has answered, where it is not the source's.
+    /// The ETag that the destination returned, if it differs from the source's.
     pub written: Option<Etag>,
 }
 
 impl Record {
-    /// Which state of the record this is.
+    /// Identifies this state of the record.
     pub fn stamp(&self) -> Stamp {
         Stamp { tries: self.tries, end_time: self.end_time }
     }
 
-    /// The finished copy that is on record, if one is.
+    /// The finished copy on record, if there is one.
     pub fn copy(self) -> Option<Copy> {
         let is_there = self.status == JobStatus::Done && !self.deleted;
         let revision = Revision::new(self.version, self.etag);
@@ -169,8 +171,8 @@ impl Record {
     }
 }
 
-/// Tells one state of a record from every other: each beginning counts a try and has no end yet, each
-/// end has its own time, or counts a try by itself.
+/// Distinguishes one state of a record from every other: each start counts a try and has no end
+/// time yet; each end has its own time, or counts a try itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Attempts so far.
@@ -179,13 +181,13 @@ pub struct Stamp {
     pub end_time: Option<SystemTime>,
 }
 
-/// What an attempt whose order matters demands of the record, since events come late, twice, in any
+/// What an attempt whose order matters requires of the record. Events arrive late, twice, out of
 /// order, and two at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What goes on record: the later of the job's and the record's.
+    /// The sequencer to record: the later of the job's and the record's.
     pub sequencer: Option<Sequencer>,
-    /// The state of the record when the attempt began; `None` where there was no record.
+    /// The state of the record when the attempt began; `None` if there was no record.
     pub seen: Option<Stamp>,
 }
 
@@ -194,9 +196,9 @@ pub struct Order {
 pub struct Start {
     /// Which object.
     pub id: RecordId,
-    /// Bytes, as the source answered.
+    /// Size in bytes that the source reported.
     pub size: u64,
-    /// The version being copied, where one is known.
+    /// The version being copied, if known.
     pub version: Option<String>,
     /// The ETag that the copy is pinned to.
     pub etag: Etag,
@@ -204,13 +206,13 @@ pub struct Start {
     pub upload: UploadRef,
     /// This worker.
     pub instance: String,
-    /// This attempt's fencing token; it replaces an earlier attempt's.
+    /// This attempt's fencing token; it replaces that of an earlier attempt.
     pub lease: String,
     /// When the attempt began.
     pub start_time: SystemTime,
-    /// Percent of the bytes already at the destination, 0 to 100.
+    /// Percentage of the bytes already at the destination, 0 to 100.
     pub progress: u8,
-    /// The job's place among its object's events, where it came by one.
+    /// The job's position among the events of its object, if an event brought it.
     pub sequencer: Option<Sequencer>,
 }
 
@@ -219,13 +221,13 @@ pub struct Start {
 pub struct Seal {
     /// Which object.
     pub id: RecordId,
-    /// The token given to [`RecordStore::begin`].
+    /// The token passed to [`RecordStore::begin`].
     pub lease: String,
-    /// The upload that is going to be completed.
+    /// The upload about to be completed.
     pub upload_id: String,
-    /// The ETag that the object will have; `None` where it cannot be computed.
+    /// The ETag that the object will have; `None` if it cannot be computed.
     pub target_etag: Option<Etag>,
-    /// What it will be proven by.
+    /// How the copy will be verified.
     pub proven: Proven,
 }
 
@@ -236,16 +238,16 @@ pub struct Outcome {
     pub id: RecordId,
     /// Bytes.
     pub size: u64,
-    /// The version copied, where one is known.
+    /// The version copied, if known.
     pub version: Option<String>,
     /// The source's ETag.
     pub etag: Option<Etag>,
-    /// Done or failed; `Running` where the job went back to the queue, keeping its parts.
+    /// Done or failed; `Running` if the job went back to the queue and keeps its parts.
     pub status: JobStatus,
     /// This worker.
     pub instance: String,
-    /// The token given to [`RecordStore::begin`]; `None` for an attempt that did not begin one
-    /// (a small object has a single write, this one).
+    /// The token passed to [`RecordStore::begin`]; `None` for an attempt that did not call it (a
+    /// small object has only this one write).
     pub lease: Option<String>,
     /// When the attempt began.
     pub start_time: SystemTime,
@@ -253,19 +255,19 @@ pub struct Outcome {
     pub end_time: SystemTime,
     /// Why it failed or went back.
     pub error: Option<String>,
-    /// Done by deleting what was at the destination.
+    /// The attempt deleted the object at the destination.
     pub deleted: bool,
-    /// What the copy is proven by, where there is one.
+    /// How the copy was verified, if there is a copy.
     pub proven: Option<Proven>,
-    /// The ETag that the destination has answered.
+    /// The ETag that the destination returned.
     pub written: Option<Etag>,
-    /// What of the record must still be as it was; `None`: nothing.
+    /// The state that the record must still have; `None`: any.
     pub order: Option<Order>,
 }
 
 impl Outcome {
-    /// The destination's ETag as it is kept: nothing where it is the source's, empty where it is not
-    /// known.
+    /// The destination's ETag in its stored form: `None` if it equals the source's, empty if
+    /// unknown.
     fn written_text(&self) -> Option<&str> {
         match (&self.written, &self.etag, self.proven) {
             (_, _, None) => None,
@@ -274,7 +276,7 @@ impl Outcome {
         }
     }
 
-    /// It knows what is at the destination now: an object with this ETag, or none.
+    /// Whether the outcome says what is at the destination now: an object with this ETag, or none.
     fn knows(&self) -> bool {
         self.etag.is_some() || self.deleted
     }
@@ -290,19 +292,19 @@ fn written(proven: Option<Proven>, etag: Option<&Etag>, kept: Option<String>) ->
     }
 }
 
-/// Copies counted by what they are proven by.
+/// Copies counted by how they were verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Proofs {
     /// Against the source's own digest.
     pub source: u64,
-    /// Every byte was verified by the destination; the source has no digest of the whole.
+    /// The destination verified every byte; the source has no digest of the whole object.
     pub transit: u64,
     /// Written to a store that verifies nothing.
     pub none: u64,
 }
 
 impl Proofs {
-    /// One more copy.
+    /// Counts one copy.
     pub fn count(&mut self, proven: Proven) {
         *match proven {
             Proven::Source => &mut self.source,
@@ -313,7 +315,7 @@ impl Proofs {
 }
 
 impl Proofs {
-    /// How many of each kind there are, in words for the user; none of a kind is left out.
+    /// The number of copies of each kind, in words for the user; kinds without copies are skipped.
     pub fn in_words(&self) -> impl Iterator<Item = (u64, &'static str)> {
         let kinds = [
             (self.source, "compared with the source's own digest"),
@@ -338,69 +340,70 @@ pub struct End {
 pub struct CopiesRequest {
     /// The bucket at the destination.
     pub bucket: String,
-    /// Only keys at the destination that begin with this.
+    /// Only destination keys with this prefix.
     pub prefix: String,
-    /// Only keys at the destination after this one, in byte order; for the first page.
+    /// Only destination keys after this one, in byte order; for the first page.
     pub after: Option<ObjectKey>,
-    /// The token of the page before; for every further page.
+    /// The token from the previous page; for every later page.
     pub token: Option<String>,
 }
 
 /// A finished copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// Which object, and where it was copied.
+    /// The object and its destination.
     pub id: RecordId,
-    /// What of it was copied.
+    /// The content that was copied.
     pub revision: Revision,
-    /// The ETag that the destination answered, where it is known.
+    /// The ETag that the destination returned, if known.
     pub written: Option<Etag>,
 }
 
 /// One page of finished copies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopiesPage {
-    /// In byte order of the destination's keys.
+    /// The copies, in byte order of the destination keys.
     pub copies: Vec<Copy>,
     /// The token for the next page; `None` on the last.
     pub next: Option<String>,
 }
 
-/// Names a note: what the jobsender keeps from one comparison to the next. Notes stand beside the
-/// records, in the same table.
+/// Names a note: data that the jobsender keeps from one comparison to the next. Notes are stored in
+/// the same table as the records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NoteKey(String);
 
 impl NoteKey {
-    /// The note `name`. Its key begins as no record's does: a bucket's name has no colon
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), and the ARN of
-    /// an access point, which stands in its place, begins with `arn:`.
+    /// The note `name`. No record's key begins like this: a bucket name has no colon
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), and the
+    /// ARN of an access point, which may replace it, begins with `arn:`.
     pub fn new(name: impl fmt::Display) -> Self {
         Self(format!("note:{name}"))
     }
 
-    /// The key as it is kept.
+    /// The key in its stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The records counted.
+/// Counts over all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Records that are begun and not ended.
+    /// Records that are started and not finished.
     pub running: u64,
-    /// Bytes of the objects begun and not ended.
+    /// Bytes of the objects started and not finished.
     pub running_bytes: u64,
     /// Objects at the destination.
     pub done: u64,
     /// Bytes of the objects at the destination.
     pub done_bytes: u64,
-    /// Of `done`: what they are proven by; copies made before that was kept are in none of these.
+    /// How the objects in `done` were verified; copies made before that was recorded are not
+    /// counted.
     pub proofs: Proofs,
     /// Objects that failed.
     pub failed: u64,
-    /// Of `done`: those ended within the window asked for.
+    /// Objects in `done` that finished within the requested window.
     pub recent: u64,
     /// Bytes of `recent`.
     pub recent_bytes: u64,
@@ -408,47 +411,47 @@ pub struct Tally {
     pub span: Option<(SystemTime, SystemTime)>,
 }
 
-/// How the index of a table in Amazon DynamoDB is made, as `check` looks at it.
+/// How the index of an Amazon DynamoDB table is set up, for `check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexForm {
-    /// There is none.
+    /// There is no index.
     Missing,
-    /// It has no order of keys: the original's.
+    /// It has no sort key: the original's index.
     Unordered,
-    /// It has not all attributes, or it is being made or removed.
+    /// It lacks attributes, or it is being created or deleted.
     Partial,
-    /// As the product's templates make it.
+    /// As the product's templates create it.
     Whole,
 }
 
-/// A table, likewise.
+/// How an Amazon DynamoDB table is set up, for `check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFacts {
-    /// Its ARN, where the service says it.
+    /// Its ARN, if the service reports it.
     pub arn: Option<String>,
     /// Its index.
     pub index: IndexForm,
 }
 
-/// A call on a table that can be made without changing anything.
+/// A table call that `check` can make without changing anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableCall {
     /// Reads one item.
     GetItem,
-    /// Reads many.
+    /// Reads several items.
     BatchGetItem,
-    /// Changes one.
+    /// Changes one item.
     UpdateItem,
-    /// Writes one.
+    /// Writes one item.
     PutItem,
-    /// Removes one.
+    /// Removes one item.
     DeleteItem,
     /// Reads the index.
     Query,
 }
 
 impl TableCall {
-    /// The permission that it takes, as `dynamodb:GetItem`.
+    /// The permission that it needs, such as `dynamodb:GetItem`.
     pub fn action(self) -> &'static str {
         match self {
             Self::GetItem => "dynamodb:GetItem",
@@ -461,11 +464,11 @@ impl TableCall {
     }
 }
 
-/// The answer to an outcome that was to be put on record. `Some`: the upload that was on record, which
-/// this outcome has made worthless; nobody else will abort it.
+/// The result of recording an outcome. `Some`: the upload that was on record and that this outcome
+/// has made obsolete; the caller must abort it, since nothing else will.
 pub type Recorded = Result<Option<UploadRef>>;
 
-/// One error as the answer to each of `count` outcomes.
+/// The same error for each of `count` outcomes.
 fn all_failed(error: &Error, count: usize) -> Vec<Recorded> {
     (0..count).map(|_| Err(error.another())).collect()
 }
@@ -476,33 +479,32 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
     /// The record of `id`, read consistently.
     async fn load(&self, id: &RecordId) -> Result<Option<Record>>;
 
-    /// Puts the start of an attempt on record: counts the try, keeps `first_time`, replaces
-    /// version, ETag, upload and the fencing token, clears the last end and error. Fails with
-    /// `LeaseLost` where a later event than the start's is on record.
+    /// Records the start of an attempt: counts the try, keeps `first_time`, replaces version, ETag,
+    /// upload and the fencing token, clears the last end and error. Fails with `LeaseLost` if a
+    /// later event than the start's is on record.
     async fn begin(&self, start: &Start) -> Result<()>;
 
-    /// Puts on record what the upload is about to become, so that a completion whose answer is lost
-    /// is known by the object. Fails with `LeaseLost` where the token has been replaced: then it
-    /// is not for this attempt to complete anything.
+    /// Records what the upload is about to become, so that the object itself proves a completion
+    /// whose answer was lost. Fails with `LeaseLost` if the token has been replaced: this attempt
+    /// must then not complete anything.
     async fn seal(&self, seal: &Seal) -> Result<()>;
 
-    /// Puts ends on record, batched as the backend can; answers each of them, in order. An outcome
-    /// without a token counts a try of its own; one with a token that has been replaced fails with
-    /// `LeaseLost` and changes nothing of that record. Each stands or falls by itself, and may be
-    /// sent again.
+    /// Records the outcomes, batched as the backend can; returns one answer per outcome, in order.
+    /// An outcome without a token counts a try of its own; one whose token has been replaced fails
+    /// with `LeaseLost` and does not change the record. Each succeeds or fails independently, and
+    /// may be sent again.
     ///
-    /// ETag and upload on record belong together: an outcome without an ETag leaves both as they
-    /// are, for a later attempt to resume, and one with another ETag drops the upload, which is
-    /// answered where it was unfinished, as a deletion does.
+    /// ETag and upload on record belong together. An outcome without an ETag leaves both unchanged,
+    /// for a later attempt to resume. One with another ETag, or a deletion, drops the upload and
+    /// returns it if it was unfinished.
     ///
-    /// One with an order but without a token fails with `LeaseLost` where the record is no longer in
-    /// the state that it has seen: somebody else has worked on the object at the same time, and what
-    /// is at the destination now is not known.
+    /// An outcome with an order but without a token fails with `LeaseLost` if the record is no
+    /// longer in the state that it saw: another attempt has worked on the object at the same time,
+    /// and what is at the destination now is unknown.
     async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded>;
 
-    /// As [`Self::finish_each`], for whoever does not ask which: an error worth trying again comes
-    /// before any other, since repeating changes nothing that is on record, and a lost lease shows
-    /// again.
+    /// Like [`Self::finish_each`], for callers that do not need each answer. A retryable error
+    /// takes precedence: repeating changes nothing that is on record, and a lost lease fails again.
     async fn finish(&self, outcomes: &[Outcome]) -> Result<()> {
         let answers = self.finish_each(outcomes).await;
         let mut errors: Vec<Error> = answers.into_iter().filter_map(Result::err).collect();
@@ -510,32 +512,32 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// What of each of these objects was copied, in order; `None` where no finished copy is on
-    /// record, or its deletion is. The last second's writes may be missing.
+    /// The content copied of each of these objects, in order; `None` if no finished copy is on
+    /// record, or its deletion is. Writes of the last second may be missing.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>>;
 
-    /// How the last attempt at each of these objects ended and when, in order; `None` where none has
-    /// ended. The last second's writes may be missing.
+    /// How and when the last attempt at each of these objects ended, in order; `None` if none has
+    /// ended. Writes of the last second may be missing.
     async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>>;
 
-    /// One page of the finished copies that are on record, in byte order of the destination's keys;
-    /// the last second's writes may be missing. `None` where the records are kept in no such order:
-    /// then [`Self::copied`] tells.
+    /// One page of the finished copies on record, in byte order of the destination keys; writes of
+    /// the last second may be missing. `None` if the records are not kept in that order: use
+    /// [`Self::copied`] instead.
     async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>>;
 
-    /// Puts a note under a key that no record can have; `false` where there is one already.
+    /// Adds a note under a key that no record can have; `false` if there is one already.
     async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool>;
 
-    /// Puts a note under a key, in place of the one there.
+    /// Sets a note, replacing an existing one.
     async fn set_note(&self, key: &NoteKey, text: &[u8]) -> Result<()>;
 
-    /// The notes under these keys, in order, read consistently. No key may stand among them twice.
+    /// The notes under these keys, in order, read consistently. The keys must be distinct.
     async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>>;
 
-    /// Removes the notes under these keys; what is not there is not missed.
+    /// Removes the notes under these keys; a missing note is not an error.
     async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()>;
 
-    /// Counts all records; `recent` is what ended at or after `since`.
+    /// Counts all records; `recent` counts those that ended at or after `since`.
     async fn tally(&self, since: SystemTime) -> Result<Tally>;
 
     /// Up to `limit` records with `status`, in the backend's order.

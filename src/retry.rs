@@ -13,19 +13,19 @@ use crate::error::{Error, ErrorKind, Evidence, Next, Result};
 /// How patient a call is.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Tries in all, at least 1.
+    /// Maximum number of tries, at least 1.
     pub tries: u32,
-    /// Throttling does not use the tries up: a service that asks for patience gets it, for a quarter of
-    /// an hour. One that answers nothing else for so long is out, and whoever asks decides what then.
+    /// Throttling does not use up tries, for up to a quarter of an hour. A service that does
+    /// nothing but throttle for that long counts as down, and the caller decides what to do.
     pub patient: bool,
     /// The first pause is between zero and this; it doubles with each try.
     pub base: Duration,
-    /// No pause is longer than this, unless the service asks for it.
+    /// The longest pause, unless the service asks for a longer one.
     pub cap: Duration,
-    /// A side that does not answer at all is waited for this long, whatever the tries: for who has
-    /// nothing else to do meanwhile.
+    /// How long to wait for a side that does not answer at all, regardless of the tries: for
+    /// callers that have nothing else to do.
     pub outlasts: Duration,
-    /// A try that takes longer is given up and counts as no answer; see [`untimed`].
+    /// A try that takes longer is dropped and counts as unanswered; see [`untimed`].
     pub timeout: Duration,
 }
 
@@ -35,13 +35,13 @@ impl Policy {
         Self { timeout: Duration::from_secs(30), ..Self::data(max_retry, 0) }
     }
 
-    /// For pages of a listing, which take long where many deleted keys must be passed over.
+    /// For pages of a listing, which take long if the store must skip many deleted keys.
     pub fn listing(max_retry: u32) -> Self {
         Self { outlasts: PATIENCE, ..Self::data(max_retry, 0) }
     }
 
-    /// For a call that moves `bytes`: the time for one try grows with them, at 32 KiB a second, so
-    /// that a bad line is slow and not broken.
+    /// For a call that moves `bytes`: the timeout of one try grows with them, at 32 KiB/s, so that
+    /// a bad connection is slow and does not fail.
     pub fn data(max_retry: u32, bytes: u64) -> Self {
         Self {
             tries: max_retry,
@@ -59,14 +59,14 @@ impl Policy {
         Self { timeout: Duration::from_secs(900), ..Self::control(max_retry) }
     }
 
-    /// For the first call of a command: a mistyped endpoint should show within seconds.
+    /// For the first call of a command: a mistyped endpoint should fail within seconds.
     pub fn probe() -> Self {
         Self { patient: false, timeout: Duration::from_secs(20), ..Self::control(3) }
     }
 
     /// The pause after try number `attempt` (from 1): full jitter
-    /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), and at least
-    /// what the service asked for.
+    /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), but at least
+    /// as long as the service asked for.
     fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.base.saturating_mul(1u32 << attempt.saturating_sub(1).min(16));
         let ceiling = doubled.min(self.cap);
@@ -74,11 +74,11 @@ impl Policy {
     }
 }
 
-/// How long a service may ask for patience.
+/// How long a service may throttle.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Calls `call` until it succeeds, fails for good, has used up its tries, or `cancel` is cancelled;
-/// cancelling drops the running call.
+/// Calls `call` until it succeeds, fails permanently, has used up its tries, or `cancel` is
+/// cancelled; cancelling drops the running call.
 pub async fn retry<T, F, Fut>(policy: Policy, cancel: &CancellationToken, mut call: F) -> Result<T>
 where
     F: FnMut() -> Fut,
@@ -119,7 +119,7 @@ where
     }
 }
 
-/// Whether nobody has answered, or somebody else in the service's place: a proxy that does not reach it.
+/// Whether the service did not answer, or only a proxy that cannot reach it did.
 fn is_outage(error: &Error) -> bool {
     let unanswered = |evidence: &Evidence| {
         evidence.status == 0 || (evidence.status >= 500 && evidence.is_bare())
@@ -127,13 +127,13 @@ fn is_outage(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable && error.evidence().is_some_and(unanswered)
 }
 
-/// Whether a service is still waited for; its time counts from the first time that it asks.
+/// Whether to keep waiting for a throttling service; its time counts from the first throttled try.
 fn has_patience(ends: &mut Option<Instant>) -> bool {
     let now = Instant::now();
     now < *ends.get_or_insert(now + PATIENCE)
 }
 
-/// One passing fault is everyday; a row of them is worth a warning.
+/// A single transient fault is normal; several in a row are worth a warning.
 fn report(error: &Error, attempt: u32, pause: Duration) {
     let pause_ms = pause.as_millis() as u64;
     match attempt.is_multiple_of(5) {
@@ -164,7 +164,7 @@ async fn once<T>(
             let error = Error::new(ErrorKind::Unavailable, message);
             return Err(error.with_evidence(Evidence::default()));
         }
-        // Looked at again at most once a second while the wait goes on.
+        // Check again at most once a second while the wait goes on.
         due = later.max(now + Duration::from_secs(1));
     }
 }
@@ -173,20 +173,20 @@ tokio::task_local! {
     static WAITS: Arc<Waits>;
 }
 
-/// Awaits `turn` without the time limit of the try that it is part of running: to wait for one's
-/// turn is no lack of an answer. Outside of [`retry`], just awaits it.
+/// Awaits `turn` while the timeout of the enclosing try stands still: waiting for one's turn is not
+/// a missing answer. Outside of [`retry`], just awaits it.
 pub async fn untimed<F: Future>(turn: F) -> F::Output {
     let _waiting = WAITS.try_with(Arc::clone).ok().map(Waiting::begin);
     turn.await
 }
 
-/// How long a try has waited for its turn.
+/// How long a try has waited for turns.
 #[derive(Debug, Default)]
 struct Waits(Mutex<Waited>);
 
 #[derive(Debug, Default)]
 struct Waited {
-    /// Waits under way; the two halves of a streamed part may wait at the same time.
+    /// Waits in progress; the two halves of a streamed part may wait at the same time.
     under_way: u32,
     since: Option<Instant>,
     before: Duration,
@@ -199,7 +199,7 @@ impl Waits {
     }
 }
 
-/// A wait under way; it ends when this is dropped.
+/// A wait in progress; it ends when this is dropped.
 struct Waiting(Arc<Waits>);
 
 impl Waiting {

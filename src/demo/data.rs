@@ -1,4 +1,4 @@
-//! What the demo migrates: the files of a folder, or objects that it makes.
+//! What the demo migrates: the files of a folder, or generated objects.
 
 use std::fmt;
 use std::fs::File;
@@ -17,20 +17,20 @@ use crate::logging::say;
 use crate::object::{MIB, ObjectId};
 use crate::store::{NewObject, ObjectStore, Part, Payload};
 
-/// Larger objects are put into the source in parts of this size, so that memory stays flat.
+/// Larger objects are uploaded to the source in parts of this size, so that memory stays flat.
 const UPLOAD_PART: u64 = 5 * MIB;
 const UPLOADS_AT_ONCE: usize = 8;
-/// An object whose worker is killed has at least so many parts.
+/// The minimum number of parts of the object whose worker is killed.
 const VICTIM_PARTS: u64 = 2;
 
-/// What is in the source.
+/// The content of the source.
 #[derive(Debug, Default)]
 pub(super) struct Uploaded {
     pub objects: u64,
     pub bytes: u64,
     /// Symbolic links, sockets and the like, and files that could not be read.
     pub left_out: u64,
-    /// The key of the largest object in parts, and how many parts it has.
+    /// The key of the largest multipart object, and its number of parts.
     pub victim: Option<(String, u64)>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Uploaded {
     }
 }
 
-/// One object to be.
+/// One object to upload.
 struct Item {
     key: String,
     size: u64,
@@ -57,7 +57,7 @@ enum Origin {
     Made,
 }
 
-/// Puts every regular file below `dir` into `bucket`, under its path; links are not followed.
+/// Uploads every regular file below `dir` to `bucket`, under its path; does not follow links.
 pub(super) async fn upload_folder(
     store: &Arc<dyn ObjectStore>,
     bucket: &str,
@@ -77,8 +77,8 @@ pub(super) async fn upload_folder(
     Ok(uploaded)
 }
 
-/// Puts objects of every kind into `bucket`: empty, tiny, around the threshold, tens of parts, and
-/// keys that other tools lose.
+/// Uploads objects of every kind to `bucket`: empty, tiny, around the threshold, with tens of
+/// parts, and with keys that other tools lose.
 pub(super) async fn upload_made(store: &Arc<dyn ObjectStore>, bucket: &str) -> Result<Uploaded> {
     say(format_args!("making objects and putting them into the source ..."));
     let longest = format!("long/{}", "k".repeat(1024 - 5));
@@ -131,7 +131,7 @@ fn walk(dir: &Path) -> (Vec<Item>, u64) {
                 left_out += 1;
                 continue;
             };
-            // Of the entry itself: a link is not followed.
+            // The type of the entry itself: links are not followed.
             let kind = entry.file_type();
             let path = entry.path();
             let key = path.strip_prefix(dir).ok().and_then(Path::to_str).map(str::to_owned);
@@ -168,7 +168,7 @@ async fn upload(store: &Arc<dyn ObjectStore>, bucket: &str, items: Vec<Item>) ->
     sent.try_fold(Uploaded::default(), add).await
 }
 
-/// Puts one object; `None` for a file that cannot be read.
+/// Uploads one object; `None` if its file cannot be read.
 async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option<(String, u64)>> {
     let target = ObjectId::new(bucket, &item.key);
     let new = described(&item);
@@ -222,7 +222,7 @@ impl Reader {
         }
     }
 
-    /// Up to `most` further bytes; fewer only at the end.
+    /// Up to `most` more bytes; fewer only at the end.
     fn next(&mut self, most: u64) -> std::io::Result<Bytes> {
         match self {
             Self::File(file) => {

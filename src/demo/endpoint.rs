@@ -1,19 +1,19 @@
-//! A small S3 endpoint inside the process, for `demo` and for the tests.
+//! A small in-process S3 endpoint for `demo` and the tests.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `mod.rs` | the server: its socket, its tasks, its end |
+//! | `endpoint.rs` | the server: its socket, its tasks, its end |
 //! | `guard.rs` | who may call, what is counted, where a test may hold or refuse a call |
 //! | `service.rs` | which function answers which S3 operation |
 //! | `untyped.rs` | the calls that s3s would refuse for their headers |
 //! | `objects.rs`, `uploads.rs`, `listing.rs` | what the answers are |
-//! | `headers.rs` | what an object keeps beside its bytes |
+//! | `headers.rs` | what an object keeps in addition to its bytes |
 //! | `index.rs` | what exists, in memory |
 //! | `blob.rs` | the bytes, in files |
-//! | `checksum.rs` | CRC-64/NVME, said and told |
+//! | `checksum.rs` | CRC-64/NVME: sent by callers, and in answers |
 //!
-//! The index lives in memory only, so an endpoint forgets everything when it ends, and takes its
-//! files along.
+//! The index lives only in memory, so an endpoint forgets everything when it ends, and removes its
+//! files.
 
 mod blob;
 mod checksum;
@@ -44,12 +44,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use guard::{Gate, OperationStats, Passage};
 
-/// How an [`Endpoint`] is set up.
+/// The options of an [`Endpoint`].
 #[derive(Clone, Default)]
 pub struct EndpointOptions {
-    /// Where the bytes are kept; made where it is absent.
+    /// The folder for the bytes; created if missing.
     pub folder: PathBuf,
-    /// The one access key that may call.
+    /// The only access key that may call.
     pub access_key: String,
     /// Its secret.
     pub secret_key: String,
@@ -57,13 +57,13 @@ pub struct EndpointOptions {
     pub buckets: Vec<String>,
     /// Awaited before each operation; `None` lets every call pass.
     pub gate: Option<Arc<dyn Gate>>,
-    /// Its ETags have the form of MD5s and are none, as under SSE-KMS, and no answer says so.
+    /// Its ETags look like MD5s but are not, as under SSE-KMS, and no answer says so.
     pub own_etags: bool,
 }
 
 /// A running S3 endpoint on a free port of the loopback interface.
 ///
-/// Dropping it ends all its tasks; [`Endpoint::stop`] also waits for their end.
+/// Dropping it ends all its tasks; [`Endpoint::stop`] also waits for them.
 pub struct Endpoint {
     address: SocketAddr,
     key: guard::OneKey,
@@ -102,27 +102,27 @@ impl Endpoint {
         format!("http://{}", self.address)
     }
 
-    /// What was asked and moved so far, by S3 operation name such as `GetObject`.
+    /// Requests and bytes so far, by S3 operation name such as `GetObject`.
     ///
     /// Only calls that passed authentication count.
     pub fn stats(&self) -> BTreeMap<String, OperationStats> {
         self.stats.snapshot()
     }
 
-    /// From now on another access key is the one that may call.
+    /// Replaces the access key that may call.
     pub fn rotate(&self, access_key: impl Into<String>, secret_key: impl Into<String>) {
         self.key.rotate(access_key.into(), secret_key.into());
     }
 
-    /// How many connections it has taken so far.
+    /// The number of connections accepted so far.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Ends the endpoint; calls under way are cut.
+    /// Ends the endpoint; calls in progress are cut off.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        // An error means that the server was aborted or panicked: it is over in either case.
+        // An error means that the server was aborted or panicked: it has ended either way.
         let _ = (&mut self.server).await;
     }
 }
@@ -152,7 +152,7 @@ fn build(
     builder.build()
 }
 
-/// Accepts until told to stop; owns every connection, so that none outlives it.
+/// Accepts connections until stopped; owns every connection, so that none outlives it.
 async fn serve(
     listener: TcpListener,
     service: S3Service,
@@ -170,7 +170,7 @@ async fn serve(
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a connection was not accepted");
-                    // Out of file descriptors, the next try fails at once as well.
+                    // Without free file descriptors, the next try would fail at once too.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             },

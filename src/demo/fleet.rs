@@ -1,4 +1,4 @@
-//! The demo's workers: processes of this very program, and the barrier at which one of them dies.
+//! The demo's workers, processes of this program, and the barrier at which one of them dies.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -19,12 +19,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging::say;
 use crate::record::{JobStatus, RecordStore};
 
-/// At most so many parts of the object pass before its worker is killed.
+/// The maximum number of parts that pass before the object's worker is killed.
 const PARTS_BEFORE_DEATH: u64 = 4;
-/// A worker that has been told to stop and has not ended by then is reported.
+/// A stopped worker that has not ended after this time is reported.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// A made-up access key, of one side.
+/// A made-up access key for one side.
 pub(super) struct Key {
     pub profile: &'static str,
     pub access_key: String,
@@ -100,7 +100,8 @@ impl Fleet {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.folder.join("demo.ini"));
         command.args(["worker", "--until-stdin-closes"]);
-        // Nothing of the user's own set-up may reach the demo: any key's name is a variable.
+        // The user's own setup must not reach the demo: every configuration key can be set by a
+        // variable of its name.
         command.env_clear();
         for name in ["PATH", "TMPDIR", "RUST_BACKTRACE", "LANG"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -108,7 +109,7 @@ impl Fleet {
         command.env("AWS_SHARED_CREDENTIALS_FILE", self.folder.join("credentials"));
         command.env("AWS_CONFIG_FILE", self.folder.join("no-config"));
         command.env("AWS_EC2_METADATA_DISABLED", "true");
-        // The pipe closes when this process ends, however it ends, and the worker with it.
+        // The pipe closes when this process ends for any reason, and that ends the worker.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
         command
             .spawn()
@@ -138,11 +139,12 @@ impl Fleet {
         Ok(pid)
     }
 
-    /// A worker that ended by itself would leave the demo waiting for ever.
+    /// Fails if a worker has ended by itself: the demo would wait for ever.
     pub async fn check_alive(&self) -> Result<()> {
         for worker in self.workers.lock().await.iter_mut() {
             if let Ok(Some(status)) = worker.try_wait() {
-                // A terminal tells everybody at once, and one that has just begun cannot heed it yet.
+                // A terminal interrupts all processes at once, and a worker that has just started
+                // cannot handle that yet.
                 if status.signal() == Some(SignalKind::interrupt().as_raw_value()) {
                     return Err(super::stopped());
                 }
@@ -153,7 +155,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Tells the workers to stop, and waits for their end.
+    /// Stops the workers and waits for them to end.
     pub async fn drain(&self) -> Result<()> {
         for mut worker in self.workers.lock().await.drain(..) {
             drop(worker.stdin.take());
@@ -169,16 +171,16 @@ impl Fleet {
         Ok(())
     }
 
-    /// For an end before the end.
+    /// Kills all workers when the demo is aborted.
     pub async fn kill_all(&self) {
         for mut worker in self.workers.lock().await.drain(..) {
-            // Already dead is as good.
+            // It may be dead already.
             let _ = worker.kill().await;
         }
     }
 }
 
-/// Lets the first parts of one object pass, and swallows the others until it is opened.
+/// Lets the first parts of one object pass, and holds the others until it is opened.
 #[derive(Debug)]
 pub(super) struct Barrier {
     /// The object, and how many of its parts pass.
@@ -200,7 +202,7 @@ impl Default for Barrier {
 }
 
 impl Barrier {
-    /// Half of the `parts` of the object pass, but no more than a few.
+    /// Lets half of the object's `parts` pass, but no more than a few.
     pub fn arm(&self, key: &str, parts: u64) {
         let pass = (parts / 2).min(PARTS_BEFORE_DEATH);
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.to_owned(), pass));
@@ -210,8 +212,8 @@ impl Barrier {
     pub async fn reached(&self) {
         // The sender lives as long as `self`.
         let _ = self.held.subscribe().wait_for(|held| *held).await;
-        // Time for the parts that passed to arrive, so that there is something to see; one that is
-        // still under way is sent again.
+        // Gives the passed parts time to arrive, so that there is something to see; a part still in
+        // flight is sent again.
         tokio::time::sleep(LOOK).await;
     }
 
@@ -219,12 +221,12 @@ impl Barrier {
         self.open.send_replace(true);
     }
 
-    /// How many UploadPart requests there have been for the object.
+    /// The number of UploadPart requests for the object so far.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// How many parts of this object pass, if it is the one.
+    /// How many parts of this object pass, if it is the armed one.
     fn passing(&self, bucket: &str, key: &str) -> Option<u64> {
         let armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         let (victim, pass) = armed.as_ref()?;
@@ -244,7 +246,7 @@ impl Gate for Barrier {
             return Passage::Free;
         }
         self.held.send_replace(true);
-        // Whoever asked is going to die: what it asked must not arrive afterwards.
+        // The caller is about to be killed: its request must not arrive afterwards.
         std::future::pending().await
     }
 }

@@ -1,4 +1,4 @@
-//! The demo's proof: every object read on both sides and compared byte by byte.
+//! The demo's proof: reads every object on both sides and compares them byte by byte.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::store::{Body, GetRequest, ListRequest, ObjectStore};
 
 const OBJECTS_AT_ONCE: usize = 8;
 
-/// What the comparison found.
+/// The result of the comparison.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
     /// Objects that are equal on both sides.
     pub equal: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What is not equal, in words.
+    /// The differences, in words.
     pub differences: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ async fn compare(
     }
 }
 
-/// Compares two bodies as they come, whatever the pieces.
+/// Compares two bodies as they arrive, however they are split into pieces.
 async fn same_bytes(mut left: Body, mut right: Body) -> Result<bool> {
     let (mut a, mut b) = (Bytes::new(), Bytes::new());
     loop {

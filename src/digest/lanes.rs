@@ -1,8 +1,8 @@
 //! MD5 of many streams at once, in SIMD lanes.
 //!
-//! MD5 is a chain: one stream cannot be hashed by more than one lane, so a core does about
-//! 0.6 GiB/s of it, and hashing would cost more than all the rest of a transfer. Several streams
-//! that are hashed side by side share the work of one.
+//! MD5 is a chain: a stream cannot use more than one lane, so a core hashes about 0.6 GiB/s, and
+//! hashing would cost more than the rest of a transfer. Several streams hashed in parallel lanes
+//! cost about as much as one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,15 +19,16 @@ mod thread;
 
 use thread::{Inbox, Post};
 
-/// A stream waits once this many of its bytes are queued: enough for its lane to stay busy while
-/// its next bytes are on the line, and little beside a part.
+/// A stream waits once this many of its bytes are queued: enough to keep its lane busy while its
+/// next bytes are in flight, and little compared with a part.
 const MAX_WAITING: usize = 512 * 1024;
-/// Bytes are handed over in pieces of this size at least, so that waking the thread (some
-/// microseconds) is little beside hashing them (a hundred). What ends below it is hashed at once.
+/// Bytes are handed over in pieces of at least this size, so that waking the thread (a few
+/// microseconds) costs little compared with hashing them (a hundred). A shorter stream is hashed by
+/// its caller.
 const HANDED_OVER: usize = 64 * 1024;
 
 /// Hashes streams of bytes, several at once in SIMD lanes. Clones share one thread, which sleeps
-/// while there is nothing to hash and ends with the last clone and hasher.
+/// when there is nothing to hash and ends with the last clone and hasher.
 ///
 /// One thread hashes about 0.6 GiB/s of one stream and 3 to 4 GiB/s of eight or more.
 #[derive(Clone, Debug)]
@@ -36,12 +37,12 @@ pub struct Lanes(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     inbox: Arc<Inbox>,
-    /// Started by the first stream that is long enough; `None`: none could be started.
+    /// Started by the first stream that is long enough; `None`: it could not be started.
     thread: OnceLock<Option<JoinHandle<()>>>,
 }
 
 impl Lanes {
-    /// Lanes without streams yet.
+    /// Lanes without streams.
     pub fn new() -> Self {
         Self(Arc::new(Shared { inbox: Arc::default(), thread: OnceLock::new() }))
     }
@@ -60,7 +61,7 @@ impl Default for Lanes {
 }
 
 impl Shared {
-    /// The thread's inbox; `None` where it would not pay, or where no thread is to be had.
+    /// The thread's inbox; `None` if a thread would not pay off, or could not be started.
     fn inbox(&self) -> Option<&Arc<Inbox>> {
         let start = || {
             let (engine, inbox) = (Md5Many::new(), Arc::clone(&self.inbox));
@@ -76,14 +77,14 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.inbox.close();
         if let Some(Some(thread)) = self.thread.take() {
-            // It has no streams any more, and ends within one step. A panic in it has shown
-            // already: to each stream as a missing digest.
+            // The thread has no streams left and ends within one step. Each stream has already seen
+            // a panic in it as a missing digest.
             let _ = thread.join();
         }
     }
 }
 
-/// One stream's digest in the making. Dropping it gives its lane up.
+/// The digest of one stream in progress. Dropping it frees its lane.
 #[derive(Debug)]
 pub struct LaneHasher {
     lanes: Lanes,
@@ -91,7 +92,7 @@ pub struct LaneHasher {
     lane: Option<Lane>,
 }
 
-/// What has not been handed over.
+/// The bytes not yet handed over.
 #[derive(Debug)]
 struct Own {
     state: Md5State,
@@ -107,7 +108,7 @@ struct Lane {
     inbox: Arc<Inbox>,
 }
 
-/// How far the thread is behind with one stream.
+/// How many bytes of a stream the thread has not hashed yet.
 #[derive(Debug, Default)]
 struct Flow {
     waiting: AtomicUsize,
@@ -115,7 +116,7 @@ struct Flow {
 }
 
 impl Flow {
-    /// `bytes` fewer are waiting.
+    /// Notes that `bytes` have been hashed.
     fn done(&self, bytes: usize) {
         let before = self.waiting.fetch_sub(bytes, Ordering::AcqRel);
         if before > MAX_WAITING && before - bytes <= MAX_WAITING {
@@ -133,8 +134,8 @@ impl Flow {
 }
 
 impl LaneHasher {
-    /// Takes the next bytes; they are hashed elsewhere. Waits only while more than 512 KiB of this
-    /// stream are waiting. Cancelling loses none of the bytes: they have been taken by then.
+    /// Takes the next bytes, which the thread hashes. Waits only while more than 512 KiB of this
+    /// stream are queued. Cancelling loses no bytes: they have been taken by then.
     pub async fn push(&mut self, bytes: Bytes) {
         self.own.bytes += bytes.len();
         self.own.chunks.push(bytes);
@@ -146,8 +147,8 @@ impl LaneHasher {
         }
     }
 
-    /// The MD5 of all bytes pushed. Fails with `Unavailable` where the thread that hashed them has
-    /// died: those that come after it are hashed without lanes.
+    /// The MD5 of all bytes pushed. Fails with `Unavailable` if the thread that hashed them has
+    /// died; later streams are hashed without lanes.
     pub async fn finish(mut self) -> Result<[u8; 16]> {
         if self.lane.is_none() {
             self.own.hash();
@@ -164,7 +165,7 @@ impl LaneHasher {
         digest.await.map_err(died)
     }
 
-    /// Gives what has gathered to the thread, or hashes it here where there is none.
+    /// Gives the collected bytes to the thread, or hashes them here if there is none.
     fn hand_over(&mut self) {
         if self.lane.is_none() {
             let Some(inbox) = self.lanes.0.inbox() else { return self.own.hash() };

@@ -1,6 +1,6 @@
-//! The checksums that a store keeps of whole objects, beside their ETags.
+//! The checksums that a store keeps of whole objects, in addition to their ETags.
 //!
-//! Amazon S3 keeps the one that an object was uploaded with, and a CRC-64/NVME where none was given
+//! Amazon S3 keeps the one that an object was uploaded with, or a CRC-64/NVME if none was given
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
 //!
 //! Pure: a checksum follows from bytes.
@@ -27,11 +27,11 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every one, those first that parts can be joined from.
+    /// All algorithms, those first whose part checksums can be joined.
     pub const ALL: [Self; 5] =
         [Self::Crc64Nvme, Self::Crc32C, Self::Crc32, Self::Sha256, Self::Sha1];
 
-    /// The header that carries it.
+    /// The header that carries the checksum.
     pub fn header(self) -> &'static str {
         match self {
             Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
@@ -42,7 +42,7 @@ impl Algorithm {
         }
     }
 
-    /// What people call it.
+    /// The common name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Crc64Nvme => "CRC-64/NVME",
@@ -53,7 +53,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether that of a whole follows from those of its parts.
+    /// Whether the checksum of a whole follows from those of its parts.
     pub fn is_joined(self) -> bool {
         self.crc().is_some()
     }
@@ -67,7 +67,7 @@ impl Algorithm {
         }
     }
 
-    /// Bytes of its value.
+    /// Length of the value in bytes.
     fn len(self) -> usize {
         match self {
             Self::Crc64Nvme => 8,
@@ -82,34 +82,35 @@ impl Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
     algorithm: Algorithm,
-    /// The highest byte first, zeros behind it.
+    /// Big-endian, followed by zeros.
     bytes: [u8; 32],
 }
 
 impl Sum {
-    /// How it is computed.
+    /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Its bytes, the highest first, as headers carry them in base64.
+    /// The big-endian bytes, which headers carry in base64.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.algorithm.len()).unwrap_or_default()
     }
 
-    /// A CRC-64/NVME by its number.
+    /// A CRC-64/NVME from its number.
     pub fn crc64nvme(crc: u64) -> Self {
         Self::of_crc(Algorithm::Crc64Nvme, crc)
     }
 
-    /// Its number, where it is a CRC-64/NVME.
+    /// Its number, if it is a CRC-64/NVME.
     pub fn as_crc64nvme(&self) -> Option<u64> {
         (self.algorithm == Algorithm::Crc64Nvme).then(|| self.number())
     }
 
-    /// That of an object's bytes out of what an answer says: the header's text, and
-    /// `x-amz-checksum-type`, which tells it from one of the parts' checksums (`COMPOSITE`). Stores that
-    /// do not send the type send one of the whole for what was written in one piece.
+    /// The checksum of an object's bytes from an answer: the header's text, and
+    /// `x-amz-checksum-type`, which distinguishes it from a checksum of the parts' checksums
+    /// (`COMPOSITE`). Stores that do not send the type send a checksum of the whole for objects
+    /// written in one piece.
     pub fn of_whole(
         algorithm: Algorithm,
         text: &str,
@@ -141,7 +142,7 @@ impl Sum {
     }
 }
 
-/// A checksum that grows with the bytes it is given.
+/// An incremental checksum.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     algorithm: Algorithm,
@@ -156,7 +157,7 @@ enum State {
 }
 
 impl Hasher {
-    /// Of no bytes yet.
+    /// A hasher without bytes.
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match (algorithm, algorithm.crc()) {
             (_, Some(crc)) => State::Crc(Digest::new(crc)),
@@ -175,7 +176,7 @@ impl Hasher {
         }
     }
 
-    /// That of all bytes taken.
+    /// The checksum of all bytes taken.
     pub fn finish(self) -> Sum {
         match self.state {
             State::Crc(crc) => Sum::of_crc(self.algorithm, crc.finalize()),
@@ -185,15 +186,15 @@ impl Hasher {
     }
 }
 
-/// That of these bytes.
+/// The checksum of these bytes.
 pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Sum {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
 }
 
-/// That of a whole out of its parts', each with its number of bytes, in order. `None` where a part has
-/// none, or where it does not follow from them.
+/// The checksum of a whole from those of its parts, each with its number of bytes, in order. `None`
+/// if a part has none, or if the whole's does not follow from them.
 pub fn joined(
     algorithm: Algorithm,
     parts: impl Iterator<Item = (Option<Sum>, u64)>,
@@ -212,8 +213,9 @@ pub fn joined(
 mod tests {
     use super::*;
 
-    /// The check values of the CRC catalogue (<https://reveng.sourceforge.io/crc-catalogue/all.htm>), and
-    /// `printf 123456789 | sha1sum` and `sha256sum`.
+    /// The check values in the CRC catalogue
+    /// (<https://reveng.sourceforge.io/crc-catalogue/all.htm>), and `printf 123456789 | sha1sum`
+    /// and `sha256sum`.
     const CHECKS: [(Algorithm, &str); 5] = [
         (Algorithm::Crc64Nvme, "ae8b14860a799888"),
         (Algorithm::Crc32C, "e3069283"),

@@ -1,5 +1,5 @@
-//! Whether an instance is about to go, by what its metadata service says, and how long that leaves;
-//! and whether its group must leave it alone.
+//! Decides from the instance metadata whether an instance is about to go and how much time is left,
+//! and whether it needs scale-in protection.
 //!
 //! Pure: what the metadata service answered, and when, is an argument.
 
@@ -10,16 +10,16 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A Spot instance is told so long before it is taken
+/// A Spot instance gets this much notice
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 const SPOT_NOTICE: Duration = Duration::from_secs(120);
-/// Of the time that is left, this is kept for giving back what could not be finished.
+/// The part of the remaining time that is reserved for releasing unfinished work.
 const MARGIN: Duration = Duration::from_secs(20);
-/// An idle worker may be ended by its group after this: jobs that follow each other closely cost no
-/// two calls each.
+/// The group may terminate a worker that has been idle for this long: jobs in quick succession do
+/// not cost two calls each.
 const REST: Duration = Duration::from_secs(15);
 
-/// What the metadata service says; `None`: nothing.
+/// The answers of the metadata service; `None`: no such value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// `spot/instance-action`.
@@ -30,14 +30,14 @@ pub struct Reading {
     pub lifecycle: Option<String>,
 }
 
-/// Why an instance goes.
+/// Why an instance is about to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// EC2 takes a Spot instance back.
+    /// EC2 reclaims a Spot instance.
     Spot,
-    /// EC2 believes that it will soon.
+    /// EC2 expects to reclaim it soon.
     Rebalance,
-    /// The autoscaling group ends the instance.
+    /// The autoscaling group terminates the instance.
     Group,
 }
 
@@ -51,17 +51,18 @@ impl fmt::Display for Cause {
     }
 }
 
-/// An instance goes.
+/// A notice that the instance is about to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Why.
     pub cause: Cause,
-    /// In how long; `None`: nobody says.
+    /// The time left; `None`: unknown.
     pub left: Option<Duration>,
 }
 
 impl Notice {
-    /// How long running parts may take to finish: `grace`, or what the instance has left.
+    /// How long running parts may take to finish: `grace`, or less if the instance has less time
+    /// left.
     pub fn grace(self, grace: Duration) -> Duration {
         self.left.map_or(grace, |left| grace.min(left.saturating_sub(MARGIN)))
     }
@@ -72,10 +73,10 @@ struct SpotAction {
     time: String,
 }
 
-/// What a reading at `now` means; the most urgent cause counts.
+/// The notice in a reading at `now`; the most urgent cause counts.
 pub fn notice(reading: &Reading, now: SystemTime) -> Option<Notice> {
     if let Some(action) = &reading.spot {
-        // That there is one is the notice, whatever is in it.
+        // Its existence is the notice, whatever its content.
         let left = time_left(action, now).unwrap_or(SPOT_NOTICE).min(SPOT_NOTICE);
         return Some(Notice { cause: Cause::Spot, left: Some(left) });
     }
@@ -85,7 +86,7 @@ pub fn notice(reading: &Reading, now: SystemTime) -> Option<Notice> {
     reading.rebalance.as_ref().map(|_| Notice { cause: Cause::Rebalance, left: None })
 }
 
-/// Whether the group ends the instance: its hook may be waiting
+/// Whether the group terminates the instance: its hook may be waiting
 /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>).
 pub fn is_ended(reading: &Reading) -> bool {
     reading.lifecycle.as_deref().map(str::trim) == Some("Terminated")
@@ -97,14 +98,14 @@ fn time_left(action: &str, now: SystemTime) -> Option<Duration> {
     Some(SystemTime::from(time).duration_since(now).unwrap_or_default())
 }
 
-/// Whether the group must be told, and what, of an instance with work or without any for `idle`.
-/// `told`: what it was told last.
+/// The protection to set for an instance that is in work or has been idle for `idle`; `None`: no
+/// change. `told`: the protection last set.
 pub fn protection(told: Option<bool>, in_work: bool, idle: Duration) -> Option<bool> {
     match (told, in_work) {
         (Some(true), true) | (Some(false), false) => None,
         (_, true) => Some(true),
         (Some(true), false) => (idle >= REST).then_some(false),
-        // What an earlier process left is not known.
+        // The setting left by an earlier process is unknown.
         (None, false) => Some(false),
     }
 }
@@ -138,7 +139,7 @@ mod tests {
         let at = |time: &str| spot(&format!(r#"{{"action":"terminate","time":"{time}"}}"#));
         let left = |n| Some(Notice { cause: Cause::Spot, left: Some(seconds(n)) });
         assert_eq!(at("1970-01-01T00:01:30Z"), left(90));
-        // The clocks of the two need not agree.
+        // The clocks of EC2 and the instance need not agree.
         assert_eq!(at("1970-01-01T09:00:00Z"), left(120));
         assert_eq!(at("1969-12-31T00:00:00Z"), left(0));
         assert_eq!(at("soon"), left(120));

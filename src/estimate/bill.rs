@@ -1,4 +1,4 @@
-//! The bill: counted requests at the prices of their places.
+//! The bill: counted requests at the prices of their regions.
 //!
 //! Pure: the bill follows from counts and prices.
 
@@ -8,10 +8,10 @@ use super::{DestinationRequests, QueueRequests, SourceRequests, TableUnits};
 use crate::estimate::prices::{Priced, Requests, STANDARD};
 use crate::estimate::work::Work;
 
-/// Bytes of what is billed as a GB.
+/// Bytes of a billed GB.
 const GB: f64 = (1_u64 << 30) as f64;
-/// Classes of which only the end of an upload is billed at their own price, and all before at
-/// that of STANDARD
+/// Classes for which only the completion of an upload is billed at their own price, and everything
+/// before at that of STANDARD
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/aws-usage-report-understand.html>).
 const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
@@ -27,17 +27,17 @@ pub enum Way {
     Internet,
 }
 
-/// Where the work is done, and by whose prices. What has no price is counted and costs nothing: a
-/// store that is not Amazon's, the embedded queue and records.
+/// Where the work happens, with the prices there. Anything without a price is counted and costs
+/// nothing: a store other than Amazon's, the embedded queue and records.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'a> {
-    /// Where objects are read.
+    /// The region that objects are read from.
     pub source: Option<Priced<'a>>,
-    /// Where they are written.
+    /// The region that they are written to.
     pub destination: Option<Priced<'a>>,
-    /// Where the queue is.
+    /// The region of the queue.
     pub queue: Option<Priced<'a>>,
-    /// Where the records are.
+    /// The region of the records.
     pub table: Option<Priced<'a>>,
     /// How the bytes leave the source.
     pub way: Way,
@@ -48,9 +48,9 @@ pub struct Places<'a> {
 pub struct Cost {
     /// What is paid for.
     pub what: Item,
-    /// Of which there are so many: requests, units, or bytes.
+    /// The quantity, in requests, units, or bytes.
     pub quantity: u64,
-    /// In the currency of the prices.
+    /// The cost, in the currency of the prices.
     pub amount: f64,
     /// The price is marked as an estimate, or is another region's.
     pub estimated: bool,
@@ -64,13 +64,13 @@ pub enum Item {
     SourceLists,
     /// GetObject and HeadObject.
     SourceReads,
-    /// Bytes read of classes that charge for it.
+    /// Bytes read from classes that charge for retrieval.
     Retrieval,
     /// Bytes out of the source's region.
     TransferOut,
     /// Pages of listings at the destination, of objects, uploads and parts.
     DestinationLists,
-    /// PutObject and all of an upload.
+    /// PutObject and all requests of an upload.
     DestinationWrites,
     /// The queue's requests.
     Queue,
@@ -160,7 +160,7 @@ impl Bill {
         }
     }
 
-    /// Lines of one item become one.
+    /// Adds a line, merged with an existing line of the same item.
     fn add(&mut self, what: Item, quantity: u64, amount: f64, estimated: bool) {
         if quantity == 0 {
             return;

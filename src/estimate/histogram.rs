@@ -1,4 +1,4 @@
-//! How large the objects are: a fixed number of classes, whatever the number of objects.
+//! How large the objects are, in a fixed number of classes.
 //!
 //! Pure: objects are counted as they are named.
 
@@ -9,17 +9,17 @@ use crate::object::MIB;
 const KIB: u64 = 1024;
 const GIB: u64 = 1024 * MIB;
 
-/// The largest size of each class but the last, in bytes: empty objects, those that cost more in
-/// requests than in bytes, those up to the default ResumableThreshold, and those in parts.
+/// The largest size in each class except the last, in bytes: empty objects, those that cost more in
+/// requests than in bytes, those up to the default ResumableThreshold, and multipart objects.
 pub const BOUNDS: [u64; 9] = [0, KIB, 16 * KIB, 128 * KIB, MIB, 5 * MIB, 64 * MIB, GIB, 50 * GIB];
 
-/// Classes: one for each bound, and what is larger.
+/// Number of classes: one for each bound, and one for larger objects.
 pub const CLASSES: usize = BOUNDS.len() + 1;
 
 /// The objects of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Class {
-    /// Bytes of the largest object that counts here; `None`: without limit.
+    /// Size in bytes of the largest object counted here; `None`: no limit.
     pub up_to: Option<u64>,
     /// How many there are.
     pub objects: u64,
@@ -49,7 +49,7 @@ impl Histogram {
         class.bytes = class.bytes.saturating_add(size);
     }
 
-    /// Adds what another one has counted: of another range of keys, or another pair.
+    /// Adds the counts of another range of keys or another pair.
     pub fn merge(&mut self, other: &Self) {
         for (class, more) in self.classes.iter_mut().zip(&other.classes) {
             class.objects += more.objects;

@@ -1,4 +1,4 @@
-//! What the services charge: the dated file that ships with the product, or one in its place.
+//! What the services charge: the dated file that ships with the product, or a replacement.
 //!
 //! Pure: the text of a price file is an argument; whoever reads the file is elsewhere.
 
@@ -11,20 +11,20 @@ use crate::error::{Error, Result};
 /// `prices.json` of the repository: its note says which figures are uncertain.
 const SHIPPED: &str = include_str!("../../prices.json");
 
-/// The storage class that stands for every other one that a region has no price for, and at whose
-/// price lists, tags and the parts of archived objects are billed.
+/// The storage class whose prices replace those that a region does not have, and apply to lists,
+/// tags and the parts of archived objects.
 pub const STANDARD: &str = "STANDARD";
 
 /// List prices, all in one currency.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prices {
-    /// Year and month in which they were looked up.
+    /// Year and month of the prices.
     pub as_of: String,
     /// The currency's three letters.
     pub currency: String,
     /// How certain they are, for people.
     pub note: String,
-    /// Addresses of where they come from.
+    /// URLs of their sources.
     pub sources: Vec<String>,
     regions: BTreeMap<String, Region>,
     default_code: String,
@@ -45,7 +45,7 @@ pub struct Region {
     pub dynamodb: DynamoDb,
 }
 
-/// The file as it is written.
+/// The format of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -66,15 +66,15 @@ struct FileRegion {
     dynamodb: DynamoDb,
 }
 
-/// Requests about objects of one storage class.
+/// Prices of requests for objects of one storage class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
-    /// A thousand PUT, COPY, POST or LIST.
+    /// Per thousand PUT, COPY, POST or LIST.
     pub write_per_1000: f64,
-    /// A thousand GET, HEAD and others.
+    /// Per thousand GET, HEAD and others.
     pub read_per_1000: f64,
-    /// Each GB (2^30 bytes) that is read.
+    /// Per GB (2^30 bytes) read.
     #[serde(default)]
     pub retrieval_per_gb: f64,
     /// The figures are uncertain.
@@ -82,11 +82,11 @@ pub struct Requests {
     pub estimated: bool,
 }
 
-/// Data that leaves a region, for each GB (2^30 bytes).
+/// Prices per GB (2^30 bytes) of data that leaves a region.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
-    /// To the internet, which another partition or another provider is: the first tier.
+    /// To the internet, which includes other partitions and providers: the first tier.
     pub internet_per_gb: f64,
     /// To another region of the same partition.
     pub other_region_per_gb: f64,
@@ -95,24 +95,24 @@ pub struct Transfer {
     pub estimated: bool,
 }
 
-/// Requests to a standard queue.
+/// Prices of requests to a standard queue.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sqs {
-    /// A million requests of up to 64 KiB.
+    /// Per million requests of up to 64 KiB.
     pub per_million: f64,
     /// The figure is uncertain.
     #[serde(default)]
     pub estimated: bool,
 }
 
-/// Request units of a table on demand.
+/// Prices of request units of an on-demand table.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DynamoDb {
-    /// A million write units: 1 KiB each.
+    /// Per million write units of 1 KiB.
     pub write_per_million: f64,
-    /// A million read units: 4 KiB each, strongly consistent.
+    /// Per million read units of 4 KiB, strongly consistent.
     pub read_per_million: f64,
     /// The figures are uncertain.
     #[serde(default)]
@@ -120,19 +120,17 @@ pub struct DynamoDb {
 }
 
 impl Prices {
-    /// Those that ship with the product.
+    /// The prices that ship with the product.
     ///
-    /// # Errors
-    /// None that a release can have: a test reads the file.
+    /// # Errors None in a release: a test reads the file.
     pub fn shipped() -> Result<Self> {
         Self::parse("prices.json", SHIPPED)
     }
 
     /// Reads the text of the file `name`.
     ///
-    /// # Errors
-    /// A usage error that names the file, the place in it and what is wrong: no JSON, a field that is
-    /// unknown or missing, a negative price, a default region or a class STANDARD that is missing.
+    /// # Errors A usage error that names the file, the position and the problem: no JSON, an
+    /// unknown or missing field, a negative price, a missing default region or class STANDARD.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let file: File = serde_json::from_str(text)
             .map_err(|error| Error::usage(format!("the price file {name}: {error}")))?;
@@ -142,7 +140,7 @@ impl Prices {
         })
     }
 
-    /// The prices of a region; those of the default region where it is not in the file.
+    /// The prices of a region; those of the default region if it is not in the file.
     pub fn region(&self, code: &str) -> Priced<'_> {
         match self.regions.get_key_value(code) {
             Some((code, region)) => Priced { code, region, substitute: false },
@@ -155,7 +153,7 @@ impl Prices {
 }
 
 impl File {
-    /// All problems together.
+    /// Validates the file and returns all problems together.
     fn checked(self) -> Result<Prices, Vec<String>> {
         let (mut problems, mut regions) = (Vec::new(), BTreeMap::new());
         for (code, region) in self.regions {
@@ -204,13 +202,13 @@ pub struct Priced<'a> {
     pub code: &'a str,
     /// The prices.
     pub region: &'a Region,
-    /// The region that was asked for is not in the file; these are the default region's.
+    /// The requested region is not in the file; these are the default region's prices.
     pub substitute: bool,
 }
 
 impl Region {
-    /// The prices of requests about objects of a class; those of STANDARD, as an estimate, where the
-    /// class is not in the file.
+    /// The request prices of a storage class; those of STANDARD, marked as estimated, if the class
+    /// is not in the file.
     pub fn s3(&self, class: &str) -> Requests {
         match self.s3.get(class) {
             Some(requests) => *requests,
@@ -245,7 +243,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    /// The shipped file with one piece of its text replaced.
+    /// The shipped file with one piece of text replaced.
     fn changed(from: &str, to: &str) -> Result<Prices> {
         assert!(SHIPPED.contains(from), "{from}");
         Prices::parse("mine.json", &SHIPPED.replacen(from, to, 1))

@@ -1,4 +1,4 @@
-//! The requests that take an object from one side to the other, counted without asking for one.
+//! Counts the requests that copy an object, without sending any.
 //!
 //! Pure: what an object needs follows from its size and from how it is copied.
 
@@ -7,24 +7,25 @@ use serde::Serialize;
 use crate::object::MIB;
 use crate::transfer::layout::{self, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, Route};
 
-/// Entries of one page of ListParts
+/// Entries per page of ListParts
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>).
 const PARTS_PAGE: u64 = 1000;
 
-/// How objects are copied, as far as it decides on requests. The default is that of the ini.
+/// How objects are copied, as far as it affects the requests. The defaults are those of the ini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
     /// ResumableThreshold in bytes: up to this size one GET and one PUT.
     pub threshold: u64,
-    /// StreamThreshold in bytes: up to this size an object with an MD5 ETag goes in one streamed piece.
+    /// StreamThreshold in bytes: up to this size an object with an MD5 ETag is streamed in one
+    /// piece.
     pub stream: u64,
     /// ChunkSize in bytes.
     pub chunk: u64,
-    /// PreserveEtag: an object that was written in parts is written in the same ones.
+    /// PreserveEtag: a multipart object is written in the same parts.
     pub preserve_etag: bool,
     /// UpdateVersionId: the version is looked up at the start and at the end.
     pub update_version: bool,
-    /// CopyTags: tags travel with the object.
+    /// CopyTags: tags are copied with the object.
     pub copy_tags: bool,
 }
 
@@ -43,19 +44,19 @@ impl Default for Manner {
     }
 }
 
-/// Objects to copy, and the requests that take them there when nothing goes wrong: no retry, no
+/// Objects to copy, and the requests that it takes when nothing goes wrong: no retries, no
 /// resumption, no tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Objects that go in one piece.
+    /// Objects copied in one piece.
     pub small: u64,
     /// Their bytes.
     pub small_bytes: u64,
-    /// Objects that go in parts.
+    /// Objects copied in parts.
     pub large: u64,
     /// Their bytes.
     pub large_bytes: u64,
-    /// Objects that are larger than S3 holds: each fails after one look.
+    /// Objects larger than S3 allows: each fails after one HEAD.
     pub too_large: u64,
     /// GetObject at the source.
     pub gets: u64,
@@ -63,16 +64,15 @@ pub struct Tally {
     pub heads: u64,
     /// UploadPart at the destination.
     pub parts: u64,
-    /// ListParts at the destination: a page for a thousand parts.
+    /// ListParts at the destination: one page per thousand parts.
     pub parts_pages: u64,
 }
 
 impl Tally {
-    /// Counts an object of `size` bytes whose ETag tells that it was written in `source_parts`
-    /// parts.
+    /// Counts an object of `size` bytes; `source_parts`: the number of parts from its ETag.
     pub fn add(&mut self, size: u64, source_parts: Option<u32>, manner: Manner) {
         let laid_out = source_parts.filter(|_| manner.preserve_etag);
-        // A small object is asked for at once; only the answer tells that it was written in parts.
+        // A small object is read at once; only the answer shows that it was written in parts.
         let streamed = size > manner.threshold && size <= manner.stream;
         let at_once = (size <= manner.threshold || streamed) && !manner.update_version;
         let whole = source_parts.is_none() && streamed;
@@ -112,7 +112,7 @@ impl Tally {
         self.parts_pages += parts.div_ceil(PARTS_PAGE);
     }
 
-    /// Adds what another one has counted.
+    /// Adds the counts of another tally.
     pub fn merge(&mut self, other: &Self) {
         self.small += other.small;
         self.small_bytes = self.small_bytes.saturating_add(other.small_bytes);
@@ -125,14 +125,15 @@ impl Tally {
         self.parts_pages += other.parts_pages;
     }
 
-    /// Bytes that are read.
+    /// Bytes to read.
     pub fn bytes(&self) -> u64 {
         self.small_bytes.saturating_add(self.large_bytes)
     }
 }
 
-/// Whether `count` equal parts, the last one excepted, can be those of an object of `size` bytes that
-/// S3 takes. The listing does not tell their size; [`layout::preserved`] decides when it is known.
+/// Whether an object of `size` bytes can have `count` parts, equal except for the last, that S3
+/// accepts. The listing does not give the part size; [`layout::preserved`] decides when it is
+/// known.
 fn may_keep(size: u64, count: u64) -> bool {
     match count {
         0 => false,
@@ -208,14 +209,14 @@ mod tests {
         let manner = Manner { preserve_etag: false, ..KEPT };
         let large = one(1024 * MIB, Some(64), manner);
         assert_eq!((large.heads, large.gets, large.parts), (1, 205, 205));
-        // Parts of 4 MiB, which S3 does not take: in parts of its own.
+        // Parts of 4 MiB, which S3 does not accept: copied in parts of our own size.
         let large = one(40 * MIB, Some(10), KEPT);
         assert_eq!((large.heads, large.parts), (2, 8));
-        // A small one in a single part: asked for, looked at twice, and uploaded.
+        // A small object in a single part: read, two HEADs, and uploaded.
         let small = one(100, Some(1), KEPT);
         assert_eq!((small.small, small.large), (0, 1));
         assert_eq!((small.gets, small.heads, small.parts), (2, 2, 1));
-        // In two, which are too small: a PUT after all.
+        // In two parts, which are too small: a PUT.
         let small = one(2 * MIB, Some(2), KEPT);
         assert_eq!((small.small, small.large, small.gets, small.heads), (1, 0, 2, 2));
     }

@@ -136,7 +136,7 @@ fn only_the_end_of_an_upload_into_an_archive_has_the_archives_price() {
     assert!(close(writes(Some("DEEP_ARCHIVE"), STANDARD, large), 0.05 + 11.0 * 0.005));
     assert!(close(writes(Some("GLACIER"), STANDARD, large), 0.03 + 11.0 * 0.005));
     assert!(close(writes(Some("GLACIER_IR"), STANDARD, large), 12.0 * 0.02));
-    // KEEP: by each object's own class.
+    // KEEP: each object's own class decides.
     assert!(close(writes(None, "STANDARD_IA", large), 12.0 * 0.01));
 }
 
@@ -191,7 +191,7 @@ fn each_message_that_is_held_shows_a_sign_of_life() {
         work.copy(450_000_000_000, None, Some(10_000));
         estimate(&work, &NOWHERE).queue.heartbeat
     };
-    // An hour at 1 Gbit/s: five messages, one every 20 s.
+    // An hour at 1 Gbit/s: five messages, one heartbeat every 20 s.
     assert_eq!(heartbeats(1, 1000, Some(1_000_000_000)), 5 * 180);
     assert_eq!(heartbeats(1, 2, Some(1_000_000_000)), 2 * 180, "no more than there are");
     assert_eq!(heartbeats(2, 1000, Some(500_000_000)), 10 * 180);

@@ -1,4 +1,4 @@
-//! What a migration has to do, in numbers that add up.
+//! What a migration has to do, in numbers that can be added.
 //!
 //! Pure: objects are added up as they are named.
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::prices::STANDARD;
 use super::requests::{Manner, Tally};
 
-/// Pages of listings that are asked for.
+/// Pages of listings that are requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lists {
     /// At the source.
@@ -19,7 +19,7 @@ pub struct Lists {
     pub destination: u64,
 }
 
-/// Messages that the jobs are sent in.
+/// Messages that carry the jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Messages {
     /// With several small objects.
@@ -28,25 +28,26 @@ pub struct Messages {
     pub singles: u64,
 }
 
-/// What does the work, and over which line.
+/// The workers and their network links.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Workers {
     /// How many.
     pub count: u32,
-    /// What each of them carries, in bits a second in each direction; `None`: not known.
+    /// Bandwidth of each worker, in bits a second in each direction; `None`: unknown.
     pub bits_per_second: Option<u64>,
-    /// Requests that each has under way: MaxParallelFile x MaxThread.
+    /// Requests that each worker has in flight: MaxParallelFile x MaxThread.
     pub connections: u32,
-    /// MaxParallelFile: messages that each holds.
+    /// MaxParallelFile: messages that each worker holds.
     pub messages: u32,
-    /// VisibilityTimeout: a third of it lies between two signs of life for each message.
+    /// VisibilityTimeout: a third of it passes between two heartbeats of a message.
     pub visibility: Duration,
-    /// From a request to the end of its answer, the time for its bytes excepted.
+    /// From a request to the end of its answer, without the time for its bytes.
     pub latency: Duration,
 }
 
 impl Default for Workers {
-    /// One worker as shipped. S3 answers for small objects after 100 to 200 ms
+    /// One worker with the shipped configuration. S3 answers requests for small objects after 100
+    /// to 200 ms
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html>).
     fn default() -> Self {
         Self {
@@ -65,29 +66,29 @@ impl Default for Workers {
 pub struct Work {
     /// How objects are copied.
     pub manner: Manner,
-    /// StorageClass; `None` for KEEP: the source's own.
+    /// StorageClass; `None` for KEEP: the source's class.
     pub storage_class: Option<String>,
-    /// What is to be copied, by the storage class at the source.
+    /// The objects to copy, by storage class at the source.
     pub copies: BTreeMap<String, Tally>,
-    /// All comparisons together: one for `jobsender`, two for `run`.
+    /// Listings of all comparisons: one for `jobsender`, two for `run`.
     pub lists: Lists,
-    /// What the jobs are sent in.
+    /// The messages that carry the jobs.
     pub messages: Messages,
-    /// Objects that are deleted at the destination.
+    /// Objects to delete at the destination.
     pub deletes: u64,
     /// Objects whose versions are looked up in the records (JobsenderCompareVersionId).
     pub versions_compared: u64,
-    /// What does it.
+    /// The workers.
     pub workers: Workers,
 }
 
 impl Work {
-    /// Counts an object to copy, as its listing shows it: size, storage class (`None` where the
-    /// listing shows none: STANDARD), and the number of parts that its ETag tells.
+    /// Counts an object to copy, as listed: size, storage class (`None` if the listing shows none:
+    /// STANDARD), and the number of parts from its ETag.
     pub fn copy(&mut self, size: u64, class: Option<&str>, source_parts: Option<u32>) {
         let class = class.filter(|class| !class.is_empty()).unwrap_or(STANDARD);
         let manner = self.manner;
-        // Looked up first: the name is copied once for each class, not for each object.
+        // Look up first: the name is copied once per class, not per object.
         match self.copies.get_mut(class) {
             Some(tally) => tally.add(size, source_parts, manner),
             None => {
@@ -96,7 +97,8 @@ impl Work {
         }
     }
 
-    /// Adds another range's or pair's objects, lists and messages; the manner and the workers stay.
+    /// Adds the objects, lists and messages of another range or pair; the manner and the workers
+    /// stay.
     pub fn merge(&mut self, other: &Self) {
         for (class, tally) in &other.copies {
             self.copies.entry(class.clone()).or_default().merge(tally);

@@ -1,4 +1,4 @@
-//! Lists of shell patterns that name objects: the ignore list, and what a filter includes.
+//! Lists of shell patterns that name objects: the ignore list, and the includes of a filter.
 //!
 //! The patterns are those of Python's `fnmatch.fnmatchcase`, which the original used, down to its
 //! reading of `[...]` (<https://docs.python.org/3/library/fnmatch.html>): lists written for it
@@ -12,19 +12,19 @@ use regex::{RegexSet, RegexSetBuilder};
 
 use crate::error::{Error, Result};
 
-/// Bytes that the compiled list may take. A pattern takes some kilobytes at most, so that lists of
+/// Maximum bytes of the compiled list. A pattern takes a few kilobytes at most, so lists of
 /// thousands of lines fit.
 const MAX_COMPILED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of states that one thread may keep. A list whose states do not fit costs a thousand times as
-/// much for each key: 5,000 patterns of two stars each took 20 ms with the default of 2 MiB.
+/// Maximum bytes of cached states per thread. A list whose states do not fit costs a thousand times
+/// as much per key: 5,000 patterns with two stars each took 20 ms with the default of 2 MiB.
 const MAX_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Patterns over `bucket/key`.
 ///
-/// Most lists consist of whole paths, of folders (`bucket/dir/*`) and of endings (`*.tmp`): these are
-/// looked up, so that thousands of them cost no more than a few. The others are one regular
-/// expression, which thousands of patterns with several stars would make slow.
+/// Most lists consist of whole paths, folders (`bucket/dir/*`) and endings (`*.tmp`): these are
+/// looked up, so thousands cost no more than a few. All others form one regular expression, which
+/// thousands of patterns with several stars would make slow.
 #[derive(Clone, Debug)]
 pub struct Patterns {
     rules: Vec<String>,
@@ -32,12 +32,12 @@ pub struct Patterns {
     beginnings: Literals,
     endings: Literals,
     others: RegexSet,
-    /// The rules that are in `others`, in its order.
+    /// The numbers of the rules in `others`, in its order.
     numbers: Vec<usize>,
 }
 
 impl Default for Patterns {
-    /// The list that matches nothing.
+    /// A list that matches nothing.
     fn default() -> Self {
         Self {
             rules: Vec::new(),
@@ -51,9 +51,8 @@ impl Default for Patterns {
 }
 
 impl Patterns {
-    /// Reads one pattern a line. Blank lines and lines that begin with `#` are skipped; blanks
-    /// around a pattern do not belong to it (`[ ]` names a blank). Fails only where the whole
-    /// list is too large.
+    /// Reads one pattern per line. Skips blank lines and lines that begin with `#`; trims blanks
+    /// around a pattern (`[ ]` matches a blank). Fails only if the whole list is too large.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = text.lines().map(|line| line.trim_matches([' ', '\t', '\r']));
@@ -121,20 +120,20 @@ impl Patterns {
     }
 }
 
-/// What paths may begin with, in order, each with the number of its rule.
+/// Sorted prefixes of paths, each with the number of its rule.
 #[derive(Clone, Debug, Default)]
 struct Literals(Vec<(String, usize)>);
 
 impl Literals {
-    /// Each gets the lowest number of those that it begins with, so that the longest one that fits tells
-    /// the first rule.
+    /// Each literal gets the lowest number of all literals that are its prefixes, so that the
+    /// longest match gives the first rule.
     fn new(mut literals: Vec<(String, usize)>) -> Self {
         literals.sort();
         literals.dedup_by(|next, one| next.0 == one.0);
         let mut sorted = Self(literals);
         for at in 0..sorted.0.len() {
             let (text, number) = &sorted.0[at];
-            // Those before it have theirs already.
+            // The literals before it have their number already.
             let shorter = Self::longest(&sorted.0[..at], text).map(|at| sorted.0[at].1);
             sorted.0[at].1 = shorter.map_or(*number, |shorter| shorter.min(*number));
         }
@@ -145,17 +144,17 @@ impl Literals {
         self.0.is_empty()
     }
 
-    /// The number of the first rule whose literal `path` begins with.
+    /// The number of the first rule whose literal is a prefix of `path`.
     fn first(&self, path: &str) -> Option<usize> {
         Self::longest(&self.0, path).map(|at| self.0[at].1)
     }
 
-    /// The longest one that `path` begins with.
+    /// The index of the longest literal that is a prefix of `path`.
     fn longest(sorted: &[(String, usize)], path: &str) -> Option<usize> {
         let mut path = path;
         loop {
-            // The greatest that is not above the path is it, or has as much in common with the path as
-            // any that is.
+            // The greatest literal not above the path is the match, or shares at least as much of
+            // the path as the match is long.
             let at = sorted.partition_point(|(text, _)| text.as_str() <= path).checked_sub(1)?;
             let text = sorted[at].0.as_str();
             if path.starts_with(text) {
@@ -166,7 +165,7 @@ impl Literals {
     }
 }
 
-/// Bytes that both begin with, in whole characters.
+/// The length in bytes of the common prefix, in whole characters.
 fn shared(one: &str, other: &str) -> usize {
     let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other);
     same.map(|(c, _)| c.len_utf8()).sum()
@@ -195,8 +194,8 @@ fn to_regex(pattern: &str) -> String {
     regex + r"\z"
 }
 
-/// Where the `]` is that closes the class whose content begins at `start`. One right at the
-/// beginning (after `!`, if there is one) belongs to the content.
+/// The position of the `]` that closes the class whose content begins at `start`. A `]` right at
+/// the beginning (after `!`, if there is one) belongs to the content.
 fn class_end(chars: &[char], start: usize) -> Option<usize> {
     let mut from = start;
     if chars.get(from) == Some(&'!') {
@@ -223,19 +222,19 @@ fn class(content: &[char]) -> String {
         tokens.remove(0);
     }
     match (tokens.is_empty(), negated) {
-        // Every range was empty: nothing matches, or, negated, any character does.
+        // Every range was empty: nothing matches or, if negated, any character does.
         (true, false) => r"[^\x{0}-\x{10FFFF}]".to_owned(),
         (true, true) => ".".to_owned(),
         (false, _) => format!("[{}{}]", if negated { "^" } else { "" }, items(&tokens)),
     }
 }
 
-/// Splits the content at the hyphens that make ranges, and leaves out ranges that end before they
-/// begin together with their ends, in the order in which Python does.
+/// Splits the content at the hyphens that form ranges, and drops ranges that end before they begin
+/// together with their ends, in Python's order.
 fn tokens(content: &[char]) -> Vec<Token> {
     let mut chunks: Vec<Vec<char>> = Vec::new();
     let mut begin = 0;
-    // A hyphen makes a range only with a character on its left that is no range's end.
+    // A hyphen forms a range only if the character on its left is not the end of a range.
     let mut from = if content.first() == Some(&'!') { 2 } else { 1 };
     while let Some(hyphen) = (from..content.len()).find(|&i| content[i] == '-') {
         chunks.push(content[begin..hyphen].to_vec());
@@ -263,7 +262,7 @@ fn tokens(content: &[char]) -> Vec<Token> {
     tokens
 }
 
-/// Characters and ranges by their numbers, so that none has a meaning of its own.
+/// Characters and ranges by their code points, so that none has a special meaning.
 fn items(tokens: &[Token]) -> String {
     let number = |c: char| format!(r"\x{{{:X}}}", u32::from(c));
     let mut items = String::new();
@@ -320,7 +319,7 @@ mod tests {
         }
     }
 
-    /// What Python 3.11's `fnmatchcase` answers for each of these characters.
+    /// The results of Python 3.11's `fnmatchcase` for each of these characters.
     #[rustfmt::skip]
     const PYTHON: &[(&str, bool, &str)] = &[
         ("[abc]", true, "abc"),

@@ -1,18 +1,18 @@
-//! What comes from outside, as people are shown it: keys, names, what a service or a message says.
+//! Shows people text from outside: keys, names, the words of a service or a message.
 //!
-//! A terminal obeys control characters, and some of Unicode's characters are seen by nobody but turn
-//! the text around them, end its line, or hide in it
-//! (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>). None of them is ever printed as it
-//! is. Texts escape them where they are made ([`shown`]), and once more where they leave ([`lines`]);
-//! JSON keeps the exact text, since programs read it ([`json`]).
+//! A terminal obeys control characters, and some Unicode characters are invisible but reverse the
+//! text around them, end its line, or hide in it
+//! (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>). None of them is ever
+//! printed unescaped. Texts are escaped where they are made ([`shown`]), and again where they leave
+//! the program ([`lines`]); JSON keeps the exact text, since programs read it ([`json`]).
 
 use std::fmt::{self, Write};
 
-/// One text from outside, fit for the middle of a line.
+/// A text from outside, safe within a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(&'a str);
 
-/// The text with everything escaped that is not plain to see, line ends among it.
+/// Escapes everything that is not plainly visible, line ends included.
 pub fn shown(text: &str) -> Shown<'_> {
     Shown(text)
 }
@@ -23,19 +23,19 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The same for what has lines of its own, where it leaves: line ends and tabs stay.
+/// The same for output with several lines: line ends and tabs stay.
 pub fn lines(text: &str) -> String {
     let mut lines = String::with_capacity(text.len());
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = escape(&mut lines, text, |c| !is_plain(c) && !matches!(c, '\n' | '\t'));
     lines
 }
 
-/// JSON that means the same, with nothing in it that is not plain to see.
+/// Equivalent JSON in which everything is plainly visible.
 pub fn json(text: &str) -> String {
     let mut json = String::with_capacity(text.len());
     for c in text.chars() {
-        // ASCII's own control characters are escaped in a text, and are line ends elsewhere.
+        // ASCII control characters are already escaped in strings, and are line ends elsewhere.
         match c.is_ascii_control() && c != '\u{7f}' || is_plain(c) {
             true => json.push(c),
             false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
@@ -46,18 +46,19 @@ pub fn json(text: &str) -> String {
     json
 }
 
-/// Whether a character does nothing but be seen.
+/// Whether a character is visible and has no other effect.
 pub fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(
             c,
-            // The soft hyphen, and the controls of direction: bidirectional text.
+            // The soft hyphen, and the direction controls of bidirectional text.
             '\u{ad}' | '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            // Of no width, or blanks that are letters.
+            // Zero-width characters, and letters that look blank.
             | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180e}'
             | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
             | '\u{ffa0}'
-            // Ends of lines and paragraphs, annotations, tags, the format controls of some scripts.
+            // Line and paragraph separators, annotations, tags, the format controls of some
+            // scripts.
             | '\u{2028}'..='\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
         )

@@ -30,7 +30,7 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
-/// Bytes per second, `-` where no time has passed.
+/// Bytes per second, `-` if no time has passed.
 pub fn rate(bytes_moved: u64, elapsed: Duration) -> String {
     match elapsed.as_secs_f64() {
         seconds if seconds > 0.0 => format!("{}/s", bytes((bytes_moved as f64 / seconds) as u64)),
@@ -38,10 +38,12 @@ pub fn rate(bytes_moved: u64, elapsed: Duration) -> String {
     }
 }
 
-/// The longest time that is told as one that is left. A rate of minutes says nothing of more than that.
+/// The longest remaining time that is shown. A rate measured over minutes says nothing about more
+/// than that.
 const LONGEST_LEFT: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
-/// A time that is left, by an estimate in seconds; `None` where that is beyond reason, and so unknown.
+/// The remaining time from an estimate in seconds; `None` if the estimate is unreasonable, and so
+/// unknown.
 pub fn time_left(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|left| *left <= LONGEST_LEFT)
 }

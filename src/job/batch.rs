@@ -1,35 +1,35 @@
-//! How many jobs become one message.
+//! Groups jobs into messages.
 //!
 //! Pure: jobs go in and messages come out, so the limits are tested without a queue.
 
 use super::{Job, Packed, pack_within};
 use crate::object::MIB;
 
-/// Bytes of object data in one message. A worker has a pack of this size done in a fraction of the
-/// default JobTimeout even at 1 MiB a second, a crash repeats no more than this, and objects of up
-/// to 3.8 MiB still come a hundred to a message.
+/// Maximum bytes of object data per message. Even at 1 MiB/s a worker finishes a pack of this size
+/// in a fraction of the default JobTimeout, a crash repeats no more than this, and objects of up to
+/// 3.8 MiB still go a hundred to a message.
 pub const MAX_PACK_DATA: u64 = 384 * MIB;
 
-/// Bytes of a packed message: ten of them are one batch, which Amazon SQS takes up to 256 KiB in
-/// every region
+/// Maximum bytes of a packed message: ten of them make one batch, which Amazon SQS accepts up to
+/// 256 KiB in every region
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>),
-/// and one is billed as one request, as every 64 KiB are.
+/// and each is billed as one request, as every 64 KiB are.
 const MAX_TEXT: usize = 25 * 1024;
 
-/// A message that is full before it has all its objects is cut to a multiple of this, because a
-/// worker puts so many outcomes on record in one request.
+/// A message that is full before it has the maximum number of objects is cut to a multiple of this,
+/// because a worker records this many outcomes per request.
 const RECORDED_AT_ONCE: usize = 25;
 
-/// What goes into one message.
+/// Limits of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct PackLimits {
-    /// Objects in one message, at least 1.
+    /// Maximum number of objects per message, at least 1.
     pub objects: usize,
-    /// Bytes of the largest object that is packed; a larger one has a message of its own.
+    /// Size in bytes of the largest object that is packed; a larger one gets a message of its own.
     pub largest: u64,
 }
 
-/// Collects the small objects of one pair into messages. Holds one message's jobs at most.
+/// Collects the small objects of one pair into messages. Holds at most the jobs of one message.
 #[derive(Debug)]
 pub struct Packer {
     limits: PackLimits,
@@ -38,20 +38,20 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Nothing is collected yet.
+    /// A packer without jobs.
     pub fn new(limits: PackLimits) -> Self {
         Self { limits, jobs: Vec::new(), data: 0 }
     }
 
-    /// Takes a job; answers the messages that can be sent now. A large object's is among them at
-    /// once, small ones wait until their message is full.
+    /// Takes a job; returns the messages that can be sent now. A large object's message is returned
+    /// at once; small objects wait until their message is full.
     pub fn add(&mut self, job: Job) -> Vec<Packed> {
         if job.size > self.limits.largest || self.limits.objects <= 1 {
             return vec![Packed { body: job.to_message(), objects: 1 }];
         }
         let mut messages = Vec::new();
         if self.data.saturating_add(job.size) > MAX_PACK_DATA {
-            // The last object to fit may leave little more than a whole number of records.
+            // Cut at a whole number of record requests.
             let whole = self.jobs.len() - self.jobs.len() % RECORDED_AT_ONCE;
             let cut = if whole == 0 { self.jobs.len() } else { whole };
             messages = self.take(cut);
@@ -67,7 +67,7 @@ impl Packer {
         messages
     }
 
-    /// The messages of what is left.
+    /// The messages of the remaining jobs.
     pub fn finish(&mut self) -> Vec<Packed> {
         self.take(self.jobs.len())
     }
@@ -79,7 +79,7 @@ impl Packer {
     }
 }
 
-/// These jobs in as few messages as their text allows; one by itself is no pack.
+/// These jobs in as few messages as the text limit allows; a single job is not packed.
 pub fn messages(jobs: &[Job]) -> Vec<String> {
     pack_within(jobs, MAX_TEXT).into_iter().map(|packed| packed.body).collect()
 }
@@ -101,7 +101,7 @@ mod tests {
         (0..).zip(sizes).map(job).collect()
     }
 
-    /// The jobs of each message, of all that come of `jobs`.
+    /// The jobs of each message that `jobs` produce.
     fn packed(limits: PackLimits, jobs: &[Job]) -> Vec<Vec<Job>> {
         let mut packer = Packer::new(limits);
         let mut all: Vec<Packed> = jobs.iter().flat_map(|job| packer.add(job.clone())).collect();
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(counts(LIMITS, [5 * MIB, 5 * MIB + 1]), [1, 1]);
         assert_eq!(counts(LIMITS, []), [0; 0]);
         assert_eq!(counts(PackLimits { objects: 1, ..LIMITS }, [1; 3]), [1, 1, 1]);
-        // What is large does not wait for what is small.
+        // A large object does not wait for small ones.
         let mixed = jobs([1, 6 * MIB, 2]);
         let sent = packed(LIMITS, &mixed);
         assert_eq!(sent, [vec![mixed[1].clone()], vec![mixed[0].clone(), mixed[2].clone()]]);
@@ -145,13 +145,13 @@ mod tests {
     fn the_data_of_one_message_is_bounded_and_cut_where_records_end() {
         // 76 objects of 5 MiB fit.
         assert_eq!(counts(LIMITS, [5 * MIB; 160]), [75, 75, 10]);
-        // Where fewer fit than one record request takes, what fits is sent.
+        // If fewer objects fit than one record request takes, those that fit are sent.
         let limits = PackLimits { largest: 100 * MIB, ..LIMITS };
         assert_eq!(counts(limits, [100 * MIB; 7]), [3, 3, 1]);
         let largest = u64::MAX >> 1;
         let limits = PackLimits { largest, ..LIMITS };
         assert_eq!(counts(limits, [largest, largest, 1]), [1, 1, 1]);
-        // What is left of a cut may still be too much beside the next object.
+        // The rest of a cut may still be too much together with the next object.
         let limits = PackLimits { largest: 300 * MIB, ..LIMITS };
         let sizes = [1; 25].into_iter().chain([300 * MIB, 300 * MIB]);
         assert_eq!(counts(limits, sizes), [25, 1, 1]);

@@ -1,4 +1,4 @@
-//! The events of S3: notifications, and EventBridge's. Read as they are found: stores differ in what
+//! S3 events: notifications, and those of EventBridge. Reading is lenient: stores differ in what
 //! they leave out, how they write names, and whether they encode keys.
 
 use percent_encoding::percent_decode_str;
@@ -11,41 +11,41 @@ use crate::format::escape::shown;
 use crate::object::sequencer::Sequencer;
 use crate::object::{NO_VERSION, ObjectId};
 
-/// A message of events, read: what each is about. Where its object goes is yet to be asked.
+/// The events of a message. Where their objects go is not decided yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// The events that may ask for something.
+    /// The events that may become jobs.
     pub heard: Vec<Heard>,
-    /// What became of the others.
+    /// The result for all other events.
     pub incoming: Incoming,
 }
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// What it is about.
+    /// What happened.
     pub happened: Happened,
     /// Its name, for the log.
     pub name: String,
-    /// Its object, as its key is most likely meant.
+    /// Its object, with the most likely reading of the key.
     pub src: ObjectId,
-    /// Its object as the key is meant if its store treats keys the other way.
+    /// Its object with the other reading of the key, if there are two.
     pub other: Option<ObjectId>,
-    /// `src` is what the key means where keys are encoded, `other` the key as it is; or the reverse.
+    /// Whether `src` has the decoded key and `other` the literal one, or the reverse.
     pub is_decoded: bool,
-    /// Bytes, where it says so.
+    /// Size in bytes, if the event has it.
     pub size: Option<u64>,
-    /// The version that it names.
+    /// The version that the event names.
     pub version: Option<String>,
-    /// Its place among the events of its object.
+    /// Its position among the events of its object.
     pub sequencer: Option<Sequencer>,
-    /// The message that has only this event in it.
+    /// A message with only this event.
     pub body: String,
 }
 
 /// A notification with all its records
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
-/// One record that is not as it must be is refused by itself.
+/// An invalid record is refused separately.
 pub(super) fn notification(fields: &Fields) -> Result<Events, Refusal> {
     let Some(Value::Array(records)) = said(fields, "Records") else {
         return Err(not_a_job("Records is not a list"));
@@ -55,7 +55,7 @@ pub(super) fn notification(fields: &Fields) -> Result<Events, Refusal> {
         events.incoming.dropped.push("an S3 event without a record".to_owned());
     }
     for (i, record) in records.iter().enumerate() {
-        // Only text and numbers: it can be written.
+        // It has only text and numbers, so it can be written.
         let body = ascii_json(&json!({"Records": [record]}));
         events.add(record_of(record, &format!("Records[{i}]")), body);
     }
@@ -73,7 +73,7 @@ fn record_of(record: &Value, path: &str) -> Result<Told, Refusal> {
     told(happened, name, about, &format!("{path}.s3"), |key| Readings::of(key, sender))
 }
 
-/// An event of S3 by way of EventBridge
+/// An S3 event from EventBridge
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>).
 pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, Refusal> {
     let sender = said(fields, "source").and_then(Value::as_str).unwrap_or_default();
@@ -85,16 +85,16 @@ pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, Refusa
     let deletion = detail.as_ref().ok().and_then(|detail| said(detail, "deletion-type"));
     let happened = Happened::by_detail(name, deletion.and_then(Value::as_str));
     let mut events = Events::default();
-    // Keys are not encoded.
+    // EventBridge does not encode keys.
     let event = told(happened, name, detail, "detail", Readings::literal)?;
     events.add(Ok(event), body.to_owned());
     Ok(events)
 }
 
-/// What one event says.
+/// The result of reading one event.
 enum Told {
     Heard(Box<Heard>),
-    /// Nothing that concerns us.
+    /// It needs no job; the text says why.
     Dropped(String),
 }
 
@@ -107,7 +107,7 @@ impl Events {
         }
     }
 
-    /// The jobs of these events, each to wherever its object goes.
+    /// The jobs of these events, for every destination that `routes` gives.
     pub fn jobs(self, routes: &Routes) -> Result<Incoming, Refusal> {
         let mut incoming = self.incoming;
         for heard in self.heard {
@@ -129,7 +129,7 @@ impl Events {
 }
 
 impl Heard {
-    /// Whether it asks for anything.
+    /// Whether the event needs a job.
     pub fn is_wanted(&self, routes: &Routes) -> bool {
         match self.happened {
             Happened::Created => true,
@@ -138,12 +138,12 @@ impl Heard {
         }
     }
 
-    /// Whether its object is at the source, unless it has gone since.
+    /// Whether its object was at the source when the event happened.
     pub fn is_of_something_there(&self) -> bool {
         self.happened == Happened::Created
     }
 
-    /// Takes its key for what it is where a store treats keys the other way.
+    /// Switches to the other reading of the key, if there is one.
     pub fn reread(&mut self) {
         if let Some(other) = &mut self.other {
             std::mem::swap(&mut self.src, other);
@@ -151,7 +151,7 @@ impl Heard {
         }
     }
 
-    /// Why nothing is done about it.
+    /// The log text that says why nothing is done about the event.
     pub fn dropped(&self, why: &str) -> String {
         format!("{} of {}: {why}", shown(&self.name), self.src)
     }
@@ -209,7 +209,7 @@ fn told(
     })))
 }
 
-/// The object that `{"bucket": {"name"}, "object": {"key"}}` speaks of.
+/// The object that `{"bucket": {"name"}, "object": {"key"}}` names.
 fn place(
     about: &Fields,
     path: &str,
@@ -223,7 +223,7 @@ fn place(
     Ok((id, readings))
 }
 
-/// What a key may mean.
+/// The possible readings of a key.
 struct Readings {
     first: String,
     other: Option<String>,
@@ -235,20 +235,20 @@ impl Readings {
         Self { first: key.to_owned(), other: None, is_decoded: false }
     }
 
-    /// By the key itself and by who sends it. Amazon S3, MinIO and most others encode keys like a form's
-    /// fields: `+` for a blank, and percent signs. Ceph does not, and called itself `aws:s3` for long
-    /// (<https://docs.ceph.com/en/nautilus/radosgw/notifications/#events>), so that in doubt the source is
-    /// asked which of both it has.
+    /// Depends on the key and on the sender. Amazon S3, MinIO and most others encode keys like form
+    /// fields: `+` for a space, and percent-encoding. Ceph does not, and called itself `aws:s3` for
+    /// a long time (<https://docs.ceph.com/en/nautilus/radosgw/notifications/#events>), so in doubt
+    /// the source is asked which of the two keys it has.
     fn of(key: &str, sender: &str) -> Self {
         let sender = sender.to_ascii_lowercase();
         let is_literal = ["ceph", "noobaa"].iter().any(|name| sender.contains(name));
-        // Nobody who encodes keys leaves these as they are.
+        // An encoder would have encoded these characters.
         let is_raw = !key.bytes().all(|b| b.is_ascii_graphic()) || !has_whole_escapes(key);
         if is_raw {
             return Self::literal(key);
         }
         let blanks = key.replace('+', " ");
-        // Keys are UTF-8, so nobody has encoded one that is not when decoded: `100%ff`.
+        // Keys are UTF-8, so a key that does not decode to UTF-8 was not encoded: `100%ff`.
         let Ok(decoded) = percent_decode_str(&blanks).decode_utf8() else {
             return Self::literal(key);
         };
@@ -270,17 +270,17 @@ fn has_whole_escapes(key: &str) -> bool {
     (0..bytes.len()).filter(|at| bytes[*at] == b'%').all(|at| digits(&bytes[at + 1..]))
 }
 
-/// MinIO leaves a size of 0 out; where it is missing, the source tells.
+/// MinIO omits a size of 0; if the size is missing, the source's answer decides.
 fn size_of(object: &Fields, path: &str) -> Result<Option<u64>, Refusal> {
     let said = said(object, "size").filter(|said| !said.is_null() && *said != "");
     let Some(said) = said else { return Ok(None) };
-    // `9.0` is a whole number all the same.
+    // `9.0` counts as a whole number.
     let whole = said.as_f64().filter(|n| !said.is_u64() && n.fract() == 0.0);
     let whole = whole.map(|n| Value::from(format!("{n:.0}")));
     size(whole.as_ref().or(Some(said)), path).map(Some)
 }
 
-/// `versionId` in a notification, `version-id` by EventBridge. Some stores have numbers.
+/// `versionId` in a notification, `version-id` from EventBridge. Some stores send numbers.
 fn version_of(object: &Fields, path: &str) -> Result<Option<String>, Refusal> {
     match said(object, "versionId").or_else(|| said(object, "version-id")) {
         None | Some(Value::Null) => Ok(None),
@@ -291,7 +291,7 @@ fn version_of(object: &Fields, path: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The field of this name, in whatever case somebody on its way has written it.
+/// The field of this name, in any case: some services on the way change it.
 pub(super) fn said<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
     fields.get(name).or_else(|| {
         fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!((empty.jobs.len(), empty.dropped.len()), (0, 1));
     }
 
-    // Lifecycle rules delete as users do. What names a version has deleted that one for good.
+    // Lifecycle rules delete as users do. An event that names a version has permanently deleted it.
     /// Promise 2.
     #[test]
     fn deletions_are_jobs_where_they_are_propagated() {
@@ -495,7 +495,7 @@ mod tests {
             let [apart] = incoming.apart.as_slice() else { panic!("{incoming:?}") };
             let refusal = apart.refusal.to_string();
             assert!(refusal.contains(expected), "{refusal}");
-            // By itself it is refused for the same reason, as a whole.
+            // On its own it is refused as a whole, for the same reason.
             let alone = parse(&apart.body, &target()).unwrap_err().to_string();
             assert_eq!(alone, refusal.replace("Records[1]", "Records[0]"));
             assert!(apart.body.is_ascii());
@@ -505,7 +505,7 @@ mod tests {
         assert_eq!((both.jobs.len(), both.apart.len()), (0, 2));
     }
 
-    // What MinIO, Ceph and others leave out, add, or write in their own way.
+    // Fields that MinIO, Ceph and others omit, add, or write differently.
     /// Promise 1.
     #[test]
     fn odd_forms_of_one_event_are_read() {
@@ -547,8 +547,8 @@ mod tests {
         assert_eq!(read(&unknown).unwrap().dropped, ["Brand:New\\n: no new object"]);
     }
 
-    // A key with one meaning is taken so; one with two has both, in the order in which its store is
-    // likely to mean it.
+    // A key with one reading has only that; a key with two has both, the likelier for its store
+    // first.
     /// Promise 4.
     #[test]
     fn keys_are_read_as_their_stores_write_them() {
@@ -558,7 +558,7 @@ mod tests {
             ("aws:s3", "a%2Bb", "a+b", Some("a%2Bb")),
             ("minio:s3", "a%2Fb", "a/b", Some("a%2Fb")),
             ("", "a+b", "a b", Some("a+b")),
-            // No encoder has made these.
+            // No encoder produces these.
             ("aws:s3", "50% off", "50% off", None),
             ("aws:s3", "50%off", "50%off", None),
             ("aws:s3", "100%", "100%", None),

@@ -1,26 +1,27 @@
-//! The names of events, as the stores write them.
+//! The names of events, as stores write them.
 //!
 //! Pure: a table of names.
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happened {
-    /// There is an object to be read: written, or back from the archive.
+    /// There is an object to read: written, or restored from the archive.
     Created,
-    /// One is gone.
+    /// An object is gone.
     Deleted {
-        /// A version is gone, if there are versions; else a delete marker came on top of them.
+        /// Whether a version was permanently deleted (in a bucket with versions), not hidden by a
+        /// delete marker.
         for_good: bool,
     },
-    /// Nothing that concerns its bytes.
+    /// Any event that does not change an object's bytes.
     Otherwise,
 }
 
 impl Happened {
-    /// By the name of a notification, as Amazon S3
+    /// From the name of a notification in the form of Amazon S3
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html>),
-    /// MinIO and Ceph (<https://docs.ceph.com/en/latest/radosgw/s3-notification-compatibility/>) have it, with
-    /// or without the prefix that subscriptions write it with.
+    /// MinIO and Ceph (<https://docs.ceph.com/en/latest/radosgw/s3-notification-compatibility/>),
+    /// with or without the prefix that subscriptions use.
     pub(super) fn by_name(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         let name = name.strip_prefix("s3:").unwrap_or(&name);
@@ -40,13 +41,12 @@ impl Happened {
         }
     }
 
-    /// By the `detail-type` of EventBridge, and the `deletion-type` beside it
+    /// From EventBridge's `detail-type` and `deletion-type`
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>).
     pub(super) fn by_detail(kind: &str, deletion: Option<&str>) -> Self {
         match kind {
             "Object Created" | "Object Restore Completed" => Self::Created,
-            // A version that is named is deleted for good, unless it is the marker that hides the
-            // others.
+            // A named version is permanently deleted, unless it is a new delete marker.
             "Object Deleted" => {
                 Self::Deleted { for_good: deletion != Some("Delete Marker Created") }
             }

@@ -6,8 +6,9 @@
 //!    "Objects":[["1.jpg",123],["2.jpg",5,"version"]]}]}
 //! ```
 //!
-//! An object's key is what its group has in common and then its own name, on both sides. Behind the
-//! version, `null` where there is none, may stand the sequencer of the event that the job came by.
+//! An object's key is its group's common prefix followed by its own name, on both sides. The
+//! version (`null` if there is none) may be followed by the sequencer of the event that brought the
+//! job.
 //!
 //! Version 2 has groups of deletions as well:
 //!
@@ -17,11 +18,10 @@
 //!    "Objects":[["1.jpg",123,null,null,"etag"],["2.jpg",null,null,"0055AE"]]}]}
 //! ```
 //!
-//! Their size and ETag are what was seen at the destination, the version is the one deleted for
-//! good at the source. Copies alone are written in version 1, for older workers.
+//! Their size and ETag are those seen at the destination; the version is the one permanently
+//! deleted at the source. Messages with copies only are written in version 1, for older workers.
 //!
-//! A reader ignores fields that it does not know: whatever changes the meaning of the others raises
-//! the version.
+//! A reader ignores unknown fields, so any change to the meaning of known ones needs a new version.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -31,16 +31,16 @@ use super::{Action, Apart, Incoming, Job, Refusal, Seen, ascii_json};
 use crate::object::Etag;
 use crate::object::sequencer::Sequencer;
 
-/// The newest version of the packed form that this program reads. It writes deletions in it.
+/// The newest version of the packed form that this program reads, and the one for deletions.
 pub const PACK_VERSION: u64 = 2;
 
-/// The version in which copies are written.
+/// The version for copies.
 const COPIES_ONLY: u64 = 1;
 
-/// What a group of deletions has as its `Action`.
+/// The `Action` of a group of deletions.
 const DELETE: &str = "delete";
 
-/// The field that only a packed message has.
+/// The field that identifies a packed message.
 pub(super) const VERSION_FIELD: &str = "PackVersion";
 
 #[derive(Serialize)]
@@ -74,7 +74,7 @@ pub fn pack(jobs: &[Job]) -> String {
     ascii_json(&Pack { version, groups })
 }
 
-/// A message and how many objects it is about.
+/// A message and its number of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     /// The message's text.
@@ -84,8 +84,8 @@ pub struct Packed {
 }
 
 /// As few messages as halving gives, in order, each of at most `max_bytes` bytes; a single job may
-/// take more (13 KiB at most, with the longest keys escaped). Deletions have messages of their own,
-/// behind those of the copies, so that older workers refuse nothing else.
+/// take more (at most 13 KiB, with the longest keys escaped). Deletions get messages of their own,
+/// after those of the copies, so that older workers refuse nothing else.
 pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<Packed> {
     let objects = jobs.len();
     if jobs.iter().any(Job::deletes) && !jobs.iter().all(Job::deletes) {
@@ -97,7 +97,7 @@ pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<Packed> {
     }
     let body = match jobs {
         [] => return Vec::new(),
-        // As a plain job, which every reader of jobs understands.
+        // A plain job, which every worker understands.
         [job] => job.to_message(),
         jobs => pack(jobs),
     };
@@ -110,7 +110,7 @@ pub fn pack_within(jobs: &[Job], max_bytes: usize) -> Vec<Packed> {
     packs
 }
 
-/// What stands in front of the part of the key that is the same on both sides.
+/// What precedes the part of the key that both sides share.
 #[derive(PartialEq)]
 struct Heads<'a> {
     deletes: bool,
@@ -135,7 +135,7 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// Jobs with the same heads, of which there is at least one.
+/// The group of these jobs: at least one, all with the same heads.
 fn group(jobs: &[Job]) -> Group<'_> {
     let heads = Heads::of(&jobs[0]);
     let tail = |job: &Job| job.src.key.as_str()[heads.src.len()..].to_owned();
@@ -157,7 +157,7 @@ fn group(jobs: &[Job]) -> Group<'_> {
     }
 }
 
-/// One object: its name, and the rest as far as there is anything to say.
+/// One object's entry: its name, then the other values without trailing empty ones.
 fn entry(name: &str, job: &Job) -> Value {
     let seen = match &job.action {
         Action::Copy => None,
@@ -176,7 +176,7 @@ fn entry(name: &str, job: &Job) -> Value {
     Value::Array(fields)
 }
 
-/// Reads a packed message; an entry that is not as it must be is refused by itself.
+/// Reads a packed message; refuses each invalid entry separately.
 pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
     let version = match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
         Some(known @ COPIES_ONLY..=PACK_VERSION) => known,
@@ -252,7 +252,7 @@ fn read_group(
     Ok(())
 }
 
-/// What a comparison has seen of an object that is to be deleted; an event has no size.
+/// What a comparison saw of an object to delete; an event has no size.
 fn seen(entry: &Value, path: &str) -> Result<Option<Seen>, Refusal> {
     let listed = entry.get(1).filter(|size| !size.is_null());
     if listed.is_none() {
@@ -262,7 +262,7 @@ fn seen(entry: &Value, path: &str) -> Result<Option<Seen>, Refusal> {
     let etag = match entry.get(4) {
         None | Some(Value::Null) => None,
         Some(Value::String(etag)) => Some(Etag::new(etag)),
-        // Without it an object that has been replaced since would be deleted.
+        // Without the ETag, an object that has been replaced since would be deleted.
         Some(_) => return Err(not_a_job(format!("{path} ETag is not text"))),
     };
     Ok(Some(Seen { size, etag }))
@@ -320,7 +320,7 @@ mod tests {
             )
         );
         assert_eq!(read(&pack(&jobs)).unwrap().jobs, jobs);
-        // Also one by itself: a plain job would be copied.
+        // Single deletions too: older workers would copy a plain job.
         for job in [&jobs[0], &event] {
             assert!(job.to_message().starts_with(r#"{"PackVersion":2,"#));
             assert_eq!(read(&job.to_message()).unwrap().jobs, std::slice::from_ref(job));

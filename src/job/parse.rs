@@ -1,4 +1,4 @@
-//! Telling the forms of messages apart, and the plain job.
+//! Distinguishes the forms of messages, and reads the plain job.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,8 @@ use crate::object::{MAX_KEY_BYTES, NO_VERSION, ObjectId};
 
 pub(super) type Fields = Map<String, Value>;
 
-/// How many envelopes are opened: EventBridge or S3 within SNS is one; more than a few is a loop.
+/// Maximum number of nested envelopes: EventBridge or S3 within SNS is one; more than a few is a
+/// loop.
 const MAX_ENVELOPES: usize = 3;
 
 /// A message whose form is known.
@@ -18,12 +19,11 @@ const MAX_ENVELOPES: usize = 3;
 pub enum Opened {
     /// Jobs that name their destinations, or nothing to do.
     Incoming(Incoming),
-    /// Events, which name none.
+    /// Events, which name no destinations.
     Events(Events),
 }
 
-/// Reads the text of a message in any of the forms that a worker understands; events go where `routes`
-/// say.
+/// Reads a message in any of the forms that a worker understands; `routes` decides where events go.
 pub fn parse(body: &str, routes: &Routes) -> Result<Incoming, Refusal> {
     match open(body)? {
         Opened::Incoming(incoming) => Ok(incoming),
@@ -31,7 +31,7 @@ pub fn parse(body: &str, routes: &Routes) -> Result<Incoming, Refusal> {
     }
 }
 
-/// Reads the text of a message as far as that can be done without knowing where events go.
+/// Reads a message as far as possible without knowing where events go.
 pub fn open(body: &str) -> Result<Opened, Refusal> {
     opened(body, 0)
 }
@@ -78,9 +78,9 @@ fn opened(body: &str, envelopes: usize) -> Result<Opened, Refusal> {
     }
 }
 
-/// What SNS asks of whoever owns the queue
+/// What SNS asks the owner of the queue to do
 /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>). Its token is a
-/// secret, and so is its URL, which has the token in it.
+/// secret, and so is its URL, which contains the token.
 fn subscription(kind: &str, topic: &str) -> String {
     let topic = shown(topic);
     match kind {
@@ -96,8 +96,7 @@ fn subscription(kind: &str, topic: &str) -> String {
     }
 }
 
-/// The plain job; further fields are ignored, but for one that would ask for anything else than a
-/// copy.
+/// The plain job; ignores other fields, except one that asks for anything but a copy.
 fn job(fields: &Fields) -> Result<Job, Refusal> {
     if fields.get("Action").is_some_and(|action| action != "copy") {
         return Err(not_a_job("Action of a plain job is not \"copy\", deletions are packed"));
@@ -116,7 +115,7 @@ pub(super) fn not_a_job(reason: impl Into<String>) -> Refusal {
     Refusal::NotAJob(reason.into())
 }
 
-/// The text in the field `name`; `path` is what a refusal calls it.
+/// The text in the field `name`; a refusal calls it `path`.
 pub(super) fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a str, Refusal> {
     match fields.get(name) {
         Some(Value::String(text)) => Ok(text),
@@ -125,7 +124,7 @@ pub(super) fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a
     }
 }
 
-/// An object whose names are possible; `bucket_path` and `key_path` are what a refusal calls them.
+/// An object, if its names are valid; refusals call them `bucket_path` and `key_path`.
 pub(super) fn object(
     bucket: &str,
     key: &str,
@@ -149,14 +148,14 @@ pub(super) fn object(
     Ok(ObjectId::new(bucket, key))
 }
 
-/// A number of bytes, also as text: other senders write it so.
+/// A number of bytes, also as text, as some senders write it.
 pub(super) fn size(value: Option<&Value>, path: &str) -> Result<u64, Refusal> {
     let size = match value {
         None | Some(Value::Null) => return Err(not_a_job(format!("{path} is missing"))),
         Some(Value::String(text)) => text.parse().ok(),
         Some(value) => value.as_u64(),
     };
-    // No object is near it, and no database has larger whole numbers.
+    // No object comes near this limit, and no database stores larger integers.
     let size = size.filter(|size| i64::try_from(*size).is_ok());
     size.ok_or_else(|| not_a_job(format!("{path} is not a number of bytes")))
 }
@@ -171,7 +170,7 @@ pub(super) fn version(value: Option<&Value>, path: &str) -> Result<Option<String
     }
 }
 
-/// When an event happened. One that cannot be read tells nothing, and refuses nothing.
+/// The position of an event. An unreadable one is ignored; it does not refuse the message.
 pub(super) fn sequencer(value: Option<&Value>) -> Option<Sequencer> {
     value.and_then(Value::as_str).and_then(Sequencer::parse)
 }

@@ -1,4 +1,4 @@
-//! Where the objects of events go, which name no destination.
+//! Where the objects of events go; events name no destination.
 //!
 //! Pure: the bucket list is an argument.
 
@@ -6,24 +6,24 @@ use super::Refusal;
 use crate::object::{ObjectId, destination_key};
 use crate::params::Pair;
 
-/// Where the objects of events go. The bucket list decides, as it does for a comparison. Without one,
-/// everything goes to one place, which then serves one source bucket: keys of two would overwrite each
-/// other there.
+/// Where the objects of events go. The bucket list decides, as it does for a comparison. Without
+/// one, everything goes to one place, which then serves a single source bucket: the keys of two
+/// would overwrite each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     /// The bucket list.
     pub pairs: Vec<Pair>,
-    /// `Des_bucket_default`, where there is no bucket list; empty: events are refused.
+    /// `Des_bucket_default`, used if there is no bucket list; empty: events are refused.
     pub bucket: String,
     /// `Des_prefix_default`.
     pub prefix: String,
-    /// `PropagateDelete`: what an event says was deleted is deleted there too.
+    /// `PropagateDelete`: an object whose event says that it was deleted is deleted there too.
     pub deletions: bool,
 }
 
 impl Routes {
-    /// Every place where a comparison would copy this object to: one for each pair that it is in. None
-    /// where its bucket is listed, and no pair has a prefix that its key begins with.
+    /// Every place to which a comparison would copy this object: one for each pair that contains
+    /// it. Empty if its bucket is listed but no pair's prefix matches its key.
     pub fn of(&self, src: &ObjectId) -> Result<Vec<ObjectId>, Refusal> {
         let place = |bucket: &str, prefix: &str| ObjectId {
             bucket: bucket.to_owned(),
@@ -48,7 +48,7 @@ impl Routes {
         Ok(places)
     }
 
-    /// The one place of all events, where no bucket list says otherwise.
+    /// The single place for all events, if there is no bucket list.
     pub fn default_place(&self) -> Option<(&str, &str)> {
         (self.pairs.is_empty() && !self.bucket.is_empty()).then_some((&self.bucket, &self.prefix))
     }

@@ -1,4 +1,4 @@
-//! What a line consists of: level, message, and fields, also those of the spans that it is written in.
+//! The content of a line: level, message, and fields, including those of the enclosing spans.
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -23,7 +23,7 @@ impl Fields {
         fields
     }
 
-    /// `LEVEL TIME message name=value`, in one line whatever is in it.
+    /// `LEVEL TIME message name=value`, always in one line.
     pub(super) fn text(&self, level: &str, now: &str) -> String {
         let mut line = format!("{level} {now} {}", shown(&self.message));
         for (name, value) in &self.others {
@@ -32,7 +32,7 @@ impl Fields {
         line
     }
 
-    /// The same with what it was written in. JSON keeps the exact text.
+    /// The same as JSON, with the fields of the enclosing spans. JSON keeps the exact text.
     pub(super) fn json(&self, level: &str, now: &str, around: &[(&'static str, String)]) -> String {
         let mut line = serde_json::Map::new();
         let fixed = [("time", now), ("level", level), ("message", &self.message)];
@@ -45,14 +45,14 @@ impl Fields {
         json(&serde_json::Value::Object(line).to_string())
     }
 
-    /// All fields, each once: the line's own come before those of the spans, which are in `around` from
-    /// the outermost to the innermost. An object has its bucket and key besides.
+    /// All fields, each once: the line's own take precedence over those of the spans, which are in
+    /// `around` from the outermost to the innermost. A field `object` adds its bucket and key.
     pub(super) fn with(&self, around: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
         let mut all = self.others.clone();
         let object = self.others.iter().find(|(name, _)| *name == "object");
         let (bucket, key) = object.and_then(|(_, object)| object.split_once('/')).unzip();
         let within = |name: &str| around.iter().rev().find(|(named, _)| *named == name);
-        // A key in a line is escaped; the span of the very object has it as it is.
+        // A key in a line is escaped; the span of the same object has the exact key.
         let same = |(_, exact): &(_, String)| {
             key.is_some_and(|key| ObjectKey::new(exact).to_string() == key)
         };
@@ -93,7 +93,7 @@ impl Visit for Fields {
     }
 }
 
-/// The level as the metric filters of the original count it: tracing's own lines say WARN.
+/// The level as the original's metric filters count it: tracing itself writes WARN.
 pub(super) fn level(event: &Event<'_>) -> &'static str {
     match *event.metadata().level() {
         Level::WARN => "WARNING",
@@ -101,7 +101,7 @@ pub(super) fn level(event: &Event<'_>) -> &'static str {
     }
 }
 
-/// Keeps the fields of spans for the lines that are written in them.
+/// Keeps the fields of spans for the lines within them.
 pub(super) struct Spans;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
@@ -120,7 +120,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     }
 }
 
-/// The fields of the spans that a line is written in, the outermost first.
+/// The fields of the spans that enclose a line, the outermost first.
 pub(super) fn around<S: Subscriber + for<'a> LookupSpan<'a>>(
     event: &Event<'_>,
     context: &Context<'_, S>,
@@ -172,7 +172,7 @@ mod tests {
     fn an_object_has_a_bucket_and_a_key() {
         let line = line(&[("object", "b/a/k")]);
         let expected = [("object", "b/a/k"), ("bucket", "b"), ("key", "a/k"), ("job", "7")];
-        // The line tells of another object than the span, such as the one at the destination.
+        // The line is about another object than the span, such as the one at the destination.
         let around = [("job", "7"), ("bucket", "c"), ("key", "a/k")];
         assert_eq!(line.with(&fields(&around)), fields(&expected));
     }

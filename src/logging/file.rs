@@ -1,4 +1,4 @@
-//! Lines in a file besides, for a log agent.
+//! Lines also in a file, for a log agent.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -12,16 +12,16 @@ use super::fields::{Fields, level};
 use super::now;
 use crate::error::{Error, Result};
 
-/// Writes every line as text to the end of a file, wherever that is by then: a file that is cut
-/// while it is written to (logrotate's `copytruncate`) goes on at its beginning.
+/// Appends every line as text to a file. If the file is truncated in the meantime (logrotate's
+/// `copytruncate`), writing continues at its start.
 pub(super) struct LogFile {
     file: File,
-    /// That it cannot be written is said once.
+    /// Set once a write has failed: the failure is reported once.
     failed: AtomicBool,
 }
 
 impl LogFile {
-    /// Opens or creates the file that the key LogFile names.
+    /// Opens or creates the file that LogFile names.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| {
             let path = path.display();
@@ -36,11 +36,11 @@ impl<S: Subscriber> Layer<S> for LogFile {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Fields::of(event).text(level(event), &now());
         line.push('\n');
-        // In one piece, so that the lines of several threads do not mix.
+        // One write, so that the lines of several threads do not mix.
         if let Err(error) = (&self.file).write_all(line.as_bytes())
             && !self.failed.swap(true, Ordering::Relaxed)
         {
-            // Not by a line of the log, which would come back here.
+            // Not as a log line, which would come back here.
             eprintln!("s3-migration: [Debug] LogFile cannot be written: {error}");
         }
     }

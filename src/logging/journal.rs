@@ -10,8 +10,8 @@ use super::fields::{Fields, around, level};
 use crate::error::{Error, Result};
 use crate::format::escape::shown;
 
-/// Hands every line to the journal. Its fields are fields of the entry, in capital letters as the
-/// journal wants them: LEVEL, BUCKET, KEY, PART, JOB and whatever else it has.
+/// Sends every line to the journal. Its fields become fields of the entry, in capitals as the
+/// journal requires: LEVEL, BUCKET, KEY, PART, JOB and any others.
 pub(super) struct Journal(JournalLog);
 
 impl Journal {
@@ -30,7 +30,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
         let mut all = vec![("level", level(event).to_owned())];
         all.extend(fields.with(&around(event, &context)).into_iter().map(
             |(name, value)| match name {
-                // Asked for by whoever looks for an object, and shown by journalctl in its own way.
+                // Exact, since users filter by them; journalctl displays them in its own way.
                 "bucket" | "key" => (name, value),
                 _ => (name, shown(&value).to_string()),
             },

@@ -1,32 +1,32 @@
-//! Whether a worker is alive, by its signs of life.
+//! Decides from its signs of life whether a worker is alive.
 //!
-//! It is asked for the watchdog of systemd, which restarts a worker that gives no sign any more
+//! This serves the systemd watchdog, which restarts a worker without signs of life
 //! (<https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html#WatchdogSec=>). A
-//! restart costs the parts under way, so that whatever waits with good reason is alive: for a slow
-//! line, for a service that is out, for the end of a large object.
+//! restart costs the parts in flight, so a worker that waits for a good reason counts as alive: for
+//! a slow network, a service that is down, or the end of a large object.
 //!
 //! Pure: signs of life and the time since each are arguments.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The loop that takes messages comes round within this: a long poll of 20 s, an answer that is
-/// waited for 35 s, credentials that are fetched anew, a pause of 32 s in an outage.
+/// The longest turn of the receive loop: a long poll of 20 s, a timeout of 35 s for the answer,
+/// fetching new credentials, a pause of 32 s in an outage.
 const LONGEST_TURN: Duration = Duration::from_secs(180);
 
-/// Beyond the times that a message has: what a call for its record and one for its end take where
-/// they are tried again and again in an outage.
+/// Added to the time limits of a message: how long its record call and its final call may take with
+/// retries in an outage.
 const MESSAGE_MARGIN: Duration = Duration::from_secs(30 * 60);
 
-/// Beyond the grace time: messages are given back, and outcomes go on record.
+/// Added to the grace time, to release messages and record outcomes.
 pub const DRAIN_MARGIN: Duration = Duration::from_secs(60);
 
-/// How long ago a worker gave its signs of life.
+/// The age of a worker's signs of life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
-    /// Since the loop that takes messages last came round; `None`: it has not begun.
+    /// Time since the receive loop last started a turn; `None`: it has not started.
     pub since_turn: Option<Duration>,
-    /// How long the oldest of the messages in work has been there.
+    /// How long the oldest message in work has been in work.
     pub longest: Option<Duration>,
 }
 
@@ -39,14 +39,14 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-/// What hangs, and for how long it has.
+/// What hangs, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hung {
-    /// The loop that takes messages.
+    /// The receive loop.
     Loop(Duration),
     /// The oldest message in work.
     Message(Duration),
-    /// A worker that was to end.
+    /// A worker that was told to stop.
     Drain(Duration),
 }
 
@@ -67,8 +67,8 @@ impl fmt::Display for Hung {
 }
 
 impl Limits {
-    /// What hangs, if something does. `stopped`: how long ago the worker was told to stop, after
-    /// which the loop takes no turns.
+    /// What hangs, if anything. `stopped`: how long ago the worker was told to stop; after that the
+    /// loop takes no turns.
     pub fn hung(&self, signs: Signs, stopped: Option<Duration>) -> Option<Hung> {
         if let Some(time) = stopped {
             return (time > self.drain()).then_some(Hung::Drain(time));
@@ -79,13 +79,13 @@ impl Limits {
             .or_else(|| late(signs.longest, self.message()).map(Hung::Message))
     }
 
-    /// The longest time from a stop to the end.
+    /// The longest time from a stop to the end of the worker.
     pub fn drain(&self) -> Duration {
         self.grace.saturating_add(DRAIN_MARGIN)
     }
 
-    /// The longest time of a message in work. An object in large parts gets its time twice: see
-    /// `crate::worker`.
+    /// The longest time that a message may be in work. An object in large parts gets its time
+    /// twice: see `crate::worker`.
     fn message(&self) -> Duration {
         let times = self.job_timeout.saturating_mul(2);
         times.saturating_add(self.grace).saturating_add(MESSAGE_MARGIN)

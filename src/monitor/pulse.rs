@@ -1,4 +1,4 @@
-//! A worker's signs of life: the messages in its work, and the last turn of the loop that takes them.
+//! A worker's signs of life: its messages in work, and the last turn of the receive loop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,21 +8,21 @@ use tokio::time::Instant;
 use super::Monitor;
 use crate::monitor::liveness::Signs;
 
-/// What the loop that takes messages does in a turn.
+/// What the receive loop does in a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// It asks the queue for messages, or has not begun.
+    /// It asks the queue for messages, or has not started.
     #[default]
     Asks,
     /// It waits for room.
     Full,
     /// The queue does not answer.
     Outage,
-    /// A bucket takes no objects now, whichever is tried.
+    /// It rests: a bucket accepts no objects at all for now.
     Rests,
 }
 
-/// What is in work, and when the loop came round.
+/// The messages in work, and when the loop last started a turn.
 #[derive(Debug, Default)]
 pub(super) struct Pulse(Mutex<Beats>);
 
@@ -30,7 +30,7 @@ pub(super) struct Pulse(Mutex<Beats>);
 struct Beats {
     turned: Option<Instant>,
     turn: Turn,
-    /// When each message in work was begun. The first key is the oldest one.
+    /// When each message in work began. The first key is the oldest.
     begun: BTreeMap<u64, Instant>,
     next: u64,
 }
@@ -59,12 +59,12 @@ impl Pulse {
     }
 
     fn beats(&self) -> MutexGuard<'_, Beats> {
-        // Nothing in it can be left half changed.
+        // No change to it can be left half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A message in work; dropped, it is no more.
+/// A message in work, until dropped.
 #[derive(Debug)]
 #[must_use = "a message that is dropped at once is not in work"]
 pub struct InWork {

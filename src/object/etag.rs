@@ -1,4 +1,4 @@
-//! An ETag: the form of it that is compared, and what it says of its object.
+//! An ETag in comparable form, and what it says about its object.
 //!
 //! Pure: a text.
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::escape::shown;
 
-/// An entity tag without its quotation marks and without the mark of a weak one.
+/// An entity tag without quotation marks and without the prefix of a weak tag.
 ///
-/// Digests are equal in any case: a store may write them in capitals in one answer and not in
-/// another. Every other tag is equal to itself only.
+/// Digests are compared ignoring case: a store may write them in capitals in one answer and not in
+/// another. All other tags are compared exactly.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Etag(String);
@@ -32,9 +32,9 @@ impl std::hash::Hash for Etag {
 }
 
 impl Etag {
-    /// Takes an ETag as a service gives it: with or without quotation marks, strong or weak (`W/"x"`,
-    /// RFC 9110, section 8.8.3). A store that calls all its tags weak means the bytes all the same;
-    /// where it does not, the bytes are compared with what the tag says.
+    /// Takes an ETag as a service gives it: with or without quotation marks, strong or weak
+    /// (`W/"x"`, RFC 9110, section 8.8.3). A store that marks all its tags as weak still means the
+    /// bytes; if it does not, the bytes are compared with what the tag says.
     pub fn new(raw: impl AsRef<str>) -> Self {
         let raw = raw.as_ref().trim();
         let tag = raw.strip_prefix("W/").or_else(|| raw.strip_prefix("w/")).unwrap_or(raw);
@@ -51,7 +51,7 @@ impl Etag {
         format!("\"{}\"", self.0)
     }
 
-    /// Whether both are the same digest: some compatible stores write theirs in capitals.
+    /// Whether both are the same digest, ignoring case: some compatible stores write capitals.
     pub fn same_digest(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(&other.0)
     }
@@ -64,14 +64,14 @@ impl Etag {
 }
 
 impl Etag {
-    /// The MD5 digest that the tag spells, where it has that form.
+    /// The MD5 digest that the tag spells, if it has that form.
     pub fn md5(&self) -> Option<[u8; 16]> {
         let mut digest = [0; 16];
         hex::decode_to_slice(&self.0, &mut digest).ok().map(|()| digest)
     }
 
-    /// Of how many parts the object was made, where the tag has the form of a multipart upload's:
-    /// a digest, a hyphen and that number
+    /// The number of parts of the object, if the tag has the form of a multipart upload's: a
+    /// digest, a hyphen and that number
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
     pub fn parts(&self) -> Option<u32> {
         let (digest, count) = self.0.split_once('-')?;

@@ -1,4 +1,4 @@
-//! Names of buckets and objects: kept byte for byte, escaped where people read them.
+//! Names of buckets and objects: kept byte for byte, escaped for people.
 //!
 //! Pure: texts.
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::escape::shown;
 
 /// Whether this can name a bucket: no blanks and no `/`, so that neither `s3://bucket` nor
-/// `bucket/prefix` is taken for one. An access point's ARN has a `/` of its own.
+/// `bucket/prefix` passes. An access point's ARN may contain a `/`.
 pub fn is_bucket_name(name: &str) -> bool {
     let possible = name.bytes().all(|byte| byte.is_ascii_graphic());
     !name.is_empty() && possible && (!name.contains('/') || name.starts_with("arn:"))
@@ -24,7 +24,7 @@ pub fn is_bucket_name(name: &str) -> bool {
 pub struct ObjectKey(String);
 
 impl ObjectKey {
-    /// Takes the key as it is.
+    /// Takes the key unchanged.
     pub fn new(key: impl Into<String>) -> Self {
         Self(key.into())
     }
@@ -36,7 +36,8 @@ impl ObjectKey {
 }
 
 impl fmt::Display for ObjectKey {
-    /// What is not plain to see is escaped, so that a key can neither break a log line nor hide in it.
+    /// Escapes everything that is not plainly visible, so that a key can neither break a log line
+    /// nor hide in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         shown(&self.0).fmt(f)
     }
@@ -65,7 +66,7 @@ impl ObjectId {
 }
 
 impl ObjectId {
-    /// `bucket/key` as it is, for programs; people are shown its `Display`.
+    /// `bucket/key` unescaped, for programs; for people use `Display`.
     pub fn exact(&self) -> String {
         format!("{}/{}", self.bucket, self.key.as_str())
     }
@@ -78,8 +79,8 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// The bucket pair's rule for destination keys: the source key as it is, byte for byte, behind
-/// `prefix` and one `/`; nothing in front where `prefix` is empty or `/`.
+/// The destination key of a bucket pair: `prefix`, one `/`, and the source key, byte for byte; just
+/// the source key if `prefix` is empty or `/`.
 pub fn destination_key(prefix: &str, source: &ObjectKey) -> ObjectKey {
     ObjectKey(destination_prefix(prefix) + source.as_str())
 }

@@ -1,37 +1,37 @@
-//! The order of S3's events about one object.
+//! The order of S3 events for one object.
 //!
 //! Pure: an order of texts.
 
 use std::fmt;
 
-/// The longest that is taken for one. Amazon S3 names no limit and writes 18 digits.
+/// The longest accepted sequencer. Amazon S3 documents no limit and writes 18 digits.
 const MAX_DIGITS: usize = 128;
 
-/// When an event about an object happened, compared with the others about the same object; of two
-/// objects' events it says nothing. Greater is later.
+/// The position of an event among the events of the same object; greater is later. It says nothing
+/// about events of different objects.
 ///
 /// Amazon S3 compares two of them as texts of hexadecimal digits, after the shorter has been padded
 /// on its right with zeros
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
-/// The same order is that of the texts without their zeros at the end, in capitals: in that form a
-/// sequencer is kept here and on record, so that a database compares two of them as they are.
+/// Plain comparison of the texts in capitals, without trailing zeros, gives the same order. A
+/// sequencer is kept in that form here and on record, so that a database can compare two directly.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequencer(String);
 
 impl Sequencer {
-    /// Reads the text of an event; `None` where it is no hexadecimal number of up to 128 digits, and
-    /// tells nothing about the order.
+    /// Reads the text of an event; `None` if it is not a hexadecimal number of up to 128 digits,
+    /// and so says nothing about the order.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
         if !digits || text.len() > MAX_DIGITS {
             return None;
         }
-        // A database may not take an empty text; the one zero is still the least of all.
+        // A database may refuse an empty text; a single zero is still the least of all.
         let short = text.trim_end_matches('0');
         Some(Self(if short.is_empty() { "0".to_owned() } else { short.to_ascii_uppercase() }))
     }
 
-    /// The form that is kept on record.
+    /// The stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -65,7 +65,7 @@ mod tests {
             ("0055aed6dcd90281e5", "0055AED6DCD90281E4", Greater),
             ("0055AED6DCD90281E5", "0055AED6DCD90281E500", Equal),
             ("0055AED6DCD90281E5", "0055AED6DCD90281E501", Less),
-            // A number would be greater.
+            // As a number it would be greater.
             ("1", "0FFFF", Greater),
             ("9", "A", Less),
             ("0", "0000", Equal),

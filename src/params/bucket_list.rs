@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::object::destination_prefix;
 use crate::object::is_bucket_name;
 
-/// One line of the bucket list: everything under a prefix goes to a bucket.
+/// One entry of the bucket list: everything under a prefix is copied to a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The bucket to read.
@@ -16,24 +16,24 @@ pub struct Pair {
     pub src_prefix: String,
     /// The bucket to write.
     pub des_bucket: String,
-    /// What goes in front of every key, as [`crate::object::destination_key`] takes it.
+    /// The prefix of every destination key, as [`crate::object::destination_key`] takes it.
     pub des_prefix: String,
 }
 
 impl Pair {
-    /// Whether, with both sides being the same place, the copies land in what the pair lists: an
-    /// object would be copied onto itself, or every run would find the copies of the last one.
+    /// Whether the copies land in what the pair lists, if both sides are the same store: an object
+    /// would be copied onto itself, or every run would find the copies of the last one.
     pub fn feeds_itself(&self) -> bool {
         self.src_bucket == self.des_bucket && self.copies_prefix().starts_with(&self.src_prefix)
     }
 
-    /// What every copy's key begins with.
+    /// The prefix of every copy's key.
     pub fn copies_prefix(&self) -> String {
         destination_prefix(&self.des_prefix) + &self.src_prefix
     }
 
-    /// What is wrong with it, in words for the user. `same_place`: both sides are one and the
-    /// same, so that it could feed itself.
+    /// What is wrong with the pair, in words for the user. `same_place`: both sides are the same
+    /// store, so the pair could feed itself.
     pub fn problems(&self, same_place: bool) -> Vec<String> {
         let mut problems = Vec::new();
         for (field, bucket) in [("src_bucket", &self.src_bucket), ("des_bucket", &self.des_bucket)]
@@ -55,9 +55,9 @@ impl Pair {
     }
 }
 
-/// Whether one bucket name means the same bucket on both sides, as far as the configuration
-/// tells. AWS partitions each have names of their own, so that two sides on AWS are the same place
-/// only where they are known to share a partition or the credentials.
+/// Whether a bucket name means the same bucket on both sides, as far as the configuration shows.
+/// Each AWS partition has its own bucket names, so two sides on AWS are the same place only if they
+/// are known to share a partition or the credentials.
 pub fn same_place(config: &Config) -> bool {
     let (source, destination) = (&config.source.endpoint, &config.destination.endpoint);
     match (&source.url, &destination.url) {
@@ -77,7 +77,8 @@ pub fn same_place(config: &Config) -> bool {
     }
 }
 
-/// `cn`, `us-gov` and the like; all other regions are in the one partition that is open to all.
+/// The prefix of a special partition such as `cn-` or `us-gov-`; all other regions are in `aws`,
+/// the public partition.
 fn partition(region: &str) -> &'static str {
     let known = ["cn-", "us-gov-", "us-iso-", "us-isob-", "eu-isoe-", "us-isof-", "eusc-"];
     known.into_iter().find(|prefix| region.starts_with(prefix)).unwrap_or("aws")
@@ -92,9 +93,9 @@ struct Entry {
     des_prefix: Option<String>,
 }
 
-/// Reads `[{"src_bucket", "src_prefix", "des_bucket", "des_prefix"}, ...]`; the prefixes may be
-/// left out, and the list may be empty: then only events bring jobs. `name` says in errors where the
-/// text stands; `same_place`: both sides are one and the same, so that a pair could feed itself.
+/// Reads `[{"src_bucket", "src_prefix", "des_bucket", "des_prefix"}, ...]`. The prefixes are
+/// optional, and the list may be empty: then only events bring jobs. `name`: the source of the
+/// text, for errors; `same_place`: both sides are the same store, so a pair could feed itself.
 pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>> {
     let text = text.trim_start_matches('\u{feff}');
     let entries: Vec<Entry> = serde_json::from_str(text).map_err(|e| {
@@ -122,7 +123,7 @@ fn pair(entry: Entry) -> Pair {
     }
 }
 
-/// The number, from 1, of the first entry that is not as it must be.
+/// The number, from 1, of the first invalid entry.
 fn failing_entry(text: &str) -> Option<usize> {
     let entries: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
     entries.into_iter().position(|e| serde_json::from_value::<Entry>(e).is_err()).map(|i| i + 1)

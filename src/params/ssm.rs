@@ -11,10 +11,10 @@ use super::ParameterStore;
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 
-/// An answer must begin within this; one that needs KMS takes well under a second.
+/// An answer must begin within this time; one that needs KMS takes well under a second.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// SSM Parameter Store. No call is tried again here, see `crate::retry`.
+/// SSM Parameter Store. It retries no call itself; see `crate::retry`.
 #[derive(Debug)]
 pub struct SsmParameters {
     client: Client,
@@ -42,7 +42,8 @@ impl ParameterStore for SsmParameters {
     }
 }
 
-/// Names the two permissions: the key's is easily forgotten, and KMS refuses under SSM's name.
+/// Names both permissions: the one for the key is easily forgotten, and SSM reports the refusal of
+/// KMS.
 fn with_advice(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Denied => Error::new(

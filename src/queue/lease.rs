@@ -17,22 +17,22 @@ use crate::retry::{Policy, retry};
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
 const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// How long the end of a lease waits for a heartbeat under way. Sent before a release but arriving
-/// after it, the heartbeat would hide the message once more.
+/// How long the end of a lease waits for a heartbeat in flight. A heartbeat that is sent before a
+/// release but arrives after it would hide the message again.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Tries for the last calls about a message that the heartbeat keeps: some minutes.
+/// Tries of the final calls for a message while the heartbeat holds it: a few minutes.
 const PATIENCE: u32 = 20;
 
 /// Why a lease was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The queue says so: somebody else has the message, or it is gone.
+    /// The queue reports it: another receiver has the message, or it is gone.
     Taken,
-    /// The queue could not be told in time that the work goes on.
+    /// The lease could not be extended in time.
     RanOut,
-    /// The queue hides no message for longer. The work saves what it has; the next attempt goes on.
-    /// The message can still be given back in good order.
+    /// The queue hides no message for longer. The work saves its progress and the next attempt
+    /// continues. The message can still be released in good order.
     Limit,
 }
 
@@ -52,9 +52,9 @@ impl From<Loss> for Error {
     }
 }
 
-/// A message and its lease. While it lives, the message stays hidden from others; where that can
-/// no longer be promised, [`Lease::token`] is cancelled. Dropped without an end, the message
-/// comes back when its visibility ends.
+/// A message and its lease. While this guard lives, the message stays hidden from other receivers;
+/// when that can no longer be guaranteed, [`Lease::token`] is cancelled. If the guard is dropped
+/// without one of its final calls, the message comes back when its visibility timeout ends.
 #[derive(Debug)]
 pub struct Lease {
     queue: Arc<dyn Queue>,
@@ -66,9 +66,9 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Holds `message`, received from `queue` with `visibility` (at least a second). The work is
-    /// also stopped by `stop`. Must be called inside a Tokio runtime; costs no call to the queue
-    /// before a third of `visibility` has passed.
+    /// Holds `message`, received from `queue` with `visibility` (at least a second). `stop` stops
+    /// the work too. Must be called inside a Tokio runtime; makes no call to the queue before a
+    /// third of `visibility` has passed.
     pub fn hold(
         queue: Arc<dyn Queue>,
         message: Message,
@@ -100,7 +100,8 @@ impl Lease {
         &self.message
     }
 
-    /// Cancelled when the lease is lost, when the guard is gone, and with `stop`: for the work.
+    /// The token for the work: cancelled when the lease is lost, when the guard is dropped, and
+    /// with `stop`.
     pub fn token(&self) -> CancellationToken {
         self.work.clone()
     }
@@ -115,8 +116,8 @@ impl Lease {
         self.lost.get().copied()
     }
 
-    /// Ends the lease and the message: the work is done and on record. A message that stays repeats
-    /// all of it.
+    /// Ends the lease and deletes the message: the work is done and on record. A message that stays
+    /// would repeat all of it.
     pub async fn delete(mut self) -> Result<()> {
         let (queue, receipt) = (&self.queue, &self.message.receipt);
         let deleted = self.while_held(|| queue.delete(receipt)).await;
@@ -124,7 +125,7 @@ impl Lease {
         deleted
     }
 
-    /// Gives the message back, to be received again after `delay`.
+    /// Releases the message, to be received again after `delay`.
     pub async fn release(mut self, delay: Duration) -> Result<()> {
         self.settle().await;
         let (queue, receipt) = (&self.queue, &self.message.receipt);
@@ -132,8 +133,8 @@ impl Lease {
         retry(Policy::probe(), &CancellationToken::new(), release).await
     }
 
-    /// Moves the message to the dead letters as `body`, with `reason`. `Ok(false)`: there are none,
-    /// and the message comes back when its visibility ends.
+    /// Moves the message to the dead letters as `body`, with `reason`. `Ok(false)`: there is no
+    /// dead letter queue, and the message comes back when its visibility timeout ends.
     pub async fn bury(mut self, body: &str, reason: &str) -> Result<bool> {
         let (queue, message) = (&self.queue, &self.message);
         let buried = self.while_held(|| queue.bury(message, body, reason)).await;
@@ -141,8 +142,8 @@ impl Lease {
         buried
     }
 
-    /// Makes a call about this message. While the heartbeat keeps it, a queue that is out is waited
-    /// for; where everything is being cut, a few tries are left.
+    /// Makes a call about this message. While the heartbeat holds the message, this waits for a
+    /// queue that is down; once the work is cancelled, only a few tries are left.
     pub async fn while_held<T, F: Future<Output = Result<T>>>(
         &self,
         mut call: impl FnMut() -> F,
@@ -157,12 +158,12 @@ impl Lease {
         }
     }
 
-    /// Somebody else may have the message by now.
+    /// Whether another receiver may have the message by now.
     fn is_gone(&self) -> bool {
         matches!(self.lost(), Some(Loss::Taken | Loss::RanOut))
     }
 
-    /// Ends the heartbeat between two beats.
+    /// Stops the heartbeat between two beats.
     async fn settle(&mut self) {
         self.settle.cancel();
         let _ = timeout(SETTLE, &mut self.heartbeat).await;
@@ -177,7 +178,7 @@ impl Drop for Lease {
     }
 }
 
-/// The task that keeps the message hidden.
+/// Keeps the message hidden.
 struct Heartbeat {
     queue: Arc<dyn Queue>,
     message: Message,
@@ -186,8 +187,8 @@ struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Beats every third of the visibility, so that one lost beat costs nothing. Ends with the reason
-    /// when the lease is lost, with `None` when it is no longer needed.
+    /// Beats every third of the visibility timeout, so that one lost beat is harmless. Returns the
+    /// reason when the lease is lost, `None` when it is no longer needed.
     async fn run(self) -> Option<Loss> {
         let mut deadline = Instant::from_std(self.message.deadline);
         let received = back(deadline, self.visibility);
@@ -203,14 +204,14 @@ impl Heartbeat {
                 return Some(Loss::RanOut);
             }
             if on(now, self.visibility) > on(received, MAX_HIDDEN) {
-                // Two thirds of a visibility are left to give the message back.
+                // Two thirds of the visibility timeout are left to release the message.
                 return Some(Loss::Limit);
             }
             let limit = on(now, one_try(self.visibility)).min(deadline);
             let extended = self.queue.extend(&self.message.receipt, self.visibility);
             match timeout_at(limit, extended).await {
                 Err(_) if Instant::now() >= deadline => return Some(Loss::RanOut),
-                // An answer that is lost is not waited for: the next try goes on another connection.
+                // Do not wait for a lost answer: the next try uses another connection.
                 Err(_) => {
                     warn!(job = %self.message.id, "no answer to extending the lease, trying again");
                     next = Instant::now();
@@ -220,8 +221,8 @@ impl Heartbeat {
                     next = on(now, self.visibility / 3);
                 }
                 Ok(Err(e)) if e.kind() == ErrorKind::LeaseLost => return Some(Loss::Taken),
-                // Whatever it is (new credentials may be on their way), the lease is ours until the
-                // deadline.
+                // Whatever the error (new credentials may be on their way), the lease is ours until
+                // the deadline.
                 Ok(Err(e)) => {
                     warn!(job = %self.message.id, error = %e, "could not extend the lease");
                     next = on(Instant::now(), self.pause(&e));
@@ -230,7 +231,8 @@ impl Heartbeat {
         }
     }
 
-    /// Before another try: several fit into what is left, and many workers do not try in step.
+    /// The pause before another try: several tries fit into the time left, and jitter keeps many
+    /// workers from trying in step.
     fn pause(&self, error: &Error) -> Duration {
         let pause = self.visibility.min(Duration::from_secs(60)) / 12;
         let pause = pause.mul_f64(0.5 + fastrand::f64());
@@ -238,18 +240,18 @@ impl Heartbeat {
     }
 }
 
-/// How long one try to extend a lease may take: of the two thirds of the visibility that are left when the
-/// heartbeat is due, several must fit in.
+/// How long one try to extend a lease may take: several must fit into the two thirds of the
+/// visibility timeout that are left when the heartbeat is due.
 fn one_try(visibility: Duration) -> Duration {
     (visibility / 8).clamp(Duration::from_millis(500), Duration::from_secs(15))
 }
 
-/// `by` later, or as late as the clock can tell.
+/// `by` later, or as late as the clock can represent.
 fn on(instant: Instant, by: Duration) -> Instant {
     instant.checked_add(by).unwrap_or_else(|| instant + Duration::from_secs(u32::MAX.into()))
 }
 
-/// `by` earlier, or as early as the clock can tell.
+/// `by` earlier, or unchanged if the clock cannot go back that far.
 fn back(instant: Instant, by: Duration) -> Instant {
     instant.checked_sub(by).unwrap_or(instant)
 }

@@ -1,5 +1,5 @@
-//! The queue in an SQLite file, with the meaning of Amazon SQS, for any number of processes on one
-//! machine.
+//! The queue in an SQLite file, with the semantics of Amazon SQS, for any number of processes on
+//! one machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,16 +15,16 @@ use crate::sqlite::{Database, Moment, millis, write};
 
 mod table;
 
-/// How often a waiting receive looks into the file for what other processes have sent, and for
-/// leases that have ended: a fraction of the time that one object takes, and ten reads of one
-/// index page per second while idle. Sends from this process are noticed at once.
+/// How often a waiting receive checks the file for messages from other processes and for leases
+/// that have ended: a fraction of the time that one object takes, and ten reads of one index page
+/// per second while idle. It notices sends from this process at once.
 const POLL: Duration = Duration::from_millis(100);
 
 /// SQS hides a message for at most 12 hours from its receipt, in all
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
 const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// A queue by its name; several share one file.
+/// A named queue; several may share one file.
 #[derive(Clone, Debug)]
 pub struct SqliteQueue {
     db: Database,
@@ -33,22 +33,22 @@ pub struct SqliteQueue {
     arrived: Arc<Notify>,
 }
 
-/// A message in the dead letters.
+/// A message in the dead letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The text as it was sent or buried.
     pub body: String,
-    /// Why it is here.
+    /// Why it is a dead letter.
     pub reason: String,
     /// How often it had been received.
     pub receive_count: u32,
-    /// Since when it is here.
+    /// When it became a dead letter.
     pub since: SystemTime,
 }
 
 impl SqliteQueue {
     /// The queue `name` in `db`. A message that has been received `max_receive_count` times (at
-    /// least 1) and comes back goes to the dead letters.
+    /// least 1) and comes back becomes a dead letter.
     pub async fn open(db: &Database, name: &str, max_receive_count: u32) -> Result<Self> {
         let queue = Self {
             db: db.clone(),
@@ -60,8 +60,8 @@ impl SqliteQueue {
         queue
             .db
             .write(move |tx| {
-                // No lease is longer than this: the clock has been set back, and nobody could say
-                // how long the messages would stay hidden.
+                // No lease is longer than this. If one is, the clock has been set back, and there
+                // is no telling how long the message would stay hidden.
                 let now = Moment::now().millis;
                 tx.execute(
                     "UPDATE queue_message SET visible_at = ?2 WHERE queue = ?1 AND visible_at > ?3",
@@ -72,7 +72,7 @@ impl SqliteQueue {
         Ok(queue)
     }
 
-    /// Drops every message, waiting, running or dead.
+    /// Deletes every message, waiting, running or dead.
     pub async fn clear(&self) -> Result<()> {
         let name = self.name.clone();
         self.db
@@ -108,7 +108,7 @@ impl SqliteQueue {
             .await
     }
 
-    /// Sends every dead letter again, as a message never received; answers how many.
+    /// Sends every dead letter again, as a message never received; returns their number.
     pub async fn redrive(&self) -> Result<u64> {
         let (name, max_receive_count) = (self.name.clone(), self.max_receive_count);
         let moved = self
@@ -133,7 +133,7 @@ impl SqliteQueue {
         self.db.read(move |tx| table::is_empty(tx, &name, max_receive_count)).await
     }
 
-    /// Takes what is there, without waiting.
+    /// Takes the messages that are ready, without waiting.
     async fn claim(&self, max: usize, visibility: Duration) -> Result<Vec<Message>> {
         let (queue, visibility) = (self.clone(), visibility.min(MAX_HIDDEN));
         let claimed = self
@@ -175,7 +175,7 @@ impl Queue for SqliteQueue {
     ) -> Result<Vec<Message>> {
         let begun = tokio::time::Instant::now();
         loop {
-            // Listening begins before looking, so that no send falls between the two.
+            // Listen before looking, so that no send falls between the two.
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
@@ -268,8 +268,8 @@ impl Queue for SqliteQueue {
     }
 }
 
-/// Messages on their way to the caller of `receive`. Where that future is dropped, they go back as
-/// if they had never been received, instead of staying hidden until their leases end.
+/// Messages on their way to the caller of `receive`. If that future is dropped, they go back as if
+/// never received, instead of staying hidden until their leases end.
 struct Claimed {
     queue: SqliteQueue,
     lease: i64,
@@ -290,7 +290,7 @@ impl Drop for Claimed {
         let ids: Vec<String> = self.messages.drain(..).map(|message| message.id).collect();
         let (lease, arrived) = (self.lease, self.queue.arrived.clone());
         self.queue.db.post(move |connection| {
-            // Where this fails, the leases end by themselves.
+            // If this fails, the leases end by themselves.
             let undone = write(connection, |tx| {
                 let mut undo = tx.prepare_cached(
                     "UPDATE queue_message SET visible_at = ?3, lease = NULL, received_at = NULL,

@@ -28,21 +28,21 @@ use lease_clock::{LeaseClock, whole_seconds};
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>).
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
-/// An answer must begin within this: the service answers within milliseconds, and a lost answer must
-/// not take up a lease.
+/// An answer must begin within this time: the service answers within milliseconds, and waiting for
+/// a lost answer must not use up a lease.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The answer to a long poll, which may rightly take 20 s of it.
+/// The same for a long poll, whose answer may take 20 s by design.
 const POLL_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// A reason is cut to this many bytes, so that it fits beside the body.
+/// A reason is cut to this many bytes, so that it fits next to the body.
 const MAX_REASON: usize = 1024;
 
 /// The message attribute that carries why a message is in the dead letter queue.
 const REASON: &str = "reason";
 
-/// A queue on Amazon SQS. None of its calls is tried again here (see `crate::retry`), except for the
-/// refused entries of a batch, which only the batch's own answer can tell.
+/// A queue on Amazon SQS. It retries no call itself (see `crate::retry`), except for the refused
+/// entries of a batch, which only the batch's answer names.
 #[derive(Debug)]
 pub struct SqsQueue {
     client: Client,
@@ -139,8 +139,8 @@ impl SqsQueue {
         Ok(())
     }
 
-    /// One poll. The lease is counted from before the request left, since nothing tells when
-    /// within the poll the message was taken.
+    /// One poll. The lease counts from before the request was sent, since nothing says when during
+    /// the poll the message was taken.
     async fn poll(&self, max: i32, wait: Duration, visibility: i32) -> Result<Vec<Message>> {
         let asked = Instant::now();
         let patient =
@@ -193,8 +193,8 @@ impl SqsQueue {
         }
     }
 
-    /// The error of a call that takes a receipt: where the receipt no longer counts, the lease is
-    /// lost. A standard queue says `ReceiptHandleIsInvalid` or `MessageNotInflight`; an expired
+    /// The error of a call that takes a receipt: if the receipt is no longer valid, the lease is
+    /// lost. A standard queue answers `ReceiptHandleIsInvalid` or `MessageNotInflight`; an expired
     /// receipt and the end of the 12 hours both come as `InvalidParameterValue`.
     fn receipt_error<E>(&self, call: &str, failure: &SdkError<E, HttpResponse>) -> Error
     where
@@ -216,7 +216,7 @@ impl SqsQueue {
     }
 }
 
-/// The code without what the query protocol puts in front of it.
+/// The code without the prefix that the query protocol adds.
 fn bare_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     aws::code(error)?.rsplit('.').next()
 }
@@ -227,7 +227,7 @@ fn number(attributes: &Attributes, name: &QueueAttributeName) -> Option<u64> {
     attributes.get(name)?.parse().ok()
 }
 
-/// The redrive policy's maxReceiveCount, which some servers give as a text.
+/// The redrive policy's maxReceiveCount, which some servers give as a string.
 fn max_receives(attributes: &Attributes) -> Option<u32> {
     let policy = attributes.get(&QueueAttributeName::RedrivePolicy)?;
     let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
@@ -299,8 +299,8 @@ impl Queue for SqsQueue {
     ) -> Result<Vec<Message>> {
         let max = i32::try_from(max.clamp(1, MAX_BATCH)).unwrap_or(1);
         let seconds = lease_clock::visibility_seconds(visibility);
-        // A poll eats into the lease of what it brings, as far as anybody can prove: it is kept
-        // short against the lease, and repeated.
+        // The time of a poll counts against the lease of the messages that it returns, so each poll
+        // is short compared with the lease, and repeated.
         let slice = (visibility / 3).clamp(Duration::from_secs(1), LONGEST_POLL);
         let until = Instant::now() + wait;
         loop {
@@ -334,8 +334,8 @@ impl Queue for SqsQueue {
             self.client.delete_message().queue_url(&self.url).receipt_handle(handle).send().await;
         match deleted {
             Ok(_) => Ok(()),
-            // A standard queue accepts the receipt of a message that is gone; a stand-in for it
-            // may say this instead, and cannot tell a stale receipt from a spent one.
+            // A standard queue accepts the receipt of a message that is gone; a compatible server
+            // may answer this instead, and does not distinguish a stale receipt from a used one.
             Err(e) if bare_code(&e) == Some("ReceiptHandleIsInvalid") => Ok(()),
             Err(e) => Err(self.receipt_error("DeleteMessage", &e)),
         }

@@ -1,9 +1,9 @@
 //! The record in Amazon DynamoDB.
 //!
-//! One item per object, under the original's partition key `src_bucket/src_key`. Two pairs that share
-//! a source would share that key: it belongs to the destination that came first, and every other
-//! one has an item under a key of its own ([`item::alternate_key`]). Each write is conditional on
-//! the item's destination, so neither can overwrite the other.
+//! One item per object, under the original's partition key `src_bucket/src_key`. Two pairs that
+//! share a source would share that key: it belongs to the destination that was recorded first, and
+//! every other destination has an item under an alternate key ([`item::alternate_key`]). Each write
+//! is conditional on the item's destination, so neither can overwrite the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,34 +41,35 @@ mod item;
 mod notes;
 mod update;
 
-/// An answer must begin within this; the service's own are milliseconds.
+/// An answer must begin within this time; the service normally answers within milliseconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Outcomes written at once, each by itself: a batch cannot update under a condition. Eight hide the
-/// latency of each without a burst that a small provisioned table would throttle.
+/// Outcomes written concurrently, one call each: a batch cannot update under a condition. Eight
+/// hide the latency without a burst that a small provisioned table would throttle.
 const WRITES_AT_ONCE: usize = 8;
 
-/// The table of records. No call is tried again here, see `crate::retry`; each write may safely be.
+/// The table of records. It retries no call itself (see `crate::retry`); every write is safe to
+/// retry.
 #[derive(Debug)]
 pub struct DynamoRecords {
     client: Client,
     table: String,
-    /// Batches are refused here, by a missing permission or by a store without them.
+    /// Batches are refused: the permission is missing, or the store does not support them.
     no_batches: AtomicBool,
-    /// The index can be read in the order of keys.
+    /// The index can be read in key order.
     ordered_index: AtomicBool,
 }
 
-/// How a conditional write went.
+/// The result of a conditional write.
 enum Written {
     Done,
-    /// Refused by this item, which is of the right source and destination.
+    /// Refused because of this item, which has the right source and destination.
     Refused(Item),
 }
 
 impl DynamoRecords {
-    /// The records in `table`, whose key schema is looked at first. Whoever may not describe the
-    /// table, goes on: the first write will tell.
+    /// The records in `table`; checks its key schema first. A missing permission to describe the
+    /// table is no error: the first write will show whether the table fits.
     pub async fn connect(config: &SdkConfig, table: &str) -> Result<Self> {
         let client = Client::from_conf(
             aws_sdk_dynamodb::config::Builder::from(config)
@@ -84,7 +85,7 @@ impl DynamoRecords {
                 state.check_schema(answer.table())?;
                 state.ordered_index = copied_by_index::is_ordered(answer.table()).into();
             }
-            // No credentials at all is no missing permission.
+            // Missing credentials are not a missing permission.
             Err(e) if e.raw_response().is_some() && aws::code(&e) == Some(NOT_ALLOWED) => {
                 tracing::debug!(
                     state.table,
@@ -141,7 +142,7 @@ impl DynamoRecords {
         Ok(answer.item)
     }
 
-    /// Writes to the record of `id`: under its primary key, or under the alternate one where the
+    /// Writes to the record of `id`: under its primary key, or under the alternate one if the
     /// primary belongs to another destination.
     async fn write(&self, id: &RecordId, update: &Update) -> Result<Written> {
         for key in [item::primary_key(id), item::alternate_key(id)] {
@@ -156,7 +157,7 @@ impl DynamoRecords {
         )))
     }
 
-    /// One conditional UpdateItem; answers the item that refused it, if one did.
+    /// One conditional UpdateItem; returns the item that refused it, if any.
     async fn update(&self, key: String, update: &Update) -> Result<Option<Item>> {
         let outcome = self
             .client
@@ -178,14 +179,15 @@ impl DynamoRecords {
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => refused.item(),
             _ => return Err(self.error("UpdateItem", &error)),
         };
-        // A compatible store may not send the item along.
+        // A compatible store may not return the item.
         match item.filter(|item| !item.is_empty()) {
             Some(item) => Ok(Some(item.clone())),
             None => self.get(key).await?.map(Some).ok_or_else(|| self.changed_meanwhile()),
         }
     }
 
-    /// Somebody deleted or replaced the record between two of our calls: the next try sees clearly.
+    /// The record was deleted or replaced between two of our calls; the next try sees the new
+    /// state.
     fn changed_meanwhile(&self) -> Error {
         let message = format!("UpdateItem {}: the record changed while it was written", self.table);
         Error::new(ErrorKind::Unavailable, message)
@@ -207,8 +209,8 @@ impl DynamoRecords {
         Err(self.changed_meanwhile())
     }
 
-    /// Every item of the table, of the attributes in `projection`, page by page. It reads the whole
-    /// table: one read unit per 8 KiB of it, whatever the projection and filter leave.
+    /// Every item of the table with the attributes in `projection`, page by page. It reads the
+    /// whole table: one read unit per 8 KiB, regardless of projection and filter.
     fn scan(
         &self,
         projection: Option<&[&str]>,
@@ -255,7 +257,7 @@ fn taken_over(id: &RecordId) -> Error {
     Error::new(ErrorKind::LeaseLost, format!("another attempt has taken over {}", id.src))
 }
 
-/// What DynamoDB answers where a permission is missing.
+/// DynamoDB's answer if a permission is missing.
 const NOT_ALLOWED: &str = "AccessDeniedException";
 
 fn count(tally: &mut Tally, item: &Item, since: SystemTime) {
@@ -319,8 +321,8 @@ impl RecordStore for DynamoRecords {
         }
     }
 
-    /// New records are inserted 25 to a request; what is on record already, or was begun, is
-    /// written by itself.
+    /// Inserts new records 25 to a request; writes every outcome whose record exists already with a
+    /// call of its own.
     async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
         let mut answers = self.insert_new(outcomes).await;
         let mut writes = Vec::new();
@@ -334,17 +336,17 @@ impl RecordStore for DynamoRecords {
         answers.into_iter().map(|answer| answer.unwrap_or(Ok(None))).collect()
     }
 
-    /// Half a read unit for each record of up to 4 KiB, or for each that is not there.
+    /// Costs half a read unit for each record of up to 4 KiB, and for each missing one.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         self.copied_from(ids).await
     }
 
-    /// Priced as [`Self::copied`].
+    /// Costs as much as [`Self::copied`].
     async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
         self.ends_of(ids).await
     }
 
-    /// Half a read unit for each 4 KB of the index.
+    /// Costs half a read unit for each 4 KB of the index.
     async fn copies(&self, request: &CopiesRequest) -> Result<Option<CopiesPage>> {
         match self.ordered_index.load(Ordering::Relaxed) {
             true => self.page_of_copies(request).await,
@@ -372,7 +374,7 @@ impl RecordStore for DynamoRecords {
         self.delete_notes(keys).await
     }
 
-    /// Reads the whole table: see [`Self::scan`] for the price.
+    /// Reads the whole table: see [`Self::scan`] for the cost.
     async fn tally(&self, since: SystemTime) -> Result<Tally> {
         const NEEDED: &[&str] =
             &["jobStatus", "Size", "firstTime", "endTime", "proof", notes::NOTE];
@@ -390,7 +392,7 @@ impl RecordStore for DynamoRecords {
         Ok(tally)
     }
 
-    /// Reads the table until `limit` records are found: see [`Self::scan`] for the price.
+    /// Reads the table until it has found `limit` records: see [`Self::scan`] for the cost.
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         let mut pages = std::pin::pin!(self.scan(None, Some(status)));

@@ -1,4 +1,4 @@
-//! The records in an SQLite file: the twin of the Amazon DynamoDB table, with its attributes' names.
+//! The records in an SQLite file: its columns have the names of the DynamoDB table's attributes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,7 +73,7 @@ impl RecordStore for SqliteRecords {
         }
     }
 
-    /// All of them in one transaction.
+    /// Records all of them in one transaction.
     async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
         let batch = outcomes.to_vec();
         let recorded = self
@@ -164,8 +164,8 @@ const SELECT_ONE: &str =
     r#"SELECT * FROM record WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3"#;
 const SELECT_STATUS: &str = "SELECT * FROM record WHERE jobStatus = ?1 LIMIT ?2";
 
-/// A new attempt takes the record over: only the first time, the count of tries and what events have
-/// left stay. Not where a later event than its own is on record.
+/// A new attempt takes over the record: only the first time, the try count and the event fields
+/// stay. It does not if a later event than its own is on record.
 const BEGIN: &str = r#"
 INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, uploadId,
     partSize, jobStatus, instanceID, lease, tryTimes, firstTime, startTime, startTime_f,
@@ -186,16 +186,17 @@ const SEAL: &str = r#"
 UPDATE record SET targetUploadId = ?1, targetEtag = ?2, proof = ?7
 WHERE "Key" = ?3 AND desBucket = ?4 AND desKey = ?5 AND lease = ?6"#;
 
-/// The `WHERE` fences: an attempt that holds a token ends only what it still holds. Tries are counted
-/// by `begin`, except where there was none; an end that is on record already counts none.
+/// The `WHERE` clause is the fence: an attempt with a token finishes only a record that it still
+/// holds. `begin` counts the tries; if there was no `begin`, this statement does. An outcome that
+/// is on record already is not counted again.
 ///
-/// The ETag and the upload on record belong together, or a later attempt could fill an upload
-/// that holds parts of another content. So an outcome that never learned the source's ETag
-/// leaves size, version, ETag and upload as they are, for a later attempt to resume; one with
-/// another ETag drops the upload, as a deletion does.
+/// The ETag and the upload on record belong together, or a later attempt could fill an upload that
+/// holds parts of other content. So an outcome that never learned the source's ETag leaves size,
+/// version, ETag and upload unchanged, for a later attempt to resume; one with another ETag drops
+/// the upload, as a deletion does.
 ///
-/// An outcome with an order ends only the state of the record that it has seen, or the one that it
-/// has itself made. What it has seen is known to the millisecond.
+/// An outcome with an order finishes only the state of the record that it saw, or the one that it
+/// wrote itself. States are compared to the millisecond.
 const FINISH: &str = r#"
 INSERT INTO record ("Key", srcBucket, desBucket, desKey, Size, versionId, sourceEtag, jobStatus,
     instanceID, lease, tryTimes, firstTime, startTime, startTime_f, endTime, endTime_f,
@@ -225,7 +226,7 @@ WHERE lease = :lease OR (:lease IS NULL AND (NOT :ordered
     OR (startTime IS :start AND endTime IS :end AND instanceID IS :instance
         AND jobStatus IS :status)))"#;
 
-/// How many records it has changed: none where a later event is on record.
+/// The number of records changed: 0 if a later event is on record.
 fn begin(tx: &Transaction<'_>, start: &Start) -> rusqlite::Result<usize> {
     tx.prepare_cached(BEGIN)?.execute(named_params! {
         ":key": table_key(&start.id.src),
@@ -279,10 +280,10 @@ const SET_NOTE: &str = r#"INSERT OR REPLACE INTO note ("Key", note) VALUES (?1, 
 const SELECT_NOTE: &str = r#"SELECT note FROM note WHERE "Key" = ?1"#;
 const REMOVE_NOTE: &str = r#"DELETE FROM note WHERE "Key" = ?1"#;
 
-/// Copies on one page.
+/// Copies per page.
 const PAGE: u32 = 1000;
 
-/// The rowid makes the order whole: several sources may have one destination.
+/// The rowid makes the order total: several sources may share one destination.
 const SELECT_COPIES: &str = r#"
 SELECT rowid, "Key", srcBucket, desKey, versionId, sourceEtag, proof, desEtag FROM record
 INDEXED BY "desBucket-index"
@@ -319,7 +320,7 @@ fn copies(tx: &Transaction<'_>, request: &CopiesRequest) -> rusqlite::Result<Cop
     Ok(CopiesPage { copies, next })
 }
 
-/// The unfinished upload of another ETag; of any, where the object is deleted.
+/// The unfinished upload of another ETag, or of any ETag if the object is deleted.
 const SELECT_OBSOLETE: &str = r#"
 SELECT uploadId, partSize FROM record
 WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3
@@ -341,7 +342,8 @@ fn obsolete(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Dropped
         .optional()
 }
 
-/// What the outcome has dropped, once it is on record; `None` where its token has been replaced.
+/// Records the outcome and returns the upload that it dropped; `None` if its token has been
+/// replaced.
 fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dropped>> {
     let dropped = obsolete(tx, outcome)?;
     let spent = outcome.end_time.duration_since(outcome.start_time).unwrap_or_default();
@@ -376,7 +378,7 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dr
     Ok((changed == 1).then_some(dropped))
 }
 
-/// One pass over an index that holds all it needs, so that `status --watch` does not read the file.
+/// One pass over a covering index, so that `status --watch` does not read the whole file.
 fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
     let mut select = tx.prepare_cached(
         "SELECT jobStatus, count(*), sum(Size), min(firstTime), max(endTime),
@@ -416,7 +418,7 @@ fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let key: String = row.get("Key")?;
     let bucket: String = row.get("srcBucket")?;
-    // The bucket may be the ARN of an access point, which has a `/` of its own.
+    // The bucket may be an access point's ARN, which contains a `/`.
     let src = key
         .strip_prefix(&bucket)
         .and_then(|key| key.strip_prefix('/'))
@@ -469,7 +471,7 @@ fn table_key(src: &ObjectId) -> String {
     format!("{}/{}", src.bucket, src.key.as_str())
 }
 
-/// SQLite's integers are signed; no object and no part is near their end.
+/// SQLite's integers are signed; no object or part size comes near their limit.
 fn integer(value: u64) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
 }
@@ -494,8 +496,8 @@ fn foreign<I: rusqlite::RowIndex>(row: &Row<'_>, column: I, what: &str) -> rusql
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
 }
 
-/// Seconds since 1970 with a fraction, the original's unit. Whole milliseconds survive the way there
-/// and back; what is finer does not, so that a time that was read is compared by its milliseconds.
+/// Seconds since 1970 with a fraction, the original's unit. Whole milliseconds survive a round
+/// trip, finer fractions do not: compare a time that was read by its milliseconds.
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

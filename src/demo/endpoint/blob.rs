@@ -15,26 +15,26 @@ use futures_util::{Stream, StreamExt, stream};
 use md5::{Digest, Md5};
 use s3s::StdError;
 
-/// What is read or written at once. It bounds the memory of one call, and lets a small object
-/// pass with a single trip to the blocking threads.
+/// How much is read or written at once. It bounds the memory of one call, and a small object needs
+/// a single trip to the blocking threads.
 const CHUNK: usize = 256 * 1024;
 
 /// The folder that holds the files.
 pub(super) struct Folder {
     path: PathBuf,
     next: AtomicU64,
-    /// ETags are no MD5s.
+    /// ETags are not MD5s.
     own_etags: bool,
 }
 
-/// Bytes at rest. The file lives as long as somebody holds a clone, so a reader keeps what it
-/// opened while the object is replaced or deleted.
+/// Bytes at rest. The file lives as long as any clone, so a reader keeps what it opened even if the
+/// object is replaced or deleted.
 #[derive(Clone)]
 pub(super) struct Blob {
     file: Arc<OwnedFile>,
     pub(super) len: u64,
     pub(super) md5: [u8; 16],
-    /// What its ETag spells.
+    /// The bytes that its ETag spells.
     pub(super) tag: [u8; 16],
     pub(super) crc64nvme: u64,
 }
@@ -43,7 +43,7 @@ struct OwnedFile(PathBuf);
 
 impl Drop for OwnedFile {
     fn drop(&mut self) {
-        // Where the file cannot be removed, the folder's owner still removes the folder.
+        // If the file cannot be removed, the folder's owner still removes the folder.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -63,7 +63,7 @@ impl Folder {
         Ok(Self { path, next: AtomicU64::new(0), own_etags })
     }
 
-    /// Streams `body` into a new file; on an error, or where the caller gives up, nothing stays.
+    /// Streams `body` into a new file; on an error, or if the caller gives up, the file is removed.
     pub(super) async fn store<S>(&self, mut body: S) -> Result<Blob, StoreError>
     where
         S: Stream<Item = Result<Bytes, StdError>> + Unpin,
@@ -92,14 +92,14 @@ impl Folder {
     }
 }
 
-/// Writes behind what `file` has, which is made where this is the first write.
+/// Appends to `file`, which the first write creates.
 async fn append(
     owned: &Arc<OwnedFile>,
     file: Option<File>,
     bytes: BytesMut,
 ) -> Result<File, StoreError> {
-    // The closure holds the file's owner too: where the caller is cancelled between the two,
-    // the file is removed after it was made.
+    // The closure holds the file's owner too: if the caller is cancelled in between, the file is
+    // still removed after it was created.
     let owned = Arc::clone(owned);
     let written = blocking(move || {
         let mut file = match file {
@@ -152,7 +152,7 @@ fn read_at(
         Some(file) => file,
         None => File::open(&owned.0)?,
     };
-    // At most CHUNK, so the conversion cannot cut anything off.
+    // At most CHUNK, so the conversion cannot truncate.
     let mut bytes = vec![0; len as usize];
     file.read_exact_at(&mut bytes, offset)?;
     Ok((file, bytes.into()))

@@ -1,4 +1,4 @@
-//! CRC-64/NVME: what a caller says of its bytes, and what is said of those that are kept
+//! CRC-64/NVME: the checksums that callers send, and those in answers
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
 
 use base64::Engine;
@@ -12,7 +12,7 @@ use super::blob::Blob;
 
 const HEADER: &str = "x-amz-checksum-crc64nvme";
 
-/// What a caller says of a body: before it, or behind it.
+/// The checksum that a caller sends with a body: before it, or in a trailer.
 #[derive(Default)]
 pub(super) struct Said {
     before: Option<String>,
@@ -24,7 +24,7 @@ impl Said {
         Self { before: of(headers), behind }
     }
 
-    /// Holds the bytes to what was said of them; that goes into the answer.
+    /// Checks the bytes against the sent checksum, which goes into the answer.
     pub(super) fn check(self, blob: &Blob) -> S3Result<Option<String>> {
         let behind = self.behind.and_then(|trailers| trailers.read(of).flatten());
         let Some(said) = self.before.or(behind) else { return Ok(None) };
@@ -39,24 +39,24 @@ fn of(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(HEADER)?.to_str().ok()?.to_owned())
 }
 
-/// Whether an upload is begun whose object has a checksum of the whole.
+/// Whether the upload's object gets a checksum of the whole.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     headers.get("x-amz-checksum-algorithm").is_some_and(|value| value == "CRC64NVME")
 }
 
-/// The form of headers and answers.
+/// The form used in headers and answers.
 pub(super) fn text(crc: u64) -> String {
     BASE64.encode(crc.to_be_bytes())
 }
 
-/// The checksum of parts that follow one another.
+/// The checksum of consecutive parts.
 pub(super) fn combined(parts: &[Blob]) -> u64 {
     parts.iter().fold(0, |crc, part| {
         checksum_combine(CrcAlgorithm::Crc64Nvme, crc, part.crc64nvme, part.len)
     })
 }
 
-/// What a read of the whole object says, where it was asked for.
+/// The checksum in the answer to a read of the whole object, if requested.
 pub(super) fn told(
     crc: Option<u64>,
     mode: Option<&ChecksumMode>,

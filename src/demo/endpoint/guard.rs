@@ -1,4 +1,4 @@
-//! Who may call, what is counted, and where a test may hold or refuse a call.
+//! Authentication, counters, and a gate at which a test may hold or refuse a call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,31 +8,31 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::{S3Result, s3_error};
 
-/// A place where calls wait, so that a test can observe them, hold one back or refuse it.
+/// A gate that calls wait at, so that a test can observe, hold or refuse them.
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
-    /// Awaited once a call is authenticated, before its body is read; `key` is empty where the
+    /// Awaited after a call is authenticated and before its body is read; `key` is empty if the
     /// operation has none.
     async fn before(&self, operation: &str, bucket: &str, key: &str) -> Passage;
 }
 
-/// What a gate says of a call.
+/// A gate's decision on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// It goes on.
+    /// The call goes on.
     Free,
-    /// It is answered with 503 SlowDown.
+    /// The call is answered with 503 SlowDown.
     Refused,
 }
 
-/// What one operation was asked and moved.
+/// Requests and bytes of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperationStats {
-    /// Calls, counted before the gate, whatever their outcome.
+    /// Calls, counted before the gate, regardless of their outcome.
     pub requests: u64,
-    /// Bytes of object data that came in.
+    /// Bytes of object data received.
     pub bytes_in: u64,
-    /// Bytes of object data that went out.
+    /// Bytes of object data sent.
     pub bytes_out: u64,
 }
 
@@ -62,8 +62,8 @@ impl Stats {
     }
 }
 
-/// Knows a single key, which may be rotated; unlike [`SimpleAuth`] it refuses others with the code that
-/// S3 uses.
+/// Accepts a single key, which may be rotated; unlike [`SimpleAuth`] it refuses others with S3's
+/// error code.
 #[derive(Clone)]
 pub(super) struct OneKey(Arc<Mutex<SimpleAuth>>);
 
@@ -72,7 +72,7 @@ impl OneKey {
         Self(Arc::new(Mutex::new(SimpleAuth::from_single(access_key, secret_key))))
     }
 
-    /// From now on another key is the one that may call.
+    /// Replaces the key that may call.
     pub(super) fn rotate(&self, access_key: String, secret_key: String) {
         *self.key() = SimpleAuth::from_single(access_key, secret_key);
     }
@@ -90,14 +90,14 @@ impl S3Auth for OneKey {
     }
 }
 
-/// Stands before every operation.
+/// Checks every operation before it runs.
 pub(super) struct Guard {
     pub(super) stats: Arc<Stats>,
     pub(super) gate: Option<Arc<dyn Gate>>,
 }
 
 impl Guard {
-    /// Lets an authenticated call in: counts it and takes it to the gate.
+    /// Admits an authenticated call: counts it, then awaits the gate.
     pub(super) async fn admit(
         &self,
         authenticated: bool,
@@ -120,7 +120,7 @@ impl Guard {
     }
 }
 
-/// Held by two of the endpoint's hooks.
+/// Shared by two of the endpoint's hooks.
 pub(super) struct SharedGuard(pub(super) Arc<Guard>);
 
 #[async_trait]

@@ -1,7 +1,6 @@
-//! What an object keeps beside its bytes: headers as they came, and tags.
+//! What an object keeps in addition to its bytes: unchanged headers, and tags.
 //!
-//! The headers are taken from and put onto the wire untouched, past the typed fields of s3s,
-//! which would parse and rewrite some of them.
+//! The headers bypass the typed fields of s3s, which would parse and rewrite some of them.
 
 use hyper::HeaderMap;
 use hyper::header::{
@@ -16,10 +15,10 @@ const STORAGE_CLASS: &str = "x-amz-storage-class";
 const TAGGING: &str = "x-amz-tagging";
 const WEBSITE_REDIRECT: &str = "x-amz-website-redirect-location";
 
-/// The class of an object that names none.
+/// The class of an object without one.
 const STANDARD: &str = "STANDARD";
 
-/// The headers and tags of an object or of an upload that will become one.
+/// The headers and tags of an object, or of an upload that will become one.
 #[derive(Clone, Default)]
 pub(super) struct Kept {
     headers: HeaderMap,
@@ -27,11 +26,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Takes what S3 keeps out of the headers of PutObject or CreateMultipartUpload.
+    /// Takes the headers that S3 keeps from PutObject or CreateMultipartUpload.
     pub(super) fn from_request(request: &HeaderMap) -> S3Result<Self> {
         let mut headers = HeaderMap::new();
         for (name, value) in request.iter().filter(|(name, _)| is_kept(name)) {
-            // Copied: a clone would keep the whole buffer alive that the request was read into.
+            // Copied: a clone would keep the request's whole read buffer alive.
             let value = HeaderValue::from_bytes(value.as_bytes());
             headers.append(name, value.map_err(|e| s3_error!(e, InvalidArgument))?);
         }
@@ -43,16 +42,17 @@ impl Kept {
     /// The headers for GetObject and HeadObject.
     pub(super) fn to_response(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        // S3 names the class only where it is another one.
+        // S3 names the class only if it is not the standard one.
         if self.storage_class() == STANDARD {
             headers.remove(STORAGE_CLASS);
         }
-        // Amazon S3 tells it only of those that have some; told always, nobody has to ask for them.
+        // Amazon S3 sends it only for objects with tags; if it is always sent, clients need not ask
+        // for tags.
         headers.insert("x-amz-tagging-count", self.tags.len().into());
         headers
     }
 
-    /// The storage class, named in listings also where it is the standard one.
+    /// The storage class; listings name the standard one too.
     pub(super) fn storage_class(&self) -> &str {
         self.headers.get(STORAGE_CLASS).and_then(|v| v.to_str().ok()).unwrap_or(STANDARD)
     }
@@ -77,7 +77,7 @@ fn is_kept(name: &HeaderName) -> bool {
         || name.as_str().starts_with(META_PREFIX)
 }
 
-/// `aws-chunked` is how the body travelled, not what it is
+/// Removes `aws-chunked`, which describes the transfer, not the object
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
 fn strip_aws_chunked(headers: &mut HeaderMap) -> S3Result<()> {
     let texts = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::to_str);
@@ -95,7 +95,7 @@ fn strip_aws_chunked(headers: &mut HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// The tagging header is a query string.
+/// Parses the tagging header, a query string.
 fn tags(request: &HeaderMap) -> S3Result<Vec<(String, String)>> {
     let Some(value) = request.get(TAGGING) else { return Ok(Vec::new()) };
     let text = value.to_str().map_err(|e| s3_error!(e, InvalidTag))?;

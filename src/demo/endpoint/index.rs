@@ -1,4 +1,4 @@
-//! What exists: buckets, objects and uploads, in memory, in the order in which they are listed.
+//! What exists: buckets, objects and uploads, in memory, in listing order.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,11 +18,11 @@ pub(super) struct Index(RwLock<BTreeMap<String, Bucket>>);
 pub(super) struct Bucket {
     pub(super) created: Timestamp,
     pub(super) objects: BTreeMap<String, Arc<Object>>,
-    /// By key and upload id; ids grow with time, so this is the order of ListMultipartUploads.
+    /// By key and upload id; ids increase with time, so this is the order of ListMultipartUploads.
     pub(super) uploads: BTreeMap<(String, String), Upload>,
 }
 
-/// A whole object: the blobs it consists of, one for each part.
+/// A whole object: one blob for each part.
 pub(super) struct Object {
     pub(super) parts: Vec<Blob>,
     pub(super) size: u64,
@@ -30,7 +30,7 @@ pub(super) struct Object {
     pub(super) multipart: bool,
     pub(super) modified: Timestamp,
     pub(super) kept: Kept,
-    /// The checksum of the whole, where its writer wanted one.
+    /// The checksum of the whole, if its writer requested one.
     pub(super) crc64nvme: Option<u64>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Object {
 pub(super) struct Upload {
     pub(super) initiated: Timestamp,
     pub(super) kept: Kept,
-    /// Its object has a checksum of the whole.
+    /// Whether its object gets a checksum of the whole.
     pub(super) crc64nvme: bool,
     pub(super) parts: BTreeMap<i32, Part>,
 }
@@ -54,7 +54,7 @@ impl Index {
         Self(RwLock::new(buckets.into_iter().map(|name| (name, Bucket::new())).collect()))
     }
 
-    /// Whether the bucket is new.
+    /// Creates a bucket; `false` if it exists already.
     pub(super) fn create(&self, bucket: &str) -> bool {
         let mut buckets = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = !buckets.contains_key(bucket);
@@ -62,7 +62,7 @@ impl Index {
         is_new
     }
 
-    /// The buckets' names and when they were made.
+    /// The names of the buckets and when they were created.
     pub(super) fn buckets(&self) -> Vec<(String, Timestamp)> {
         let buckets = self.0.read().unwrap_or_else(PoisonError::into_inner);
         buckets.iter().map(|(name, bucket)| (name.clone(), bucket.created.clone())).collect()
@@ -77,8 +77,8 @@ impl Index {
         look(buckets.get(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?)
     }
 
-    /// Changes a bucket. What is replaced belongs into the answer: dropped there, its files are
-    /// removed after the lock was released.
+    /// Changes a bucket. `change` should return whatever it replaces: dropped there, its files are
+    /// removed after the lock is released.
     pub(super) fn write<T>(
         &self,
         bucket: &str,
@@ -102,7 +102,7 @@ impl Bucket {
         self.uploads.get(id).ok_or_else(|| s3_error!(NoSuchUpload))
     }
 
-    /// Holds a write to the conditions of its If-Match and If-None-Match.
+    /// Checks a write's If-Match and If-None-Match.
     pub(super) fn permits(
         &self,
         key: &str,
@@ -133,8 +133,8 @@ impl Object {
         Self { parts: vec![blob], size, etag, multipart: false, modified, kept, crc64nvme }
     }
 
-    /// An object from the parts of an upload; its ETag is the MD5 of the parts' MD5s, a hyphen
-    /// and their number.
+    /// An object from the parts of an upload; its ETag is the MD5 of the parts' MD5s, a hyphen and
+    /// the number of parts.
     pub(super) fn assembled(parts: Vec<Blob>, kept: Kept, crc64nvme: Option<u64>) -> Self {
         let mut digest = Md5::new();
         parts.iter().for_each(|part| digest.update(part.tag));
@@ -153,12 +153,12 @@ impl Object {
     }
 }
 
-/// The ETag of bytes that came in one call.
+/// The ETag of bytes from one call.
 pub(super) fn blob_etag(blob: &Blob) -> ETag {
     ETag::Strong(hex::encode(blob.tag))
 }
 
-/// The time in whole seconds, the resolution of Last-Modified; listings must not say another.
+/// The time in whole seconds, the resolution of Last-Modified; listings must show the same.
 pub(super) fn now() -> Timestamp {
     let now = OffsetDateTime::now_utc();
     now.replace_nanosecond(0).unwrap_or(now).into()

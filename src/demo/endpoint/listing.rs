@@ -1,4 +1,4 @@
-//! Pages of a listing, and keys as XML can carry them.
+//! Pages of a listing, and keys in a form that XML can carry.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -7,24 +7,24 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::EncodingType;
 use s3s::{S3Result, s3_error};
 
-/// The longest page S3 gives
+/// The longest page that S3 returns
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
 const MAX_PAGE: usize = 1000;
 
-/// What `encoding-type=url` leaves as it is. The space is not in the set because it becomes `+`.
+/// The characters to encode for `encoding-type=url`. The space is excluded because it becomes `+`.
 const URL: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/').remove(b' ');
 
-/// Where a listing goes on.
+/// Where a listing continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// Behind this key.
+    /// After this key.
     After(String),
-    /// Behind every key with this prefix.
+    /// After every key with this prefix.
     Behind(String),
 }
 
-/// What a page shows.
+/// The request for a page.
 #[derive(Clone, Copy)]
 pub(super) struct Query<'a> {
     pub(super) prefix: &'a str,
@@ -37,7 +37,7 @@ pub(super) struct Query<'a> {
 pub(super) struct Page<'a, T> {
     pub(super) entries: Vec<(&'a String, &'a T)>,
     pub(super) prefixes: Vec<String>,
-    /// Where the next page begins; `None` on the last one.
+    /// Where the next page begins; `None` on the last page.
     pub(super) next: Option<Marker>,
 }
 
@@ -82,7 +82,7 @@ fn common_prefix(query: Query<'_>, tail: &str) -> Option<String> {
     Some(format!("{}{}", query.prefix, &tail[..end]))
 }
 
-/// The first key that the page may show; `None` where there can be none.
+/// The first key that the page may show; `None` if there can be none.
 fn first(query: Query<'_>) -> Option<Bound<String>> {
     let prefix = query.prefix.to_owned();
     Some(match query.from {
@@ -92,8 +92,8 @@ fn first(query: Query<'_>) -> Option<Bound<String>> {
     })
 }
 
-/// The least text greater than every text with this prefix. The order of code points is the
-/// order of UTF-8 bytes, so the last one that can grow is made to.
+/// The least text greater than every text with this prefix. Code points have the same order as
+/// UTF-8 bytes, so the last character that can be incremented is.
 fn behind(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
@@ -125,7 +125,7 @@ impl Marker {
     }
 }
 
-/// The length of a page: what was asked for, at most what S3 gives.
+/// The length of a page: as requested, but at most that of S3.
 pub(super) fn limit(asked: Option<i32>) -> S3Result<usize> {
     let Some(asked) = asked else { return Ok(MAX_PAGE) };
     let asked = usize::try_from(asked)
@@ -133,7 +133,7 @@ pub(super) fn limit(asked: Option<i32>) -> S3Result<usize> {
     Ok(asked.min(MAX_PAGE))
 }
 
-/// Encodes keys the way the caller asked for.
+/// Encodes keys as the caller requested.
 pub(super) fn encoder(encoding: Option<&EncodingType>) -> fn(&str) -> String {
     match encoding {
         Some(encoding) if encoding.as_str() == EncodingType::URL => url_encoded,
@@ -145,9 +145,9 @@ fn url_encoded(key: &str) -> String {
     utf8_percent_encode(key, URL).to_string().replace(' ', "+")
 }
 
-/// The key for an answer that only repeats what the caller asked for: left out where XML 1.0 has
-/// no way to carry it (<https://www.w3.org/TR/xml/#charsets>). s3s would write the raw character,
-/// and the SDK's reader refuses the whole answer for it.
+/// The key in an answer that only repeats the caller's: left out if XML 1.0 cannot carry it
+/// (<https://www.w3.org/TR/xml/#charsets>). s3s would write the raw character, and the SDK's reader
+/// would refuse the whole answer.
 pub(super) fn echo(key: String) -> Option<String> {
     (!key.contains(|c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}'))).then_some(key)
 }

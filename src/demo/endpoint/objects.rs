@@ -120,7 +120,7 @@ impl Store {
         headers: &HeaderMap,
         crc: Said,
     ) -> S3Result<PutObjectOutput> {
-        // Without its bucket a body is refused before it is read, as S3 does.
+        // Refuse the body before reading it if the bucket is missing, as S3 does.
         self.index.read(&input.bucket, |_| Ok(()))?;
         let kept = Kept::from_request(headers)?;
         let (body, length, md5) = (input.body, input.content_length, input.content_md5);
@@ -138,7 +138,7 @@ impl Store {
         Ok(PutObjectOutput { e_tag, checksum_crc64nvme, ..PutObjectOutput::default() })
     }
 
-    /// Deletes the object; one that does not exist is deleted already.
+    /// Deletes the object; a missing object is not an error.
     pub(super) fn delete(&self, bucket: &str, key: &str) -> S3Result<()> {
         self.index.write(bucket, |bucket| Ok(bucket.objects.remove(key))).map(drop)
     }
@@ -189,7 +189,7 @@ fn check_read(
     Ok(())
 }
 
-/// The bytes that were asked for, where not all were.
+/// The requested range, if not all bytes were requested.
 fn wanted(
     object: &Stored,
     range: Option<HttpRange>,

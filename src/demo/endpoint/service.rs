@@ -1,5 +1,4 @@
-//! Which function answers which S3 operation. What is not named here is answered by s3s with
-//! NotImplemented.
+//! Which function answers which S3 operation. s3s answers all others with NotImplemented.
 
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ pub(super) struct Store {
     pub(super) stats: Arc<Stats>,
 }
 
-/// A body on its way in, and what its sender said of it.
+/// An incoming body, and what its sender declared about it.
 pub(super) struct Incoming {
     pub(super) body: Option<StreamingBlob>,
     pub(super) length: Option<i64>,
@@ -32,8 +31,8 @@ pub(super) struct Incoming {
 }
 
 impl Store {
-    /// Stores a body and holds it to its announced length, digest and checksum; the last is handed
-    /// back.
+    /// Stores a body and checks it against its declared length, digest and checksum; returns the
+    /// checksum.
     pub(super) async fn receive(
         &self,
         operation: &str,
@@ -74,8 +73,8 @@ fn not_stored(error: StoreError) -> S3Error {
     }
 }
 
-/// Refuses to answer for versions, which this endpoint does not keep; `null` names the object
-/// of an unversioned bucket.
+/// Refuses requests for versions, which this endpoint does not keep; `null` names the object of an
+/// unversioned bucket.
 pub(super) fn unversioned(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null") => Ok(()),
@@ -192,7 +191,7 @@ impl S3 for Store {
 mod tests {
     use super::*;
 
-    /// hyper cuts a plain body at its length, but a framed one may decode to another.
+    /// hyper cuts a plain body at its length, but a framed one may decode to another length.
     #[tokio::test]
     async fn a_body_of_another_length_stores_nothing() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! Writes whose headers s3s would refuse, taken before it parses them.
+//! Handles writes whose headers s3s would refuse, before it parses them.
 //!
-//! S3 keeps Expires as text, and `0` or `-1` are common, while s3s wants a date. And where a body
-//! is framed (`aws-chunked`) and encoded, the SDK sends two Content-Encoding headers, while s3s
-//! wants one.
+//! S3 keeps Expires as text, and `0` or `-1` are common, but s3s requires a date. If a body is
+//! framed (`aws-chunked`) and encoded, the SDK sends two Content-Encoding headers, but s3s requires
+//! one.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::checksum::Said;
 use super::guard::Guard;
 use super::service::Store;
 
-/// Takes PutObject and CreateMultipartUpload with such headers.
+/// Handles PutObject and CreateMultipartUpload with such headers.
 pub(super) struct Untyped {
     pub(super) store: Store,
     pub(super) guard: Arc<Guard>,
@@ -99,7 +99,7 @@ impl Untyped {
     }
 }
 
-/// The operation, where it is one that sets headers.
+/// The operation, if it is one that sets headers.
 fn operation(method: &Method, uri: &Uri) -> Option<&'static str> {
     let names = |name: &str| {
         let pairs = uri.query().unwrap_or_default().split('&');

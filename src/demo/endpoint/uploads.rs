@@ -21,7 +21,7 @@ use super::index::{Bucket, Object, Part, Upload, blob_etag, now};
 use super::listing::{echo, encoder, limit};
 use super::service::{Incoming, Store};
 
-/// Part numbers and the least size of all parts but the last
+/// Part numbers, and the minimum size of all parts except the last
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const PART_NUMBERS: std::ops::RangeInclusive<i32> = 1..=10_000;
 const MIN_PART: u64 = 5 * 1024 * 1024;
@@ -57,7 +57,7 @@ impl Store {
             return Err(s3_error!(InvalidArgument, "part numbers go from 1 to 10000"));
         }
         let id = (input.key, input.upload_id);
-        // An upload that is gone is refused before the part is read, as S3 does.
+        // Refuse the part before reading it if the upload is gone, as S3 does.
         self.index.read(&input.bucket, |bucket| bucket.upload(&id).map(drop))?;
         let (body, length, md5) = (input.body, input.content_length, input.content_md5);
         let incoming = Incoming { body, length, md5, crc };
@@ -78,7 +78,7 @@ impl Store {
         let (mut parts, class) = self.index.read(&input.bucket, |bucket| {
             let upload = bucket.upload(&id)?;
             let rest = upload.parts.range((Bound::Excluded(after), Bound::Unbounded));
-            // One more than the page holds tells whether it is the last one.
+            // One more than fits the page shows whether this is the last page.
             let parts = rest.take(limit + 1);
             let parts: Vec<_> = parts.map(|(n, part)| listed(*n, part, upload.crc64nvme)).collect();
             Ok((parts, upload.kept.storage_class().to_owned()))
@@ -182,8 +182,8 @@ impl Store {
     }
 }
 
-/// An id nobody can guess wrong: the counter keeps a bucket's uploads in the order in which they
-/// began, the random half sets this endpoint's ids apart from another's.
+/// A unique id: the counter keeps a bucket's uploads in the order in which they began, the random
+/// half distinguishes this endpoint's ids from those of others.
 fn upload_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{:016x}{:016x}", NEXT.fetch_add(1, Ordering::Relaxed), fastrand::u64(..))
@@ -200,8 +200,8 @@ fn listed(number: i32, part: &Part, checksum: bool) -> ListedPart {
     }
 }
 
-/// The first upload that a page may show: behind the markers, of which the upload id counts only
-/// beside a key, and not before the prefix.
+/// The first upload that a page may show: after the markers, and not before the prefix. The upload
+/// id marker counts only together with a key.
 fn first_upload(
     prefix: &str,
     key_marker: Option<&str>,
@@ -213,12 +213,12 @@ fn first_upload(
     };
     match id_marker.filter(|id| !id.is_empty()) {
         Some(id) => Bound::Excluded((key.to_owned(), id)),
-        // The least key greater than this one is the key and the least character.
+        // The least key greater than this one is the key followed by the least character.
         None => Bound::Included((format!("{key}\0"), String::new())),
     }
 }
 
-/// The parts that the caller names, where they are the ones that are here.
+/// The parts that the caller names, if they are those stored here.
 fn chosen(upload: &Upload, asked: &[CompletedPart]) -> S3Result<Vec<Blob>> {
     if asked.is_empty() {
         return Err(s3_error!(MalformedXML, "a completion names at least one part"));

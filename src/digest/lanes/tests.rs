@@ -1,4 +1,4 @@
-//! md-5 is the referee.
+//! Compares the lanes with the `md-5` crate.
 
 use futures_util::FutureExt as _;
 use md5::{Digest, Md5};
@@ -60,7 +60,7 @@ async fn a_stream_that_is_given_up_leaves_its_lane() {
     let mut last = lanes.hasher();
     last.push(bytes.clone()).await;
     assert_eq!(last.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
-    // Nobody but us holds the bytes once the thread, and what waited for it, is gone.
+    // Once the thread and its queue are gone, only this test holds the bytes.
     drop(lanes);
     for _ in 0..1000 {
         if bytes.is_unique() {
@@ -95,8 +95,8 @@ async fn without_a_thread_a_stream_is_hashed_where_it_is() {
     assert_eq!(hasher.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
 }
 
-// A panic in the thread must not leave anybody waiting: who was under way learns of it, and who
-// comes after it is hashed without lanes.
+// A panic in the thread must not leave anything waiting: streams in progress get an error, and
+// later ones are hashed without lanes.
 #[tokio::test]
 async fn a_thread_that_has_died_leaves_nobody_waiting() {
     let lanes = Lanes::new();

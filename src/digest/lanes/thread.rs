@@ -1,4 +1,4 @@
-//! The thread that hashes: it takes what the streams have posted and runs their lanes.
+//! The hashing thread: takes what the streams have posted and runs their lanes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,26 +10,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::Flow;
 
-/// Streams in one step: what AVX-512 has lanes for; AVX2 takes them as two interleaved groups.
+/// Streams per step: as many as AVX-512 has lanes; AVX2 takes them as two interleaved groups.
 const MAX_LANES: usize = 16;
 /// Lanes are filled up to a multiple of this by hashing some streams twice: the crate hashes eight
 /// lanes faster than two, and is slower than one stream alone for five to seven (measured: 0.35
 /// CPU-s/GiB for eight streams, 0.5 for five in eight lanes, 6.5 for five in five).
 const GROUP: usize = 8;
-/// Bytes of each stream in one step: what all lanes read stays in the first-level caches, and a
-/// newcomer waits for less than 0.1 ms.
+/// Bytes of each stream per step: the data of all lanes stays in the L1 cache, and a new stream
+/// waits for less than 0.1 ms.
 const STEP: usize = 16 * 1024;
-/// A shorter piece goes without lanes, so that it does not cut the others' step short.
+/// A shorter piece is hashed without lanes, so that it does not shorten the others' step.
 const TOO_SHORT: usize = 512;
 /// The block of MD5 (RFC 1321).
 const BLOCK: usize = 64;
 
-/// What the streams have for the thread.
+/// What the streams post to the thread.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     inner: Mutex<Inner>,
     wake: Condvar,
-    /// Cancelled when the thread has ended, however it did.
+    /// Cancelled when the thread has ended, for any reason.
     pub(super) ended: CancellationToken,
 }
 
@@ -47,9 +47,9 @@ pub(super) enum Post {
     Open(u64, Arc<Flow>),
     /// Its next bytes.
     Bytes(u64, Vec<Bytes>),
-    /// It ends: here goes the digest.
+    /// It ends; the digest goes to this sender.
     Finish(u64, oneshot::Sender<[u8; 16]>),
-    /// Nobody wants its digest any more.
+    /// Its digest is no longer wanted.
     Gone(u64),
 }
 
@@ -58,7 +58,7 @@ impl Inbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a stream; the number names it from now on.
+    /// Begins a stream; returns its number.
     pub(super) fn open(&self, flow: Arc<Flow>) -> u64 {
         let mut inner = self.lock();
         inner.last_id += 1;
@@ -71,7 +71,7 @@ impl Inbox {
     pub(super) fn post(&self, post: Post) {
         let mut inner = self.lock();
         if inner.closed {
-            // Dropped with what it asks for.
+            // The post is dropped with its sender.
             return;
         }
         inner.posts.push(post);
@@ -87,7 +87,7 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// What has been posted; sleeps until there is something where `idle`. `None` at the end.
+    /// What has been posted; if `idle`, sleeps until there is something. `None` at the end.
     fn take(&self, idle: bool) -> Option<Vec<Post>> {
         let mut inner = self.lock();
         while idle && inner.posts.is_empty() && !inner.closed {
@@ -99,7 +99,7 @@ impl Inbox {
     }
 }
 
-/// Tells everybody who waits for the thread that it has ended, by a panic too.
+/// Tells everything that waits for the thread that it has ended, also after a panic.
 struct Ending<'a>(&'a Inbox);
 
 impl Drop for Ending<'_> {
@@ -132,7 +132,7 @@ struct Stream {
 #[derive(Default)]
 struct Streams {
     all: Vec<Stream>,
-    /// Where the next step begins to look for streams, so that each has its turn.
+    /// Where the next step starts to look for streams, so that each gets its turn.
     turn: usize,
 }
 
@@ -158,19 +158,19 @@ impl Streams {
         }
     }
 
-    /// Gives the digest out, where the stream is over and all of it is hashed.
+    /// Sends the digest, if the stream is over and all of it is hashed.
     fn end(&mut self, at: usize) {
         if !self.all[at].waiting.is_empty() {
             return;
         }
         if let Some(sender) = self.all[at].finish.take() {
             let stream = self.all.swap_remove(at);
-            // Whoever asked may have gone meanwhile.
+            // The receiver may be gone by now.
             let _ = sender.send(stream.state.finalize());
         }
     }
 
-    /// Hashes the next bytes of some streams; false where none has any.
+    /// Hashes the next bytes of some streams; `false` if none has any.
     fn step(&mut self, engine: Md5Many) -> bool {
         self.all.iter_mut().for_each(Stream::align);
         let count = self.all.len();
@@ -183,7 +183,7 @@ impl Streams {
             [lone] => self.all[*lone].alone(),
             several => self.side_by_side(engine, several),
         }
-        // From the back, since an end moves the last stream into the gap.
+        // From the back, since ending a stream moves the last one into the gap.
         (0..count).rev().for_each(|at| self.end(at));
         !picked.is_empty()
     }
@@ -206,8 +206,8 @@ impl Streams {
 }
 
 impl Stream {
-    /// Hashes by itself what does not fit lanes, so that the next piece begins with a block and is
-    /// long enough.
+    /// Hashes without lanes whatever does not fit them, so that the next piece begins with a block
+    /// and is long enough.
     fn align(&mut self) {
         while let Some(next) = self.waiting.front() {
             let beyond_block = (self.state.bytes_hashed() % BLOCK as u64) as usize;

@@ -1,4 +1,4 @@
-//! The guard against a scripted queue, on a clock that stands still unless all wait for it.
+//! The guard against a scripted queue, on a clock that advances only when all tasks wait.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use crate::queue::{Depth, Receipt};
 
 const VISIBILITY: Duration = Duration::from_secs(60);
 
-/// What the queue does with the next call of `extend`; `Obey` where nothing is left.
+/// What the queue does with the next call of `extend`; `Obey` once the script is used up.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Obey,
@@ -21,12 +21,12 @@ enum Answer {
     Hang,
 }
 
-/// A queue that answers heartbeats as told and records every call with its second.
+/// A queue that answers heartbeats by script and records every call with its second.
 #[derive(Debug)]
 struct Scripted {
     begun: Instant,
     answers: Mutex<VecDeque<Answer>>,
-    /// Deletions and burials fail until then.
+    /// Deletions and burials fail until this time.
     out_until: Instant,
     calls: Mutex<Vec<(u64, String)>>,
 }
@@ -41,7 +41,7 @@ impl Scripted {
         })
     }
 
-    /// Takes no message away for so long.
+    /// A queue whose deletions and burials fail for this long.
     fn out_for(out: Duration) -> Arc<Self> {
         let Ok(mut queue) = Arc::try_unwrap(Self::new([])) else { unreachable!("it is new") };
         queue.out_until += out;
@@ -235,7 +235,7 @@ async fn a_heartbeat_whose_answer_is_lost_costs_no_lease() {
 async fn a_process_that_slept_through_its_lease_does_not_extend_it() {
     let queue = Scripted::new([]);
     let lease = queue.hold();
-    // Before the heartbeat could run at all, as on a machine that was suspended.
+    // Before the heartbeat could run, as on a machine that was suspended.
     advance(VISIBILITY).await;
     lease.cancelled().await;
     assert_eq!(lease.lost(), Some(Loss::RanOut));
@@ -277,7 +277,7 @@ async fn a_heartbeat_without_an_answer_does_not_hold_up_the_end() {
     assert_eq!(queue.calls().last().unwrap(), &(26, "release first 7".to_owned()));
 }
 
-// The work is done: while the heartbeat keeps the message, nobody else repeats it.
+// The work is done: while the heartbeat holds the message, no other worker repeats it.
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_out_is_waited_for_at_the_end_of_the_work() {
@@ -319,7 +319,7 @@ async fn stopping_everything_stops_the_work_and_keeps_the_lease() {
     stop.cancel();
     lease.cancelled().await;
     assert_eq!(lease.lost(), None);
-    // The message stays hidden until it is given back.
+    // The message stays hidden until it is released.
     sleep(Duration::from_secs(65)).await;
     assert_eq!(queue.beats(), [20, 40, 60]);
 }

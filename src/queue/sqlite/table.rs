@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Depth, Message, Receipt};
 use crate::sqlite::{Moment, millis};
 
-/// What a receipt says: which message, and which of its leases.
+/// The content of a receipt: the message and the lease.
 #[derive(Clone, Copy)]
 pub(super) struct Handle {
     pub(super) id: i64,
@@ -31,7 +31,7 @@ impl Handle {
     }
 }
 
-/// What the file knows of one message's lease.
+/// One message's lease as stored in the file.
 pub(super) struct Row {
     visible_at: i64,
     pub(super) received_at: i64,
@@ -55,8 +55,8 @@ pub(super) fn row(tx: &Transaction<'_>, queue: &str, id: i64) -> rusqlite::Resul
     .optional()
 }
 
-/// The message as long as `handle` holds it. SQS, too, refuses to change the visibility of a message
-/// that has become visible, even where nobody has received it yet.
+/// The message, if `handle` still holds it. Like SQS, this refuses a message that has become
+/// visible, even if no one has received it since.
 pub(super) fn held(
     tx: &Transaction<'_>,
     queue: &str,
@@ -77,8 +77,8 @@ pub(super) fn lost(why: &str) -> Error {
     Error::new(ErrorKind::LeaseLost, format!("the message is no longer held: {why}"))
 }
 
-/// The first millisecond at which a lease from `now` by `duration` has surely ended: `now` was
-/// rounded down, and the holder must not believe in its lease for longer than the file does.
+/// The first millisecond at which a lease of `duration` from `now` has certainly ended: `now` was
+/// rounded down, and the holder must not rely on its lease for longer than the file grants it.
 pub(super) fn hidden_until(now: Moment, duration: Duration) -> i64 {
     now.millis.saturating_add(millis(duration)).saturating_add(1)
 }
@@ -91,8 +91,9 @@ pub(super) fn any_due(connection: &Connection, queue: &str) -> rusqlite::Result<
         .exists(params![queue, Moment::now().millis])
 }
 
-/// Leases up to `max` messages, and moves to the dead letters what has come back too often. What has
-/// come back goes first: an object that was begun should not wait for millions that were not.
+/// Leases up to `max` messages, and moves messages that have come back too often to the dead
+/// letters. Returned messages go first: an object that was started should not wait for millions
+/// that were not.
 pub(super) fn claim(
     tx: &Transaction<'_>,
     queue: &SqliteQueue,
@@ -152,7 +153,7 @@ fn due(
         .collect()
 }
 
-/// Moves to the dead letters whatever has come back too often.
+/// Moves every message that has come back too often to the dead letters.
 pub(super) fn sweep(
     tx: &Transaction<'_>,
     queue: &str,
@@ -209,8 +210,8 @@ pub(super) fn is_empty(
     .query_one(rusqlite::params![queue, Moment::now().millis, max_receive_count], |row| row.get(0))
 }
 
-/// Counts the messages. One that has come back too often is dead already, though only the next
-/// receive puts it there.
+/// Counts the messages. One that has come back too often counts as dead already, though only the
+/// next receive moves it.
 pub(super) fn depth(
     tx: &Transaction<'_>,
     queue: &str,

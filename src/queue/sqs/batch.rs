@@ -1,4 +1,4 @@
-//! How bodies become batches.
+//! Divides bodies into batches.
 //!
 //! Pure: bodies go in and batches come out, so the limits are tested without a queue.
 
@@ -6,21 +6,22 @@ use std::ops::Range;
 
 use crate::queue::MAX_BATCH;
 
-/// What a queue takes where it does not say, and what every batch takes in every region.
+/// The message size limit of a queue that does not report one, and the batch size that every region
+/// accepts.
 pub(super) const DEFAULT_MAX_BYTES: usize = 256 * 1024;
 
-/// A body that no batch can carry: its index and size.
+/// A body too large for any batch: its index and size.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong {
     pub(super) index: usize,
     pub(super) bytes: usize,
 }
 
-/// Cuts bodies of these sizes, in order, into batches of at most [`MAX_BATCH`], none longer than
-/// a batch may be on a queue that takes messages of `max_bytes`.
+/// Divides bodies of these sizes, in order, into batches of at most [`MAX_BATCH`], none larger than
+/// the batch limit of a queue that accepts messages of `max_bytes`.
 ///
-/// A region whose queues take larger messages takes batches of that size too, and no region takes
-/// less than [`DEFAULT_MAX_BYTES`].
+/// A region whose queues accept larger messages accepts batches of that size too, and no region
+/// accepts less than [`DEFAULT_MAX_BYTES`].
 pub(super) fn batches(
     sizes: impl Iterator<Item = usize>,
     max_bytes: usize,
@@ -60,7 +61,7 @@ mod tests {
         let large = batches([100 * KIB, 156 * KIB, 1, 200 * KIB].into_iter(), 256 * KIB);
         assert_eq!(large, Ok(vec![0..2, 2..4]));
 
-        // A queue of small messages still takes whole batches.
+        // A queue of small messages still accepts full-size batches.
         assert_eq!(batches([KIB; 11].into_iter(), KIB), Ok(vec![0..10, 10..11]));
         assert_eq!(batches([1024 * KIB; 2].into_iter(), 1024 * KIB), Ok(vec![0..1, 1..2]));
         assert_eq!(batches(std::iter::empty(), KIB), Ok(vec![]));

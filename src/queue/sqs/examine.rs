@@ -28,9 +28,9 @@ impl SqsQueue {
         })
     }
 
-    /// The dead letter queue: its redrive policy read, its URL looked up (which fails with
-    /// `NotFound` where the policy names a queue that is gone), its attributes read. `None`: there
-    /// is no such policy.
+    /// The dead letter queue: reads the redrive policy, looks up the URL (which fails with
+    /// `NotFound` if the policy names a queue that is gone), reads the attributes. `None`: there is
+    /// no such policy.
     pub async fn dead_letters(&self) -> Result<Option<DeadLetters>> {
         let attributes = self.attributes(&self.url, &[Name::RedrivePolicy]).await?;
         let Some(url) = self.dead_letter_url(&attributes).await? else { return Ok(None) };

@@ -4,25 +4,25 @@ use std::time::{Duration, Instant};
 
 use crate::queue::Receipt;
 
-/// SQS hides a message for at most 12 hours from its receipt, whatever it is extended by
+/// SQS hides a message for at most 12 hours from its receipt, however often it is extended
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
 const LONGEST_LEASE: Duration = Duration::from_secs(43_200);
 
-/// Puts the moment of receipt into each [`Receipt`], so that an extension can keep within
-/// [`LONGEST_LEASE`] without a table of all messages in flight. Receipts are never handed to
-/// another process, so a clock that begins with this one is enough.
+/// Puts the time of receipt into each [`Receipt`], so that an extension can stay within
+/// [`LONGEST_LEASE`] without a table of all messages in flight. Receipts never leave the process,
+/// so a clock that starts with the process is enough.
 #[derive(Debug)]
 pub(super) struct LeaseClock {
     epoch: Instant,
 }
 
 impl LeaseClock {
-    /// A clock that counts from `epoch`, which no receipt is older than.
+    /// A clock that counts from `epoch`; no receipt may be older.
     pub(super) fn since(epoch: Instant) -> Self {
         Self { epoch }
     }
 
-    /// The receipt for a message that was asked for at `asked`.
+    /// The receipt for a message that was requested at `asked`.
     pub(super) fn receipt(&self, handle: &str, asked: Instant) -> Receipt {
         let since = asked.saturating_duration_since(self.epoch).as_millis();
         Receipt(format!("{since} {handle}"))
@@ -33,13 +33,13 @@ impl LeaseClock {
         receipt.0.split_once(' ').map_or(receipt.0.as_str(), |(_, handle)| handle)
     }
 
-    /// By how many seconds from `now` the message can be hidden when `by` is wished for; `None`
-    /// where its 12 hours are used up.
+    /// For how many seconds from `now` the message can be hidden if `by` is requested; `None` if
+    /// its 12 hours are used up.
     pub(super) fn extension(&self, receipt: &Receipt, now: Instant, by: Duration) -> Option<i32> {
         let since = receipt.0.split_once(' ').and_then(|(since, _)| since.parse().ok());
         let received = self.epoch + Duration::from_millis(since.unwrap_or(0));
         let held = now.saturating_duration_since(received);
-        // Whole seconds, rounded down: the service refuses what goes over the limit.
+        // Whole seconds, rounded down: the service refuses anything over the limit.
         let left = i32::try_from(LONGEST_LEASE.saturating_sub(held).as_secs()).ok()?;
         (left > 0).then(|| visibility_seconds(by).min(left))
     }
@@ -51,7 +51,7 @@ pub(super) fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(up).unwrap_or(i32::MAX)
 }
 
-/// A visibility timeout that SQS takes: whole seconds, rounded up, 1 to 43,200.
+/// A visibility timeout that SQS accepts: whole seconds, rounded up, 1 to 43,200.
 pub(super) fn visibility_seconds(visibility: Duration) -> i32 {
     whole_seconds(visibility.min(LONGEST_LEASE)).max(1)
 }

@@ -1,4 +1,4 @@
-//! Sending a batch until the queue has confirmed all of it.
+//! Sends a batch until the queue has confirmed all of it.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use super::SqsQueue;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often refused entries of one batch are sent again before `send` gives up; with the pauses
-/// below that is about half a minute.
+/// How often refused entries of one batch are sent again before `send` gives up: about half a
+/// minute with the pauses below.
 const SEND_ROUNDS: u32 = 10;
 
-/// Pauses before refused entries are sent again grow from the first to the second.
+/// The first and the longest pause before refused entries are sent again.
 const SEND_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 impl SqsQueue {
@@ -32,7 +32,7 @@ impl SqsQueue {
         }
     }
 
-    /// Sends one batch; what is left over is the refused entries worth sending again.
+    /// Sends one batch; returns the entries worth sending again.
     async fn send_batch<'a>(&self, bodies: Vec<&'a String>) -> Result<(Vec<&'a String>, Error)> {
         let entry = |(index, body): (usize, &&String)| {
             let entry = SendMessageBatchRequestEntry::builder();
@@ -48,7 +48,7 @@ impl SqsQueue {
             .send()
             .await
             .map_err(|e| self.error("SendMessageBatch", &e))?;
-        // Only what the answer confirms is sent: an entry that it does not mention at all is not.
+        // Only entries that the answer confirms are sent; one that it does not mention is not.
         let confirmed: Vec<usize> =
             answer.successful().iter().filter_map(|done| done.id().parse().ok()).collect();
         let left = bodies.into_iter().enumerate().filter(|(i, _)| !confirmed.contains(i));
@@ -75,7 +75,7 @@ impl SqsQueue {
     }
 }
 
-/// A pause before refused entries are sent again: full jitter under a doubling bound.
+/// The pause before refused entries are sent again: full jitter under a doubling bound.
 fn send_pause(round: u32) -> Duration {
     let (first, last) = SEND_PAUSE;
     let bound = first.saturating_mul(1 << round.min(16)).min(last);

@@ -5,7 +5,7 @@ use crate::aws::scripted::Scripted;
 
 const QUEUE: &str = "https://sqs.eu-west-1.amazonaws.com/111111111111/jobs";
 
-/// A queue that has connected and then gives these answers.
+/// A queue that has connected and then receives these answers.
 async fn queue(answers: impl IntoIterator<Item = (u16, Value)>) -> (SqsQueue, Scripted) {
     let limits = (200, json!({"Attributes": {"MaximumMessageSize": "2048"}}));
     let script = Scripted::new([limits].into_iter().chain(answers));
@@ -88,7 +88,7 @@ async fn a_receipt_that_no_longer_counts_is_a_lost_lease() {
         let receipt = queue.clock.receipt("handle", Instant::now());
         let extended = queue.extend(&receipt, Duration::from_secs(60)).await;
         assert_eq!(extended.expect_err("refused").kind(), kind, "{code} {text}");
-        // Deleting what is gone succeeds, and this is how a queue may say that it is.
+        // Deleting a missing message succeeds; a queue may report it with this code.
         let deleted = queue.delete(&receipt).await.map_err(|e| e.kind());
         match code {
             "ReceiptHandleIsInvalid" => assert_eq!(deleted, Ok(())),
@@ -100,7 +100,7 @@ async fn a_receipt_that_no_longer_counts_is_a_lost_lease() {
 #[tokio::test]
 async fn a_message_held_for_twelve_hours_is_not_extended_any_more() {
     let (mut queue, script) = queue([]).await;
-    // As if this process had begun long ago, and the message had come with it.
+    // As if this process had started long ago and had received the message then.
     let long_ago = Instant::now().checked_sub(Duration::from_secs(43_200));
     queue.clock = LeaseClock::since(long_ago.expect("a clock that goes back"));
     let receipt = Receipt("0 handle".to_owned());
@@ -162,6 +162,6 @@ async fn the_queue_says_how_long_it_keeps_a_message() {
     let (queue, script) = queue([(200, said), (200, json!({"Attributes": {}}))]).await;
     assert_eq!(queue.keeps().await.unwrap(), days(4));
     assert_eq!(script.asked()[1]["AttributeNames"], json!(["MessageRetentionPeriod"]));
-    // One that does not say is not taken for one that forgets soon.
+    // A queue that does not report its retention counts as keeping messages for the maximum.
     assert_eq!(queue.keeps().await.unwrap(), days(14));
 }

@@ -1,12 +1,12 @@
 //! New records, many to a request.
 //!
-//! A small object has one write, its outcome, and no record before it. `BatchExecuteStatement` takes
-//! 25 of these as PartiQL `INSERT`s, each of which stands or falls by itself: one whose key is on
-//! record already fails as `DuplicateItem` and changes nothing, so an insert is a conditional write.
-//! It costs the write units of a PutItem; what is refused has cost a unit too, and is then written
-//! by an UpdateItem with its whole condition. `BatchWriteItem` knows no condition and would overwrite
-//! another destination's record or a live attempt's token; `TransactWriteItems` costs twice the units
-//! and lets one refused outcome undo the others.
+//! A small object has one write, its outcome, and no record before it. `BatchExecuteStatement`
+//! takes 25 of these as PartiQL `INSERT`s, which succeed or fail independently. If the key is on
+//! record already, the insert fails with `DuplicateItem` and changes nothing, so an insert is a
+//! conditional write. It costs the write units of a PutItem. A refused insert has cost a unit too;
+//! an UpdateItem with its full condition then writes the outcome. `BatchWriteItem` has no
+//! conditions and would overwrite another destination's record or a live attempt's token;
+//! `TransactWriteItems` costs twice the units, and one refused outcome undoes the others.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -25,20 +25,20 @@ use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Outcome, Recorded, all_failed};
 
-/// The most statements of one batch
+/// The maximum number of statements per batch
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
 const MAX_STATEMENTS: usize = 25;
 
-/// How a service without this operation answers.
+/// The error code of a service without this operation.
 const UNKNOWN_CALL: &str = "UnknownOperationException";
 
 impl DynamoRecords {
-    /// Inserts the outcomes that may be new; `None` for each that has to be written by itself.
+    /// Inserts the outcomes that may be new; `None` for each that needs a write of its own.
     pub(super) async fn insert_new(&self, outcomes: &[Outcome]) -> Vec<Option<Recorded>> {
         let mut answers: Vec<Option<Recorded>> = outcomes.iter().map(|_| None).collect();
         let mut keys = HashSet::new();
-        // An attempt with a token has a record, and one that has seen a record too. Of two outcomes of one key the second one is not
-        // new.
+        // An attempt with a token has a record, and so has one that saw a record. Of two outcomes
+        // with the same key, the second is not new.
         let may_be_new = |at: &usize| {
             let outcome = &outcomes[*at];
             let seen = outcome.order.as_ref().is_some_and(|order| order.seen.is_some());
@@ -46,7 +46,7 @@ impl DynamoRecords {
         };
         let new: Vec<usize> = (0..outcomes.len()).filter(may_be_new).collect();
         for chunk in new.chunks(MAX_STATEMENTS) {
-            // One by itself is an UpdateItem, which needs no second request.
+            // A single outcome is an UpdateItem, which never needs a second request.
             if chunk.len() == 1 || self.no_batches.load(Ordering::Relaxed) {
                 break;
             }
@@ -80,7 +80,8 @@ impl DynamoRecords {
             }
         };
         let responses = answer.responses();
-        // Only what the answer confirms is on record: what it does not mention is not.
+        // Only an outcome that the answer confirms is on record; one that it does not mention is
+        // not.
         let answer = |at: usize| match responses.get(at).map(|response| response.error()) {
             Some(None) => Some(Ok(None)),
             Some(Some(refused)) => self.refused(refused),
@@ -89,7 +90,7 @@ impl DynamoRecords {
         (0..count).map(answer).collect()
     }
 
-    /// `INSERT` of the item that the outcome's UpdateItem would make.
+    /// `INSERT` of the item that the outcome's UpdateItem would create.
     fn statement(&self, outcome: &Outcome) -> Result<BatchStatementRequest> {
         let update = Update::finish(outcome, OldUpload::Keep);
         let key = ("Key".to_owned(), AttributeValue::S(item::primary_key(&outcome.id)));
@@ -106,7 +107,7 @@ impl DynamoRecords {
             .map_err(|error| Error::invalid(error.to_string()))
     }
 
-    /// What a refused statement means; `None`: the outcome is written by itself, which tells more.
+    /// The meaning of a refused statement; `None`: a write of its own will tell more.
     fn refused(&self, refused: &BatchStatementError) -> Option<Recorded> {
         let text = refused.message().unwrap_or_default();
         let kind = match refused.code()? {
@@ -125,7 +126,7 @@ impl DynamoRecords {
         Error::new(kind, format!("BatchExecuteStatement {table}: entry refused: {code} {text}"))
     }
 
-    /// Whether batches are not to be had here at all: then they are not asked for again.
+    /// Whether the service refuses every batch; if so, none is tried again.
     fn has_no_batches(&self, error: &SdkError<BatchExecuteStatementError, HttpResponse>) -> bool {
         let code = aws::code(error);
         let refused = error.raw_response().is_some()

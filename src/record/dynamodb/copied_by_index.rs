@@ -1,7 +1,8 @@
-//! Which content of objects was copied, in the order of the index.
+//! Reads which content was copied, in the order of the index.
 //!
-//! A query reads 4 KB of the index for half a unit, a dozen records: a lookup by key costs as much for
-//! each of them (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
+//! A query reads 4 KB of the index, about a dozen records, for half a unit; a lookup by key costs
+//! that much for each record
+//! (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -23,9 +24,9 @@ use crate::record::{CopiesPage, CopiesRequest, Copy, RecordId};
 /// The index of the table.
 pub(super) const INDEX: &str = "desBucket-index";
 
-/// Whether the index keeps the records of a bucket in the order of their keys, with all that is asked
-/// of it. The original's has no sort key, and one that is being made or removed cannot be read
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.OnlineOps.html>).
+/// Whether the index keeps the records of a bucket in key order, with all attributes that are
+/// needed. The original's index has no sort key, and one that is being created or deleted cannot be
+/// read (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.OnlineOps.html>).
 pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
     let indexes = table.map(TableDescription::global_secondary_indexes).unwrap_or_default();
     let index = indexes.iter().find(|index| index.index_name() == Some(INDEX));
@@ -46,7 +47,7 @@ pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
 struct Token(String, String);
 
 impl DynamoRecords {
-    /// One Query of the index; `None` where it may not be read, now or before.
+    /// One Query of the index; `None` if reading it is or was denied.
     pub(super) async fn page_of_copies(
         &self,
         request: &CopiesRequest,
@@ -82,7 +83,7 @@ impl DynamoRecords {
         Ok(Some(CopiesPage { copies, next }))
     }
 
-    /// Whether the index may not be read here: then it is not asked for again.
+    /// Whether reading the index is denied; if so, it is not tried again.
     fn may_not_query(&self, error: &SdkError<QueryError, HttpResponse>) -> bool {
         let refused = error.raw_response().is_some() && aws::code(error) == Some(NOT_ALLOWED);
         if refused && self.ordered_index.swap(false, Ordering::Relaxed) {
@@ -96,7 +97,7 @@ impl DynamoRecords {
     }
 }
 
-/// Which keys: behind one, or those with the prefix. No operand may be empty.
+/// The keys to read: those after a key, or those with the prefix. No operand may be empty.
 fn condition(request: &CopiesRequest) -> (&'static str, Option<&str>) {
     let after = request.after.as_ref().map(ObjectKey::as_str);
     match after.filter(|after| *after >= request.prefix.as_str() && !after.is_empty()) {

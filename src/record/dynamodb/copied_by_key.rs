@@ -1,4 +1,4 @@
-//! Which content of objects was copied, and how attempts have ended, a hundred of them to a request.
+//! Looks up by key, a hundred to a request, which content was copied and how attempts ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,11 +10,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
 use crate::record::{End, JobStatus};
 
-/// The most keys of one BatchGetItem
+/// The maximum number of keys per BatchGetItem
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
 pub(super) const MAX_KEYS: usize = 100;
 
-/// What is read of an item.
+/// The attributes read of an item.
 const ATTRIBUTES: [&str; 8] =
     ["Key", "desBucket", "desKey", "versionId", "sourceEtag", "jobStatus", "endTime", "deleted"];
 
@@ -33,8 +33,8 @@ impl DynamoRecords {
         Ok(self.found(ids).await?.iter().map(end).collect())
     }
 
-    /// Each under its primary key, or, where that belongs to another destination, under the alternate
-    /// one.
+    /// Each item under its primary key, or under the alternate one if the primary belongs to
+    /// another destination.
     async fn found(&self, ids: &[RecordId]) -> Result<Vec<Option<Item>>> {
         let primary = self.items(ids.iter().map(item::primary_key)).await?;
         let of = |items: &BTreeMap<String, Item>, key: &str, id: &RecordId| {
@@ -53,9 +53,9 @@ impl DynamoRecords {
         Ok(ids.iter().map(answer).collect())
     }
 
-    /// The items that there are under these keys.
+    /// The items that exist under these keys.
     async fn items(&self, keys: impl Iterator<Item = String>) -> Result<BTreeMap<String, Item>> {
-        // One key twice in a request is refused.
+        // A request with a duplicate key is refused.
         let keys: Vec<String> = keys.collect::<BTreeSet<_>>().into_iter().collect();
         let mut items = BTreeMap::new();
         for chunk in keys.chunks(MAX_KEYS) {
@@ -85,7 +85,7 @@ impl DynamoRecords {
             .map_err(|error| Error::invalid(error.to_string()))
     }
 
-    /// One request; answers what of it is still to be asked.
+    /// One request; returns the keys that the answer left unprocessed.
     async fn ask(
         &self,
         keys: KeysAndAttributes,

@@ -1,7 +1,7 @@
-//! How a table is made, and whether its calls are allowed, for `check`.
+//! How a table is set up, and whether its calls are allowed, for `check`.
 //!
-//! No call here changes anything: what writes does so under a condition that cannot hold, and the
-//! service asks for the permission first.
+//! No call here changes anything: writes carry a condition that cannot hold, and the service checks
+//! the permission first.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -12,11 +12,11 @@ use super::copied_by_index::{INDEX, is_ordered};
 use crate::error::Result;
 use crate::record::{IndexForm, NoteKey, TableCall, TableFacts};
 
-/// The writes below hold for an item only that is there; this one never is.
+/// The condition of the writes below: the item exists, which it never does.
 const THERE: &str = "attribute_exists(#Key)";
 
 impl DynamoRecords {
-    /// DescribeTable. Fails with `Usage` where the table's key is another one than the records'.
+    /// DescribeTable. Fails with `Usage` if the table's key is not that of the records.
     pub async fn facts(&self) -> Result<TableFacts> {
         let answer = self.client.describe_table().table_name(&self.table).send().await;
         let answer = answer.map_err(|e| self.error("DescribeTable", &e))?;
@@ -25,7 +25,7 @@ impl DynamoRecords {
         Ok(TableFacts { arn, index: index_form(answer.table()) })
     }
 
-    /// Makes a call of this kind that changes nothing.
+    /// Makes a call of this kind without changing anything.
     pub async fn rehearse(&self, call: TableCall) -> Result<()> {
         let note = NoteKey::new("check");
         match call {

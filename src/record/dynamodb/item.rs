@@ -1,4 +1,4 @@
-//! A record as an item of the table: the original's attributes, and those added.
+//! A record as an item of the table: the original's attributes and the added ones.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,8 +22,8 @@ pub(super) fn primary_key(id: &RecordId) -> String {
 }
 
 /// The partition key of a record whose primary key belongs to another destination of the same
-/// source. The destination is hashed, because two keys of 1,024 bytes would not fit the 2,048
-/// that a partition key may have.
+/// source. The destination is hashed, because two keys of 1,024 bytes would not fit into the 2,048
+/// bytes of a partition key.
 pub(super) fn alternate_key(id: &RecordId) -> String {
     primary_key(id) + &alternate_suffix(&id.des)
 }
@@ -33,7 +33,7 @@ fn alternate_suffix(des: &ObjectId) -> String {
     format!(" -> {}", hex::encode(digest))
 }
 
-/// Whether the item is the record of `id`, and not of another destination of the same source.
+/// Whether the item is the record of `id` and not of another destination of the same source.
 pub(super) fn is_of(item: &Item, id: &RecordId) -> bool {
     text(item, "desBucket") == Some(id.des.bucket.as_str())
         && text(item, "desKey") == Some(id.des.key.as_str())
@@ -49,12 +49,12 @@ pub(super) fn integer(item: &Item, name: &str) -> Option<u64> {
     number(item, name).map(|n| n.as_secs())
 }
 
-/// An attribute of type N that is a moment: seconds since 1970.
+/// An attribute of type N that is a time: seconds since 1970.
 pub(super) fn moment(item: &Item, name: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(number(item, name)?)
 }
 
-/// An attribute of type N, which is never negative here, with nine digits behind the point.
+/// An attribute of type N, never negative here, with up to nine decimals.
 fn number(item: &Item, name: &str) -> Option<Duration> {
     let number = item.get(name)?.as_n().ok()?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -62,8 +62,8 @@ fn number(item: &Item, name: &str) -> Option<Duration> {
     Some(Duration::new(whole.parse().ok()?, nanos.parse().ok()?))
 }
 
-/// Seconds with as many digits behind the point as it takes: none is lost on the way there and
-/// back, and a whole number is the original's form.
+/// Seconds with as many decimals as needed: nothing is lost in a round trip, and a whole number has
+/// the original's form.
 pub(super) fn seconds(duration: Duration) -> String {
     match duration.subsec_nanos() {
         0 => duration.as_secs().to_string(),
@@ -90,15 +90,15 @@ pub(super) fn version(version: Option<&str>) -> &str {
     version.unwrap_or(NO_VERSION)
 }
 
-/// What was copied, where the copy has ended well.
+/// The content that was copied, if the copy succeeded.
 pub(super) fn copied(item: &Item) -> Option<Revision> {
     let version = text(item, "versionId").map(str::to_owned);
     let done = status(item) == JobStatus::Done && !is_deleted(item);
     done.then(|| Revision::new(version, text(item, "sourceEtag").map(Etag::new)))
 }
 
-/// The status of an item. One that the original wrote may hold another text: it has ended if it
-/// says when.
+/// The status of an item. The original may have written another text: such an item has ended if it
+/// has an end time.
 pub(super) fn status(item: &Item) -> JobStatus {
     let otherwise = match item.contains_key("endTime") {
         true => JobStatus::Failed,
@@ -107,25 +107,25 @@ pub(super) fn status(item: &Item) -> JobStatus {
     text(item, "jobStatus").and_then(JobStatus::parse).unwrap_or(otherwise)
 }
 
-/// What `deleted` holds, where it is there at all.
+/// The value of the attribute `deleted`, if present.
 pub(super) const DELETED: &str = "True";
 
-/// Whether what ended well last was a deletion.
+/// Whether the last success was a deletion.
 fn is_deleted(item: &Item) -> bool {
     text(item, "deleted") == Some(DELETED)
 }
 
-/// The latest event whose job has ended well.
+/// The latest event whose job succeeded.
 pub(super) fn sequencer(item: &Item) -> Option<Sequencer> {
     text(item, "sequencer").and_then(Sequencer::parse)
 }
 
-/// What the copy is proven by.
+/// How the copy was verified.
 pub(super) fn proven(item: &Item) -> Option<Proven> {
     text(item, "proof").and_then(Proven::parse)
 }
 
-/// The ETag that the destination answered, where it is known.
+/// The ETag that the destination returned, if known.
 pub(super) fn written(item: &Item) -> Option<Etag> {
     let etag = text(item, "sourceEtag").map(Etag::new);
     let kept = text(item, "desEtag").map(str::to_owned);
@@ -148,12 +148,13 @@ pub(super) fn upload(item: &Item) -> Option<UploadRef> {
     Some(UploadRef { id: id.to_owned(), part_size })
 }
 
-/// The upload that an item names and that has not become its object.
+/// The upload that an item names, if it has not become an object.
 pub(super) fn unfinished_upload(item: &Item) -> Option<UploadRef> {
     upload(item).filter(|_| status(item) != JobStatus::Done)
 }
 
-/// Reads an item. What the original did not write is left out; only the names are demanded.
+/// Reads an item. Attributes that the original does not write may be missing; only the names are
+/// required.
 pub(super) fn record(item: &Item) -> Result<Record> {
     let key = text(item, "Key").unwrap_or_default();
     let demanded = |name| {
@@ -192,8 +193,9 @@ pub(super) fn record(item: &Item) -> Result<Record> {
     })
 }
 
-/// The source that a partition key names. The bucket may be the ARN of an access point, which has
-/// a `/` of its own, and is therefore stored; the original has no such attribute and no such buckets.
+/// The source that a partition key names. The bucket may be an access point's ARN, which contains a
+/// `/`; therefore it is stored as an attribute. The original has no such attribute and no such
+/// buckets.
 pub(super) fn source(key: &str, bucket: Option<&str>, des: &ObjectId) -> Result<ObjectId> {
     let split = match bucket {
         Some(bucket) => {

@@ -1,4 +1,4 @@
-//! Notes of the jobsender, as items of their own beside the records.
+//! Notes of the jobsender, as separate items in the table of records.
 
 use std::collections::HashMap;
 
@@ -13,14 +13,14 @@ use super::item::Item;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::NoteKey;
 
-/// The attribute that holds a note. An item without `jobStatus` is no record, and one without
+/// The attribute that holds a note. An item without `jobStatus` is not a record, and one without
 /// `desBucket` is not in the index.
 pub(super) const NOTE: &str = "note";
-/// Items that are removed at once.
+/// Items removed concurrently.
 const AT_ONCE: usize = 10;
 
 impl DynamoRecords {
-    /// `false` where there is one and it may not be replaced.
+    /// `false` if there is one already and `replace` is not set.
     pub(super) async fn put_note(&self, key: &NoteKey, text: &[u8], replace: bool) -> Result<bool> {
         let condition = (!replace).then(|| "attribute_not_exists(#Key)".to_owned());
         let names = (!replace).then(|| HashMap::from([("#Key".to_owned(), "Key".to_owned())]));
@@ -45,7 +45,8 @@ impl DynamoRecords {
         let mut found: HashMap<String, Vec<u8>> = HashMap::new();
         let mut left: Vec<NoteKey> = keys.to_vec();
         while !left.is_empty() {
-            // Notes may be large, and an answer has 16 MB at most: what it leaves out is asked again.
+            // Notes may be large, and an answer has at most 16 MB: keys that it leaves out are
+            // requested again.
             let asked = left.len();
             let items = self.ask_notes(&left).await?;
             left.clear();

@@ -6,7 +6,7 @@ use super::*;
 use crate::aws::scripted::Scripted;
 use crate::object::{Etag, ObjectId};
 
-/// A state that has connected and then gives these answers.
+/// A record store that has connected and then receives these answers.
 async fn state(answers: impl IntoIterator<Item = (u16, Value)>) -> (DynamoRecords, Scripted) {
     let keys = json!([{"AttributeName": "Key", "KeyType": "HASH"}]);
     let table = (200, json!({"Table": {"KeySchema": keys}}));
@@ -189,7 +189,7 @@ async fn an_index_is_read_once_it_is_there_whole_and_in_order() {
     for (table, read) in [
         (indexed(json!("ACTIVE"), "desKey", "ALL"), true),
         (indexed(json!("UPDATING"), "desKey", "ALL"), true),
-        // Some compatible stores do not say.
+        // Some compatible stores do not report it.
         (indexed(Value::Null, "desKey", "ALL"), true),
         (indexed(json!("CREATING"), "desKey", "ALL"), false),
         (indexed(json!("DELETING"), "desKey", "ALL"), false),

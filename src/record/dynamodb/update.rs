@@ -11,7 +11,7 @@ use crate::record::{JobStatus, Outcome, Proven, RecordId, Seal, Stamp, Start};
 /// An error text is cut to this many bytes: an item is billed by the kibibyte.
 const MAX_ERROR: usize = 1024;
 
-/// Without a token, an outcome that is on record already is known by who ended what and when.
+/// Without a token, an outcome on record is recognised by its instance, times and status.
 const REPEATED: &str = "(attribute_not_exists(#endTime) \
      OR #startTime <> :startTime OR #endTime <> :endTime OR #instanceID <> :instanceID \
      OR #jobStatus <> :jobStatus)";
@@ -28,38 +28,38 @@ pub(super) struct Update {
     set: Vec<String>,
     remove: Vec<String>,
     add: Vec<String>,
-    /// What must hold for a record that is there.
+    /// The condition on an existing record.
     fence: String,
     pub(super) names: HashMap<String, String>,
-    /// What is written.
+    /// Values that are written.
     written: HashMap<String, AttributeValue>,
-    /// What is only compared.
+    /// Values that are only compared.
     compared: HashMap<String, AttributeValue>,
 }
 
-/// What becomes of a multipart upload that the record may name.
+/// What happens to a multipart upload that the record may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OldUpload {
-    /// It stays; the write is refused where it belongs to another ETag.
+    /// It stays; the write is refused if it belongs to another ETag.
     Keep,
-    /// It goes: it holds parts of another content, which no later attempt may complete.
+    /// It is dropped: it holds parts of other content, which no later attempt may complete.
     Drop,
 }
 
 /// Why a write to the right record was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It is on record already: the answer to an earlier try was lost.
+    /// The write is on record already: the answer to an earlier try was lost.
     Repeated,
-    /// Another attempt has replaced the token, or has been at work meanwhile.
+    /// Another attempt has replaced the token or has worked on the object in the meantime.
     Fenced,
-    /// The token is right, but the record differs in its upload.
+    /// The token matches, but the record has another upload.
     OtherUpload,
 }
 
 impl Update {
-    /// The start of an attempt. The token makes it idempotent: where it is on record already, the
-    /// write is refused, and the try is not counted again.
+    /// The start of an attempt. The token makes it idempotent: if it is on record already, the
+    /// write is refused and the try is not counted again.
     pub(super) fn begin(start: &Start) -> Self {
         let mut update = Self::begun(start);
         update.add("tryTimes", 1);
@@ -76,7 +76,7 @@ impl Update {
         update
     }
 
-    /// Refused where a later event's outcome is on record.
+    /// Refuses the write if the outcome of a later event is on record.
     fn fence_later_event(&mut self, start: &Start) {
         if let Some(sequencer) = &start.sequencer {
             self.compare("sequencer", AttributeValue::S(sequencer.as_str().to_owned()));
@@ -102,7 +102,7 @@ impl Update {
         update
     }
 
-    /// What the attempt's upload is about to become. It must still hold the record.
+    /// What the attempt's upload is about to become. The attempt must still hold the record.
     pub(super) fn seal(seal: &Seal) -> Self {
         let mut update = Self::of(&seal.id);
         update.text("lease", &seal.lease);
@@ -162,7 +162,7 @@ impl Update {
             None => {
                 update.add("tryTimes", 1);
                 update.number("lastTimeProgress", 0);
-                // One that has not even seen the object takes it from nobody.
+                // An attempt that never saw the object must not take the record from another.
                 if outcome.knows() {
                     update.remove(&["lease"]);
                 }
@@ -180,7 +180,7 @@ impl Update {
         update
     }
 
-    /// What the copy is proven by, where the outcome knows what is at the destination.
+    /// How the copy was verified, if the outcome knows what is at the destination.
     fn proven(&mut self, outcome: &Outcome) {
         let known = outcome.knows().then_some(outcome);
         for (name, text) in [
@@ -195,8 +195,8 @@ impl Update {
         }
     }
 
-    /// Refused where the record is in another state than the one seen; that includes the state that
-    /// this very write has made, if its answer was lost.
+    /// Refuses the write if the record is in another state than the one seen; that includes the
+    /// state that this very write made, if its answer was lost.
     fn fence_state(&mut self, seen: Option<Stamp>) {
         let Some(Stamp { tries, end_time }) = seen else {
             return self.fence("attribute_not_exists(#Key)");
@@ -241,12 +241,12 @@ impl Update {
         update
     }
 
-    /// The item that the update makes where there is none yet, without its key.
+    /// The item that the update creates if there is none yet, without its key.
     pub(super) fn into_item(self) -> impl Iterator<Item = (String, AttributeValue)> {
         self.written.into_iter().map(|(name, value)| (name[1..].to_owned(), value))
     }
 
-    /// What the placeholders of expression and condition stand for.
+    /// The values of the placeholders in the expression and condition.
     pub(super) fn values(&self) -> HashMap<String, AttributeValue> {
         let all = self.written.iter().chain(&self.compared);
         all.map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -260,7 +260,7 @@ impl Update {
         clauses.join(" ")
     }
 
-    /// The condition: a record that is there must be of the same destination and pass the fence.
+    /// The condition: an existing record must have the same destination and pass the fence.
     pub(super) fn condition(&self) -> String {
         let Self { fence, .. } = self;
         format!(
@@ -327,8 +327,7 @@ impl Update {
     }
 }
 
-/// Why a begin was refused by a record of the same destination: by the same attempt, or by a later
-/// event.
+/// Why a record of the same destination refused a begin: the same attempt, or a later event.
 pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
     let same = item::upload(item).as_ref() == Some(&start.upload)
         && item::moment(item, "startTime") == Some(start.start_time)
@@ -341,7 +340,7 @@ pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
     }
 }
 
-/// Why an outcome was refused by a record of the same destination.
+/// Why a record of the same destination refused an outcome.
 pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> Refusal {
     let etag = outcome.etag.as_ref().map(Etag::as_str);
     let same = (etag.is_none() || !item.contains_key("lease"))
