@@ -84,7 +84,8 @@ impl Monitor {
         self.traffic(Traffic::Uploading, bytes, object);
     }
 
-    /// Counts an object of `bytes` that is at the destination and on record, verified like this.
+    /// Counts an object of `bytes` that is at the destination and on record, with how it was
+    /// verified.
     pub fn done(&self, bytes: u64, proven: Proven, object: &ObjectId) {
         self.proofs.lock().unwrap_or_else(PoisonError::into_inner).count(proven);
         self.done.fetch_add(1, Ordering::Relaxed);

@@ -180,7 +180,8 @@ impl Fleet {
     }
 }
 
-/// Lets the first parts of one object pass, and holds the others until it is opened.
+/// Lets the first parts of one object pass. Until it is opened, all further part requests hang for
+/// good.
 #[derive(Debug)]
 pub(super) struct Barrier {
     /// The object, and how many of its parts pass.
