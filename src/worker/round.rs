@@ -33,9 +33,9 @@ const RECORDED_AT_ONCE: usize = 25;
 const NO_CODE: &str = "no error code";
 /// Prefix of a refusal that was compared with no other object.
 const ALONE: &str = "no other object was tried meanwhile";
-/// An object refused alone has failed at this many receipts, at least half a minute after the
+/// An object refused alone has failed at this many receipts, at least 15 seconds after the
 /// first.
-const ENOUGH_ALONE: u32 = 6;
+const ENOUGH_ALONE: u32 = 5;
 /// The pause before a second try of an object whose refusal explains nothing.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// An outcome waits for others at most this long, the default interval of heartbeats: if objects
@@ -247,7 +247,7 @@ impl Worker {
         }
         if probe
             && self.gates.is_doubtful(&error)
-            && self.is_taken_again(&error, &delivery.halt).await == Some(true)
+            && self.is_taken_again(&error, job, &delivery.halt).await == Some(true)
         {
             self.gates.acquit(&error);
         }
@@ -258,7 +258,7 @@ impl Worker {
         match ruled {
             Ruled::Own(error) => self.own(error, job, delivery, advanced).await,
             Ruled::Back(error) => Ended::Back(error),
-            Ruled::Alone(error) => match self.is_taken_again(&error, &delivery.halt).await {
+            Ruled::Alone(error) => match self.is_taken_again(&error, job, &delivery.halt).await {
                 Some(true) => {
                     self.gates.acquit(&error);
                     self.own(error, job, delivery, advanced).await

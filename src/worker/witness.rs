@@ -81,13 +81,20 @@ impl Witnesses {
 }
 
 impl Worker {
-    /// Whether an object that this place accepted before is accepted again; `None` if there is
-    /// none, or if all have changed since.
-    pub(super) async fn is_taken_again(&self, error: &Error, halt: &Halt) -> Option<bool> {
+    /// Whether an object other than `refused` that this place accepted before is accepted again;
+    /// `None` if there is none, or if all have changed since.
+    pub(super) async fn is_taken_again(
+        &self,
+        error: &Error,
+        refused: &Job,
+        halt: &Halt,
+    ) -> Option<bool> {
         let evidence = error.evidence()?;
         let place = evidence.place.as_ref()?;
         let mut taken = None;
-        for witness in self.witnesses.of(place) {
+        // Nobody testifies for itself.
+        let others = self.witnesses.of(place).into_iter();
+        for witness in others.filter(|witness| witness.job.des != refused.des) {
             match self.testifies(&witness, evidence, place, halt).await {
                 Some(true) => return Some(true),
                 refused => taken = taken.or(refused),
