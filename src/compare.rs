@@ -81,7 +81,7 @@ pub struct Jobsender {
     pub queue: Option<Arc<dyn Queue>>,
     /// Limits for jobs that share a message.
     pub packs: PackLimits,
-    /// The record of which version was copied; `None`: versions are not compared.
+    /// Records that say which version was copied; `None` if versions are not compared.
     pub versions: Option<Arc<dyn RecordStore>>,
     /// Compares what was written with what is listed; `None`: no such comparison.
     pub closing: Option<Arc<Closing>>,

@@ -266,7 +266,8 @@ impl Written {
         !self.is_kms() && self.etag.looks_like_md5()
     }
 
-    /// Whether it was stored under SSE-KMS (`aws:kms` or `aws:kms:dsse`).
+    /// Whether it was stored under a key that hides its MD5: SSE-KMS (`aws:kms`, `aws:kms:dsse`) or
+    /// SSE-C.
     pub fn is_kms(&self) -> bool {
         self.sse.as_deref().is_some_and(hides_md5)
     }

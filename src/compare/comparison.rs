@@ -153,7 +153,7 @@ impl Context {
         Job::copy(src, des, listed.size, version)
     }
 
-    /// Reports an object; returns its job if it is to be copied and there is a queue.
+    /// Counts an object; returns its job if it must be copied and there is a queue.
     pub(super) fn found(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Marked> {
         let pair = &self.judge.pair;
         let is_copied = matches!(verdict, Verdict::Copy(_)) && self.jobsender.queue.is_some();

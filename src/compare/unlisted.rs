@@ -54,8 +54,8 @@ pub(super) struct Unlisted {
 }
 
 impl Context {
-    /// An object that is to be copied because the destination does not list it, if it must be
-    /// looked up first.
+    /// The object, if the destination does not list it but may still have it, so that it must be
+    /// looked up before it is copied.
     pub(super) fn unlisted(
         &self,
         listed: Listed<'_>,

@@ -5,8 +5,8 @@
 //! pass without one, but a throttled one counts. Each side has its own lanes, even if both sides
 //! are the same bucket.
 //!
-//! Successes are counted by bucket and call, and each error carries where it happened:
-//! `worker::blame` later uses both to decide what a refusal applies to. If the store throttles one
+//! It counts successes by bucket and call, and adds the side and bucket to each error.
+//! `worker::blame` uses both to decide what a refusal applies to. If the store throttles one
 //! object again and again while it answers others, the store has a problem with that object: it
 //! neither slows the others down nor is it retried for ever (`stubborn`).
 //!
