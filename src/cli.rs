@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Compare, Words as _};
 
 /// Migrates objects between S3 buckets that replication cannot connect, and proves it.
 #[derive(Debug, Parser)]
@@ -77,7 +80,7 @@ pub struct CompareArgs {
     pub overwrite: bool,
     /// What to compare if both sides have an object (default: Compare in the ini)
     #[arg(long, value_name = "size|etag", conflicts_with = "overwrite")]
-    pub compare: Option<CompareBy>,
+    pub compare: Option<Compare>,
     /// Only objects whose bucket/key matches; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
@@ -142,13 +145,19 @@ pub struct EstimateArgs {
     pub workers: Option<u32>,
 }
 
-/// What is compared if both sides have an object.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum CompareBy {
-    /// The number of bytes
-    Size,
-    /// And the ETag if both sides' are of one kind
-    Etag,
+/// The words of the ini are the words of the command line.
+impl ValueEnum for Compare {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::VALUES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Size => "The number of bytes",
+            Self::Etag => "And the ETag if both sides' are of one kind",
+        };
+        Some(PossibleValue::new(self.word()).help(help))
+    }
 }
 
 fn moment(text: &str) -> Result<SystemTime, String> {

@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::compare::difference::Compare;
+use crate::compare::difference::Criteria;
 use crate::compare::listing::Pages;
+use crate::config::Compare;
 use crate::error::{Error, ErrorKind, Next, Result};
 use crate::filter::Filter;
 use crate::job::{Job, PackLimits};
@@ -86,7 +87,7 @@ pub struct Jobsender {
     /// Compares what was written with what is listed; `None`: no such comparison.
     pub closing: Option<Arc<Closing>>,
     /// What counts as a difference.
-    pub compare: Compare,
+    pub criteria: Criteria,
     /// Objects to leave out.
     pub ignore: Arc<Patterns>,
     /// Objects to look at.
@@ -134,7 +135,7 @@ impl Jobsender {
             packs,
             versions: None,
             closing: None,
-            compare: Compare::default(),
+            criteria: Criteria::only(Compare::Size),
             ignore: Arc::default(),
             filter: Arc::default(),
             origins: Default::default(),

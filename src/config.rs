@@ -3,9 +3,10 @@
 //! `keys` is the one table of all keys; `layers` reads text and variables, `value` a single value,
 //! `typed` makes the [`Config`] and finds contradictions, `problem` reports everything at once.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::quirk::Pins;
 
@@ -16,12 +17,18 @@ mod problem;
 mod shipped;
 mod typed;
 mod value;
+mod words;
 
 use crate::aws::trust::Bundle;
+use crate::filter::Filter;
 
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
 pub use value::moment;
+pub use words::{
+    Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
+    PreserveEtag, QueueBackend, StateBackend, Words,
+};
 
 /// Everything the ini and the environment can say, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,15 +53,6 @@ pub struct Config {
     pub folder: Option<PathBuf>,
     /// The ini that was read.
     pub file: Option<PathBuf>,
-}
-
-/// Which side the machine's own role works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobType {
-    /// The role reads the source, the stored credentials write the destination.
-    Put,
-    /// The reverse.
-    Get,
 }
 
 /// `[Basic]`: names of the resources that the system uses.
@@ -113,6 +111,38 @@ pub enum StorageClass {
 }
 
 impl StorageClass {
+    const KEEP: &'static str = "KEEP";
+    const NONE: &'static str = "NONE";
+
+    /// The words of the configuration: KEEP, NONE, and the classes that S3 knows
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
+    pub const WORDS: &'static [&'static str] = &[
+        Self::KEEP,
+        Self::NONE,
+        "STANDARD",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER",
+        "GLACIER_IR",
+        "DEEP_ARCHIVE",
+        "REDUCED_REDUNDANCY",
+        "EXPRESS_ONEZONE",
+        "OUTPOSTS",
+        "SNOW",
+        "FSX_OPENZFS",
+        "FSX_ONTAP",
+    ];
+
+    /// What a word means; no word is the same as NONE.
+    fn of_word(word: Option<&str>) -> Self {
+        match word {
+            Some(Self::KEEP) => Self::Keep,
+            None | Some(Self::NONE) => Self::Unsent,
+            Some(class) => Self::Named(class.to_owned()),
+        }
+    }
+
     /// The storage class to request for a new object whose source has this class.
     pub fn of(&self, source: Option<&str>) -> Option<String> {
         match self {
@@ -129,6 +159,16 @@ impl StorageClass {
             Self::Unsent => Some("STANDARD".to_owned()),
             Self::Named(class) => Some(class.clone()),
         }
+    }
+}
+
+impl fmt::Display for StorageClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => Self::KEEP,
+            Self::Unsent => Self::NONE,
+            Self::Named(class) => class,
+        })
     }
 }
 
@@ -154,7 +194,7 @@ pub struct Mode {
     /// Longest time on one message before unfinished work goes back to the queue.
     pub job_timeout: Duration,
     /// What is compared if both sides have an object.
-    pub compare: Comparison,
+    pub compare: Compare,
     /// Ranges of keys that are listed at once.
     pub list_concurrency: Count,
     /// The jobsender compares versions.
@@ -181,87 +221,6 @@ pub struct Mode {
     pub grace_time: Duration,
 }
 
-/// What is compared if both sides have an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// The size.
-    Size,
-    /// And the ETag, if both are of one kind.
-    Etag,
-}
-
-/// `[Filter]`: which objects are looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only objects whose `bucket/key` matches one of these patterns; if there are none, all
-    /// objects.
-    pub include: Vec<String>,
-    /// Only objects of at least this many bytes.
-    pub min_size: Option<u64>,
-    /// Only objects of at most this many bytes.
-    pub max_size: Option<u64>,
-    /// Only objects written at this time or later.
-    pub modified_after: Option<SystemTime>,
-    /// Only objects written before this time.
-    pub modified_before: Option<SystemTime>,
-}
-
-impl Filter {
-    /// Bounds that no object can satisfy: the key, and what is wrong with it.
-    pub fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
-        let sizes = self.min_size.zip(self.max_size).is_some_and(|(min, max)| min > max);
-        let times = self.modified_after.zip(self.modified_before);
-        let times = times.is_some_and(|(after, before)| after >= before);
-        let wrong = [
-            (sizes, ("MaxSize", "is below MinSize: no object could pass both")),
-            (times, ("ModifiedBefore", "is not after ModifiedAfter: no object could pass both")),
-        ];
-        wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, wrong)| wrong).collect()
-    }
-}
-
-/// How the destination verifies bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checksum {
-    /// Content-MD5, and ETags that are MD5s.
-    pub md5: bool,
-    /// CRC-64/NVME of each body and of the whole object.
-    pub crc64nvme: bool,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Warnings and errors.
-    Warning,
-    /// And what is done, summed up per interval.
-    Info,
-    /// And every part.
-    Debug,
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// The journal under systemd, text elsewhere.
-    Auto,
-    /// Text on stderr.
-    Text,
-    /// JSON on stderr.
-    Json,
-    /// The systemd journal.
-    Journal,
-}
-
-/// How calls that move bytes or list keys are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpPath {
-    /// On our own connections, if that is possible.
-    Lean,
-    /// By the AWS SDK, like all other calls.
-    Sdk,
-}
-
 /// `[Debug]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Debug {
@@ -283,19 +242,6 @@ pub struct Debug {
     pub log_file: Option<PathBuf>,
     /// How often the traffic is summed up in one line at INFO.
     pub log_interval: Duration,
-}
-
-/// Where one side's credentials come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// The SDK's own chain: environment, profile, container, instance role.
-    Default,
-    /// The parameter `ssm_parameter_credentials`.
-    Ssm,
-    /// The profile named by `Profile`.
-    Profile,
-    /// Unsigned requests.
-    Anonymous,
 }
 
 /// The settings that both sides have.
@@ -357,24 +303,6 @@ pub struct DestinationSide {
     pub sse: Sse,
     /// Most parts of one upload.
     pub max_parts: u64,
-}
-
-/// Which queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueueBackend {
-    /// Amazon SQS.
-    Sqs,
-    /// SQLite.
-    Embedded,
-}
-
-/// Which table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateBackend {
-    /// Amazon DynamoDB.
-    DynamoDb,
-    /// SQLite.
-    Embedded,
 }
 
 /// `[Backend]`

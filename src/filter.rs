@@ -4,14 +4,12 @@
 
 use std::time::SystemTime;
 
-use crate::store::Listed;
-
 pub mod patterns;
 
 use patterns::Patterns;
 
 /// Bounds on the objects in scope; the default includes everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only objects whose `bucket/key` matches one of these; all if empty.
     pub include: Patterns,
@@ -26,12 +24,29 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The configuration key of the bound that excludes an object, if any. An object whose time is
-    /// unknown passes the time bounds: nothing is excluded on a guess.
-    pub fn leaves_out(&self, path: &str, listed: Listed<'_>) -> Option<&'static str> {
-        let below = |min: Option<u64>| min.is_some_and(|min| listed.size < min);
-        let above = |max: Option<u64>| max.is_some_and(|max| listed.size > max);
-        let modified = |bound: Option<SystemTime>| listed.last_modified.zip(bound);
+    /// Bounds that no object can satisfy: the key, and what is wrong with it.
+    pub fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+        let sizes = self.min_size.zip(self.max_size).is_some_and(|(min, max)| min > max);
+        let times = self.modified_after.zip(self.modified_before);
+        let times = times.is_some_and(|(after, before)| after >= before);
+        let wrong = [
+            (sizes, ("MaxSize", "is below MinSize: no object could pass both")),
+            (times, ("ModifiedBefore", "is not after ModifiedAfter: no object could pass both")),
+        ];
+        wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, wrong)| wrong).collect()
+    }
+
+    /// The configuration key of the bound that excludes an object, if any. An object whose size or
+    /// time is unknown passes those bounds: nothing is excluded on a guess.
+    pub fn leaves_out(
+        &self,
+        path: &str,
+        size: Option<u64>,
+        modified: Option<SystemTime>,
+    ) -> Option<&'static str> {
+        let below = |min: Option<u64>| size.zip(min).is_some_and(|(size, min)| size < min);
+        let above = |max: Option<u64>| size.zip(max).is_some_and(|(size, max)| size > max);
+        let modified = |bound: Option<SystemTime>| modified.zip(bound);
         if !self.include.is_empty() && self.include.matches(path).is_none() {
             Some("Include")
         } else if below(self.min_size) {
@@ -73,7 +88,6 @@ mod tests {
             modified_after: Some(at(10)),
             modified_before: Some(at(20)),
         };
-        let listed = |size, time| Listed { last_modified: Some(at(time)), ..Listed::new("", size) };
         for (path, size, time, expected) in [
             ("b/k.jpg", 2, 10, None),
             ("b/x", 4, 19, None),
@@ -83,14 +97,12 @@ mod tests {
             ("b/x", 2, 9, Some("ModifiedAfter")),
             ("b/x", 2, 20, Some("ModifiedBefore")),
         ] {
-            assert_eq!(
-                filter.leaves_out(path, listed(size, time)),
-                expected,
-                "{path} {size} {time}"
-            );
-            assert_eq!(Filter::default().leaves_out(path, listed(size, time)), None);
+            let left_out = |filter: &Filter| filter.leaves_out(path, Some(size), Some(at(time)));
+            assert_eq!(left_out(&filter), expected, "{path} {size} {time}");
+            assert_eq!(left_out(&Filter::default()), None);
         }
-        assert_eq!(filter.leaves_out("b/x", Listed::new("", 2)), None, "an unknown time passes");
+        assert_eq!(filter.leaves_out("b/x", Some(2), None), None, "an unknown time passes");
+        assert_eq!(filter.leaves_out("b/x", None, None), None, "and an unknown size");
         assert!(filter.asks_path() && !Filter::default().asks_path());
     }
 }

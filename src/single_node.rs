@@ -8,7 +8,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use self::lock::Lock;
-use crate::compare::difference::{Compare, Difference};
+use crate::compare::difference::Difference;
 use crate::compare::{Closing, Finds, Jobsender, Origin, Summary, Verdict};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -255,9 +255,7 @@ impl Run {
         self.jobsender.deletions = None;
         self.jobsender.is_closing = true;
         // An `--overwrite` run copies everything, so the closing comparison falls back to sizes.
-        if self.jobsender.compare == Compare::Nothing {
-            self.jobsender.compare = Compare::Size;
-        }
+        self.jobsender.criteria.overwrite = false;
         self.jobsender.cancel = self.halt.stop.clone();
         let looked = Arc::new(Closing::new(Arc::<SqliteRecords>::clone(&self.state)));
         self.jobsender.closing = Some(Arc::clone(&looked));

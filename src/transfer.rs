@@ -251,7 +251,7 @@ impl Engine {
     /// nothing else could prove parts that are too large to be held.
     fn wants_crc64nvme(&self, bucket: &str, layout: Layout) -> bool {
         let too_large = layout.part_size.min(layout.size) > self.largest_held();
-        self.settings.checksum.crc64nvme || (too_large && self.is_opaque(bucket))
+        self.settings.checksum.has_crc64nvme() || (too_large && self.is_opaque(bucket))
     }
 
     /// Reserves a share of the memory budget; fails if the work stops first.

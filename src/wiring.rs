@@ -13,7 +13,6 @@ use crate::aws::stored_credentials::StoredProvider;
 use crate::config::{Config, Credentials, JobType, Mode, QueueBackend, StateBackend};
 use crate::digest::lanes::Lanes;
 use crate::error::{ErrorKind, Result};
-use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
 use crate::job::PackLimits;
 use crate::monitor::Monitor;
@@ -266,7 +265,7 @@ impl RuleBook for Configured {
         self.has_listed.fetch_or(!pairs.is_empty(), Ordering::Relaxed);
         let mut rules = Rules::without_list(config);
         rules.routes.pairs = pairs;
-        Ok(Rules { ignore: ignore?, filter: filter(config)?, ..rules })
+        Ok(Rules { ignore: ignore?, filter: config.filter.clone(), ..rules })
     }
 }
 
@@ -283,18 +282,6 @@ pub async fn ignore_list(
 pub fn packs(config: &Config) -> PackLimits {
     let Mode { pack_objects, resumable_threshold, .. } = config.mode;
     PackLimits { objects: pack_objects, largest: resumable_threshold }
-}
-
-/// The filter from `[Filter]`.
-pub fn filter(config: &Config) -> Result<Filter> {
-    let filter = &config.filter;
-    Ok(Filter {
-        include: Patterns::parse(&filter.include.join("\n")).map_err(|e| e.context("Include"))?,
-        min_size: filter.min_size,
-        max_size: filter.max_size,
-        modified_after: filter.modified_after,
-        modified_before: filter.modified_before,
-    })
 }
 
 /// This process's name in the records: the machine's name and the process id. On EC2's Nitro

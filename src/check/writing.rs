@@ -167,8 +167,8 @@ impl Check<'_> {
     fn proof(&self) -> Proof {
         let wanted = self.config.mode.checksum;
         Proof {
-            md5: wanted.md5.then(|| digest::md5(TEXT)),
-            crc64nvme: wanted.crc64nvme.then(|| digest::crc64nvme(TEXT)),
+            md5: wanted.has_md5().then(|| digest::md5(TEXT)),
+            crc64nvme: wanted.has_crc64nvme().then(|| digest::crc64nvme(TEXT)),
         }
     }
 }

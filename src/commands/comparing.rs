@@ -10,10 +10,10 @@ use tracing::warn;
 
 use super::forecast::{Estimating, Told};
 use super::{Exit, print};
-use crate::cli::{CompareArgs, CompareBy};
-use crate::compare::difference::Compare;
+use crate::cli::CompareArgs;
+use crate::compare::difference::Criteria;
 use crate::compare::{Deletions, Finds, Jobsender, Summary, Verdict};
-use crate::config::{Comparison, Config, Sse};
+use crate::config::{Compare, Config, Sse};
 use crate::error::{Error, Result};
 use crate::filter::patterns::Patterns;
 use crate::format::escape::lines;
@@ -40,15 +40,13 @@ pub(super) struct PairResult {
 /// The configuration, overridden by the command line.
 pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
     let mut config = config.clone();
-    if let Some(by) = args.compare {
-        config.mode.compare = match by {
-            CompareBy::Size => Comparison::Size,
-            CompareBy::Etag => Comparison::Etag,
-        };
-    }
+    // An `--overwrite` run copies everything: its closing comparison falls back to sizes.
+    let given = if args.overwrite { Some(Compare::Size) } else { args.compare };
+    config.mode.compare = given.unwrap_or(config.mode.compare);
     let filter = &mut config.filter;
     if !args.include.is_empty() {
-        filter.include.clone_from(&args.include);
+        filter.include =
+            Patterns::parse(&args.include.join("\n")).map_err(|e| e.context("--include"))?;
     }
     filter.min_size = args.min_size.or(filter.min_size);
     filter.max_size = args.max_size.or(filter.max_size);
@@ -70,18 +68,17 @@ pub(super) fn jobsender(
     halt: &Halt,
 ) -> Result<Jobsender> {
     let deletions = args.delete.then(|| Deletions::new(args.max_delete as usize, pairs));
-    let opaque = matches!(config.destination.sse, Sse::Kms(_));
-    let compare = match config.mode.compare {
-        _ if args.overwrite => Compare::Nothing,
-        Comparison::Size => Compare::Size,
-        Comparison::Etag => Compare::Etag { opaque },
+    let criteria = Criteria {
+        compare: config.mode.compare,
+        opaque: matches!(config.destination.sse, Sse::Kms(_)),
+        overwrite: args.overwrite,
     };
     let (source, destination) = (Arc::clone(&sides.source), Arc::clone(&sides.destination));
     let (packs, cancel) = (wiring::packs(config), halt.stop.clone());
     Ok(Jobsender {
-        compare,
+        criteria,
         ignore: Arc::new(ignore),
-        filter: Arc::new(wiring::filter(config)?),
+        filter: Arc::new(config.filter.clone()),
         deletions: deletions.transpose()?.map(Arc::new),
         at_once: wiring::list_concurrency(config),
         ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::comparing::PairResult;
 use crate::cli::EstimateArgs;
 use crate::compare::{Outlook, Summary};
-use crate::config::{Config, Endpoint, QueueBackend, StateBackend};
+use crate::config::{Checksum, Config, Endpoint, QueueBackend, StateBackend};
 use crate::error::{Error, Result};
 use crate::estimate::histogram::Class;
 use crate::estimate::prices::Prices;
@@ -54,9 +54,9 @@ impl Estimating {
         let at_once = wiring::at_once(config);
         let manner = Manner {
             threshold: mode.resumable_threshold,
-            stream: match mode.checksum.md5 && !mode.checksum.crc64nvme {
-                true => mode.stream_threshold,
-                false => 0,
+            stream: match mode.checksum {
+                Checksum::Md5 => mode.stream_threshold,
+                Checksum::Crc64Nvme | Checksum::Both => 0,
             },
             chunk: config.debug.chunk_size,
             preserve_etag: mode.preserve_etag,

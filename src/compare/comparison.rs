@@ -12,7 +12,7 @@ use super::recorded::Copies;
 use super::sent_notes::Mark;
 use super::unlisted::Looks;
 use super::{Finds, Jobsender, Outlook, Summary, Verdict};
-use crate::compare::difference::{Compare, Difference};
+use crate::compare::difference::Difference;
 use crate::compare::listing::{Asking, Listing, Pages};
 use crate::compare::ranges::{RangeId, Ranges};
 use crate::job::{Job, Seen};
@@ -178,7 +178,7 @@ impl Context {
             let listed = Listed::new(&key, one.size.unwrap_or_default());
             let is_copy = |copy: &Odd| copy.key == one.key && copy.size == one.size;
             let is_there = one.flaw == Flaw::NotUtf8
-                && self.jobsender.compare != Compare::Nothing
+                && !self.jobsender.criteria.overwrite
                 && copies.iter().any(is_copy);
             match self.judge.left_out(listed) {
                 Some(rule) => summary.count(listed, &Verdict::Ignored(rule)),

@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 
+use crate::config::Compare;
 use crate::object::{Etag, Revision};
 use crate::store::Listed;
 
@@ -33,20 +34,23 @@ pub fn step(source: Option<&str>, destination: Option<&str>) -> Option<Step> {
     })
 }
 
-/// What is compared if both sides have an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compare {
-    /// The number of bytes.
-    #[default]
-    Size,
-    /// And the ETag, if both are of one kind.
-    Etag {
-        /// The destination encrypts by SSE-KMS, so that its ETags are not MD5s
-        /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
-        opaque: bool,
-    },
-    /// Nothing: every object is copied, whatever the destination has.
-    Nothing,
+/// What counts as a difference if both sides have an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Criteria {
+    /// What is compared.
+    pub compare: Compare,
+    /// The destination encrypts by SSE-KMS, so that its ETags are not MD5s
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+    pub opaque: bool,
+    /// Every object is copied, whatever the destination has.
+    pub overwrite: bool,
+}
+
+impl Criteria {
+    /// Only this is compared.
+    pub fn only(compare: Compare) -> Self {
+        Self { compare, opaque: false, overwrite: false }
+    }
 }
 
 /// Why an object is copied.
@@ -86,7 +90,7 @@ impl Difference {
 
 /// What differs between an object and its copy, if anything; their keys are the same.
 pub fn difference(
-    compare: Compare,
+    criteria: Criteria,
     source: Listed<'_>,
     destination: Option<Listed<'_>>,
 ) -> Option<Difference> {
@@ -94,12 +98,14 @@ pub fn difference(
     if copy.size != source.size {
         return Some(Difference::SizeDiffers);
     }
-    match compare {
+    if criteria.overwrite {
+        return Some(Difference::Overwritten);
+    }
+    match criteria.compare {
         Compare::Size => None,
-        Compare::Nothing => Some(Difference::Overwritten),
-        Compare::Etag { opaque } => {
+        Compare::Etag => {
             let etags = source.etag.zip(copy.etag);
-            let differ = |(source, copy)| etags_differ(source, copy, opaque);
+            let differ = |(source, copy)| etags_differ(source, copy, criteria.opaque);
             etags.is_some_and(differ).then_some(Difference::EtagDiffers)
         }
     }
@@ -186,11 +192,13 @@ mod tests {
     #[test]
     fn a_copy_differs_by_absence_or_size() {
         let source = Listed::new("k", 5);
-        for compare in [Compare::Size, Compare::Etag { opaque: false }, Compare::Nothing] {
-            let difference = |copy| difference(compare, source, copy);
+        let size = Criteria::only(Compare::Size);
+        let overwrite = Criteria { overwrite: true, ..size };
+        for criteria in [size, Criteria::only(Compare::Etag), overwrite] {
+            let difference = |copy| difference(criteria, source, copy);
             assert_eq!(difference(None), Some(Difference::Missing));
             assert_eq!(difference(Some(Listed::new("k", 4))), Some(Difference::SizeDiffers));
-            let expected = (compare == Compare::Nothing).then_some(Difference::Overwritten);
+            let expected = criteria.overwrite.then_some(Difference::Overwritten);
             assert_eq!(difference(Some(Listed::new("k", 5))), expected);
         }
     }
@@ -198,6 +206,7 @@ mod tests {
     /// Promise 1.
     #[test]
     fn etags_are_compared_where_they_are_of_a_kind() {
+        let etag = Criteria::only(Compare::Etag);
         let md5 = |digit: &str| digit.repeat(32);
         let parts = |digit: &str, count: u32| format!("{}-{count}", digit.repeat(32));
         for (source, copy, differs) in [
@@ -211,14 +220,14 @@ mod tests {
             ("opaque".to_owned(), "other".to_owned(), false),
         ] {
             let listed = |etag| Listed { etag: Some(etag), ..Listed::new("k", 5) };
-            let compared = |compare| difference(compare, listed(&source), Some(listed(&copy)));
+            let compared = |criteria| difference(criteria, listed(&source), Some(listed(&copy)));
             let expected = differs.then_some(Difference::EtagDiffers);
-            assert_eq!(compared(Compare::Etag { opaque: false }), expected, "{source} {copy}");
-            assert_eq!(compared(Compare::Etag { opaque: true }), None);
-            assert_eq!(compared(Compare::Size), None);
+            assert_eq!(compared(etag), expected, "{source} {copy}");
+            assert_eq!(compared(Criteria { opaque: true, ..etag }), None);
+            assert_eq!(compared(Criteria::only(Compare::Size)), None);
         }
         let unknown = Listed::new("k", 5);
-        assert_eq!(difference(Compare::Etag { opaque: false }, unknown, Some(unknown)), None);
+        assert_eq!(difference(etag, unknown, Some(unknown)), None);
     }
 
     /// Promise 3.

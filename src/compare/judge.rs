@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 
 use super::sent_notes::{Mark, Sent};
 use super::{Jobsender, Verdict};
-use crate::compare::difference::{self, Compare};
+use crate::compare::difference::{self, Criteria};
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
 use crate::object::{MAX_KEY_BYTES, Revision, destination_prefix};
@@ -25,7 +25,7 @@ pub(super) struct Judge {
     pub(super) pair: Pair,
     pub(super) ignore: Arc<Patterns>,
     pub(super) filter: Arc<Filter>,
-    pub(super) compare: Compare,
+    pub(super) criteria: Criteria,
     /// What earlier comparisons have sent; `None`: ignored.
     pub(super) sent: Option<Arc<Sent>>,
     /// The prefix of the path that rules are matched against.
@@ -43,7 +43,7 @@ impl Judge {
     pub(super) fn of(jobsender: &Jobsender, pair: &Pair) -> Self {
         let sent = jobsender.sent.clone().filter(|_| !jobsender.resend);
         let (ignore, filter) = (Arc::clone(&jobsender.ignore), Arc::clone(&jobsender.filter));
-        let judge = Self::new(pair, ignore, filter, jobsender.compare, sent);
+        let judge = Self::new(pair, ignore, filter, jobsender.criteria, sent);
         let locked = jobsender.source.profile().has_locked_archives(&pair.src_bucket);
         Self { reads_archives: !locked, ..judge }
     }
@@ -52,13 +52,13 @@ impl Judge {
         pair: &Pair,
         ignore: Arc<Patterns>,
         filter: Arc<Filter>,
-        compare: Compare,
+        criteria: Criteria,
         sent: Option<Arc<Sent>>,
     ) -> Self {
         let path = format!("{}/", pair.src_bucket);
         let prefix = destination_prefix(&pair.des_prefix).len();
         let reads_archives = false;
-        Self { pair: pair.clone(), ignore, filter, compare, sent, path, prefix, reads_archives }
+        Self { pair: pair.clone(), ignore, filter, criteria, sent, path, prefix, reads_archives }
     }
 
     /// `copied`: what is on record as copied, if versions are compared.
@@ -74,7 +74,7 @@ impl Judge {
         if listed.key.len() + self.prefix > MAX_KEY_BYTES {
             return Verdict::KeyTooLong(listed.key.len() + self.prefix);
         }
-        let difference = difference::difference(self.compare, listed, copy)
+        let difference = difference::difference(self.criteria, listed, copy)
             .or_else(|| copied.and_then(|copied| difference::version_difference(listed, copied)));
         match difference {
             None => Verdict::AlreadyThere,
@@ -93,12 +93,13 @@ impl Judge {
     /// The rule or filter that leaves an object out.
     pub(super) fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
         if self.ignore.is_empty() && !self.filter.asks_path() {
-            return self.filter.leaves_out("", listed);
+            return self.filter.leaves_out("", Some(listed.size), listed.last_modified);
         }
         let mut path = String::with_capacity(self.path.len() + listed.key.len());
         path.push_str(&self.path);
         path.push_str(listed.key);
-        self.ignore.matches(&path).or_else(|| self.filter.leaves_out(&path, listed))
+        let bound = || self.filter.leaves_out(&path, Some(listed.size), listed.last_modified);
+        self.ignore.matches(&path).or_else(bound)
     }
 
     /// The object's mark. It is kept for later comparisons, so it must not depend on a library's
@@ -126,6 +127,7 @@ fn is_archived(listed: Listed<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::compare::difference::Difference;
+    use crate::config::Compare;
 
     fn judge() -> Judge {
         let pair = Pair {
@@ -136,7 +138,7 @@ mod tests {
         };
         let ignore = Arc::new(Patterns::parse("src/no/*").unwrap());
         let filter = Arc::new(Filter { max_size: Some(9), ..Filter::default() });
-        Judge::new(&pair, ignore, filter, Compare::Size, None)
+        Judge::new(&pair, ignore, filter, Criteria::only(Compare::Size), None)
     }
 
     /// Promise 1.

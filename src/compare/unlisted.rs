@@ -137,7 +137,7 @@ impl Context {
             let differs = closing.differs(&self.judge.pair, source, copy, known.flatten());
             differs.then_some(Difference::WrittenDiffers)
         };
-        difference::difference(self.judge.compare, source, Some(copy))
+        difference::difference(self.judge.criteria, source, Some(copy))
             .or_else(of_versions)
             .or_else(of_written)
     }

@@ -1,5 +1,10 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
+use super::StorageClass;
+use super::words::{
+    Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
+    PreserveEtag, QueueBackend, StateBackend, Words,
+};
 use crate::quirk::Quirk;
 use Kind::{Bool, Choice, CountOrAuto, ParameterName, PathBesideIni, Text, Url};
 
@@ -89,26 +94,6 @@ pub static SECTIONS: &[Section] = &[
 /// every process has a variable `Path`. They are read only as `SECTION_KEY`.
 const TOO_GENERAL: &[&str] = &["Path", "Queue", "State", "ACL", "SSE", "Include", "Compare"];
 
-/// Storage classes that S3 knows, and KEEP and NONE
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
-const STORAGE_CLASSES: &[&str] = &[
-    "KEEP",
-    "NONE",
-    "STANDARD",
-    "STANDARD_IA",
-    "ONEZONE_IA",
-    "INTELLIGENT_TIERING",
-    "GLACIER",
-    "GLACIER_IR",
-    "DEEP_ARCHIVE",
-    "REDUCED_REDUNDANCY",
-    "EXPRESS_ONEZONE",
-    "OUTPOSTS",
-    "SNOW",
-    "FSX_OPENZFS",
-    "FSX_ONTAP",
-];
-
 /// Canned ACLs (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html>).
 const CANNED_ACLS: &[&str] = &[
     "private",
@@ -119,8 +104,6 @@ const CANNED_ACLS: &[&str] = &[
     "bucket-owner-read",
     "bucket-owner-full-control",
 ];
-
-const CREDENTIALS: &[&str] = &["default", "ssm", "profile", "anonymous"];
 
 /// The largest part and the largest single PUT, 5 GiB in MiB
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
@@ -163,7 +146,7 @@ const fn seconds(min: u64, max: u64) -> Kind {
 /// All keys, in the order of the shipped ini.
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
-    key("Basic", "JobType", Choice(&["PUT", "GET"]), "PUT",
+    key("Basic", "JobType", Choice(JobType::WORDS), "PUT",
         "PUT: the machine's role reads the source, the stored credentials write the destination; GET: the reverse"),
     key("Basic", "table_queue_name", Text, "s3_migration_file_list",
         "the DynamoDB table with one record per object"),
@@ -185,7 +168,7 @@ pub static KEYS: &[Key] = &[
     key("Basic", "Des_prefix_default", Text, "",
         "the prefix in that bucket"),
 
-    optional(key("Mode", "StorageClass", Choice(STORAGE_CLASSES), "STANDARD",
+    optional(key("Mode", "StorageClass", Choice(StorageClass::WORDS), "STANDARD",
         "the storage class at the destination; KEEP: the source's own; NONE or empty: none is sent, the store chooses")),
     key("Mode", "ResumableThreshold", mib(0, MAX_PART_MIB), "5",
         "up to this size an object is moved by one GET and one PUT, above it in parts that can be resumed"),
@@ -207,9 +190,9 @@ pub static KEYS: &[Key] = &[
         "how long running parts may take to finish after a stop"),
     key("Mode", "MaxMemory", mib(16, 16_777_216), "",
         "object data in memory at once; empty: a share of what the machine or its cgroup has"),
-    key("Mode", "PreserveEtag", Choice(&["auto", "off"]), "auto",
+    key("Mode", "PreserveEtag", Choice(PreserveEtag::WORDS), "auto",
         "auto: an object that was uploaded in equal parts is written in the same ones, so that both sides' ETags are equal"),
-    key("Mode", "Checksum", Choice(&["MD5", "CRC64NVME", "both"]), "MD5",
+    key("Mode", "Checksum", Choice(Checksum::WORDS), "MD5",
         "what the destination verifies every body by; CRC64NVME needs a store that knows it, and is compared with the source's own"),
     key("Mode", "CopyMetadata", Bool, "True",
         "headers and user metadata travel with the object"),
@@ -217,7 +200,7 @@ pub static KEYS: &[Key] = &[
         "tags travel with the object"),
     key("Mode", "SampleRate", count(0, 1000), "1",
         "of 1,000 copied objects so many are asked for again, and their headers, metadata, tags and class compared; the first 20 into each bucket always are; 0: none"),
-    key("Mode", "Compare", Choice(&["size", "etag"]), "size",
+    key("Mode", "Compare", Choice(Compare::WORDS), "size",
         "what the jobsender compares of an object that both sides have; etag: the size, and the ETag where both sides' are of one kind"),
     key("Mode", "ListConcurrency", CountOrAuto { min: 1, max: 1000 }, "auto",
         "ranges of keys that are listed at once, each by a request to either side; auto: 32 for each core, at most 64"),
@@ -241,9 +224,9 @@ pub static KEYS: &[Key] = &[
     key("Filter", "ModifiedBefore", Kind::Moment, "",
         "only objects written before this time"),
 
-    key("Debug", "LoggingLevel", Choice(&["WARNING", "INFO", "DEBUG"]), "INFO",
+    key("Debug", "LoggingLevel", Choice(LogLevel::WORDS), "INFO",
         "what is logged; DEBUG: a line for every part"),
-    key("Debug", "LogFormat", Choice(&["auto", "text", "json", "journal"]), "auto",
+    key("Debug", "LogFormat", Choice(LogFormat::WORDS), "auto",
         "the form of log lines; auto: the journal under systemd, text on stderr elsewhere"),
     key("Debug", "LogFile", Kind::Path, "",
         "a file that gets every log line as text besides, for a log agent; empty: none"),
@@ -255,7 +238,7 @@ pub static KEYS: &[Key] = &[
         "abort existing uploads of an object instead of resuming them"),
     key("Debug", "ifVerifyMD5Twice", Bool, "False",
         "check the finished object's ETag again, re-reading the parts that an earlier run sent"),
-    key("Debug", "HttpPath", Choice(&["lean", "sdk"]), "lean",
+    key("Debug", "HttpPath", Choice(HttpPath::WORDS), "lean",
         "who makes the calls that move bytes or list keys; sdk: the AWS SDK, slower, a way round trouble with lean"),
     key("Debug", "LocalProfileMode", Bool, "False",
         "credentials of both sides come from local profiles: each side's Profile, or else the one named default"),
@@ -266,11 +249,11 @@ pub static KEYS: &[Key] = &[
         "a file of certificates in PEM that are trusted besides the system's authorities: for a store with a CA of its own; AWS_CA_BUNDLE and the profile's ca_bundle do the same"),
     key("Source", "Region", Text, "",
         "the region; empty: from the stored credentials, the Profile or the environment, in this order"),
-    key("Source", "ListOrder", Choice(&["bytes", "any"]), "bytes",
+    key("Source", "ListOrder", Choice(ListOrder::WORDS), "bytes",
         "the order in which the store lists keys; any: directory buckets and stores that do not list in byte order, whose listing is sorted on disk first"),
     key("Source", "ForcePathStyle", Bool, "",
         "the bucket's name in the path instead of the host name; empty: only with an Endpoint"),
-    key("Source", "Credentials", Choice(CREDENTIALS), "",
+    key("Source", "Credentials", Choice(Credentials::WORDS), "",
         "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, or else as JobType says"),
     key("Source", "Profile", Text, "",
         "the local profile that credentials, region, endpoint_url and ca_bundle come from, before the environment"),
@@ -287,11 +270,11 @@ pub static KEYS: &[Key] = &[
         "a file of certificates in PEM that are trusted besides the system's authorities: for a store with a CA of its own; AWS_CA_BUNDLE and the profile's ca_bundle do the same"),
     key("Destination", "Region", Text, "",
         "the region; empty: from the stored credentials, the Profile or the environment, in this order"),
-    key("Destination", "ListOrder", Choice(&["bytes", "any"]), "bytes",
+    key("Destination", "ListOrder", Choice(ListOrder::WORDS), "bytes",
         "the order in which the store lists keys; any: directory buckets and stores that do not list in byte order, whose listing is sorted on disk first"),
     key("Destination", "ForcePathStyle", Bool, "",
         "the bucket's name in the path instead of the host name; empty: only with an Endpoint"),
-    key("Destination", "Credentials", Choice(CREDENTIALS), "",
+    key("Destination", "Credentials", Choice(Credentials::WORDS), "",
         "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, or else as JobType says"),
     key("Destination", "Profile", Text, "",
         "the local profile that credentials, region, endpoint_url and ca_bundle come from, before the environment"),
@@ -299,16 +282,16 @@ pub static KEYS: &[Key] = &[
         "what this store does in another way than Amazon S3, separated by commas, instead of finding it out: no-tags; -own-etags: it does not; max-parts=1000"),
     key("Destination", "ACL", Choice(CANNED_ACLS), "",
         "the canned ACL of every new object; empty: none is sent"),
-    key("Destination", "SSE", Choice(&["AES256", "aws:kms"]), "",
+    key("Destination", "SSE", Choice(Encryption::WORDS), "",
         "the encryption that is asked for; empty: whatever the bucket does by itself"),
     key("Destination", "KmsKeyId", Text, "",
         "the KMS key, with SSE = aws:kms; empty: the account's own for S3"),
     key("Destination", "MaxParts", count(2, 10_000), "10000",
         "parts of one upload, at most; a store that takes fewer is found out where it says so, and its parts are made larger"),
 
-    key("Backend", "Queue", Choice(&["sqs", "embedded"]), "sqs",
+    key("Backend", "Queue", Choice(QueueBackend::WORDS), "sqs",
         "the queue of the jobs; embedded: the SQLite file, for one machine"),
-    key("Backend", "State", Choice(&["dynamodb", "embedded"]), "dynamodb",
+    key("Backend", "State", Choice(StateBackend::WORDS), "dynamodb",
         "the record of every object; embedded: the SQLite file, for one machine"),
     key("Backend", "Path", Kind::Path, "s3_migration.sqlite",
         "the SQLite file, relative to the working directory"),

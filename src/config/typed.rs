@@ -11,6 +11,7 @@ use super::problem::Problems;
 use super::value::{Parsed, parse};
 use super::*;
 use crate::aws::trust::{self, Bundle};
+use crate::filter::patterns::Patterns;
 use crate::object::MIB;
 
 /// Reads single values; a wrong value is noted, and the default is used instead.
@@ -104,11 +105,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn word(&mut self, section: &str, name: &str) -> &'static str {
+    /// A word in the spelling of the key's table; `None` if nothing is set.
+    fn word(&mut self, section: &str, name: &str) -> Option<&'static str> {
         match self.parsed(section, name) {
-            Parsed::Word(word) => word,
-            _ => "",
+            Parsed::Word(word) => Some(word),
+            _ => None,
         }
+    }
+
+    /// What a word means; `None` if nothing is set.
+    fn optional_choice<T: Words>(&mut self, section: &str, name: &str) -> Option<T> {
+        let word = self.word(section, name)?;
+        Some(T::of(word).expect("the key's words are those of its type"))
+    }
+
+    fn choice<T: Words>(&mut self, section: &str, name: &str) -> T {
+        self.optional_choice(section, name).expect("the key is not optional")
     }
 
     fn optional_text(&mut self, section: &str, name: &str) -> Option<String> {
@@ -147,10 +159,7 @@ pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config
 
 fn basic(reader: &mut Reader<'_>) -> Basic {
     Basic {
-        job_type: match reader.word("Basic", "JobType") {
-            "GET" => JobType::Get,
-            _ => JobType::Put,
-        },
+        job_type: reader.choice("Basic", "JobType"),
         table_queue_name: reader.text("Basic", "table_queue_name"),
         sqs_queue_name: reader.text("Basic", "sqs_queue_name"),
         ssm_parameter_bucket: reader.text("Basic", "ssm_parameter_bucket"),
@@ -165,11 +174,7 @@ fn basic(reader: &mut Reader<'_>) -> Basic {
 
 fn mode(reader: &mut Reader<'_>) -> Mode {
     Mode {
-        storage_class: match reader.word("Mode", "StorageClass") {
-            "KEEP" => StorageClass::Keep,
-            "NONE" | "" => StorageClass::Unsent,
-            class => StorageClass::Named(class.to_owned()),
-        },
+        storage_class: StorageClass::of_word(reader.word("Mode", "StorageClass")),
         resumable_threshold: reader.bytes_of_mib("Mode", "ResumableThreshold"),
         stream_threshold: reader.bytes_of_mib("Mode", "StreamThreshold"),
         max_retry: reader.count("Mode", "MaxRetry"),
@@ -178,10 +183,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         pack_objects: reader.count("Mode", "PackObjects"),
         job_timeout: reader.seconds("Mode", "JobTimeout"),
         sample_rate: reader.count("Mode", "SampleRate"),
-        compare: match reader.word("Mode", "Compare") {
-            "etag" => Comparison::Etag,
-            _ => Comparison::Size,
-        },
+        compare: reader.choice("Mode", "Compare"),
         list_concurrency: reader.count_or_auto("Mode", "ListConcurrency"),
         jobsender_compare_version_id: reader.bool("Mode", "JobsenderCompareVersionId"),
         update_version_id: reader.bool("Mode", "UpdateVersionId"),
@@ -189,12 +191,8 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
         propagate_delete: reader.bool("Mode", "PropagateDelete"),
         max_memory: reader.optional_integer("Mode", "MaxMemory").map(|n| n.saturating_mul(MIB)),
         visibility_timeout: reader.seconds("Mode", "VisibilityTimeout"),
-        preserve_etag: reader.word("Mode", "PreserveEtag") == "auto",
-        checksum: match reader.word("Mode", "Checksum") {
-            "CRC64NVME" => Checksum { md5: false, crc64nvme: true },
-            "both" => Checksum { md5: true, crc64nvme: true },
-            _ => Checksum { md5: true, crc64nvme: false },
-        },
+        preserve_etag: reader.choice::<PreserveEtag>("Mode", "PreserveEtag") == PreserveEtag::Auto,
+        checksum: reader.choice("Mode", "Checksum"),
         copy_metadata: reader.bool("Mode", "CopyMetadata"),
         copy_tags: reader.bool("Mode", "CopyTags"),
         grace_time: reader.seconds("Mode", "GraceTime"),
@@ -203,9 +201,13 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
 
 fn filter(reader: &mut Reader<'_>) -> Filter {
     let include = reader.text("Filter", "Include");
-    let patterns = include.split('|').map(str::trim).filter(|pattern| !pattern.is_empty());
+    let patterns: Vec<_> = include.split('|').map(str::trim).collect();
+    let include = Patterns::parse(&patterns.join("\n")).unwrap_or_else(|error| {
+        reader.contradiction("Filter", "Include", &format!("cannot be used: {error}"));
+        Patterns::default()
+    });
     let filter = Filter {
-        include: patterns.map(str::to_owned).collect(),
+        include,
         min_size: reader.optional_integer("Filter", "MinSize"),
         max_size: reader.optional_integer("Filter", "MaxSize"),
         modified_after: reader.moment("Filter", "ModifiedAfter"),
@@ -220,24 +222,12 @@ fn filter(reader: &mut Reader<'_>) -> Filter {
 fn debug(reader: &mut Reader<'_>) -> Debug {
     Debug {
         clean_unfinished_upload: reader.bool("Debug", "CleanUnfinishedUpload"),
-        logging_level: match reader.word("Debug", "LoggingLevel") {
-            "WARNING" => LogLevel::Warning,
-            "DEBUG" => LogLevel::Debug,
-            _ => LogLevel::Info,
-        },
+        logging_level: reader.choice("Debug", "LoggingLevel"),
         local_profile_mode: reader.bool("Debug", "LocalProfileMode"),
         if_verify_md5_twice: reader.bool("Debug", "ifVerifyMD5Twice"),
         chunk_size: reader.bytes_of_mib("Debug", "ChunkSize"),
-        http_path: match reader.word("Debug", "HttpPath") {
-            "sdk" => HttpPath::Sdk,
-            _ => HttpPath::Lean,
-        },
-        log_format: match reader.word("Debug", "LogFormat") {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            "journal" => LogFormat::Journal,
-            _ => LogFormat::Auto,
-        },
+        http_path: reader.choice("Debug", "HttpPath"),
+        log_format: reader.choice("Debug", "LogFormat"),
         log_file: reader.optional_text("Debug", "LogFile").map(PathBuf::from),
         log_interval: reader.seconds("Debug", "LogInterval"),
     }
@@ -258,20 +248,19 @@ fn source(reader: &mut Reader<'_>, local_profiles: bool) -> SourceSide {
 
 fn destination(reader: &mut Reader<'_>, local_profiles: bool) -> DestinationSide {
     let key_id = reader.optional_text("Destination", "KmsKeyId");
-    let sse = match reader.word("Destination", "SSE") {
-        "aws:kms" => Sse::Kms(key_id),
-        word => {
-            if key_id.is_some() {
-                let message = "is used with SSE = aws:kms only";
-                reader.contradiction("Destination", "KmsKeyId", message);
-            }
-            if word == "AES256" { Sse::Aes256 } else { Sse::BucketDefault }
-        }
+    let encryption = reader.optional_choice("Destination", "SSE");
+    if key_id.is_some() && encryption != Some(Encryption::Kms) {
+        let message = "is used with SSE = aws:kms only";
+        reader.contradiction("Destination", "KmsKeyId", message);
+    }
+    let sse = match encryption {
+        None => Sse::BucketDefault,
+        Some(Encryption::Aes256) => Sse::Aes256,
+        Some(Encryption::Kms) => Sse::Kms(key_id),
     };
-    let acl = reader.word("Destination", "ACL");
     DestinationSide {
         endpoint: endpoint(reader, "Destination", local_profiles, false),
-        acl: (!acl.is_empty()).then(|| acl.to_owned()),
+        acl: reader.word("Destination", "ACL").map(str::to_owned),
         sse,
         max_parts: reader.count("Destination", "MaxParts"),
     }
@@ -295,7 +284,7 @@ fn endpoint(
         url: reader.optional_text(section, "Endpoint"),
         region: reader.optional_text(section, "Region"),
         ca_bundle: bundle(reader, section),
-        sorts_keys: reader.word(section, "ListOrder") != "any",
+        sorts_keys: reader.choice::<ListOrder>(section, "ListOrder") == ListOrder::Bytes,
         force_path_style: reader.optional_bool(section, "ForcePathStyle"),
         profile,
         credentials,
@@ -323,13 +312,7 @@ fn credentials(
     local_profiles: bool,
     unsigned: bool,
 ) -> Option<Credentials> {
-    let given = match reader.word(section, "Credentials") {
-        "default" => Some(Credentials::Default),
-        "ssm" => Some(Credentials::Ssm),
-        "profile" => Some(Credentials::Profile),
-        "anonymous" => Some(Credentials::Anonymous),
-        _ => None,
-    };
+    let given = reader.optional_choice(section, "Credentials");
     if unsigned && given.is_some_and(|c| c != Credentials::Anonymous) {
         let message = "= True contradicts Credentials; allowed with it: anonymous, or empty";
         reader.contradiction(section, "NoSignRequest", message);
@@ -350,14 +333,8 @@ fn credentials(
 
 fn backend(reader: &mut Reader<'_>) -> Backend {
     Backend {
-        queue: match reader.word("Backend", "Queue") {
-            "embedded" => QueueBackend::Embedded,
-            _ => QueueBackend::Sqs,
-        },
-        state: match reader.word("Backend", "State") {
-            "embedded" => StateBackend::Embedded,
-            _ => StateBackend::DynamoDb,
-        },
+        queue: reader.choice("Backend", "Queue"),
+        state: reader.choice("Backend", "State"),
         path: PathBuf::from(reader.text("Backend", "Path")),
         temporary_folder: reader.optional_text("Backend", "TemporaryFolder").map(PathBuf::from),
         max_receive_count: reader.count("Backend", "MaxReceiveCount"),

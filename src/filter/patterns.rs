@@ -36,6 +36,15 @@ pub struct Patterns {
     numbers: Vec<usize>,
 }
 
+/// The rules decide; all else follows from them.
+impl PartialEq for Patterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
+}
+
+impl Eq for Patterns {}
+
 impl Default for Patterns {
     /// A list that matches nothing.
     fn default() -> Self {

@@ -41,8 +41,8 @@ pub(super) fn wrong_length(expected: u64, got: u64) -> Error {
 /// The digests to send with a body in memory that has this MD5.
 pub(super) fn proof(wanted: Checksum, bytes: &Bytes, md5: Md5) -> Proof {
     Proof {
-        md5: wanted.md5.then_some(md5),
-        crc64nvme: wanted.crc64nvme.then(|| digest::crc64nvme(bytes)),
+        md5: wanted.has_md5().then_some(md5),
+        crc64nvme: wanted.has_crc64nvme().then(|| digest::crc64nvme(bytes)),
     }
 }
 
@@ -162,10 +162,8 @@ mod tests {
     #[test]
     fn a_body_is_sent_with_what_is_wanted() {
         let (bytes, md5) = (Bytes::from_static(b"read"), digest::md5(b"read"));
-        let both = Checksum { md5: true, crc64nvme: true };
         let crc64nvme = Some(digest::crc64nvme(b"read"));
-        assert_eq!(proof(both, &bytes, md5), Proof { md5: Some(md5), crc64nvme });
-        let crc = Checksum { md5: false, crc64nvme: true };
-        assert_eq!(proof(crc, &bytes, md5), Proof { md5: None, crc64nvme });
+        assert_eq!(proof(Checksum::Both, &bytes, md5), Proof { md5: Some(md5), crc64nvme });
+        assert_eq!(proof(Checksum::Crc64Nvme, &bytes, md5), Proof { md5: None, crc64nvme });
     }
 }

@@ -9,6 +9,7 @@ use super::proof::Verdict;
 use super::single::Readings;
 use super::stream::{self, Wanted};
 use super::{Attempt, Copied, Turn};
+use crate::config::Checksum;
 use crate::error::{Error, ErrorKind, Result};
 use crate::quirk::Quirk;
 use crate::record::Proven;
@@ -34,8 +35,7 @@ impl Attempt<'_> {
         let checksum = engine.settings.checksum;
         let signed = engine.destination.profile().has(bucket, Quirk::SignedBodies);
         size <= engine.settings.stream_threshold
-            && checksum.md5
-            && !checksum.crc64nvme
+            && checksum == Checksum::Md5
             && !signed
             && self.source_tells_md5()
     }

@@ -22,7 +22,6 @@ use crate::job::{Apart, Events, Heard, Incoming, Opened, Refusal, Routes, open};
 use crate::object::ObjectId;
 use crate::record::NoteKey;
 use crate::retry::{Policy, retry};
-use crate::store::Listed;
 
 /// How long a bucket list stays valid after it was read.
 const GOOD_FOR: Duration = Duration::from_secs(300);
@@ -337,16 +336,7 @@ fn left_out(heard: &Heard, rules: &Rules) -> Option<String> {
     if let Some(rule) = rules.ignore.matches(&path) {
         return Some(format!("ignored by {}", shown(rule)));
     }
-    let unsized_filter;
-    let filter = match heard.size {
-        Some(_) => &rules.filter,
-        // Nothing is left out on a guess.
-        None => {
-            unsized_filter = Filter { min_size: None, max_size: None, ..rules.filter.clone() };
-            &unsized_filter
-        }
-    };
-    let bound = filter.leaves_out(&path, Listed::new("", heard.size.unwrap_or(0)))?;
+    let bound = rules.filter.leaves_out(&path, heard.size, None)?;
     Some(format!("left out by {bound}"))
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use s3_migration::compare::difference::{Compare, Step, difference, step};
+use s3_migration::compare::difference::{Criteria, Step, difference, step};
+use s3_migration::config::Compare;
 use s3_migration::digest;
 use s3_migration::filter::patterns::Patterns;
 use s3_migration::job::{Job, Packed, Routes, pack, pack_within, parse};
@@ -152,7 +153,7 @@ proptest! {
             let from = if step == Step::DestinationOnly { None } else { l.next() };
             let to = if step == Step::SourceOnly { None } else { r.next() };
             match (from, to) {
-                (Some(from), to) if difference(Compare::Size, from, to).is_some() => {
+                (Some(from), to) if difference(Criteria::only(Compare::Size), from, to).is_some() => {
                     copied.push(from.key);
                 }
                 (Some(from), _) => kept.push(from.key),
