@@ -36,7 +36,7 @@ map:
 
 # Draw the rooms in ARCHITECTURE.md anew
 rooms:
-    UPDATE_ROOMS=1 cargo test --test architecture picture
+    UPDATE_ROOMS=1 cargo test --test quick picture
 
 # The soak with ten seeds
 soak SEEDS="10":
@@ -52,4 +52,4 @@ demo *DIR:
 
 # Write the shipped ini anew from the table of keys
 ini:
-    UPDATE_SHIPPED_INI=1 cargo test --test config
+    UPDATE_SHIPPED_INI=1 cargo test --test quick shipped_ini

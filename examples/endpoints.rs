@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
+use s3_endpoint::{Endpoint, EndpointOptions};
 use s3_migration::digest;
 use s3_migration::error::{Error, Result};
 use s3_migration::object::{MIB, ObjectId};
@@ -65,6 +65,7 @@ async fn start(folder: &std::path::Path, bucket: &str) -> Result<Endpoint> {
         own_etags: false,
     })
     .await
+    .map_err(|error| Error::usage(error.to_string()))
 }
 
 async fn fill(url: &str, small: u64, large_mib: u64) -> Result<()> {

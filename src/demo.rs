@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use s3_endpoint::{Endpoint, EndpointOptions, Gate, StartError};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -26,14 +27,11 @@ use crate::store::s3::S3Store;
 use crate::store::{ObjectStore, Side};
 use crate::wiring;
 
-pub mod endpoint;
-
 mod data;
 mod fleet;
 mod verify;
 
 use data::Uploaded;
-use endpoint::{Endpoint, EndpointOptions};
 use fleet::{Barrier, Fleet};
 
 const SOURCE_BUCKET: &str = "demo-source";
@@ -59,6 +57,10 @@ pub async fn run(dir: Option<&Path>, program: PathBuf, halt: &Halt) -> Result<bo
     let verified = result?;
     say(format_args!("whole demo: {}", human::duration(began.elapsed())));
     Ok(verified)
+}
+
+fn no_endpoint(error: StartError) -> Error {
+    Error::new(ErrorKind::Unavailable, error.to_string()).with_source(error)
 }
 
 fn stopped() -> Error {
@@ -95,10 +97,10 @@ impl Stage {
                 access_key: key.access_key.clone(),
                 secret_key: key.secret_key.clone(),
                 buckets: vec![bucket.to_owned()],
-                gate: gate.map(|gate| gate as Arc<dyn endpoint::Gate>),
+                gate: gate.map(|gate| gate as Arc<dyn Gate>),
                 own_etags: false,
             };
-            endpoints.push(Endpoint::start(options).await?);
+            endpoints.push(Endpoint::start(options).await.map_err(no_endpoint)?);
         }
         let (Some(destination_endpoint), Some(source_endpoint)) =
             (endpoints.pop(), endpoints.pop())

@@ -57,6 +57,7 @@ pub fn start(config: &Debug) -> Result<()> {
     // established is reported by the call itself, with what was tried.
     let targets = Targets::new()
         .with_target("s3_migration", own)
+        .with_target("s3_endpoint", own)
         .with_target("s3s", LevelFilter::OFF)
         .with_target(POISONING, LevelFilter::OFF)
         .with_default(others);

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use tempfile::TempDir;
+use testkit::bench::null_endpoint::{SINK, SOURCE};
+use testkit::bench::served::Served;
+use testkit::ministack::{ACCOUNT_A, Ministack};
+use testkit::resources::{self, Queues};
 
 use crate::Result;
-use crate::null_endpoint::{SINK, SOURCE};
-use crate::served::Served;
-use crate::support::ministack::{ACCOUNT_A, Ministack};
-use crate::support::resources::{self, Queues};
 
 /// Between two looks at the queue or the sink.
 const LOOK: Duration = Duration::from_millis(100);

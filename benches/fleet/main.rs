@@ -2,34 +2,18 @@
 //! [parts|small|kills...] [--program FILE]`. See docs/benchmark.md.
 //!
 //! The workers are real ones, each a process, on one queue and one table of ministack; source and
-//! destination are the endpoints of `benches/transfer/`, over a line on which one worker can do only
+//! destination are those of `benches/transfer/`, over a line on which one worker can do only
 //! so much. Nothing is asserted about time: this prints, and fails only where not everything arrives.
 
-#[path = "../transfer/call.rs"]
-mod call;
-#[path = "../transfer/chunked.rs"]
-mod chunked;
-#[path = "../transfer/content.rs"]
-mod content;
 mod ground;
-#[path = "../support/measure.rs"]
-#[allow(dead_code, reason = "shared with benchmarks of one process")]
-mod measure;
-#[path = "../transfer/null_endpoint.rs"]
-mod null_endpoint;
-#[path = "../support/served.rs"]
-mod served;
-#[path = "../transfer/shaped.rs"]
-mod shaped;
-#[path = "../../tests/support/mod.rs"]
-mod support;
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use ground::Ground;
-use null_endpoint::Serve;
-use support::ministack::Ministack;
+use testkit::bench::measure;
+use testkit::bench::null_endpoint::{self, Serve};
+use testkit::ministack::Ministack;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

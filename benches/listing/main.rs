@@ -5,23 +5,16 @@
 //! up; the jobsender is the real binary with a real ini. Nothing is asserted about time: this
 //! prints, and fails only where a comparison does not find what is there.
 
-mod ask;
-mod bucket;
-mod endpoint;
-mod keys;
-#[path = "../support/measure.rs"]
-mod measure;
-mod page;
 mod scenario;
-#[path = "../support/served.rs"]
-mod served;
 
 use std::error::Error;
 use std::time::Duration;
 
-use bucket::Side;
-use keys::Layout;
 use scenario::{Outcome, Scenario, Setup};
+use testkit::bench::listing::bucket::Side;
+use testkit::bench::listing::endpoint;
+use testkit::bench::listing::keys::Layout;
+use testkit::bench::measure;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::sqlite::Database;
 use serde::Deserialize;
-
-use crate::bucket::{Lacks, Side};
-use crate::endpoint::{BUCKETS, STATS, Stats};
-use crate::keys::Layout;
-use crate::measure::{self, Cost};
-use crate::served::Served;
+use testkit::bench::listing::bucket::{Lacks, Side};
+use testkit::bench::listing::endpoint::{BUCKETS, STATS, Stats};
+use testkit::bench::listing::keys::Layout;
+use testkit::bench::measure::{self, Cost};
+use testkit::bench::served::Served;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -5,16 +5,6 @@
 //! the real binary with a real ini. Tools that are installed run beside it on the same endpoints.
 //! Nothing is asserted about time: this prints, and fails only where a tool does not move everything.
 
-mod call;
-mod chunked;
-mod content;
-#[path = "../support/measure.rs"]
-mod measure;
-mod null_endpoint;
-#[path = "../support/served.rs"]
-mod served;
-mod shaped;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -22,9 +12,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use measure::Cost;
-use null_endpoint::{SINK, SOURCE, Serve};
-use served::Served;
+use testkit::bench::measure::{self, Cost};
+use testkit::bench::null_endpoint::{self, SINK, SOURCE, Serve};
+use testkit::bench::served::Served;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -9,11 +9,11 @@ use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use s3_endpoint::{Gate, Passage};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::{Mutex, watch};
 
-use super::endpoint::{Gate, Passage};
 use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging::say;

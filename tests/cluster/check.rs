@@ -8,10 +8,10 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::refusals::Guarded;
-use crate::stage::{Ran, Stage, Worker, ran, until};
-use crate::support::iam::{self, User};
-use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B};
-use crate::support::resources;
+use testkit::iam::{self, User};
+use testkit::ministack::{ACCOUNT_A, ACCOUNT_B};
+use testkit::resources;
+use testkit::stage::{Ran, Stage, Worker, ran, until};
 
 /// The result as JSON.
 fn report(ran: &Ran) -> Value {

@@ -8,8 +8,8 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use aws_sdk_ssm::types::ParameterType;
 use serde_json::{Value, json};
 
-use crate::stage::{MIB, Stage, noise, until};
-use crate::support::resources;
+use testkit::resources;
+use testkit::stage::{MIB, Stage, noise, until};
 
 /// Lets every new object of the source, and every deletion, send an event to the queue.
 async fn watch(stage: &Stage) {
@@ -187,7 +187,7 @@ async fn without_a_bucket_list_events_of_one_bucket_go_to_the_default_place() {
     let settings = [("ssm_parameter_bucket", list.as_str())];
     let mut jobsender = stage.program(&["jobsender"]);
     jobsender.envs(settings);
-    let compared = crate::stage::ran(jobsender).await;
+    let compared = testkit::stage::ran(jobsender).await;
     assert_eq!(compared.code, Some(0), "{compared:?}");
     let _worker = stage.worker(&settings);
     stage.put_source("k+1", b"one").await;

@@ -4,8 +4,8 @@ use s3_migration::job::Job;
 use s3_migration::object::ObjectId;
 use serde_json::Value;
 
-use crate::stage::Stage;
-use crate::support::resources;
+use testkit::resources;
+use testkit::stage::Stage;
 
 fn job(stage: &Stage, key: &str, size: u64) -> Job {
     let des = ObjectId::new(&stage.destination, format!("moved/{key}"));
@@ -31,10 +31,10 @@ async fn a_message_that_is_no_job_becomes_a_dead_letter_and_the_worker_works_on(
     }
     stage.put_source("good", b"good").await;
     stage.send(&job(&stage, "good", 4).to_message()).await;
-    crate::stage::until("the good job is done", async || stage.arrived("moved/good").await).await;
+    testkit::stage::until("the good job is done", async || stage.arrived("moved/good").await).await;
     assert!(worker.lives(), "{}", worker.log());
     let recorded = async || (stage.records("DONE").await.len() == 1).then_some(());
-    crate::stage::until("it is on record", recorded).await;
+    testkit::stage::until("it is on record", recorded).await;
     // Packed in a newer form: hidden for longer, for a newer worker to come.
     assert_eq!(stage.depth().await.0 + stage.depth().await.1, 1, "{}", worker.log());
 }
@@ -66,7 +66,7 @@ async fn a_job_whose_object_is_missing_is_on_record_and_a_dead_letter_at_its_fir
     stage.put_source("absent", b"later").await;
     assert_eq!(stage.run(&["jobsender"]).await.code, Some(0));
     let both = async || (stage.records("DONE").await.len() == 2).then_some(());
-    crate::stage::until("both are done, whatever waits", both).await;
+    testkit::stage::until("both are done, whatever waits", both).await;
 }
 
 /// Promise 1.

@@ -1,7 +1,7 @@
 //! A worker that is stopped gives its object to another one, which goes on where it stopped.
 
 use crate::door::Door;
-use crate::stage::{MIB, Stage, noise, until};
+use testkit::stage::{MIB, Stage, noise, until};
 
 const PART: usize = 5 * MIB;
 const PARTS: usize = 8;

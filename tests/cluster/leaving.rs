@@ -1,9 +1,9 @@
 //! A worker's instance goes, and its metadata service says so: the worker drains in time.
 
 use crate::door::Door;
-use crate::stage::{MIB, Stage, Worker, noise, until};
-use crate::support::metadata::{INSTANCE, Surroundings};
-use crate::support::ministack::ACCOUNT_A;
+use testkit::metadata::{INSTANCE, Surroundings};
+use testkit::ministack::ACCOUNT_A;
+use testkit::stage::{MIB, Stage, Worker, noise, until};
 
 const PART: usize = 5 * MIB;
 const GROUP: [(&str, &str); 2] = [("AutoScalingGroup", "workers"), ("LifecycleHook", "drain")];

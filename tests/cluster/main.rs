@@ -1,9 +1,8 @@
 //! The real program against servers that we did not write: jobsender and workers on SQS, DynamoDB and
-//! SSM, moving objects between the S3 of two accounts.
+//! SSM, moving objects between the S3 of two accounts. The accounts are `testkit::stage`.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `stage.rs` | two accounts with everything a migration needs, and the program run in it |
 //! | `door.rs` | a way to S3 that lets so many bytes through and then waits |
 //! | `ledger.rs` | a way to the services that counts what they are asked |
 //! | `packs.rs` | many small objects in one message: what they cost, and one that fails |
@@ -16,9 +15,6 @@
 //! | `check.rs` | `check`: what is told of a sound set-up and of each fault, and its policies by trial |
 //! | `store.rs`, `store/` | the promises of `ObjectStore`, on ministack and on the demo's endpoint |
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod check;
 mod door;
 mod events;
@@ -29,6 +25,4 @@ mod ledger;
 mod migration;
 mod packs;
 mod refusals;
-#[allow(dead_code, reason = "shared with the laboratory")]
-mod stage;
 mod store;

@@ -8,8 +8,8 @@ use s3_migration::object::ObjectId;
 use serde_json::Value;
 
 use crate::door::Door;
-use crate::stage::{MIB, Ran, Stage, noise, until};
-use crate::support::resources;
+use testkit::resources;
+use testkit::stage::{MIB, Ran, Stage, noise, until};
 
 /// What of the record is the original's, and what was added.
 const ATTRIBUTES: [&str; 16] = [

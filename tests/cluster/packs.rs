@@ -8,8 +8,8 @@ use s3_migration::estimate::{Estimate, Places, Way, estimate};
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
-use crate::stage::{MIB, Stage, noise, ran};
-use crate::support::resources;
+use testkit::resources;
+use testkit::stage::{MIB, Stage, noise, ran};
 
 const SMALL: u64 = 1000;
 const LARGE: u64 = 3;

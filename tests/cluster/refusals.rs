@@ -5,10 +5,10 @@ use aws_sdk_ssm::types::ParameterType;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::stage::{Ran, Stage, Worker, ran};
-use crate::support::iam::{self, User};
-use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
-use crate::support::resources;
+use testkit::iam::{self, User};
+use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
+use testkit::resources;
+use testkit::stage::{Ran, Stage, Worker, ran};
 
 /// Stands where a secret stands, and must be seen nowhere.
 const SECRET: &str = "guessed-secret-0123456789";
@@ -138,7 +138,7 @@ impl Guarded {
 
     /// The program as whoever has these keys; the other account's are in this parameter.
     pub fn program_with(&self, command: &str, as_role: (&str, &str), credentials: &str) -> Command {
-        let mut program = crate::stage::program(&[command]);
+        let mut program = testkit::stage::program(&[command]);
         program.envs(self.server.environment(as_role.0));
         program.env("AWS_SECRET_ACCESS_KEY", as_role.1).env("sqs_queue_name", &self.queue);
         program.env("table_queue_name", &self.table).env("ssm_parameter_bucket", &self.list);
@@ -248,7 +248,7 @@ async fn a_version_that_may_not_be_read_is_named_with_its_permission() {
         let get = client.get_object().bucket(&guarded.destination).key("k").send().await.ok()?;
         Some(get.body.collect().await.expect("a body").to_vec())
     };
-    let arrived = crate::stage::until("the object arrives", arrived).await;
+    let arrived = testkit::stage::until("the object arrives", arrived).await;
     assert_eq!(arrived, b"body");
     drop(worker);
 }

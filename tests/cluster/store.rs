@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use md5::{Digest, Md5};
-use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
+use s3_endpoint::{Endpoint, EndpointOptions};
 use s3_migration::error::{Error, ErrorKind};
 use s3_migration::object::{ByteRange, Etag, ObjectId};
 use s3_migration::store::s3::S3Store;
 use s3_migration::store::{GetAnswer, GetRequest, NewObject, ObjectStore, Proof, Side, Written};
 use tempfile::TempDir;
 
-use crate::support::ministack::{ACCOUNT_A, Ministack};
-use crate::support::resources;
+use testkit::ministack::{ACCOUNT_A, Ministack};
+use testkit::resources;
 
 mod bodies;
 mod line;

@@ -10,8 +10,8 @@ use s3_migration::config::Config;
 use s3_migration::config::keys::KEYS;
 
 use crate::stack::{call, create, physical_id, template, until_complete};
-use crate::support::iam::{element, query};
-use crate::support::ministack::{ACCOUNT_A, Ministack};
+use testkit::iam::{element, query};
+use testkit::ministack::{ACCOUNT_A, Ministack};
 
 const TEMPLATES: [(&str, &str); 3] =
     [("WorkerArm64", "worker"), ("WorkerX86", "worker"), ("Jobsender", "jobsender")];

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::local::{BUCKETS, Local, MIB, noise};
-use crate::process::until;
 use crate::stack::template;
+use testkit::local::{BUCKETS, Local, MIB, noise};
+use testkit::process::until;
 
 /// A metric filter of the template.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{self, Running};
 use crate::roles::statements;
 use crate::stack::{call, template};
-use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
-use crate::support::python::python_with;
-use crate::support::resources;
+use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
+use testkit::process::{self, Running};
+use testkit::python::python_with;
+use testkit::resources;
 
 /// Pinned: the CLI's own behaviour is no part of this.
 const AWS_CLI: &str = "1.45.11";

@@ -9,8 +9,8 @@ use std::fs;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::local::{Local, MIB, noise};
-use crate::process::Running;
+use testkit::local::{Local, MIB, noise};
+use testkit::process::Running;
 
 /// What is done inside: the journal is started, the command ($@) has its stderr in it, and when both have
 /// ended the entries are written to the working folder. systemd sets JOURNAL_STREAM to the device and

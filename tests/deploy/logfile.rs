@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::local::{Local, noise};
-use crate::process::until;
+use testkit::local::{Local, noise};
+use testkit::process::until;
 
 async fn stage() -> Local {
     let mut local = Local::new().await;

@@ -16,23 +16,6 @@
 //! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
-#[path = "../support/gate.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod gate;
-#[path = "../support/local.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod local;
-#[path = "../support/mod.rs"]
-mod support;
-
-#[path = "../support/process.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod process;
-
-#[path = "../../examples/scaling/mod.rs"]
-#[allow(dead_code, reason = "shared with the example")]
-mod scaling_model;
-
 mod agreement;
 mod filters;
 mod guide;

@@ -9,9 +9,9 @@ use tokio::net::UnixDatagram;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
-use crate::gate::Hold;
-use crate::local::{Local, noise};
-use crate::process::BOUND;
+use testkit::gate::Hold;
+use testkit::local::{Local, noise};
+use testkit::process::BOUND;
 
 /// A service manager's end of it.
 ///

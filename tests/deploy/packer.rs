@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::python::python_with;
+use testkit::python::python_with;
 
 const SHELLCHECK: &str = "0.10.0.1";
 

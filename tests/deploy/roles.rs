@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::process::{self, Running};
 use crate::stack::{create, parameter, physical_id, until_complete};
-use crate::support::iam::{self, User, element, query};
-use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
-use crate::support::resources;
+use testkit::iam::{self, User, element, query};
+use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
+use testkit::process::{self, Running};
+use testkit::resources;
 
 const KEY: &str = "ü/a b+c";
 

@@ -1,4 +1,4 @@
-//! The cluster's scaling: the template says what `examples/scaling/` plays through, the document shows
+//! The cluster's scaling: the template says what `testkit::scaling` plays through, the document shows
 //! what it prints, and nothing is lost on the way.
 
 use std::fs;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use s3_migration::config::{Config, Count};
 
-use crate::scaling_model::policy::Policy;
-use crate::scaling_model::report::{self, Result};
-use crate::scaling_model::simulation::{Run, play};
-use crate::scaling_model::trace::Trace;
-use crate::scaling_model::{fleet, policy, queue};
 use crate::stack::template;
+use testkit::scaling::policy::Policy;
+use testkit::scaling::report::{self, Result};
+use testkit::scaling::simulation::{Run, play};
+use testkit::scaling::trace::Trace;
+use testkit::scaling::{fleet, policy, queue};
 
 /// A parameter or resource, without its name: all lines up to the next one.
 fn block(name: &str) -> String {

@@ -5,10 +5,10 @@ use std::fs;
 use aws_config::SdkConfig;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::process;
-use crate::support::iam::{element, query};
-use crate::support::ministack::{ACCOUNT_A, Ministack, unique};
-use crate::support::resources;
+use testkit::iam::{element, query};
+use testkit::ministack::{ACCOUNT_A, Ministack, unique};
+use testkit::process;
+use testkit::resources;
 
 /// The template's text.
 pub fn template() -> String {

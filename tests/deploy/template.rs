@@ -8,11 +8,11 @@ use aws_sdk_ssm::types::ParameterType;
 use s3_migration::config::{Config, JobType, StorageClass};
 use serde_json::{Value, json};
 
-use crate::process::{self, Running};
 use crate::stack::{call, create, parameter, physical_id, template, until_complete};
-use crate::support::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
-use crate::support::python::python_with;
-use crate::support::resources;
+use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
+use testkit::process::{self, Running};
+use testkit::python::python_with;
+use testkit::resources;
 
 /// Pinned: a later one may know more to say.
 const CFN_LINT: &str = "1.58.0";

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::http::{Answer, Request};
-use crate::process::Ended;
 use crate::stage::{FROM, RUN, Stage, TO};
 use crate::store::{MIB, Object};
+use testkit::process::Ended;
 
 const SIGNATURE: &str =
     "The request signature we calculated does not match the signature you provided.";

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use crate::http::{Answer, Request};
-use crate::process::Ended;
 use crate::stage::{FROM, RUN, Stage, TO};
 use crate::store::{Data, Object};
+use testkit::process::Ended;
 
 /// A stage with pages of 7 keys, and so many objects at the source.
 async fn stage_of(objects: usize) -> Stage {

@@ -17,17 +17,6 @@
 //! | `interop.rs` | what the servers of `tests/interop/` were seen to do |
 //! | `words.rs` | events, notes of what was sent, and what is printed |
 
-#[path = "../support/local.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod local;
-#[path = "../support/process.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod process;
-
-#[path = "../support/gate.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod gate;
-
 #[allow(dead_code, reason = "each habit needs a part of it")]
 mod http;
 #[allow(dead_code, reason = "each habit needs a part of it")]

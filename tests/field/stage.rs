@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::process::{Ended, Running, program};
 use crate::store::Store;
+use testkit::process::{Ended, Running, program};
 
 /// The source's bucket.
 pub const FROM: &str = "from-here";

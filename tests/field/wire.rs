@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::http::{Answer, Request};
-use crate::process::Ended;
 use crate::stage::{RUN, Stage};
 use crate::store::{MIB, Object};
+use testkit::process::Ended;
 
 const WAYS: [&str; 2] = ["lean", "sdk"];
 

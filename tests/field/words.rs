@@ -10,9 +10,9 @@ use s3_migration::record::{JobStatus, RecordStore};
 use s3_migration::sqlite::Database;
 use serde_json::{Value, json};
 
-use crate::process::{Ended, until};
 use crate::stage::{FROM, Stage, TO};
 use crate::store::Object;
+use testkit::process::{Ended, until};
 
 const INI: &str = "[Basic]\nDes_bucket_default = to-there\nDes_prefix_default = by-default\n\
                    ssm_parameter_ignore_list =\nbucket_para_file = buckets.json\n\

@@ -20,21 +20,6 @@
 //! the cases that need them are named as not run; in CI, and with `S3_MIGRATION_INTEROP=required`, that is a
 //! failure.
 
-#[path = "../support/proxy/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with other test binaries")]
-mod faulty;
-#[path = "../support/gate.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod gate;
-#[path = "../support/local.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod local;
-#[path = "../support/process.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod process;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod bulk;
 mod client;
 mod harness;

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use crate::client::{Answer, Client};
-use crate::local::{MIB, noise};
 use crate::rows::Row;
+use testkit::local::{MIB, noise};
 
 /// The default of `ResumableThreshold`.
 const THRESHOLD: usize = 5 * MIB;

@@ -8,16 +8,16 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
-use crate::faulty::{Fault, Proxy, Rule};
 use crate::harness::{Case, Outcome};
-use crate::local::MIB;
 use crate::objects::{Object, assert_arrived, put, some_noise};
-use crate::process::until;
 use crate::rows::{MINISTACK, OWN};
 use crate::servers::{self, ACCESS_KEY, Daemon, SECRET_KEY, Servers};
 use crate::stage::Stage;
-use crate::support::resources::{Queues, queues};
 use crate::tools::Missing;
+use testkit::local::MIB;
+use testkit::process::until;
+use testkit::proxy::{Fault, Proxy, Rule};
+use testkit::resources::{Queues, queues};
 
 /// The cases of this file.
 pub fn cases(servers: &Arc<Servers>) -> Vec<Case> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::faulty::{Fault, Proxy, Rule};
 use crate::harness::{Case, Outcome};
-use crate::local::MIB;
 use crate::objects::{Object, assert_arrived, put, some_noise};
 use crate::rows::{ALL, OWN, Row};
 use crate::servers::Servers;
 use crate::stage::Stage;
+use testkit::local::MIB;
+use testkit::proxy::{Fault, Proxy, Rule};
 
 /// Five whole parts and a short one.
 const SIZES: [usize; 6] = [5 * MIB, 5 * MIB, 5 * MIB, 5 * MIB, 5 * MIB, 1];

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::rows::{MINISTACK, MOTO, RCLONE, Row, S3PROXY, VERSITYGW};
-use crate::support::ministack::Ministack;
 use crate::tools::{self, Missing};
+use testkit::ministack::Ministack;
 
 /// A Java that starts next to a build takes this long.
 const START_LIMIT: Duration = Duration::from_secs(90);

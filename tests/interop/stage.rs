@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use s3_migration::demo::endpoint::{Endpoint, EndpointOptions};
+use s3_endpoint::{Endpoint, EndpointOptions};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::local::SECRETS;
-use crate::process::{Ended, Running, program};
 use crate::rows::Row;
 use crate::servers::{ACCESS_KEY, Servers};
-use crate::support::ministack::unique;
 use crate::tools::Missing;
+use testkit::local::SECRETS;
+use testkit::ministack::unique;
+use testkit::process::{Ended, Running, program};
 
 /// One bucket at one store.
 pub struct Place {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::support::python;
+use testkit::python;
 
 /// Why something cannot run on this machine.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::faulty::{Proxy, Rule};
-use crate::local::{ALL, BUCKETS, Local, MIB, Place, noise};
-use crate::process::Ended;
+use testkit::local::{ALL, BUCKETS, Local, MIB, Place, noise};
+use testkit::process::Ended;
+use testkit::proxy::{Proxy, Rule};
 
 /// Bytes of an object in three parts.
 pub const LARGE: usize = 11 * MIB;

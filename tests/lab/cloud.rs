@@ -7,9 +7,9 @@ use s3_migration::object::ObjectId;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::faulty::Proxy;
-use crate::stage::{Stage, Worker, noise};
-use crate::support::resources;
+use testkit::proxy::Proxy;
+use testkit::resources;
+use testkit::stage::{Stage, Worker, noise};
 
 /// A stage, a proxy before each of its services, and what is to be moved. Only workers go by the
 /// proxies.

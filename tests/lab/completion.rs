@@ -2,8 +2,8 @@
 //! lost answers, conflicts, uploads that are gone.
 
 use crate::bench::Bench;
-use crate::faulty::{Fault, Rule};
-use crate::local::noise;
+use testkit::local::noise;
+use testkit::proxy::{Fault, Rule};
 
 const COMPLETE: &str = "CompleteMultipartUpload";
 
@@ -67,7 +67,7 @@ async fn an_upload_aborted_by_somebody_else_is_begun_anew() {
     let held = bench.destination.inject(1, vec![Rule::on(COMPLETE, Fault::Hold).once()]);
     let abort = async {
         held.held().await;
-        let (client, bucket) = (&bench.local.destination.client, crate::local::BUCKETS[1]);
+        let (client, bucket) = (&bench.local.destination.client, testkit::local::BUCKETS[1]);
         let uploads = client.list_multipart_uploads().bucket(bucket).send().await.unwrap();
         let id = uploads.uploads()[0].upload_id().unwrap();
         let abort = client.abort_multipart_upload().bucket(bucket).key("large").upload_id(id);

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use crate::bench::{Bench, LARGE};
 use crate::cloud::Cloud;
-use crate::faulty::{Fault, Rule};
-use crate::local::SECRETS;
-use crate::support::iam;
-use crate::support::ministack::ACCOUNT_B;
+use testkit::iam;
+use testkit::local::SECRETS;
+use testkit::ministack::ACCOUNT_B;
+use testkit::proxy::{Fault, Rule};
 
 /// The id of the key that the source's process hands out at first, and the one that is good.
 const EXPIRING: &str = "AKIAEXPIRING";

@@ -5,9 +5,9 @@ use std::pin::pin;
 use fastrand::Rng;
 
 use crate::bench::{Bench, LARGE};
-use crate::faulty::{Fault, Faults, Rule};
-use crate::local::{ALL, noise};
-use crate::process::signal;
+use testkit::local::{ALL, noise};
+use testkit::process::signal;
+use testkit::proxy::{Fault, Faults, Rule};
 
 /// So many runs are ended before one is left alone.
 const DEATHS: usize = 6;

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::bench::LARGE;
 use crate::cloud::Cloud;
-use crate::faulty::{Fault, Rule};
 use crate::history::{BY_VERSION, DELETE, History, sequencer};
-use crate::stage::until;
-use crate::support::resources::s3;
+use testkit::proxy::{Fault, Rule};
+use testkit::resources::s3;
+use testkit::stage::until;
 
 /// Promise 2.
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
     put.body(b"2".to_vec().into()).send().await.expect("PutObject");
     let mut compare = cloud.stage.program(&["jobsender", "--json"]);
     compare.env("JobsenderCompareVersionId", "True");
-    let compared = crate::stage::ran(compare).await;
+    let compared = testkit::stage::ran(compare).await;
     let found: Value = serde_json::from_str(&compared.stdout).expect("JSON");
     assert_eq!(found[0]["version_differs"], 2, "{found}");
 }

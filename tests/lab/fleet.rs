@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cloud::Cloud;
-use crate::faulty::{Fault, Proxy, Rule};
 use crate::instance::{Instance, MEMORY, limited};
-use crate::stage::{MIB, PATIENCE, noise, ran, until_within};
+use testkit::proxy::{Fault, Proxy, Rule};
+use testkit::stage::{MIB, PATIENCE, noise, ran, until_within};
 
 /// Objects in parts, each followed by as many small ones as go into one message.
 const ROUNDS: u64 = 7;

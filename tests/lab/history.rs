@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
-use crate::stage::noise;
-use crate::support::resources::{s3, set_versioning};
+use testkit::resources::{s3, set_versioning};
+use testkit::stage::noise;
 
 pub const BY_VERSION: (&str, &str) = ("GetObjectWithVersionId", "True");
 pub const DELETE: (&str, &str) = ("PropagateDelete", "True");

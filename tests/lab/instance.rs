@@ -9,9 +9,9 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use crate::cloud::Cloud;
-use crate::faulty::{Faults, Outcome, Proxy, Rule};
-use crate::stage::{MIB, Worker};
-use crate::support::metadata::Surroundings;
+use testkit::metadata::Surroundings;
+use testkit::proxy::{Faults, Outcome, Proxy, Rule};
+use testkit::stage::{MIB, Worker};
 
 /// Bytes that a process may have for its data, all its threads' stacks included: the kernel refuses
 /// more, and a process that is refused aborts.

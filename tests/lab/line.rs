@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 
 use crate::bench::Bench;
-use crate::faulty::{Fault, Rule};
-use crate::local::{ALL, noise};
-use crate::process::Ended;
+use testkit::local::{ALL, noise};
+use testkit::process::Ended;
+use testkit::proxy::{Fault, Rule};
 
 const LIST: &str = "ListObjectsV2";
 /// What a run of one small and one large object asks of the source, and of the destination.

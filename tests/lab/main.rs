@@ -23,25 +23,6 @@
 //! | `fleet.rs` | nine of them, of which some are killed and some told to go |
 //! | `death.rs` | processes that end at any moment, sources that change at any moment |
 
-#[path = "../support/proxy/mod.rs"]
-#[allow(dead_code, reason = "no test binary uses all of it")]
-mod faulty;
-#[path = "../support/gate.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod gate;
-#[path = "../support/local.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod local;
-#[path = "../support/process.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod process;
-
-#[path = "../cluster/stage.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod stage;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod bench;
 mod cloud;
 mod completion;

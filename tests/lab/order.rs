@@ -1,10 +1,10 @@
 //! Events that come late, twice, in any order and at once: the destination ends as the source is.
 
 use crate::bench::LARGE;
-use crate::faulty::{Fault, Rule};
 use crate::history::{BY_VERSION, History, sequencer};
-use crate::stage::until;
-use crate::support::resources::s3;
+use testkit::proxy::{Fault, Rule};
+use testkit::resources::s3;
+use testkit::stage::until;
 
 /// The shortest time that a dead worker's message stays hidden.
 const SHORT: (&str, &str) = ("VisibilityTimeout", "10");

@@ -5,8 +5,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use crate::bench::Bench;
-use crate::faulty::{Fault, Outcome, Rule};
-use crate::local::{BUCKETS, noise};
+use testkit::local::{BUCKETS, noise};
+use testkit::proxy::{Fault, Outcome, Rule};
 
 const LENGTH: usize = 300_000;
 

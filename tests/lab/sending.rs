@@ -8,9 +8,9 @@ use tokio::process::Command;
 
 use crate::bench::Bench;
 use crate::cloud::Cloud;
-use crate::faulty::{Fault, Rule};
-use crate::local::ALL;
-use crate::stage::{Ran, ran};
+use testkit::local::ALL;
+use testkit::proxy::{Fault, Rule};
+use testkit::stage::{Ran, ran};
 
 const SEND: &str = "SendMessageBatch";
 const LIST: &str = "ListObjectsV2";

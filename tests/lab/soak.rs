@@ -17,11 +17,11 @@ use s3_migration::object::ObjectId;
 use serde_json::Value;
 
 use crate::bench::{Bench, Object};
-use crate::faulty::{Call, Fault, Outcome, Proxy, Rule, Seen};
-use crate::local::{ACCESS_KEYS, BUCKETS, Local, MIB, SECRETS};
-use crate::process::{BOUND, Running, signal, until};
-use crate::support::ministack::{ACCOUNT_A, Ministack, REGION};
-use crate::support::resources::{self, Queues};
+use testkit::local::{ACCESS_KEYS, BUCKETS, Local, MIB, SECRETS};
+use testkit::ministack::{ACCOUNT_A, Ministack, REGION};
+use testkit::process::{BOUND, Running, signal, until};
+use testkit::proxy::{Call, Fault, Outcome, Proxy, Rule, Seen};
+use testkit::resources::{self, Queues};
 
 /// Between two looks at what cannot be waited on.
 const LOOK: Duration = Duration::from_millis(50);
@@ -486,7 +486,7 @@ fn append(file: &Path, text: &str) {
 }
 
 fn noise(rng: &mut Rng, length: usize) -> Vec<u8> {
-    crate::local::noise(length, rng.u64(..))
+    testkit::local::noise(length, rng.u64(..))
 }
 
 /// From nothing to 20 MiB, under plain and odd keys, with and without headers.

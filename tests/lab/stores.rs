@@ -3,10 +3,10 @@
 
 use crate::bench::{Bench, LARGE, Object};
 use crate::cloud::Cloud;
-use crate::faulty::{Answer, Fault, Rule};
-use crate::local::{BUCKETS, MIB, Place, noise};
-use crate::stage::until;
-use crate::support::resources::s3;
+use testkit::local::{BUCKETS, MIB, Place, noise};
+use testkit::proxy::{Answer, Fault, Rule};
+use testkit::resources::s3;
+use testkit::stage::until;
 
 /// A key of the destination's account.
 const KEY: &str = "arn:aws:kms:us-east-1:222222222222:key/11111111-2222-3333-4444-555555555555";
@@ -188,7 +188,7 @@ async fn a_head_that_is_refused_without_a_reason_is_asked_again_by_a_get() {
     let (head, get) = (Fault::error(400, ""), Fault::error(400, "InvalidRequest"));
     let rules = vec![Rule::on("HeadObject", head), Rule::on("GetObject", get).containing("large")];
     bench.source.inject(1, rules);
-    let ended = bench.local.run(&["run", crate::local::ALL[0], crate::local::ALL[1]]).await;
+    let ended = bench.local.run(&["run", testkit::local::ALL[0], testkit::local::ALL[1]]).await;
     let ended = ended.with_status(1);
     assert!(ended.all().contains("GetObject s3://from-here/large (source): InvalidRequest"));
     assert!(bench.source.calls("HeadObject") <= 6, "what is refused for good is not asked again");
@@ -231,7 +231,7 @@ async fn a_small_object_replaced_while_its_put_is_tried_again_arrives_new() {
         Rule::on("PutObject", Fault::Hold).once(),
     ];
     let held = bench.destination.inject(1, rules);
-    let running = bench.local.spawn(&["run", crate::local::ALL[0], crate::local::ALL[1]]);
+    let running = bench.local.spawn(&["run", testkit::local::ALL[0], testkit::local::ALL[1]]);
     held.held().await;
     bench.put("small", noise(MIB, 2)).await;
     held.let_go();
@@ -251,7 +251,7 @@ async fn a_large_object_that_cannot_be_read_leaves_no_upload() {
         let bench = Bench::new().await;
         let rule = Rule::on("GetObject", Fault::error(status, code)).containing("large");
         bench.source.inject(1, vec![rule]);
-        let ended = bench.local.run(&["run", crate::local::ALL[0], crate::local::ALL[1]]).await;
+        let ended = bench.local.run(&["run", testkit::local::ALL[0], testkit::local::ALL[1]]).await;
         let ended = ended.with_status(1);
         assert!(ended.stdout.contains(words), "{}", ended.all());
         assert_eq!(bench.local.destination.uploads().await, 0, "{code}");

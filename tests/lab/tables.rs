@@ -8,9 +8,9 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::cloud::Cloud;
-use crate::faulty::{Fault, Rule};
-use crate::stage::{noise, ran, until};
-use crate::support::resources::{s3, set_versioning, table_of_the_original};
+use testkit::proxy::{Fault, Rule};
+use testkit::resources::{s3, set_versioning, table_of_the_original};
+use testkit::stage::{noise, ran, until};
 
 /// More than a page of a listing has. With keys of this length their records are more than a mebibyte,
 /// which is a page of the index.

@@ -7,9 +7,9 @@ use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 
 use crate::bench::{Bench, LARGE};
-use crate::faulty::{Fault, Rule};
-use crate::local::{BUCKETS, SQLITE, noise};
-use crate::process::until;
+use testkit::local::{BUCKETS, SQLITE, noise};
+use testkit::process::until;
+use testkit::proxy::{Fault, Rule};
 
 /// An object in three parts, its job in an embedded queue that allows two receipts, and a worker's
 /// settings.

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::bench::LARGE;
 use crate::cloud::Cloud;
-use crate::faulty::{Fault, Rule};
-use crate::stage::{Stage, noise, ran};
-use crate::support::resources::{s3, set_versioning};
+use testkit::proxy::{Fault, Rule};
+use testkit::resources::{s3, set_versioning};
+use testkit::stage::{Stage, noise, ran};
 
 /// The switches of each situation.
 const EVENTS: (&str, &str) = ("GetObjectWithVersionId", "True");

@@ -5,8 +5,8 @@ use s3_migration::job::Job;
 
 use crate::bench::LARGE;
 use crate::cloud::Cloud;
-use crate::faulty::{Answer, Fault, Proxy, Rule};
-use crate::stage::until;
+use testkit::proxy::{Answer, Fault, Proxy, Rule};
+use testkit::stage::until;
 
 /// The shortest time that a dead worker's message stays hidden.
 const SHORT: (&str, &str) = ("VisibilityTimeout", "10");
@@ -164,7 +164,7 @@ async fn a_crash_between_an_upload_begun_anew_and_its_record_leaves_no_upload() 
     cloud.send().await;
     let first = cloud.worker(&[SHORT, ("MaxThread", "1")]);
     part.held().await;
-    let (key, body) = ("object/00".to_owned(), crate::local::noise(LARGE + 1, 99));
+    let (key, body) = ("object/00".to_owned(), testkit::local::noise(LARGE + 1, 99));
     cloud.stage.put_source(&key, &body).await;
     cloud.objects.insert(key, body);
     let record = cloud.table.inject(1, vec![Rule::on("UpdateItem", Fault::Hold)]);
@@ -195,7 +195,7 @@ async fn an_upload_that_is_continued_leaves_no_empty_one_beside_it() {
     drop(first);
     part.drop_held();
     part.end();
-    let client = crate::support::resources::s3(cloud.stage.at_destination());
+    let client = testkit::resources::s3(cloud.stage.at_destination());
     let empty = client.create_multipart_upload().bucket(&cloud.stage.destination);
     empty.key("moved/object/00").send().await.expect("CreateMultipartUpload");
     let _second = cloud.worker(&[SHORT]);

@@ -1,6 +1,6 @@
 //! `check` where there is nothing of AWS.
 
-use crate::local::{Local, MIB, SECRETS, noise};
+use testkit::local::{Local, MIB, SECRETS, noise};
 
 /// Promise 10.
 #[tokio::test]

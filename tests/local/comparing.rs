@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::local::{ALL, Local, noise};
+use testkit::local::{ALL, Local, noise};
 
 /// The accounts of a dry run with these arguments.
 async fn accounts(local: &Local, arguments: &[&str]) -> Value {

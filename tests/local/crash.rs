@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::gate::Hold;
-use crate::local::{ALL, Local, MIB, SQLITE, noise};
-use crate::process::{Running, until};
+use testkit::gate::Hold;
+use testkit::local::{ALL, Local, MIB, SQLITE, noise};
+use testkit::process::{Running, until};
 
 const KEY: &str = "large";
 /// Six parts of the smallest size.
@@ -284,7 +284,7 @@ async fn an_unfinished_upload_is_begun_anew_where_that_is_wanted() {
 async fn a_part_that_is_not_the_sources_is_found_by_reading_twice() {
     let (mut local, gate) = lab().await;
     killed_run(&local, &gate).await;
-    let (client, bucket) = (&local.destination.client, crate::local::BUCKETS[1]);
+    let (client, bucket) = (&local.destination.client, testkit::local::BUCKETS[1]);
     let uploads = client.list_multipart_uploads().bucket(bucket).send().await.unwrap();
     let id = uploads.uploads()[0].upload_id().unwrap().to_owned();
     // Of the planned size, so that only its bytes tell.

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::local::{MIB, files, noise};
-use crate::process::{Running, program, signal, until};
+use testkit::local::{MIB, files, noise};
+use testkit::process::{Running, program, signal, until};
 
 /// A folder with files, among them one in nine parts, and what is no file.
 fn folder() -> (TempDir, u64) {

@@ -6,7 +6,7 @@ use s3_migration::estimate::requests::Manner;
 use s3_migration::estimate::work::{Lists, Work};
 use s3_migration::estimate::{Estimate, Places, Way, estimate};
 
-use crate::local::{Local, MIB, noise};
+use testkit::local::{Local, MIB, noise};
 
 const NOWHERE: Places<'_> =
     Places { source: None, destination: None, queue: None, table: None, way: Way::Internet };

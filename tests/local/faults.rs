@@ -6,9 +6,9 @@ use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 
-use crate::gate::Hold;
-use crate::local::{ALL, Local, MIB, SQLITE, noise};
-use crate::process::until;
+use testkit::gate::Hold;
+use testkit::local::{ALL, Local, MIB, SQLITE, noise};
+use testkit::process::until;
 
 pub async fn queue(local: &Local) -> SqliteQueue {
     let database = Database::open(local.work().join(SQLITE)).await.unwrap();

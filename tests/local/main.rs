@@ -1,14 +1,6 @@
 //! The real binary against the crate's own endpoints: what a user sees, what is asked of either
 //! side, and what is left behind.
 
-#[path = "../support/gate.rs"]
-mod gate;
-#[path = "../support/local.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod local;
-#[path = "../support/process.rs"]
-mod process;
-
 mod check;
 mod comparing;
 mod crash;

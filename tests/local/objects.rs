@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 
-use crate::local::{BUCKETS, Local, MIB, Place, noise};
+use testkit::local::{BUCKETS, Local, MIB, Place, noise};
 
 /// Keys that other tools lose, the longest one and folder markers among them.
 fn odd_keys() -> Vec<String> {

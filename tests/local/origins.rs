@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::local::{ALL, Local, noise};
+use testkit::local::{ALL, Local, noise};
 
 async fn filled() -> Local {
     let mut local = Local::new().await;

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use s3_migration::demo::endpoint::{Gate, Passage};
+use s3_endpoint::{Gate, Passage};
 use tokio::sync::watch;
 
-use crate::local::{Local, MIB, noise};
-use crate::process::until;
+use testkit::local::{Local, MIB, noise};
+use testkit::process::until;
 
 /// As long as the store works on one object.
 const SERVICE: Duration = Duration::from_millis(40);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use s3_migration::demo::endpoint::{Gate, Passage};
+use s3_endpoint::{Gate, Passage};
 use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{Depth, Queue};
 use s3_migration::sqlite::Database;
 
-use crate::gate::Hold;
-use crate::local::{ALL, Local, MIB, SQLITE, noise};
-use crate::process::{Running, until};
+use testkit::gate::Hold;
+use testkit::local::{ALL, Local, MIB, SQLITE, noise};
+use testkit::process::{Running, until};
 
 const OBJECTS: u64 = 30;
 /// Of them, so many arrive before the next PUT is held.

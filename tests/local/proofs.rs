@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_sdk_s3::Client;
-use s3_migration::demo::endpoint::{Gate, Passage};
+use s3_endpoint::{Gate, Passage};
 use s3_migration::queue::{Depth, Queue};
 
 use crate::faults::queue;
-use crate::gate::Hold;
-use crate::local::{ALL, BUCKETS, Local, MIB, noise};
-use crate::process::until;
+use testkit::gate::Hold;
+use testkit::local::{ALL, BUCKETS, Local, MIB, noise};
+use testkit::process::until;
 
 /// Promise 3.
 #[tokio::test]

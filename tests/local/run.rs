@@ -1,6 +1,6 @@
 //! `run`: what is copied, what is not, and what is said about it.
 
-use crate::local::{ALL, Local, MIB, SQLITE, noise};
+use testkit::local::{ALL, Local, MIB, SQLITE, noise};
 
 /// Promise 1.
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crate::local::{ALL, Local};
+use testkit::local::{ALL, Local};
 
 /// A source with something in it, so that there would be something to change.
 async fn lab() -> Local {

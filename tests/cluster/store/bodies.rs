@@ -5,7 +5,7 @@ use futures_util::{StreamExt, stream};
 use s3_migration::store::{Part, Payload, Room, Upload};
 
 use super::*;
-use crate::stage::{MIB, noise};
+use testkit::stage::{MIB, noise};
 
 async fn begin(lab: &Lab, new: &NewObject) -> Upload {
     lab.store.create_upload(&lab.id("k"), new).await.expect("an upload").upload

@@ -5,7 +5,7 @@ use s3_migration::store::{Part, Payload, Upload};
 
 use super::objects::{all_headers, some_tags};
 use super::*;
-use crate::stage::{MIB, noise};
+use testkit::stage::{MIB, noise};
 
 async fn begin(lab: &Lab, key: &str) -> Upload {
     lab.store.create_upload(&lab.id(key), &NewObject::default()).await.expect("an upload").upload

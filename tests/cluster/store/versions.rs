@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 use s3_migration::store::{ListPage, ListRequest};
 
 use super::*;
-use crate::support::resources::{s3, set_versioning};
+use testkit::resources::{s3, set_versioning};
 
 /// A lab whose bucket keeps versions, and a client of its server.
 async fn versioned() -> (Lab, aws_sdk_s3::Client) {

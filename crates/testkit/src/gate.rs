@@ -1,0 +1,72 @@
+//! Holding calls back, so that a test knows where a process stands.
+
+use std::sync::Arc;
+
+use s3_endpoint::{Gate, Passage};
+use tokio::sync::watch;
+
+use crate::process::BOUND;
+
+/// Lets so many calls of one operation pass and holds the next ones.
+#[derive(Debug)]
+pub struct Hold {
+    operation: &'static str,
+    pass: u64,
+    asked: watch::Sender<u64>,
+    end: watch::Sender<Option<Release>>,
+}
+
+/// What becomes of the calls that are held.
+#[derive(Clone, Copy, Debug)]
+enum Release {
+    Passed,
+    Lost,
+}
+
+impl Hold {
+    pub fn new(operation: &'static str, pass: u64) -> Arc<Self> {
+        let (asked, end) = (watch::Sender::new(0), watch::Sender::new(None));
+        Arc::new(Self { operation, pass, asked, end })
+    }
+
+    /// Waits until a call is held.
+    pub async fn reached(&self) {
+        let mut asked = self.asked.subscribe();
+        let held = asked.wait_for(|asked| *asked > self.pass);
+        assert!(tokio::time::timeout(BOUND, held).await.is_ok(), "no call is held");
+    }
+
+    /// Lets pass what is held and all that comes.
+    pub fn open(&self) {
+        self.end.send_replace(Some(Release::Passed));
+    }
+
+    /// Lets pass all that comes. What is held never arrives: a request of a process that was
+    /// killed may be whole in the machine's buffers, and would count or not as it happens.
+    pub fn forget(&self) {
+        self.end.send_replace(Some(Release::Lost));
+    }
+}
+
+#[async_trait::async_trait]
+impl Gate for Hold {
+    async fn before(&self, operation: &str, _: &str, _: &str) -> Passage {
+        if operation != self.operation || self.end.borrow().is_some() {
+            return Passage::Free;
+        }
+        let mut end = self.end.subscribe();
+        let mut asked = 0;
+        self.asked.send_modify(|all| {
+            *all += 1;
+            asked = *all;
+        });
+        if asked <= self.pass {
+            return Passage::Free;
+        }
+        let released = end.wait_for(Option::is_some).await.map(|release| *release);
+        if let Ok(Some(Release::Lost)) = released {
+            std::future::pending().await
+        }
+        Passage::Free
+    }
+}

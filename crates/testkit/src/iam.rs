@@ -1,0 +1,71 @@
+//! Users of IAM, for a server that enforces it (`AUTH=true`).
+//!
+//! On ministack an account's own 12-digit key is its root user, whose secret is not looked at. A user
+//! made here has a secret that is, and may do nothing until a policy allows it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::ministack::{Ministack, unique};
+
+/// A user's access key.
+#[derive(Clone)]
+pub struct User {
+    /// The user's name.
+    pub name: String,
+    /// The access key's id.
+    pub key: String,
+    /// The secret access key.
+    pub secret: String,
+}
+
+/// A new user of `account` without any permission.
+pub fn user(server: &Ministack, account: &str) -> User {
+    let name = unique("user");
+    call(server, account, &format!("Action=CreateUser&UserName={name}"));
+    let answer = call(server, account, &format!("Action=CreateAccessKey&UserName={name}"));
+    let key = element(&answer, "AccessKeyId");
+    User { name, key, secret: element(&answer, "SecretAccessKey") }
+}
+
+/// Gives the user a policy of its own; `document` is its JSON.
+pub fn allow(server: &Ministack, account: &str, user: &User, document: &serde_json::Value) {
+    let document = document.to_string();
+    let document =
+        percent_encoding::utf8_percent_encode(&document, percent_encoding::NON_ALPHANUMERIC);
+    let name = &user.name;
+    let form =
+        format!("Action=PutUserPolicy&UserName={name}&PolicyName=p&PolicyDocument={document}");
+    call(server, account, &form);
+}
+
+fn call(server: &Ministack, account: &str, form: &str) -> String {
+    let answer = query(server, account, "iam", &format!("{form}&Version=2010-05-08"));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{form}: {answer}");
+    answer
+}
+
+/// One call of a service's query API as the account's root user, which needs no signature that is
+/// right: the whole answer.
+pub fn query(server: &Ministack, account: &str, service: &str, form: &str) -> String {
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {service}.us-east-1.amazonaws.com\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 \
+         Credential={account}/20240101/us-east-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=none\r\n\r\n{form}",
+        form.len()
+    );
+    let mut stream = TcpStream::connect(server.address()).expect("the server listens");
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the server answers");
+    answer
+}
+
+/// The text of the first element of this name.
+pub fn element(xml: &str, name: &str) -> String {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let text = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+    text.unwrap_or_else(|| panic!("no {name} in {xml}")).0.to_owned()
+}

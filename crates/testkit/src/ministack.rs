@@ -1,0 +1,262 @@
+//! A local stand-in for AWS that we did not write: ministack, installed and started by the tests
+//! themselves.
+//!
+//! It is installed once into a virtual environment under the build's own folder, or under
+//! `S3_MIGRATION_TEST_CACHE`. It keeps everything in memory, listens on loopback only, and ends
+//! with the test binary however that ends. Nothing here is ever skipped: without Python the tests
+//! fail and say so.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+use crate::python::{cache, python_with};
+
+/// Pinned: what the tests know of its differences from AWS holds for this one.
+const VERSION: &str = "1.5.33";
+
+/// It starts in about a second; on a machine under load this is still enough.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// Between two looks at its health.
+const HEALTH_POLL: Duration = Duration::from_millis(50);
+
+/// The region of everything in the tests, ministack's own default.
+pub const REGION: &str = "us-east-1";
+
+/// Two accounts that know nothing of each other: ministack takes a 12-digit access key as the
+/// number of the account.
+pub const ACCOUNT_A: &str = "111111111111";
+/// The other one.
+pub const ACCOUNT_B: &str = "222222222222";
+
+/// Ends the server when the pipe to it closes, which the system does for us however the test
+/// binary ends; `statics` are never dropped, and a killed process drops nothing.
+///
+/// ministack answers a range of an old version with all of it; Amazon S3 does not, and a part that
+/// is read from a version is such a range
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
+///
+/// Its CloudFormation refuses alarms on metric math, which AWS has; they are made here without their
+/// metrics, so that a stack that has some can be made. Nothing is tested of such an alarm.
+///
+/// Where it asks for permissions by the names of calls, AWS asks by others: a batch takes what its
+/// single call takes
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>),
+/// a PartiQL statement what it does
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html>), tags and ACLs in a
+/// write their own
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>).
+///
+/// It listens without TLS; policies that refuse such requests are met as if it had it.
+const BOOTSTRAP: &str = "
+import os, shutil, sys, threading
+def watch():
+    sys.stdin.buffer.read()
+    shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
+    os._exit(0)
+threading.Thread(target=watch, daemon=True).start()
+from ministack.app import main
+from ministack.services import s3
+whole = s3._get_object
+def ranged(bucket, key, headers, query=None):
+    answer = whole(bucket, key, headers, query)
+    asked = headers.get('range') if query and query.get('versionId') else None
+    if answer[0] != 200 or not asked:
+        return answer
+    _, fields, body = answer
+    part = s3._parse_range(asked, len(body))
+    if part is None:
+        return s3._error('InvalidRange', 'not satisfiable', 416, f'/{bucket}/{key}')
+    fields['Content-Range'] = f'bytes {part[0]}-{part[1]}/{len(body)}'
+    body = body[part[0]:part[1] + 1]
+    for name in fields:
+        if name.lower() == 'content-length':
+            fields[name] = str(len(body))
+    return 206, fields, body
+s3._get_object = ranged
+from ministack.services.cloudformation import provisioners
+plain_alarm = provisioners._cw_metric_alarm_record
+def alarm(name, props):
+    if props.get('Metrics'):
+        props = {**props, 'MetricName': 'math', 'Namespace': 'math'}
+        del props['Metrics']
+    return plain_alarm(name, props)
+provisioners._cw_metric_alarm_record = alarm
+from ministack.core import iam_actions
+by_call = iam_actions.extract_iam_action
+def permission(service, method, path, headers, body, query):
+    named = by_call(service, method, path, headers, body, query)
+    if service == 'sqs' and named and named.endswith('Batch'):
+        return named[:-len('Batch')]
+    if named in ('dynamodb:ExecuteStatement', 'dynamodb:BatchExecuteStatement'):
+        for verb in ('INSERT', 'UPDATE', 'DELETE', 'SELECT'):
+            if verb.encode() in body.upper():
+                return 'dynamodb:PartiQL' + verb.capitalize()
+    return named
+iam_actions.extract_iam_action = permission
+by_source = iam_actions.s3_additional_checks
+def further(method, path, headers, body, query):
+    checks = by_source(method, path, headers, body, query)
+    bucket = path.strip('/').split('/')
+    for header, action in (('x-amz-tagging', 's3:PutObjectTagging'), ('x-amz-acl', 's3:PutObjectAcl')):
+        if len(bucket) > 1 and headers.get(header):
+            checks.append((action, 'arn:aws:s3:::' + '/'.join(bucket)))
+    return checks
+iam_actions.s3_additional_checks = further
+from ministack.core import iam_evaluator
+iam_evaluator.EvalContext.secure_transport = property(lambda self: True, lambda self, plain: None)
+main()
+";
+
+/// A running server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Ministack {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Ministack {
+    /// The server that all tests of this binary share, without authorization. Tests keep apart by
+    /// [`unique`] names.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Ministack> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&[]))
+    }
+
+    /// A server of one's own, such as one with `("AUTH", "true")`, which enforces signatures and
+    /// IAM.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let python = python_with("ministack", VERSION, "import ministack.app");
+        let mut last = String::new();
+        // Between finding a free port and its use another process may take it.
+        for _ in 0..5 {
+            match launch(&python, settings) {
+                Ok(server) => return server,
+                Err(why) => last = why,
+            }
+        }
+        panic!("ministack {VERSION} did not start: {last}");
+    }
+
+    /// The endpoint of every service.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The configuration of SDK clients that act as `account`.
+    pub fn sdk_config(&self, account: &str) -> SdkConfig {
+        self.sdk_config_with(account, "test")
+    }
+
+    /// The configuration of SDK clients with this access key.
+    pub fn sdk_config_with(&self, key: &str, secret: &str) -> SdkConfig {
+        let credentials = Credentials::new(key, secret, None, None, "tests");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .endpoint_url(self.endpoint())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .build()
+    }
+
+    /// The environment in which the real binary acts as `account`.
+    pub fn environment(&self, account: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_ACCESS_KEY_ID", account.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ]
+    }
+}
+
+impl Drop for Ministack {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A name that nobody else uses, on this server and on a shared one.
+pub fn unique(prefix: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn launch(python: &Path, settings: &[(&str, &str)]) -> Result<Ministack, String> {
+    let run = cache().join(unique("run"));
+    fs::create_dir_all(&run).map_err(|e| format!("{}: {e}", run.display()))?;
+    let log_path = run.join("log");
+    let log = File::create(&log_path).map_err(|e| format!("{}: {e}", log_path.display()))?;
+    let address = free_address();
+    let child = Command::new(python)
+        .args(["-c", BOOTSTRAP])
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env_remove("AWS_SESSION_TOKEN")
+        .env("BIND_HOST", address.ip().to_string())
+        .env("GATEWAY_PORT", address.port().to_string())
+        .env("PERSIST_STATE", "0")
+        .env("S3_PERSIST", "0")
+        .env("STATE_DIR", run.join("state"))
+        .env("S3_DATA_DIR", run.join("s3"))
+        // They would listen on fixed ports.
+        .env("SFTP_ENABLED", "0")
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("LOG_LEVEL", "WARNING")
+        .env("TMPDIR", &run)
+        .envs(settings.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map_err(|e| format!("{}: {e}", python.display()))?;
+    let mut server = Ministack { child, address };
+    let started = Instant::now();
+    while !healthy(address) {
+        let ended = server.child.try_wait().map_err(|e| e.to_string())?;
+        if ended.is_some() || started.elapsed() > START_LIMIT {
+            let log = fs::read_to_string(&log_path).unwrap_or_default();
+            return Err(format!("ended as {ended:?}, its log: {log}"));
+        }
+        thread::sleep(HEALTH_POLL);
+    }
+    Ok(server)
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+fn healthy(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(
+            b"GET /_ministack/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        )?;
+        let mut start = [0; 12];
+        stream.read_exact(&mut start)?;
+        Ok(start.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}

@@ -1,0 +1,198 @@
+//! The binary as a process: started, signalled, listened to and waited for.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use crate::local::SECRETS;
+
+/// Longer than anything here takes; what is not there by then will never come.
+pub const BOUND: Duration = Duration::from_secs(90);
+/// Between two looks at what cannot be waited on.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How the binary ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit status; `None` where a signal ended it.
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Everything that was said, for the message of an assertion.
+    pub fn all(&self) -> String {
+        format!("status {:?}\n{}\n{}", self.status, self.stdout, self.stderr)
+    }
+
+    /// Asserts the exit status.
+    #[track_caller]
+    pub fn with_status(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{}", self.all());
+        self
+    }
+
+    /// Asserts what a failed command says: one line, each of these words in it, and no more.
+    #[track_caller]
+    pub fn says(&self, words: &[&str]) {
+        let last = self.stderr.lines().rfind(|line| line.starts_with("s3-migration: "));
+        let last = last.unwrap_or_else(|| panic!("no last word: {}", self.all()));
+        for word in words {
+            assert!(last.contains(word), "no {word:?} in: {last}");
+        }
+        assert_eq!(self.stdout, "", "a failed command has no result");
+    }
+
+    /// The result of a command with `--json`.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.all()))
+    }
+}
+
+/// The file of the binary. Cargo names it to the tests and benchmarks of the package that it is of.
+pub fn binary() -> PathBuf {
+    let file = std::env::var_os("CARGO_BIN_EXE_s3-migration");
+    file.expect("cargo sets CARGO_BIN_EXE_s3-migration: start the tests by cargo").into()
+}
+
+/// The binary with an environment that names nobody.
+pub fn program(home: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.current_dir(folder).env_clear().kill_on_drop(true);
+    command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("credentials"));
+    command.env("AWS_CONFIG_FILE", home.join("no-config"));
+    command
+}
+
+/// A running binary whose output is read as it comes.
+pub struct Running {
+    child: Child,
+    stdout: watch::Receiver<Said>,
+    stderr: watch::Receiver<Said>,
+}
+
+/// What has been said so far, and whether that is all.
+#[derive(Clone, Default)]
+struct Said {
+    bytes: Vec<u8>,
+    over: bool,
+}
+
+impl Said {
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes.clone()).unwrap()
+    }
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
+    /// Waits until `text` is on stdout.
+    pub async fn prints(&mut self, text: &str) {
+        said(&mut self.stdout, text).await;
+    }
+
+    /// Waits until `text` is on stderr.
+    pub async fn logs(&mut self, text: &str) {
+        said(&mut self.stderr, text).await;
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        signal(name, &self.id().to_string());
+    }
+
+    /// SIGKILL, and waits until it is dead.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its end. No output ever shows a secret.
+    pub async fn ended(mut self) -> Ended {
+        let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
+        let Ok(status) = ended else {
+            let said = (self.stdout.borrow().text(), self.stderr.borrow().text());
+            panic!("it does not end: {}\n{}", said.0, said.1);
+        };
+        let mut texts = [String::new(), String::new()];
+        for (text, stream) in texts.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
+            *text = stream.wait_for(|said| said.over).await.unwrap().text();
+        }
+        let [stdout, stderr] = texts;
+        for secret in SECRETS {
+            assert!(!stdout.contains(secret) && !stderr.contains(secret), "{stdout}\n{stderr}");
+        }
+        Ended { status: status.unwrap().code(), stdout, stderr }
+    }
+}
+
+async fn said(stream: &mut watch::Receiver<Said>, text: &str) {
+    let there = |said: &Said| said.over || said.text().contains(text);
+    let found = tokio::time::timeout(BOUND, stream.wait_for(there)).await;
+    let said = found.map(|said| said.unwrap().text()).unwrap_or_default();
+    assert!(said.contains(text), "{text:?} was never said: {said}");
+}
+
+fn collect(mut stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Said> {
+    let (sender, receiver) = watch::channel(Said::default());
+    tokio::spawn(async move {
+        let mut piece = [0; 4096];
+        loop {
+            match stream.read(&mut piece).await {
+                Ok(0) | Err(_) => break,
+                Ok(len) => sender.send_modify(|said| said.bytes.extend(&piece[..len])),
+            }
+        }
+        sender.send_modify(|said| said.over = true);
+    });
+    receiver
+}
+
+/// Sends a signal to a process, or to a process group by its negated id.
+pub fn signal(name: &str, target: &str) {
+    let script = format!("kill -s {name} -- {target}");
+    assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+}
+
+/// Whether the calling test is alone in its process, so that the process's memory is the test's. If it is
+/// not, it has been run again in a process of its own, and has passed there.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "S3_MIGRATION_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test, "--nocapture"]).env(ALONE, "1");
+    let ended = again.output().unwrap();
+    let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    // No test of another name would pass as well.
+    let has_passed = ended.status.success() && said[0].contains("1 passed");
+    assert!(has_passed, "{test} in a process of its own: {}\n{}", said[0], said[1]);
+    false
+}
+
+/// Waits for what cannot be subscribed to.
+pub async fn until(what: &str, reached: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !reached().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    assert!(tokio::time::timeout(BOUND, looking).await.is_ok(), "never reached: {what}");
+}
