@@ -4,13 +4,19 @@
 check:
     bash .ci/run
 
+# What needs no server: format, lints, unit tests and tests/quick
+quick:
+    cargo fmt --all -- --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo test --locked --lib --test quick --test endpoint
+
 # Format the sources
 fmt:
     cargo fmt --all
 
 # Lints, warnings are errors
 lint:
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Licences, duplicate versions, sources
 deny:
@@ -18,18 +24,18 @@ deny:
 
 # Links and examples of the documentation
 doc:
-    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items
 
 # All tests
 test:
     cargo test
 
-# What each file of src is for: the beginning of its documentation
+# What each file of src and of the crates is for: the beginning of its documentation
 map:
     #!/usr/bin/env bash
     set -euo pipefail
-    find src -name '*.rs' -not -name tests.rs | LC_ALL=C sort | xargs awk '
-        FNR == 1 { if (what) printf "%-36s%s\n", file, what; file = substr(FILENAME, 5); what = ""; top = 1 }
+    find src crates/*/src -name '*.rs' -not -name tests.rs | LC_ALL=C sort | xargs awk '
+        FNR == 1 { if (what) printf "%-36s%s\n", file, what; file = FILENAME; sub("^src/", "", file); what = ""; top = 1 }
         top && /^\/\/! ./ { what = what substr($0, 4); next }
         { top = 0 }
         END { printf "%-36s%s\n", file, what }'

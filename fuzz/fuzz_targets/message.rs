@@ -1,7 +1,3 @@
 #![no_main]
 
-#[path = "../../tests/properties/parsers.rs"]
-#[allow(dead_code, reason = "one function for each target")]
-mod parsers;
-
 libfuzzer_sys::fuzz_target!(|text: &str| parsers::message(text));

@@ -24,6 +24,7 @@ enum Release {
 }
 
 impl Hold {
+    /// Lets `pass` calls of `operation` through before it holds.
     pub fn new(operation: &'static str, pass: u64) -> Arc<Self> {
         let (asked, end) = (watch::Sender::new(0), watch::Sender::new(None));
         Arc::new(Self { operation, pass, asked, end })

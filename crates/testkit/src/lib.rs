@@ -16,6 +16,9 @@
 //! The binary is the one that cargo has built for the tests of the main package; nothing here depends on
 //! that package, so a change of its sources does not build this crate again.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod bench;
 pub mod gate;
 pub mod iam;

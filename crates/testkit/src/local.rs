@@ -28,6 +28,7 @@ pub const ALL: [&str; 2] = ["s3://from-here", "s3://to-there"];
 /// The file of the embedded queue and records.
 pub const SQLITE: &str = "s3_migration.sqlite";
 
+/// The access key of each side.
 pub const ACCESS_KEYS: [&str; 2] = ["AKIASOURCESIDE", "AKIADESTINATIONSIDE"];
 /// What no output may show.
 pub const SECRETS: [&str; 2] = ["source+Secret/0123456789", "destination+Secret/9876543210"];
@@ -35,20 +36,25 @@ const PROFILES: [&str; 2] = ["source-side", "destination-side"];
 
 /// One endpoint and a client of our own for it.
 pub struct Place {
+    /// The server.
     pub endpoint: Endpoint,
+    /// Signs with the endpoint's own key.
     pub client: Client,
     bucket: &'static str,
 }
 
 /// Two endpoints, a folder to work in, and the binary.
 pub struct Local {
+    /// The side that is read.
     pub source: Place,
+    /// The side that is written.
     pub destination: Place,
     folder: TempDir,
     settings: Vec<(String, String)>,
 }
 
 impl Local {
+    /// Two empty buckets.
     pub async fn new() -> Self {
         Self::gated(None::<Arc<Hold>>).await
     }
@@ -203,6 +209,7 @@ impl Place {
         self.client = client(&self.endpoint.url(), access_key, secret);
     }
 
+    /// Writes an object in one piece.
     pub async fn put(&self, key: &str, body: Vec<u8>) {
         let put = self.client.put_object().bucket(self.bucket).key(key).body(body.into());
         put.send().await.unwrap();
@@ -230,6 +237,7 @@ impl Place {
         head.e_tag().unwrap().trim_matches('"').to_owned()
     }
 
+    /// The bytes of an object that is there.
     pub async fn get(&self, key: &str) -> Vec<u8> {
         let get = self.client.get_object().bucket(self.bucket).key(key).send().await;
         let get = get.unwrap_or_else(|error| panic!("{key:?}: {error:?}"));
@@ -262,6 +270,7 @@ impl Place {
         parts
     }
 
+    /// How often the endpoint was asked this.
     pub fn requests(&self, operation: &str) -> u64 {
         self.endpoint.stats().get(operation).map_or(0, |stats| stats.requests)
     }

@@ -20,7 +20,9 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Ended {
     /// The exit status; `None` where a signal ended it.
     pub status: Option<i32>,
+    /// All that it printed.
     pub stdout: String,
+    /// All that it logged.
     pub stderr: String,
 }
 
@@ -91,6 +93,7 @@ impl Said {
 }
 
 impl Running {
+    /// Starts it with nothing on stdin.
     pub fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -99,6 +102,7 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    /// The number of its process.
     pub fn id(&self) -> u32 {
         self.child.id().expect("it is running")
     }

@@ -46,6 +46,7 @@ pub struct Proxy {
 /// One request, as it was seen.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// What was asked for.
     pub call: Call,
     /// What went wrong with it.
     pub fault: Option<&'static str>,
@@ -95,6 +96,7 @@ impl Proxy {
         Self::before(address.expect("an address of loopback")).await
     }
 
+    /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
     }

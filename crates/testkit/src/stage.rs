@@ -27,14 +27,19 @@ const LOOK: Duration = Duration::from_millis(40);
 
 /// The machine's account A and the other account B. Queue, table and parameters are A's.
 pub struct Stage {
+    /// The stand-in for AWS.
     pub server: &'static Ministack,
+    /// Clients of account A.
     pub a: SdkConfig,
+    /// Clients of account B.
     pub b: SdkConfig,
     /// The bucket that is read.
     pub source: String,
     /// The bucket that is written.
     pub destination: String,
+    /// The queue of jobs and that of dead letters.
     pub queues: Queues,
+    /// The table of records.
     pub table: String,
     /// The parameter with account B's keys.
     pub credentials: String,
@@ -303,8 +308,11 @@ pub fn program(args: &[&str]) -> Command {
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ran {
+    /// The exit status; `None` where a signal ended it.
     pub code: Option<i32>,
+    /// All that it printed.
     pub stdout: String,
+    /// All that it logged.
     pub stderr: String,
 }
 

@@ -60,15 +60,18 @@ pub enum Fault {
 /// A canned answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
     /// The service's name of the error.
     pub code: &'static str,
+    /// The text in its XML.
     pub message: &'static str,
     /// Seconds of a Retry-After header.
     pub retry_after: Option<u32>,
 }
 
 impl Answer {
+    /// An answer without more to say than its code.
     pub fn of(status: u16, code: &'static str) -> Self {
         Self { status, code, message: "injected", retry_after: None }
     }
@@ -147,8 +150,11 @@ impl Fault {
 /// What happens to a body on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
+    /// The byte that is damaged.
     pub flip: Option<u64>,
+    /// The byte before which it stops, and how.
     pub stop: Option<(u64, Stop)>,
+    /// `None`: as fast as it goes.
     pub bytes_per_second: Option<u64>,
 }
 
@@ -161,6 +167,7 @@ pub enum Stop {
 }
 
 impl Shape {
+    /// Whole up to this byte.
     pub fn stopped(at: u64, how: Stop) -> Self {
         Self { stop: Some((at, how)), ..Self::default() }
     }
@@ -291,6 +298,7 @@ pub enum End {
 }
 
 impl Faults {
+    /// What these rules do, by this seed.
     pub fn new(seed: u64, rules: Vec<Rule>) -> Arc<Self> {
         Arc::new(Self {
             seed,

@@ -16,7 +16,9 @@ const READ: usize = 64 * 1024;
 
 /// One side of a connection.
 pub struct Wire {
+    /// What comes.
     pub input: Input,
+    /// What goes.
     pub output: OwnedWriteHalf,
 }
 
@@ -27,6 +29,7 @@ pub struct Input {
 }
 
 impl Wire {
+    /// Sends small pieces at once.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let (stream, output) = stream.into_split();
@@ -137,6 +140,7 @@ impl Head {
         self.word(1).parse().unwrap_or_default()
     }
 
+    /// The value of the first header of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.text.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
@@ -147,6 +151,7 @@ impl Head {
         self.header(name).is_some_and(|value| value.to_ascii_lowercase().contains(word))
     }
 
+    /// The length that is announced.
     pub fn content_length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()
     }
@@ -214,6 +219,7 @@ enum Rest {
 /// The next bytes of a body, as they are on the wire.
 #[derive(Debug)]
 pub struct Piece {
+    /// As they are on the wire.
     pub bytes: Bytes,
     /// The body's own bytes, and not its framing.
     pub is_data: bool,

@@ -9,10 +9,13 @@ const PAGE: usize = 1000;
 /// A request, parsed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ask {
+    /// Keys begin with this.
     pub prefix: Vec<u8>,
+    /// Keys come after this.
     pub start_after: Vec<u8>,
     /// The number of the key that the page begins with.
     pub token: Option<u64>,
+    /// Keys and folders of a page at most.
     pub max_keys: usize,
     /// `delimiter=/`: what lies below a folder is rolled up.
     pub by_folder: bool,

@@ -32,7 +32,9 @@ pub struct Object {
 /// What of the source the destination lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lacks {
+    /// Objects that are not there.
     pub missing: u64,
+    /// Objects of another size.
     pub different: u64,
 }
 

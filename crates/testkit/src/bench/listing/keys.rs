@@ -31,6 +31,7 @@ pub struct Keyspace {
 }
 
 impl Keyspace {
+    /// `count` keys of this layout.
     pub fn new(layout: Layout, count: u64) -> Self {
         let folders = match layout {
             Layout::Flat => Vec::new(),

@@ -16,6 +16,7 @@ enum Entry {
 
 /// A rendered page.
 pub struct Page {
+    /// The answer's body.
     pub xml: Vec<u8>,
     /// Keys and folders in it.
     pub entries: usize,

@@ -9,14 +9,20 @@ use percent_encoding::percent_decode_str;
 
 /// A request without its body.
 pub struct Call {
+    /// From the path.
     pub bucket: String,
+    /// From the path, decoded; empty for a bucket.
     pub key: String,
+    /// Decoded.
     pub query: HashMap<String, String>,
+    /// As it came.
     pub method: Method,
+    /// As they came.
     pub headers: HeaderMap,
 }
 
 impl Call {
+    /// Reads what comes before the body.
     pub fn read(request: &Request<Incoming>) -> Self {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let path = request.uri().path().trim_start_matches('/');
@@ -35,14 +41,17 @@ impl Call {
         }
     }
 
+    /// Whether the query has this parameter.
     pub fn has(&self, name: &str) -> bool {
         self.query.contains_key(name)
     }
 
+    /// The parameter's value; empty if there is none.
     pub fn value(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
 
+    /// The header's value, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// The text form of a checksum.
 pub fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
@@ -35,6 +36,7 @@ pub struct Unframed {
 }
 
 impl Unframed {
+    /// Takes the next bytes of the body; `data` gets what is in the frames.
     pub fn take(&mut self, mut bytes: &[u8], mut data: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             if self.left > 0 {

@@ -104,10 +104,12 @@ pub struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
+    /// Nothing has arrived yet.
     pub fn new(content: &'a Content) -> Self {
         Self { content, start: None, hash: None, length: 0, differs: false }
     }
 
+    /// Compares the next bytes with what they must be.
     pub fn take(&mut self, bytes: &[u8]) {
         if self.length == 0 {
             self.start = first_eight(bytes).and_then(|b| self.content.starts.get(&b).copied());

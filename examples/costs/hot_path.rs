@@ -1,6 +1,6 @@
-//! What the calls that move bytes cost: `cargo run --release --example hot_path`.
+//! What the calls that move bytes cost: `cargo run --release --example costs -- hot_path`.
 //!
-//! Starts a cheap S3 server of its own as a process (`hot_path serve`), and moves objects through
+//! Starts a cheap S3 server of its own as a process (`costs hot_path serve`), and moves objects through
 //! this one, first on the lean way and then by the SDK: small ones (one GetObject and one PutObject
 //! of 4 KiB), and parts of 8 MiB, held (GetObject, MD5, UploadPart) and streamed through. Prints
 //! this process's CPU time.
@@ -27,14 +27,13 @@ const PART: u64 = 8 * MIB;
 const AT_ONCE: usize = 16;
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("serve") {
+pub async fn run(only: Option<String>) -> Result<()> {
+    if only.as_deref() == Some("serve") {
         return serve().await;
     }
-    let only = std::env::args().nth(1);
     let program = std::env::current_exe().map_err(|e| Error::usage(e.to_string()))?;
     let mut server = Command::new(program)
-        .arg("serve")
+        .args(["hot_path", "serve"])
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| Error::usage(e.to_string()))?;

@@ -1,6 +1,6 @@
 //! How fast the embedded queue is: jobs sent in batches, received ten at a time, deleted singly.
 //!
-//! `cargo run --release --example queue_throughput -- 20000`
+//! `cargo run --release --example costs -- queue 20000`
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::sqlite::Database;
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let jobs: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(20_000);
+pub async fn run(jobs: Option<String>) -> Result<()> {
+    let jobs: usize = jobs.and_then(|text| text.parse().ok()).unwrap_or(20_000);
     let folder = tempfile::tempdir().map_err(|e| Error::usage(format!("no folder: {e}")))?;
     let database = Database::open(folder.path().join("queue.sqlite")).await?;
     let queue = SqliteQueue::open(&database, "throughput", 60).await?;

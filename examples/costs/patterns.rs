@@ -1,4 +1,4 @@
-//! What the ignore list costs for each key, by kind of pattern: `cargo run --release --example patterns`.
+//! What the ignore list costs for each key, by kind of pattern: `cargo run --release --example costs -- patterns`.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ const PATTERNS: usize = 5000;
 /// Keys that none of them matches, which is the dearest case.
 const KEYS: u64 = 200_000;
 
-fn main() {
+pub fn run() {
     let list = |pattern: &dyn Fn(usize) -> String| -> String {
         (0..PATTERNS).map(|n| pattern(n) + "\n").collect()
     };

@@ -1,4 +1,4 @@
-//! What MD5 costs: `cargo run --release --example lanes -- [MIB_PER_SECOND]` hashes 4 GiB as 1, 4, 8
+//! What MD5 costs: `cargo run --release --example costs -- lanes [MIB_PER_SECOND]` hashes 4 GiB as 1, 4, 8
 //! and 16 streams at once, each no faster than the rate where one is given, and prints the CPU
 //! seconds (user and system) of this process for a GiB, and the elapsed ones.
 
@@ -14,8 +14,8 @@ const TOTAL: usize = 4 * GIB;
 const PIECE: usize = 64 * 1024;
 
 #[tokio::main(worker_threads = 2)]
-async fn main() {
-    let rate: Option<usize> = std::env::args().nth(1).and_then(|text| text.parse().ok());
+pub async fn run(rate: Option<String>) {
+    let rate: Option<usize> = rate.and_then(|text| text.parse().ok());
     let bytes: Bytes = std::iter::repeat_with(|| fastrand::u8(..)).take(16 << 20).collect();
     let mut hasher = digest::Hasher::default();
     let (cpu, start) = (cpu_seconds(), Instant::now());
