@@ -9,7 +9,7 @@ use s3_endpoint::{Endpoint, EndpointOptions, Gate, StartError};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::compare::{Jobsender, Summary};
+use crate::compare::{Comparison, Outlet, Summary, Terms};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::human;
@@ -175,18 +175,18 @@ impl Stage {
 
     async fn send(&self) -> Result<Summary> {
         let (source, destination) = (Arc::clone(&self.source), Arc::clone(&self.destination));
-        let packs = wiring::packs(&Config::default());
-        let jobsender = Jobsender {
-            queue: Some(Arc::<SqliteQueue>::clone(&self.queue)),
-            ..Jobsender::new(source, destination, packs, MAX_RETRY, CancellationToken::new())
-        };
+        let (queue, packs) =
+            (Arc::<SqliteQueue>::clone(&self.queue), wiring::packs(&Config::default()));
+        let outlet = Outlet { queue, packs, sent: None, resend: false };
+        let terms = Terms::of_sizes(source, destination, MAX_RETRY);
+        let comparison = Comparison::sending(terms, outlet, CancellationToken::new());
         let pair = Pair {
             src_bucket: SOURCE_BUCKET.to_owned(),
             src_prefix: String::new(),
             des_bucket: DESTINATION_BUCKET.to_owned(),
             des_prefix: String::new(),
         };
-        jobsender.compare(&pair, &[]).await
+        comparison.compare(&pair, &[]).await
     }
 
     /// Runs two workers; the one that holds the largest object is killed midway.

@@ -23,6 +23,7 @@ pub mod format;
 pub mod job;
 pub mod logging;
 pub mod monitor;
+pub mod mutex;
 pub mod object;
 pub mod params;
 pub mod progress;

@@ -9,10 +9,10 @@ use tracing::{info, warn};
 
 use self::lock::Lock;
 use crate::compare::difference::Difference;
-use crate::compare::{Closing, Finds, Jobsender, Origin, Summary, Verdict};
+use crate::compare::{Comparison, Finds, Outlet, Summary, Terms, Verdict};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::job::Job;
+use crate::job::{Job, PackLimits};
 use crate::monitor::{Counts, Monitor};
 use crate::object::ObjectId;
 use crate::params::Pair;
@@ -99,7 +99,8 @@ impl Report {
 
 /// A migration by this process alone.
 pub struct Run {
-    jobsender: Jobsender,
+    terms: Terms,
+    packs: PackLimits,
     worker: Arc<Worker>,
     queue: Arc<SqliteQueue>,
     monitor: Arc<Monitor>,
@@ -113,13 +114,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// Opens the embedded queue and state for what `jobsender` finds; `finds` receive it too. Jobs
+    /// Opens the embedded queue and state for what differs by these `terms`; `finds` receive it. Jobs
     /// that an earlier run left are dropped, since the comparison finds them again; parts and
     /// records stay, so the work continues.
     pub async fn open(
         config: &Config,
         sides: Sides,
-        mut jobsender: Jobsender,
+        terms: Terms,
         pairs: Vec<Pair>,
         mut finds: Vec<Arc<dyn Finds>>,
         halt: Halt,
@@ -134,12 +135,12 @@ impl Run {
         let state = Arc::new(SqliteRecords::new(&database));
         let records: Arc<dyn RecordStore> = Arc::<SqliteRecords>::clone(&state);
         let profiles = Profiles::load(config, &sides, &records).await;
-        if config.mode.jobsender_compare_version_id {
-            jobsender.versions = Some(Arc::<SqliteRecords>::clone(&state));
-        }
+        let terms = match config.mode.jobsender_compare_version_id {
+            true => Terms { versions: Some(records), ..terms },
+            false => terms,
+        };
         let records = Arc::<SqliteRecords>::clone(&state);
         let engine = wiring::engine(config, sides, records, Arc::clone(&monitor));
-        jobsender.queue = Some(Arc::<SqliteQueue>::clone(&queue));
         let mut settings = wiring::worker_settings(config);
         settings.poll = TICK;
         settings.max_receives = MAX_RECEIVES;
@@ -149,7 +150,8 @@ impl Run {
         let totals = Arc::new(Totals::default());
         finds.push(Arc::<Totals>::clone(&totals));
         Ok(Self {
-            jobsender,
+            terms,
+            packs: wiring::packs(config),
             worker,
             queue,
             monitor,
@@ -164,7 +166,7 @@ impl Run {
     }
 
     /// Compares, copies, compares again.
-    pub async fn execute(mut self) -> Result<Report> {
+    pub async fn execute(self) -> Result<Report> {
         let began = Instant::now();
         let progress = Progress::start(Arc::clone(&self.totals), {
             let monitor = Arc::clone(&self.monitor);
@@ -175,8 +177,6 @@ impl Run {
             let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
             tokio::spawn(async move { worker.run(&halt).await })
         };
-        // If the worker ends with an error, further listing is pointless.
-        self.jobsender.cancel = worker_halt.stop.clone();
         let copied = self.copy_all(&worker_halt).await;
         worker_halt.stop.cancel();
         let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
@@ -212,16 +212,20 @@ impl Run {
 
     /// Sends what differs, and waits until the queue is empty or the run is stopped.
     async fn copy_all(&self, worker: &Halt) -> Result<Summary> {
+        let queue = Arc::<SqliteQueue>::clone(&self.queue);
+        let outlet = Outlet { queue, packs: self.packs, sent: None, resend: false };
+        // If the worker ends with an error, further listing is pointless.
+        let comparison = Comparison::sending(self.terms.clone(), outlet, worker.stop.clone());
         let mut summary = Summary::default();
         let mut of_pairs = Vec::with_capacity(self.pairs.len());
         for pair in &self.pairs {
-            of_pairs.push(self.jobsender.compare(pair, &self.finds).await?);
+            of_pairs.push(comparison.compare(pair, &self.finds).await?);
         }
-        self.jobsender.send_deletions(of_pairs.iter_mut().collect()).await;
+        comparison.send_deletions(of_pairs.iter_mut().collect()).await;
         of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
         self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
-        let look = Policy::control(self.jobsender.max_retry);
+        let look = Policy::control(self.terms.max_retry);
         while !worker.is_stopping() && !retry(look, &worker.stop, || self.queue.is_empty()).await? {
             worker.stop.run_until_cancelled(tokio::time::sleep(TICK)).await;
         }
@@ -246,28 +250,16 @@ impl Run {
     }
 
     /// The closing comparison: both sides are listed again, nothing is sent.
-    async fn close(&mut self, report: &mut Report) -> Result<()> {
-        self.jobsender.queue = None;
-        // An inventory shows only the state before the run.
-        if let Origin::Inventory(_) = self.jobsender.origins[1] {
-            self.jobsender.origins[1] = Origin::Listing;
-        }
-        self.jobsender.deletions = None;
-        self.jobsender.is_closing = true;
-        // An `--overwrite` run copies everything, so the closing comparison falls back to sizes.
-        self.jobsender.criteria.overwrite = false;
-        self.jobsender.cancel = self.halt.stop.clone();
-        let looked = Arc::new(Closing::new(Arc::<SqliteRecords>::clone(&self.state)));
-        self.jobsender.closing = Some(Arc::clone(&looked));
+    async fn close(&self, report: &mut Report) -> Result<()> {
+        let records = Arc::<SqliteRecords>::clone(&self.state);
+        let comparison = Comparison::closing(self.terms.clone(), records, self.halt.stop.clone());
         let differing = Arc::new(Differing::default());
+        let finds: [Arc<dyn Finds>; 1] = [Arc::<Differing>::clone(&differing)];
         let mut closing = Summary::default();
         for pair in &self.pairs {
-            let finds: [Arc<dyn Finds>; 1] = [Arc::<Differing>::clone(&differing)];
-            closing.add(&self.jobsender.compare(pair, &finds).await?);
+            closing.add(&comparison.compare(pair, &finds).await?);
         }
-        let sides = [&*self.jobsender.source, &*self.jobsender.destination];
-        let (max_retry, stop) = (self.jobsender.max_retry, &self.halt.stop);
-        let differ = looked.doubts(sides, max_retry, stop).await;
+        let differ = comparison.doubts().await;
         closing.differ_after_all(differ.len() as u64);
         differing.add(&differ);
         if closing.to_copy > 0 {

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tracing::warn;
 
-use super::forecast::{Estimating, Told};
+use super::forecast::{Estimating, PairForecast};
 use super::{Exit, print};
 use crate::cli::CompareArgs;
 use crate::compare::difference::Criteria;
-use crate::compare::{Deletions, Finds, Jobsender, Summary, Verdict};
+use crate::compare::{Comparison, Deletions, Finds, Keys, Summary, Terms, Verdict};
 use crate::config::{Compare, Config, Sse};
 use crate::error::{Error, Result};
 use crate::filter::patterns::Patterns;
@@ -21,7 +21,6 @@ use crate::job::Job;
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
 use crate::record::NoteKey;
-use crate::shutdown::Halt;
 use crate::store::Listed;
 use crate::wiring::{self, Sides};
 
@@ -34,7 +33,7 @@ pub(super) struct PairResult {
     pub(super) summary: Summary,
     /// What copying will cost; only of a dry run.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(super) outlook: Option<Told>,
+    pub(super) outlook: Option<PairForecast>,
 }
 
 /// The configuration, overridden by the command line.
@@ -58,15 +57,15 @@ pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
     }
 }
 
-/// A jobsender of this configuration that has neither queue nor records yet.
-pub(super) fn jobsender(
+/// What is compared according to the configuration and the command line; versions are not.
+pub(super) fn terms(
     config: &Config,
     sides: &Sides,
     ignore: Patterns,
     args: &CompareArgs,
     pairs: &[Pair],
-    halt: &Halt,
-) -> Result<Jobsender> {
+    keys: Keys,
+) -> Result<Terms> {
     let deletions = args.delete.then(|| Deletions::new(args.max_delete as usize, pairs));
     let criteria = Criteria {
         compare: config.mode.compare,
@@ -74,27 +73,27 @@ pub(super) fn jobsender(
         overwrite: args.overwrite,
     };
     let (source, destination) = (Arc::clone(&sides.source), Arc::clone(&sides.destination));
-    let (packs, cancel) = (wiring::packs(config), halt.stop.clone());
-    Ok(Jobsender {
+    Ok(Terms {
         criteria,
         ignore: Arc::new(ignore),
         filter: Arc::new(config.filter.clone()),
+        keys,
         deletions: deletions.transpose()?.map(Arc::new),
         at_once: wiring::list_concurrency(config),
-        ..Jobsender::new(source, destination, packs, config.mode.max_retry, cancel)
+        ..Terms::of_sizes(source, destination, config.mode.max_retry)
     })
 }
 
 /// Compares every pair; with `estimating`, also counts what copying would cost.
 pub(super) async fn compare_all(
-    jobsender: &Jobsender,
+    comparison: &Comparison,
     pairs: &[Pair],
     finds: &[Arc<dyn Finds>],
     estimating: Option<&Estimating>,
 ) -> Result<Vec<PairResult>> {
     let mut results = Vec::with_capacity(pairs.len());
     for pair in pairs {
-        match compare_one(jobsender, pair, finds, estimating).await {
+        match compare_one(comparison, pair, finds, estimating).await {
             Ok(result) => results.push(result),
             Err(error) => {
                 // What has been sent for the pairs before stays sent.
@@ -106,28 +105,32 @@ pub(super) async fn compare_all(
             }
         }
     }
-    jobsender.send_deletions(results.iter_mut().map(|result| &mut result.summary).collect()).await;
+    let summaries = results.iter_mut().map(|result| &mut result.summary).collect();
+    comparison.send_deletions(summaries).await;
     Ok(results)
 }
 
 async fn compare_one(
-    jobsender: &Jobsender,
+    comparison: &Comparison,
     pair: &Pair,
     finds: &[Arc<dyn Finds>],
     estimating: Option<&Estimating>,
 ) -> Result<PairResult> {
-    let mut jobsender = jobsender.clone();
-    jobsender.outlook = estimating.map(Estimating::outlook);
-    let mut result = PairResult {
+    let (summary, outlook) = match estimating {
+        None => (comparison.compare(pair, finds).await?, None),
+        Some(estimating) => {
+            let forecast = comparison.forecast(pair, finds, estimating.outlook()).await;
+            let (summary, outlook) = forecast?;
+            let forecast = estimating.finish(outlook, &summary);
+            (summary, Some(forecast))
+        }
+    };
+    Ok(PairResult {
         source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
         destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
-        summary: jobsender.compare(pair, finds).await?,
-        outlook: None,
-    };
-    if let (Some(estimating), Some(outlook)) = (estimating, &jobsender.outlook) {
-        estimating.finish(outlook, &mut result);
-    }
-    Ok(result)
+        summary,
+        outlook,
+    })
 }
 
 /// Where the counts of the last comparison are kept.
@@ -136,9 +139,9 @@ pub(super) fn comparison_note(config: &Config) -> NoteKey {
 }
 
 /// Explains what happens to one key of each pair.
-pub(super) async fn explain(jobsender: &Jobsender, pairs: &[Pair], key: &str) -> Result<Exit> {
+pub(super) async fn explain(comparison: &Comparison, pairs: &[Pair], key: &str) -> Result<Exit> {
     for pair in pairs {
-        let explained = jobsender.explain(pair, key).await?;
+        let explained = comparison.explain(pair, key).await?;
         print(false, &(), || explained)?;
     }
     Ok(Exit::Done)

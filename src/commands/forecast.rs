@@ -1,7 +1,6 @@
 //! What a dry run says copying will cost, in requests, dollars and hours: docs/estimate.md.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -91,20 +90,19 @@ impl Estimating {
         })
     }
 
-    /// Where a comparison adds up its counts.
-    pub(super) fn outlook(&self) -> Arc<Mutex<Outlook>> {
-        Arc::new(Mutex::new(Outlook::new(self.work.clone())))
+    /// Where a comparison of a pair begins to add up its counts.
+    pub(super) fn outlook(&self) -> Outlook {
+        Outlook::new(self.work.clone())
     }
 
-    /// Adds what has been counted to a pair's result.
-    pub(super) fn finish(&self, outlook: &Mutex<Outlook>, result: &mut PairResult) {
-        let mut outlook = outlook.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.complete(&mut outlook.work, &result.summary);
-        result.outlook = Some(Told {
+    /// The numbers of a pair, from what has been counted.
+    pub(super) fn finish(&self, mut outlook: Outlook, summary: &Summary) -> PairForecast {
+        self.complete(&mut outlook.work, summary);
+        PairForecast {
             sizes: outlook.sizes.classes().to_vec(),
             estimate: self.estimate(&outlook.work),
             work: outlook.work,
-        });
+        }
     }
 
     /// Adds what the objects themselves do not show.
@@ -201,7 +199,7 @@ impl Estimating {
 
 /// The numbers of one pair.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct PairForecast {
     /// Sizes of what is to be copied.
     sizes: Vec<Class>,
     estimate: Estimate,

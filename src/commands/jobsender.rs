@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::comparing::{self, Audience, PairResult, compare_all, comparison_note, with_args};
 use super::forecast::Estimating;
-use super::origins::{names, origins};
+use super::origins::keys;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
-use crate::compare::{Jobsender, Reach, Sent, Summary};
+use crate::compare::{Comparison, Keys, Outlet, Reach, Sent, Summary, Terms};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
 use crate::format::human;
 use crate::params::load_pairs;
-use crate::queue::LONGEST_KEPT;
+use crate::queue::{LONGEST_KEPT, Queue};
 use crate::record::RecordStore;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
@@ -80,33 +81,52 @@ async fn once(
         Some(state) => Some(Profiles::load(config, &sides, state).await),
         None => None,
     };
-    let mut jobsender = comparing::jobsender(config, &sides, ignore, &args.compare, &pairs, halt)?;
-    jobsender.names = names(&args.origins, &pairs).await?;
-    jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
-    jobsender.queue = queue;
-    jobsender.resend = args.force;
-    jobsender.versions = state.clone().filter(|_| config.mode.jobsender_compare_version_id);
-    jobsender.probe(&pairs).await?;
-    jobsender.reach = Arc::clone(reach);
+    let keys = keys(config, &args.origins, &pairs, &sides, &halt.stop).await?;
+    let names_all = matches!(keys, Keys::All(_));
+    let terms = Terms {
+        versions: state.clone().filter(|_| config.mode.jobsender_compare_version_id),
+        reach: Arc::clone(reach),
+        ..comparing::terms(config, &sides, ignore, &args.compare, &pairs, keys)?
+    };
+    terms.probe(&pairs, &halt.stop).await?;
     reach.begin();
     telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
     if let Some(key) = &args.compare.explain {
-        return comparing::explain(&jobsender, &pairs, key).await;
+        let comparison = Comparison::dry_run(terms, halt.stop.clone());
+        return comparing::explain(&comparison, &pairs, key).await;
     }
-    jobsender.sent = remember(config, &jobsender, state.as_ref()).await?;
+    let mut noted = None;
+    let comparison = match queue {
+        None => Comparison::dry_run(terms, halt.stop.clone()),
+        Some(queue) => {
+            noted = remember(config, &*queue, state.as_ref(), &halt.stop).await?;
+            let (packs, sent) = (wiring::packs(config), noted.clone());
+            let outlet = Outlet { queue, packs, sent, resend: args.force };
+            Comparison::sending(terms, outlet, halt.stop.clone())
+        }
+    };
     let estimating = match args.dry_run {
         true => Some(Estimating::new(config, &args.estimate, false)?),
         false => None,
     };
     let audience = Audience::new(&args.compare, args.dry_run && !args.json)?;
-    let results = compare_all(&jobsender, &pairs, &audience.finds, estimating.as_ref()).await?;
+    let results = compare_all(&comparison, &pairs, &audience.finds, estimating.as_ref()).await?;
     audience.finish()?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
     if let Some(profiles) = profiles {
         profiles.keep().await;
     }
     if let Some(state) = state.filter(|_| sends) {
-        close(config, &jobsender, &*state, &results).await;
+        keep_counts(config, &halt.stop, &*state, &results).await;
+        // Nothing is known about objects in a missing range, or outside a file of names.
+        let has_seen_all = |result: &PairResult| {
+            result.summary.missing.is_empty() && result.summary.doubtful_ends == 0
+        };
+        if let (true, Some(sent)) = (names_all && results.iter().all(has_seen_all), noted)
+            && let Err(error) = sent.renew().await
+        {
+            warn!("old notes of what was sent could not be removed: {error}");
+        }
     }
     print(args.json, &results, || text(&results, estimating.as_ref()))?;
     Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
@@ -148,24 +168,24 @@ async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn RecordSt
 /// empty.
 async fn remember(
     config: &Config,
-    jobsender: &Jobsender,
+    queue: &dyn Queue,
     state: Option<&Arc<dyn RecordStore>>,
+    cancel: &CancellationToken,
 ) -> Result<Option<Arc<Sent>>> {
-    let Some(queue) = &jobsender.queue else { return Ok(None) };
-    let depth = retry(Policy::probe(), &jobsender.cancel, || queue.depth()).await?;
+    let depth = retry(Policy::probe(), cancel, || queue.depth()).await?;
     let is_empty = depth.waiting + depth.running == 0;
     let Some(state) = state else { return Ok(None) };
     let room = MemoryBudget::of_machine(config.mode.max_memory).total() / 4 / REMEMBERED;
     let most = usize::try_from(room).unwrap_or(usize::MAX);
-    let (name, policy) = (&config.basic.sqs_queue_name, Policy::control(jobsender.max_retry));
-    let keeps = retry(Policy::probe(), &jobsender.cancel, || queue.keeps()).await;
+    let (name, policy) = (&config.basic.sqs_queue_name, Policy::control(config.mode.max_retry));
+    let keeps = retry(Policy::probe(), cancel, || queue.keeps()).await;
     let keeps = keeps.unwrap_or_else(|error| {
         let days = LONGEST_KEPT.as_secs() / (24 * 60 * 60);
         warn!("how long the queue keeps a message is not known, {days} days are assumed: {error}");
         Some(LONGEST_KEPT)
     });
-    let (state, cancel) = (Arc::clone(state), jobsender.cancel.clone());
-    let opened = Sent::open(state, name, is_empty, keeps, most, policy, cancel);
+    let state = Arc::clone(state);
+    let opened = Sent::open(state, name, is_empty, keeps, most, policy, cancel.clone());
     let sent = match opened.await {
         Ok(sent) => sent,
         Err(error) => {
@@ -186,35 +206,26 @@ async fn remember(
 
 /// The saved result of a comparison.
 #[derive(Serialize)]
-struct Kept<'a> {
+struct KeptCounts<'a> {
     /// Seconds since 1970.
     ended: u64,
     pairs: &'a [PairResult],
 }
 
-/// Records the counts, and forgets what is no longer in the queue. The comparison itself is done,
-/// so a failure here is only reported.
-async fn close(
+/// Records the counts. The comparison itself is done, so a failure here is only reported.
+async fn keep_counts(
     config: &Config,
-    jobsender: &Jobsender,
+    cancel: &CancellationToken,
     state: &dyn RecordStore,
     results: &[PairResult],
 ) {
-    let policy = Policy::control(jobsender.max_retry);
+    let policy = Policy::control(config.mode.max_retry);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let kept = Kept { ended: since.as_secs(), pairs: results };
+    let counts = KeptCounts { ended: since.as_secs(), pairs: results };
     let note = comparison_note(config);
-    let text = serde_json::to_vec(&kept).unwrap_or_default();
-    if let Err(error) = retry(policy, &jobsender.cancel, || state.set_note(&note, &text)).await {
+    let text = serde_json::to_vec(&counts).unwrap_or_default();
+    if let Err(error) = retry(policy, cancel, || state.set_note(&note, &text)).await {
         warn!("the accounts of this comparison could not be put on record: {error}");
-    }
-    // Nothing is known about objects in a missing range, or outside a file of names.
-    let has_seen_all = |summary: &Summary| summary.missing.is_empty() && summary.doubtful_ends == 0;
-    let seen_all = jobsender.names.is_none() && results.iter().all(|r| has_seen_all(&r.summary));
-    if let (true, Some(sent)) = (seen_all, &jobsender.sent)
-        && let Err(error) = sent.renew().await
-    {
-        warn!("old notes of what was sent could not be removed: {error}");
     }
 }
 

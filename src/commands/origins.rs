@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli::OriginArgs;
-use crate::compare::{Names, Origin};
+use crate::compare::{Keys, Names, Origin};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::format::human;
@@ -16,13 +16,20 @@ use crate::sources::inventory::{Access, Address, Inventory};
 use crate::store::ObjectStore;
 use crate::wiring::Sides;
 
-/// The origins of both sides. Inventories have been opened, and their age has been logged.
-pub(super) async fn origins(
+/// The keys to compare. A file of names has been read to its end, and every entry belongs to a
+/// pair; inventories have been opened, and their age has been logged.
+pub(super) async fn keys(
     config: &Config,
     args: &OriginArgs,
+    pairs: &[Pair],
     sides: &Sides,
     cancel: &CancellationToken,
-) -> Result<[Origin; 2]> {
+) -> Result<Keys> {
+    let names = args.keys.clone().map(Names::Keys);
+    if let Some(names) = names.or_else(|| args.manifest.clone().map(Names::Manifest)) {
+        names.check(pairs).await?;
+        return Ok(Keys::Named(names));
+    }
     let side = async |address: &Option<String>, sorts: bool, store: &Arc<dyn ObjectStore>| {
         let folder = config.backend.temporary_folder.clone();
         match address {
@@ -41,7 +48,7 @@ pub(super) async fn origins(
             None => Ok(Origin::Unordered(folder)),
         }
     };
-    Ok([
+    Ok(Keys::All([
         side(&args.inventory, config.source.endpoint.sorts_keys, &sides.source).await?,
         side(
             &args.destination_inventory,
@@ -49,7 +56,7 @@ pub(super) async fn origins(
             &sides.destination,
         )
         .await?,
-    ])
+    ]))
 }
 
 /// An inventory is a picture of the past; anyone who reads the result must know that.
@@ -60,15 +67,4 @@ fn tell(inventory: &Inventory) {
         "the inventory is {} old: what has changed since is not in it",
         human::duration(age)
     );
-}
-
-/// The file that names objects, if one is given. It has been read to its end, and every entry
-/// belongs to a pair.
-pub(super) async fn names(args: &OriginArgs, pairs: &[Pair]) -> Result<Option<Names>> {
-    let keys = args.keys.clone().map(Names::Keys);
-    let names = keys.or_else(|| args.manifest.clone().map(Names::Manifest));
-    if let Some(names) = &names {
-        names.check(pairs).await?;
-    }
-    Ok(names)
 }

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::comparing::{Audience, compare_all, explain, jobsender, with_args};
+use super::comparing::{Audience, compare_all, explain, terms, with_args};
 use super::forecast::Estimating;
 use super::jobsender::{impossible, text as comparison_text};
-use super::origins::{names, origins};
+use super::origins::keys;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
-use crate::compare::Jobsender;
+use crate::compare::{Comparison, Terms};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::format::escape::shown;
@@ -43,24 +43,24 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    let mut jobsender = jobsender(config, &sides, ignore, &args.compare, &pairs, &halt)?;
-    jobsender.origins = origins(config, &args.origins, &sides, &halt.stop).await?;
-    jobsender.names = names(&args.origins, &pairs).await?;
+    let keys = keys(config, &args.origins, &pairs, &sides, &halt.stop).await?;
+    let mut terms = terms(config, &sides, ignore, &args.compare, &pairs, keys)?;
     // Before any file is created, so that a mistyped name leaves nothing behind.
-    jobsender.probe(&pairs).await?;
+    terms.probe(&pairs, &halt.stop).await?;
     if args.dry_run || args.compare.explain.is_some() {
         if config.mode.jobsender_compare_version_id {
             let database = Database::open(&config.backend.path).await?;
-            jobsender.versions = Some(Arc::new(SqliteRecords::new(&database)));
+            terms = Terms { versions: Some(Arc::new(SqliteRecords::new(&database))), ..terms };
         }
+        let comparison = Comparison::dry_run(terms, halt.stop.clone());
         return match &args.compare.explain {
-            Some(key) => explain(&jobsender, &pairs, key).await,
-            None => dry_run(config, &jobsender, &pairs, args).await,
+            Some(key) => explain(&comparison, &pairs, key).await,
+            None => dry_run(config, &comparison, &pairs, args).await,
         };
     }
     let audience = Audience::new(&args.compare, false)?;
     let finds = audience.finds.clone();
-    let run = Run::open(config, sides, jobsender, pairs, finds, halt).await?;
+    let run = Run::open(config, sides, terms, pairs, finds, halt).await?;
     let report = run.execute().await?;
     signals.abort();
     audience.finish()?;
@@ -74,13 +74,13 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
 
 async fn dry_run(
     config: &Config,
-    jobsender: &Jobsender,
+    comparison: &Comparison,
     pairs: &[Pair],
     args: &RunArgs,
 ) -> Result<Exit> {
     let estimating = Estimating::new(config, &args.estimate, true)?;
     let audience = Audience::new(&args.compare, !args.json)?;
-    let results = compare_all(jobsender, pairs, &audience.finds, Some(&estimating)).await?;
+    let results = compare_all(comparison, pairs, &audience.finds, Some(&estimating)).await?;
     audience.finish()?;
     print(args.json, &results, || comparison_text(&results, Some(&estimating)))?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());

@@ -1,14 +1,15 @@
 //! The closing comparison: whether the destination lists what was written.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::compare::difference::{EtagsSay, etags_say};
-use crate::object::{Etag, ObjectId, ObjectKey, destination_key};
+use crate::mutex::lock;
+use crate::object::{Etag, ObjectId};
 use crate::params::Pair;
 use crate::quirk::Quirk;
 use crate::record::{Copy, RecordStore};
@@ -23,7 +24,7 @@ const AT_ONCE: usize = 16;
 
 /// What both sides' listings and the records say about the ETags.
 #[derive(Debug)]
-pub struct Closing {
+pub(super) struct Closing {
     state: Arc<dyn RecordStore>,
     /// By source bucket, then by destination bucket.
     seen: Mutex<BySource>,
@@ -46,17 +47,16 @@ impl Seen {
     fn doubt(&mut self, pair: &Pair, key: &str) {
         self.doubtful += 1;
         if self.named.len() < LOOKED_AT {
-            let key = ObjectKey::new(key);
-            let des = destination_key(&pair.des_prefix, &key);
-            let des = ObjectId { bucket: pair.des_bucket.clone(), key: des };
-            self.named.push((ObjectId { bucket: pair.src_bucket.clone(), key }, des));
+            let src = ObjectId::new(&pair.src_bucket, key);
+            let des = pair.target(&src.key);
+            self.named.push((src, des));
         }
     }
 }
 
 impl Closing {
     /// Compares with these records.
-    pub fn new(state: Arc<dyn RecordStore>) -> Self {
+    pub(super) fn new(state: Arc<dyn RecordStore>) -> Self {
         Self { state, seen: Mutex::default() }
     }
 
@@ -65,7 +65,7 @@ impl Closing {
     }
 
     fn seen(&self) -> MutexGuard<'_, BySource> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// Notes something about a bucket pair.
@@ -109,7 +109,7 @@ impl Closing {
     /// The objects that are on no record and do differ. An object is among them only if other
     /// objects of its bucket pair have equal ETags on both sides, so that both are of one kind, and
     /// if no encryption changes its own.
-    pub async fn doubts(
+    pub(super) async fn doubts(
         &self,
         sides: [&dyn ObjectStore; 2],
         max_retry: u32,

@@ -1,219 +1,332 @@
-//! What the ranges of one comparison share.
+//! One comparison of a migration: what is compared, and whether it counts, sends or closes.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
+use super::closing::Closing;
+use super::deletions::Deletions;
+use super::difference::Criteria;
 use super::judge::Judge;
-use super::one_range::Marked;
-use super::recorded::Copies;
-use super::sent_notes::Mark;
-use super::unlisted::Looks;
-use super::{Finds, Jobsender, Outlook, Summary, Verdict};
-use crate::compare::difference::Difference;
-use crate::compare::listing::{Asking, Listing, Pages};
-use crate::compare::ranges::{RangeId, Ranges};
-use crate::job::{Job, Seen};
-use crate::object::{Etag, NO_VERSION, ObjectId, ObjectKey, destination_key, destination_prefix};
+use super::one_pair::{Marked, OnePair};
+use super::one_range::Ended;
+use super::sender::{Sender, Tally};
+use super::sent_notes::Sent;
+use super::{Finds, JOBS_AHEAD, MissingRange, Names, Origin, Outlook, Reach, Summary, all_ranges};
+use crate::config::Compare;
+use crate::error::{Error, ErrorKind, Next, Result};
+use crate::filter::Filter;
+use crate::filter::patterns::Patterns;
+use crate::job::PackLimits;
+use crate::object::ObjectId;
 use crate::params::Pair;
-use crate::record::RecordId;
-use crate::retry::Policy;
-use crate::store::{Flaw, ListRequest, Listed, Odd};
+use crate::queue::Queue;
+use crate::record::RecordStore;
+use crate::retry::{Policy, retry};
+use crate::store::{ListRequest, ObjectStore};
 
-/// An object to copy whose earlier job may still be waiting.
-pub(super) struct Doubtful {
-    job: Job,
-    mark: Mark,
-    difference: Difference,
+/// Which keys are compared.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// All that both sides have: where the source's come from, and the destination's.
+    All([Origin; 2]),
+    /// Those in a file.
+    Named(Names),
 }
 
-/// One comparison.
-pub(super) struct Context {
-    pub(super) jobsender: Jobsender,
-    pub(super) judge: Judge,
-    pub(super) finds: Vec<Arc<dyn Finds>>,
-    /// Both sides' pages.
-    pub(super) pages: [Pages; 2],
-    /// The first key of each side.
-    pub(super) firsts: [Arc<OnceLock<String>>; 2],
-    /// How many objects may still be looked up because the destination does not list them.
-    pub(super) looks: Looks,
-    /// Where jobs go.
-    pub(super) jobs: mpsc::Sender<Vec<Marked>>,
-    /// Ranges that wait for a task.
-    pub(super) new: mpsc::Sender<RangeId>,
-    pub(super) ranges: Mutex<Ranges>,
-    /// Cancels the whole comparison.
+impl Default for Keys {
+    fn default() -> Self {
+        Self::All(Default::default())
+    }
+}
+
+/// What is compared, and how: the same in every comparison of a migration.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Where the objects are.
+    pub source: Arc<dyn ObjectStore>,
+    /// Where they go.
+    pub destination: Arc<dyn ObjectStore>,
+    /// What counts as a difference.
+    pub criteria: Criteria,
+    /// Objects to leave out.
+    pub ignore: Arc<Patterns>,
+    /// Objects to look at.
+    pub filter: Arc<Filter>,
+    /// Which keys are compared.
+    pub keys: Keys,
+    /// Records that say which version was copied; `None` if versions are not compared.
+    pub versions: Option<Arc<dyn RecordStore>>,
+    /// Collects the deletions of all pairs; `None`: nothing is deleted.
+    /// [`Comparison::send_deletions`] sends them.
+    pub deletions: Option<Arc<Deletions>>,
+    /// How many ranges of keys are listed at once, or how many named objects are looked at.
+    pub at_once: usize,
+    /// How far the comparison has come, updated as it goes.
+    pub reach: Arc<Reach>,
+    /// Tries for one call.
+    pub max_retry: u32,
+}
+
+impl Terms {
+    /// The sizes of all objects, one range of keys after another.
+    pub fn of_sizes(
+        source: Arc<dyn ObjectStore>,
+        destination: Arc<dyn ObjectStore>,
+        max_retry: u32,
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            criteria: Criteria::only(Compare::Size),
+            ignore: Arc::default(),
+            filter: Arc::default(),
+            keys: Keys::default(),
+            versions: None,
+            deletions: None,
+            at_once: 1,
+            reach: Arc::default(),
+            max_retry,
+        }
+    }
+
+    /// Lists one page of each side of each pair, so that a wrong name, address, key or permission
+    /// shows before anything is sent. A side that is not listed needs no permission to list.
+    pub async fn probe(&self, pairs: &[Pair], cancel: &CancellationToken) -> Result<()> {
+        let Keys::All([from, to]) = &self.keys else { return Ok(()) };
+        let probe = async |origin: &Origin, (store, request): Listing<'_>| {
+            if matches!(origin, Origin::Inventory(_)) {
+                return Ok(());
+            }
+            retry(Policy::probe(), cancel, || store.list(&request)).await.map(drop)
+        };
+        for pair in pairs {
+            let [source, destination] = self.requests(pair);
+            let (source, destination) = tokio::join!(probe(from, source), probe(to, destination));
+            source?;
+            destination?;
+        }
+        Ok(())
+    }
+
+    /// The list requests of both sides: the source's, then the destination's.
+    pub(super) fn requests(&self, pair: &Pair) -> [Listing<'_>; 2] {
+        let request = |bucket: &str, prefix: &str| ListRequest {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            ..ListRequest::default()
+        };
+        let source = ListRequest {
+            versions: self.versions.is_some(),
+            ..request(&pair.src_bucket, &pair.src_prefix)
+        };
+        let destination = request(&pair.des_bucket, &pair.copies_prefix());
+        [(&self.source, source), (&self.destination, destination)]
+    }
+}
+
+/// A store, and what is listed of it.
+pub(super) type Listing<'a> = (&'a Arc<dyn ObjectStore>, ListRequest);
+
+/// Where the jobs of a comparison go.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// Limits for jobs that share a message.
+    pub packs: PackLimits,
+    /// What earlier comparisons have sent, and where this one notes what it sends; `None`: no
+    /// notes.
+    pub sent: Option<Arc<Sent>>,
+    /// Also sends what earlier comparisons have already sent.
+    pub resend: bool,
+}
+
+/// What a comparison does with what it finds.
+#[derive(Clone, Debug)]
+enum Purpose {
+    DryRun,
+    Sending(Outlet),
+    Closing(Arc<Closing>),
+}
+
+/// A comparison of bucket pairs. It does not change once it is made.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub(super) terms: Terms,
+    purpose: Purpose,
     pub(super) cancel: CancellationToken,
 }
 
-impl Context {
-    pub(super) fn ranges(&self) -> MutexGuard<'_, Ranges> {
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+impl Comparison {
+    /// Finds what differs and sends nothing.
+    pub fn dry_run(terms: Terms, cancel: CancellationToken) -> Self {
+        Self { terms, purpose: Purpose::DryRun, cancel }
     }
 
-    /// Gives work to idle tasks.
-    pub(super) fn split(&self) {
-        let Pair { src_bucket, des_bucket, .. } = &self.judge.pair;
-        let [source, destination] = &self.pages;
-        if !source.begin_anywhere(src_bucket) || !destination.begin_anywhere(des_bucket) {
-            return;
+    /// Sends a job for everything that differs.
+    pub fn sending(terms: Terms, outlet: Outlet, cancel: CancellationToken) -> Self {
+        Self { terms, purpose: Purpose::Sending(outlet), cancel }
+    }
+
+    /// Closes a migration: compares what is listed with what was written, as `records` know it. An
+    /// object that the destination does not list is looked up by itself before it is called
+    /// missing. Nothing is sent or deleted, and what `--overwrite` has copied counts as any other.
+    pub fn closing(
+        mut terms: Terms,
+        records: Arc<dyn RecordStore>,
+        cancel: CancellationToken,
+    ) -> Self {
+        // An inventory shows only the state before the run.
+        if let Keys::All([_, destination @ Origin::Inventory(_)]) = &mut terms.keys {
+            *destination = Origin::Listing;
         }
-        for id in self.ranges().split() {
-            // The receiver is gone once the comparison has been given up.
-            let _ = self.new.try_send(id);
+        terms.deletions = None;
+        terms.criteria.overwrite = false;
+        Self { terms, purpose: Purpose::Closing(Arc::new(Closing::new(records))), cancel }
+    }
+
+    pub(super) fn outlet(&self) -> Option<&Outlet> {
+        match &self.purpose {
+            Purpose::Sending(outlet) => Some(outlet),
+            Purpose::DryRun | Purpose::Closing(_) => None,
         }
     }
 
-    /// An empty outlook, in which a range counts what copying will cost.
-    pub(super) fn outlook(&self) -> Option<Outlook> {
-        let outlook = self.jobsender.outlook.as_ref()?;
-        Some(outlook.lock().unwrap_or_else(PoisonError::into_inner).empty())
-    }
-
-    /// Adds what a range has counted.
-    pub(super) fn add_outlook(&self, of_range: Option<Outlook>) {
-        if let (Some(outlook), Some(of_range)) = (&self.jobsender.outlook, of_range) {
-            outlook.lock().unwrap_or_else(PoisonError::into_inner).merge(&of_range);
+    /// What a closing comparison compares with.
+    pub(super) fn written(&self) -> Option<&Closing> {
+        match &self.purpose {
+            Purpose::Closing(closing) => Some(closing),
+            Purpose::DryRun | Purpose::Sending(_) => None,
         }
     }
 
-    /// Both sides' listings after the source's key `after`.
-    pub(super) fn listings(&self, after: Option<&str>) -> [Listing; 2] {
-        let pair = &self.judge.pair;
-        let strip = [0, destination_prefix(&pair.des_prefix).len()];
-        let target = |key: &str| destination_key(&pair.des_prefix, &ObjectKey::new(key));
-        let bytes = |key: ObjectKey| key.as_str().as_bytes().to_vec();
-        let after = [after.map(ObjectKey::new).map(bytes), after.map(target).map(bytes)];
-        let policy = Policy::listing(self.jobsender.max_retry);
-        let requests = self.jobsender.requests(pair).into_iter().zip(&self.pages);
-        let requests = requests.zip(strip).zip(after).zip(&self.firsts);
-        let mut listings =
-            requests.map(|(((((_, request), pages), strip), start_after), first)| {
-                let (first, cancel) = (Arc::clone(first), self.cancel.clone());
-                let asking = Asking { pages: pages.clone(), policy, first, cancel };
-                Listing::new(asking, ListRequest { start_after, ..request }, strip)
-            });
-        std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
+    /// After a closing comparison of all pairs: the objects that are on no record and do differ.
+    pub async fn doubts(&self) -> Vec<ObjectId> {
+        let Some(closing) = self.written() else { return Vec::new() };
+        let sides = [&*self.terms.source, &*self.terms.destination];
+        closing.doubts(sides, self.terms.max_retry, &self.cancel).await
     }
 
-    /// The records of what was copied, if versions or what was written are compared.
-    pub(super) fn copies(&self, after: Option<&str>) -> Option<Copies> {
-        let closing = self.jobsender.closing.as_ref().map(|closing| closing.state());
-        let state = Arc::clone(self.jobsender.versions.as_ref().or(closing)?);
-        let policy = Policy::control(self.jobsender.max_retry);
-        Some(Copies::new(state, &self.judge.pair, after, policy, self.cancel.clone()))
+    /// Compares one pair and sends what differs; `finds` receive every object. The summary's
+    /// missing ranges name what could not be listed. An error means that there is no summary: what
+    /// has been sent by then stays sent, and the next comparison finds the rest.
+    pub async fn compare(&self, pair: &Pair, finds: &[Arc<dyn Finds>]) -> Result<Summary> {
+        self.run(pair, finds, None).await.map(|(summary, _)| summary)
     }
 
-    /// Counts each object that was sent before and still waits or runs; returns the jobs of the
-    /// others.
-    pub(super) async fn settle(
+    /// Like [`Self::compare`]; also adds up what copying will cost, beginning with `outlook`.
+    pub async fn forecast(
         &self,
-        doubtful: Vec<Doubtful>,
-        summary: &mut Summary,
-        outlook: &mut Option<Outlook>,
-    ) -> Vec<Marked> {
-        let (Some(sent), false) = (&self.judge.sent, doubtful.is_empty()) else {
-            return Vec::new();
+        pair: &Pair,
+        finds: &[Arc<dyn Finds>],
+        outlook: Outlook,
+    ) -> Result<(Summary, Outlook)> {
+        let (summary, outlook) = self.run(pair, finds, Some(outlook)).await?;
+        Ok((summary, outlook.unwrap_or_default()))
+    }
+
+    async fn run(
+        &self,
+        pair: &Pair,
+        finds: &[Arc<dyn Finds>],
+        outlook: Option<Outlook>,
+    ) -> Result<(Summary, Option<Outlook>)> {
+        let cancel = self.cancel.child_token();
+        let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
+        let sending = self.send_what_arrives(taken, &cancel);
+        let judge = Judge::of(self, pair);
+        let one = OnePair::new(self.clone(), judge, finds.to_vec(), jobs, outlook, cancel);
+        let one = Arc::new(one);
+        let gathered = match &self.terms.keys {
+            Keys::Named(names) => one.look_at_all(names.read()).await,
+            Keys::All(origins) => all_ranges::compare(&one, origins).await?,
         };
-        let asked: Vec<(RecordId, Mark)> = doubtful
-            .iter()
-            .map(|doubtful| (RecordId::of(&doubtful.job.src, &doubtful.job.des), doubtful.mark))
-            .collect();
-        let waiting = sent.are_waiting(&asked).await;
-        let settled = doubtful.iter().zip(waiting).filter_map(|(doubtful, waits)| {
-            let Doubtful { job, mark, difference } = doubtful;
-            let listed = Listed::new(job.src.key.as_str(), job.size);
-            let verdict = if waits { Verdict::InQueue } else { Verdict::Copy(*difference) };
-            summary.count(listed, &verdict);
-            if let Some(outlook) = outlook {
-                outlook.count(listed, &verdict);
-            }
-            self.finds.iter().for_each(|finds| finds.found(job, listed, &verdict));
-            (!waits && self.jobsender.queue.is_some()).then(|| (job.clone(), *mark))
+        let outlook = one.take_outlook();
+        // Drops the last sender of jobs, so that the receiving task ends.
+        drop(one);
+        let tally = sending.await;
+        Ok((self.account(gathered, tally)?, outlook))
+    }
+
+    /// Sends what arrives on the channel, until all of its senders are gone.
+    pub(super) fn send_what_arrives(
+        &self,
+        mut taken: mpsc::Receiver<Vec<Marked>>,
+        cancel: &CancellationToken,
+    ) -> impl Future<Output = Tally> + use<> {
+        let sender = self.outlet().map(|Outlet { queue, packs, sent, .. }| {
+            let policy = Policy::control(self.terms.max_retry);
+            let (stop, listing) = (self.cancel.clone(), cancel.clone());
+            Sender::new(Arc::clone(queue), sent.clone(), *packs, policy, stop, listing)
         });
-        settled.collect()
-    }
-
-    /// An object to copy that was sent before.
-    pub(super) fn doubtful(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Doubtful> {
-        let Verdict::Copy(difference) = verdict else { return None };
-        let mark = self.judge.sent_before(listed)?;
-        Some(Doubtful { job: self.job(listed), mark, difference: *difference })
-    }
-
-    pub(super) fn job(&self, listed: Listed<'_>) -> Job {
-        let pair = &self.judge.pair;
-        let version = listed.version.filter(|version| *version != NO_VERSION).map(str::to_owned);
-        let src = ObjectId::new(&pair.src_bucket, listed.key);
-        let des_key = destination_key(&pair.des_prefix, &src.key);
-        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
-        Job::copy(src, des, listed.size, version)
-    }
-
-    /// Counts an object; returns its job if it must be copied and there is a queue.
-    pub(super) fn found(&self, listed: Listed<'_>, verdict: &Verdict<'_>) -> Option<Marked> {
-        let pair = &self.judge.pair;
-        let is_copied = matches!(verdict, Verdict::Copy(_)) && self.jobsender.queue.is_some();
-        if let Verdict::KeyTooLong(_) = verdict {
-            error!(object = %ObjectId::new(&pair.src_bucket, listed.key), "{verdict}");
-        }
-        if self.finds.is_empty() && !is_copied {
-            return None;
-        }
-        let job = self.job(listed);
-        self.finds.iter().for_each(|finds| finds.found(&job, listed, verdict));
-        is_copied.then(|| (job, self.judge.mark(listed)))
-    }
-
-    /// Reports the source's objects that cannot be copied; `copies`: such objects at the
-    /// destination. If both sides have an object with the same key bytes and size, no copy is
-    /// needed.
-    pub(super) fn account_for_odd(&self, odd: &[Odd], copies: &[Odd], summary: &mut Summary) {
-        let bucket = &self.judge.pair.src_bucket;
-        for one in odd {
-            let key = String::from_utf8_lossy(&one.key);
-            let listed = Listed::new(&key, one.size.unwrap_or_default());
-            let is_copy = |copy: &Odd| copy.key == one.key && copy.size == one.size;
-            let is_there = one.flaw == Flaw::NotUtf8
-                && !self.jobsender.criteria.overwrite
-                && copies.iter().any(is_copy);
-            match self.judge.left_out(listed) {
-                Some(rule) => summary.count(listed, &Verdict::Ignored(rule)),
-                None if is_there => summary.count(listed, &Verdict::AlreadyThere),
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            match sender {
+                Some(sender) => sender.run(taken).await,
                 None => {
-                    error!("cannot be copied: {}/{one}", bucket.escape_debug());
-                    summary.count_impossible(bucket, one);
+                    taken.close();
+                    Tally::default()
                 }
             }
-        }
-        let is_copy = |copy: &&Odd| odd.iter().any(|one| one.key == copy.key);
-        let only = copies.iter().filter(|copy| !is_copy(copy));
-        for copy in only {
-            summary.only_at_destination += 1;
-            summary.only_at_destination_bytes += copy.size.unwrap_or_default();
+        });
+        async move {
+            let ended = task.join_next().await;
+            ended.and_then(std::result::Result::ok).unwrap_or_default()
         }
     }
 
-    /// Reports an object that only the destination has; it is to be deleted if deletions are wanted
-    /// and no rule leaves it out.
-    pub(super) fn only_there(&self, listed: Listed<'_>, summary: &mut Summary) {
-        summary.only_at_destination += 1;
-        summary.only_at_destination_bytes += listed.size;
-        let Some(deletions) = &self.jobsender.deletions else { return };
-        // The prefix's own marker is not a copy of an object.
-        if listed.key.is_empty() || self.judge.left_out(listed).is_some() {
-            return;
+    /// Combines the counts of what was found and what was sent.
+    fn account(&self, gathered: Gathered, tally: Tally) -> Result<Summary> {
+        let Gathered { mut summary, error, unlisted } = gathered;
+        (summary.sent, summary.failed_to_send) = (tally.sent, tally.failed);
+        summary.messages = tally.messages;
+        match (tally.error, error) {
+            // If something has been sent, the summary says what was sent and what was not.
+            (Some(unsent), _) if summary.sent > 0 && unsent.kind() != ErrorKind::Cancelled => {
+                error!("the queue does not take jobs any more, nothing more is compared: {unsent}");
+            }
+            (Some(error), _) | (None, Some(error)) => return Err(error),
+            (None, None) => {}
         }
-        summary.to_delete += 1;
-        let pair = &self.judge.pair;
-        let src = ObjectId::new(&pair.src_bucket, listed.key);
-        let des_key = destination_key(&pair.des_prefix, &src.key);
-        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
-        self.finds.iter().for_each(|finds| finds.doomed(&des, listed));
-        let seen = Seen { size: listed.size, etag: listed.etag.map(Etag::new) };
-        deletions.add(Job::delete(src, des, seen));
+        if let Some(error) = unlisted.filter(|_| summary.listed == 0) {
+            return Err(error);
+        }
+        match summary.balances(self.outlet().is_some()) {
+            true => Ok(summary),
+            false => Err(Error::invalid(format!("the accounts do not balance: {summary:?}"))),
+        }
+    }
+}
+
+/// What has been found of one pair.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) summary: Summary,
+    /// Why the comparison was given up.
+    pub(super) error: Option<Error>,
+    /// The first reason why keys are missing.
+    unlisted: Option<Error>,
+}
+
+impl Gathered {
+    /// Adds a range that has ended.
+    pub(super) fn add(&mut self, Ended { summary, failed }: Ended, cancel: &CancellationToken) {
+        self.summary.add(&summary);
+        let Some((error, bounds)) = failed else { return };
+        let missing = MissingRange::new(bounds, error.to_string());
+        // The first error is the cause; later ones only say "cancelled".
+        if error.kind().next() != Next::Retry {
+            self.error.get_or_insert(error);
+            cancel.cancel();
+        } else {
+            // All other keys may still work.
+            warn!("not compared: {missing}");
+            self.unlisted.get_or_insert(error);
+        }
+        self.summary.missing.push(missing);
     }
 }

@@ -1,13 +1,15 @@
 //! Deletes objects that only the destination has, if the user has asked for it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::mpsc;
 
+use super::comparison::Comparison;
 use super::sent_notes::UNMARKED;
-use super::{JOBS_AHEAD, Jobsender, Summary};
+use super::{JOBS_AHEAD, Summary};
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::mutex::lock;
 use crate::params::Pair;
 
 /// How many jobs are handed over at once.
@@ -43,14 +45,14 @@ impl Deletions {
 
     /// Keeps a deletion. One more than the limit is enough to know that it is exceeded.
     pub(super) fn add(&self, job: Job) {
-        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut doomed = lock(&self.doomed);
         if doomed.len() <= self.most {
             doomed.push(job);
         }
     }
 
     fn take(&self) -> Vec<Job> {
-        std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.doomed))
     }
 
     /// Why nothing is to be deleted.
@@ -75,18 +77,18 @@ impl Deletions {
     }
 }
 
-impl Jobsender {
+impl Comparison {
     /// Sends the deletions of all pairs at the end, either all or none: a wrong prefix or an
     /// incomplete listing must not empty the destination. The worker checks the source again before
     /// it deletes. Without a queue, only reports what would prevent the deletions.
     pub async fn send_deletions(&self, mut summaries: Vec<&mut Summary>) {
-        let Some(deletions) = &self.deletions else { return };
+        let Some(deletions) = &self.terms.deletions else { return };
         let doomed = deletions.take();
         if summaries.iter().all(|summary| summary.to_delete == 0) {
             return;
         }
         let refusal = deletions.refusal(&summaries);
-        let refusal = match (refusal, &self.queue) {
+        let refusal = match (refusal, self.outlet()) {
             (None, None) => return,
             (Some(refusal), _) => Some(refusal),
             (None, Some(_)) => self.send_all(&doomed).await,
@@ -100,7 +102,7 @@ impl Jobsender {
     /// Sends all of them; returns why not all could be sent.
     async fn send_all(&self, doomed: &[Job]) -> Option<String> {
         let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
-        let sender = self.sender(taken, &self.cancel.child_token());
+        let sender = self.send_what_arrives(taken, &self.cancel.child_token());
         for chunk in doomed.chunks(CHUNK) {
             let chunk = chunk.iter().map(|job| (job.clone(), UNMARKED)).collect();
             // If nobody receives any more, the tally says so.

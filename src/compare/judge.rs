@@ -5,13 +5,15 @@ use std::time::SystemTime;
 
 use md5::{Digest, Md5};
 
+use super::Verdict;
+use super::comparison::Comparison;
 use super::sent_notes::{Mark, Sent};
-use super::{Jobsender, Verdict};
 use crate::compare::difference::{self, Criteria};
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
-use crate::object::{MAX_KEY_BYTES, Revision, destination_prefix};
+use crate::object::{MAX_KEY_BYTES, ObjectId, Revision};
 use crate::params::Pair;
+use crate::record::RecordId;
 use crate::store::Listed;
 
 /// Storage classes whose objects must be restored before they can be read
@@ -39,12 +41,14 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// The judge of `pair` for `jobsender`.
-    pub(super) fn of(jobsender: &Jobsender, pair: &Pair) -> Self {
-        let sent = jobsender.sent.clone().filter(|_| !jobsender.resend);
-        let (ignore, filter) = (Arc::clone(&jobsender.ignore), Arc::clone(&jobsender.filter));
-        let judge = Self::new(pair, ignore, filter, jobsender.criteria, sent);
-        let locked = jobsender.source.profile().has_locked_archives(&pair.src_bucket);
+    /// The judge of `pair` in this comparison.
+    pub(super) fn of(comparison: &Comparison, pair: &Pair) -> Self {
+        let outlet = comparison.outlet().filter(|outlet| !outlet.resend);
+        let sent = outlet.and_then(|outlet| outlet.sent.clone());
+        let terms = &comparison.terms;
+        let (ignore, filter) = (Arc::clone(&terms.ignore), Arc::clone(&terms.filter));
+        let judge = Self::new(pair, ignore, filter, terms.criteria, sent);
+        let locked = terms.source.profile().has_locked_archives(&pair.src_bucket);
         Self { reads_archives: !locked, ..judge }
     }
 
@@ -56,9 +60,16 @@ impl Judge {
         sent: Option<Arc<Sent>>,
     ) -> Self {
         let path = format!("{}/", pair.src_bucket);
-        let prefix = destination_prefix(&pair.des_prefix).len();
+        let prefix = pair.added_bytes();
         let reads_archives = false;
         Self { pair: pair.clone(), ignore, filter, criteria, sent, path, prefix, reads_archives }
+    }
+
+    /// The object with this key, and its copy.
+    pub(super) fn ids(&self, key: &str) -> RecordId {
+        let src = ObjectId::new(&self.pair.src_bucket, key);
+        let des = self.pair.target(&src.key);
+        RecordId { src, des }
     }
 
     /// `copied`: what is on record as copied, if versions are compared.

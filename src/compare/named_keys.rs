@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc;
 use tracing::error;
 
-use super::comparison::{Context, Doubtful};
-use super::{Closing, Finds, Jobsender, Listing, Outlook, Summary, Verdict};
+use super::closing::Closing;
+use super::comparison::{Comparison, Gathered, Terms};
+use super::one_pair::{Doubtful, Marked, OnePair};
+use super::{Outlook, Summary, Verdict};
 use crate::compare::difference::Difference;
-use crate::compare::listing::Pages;
-use crate::compare::ranges::{Bounds, Ranges};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{NO_VERSION, ObjectId, Revision, destination_key};
+use crate::object::{NO_VERSION, ObjectId, Revision};
 use crate::params::Pair;
 use crate::record::{Copy, RecordId};
 use crate::retry::{Policy, retry};
@@ -103,57 +102,33 @@ struct Looked {
     written: Option<Copy>,
 }
 
-impl Jobsender {
-    /// Like [`Self::compare`], for the entries that belong to `pair`, with a HEAD of each on both
-    /// sides. Objects that are not at the source are named and counted. An entry that occurs twice
-    /// counts as two.
-    pub(super) async fn compare_named(
-        &self,
-        pair: &Pair,
-        entries: Feed<Entry>,
-        finds: &[Arc<dyn Finds>],
-    ) -> Result<Summary> {
-        let pages = [&self.source, &self.destination].map(|store| Pages::Store(Arc::clone(store)));
-        // Nothing is listed.
-        let ((ranges, _), (new, _)) = (Ranges::new(Bounds::default(), 1, 0), mpsc::channel(1));
-        let (context, sender) = self.begin(pair, finds, pages, ranges, new);
-        let mut listing = Listing::default();
-        if let Err(error) = context.look_at_all(entries, &mut listing.summary).await {
-            context.cancel.cancel();
-            listing.error = Some(error);
-        }
-        // Drops the last sender of jobs, so that the receiving task ends.
-        drop(context);
-        let tally = sender.await;
-        self.account(listing, tally)
-    }
-
+impl Comparison {
     async fn look_at(&self, pair: &Pair, entry: Entry) -> Result<Looked> {
         let src = ObjectId { bucket: pair.src_bucket.clone(), key: entry.key.clone() };
-        let des_key = destination_key(&pair.des_prefix, &src.key);
-        let des = ObjectId { bucket: pair.des_bucket.clone(), key: des_key };
+        let des = pair.target(&src.key);
         let (meta, copy) = tokio::try_join!(
-            self.head(&self.source, &src, entry.version.as_deref()),
-            self.head(&self.destination, &des, None),
+            self.head(&self.terms.source, &src, entry.version.as_deref()),
+            self.head(&self.terms.destination, &des, None),
         )?;
-        let copied = match &self.versions {
+        let id = RecordId { src, des };
+        let copied = self.copied(&id).await?;
+        let written = match self.written() {
             None => None,
-            Some(state) => {
-                let ids = [RecordId { src: src.clone(), des: des.clone() }];
-                let policy = Policy::control(self.max_retry);
-                let copied = retry(policy, &self.cancel, || state.copied(&ids)).await?;
-                Some(copied.into_iter().next().flatten())
-            }
-        };
-        let written = match &self.closing {
-            None => None,
-            Some(closing) => self.written(closing, &RecordId { src, des }).await?,
+            Some(closing) => self.written_of(closing, &id).await?,
         };
         Ok(Looked { entry, meta, copy, copied, written })
     }
 
-    async fn written(&self, closing: &Closing, id: &RecordId) -> Result<Option<Copy>> {
-        let (policy, state) = (Policy::control(self.max_retry), closing.state());
+    /// What is on record as copied, if versions are compared.
+    pub(super) async fn copied(&self, id: &RecordId) -> Result<Option<Option<Revision>>> {
+        let Some(records) = &self.terms.versions else { return Ok(None) };
+        let (ids, policy) = ([id.clone()], Policy::control(self.terms.max_retry));
+        let copied = retry(policy, &self.cancel, || records.copied(&ids)).await?;
+        Ok(Some(copied.into_iter().next().flatten()))
+    }
+
+    async fn written_of(&self, closing: &Closing, id: &RecordId) -> Result<Option<Copy>> {
+        let (policy, state) = (Policy::control(self.terms.max_retry), closing.state());
         let record = retry(policy, &self.cancel, || state.load(id)).await?;
         Ok(record.and_then(|record| record.copy()))
     }
@@ -164,7 +139,7 @@ impl Jobsender {
         id: &ObjectId,
         version: Option<&str>,
     ) -> Result<Option<ObjectMeta>> {
-        let policy = Policy::control(self.max_retry);
+        let policy = Policy::control(self.terms.max_retry);
         let version = version.filter(|version| *version != NO_VERSION);
         match retry(policy, &self.cancel, || store.head(id, version)).await {
             Ok(meta) => Ok(Some(meta)),
@@ -174,8 +149,20 @@ impl Jobsender {
     }
 }
 
-impl Context {
-    async fn look_at_all(&self, mut entries: Feed<Entry>, summary: &mut Summary) -> Result<()> {
+impl OnePair {
+    /// Looks at the entries that belong to the pair, with a HEAD of each on both sides. Objects
+    /// that are not at the source are named and counted. An entry that occurs twice counts as two.
+    pub(super) async fn look_at_all(&self, entries: Feed<Entry>) -> Gathered {
+        let mut gathered = Gathered::default();
+        if let Err(error) = self.look_at_each(entries, &mut gathered.summary).await {
+            self.cancel.cancel();
+            gathered.error = Some(error);
+        }
+        gathered
+    }
+
+    async fn look_at_each(&self, mut entries: Feed<Entry>, summary: &mut Summary) -> Result<()> {
+        let Terms { at_once, reach, .. } = &self.comparison.terms;
         let pair = &self.judge.pair;
         let mut outlook = self.outlook();
         while let Some(chunk) = entries.next().await? {
@@ -185,18 +172,15 @@ impl Context {
             let odd: Vec<Odd> = odd.iter().filter_map(Entry::odd).collect();
             self.account_for_odd(&odd, &[], summary);
             let own = own.into_iter();
-            let looks = own.map(|entry| self.jobsender.look_at(pair, entry)).collect::<Vec<_>>();
-            let mut looked = stream::iter(looks).buffered(self.jobsender.at_once.max(1));
+            let looks = own.map(|entry| self.comparison.look_at(pair, entry)).collect::<Vec<_>>();
+            let mut looked = stream::iter(looks).buffered((*at_once).max(1));
             let (mut jobs, mut doubtful) = (Vec::new(), Vec::new());
             while let Some(looked) = looked.next().await {
                 jobs.extend(self.account_for(looked?, summary, outlook.as_mut(), &mut doubtful));
             }
             jobs.extend(self.settle(doubtful, summary, &mut outlook).await);
-            self.jobsender.reach.add(summary.listed - before);
-            if !jobs.is_empty() {
-                let sent = self.jobs.send(jobs).await;
-                sent.map_err(|gone| Error::cancelled().with_source(gone))?;
-            }
+            reach.add(summary.listed - before);
+            self.ship(jobs).await?;
         }
         self.add_outlook(outlook);
         Ok(())
@@ -208,7 +192,7 @@ impl Context {
         summary: &mut Summary,
         outlook: Option<&mut Outlook>,
         doubtful: &mut Vec<Doubtful>,
-    ) -> Option<super::one_range::Marked> {
+    ) -> Option<Marked> {
         let Looked { entry, meta, copy, copied, written } = looked;
         let Some(meta) = meta else {
             summary.listed += 1;
@@ -222,7 +206,7 @@ impl Context {
         let mut verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
         // If the entry names a version, another one may have been written since.
         let looks = verdict == Verdict::AlreadyThere && entry.version.is_none();
-        if let (true, Some(copy), Some(closing)) = (looks, copy, &self.jobsender.closing)
+        if let (true, Some(copy), Some(closing)) = (looks, copy, self.comparison.written())
             && closing.differs(&self.judge.pair, listed, copy, written.as_ref())
         {
             verdict = Verdict::Copy(Difference::WrittenDiffers);

@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use super::comparison::{Context, Doubtful};
+use super::all_ranges::AllRanges;
+use super::one_pair::{Doubtful, Marked};
 use super::recorded::Copies;
-use super::sent_notes::Mark;
 use super::unlisted::Unlisted;
 use super::{Outlook, Summary, Verdict};
 use crate::compare::difference::{self, Difference};
 use crate::compare::listing::{End, Listing};
 use crate::compare::ranges::{Bounds, RangeId, Step};
 use crate::error::{Error, Result};
-use crate::job::Job;
 use crate::store::Listed;
 
 /// How many keys of a page show what keys look like.
 const SAMPLED: usize = 32;
-
-/// A job and the mark of its object.
-pub(super) type Marked = (Job, Mark);
 
 /// How a range ended.
 pub(super) struct Ended {
@@ -28,8 +24,8 @@ pub(super) struct Ended {
 }
 
 /// Compares both sides of one range.
-pub(super) struct Range {
-    context: Arc<Context>,
+pub(super) struct OneRange {
+    all: Arc<AllRanges>,
     id: RangeId,
     source: Listing,
     destination: Listing,
@@ -43,14 +39,14 @@ pub(super) struct Range {
     jobs: Vec<Marked>,
 }
 
-impl Range {
-    pub(super) fn new(context: &Arc<Context>, id: RangeId) -> Self {
-        let after = context.ranges().bounds(id).after;
-        let [source, destination] = context.listings(after.as_deref());
-        let copies = context.copies(after.as_deref());
-        let (outlook, context) = (context.outlook(), Arc::clone(context));
+impl OneRange {
+    pub(super) fn new(all: &Arc<AllRanges>, id: RangeId) -> Self {
+        let after = all.ranges().bounds(id).after;
+        let [source, destination] = all.listings(after.as_deref());
+        let copies = all.pair.copies(after.as_deref());
+        let (outlook, all) = (all.pair.outlook(), Arc::clone(all));
         Self {
-            context,
+            all,
             id,
             source,
             destination,
@@ -77,8 +73,8 @@ impl Range {
             let through = self.close();
             (error, Bounds { after: self.done.take(), through })
         });
-        self.context.split();
-        self.context.add_outlook(self.outlook);
+        self.all.split();
+        self.all.pair.add_outlook(self.outlook);
         Ended { summary: self.summary, failed }
     }
 
@@ -96,12 +92,13 @@ impl Range {
             }
             let before = self.summary.listed;
             let (doubtful, unlisted) = self.merge(through.as_deref());
-            let Self { context, summary, outlook, .. } = self;
-            let again = context.settle(doubtful, summary, outlook).await;
-            let missing = context.look_at_unlisted(unlisted, summary, outlook).await;
+            let Self { summary, outlook, .. } = self;
+            let pair = &self.all.pair;
+            let again = pair.settle(doubtful, summary, outlook).await;
+            let missing = pair.look_at_unlisted(unlisted, summary, outlook).await;
             self.jobs.extend(again.into_iter().chain(missing));
-            self.context.jobsender.reach.add(self.summary.listed - before);
-            self.ship().await?;
+            pair.comparison.terms.reach.add(self.summary.listed - before);
+            pair.ship(std::mem::take(&mut self.jobs)).await?;
             self.done = through;
             if ended {
                 return Ok(());
@@ -112,14 +109,14 @@ impl Range {
     /// Takes the rest of the range for good; returns its last possible key.
     fn close(&mut self) -> Option<String> {
         let keys = self.source.at_hand() + self.destination.at_hand();
-        self.end.get_or_insert_with(|| self.context.ranges().close(self.id, keys)).clone()
+        self.end.get_or_insert_with(|| self.all.ranges().close(self.id, keys)).clone()
     }
 
     /// Fetches the next pages of both sides; returns the key up to which both are known, `None`: to
     /// the end.
     async fn fill(&mut self) -> Result<Option<String>> {
-        let (context, id) = (&self.context, self.id);
-        let goes_on = |key: &str| context.ranges().goes_beyond(id, key);
+        let (all, id) = (&self.all, self.id);
+        let goes_on = |key: &str| all.ranges().goes_beyond(id, key);
         let (source, destination) =
             tokio::join!(self.source.fill(goes_on), self.destination.fill(goes_on));
         // The source's error comes first: it is what the user must look at first.
@@ -134,13 +131,13 @@ impl Range {
         let sides = [&self.source, &self.destination];
         let first = sides.iter().filter_map(|side| side.first_at_hand()).min().unwrap_or(claim);
         let fetched = sides.iter().filter_map(|side| side.last_at_hand()).max().unwrap_or(claim);
-        let mut ranges = self.context.ranges();
+        let mut ranges = self.all.ranges();
         for side in sides {
             ranges.see(side.sample(SAMPLED).map(|listed| listed.key));
         }
         let goes_on = ranges.advance(self.id, Step { first, claim, fetched });
         drop(ranges);
-        self.context.split();
+        self.all.split();
         goes_on
     }
 
@@ -149,10 +146,11 @@ impl Range {
     fn merge(&mut self, through: Option<&str>) -> (Vec<Doubtful>, Vec<Unlisted>) {
         let (mut doubtful, mut unlisted) = (Vec::new(), Vec::new());
         let odd = self.source.take_odd(through);
-        self.context.account_for_odd(&odd, &self.destination.take_odd(through), &mut self.summary);
+        self.all.pair.account_for_odd(&odd, &self.destination.take_odd(through), &mut self.summary);
         let is_at_source = |key: &str| odd.iter().any(|odd| odd.key == key.as_bytes());
         let within = |listed: &Listed<'_>| through.is_none_or(|through| listed.key <= through);
-        let Self { source, destination, context, copies, summary, outlook, jobs, .. } = self;
+        let Self { source, destination, all, copies, summary, outlook, jobs, .. } = self;
+        let pair = &all.pair;
         loop {
             let left = source.peek().filter(within);
             let right = destination.peek().filter(within);
@@ -160,7 +158,7 @@ impl Range {
             match (step, left, right) {
                 (Some(difference::Step::DestinationOnly), _, Some(right)) => {
                     if !is_at_source(right.key) {
-                        context.only_there(right, summary);
+                        pair.only_there(right, summary);
                     }
                     destination.skip();
                 }
@@ -168,25 +166,25 @@ impl Range {
                     let copy = right.filter(|_| step == difference::Step::Both);
                     let copied = copies.as_mut().map(|copies| copies.of(left.key));
                     let copied = copied.as_ref().map(Option::as_ref);
-                    let versions = copied.filter(|_| context.jobsender.versions.is_some());
+                    let versions = copied.filter(|_| pair.comparison.terms.versions.is_some());
                     let versions = versions.map(|copied| copied.map(|copied| &copied.revision));
-                    let mut verdict = context.judge.judge(left, copy, versions);
+                    let mut verdict = pair.judge.judge(left, copy, versions);
                     if let (Verdict::AlreadyThere, Some(copy), Some(closing)) =
-                        (&verdict, copy, &context.jobsender.closing)
-                        && closing.differs(&context.judge.pair, left, copy, copied.flatten())
+                        (&verdict, copy, pair.comparison.written())
+                        && closing.differs(&pair.judge.pair, left, copy, copied.flatten())
                     {
                         verdict = Verdict::Copy(Difference::WrittenDiffers);
                     }
-                    if let Some(sent_before) = context.doubtful(left, &verdict) {
+                    if let Some(sent_before) = pair.doubtful(left, &verdict) {
                         doubtful.push(sent_before);
-                    } else if let Some(one) = context.unlisted(left, &verdict, copied) {
+                    } else if let Some(one) = pair.unlisted(left, &verdict, copied) {
                         unlisted.push(one);
                     } else {
                         summary.count(left, &verdict);
                         if let Some(outlook) = outlook {
                             outlook.count(left, &verdict);
                         }
-                        jobs.extend(context.found(left, &verdict));
+                        jobs.extend(pair.found(left, &verdict));
                     }
                     source.skip();
                     if step == difference::Step::Both {
@@ -196,15 +194,5 @@ impl Range {
                 _ => return (doubtful, unlisted),
             }
         }
-    }
-
-    /// Hands over the jobs.
-    async fn ship(&mut self) -> Result<()> {
-        if self.jobs.is_empty() {
-            return Ok(());
-        }
-        let jobs = std::mem::take(&mut self.jobs);
-        // The receiver is gone if sending has failed, which has cancelled all of this.
-        self.context.jobs.send(jobs).await.map_err(|gone| Error::cancelled().with_source(gone))
     }
 }

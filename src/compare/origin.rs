@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
-use super::Jobsender;
+use super::comparison::{Comparison, Listing};
 use crate::compare::listing::{
     A_FEW, End, IGNORES_MARKER, LastPage, Pages, learn_refusal, refuses_to_begin,
 };
@@ -40,25 +39,15 @@ impl Origin {
     }
 }
 
-impl Jobsender {
+impl Comparison {
     /// Both sides' pages; what must be sorted is sorted first.
-    pub(super) async fn pages(
-        &self,
-        pair: &Pair,
-        cancel: &CancellationToken,
-    ) -> Result<[Pages; 2]> {
-        let [source, destination] = self.requests(pair);
-        let [from, to] = &self.origins;
-        tokio::try_join!(self.side(from, source, cancel), self.side(to, destination, cancel))
+    pub(super) async fn pages(&self, pair: &Pair, [from, to]: &[Origin; 2]) -> Result<[Pages; 2]> {
+        let [source, destination] = self.terms.requests(pair);
+        tokio::try_join!(self.side(from, source), self.side(to, destination))
             .map(|(source, destination)| [source, destination])
     }
 
-    async fn side(
-        &self,
-        origin: &Origin,
-        (store, request): (&Arc<dyn ObjectStore>, ListRequest),
-        cancel: &CancellationToken,
-    ) -> Result<Pages> {
+    async fn side(&self, origin: &Origin, (store, request): Listing<'_>) -> Result<Pages> {
         let (sorted, end) = match origin {
             Origin::Listing => return Ok(Pages::Store(Arc::clone(store))),
             Origin::Inventory(inventory) => {
@@ -67,7 +56,7 @@ impl Jobsender {
             }
             Origin::Unordered(folder) => {
                 let sorter = Sorter::new(folder.as_deref());
-                self.sort(store, request, sorter, cancel).await?
+                self.sort(store, request, sorter).await?
             }
         };
         Ok(Pages::Sorted(Arc::new(Mutex::new(sorted)), end))
@@ -81,10 +70,10 @@ impl Jobsender {
         store: &Arc<dyn ObjectStore>,
         mut request: ListRequest,
         sorter: Sorter,
-        cancel: &CancellationToken,
     ) -> Result<(Sorted, End)> {
+        let cancel = &self.cancel;
         let (policy, profile, bucket) =
-            (Policy::listing(self.max_retry), store.profile(), request.bucket.clone());
+            (Policy::listing(self.terms.max_retry), store.profile(), request.bucket.clone());
         let mut ends = Ends::default();
         let mut claimed = LastPage { by_token: false, is_full: false };
         loop {

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::object::{ObjectId, ObjectKey, Revision, destination_key};
+use crate::object::{ObjectId, ObjectKey, Revision};
 use crate::params::Pair;
 use crate::record::{CopiesRequest, Copy, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
@@ -41,9 +41,8 @@ impl Copies {
         policy: Policy,
         cancel: CancellationToken,
     ) -> Self {
-        let target = |key: &str| destination_key(&pair.des_prefix, &ObjectKey::new(key));
         let prefix = pair.copies_prefix();
-        let after = after.map(target);
+        let after = after.map(|key| pair.target(&ObjectKey::new(key)).key);
         let request = CopiesRequest { bucket: pair.des_bucket.clone(), prefix, after, token: None };
         let pair = pair.clone();
         let (ended, read_through, at_hand) = (false, None, VecDeque::new());
@@ -72,15 +71,14 @@ impl Copies {
     }
 
     fn target(&self, key: &str) -> ObjectKey {
-        destination_key(&self.pair.des_prefix, &ObjectKey::new(key))
+        self.pair.target(&ObjectKey::new(key)).key
     }
 
     /// Looks up each key by itself, if the records have no order.
     async fn look_up(&mut self, keys: &[&str]) -> Result<()> {
-        let Pair { src_bucket, des_bucket, .. } = &self.pair;
-        let ids = keys.iter().map(|key| RecordId {
-            src: ObjectId::new(src_bucket, *key),
-            des: ObjectId { bucket: des_bucket.clone(), key: self.target(key) },
+        let ids = keys.iter().map(|key| {
+            let src = ObjectId::new(&self.pair.src_bucket, *key);
+            RecordId { des: self.pair.target(&src.key), src }
         });
         let ids: Vec<RecordId> = ids.collect();
         let look = |ids: Vec<RecordId>| {
@@ -130,10 +128,9 @@ mod tests {
 
     fn done(bucket: &str, key: &str) -> Outcome {
         let now = SystemTime::now();
-        let des =
-            ObjectId { bucket: "des".to_owned(), key: destination_key("to", &ObjectKey::new(key)) };
+        let src = ObjectId::new(bucket, key);
         Outcome {
-            id: RecordId { src: ObjectId::new(bucket, key), des },
+            id: RecordId { des: pair().target(&src.key), src },
             size: 1,
             version: Some(format!("{bucket} {key}")),
             etag: None,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::one_range::Marked;
+use super::one_pair::Marked;
 use super::sent_notes::{Mark, Sent, UNMARKED};
 use crate::error::{Error, Result};
 use crate::job::{PackLimits, Packer};

@@ -3,25 +3,30 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::compare::difference::Difference;
-use crate::error::ErrorKind;
-use crate::object::{MIB, ObjectKey, destination_key};
+use crate::error::{Error, ErrorKind};
+use crate::object::{ObjectKey, destination_key};
+use crate::params::Pair;
 use crate::quirk::Quirk;
+use crate::record::sqlite::SqliteRecords;
+use crate::sqlite::Database;
 use crate::store::tests::Fake;
-use crate::store::{ListPage, ListRequest};
+use crate::store::{ListPage, ListRequest, ObjectStore};
 
-type Keys = BTreeMap<String, u64>;
+type Contents = BTreeMap<String, u64>;
 
 /// A simulated store's behaviour besides listing.
 #[derive(Clone, Default)]
 struct Moods {
-    /// Keys on a page.
+    /// Contents on a page.
     page: usize,
     /// Makes answers arrive in another order than they were requested.
     seed: u64,
@@ -56,7 +61,7 @@ impl Drop for Asking {
 
 /// A page; `strange` decides where it misbehaves.
 fn page(
-    keys: &Keys,
+    keys: &Contents,
     request: &ListRequest,
     limit: usize,
     mut strange: Option<fastrand::Rng>,
@@ -85,7 +90,7 @@ fn page(
     page
 }
 
-fn store(keys: &Keys, moods: &Moods) -> Arc<dyn ObjectStore> {
+fn store(keys: &Contents, moods: &Moods) -> Arc<dyn ObjectStore> {
     let (keys, moods) = (Arc::new(keys.clone()), moods.clone());
     let list = move |request: ListRequest| {
         let (keys, moods) = (Arc::clone(&keys), moods.clone());
@@ -135,25 +140,34 @@ fn pair() -> Pair {
     Pair { src_bucket, src_prefix: String::new(), des_bucket, des_prefix: PREFIX.to_owned() }
 }
 
-async fn compare(source: &Keys, destination: &Keys, at_once: usize, moods: &Moods) -> Compared {
+fn of_sizes(source: Arc<dyn ObjectStore>, copies: Arc<dyn ObjectStore>) -> Comparison {
+    Comparison::dry_run(Terms::of_sizes(source, copies, 1), CancellationToken::new())
+}
+
+async fn compare(
+    source: &Contents,
+    destination: &Contents,
+    at_once: usize,
+    moods: &Moods,
+) -> Compared {
     let target = |key: &String| destination_key(PREFIX, &ObjectKey::new(key)).as_str().to_owned();
-    let copies: Keys = destination.iter().map(|(key, size)| (target(key), *size)).collect();
-    let packs = PackLimits { objects: 100, largest: 5 * MIB };
+    let copies: Contents = destination.iter().map(|(key, size)| (target(key), *size)).collect();
     let (source, copies) = (store(source, moods), store(&copies, moods));
-    let cancel = CancellationToken::new();
-    let jobsender = Jobsender { at_once, ..Jobsender::new(source, copies, packs, 1, cancel) };
+    let terms = Terms { at_once, ..Terms::of_sizes(source, copies, 1) };
+    let reach = Arc::clone(&terms.reach);
+    let comparison = Comparison::dry_run(terms, CancellationToken::new());
     let seen = Arc::new(Seen::default());
     let finds: [Arc<dyn Finds>; 1] = [Arc::<Seen>::clone(&seen)];
-    jobsender.reach.begin();
-    let summary = jobsender.compare(&pair(), &finds).await.expect("compared");
-    assert_eq!(jobsender.reach.listed(), Some(summary.listed), "told as it goes");
+    reach.begin();
+    let summary = comparison.compare(&pair(), &finds).await.expect("compared");
+    assert_eq!(reach.listed(), Some(summary.listed), "told as it goes");
     let mut seen = std::mem::take(&mut *seen.0.lock().unwrap());
     seen.sort();
     Compared { summary, seen, most: moods.most.load(Ordering::Relaxed) }
 }
 
 /// What a comparison of two maps says about each key.
-fn model(source: &Keys, destination: &Keys) -> Vec<(String, String)> {
+fn model(source: &Contents, destination: &Contents) -> Vec<(String, String)> {
     let verdict = |(key, size): (&String, &u64)| match destination.get(key) {
         None => Verdict::Copy(Difference::Missing),
         Some(copy) if copy != size => Verdict::Copy(Difference::SizeDiffers),
@@ -162,7 +176,7 @@ fn model(source: &Keys, destination: &Keys) -> Vec<(String, String)> {
     source.iter().map(|entry| (entry.0.clone(), verdict(entry).to_string())).collect()
 }
 
-fn check(source: &Keys, destination: &Keys, compared: &Compared) {
+fn check(source: &Contents, destination: &Contents, compared: &Compared) {
     let expected = model(source, destination);
     assert_eq!(compared.seen, expected);
     let only = destination.keys().filter(|key| !source.contains_key(*key)).count();
@@ -175,7 +189,7 @@ fn check(source: &Keys, destination: &Keys, compared: &Compared) {
 
 /// Key sets as real buckets have them: flat numbers, trees, long common prefixes, odd characters,
 /// one cluster.
-fn keys() -> impl Strategy<Value = Keys> {
+fn keys() -> impl Strategy<Value = Contents> {
     let key = prop_oneof![
         4 => (0u32..5000).prop_map(|n| format!("data/{n:08}")),
         2 => (0u32..40, 0u32..4, 0u32..9).prop_map(|(a, b, c)| format!("{a}/b{b}/part-{c:05}.parquet")),
@@ -219,7 +233,7 @@ proptest! {
     }
 }
 
-fn numbers(prefix: &str, count: u32) -> Keys {
+fn numbers(prefix: &str, count: u32) -> Contents {
     (0..count).map(|n| (format!("{prefix}{n:09}"), 1)).collect()
 }
 
@@ -229,8 +243,8 @@ async fn nothing_and_one_key_cost_a_page_of_each_side_and_a_look_behind_it() {
     for count in [0, 1, 10] {
         let keys = numbers("", count);
         let moods = Moods { page: 10, ..Moods::default() };
-        let compared = compare(&keys, &Keys::new(), 64, &moods).await;
-        check(&keys, &Keys::new(), &compared);
+        let compared = compare(&keys, &Contents::new(), 64, &moods).await;
+        check(&keys, &Contents::new(), &compared);
         assert_eq!(moods.asked.load(Ordering::Relaxed), 4);
     }
 }
@@ -241,7 +255,7 @@ async fn a_range_that_cannot_be_listed_is_named_and_the_others_are_compared() {
     let keys = numbers("data/", 3000);
     let broken = Some("data/000001500".to_owned());
     let moods = Moods { page: 10, broken, ..Moods::default() };
-    let compared = compare(&keys, &Keys::new(), 16, &moods).await;
+    let compared = compare(&keys, &Contents::new(), 16, &moods).await;
     // The range before may have met the page as well, since the page extends past its end.
     let missing = &compared.summary.missing;
     assert!((1..=2).contains(&missing.len()), "{:?}", compared.summary);
@@ -266,10 +280,9 @@ async fn a_bucket_of_which_nothing_can_be_listed_is_an_error() {
     let broken = Some("data/000000000".to_owned());
     let moods = Moods { page: 10, broken, ..Moods::default() };
     let keys = numbers("data/", 30);
-    let (source, destination) = (store(&keys, &moods), store(&Keys::new(), &moods));
-    let packs = PackLimits { objects: 100, largest: 5 * MIB };
-    let jobsender = Jobsender::new(source, destination, packs, 1, CancellationToken::new());
-    let error = jobsender.compare(&pair(), &[]).await.expect_err("nothing is known");
+    let (source, destination) = (store(&keys, &moods), store(&Contents::new(), &moods));
+    let error =
+        of_sizes(source, destination).compare(&pair(), &[]).await.expect_err("nothing is known");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
@@ -280,10 +293,8 @@ async fn a_store_that_does_not_list_in_byte_order_is_named() {
         async { Ok(["b", "a"].into_iter().map(|key| Listed::new(key, 1)).collect()) }.boxed()
     };
     let unordered = Arc::new(Fake { list: Box::new(list), ..Fake::default() });
-    let empty = store(&Keys::new(), &Moods { page: 10, ..Moods::default() });
-    let packs = PackLimits { objects: 100, largest: 5 * MIB };
-    let jobsender = Jobsender::new(unordered, empty, packs, 1, CancellationToken::new());
-    let error = jobsender.compare(&pair(), &[]).await.expect_err("no order");
+    let empty = store(&Contents::new(), &Moods { page: 10, ..Moods::default() });
+    let error = of_sizes(unordered, empty).compare(&pair(), &[]).await.expect_err("no order");
     let said = error.to_string();
     assert!(said.contains("bucket src") && said.contains("(b before a)"), "{said}");
     assert!(said.contains("ListOrder = any"), "{said}");
@@ -308,18 +319,40 @@ async fn an_early_end_is_said_once_and_a_key_written_meanwhile_is_none() {
             }
         };
         let source = Arc::new(Fake { list: Box::new(list), ..Fake::default() });
-        let empty = store(&Keys::new(), &Moods { page: 10, ..Moods::default() });
-        let packs = PackLimits { objects: 100, largest: 5 * MIB };
+        let empty = store(&Contents::new(), &Moods { page: 10, ..Moods::default() });
         let told: Arc<dyn ObjectStore> = Arc::<Fake>::clone(&source);
-        let jobsender = Jobsender::new(told, empty, packs, 1, CancellationToken::new());
-        assert_eq!(jobsender.compare(&pair(), &[]).await.unwrap().listed, 40);
+        let comparison = of_sizes(told, empty);
+        assert_eq!(comparison.compare(&pair(), &[]).await.unwrap().listed, 40);
         assert_eq!(source.profile.has("src", Quirk::EndsListingsEarly), expected);
     }
 }
 
-/// Keys as real buckets have them: one prefix; folders, one of which holds a third of all; and
+/// Promises 1, 2.
+#[tokio::test]
+async fn only_a_closing_comparison_forgets_what_was_asked_for_once() {
+    let (source, there) = (numbers("", 3), numbers("", 5));
+    let copies = there.iter().map(|(key, size)| (format!("{PREFIX}{key}"), *size)).collect();
+    let moods = Moods { page: 10, ..Moods::default() };
+    let deletions = Deletions::new(9, &[pair()]).map(Arc::new).unwrap();
+    let mut terms = Terms::of_sizes(store(&source, &moods), store(&copies, &moods), 1);
+    terms.criteria.overwrite = true;
+    terms.deletions = Some(deletions);
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("state.sqlite")).await.unwrap();
+    let records = Arc::new(SqliteRecords::new(&database));
+    let dry_run = Comparison::dry_run(terms.clone(), CancellationToken::new());
+    let closing = Comparison::closing(terms, records, CancellationToken::new());
+    for (comparison, to_copy, to_delete) in [(dry_run, 3, 2), (closing, 0, 0)] {
+        let summary = comparison.compare(&pair(), &[]).await.unwrap();
+        let found = (summary.to_copy, summary.to_delete, summary.only_at_destination);
+        assert_eq!(found, (to_copy, to_delete, 2));
+        assert_eq!((summary.sent, summary.listed), (0, 3));
+    }
+}
+
+/// Contents as real buckets have them: one prefix; folders, one of which holds a third of all; and
 /// digests.
-fn layouts(count: u64) -> [Keys; 3] {
+fn layouts(count: u64) -> [Contents; 3] {
     let digest = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let folder = |n: u64| if n.is_multiple_of(3) { 10_000 } else { digest(n) % 24_192 };
     let flat = (0..count).map(|n| (format!("data/{n:012}-{:016x}.bin", digest(n)), 1));

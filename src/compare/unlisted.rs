@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::{StreamExt, stream};
 
-use super::comparison::Context;
-use super::one_range::Marked;
+use super::one_pair::{Marked, OnePair};
 use super::sent_notes::Mark;
 use super::{Outlook, Summary, Verdict};
 use crate::compare::difference::{self, Difference};
@@ -53,7 +52,7 @@ pub(super) struct Unlisted {
     copied: Option<Option<Copy>>,
 }
 
-impl Context {
+impl OnePair {
     /// The object, if the destination does not list it but may still have it, so that it must be
     /// looked up before it is copied.
     pub(super) fn unlisted(
@@ -65,11 +64,11 @@ impl Context {
         let is_missing = matches!(verdict, Verdict::Copy(Difference::Missing));
         let des_bucket = &self.judge.pair.des_bucket;
         let hides = || {
-            let profile = self.jobsender.destination.profile();
+            let profile = self.comparison.terms.destination.profile();
             profile.has(des_bucket, Quirk::HidesFolderKeys)
         };
         let is_looked_at =
-            is_missing && (self.jobsender.is_closing || hides()) && self.looks.take();
+            is_missing && (self.comparison.written().is_some() || hides()) && self.looks.take();
         is_looked_at.then(|| Unlisted {
             job: self.job(listed),
             mark: self.judge.mark(listed),
@@ -100,14 +99,14 @@ impl Context {
             if difference.is_none() {
                 summary.unlisted += 1;
                 let said = format!("{} is there and is not listed", job.des);
-                let profile = self.jobsender.destination.profile();
+                let profile = self.comparison.terms.destination.profile();
                 profile.learn(&job.des.bucket, Quirk::HidesFolderKeys, said);
             }
             if let Some(outlook) = outlook {
                 outlook.count(listed, &verdict);
             }
             self.finds.iter().for_each(|finds| finds.found(&job, listed, &verdict));
-            if difference.is_some() && self.jobsender.queue.is_some() {
+            if difference.is_some() && self.sends() {
                 jobs.push((job, mark));
             }
         }
@@ -118,8 +117,8 @@ impl Context {
     /// be asked, the object is missing, as the listing says.
     async fn difference(&self, unlisted: &Unlisted) -> Option<Difference> {
         let Unlisted { job, etag, version, copied, .. } = unlisted;
-        let policy = Policy::control(self.jobsender.max_retry);
-        let look = || self.jobsender.destination.current(&job.des);
+        let policy = Policy::control(self.comparison.terms.max_retry);
+        let look = || self.comparison.terms.destination.current(&job.des);
         let Ok(Some(copy)) = retry(policy, &self.cancel, look).await else {
             return Some(Difference::Missing);
         };
@@ -129,11 +128,11 @@ impl Context {
         let copy = Listed { etag: Some(copy.etag.as_str()), ..Listed::new(key, copy.size) };
         let known = copied.as_ref().map(Option::as_ref);
         let of_versions = || {
-            let revision = known.filter(|_| self.jobsender.versions.is_some())?;
+            let revision = known.filter(|_| self.comparison.terms.versions.is_some())?;
             difference::version_difference(source, revision.map(|copied| &copied.revision))
         };
         let of_written = || {
-            let closing = self.jobsender.closing.as_ref()?;
+            let closing = self.comparison.written()?;
             let differs = closing.differs(&self.judge.pair, source, copy, known.flatten());
             differs.then_some(Difference::WrittenDiffers)
         };

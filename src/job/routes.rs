@@ -3,7 +3,7 @@
 //! Pure: the bucket list is an argument.
 
 use super::Refusal;
-use crate::object::{ObjectId, destination_key};
+use crate::object::ObjectId;
 use crate::params::Pair;
 
 /// Where the objects of events go. The bucket list decides, as it does for a comparison. Without
@@ -25,14 +25,10 @@ impl Routes {
     /// Every place to which a comparison would copy this object: one for each pair that contains
     /// it. Empty if its bucket is listed but no pair's prefix matches its key.
     pub fn of(&self, src: &ObjectId) -> Result<Vec<ObjectId>, Refusal> {
-        let place = |bucket: &str, prefix: &str| ObjectId {
-            bucket: bucket.to_owned(),
-            key: destination_key(prefix, &src.key),
-        };
         if self.pairs.is_empty() {
             return match self.bucket.is_empty() {
                 true => Err(Refusal::NoDestination),
-                false => Ok(vec![place(&self.bucket, &self.prefix)]),
+                false => Ok(vec![self.default_pair(&src.bucket).target(&src.key)]),
             };
         }
         let mut listed = self.pairs.iter().filter(|pair| pair.src_bucket == src.bucket).peekable();
@@ -41,11 +37,21 @@ impl Routes {
         }
         let mut places: Vec<ObjectId> = listed
             .filter(|pair| src.key.as_str().starts_with(&pair.src_prefix))
-            .map(|pair| place(&pair.des_bucket, &pair.des_prefix))
+            .map(|pair| pair.target(&src.key))
             .collect();
         places.sort();
         places.dedup();
         Ok(places)
+    }
+
+    /// Everything in this bucket goes to the default place.
+    fn default_pair(&self, src_bucket: &str) -> Pair {
+        Pair {
+            src_bucket: src_bucket.to_owned(),
+            src_prefix: String::new(),
+            des_bucket: self.bucket.clone(),
+            des_prefix: self.prefix.clone(),
+        }
     }
 
     /// The single place for all events, if there is no bucket list.

@@ -4,8 +4,7 @@ use serde::Deserialize;
 
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};
-use crate::object::destination_prefix;
-use crate::object::is_bucket_name;
+use crate::object::{ObjectId, ObjectKey, destination_key, destination_prefix, is_bucket_name};
 
 /// One entry of the bucket list: everything under a prefix is copied to a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct Pair {
     pub src_prefix: String,
     /// The bucket to write.
     pub des_bucket: String,
-    /// The prefix of every destination key, as [`crate::object::destination_key`] takes it.
+    /// The prefix of every destination key, as [`destination_key`] takes it.
     pub des_prefix: String,
 }
 
@@ -27,9 +26,20 @@ impl Pair {
         self.src_bucket == self.des_bucket && self.copies_prefix().starts_with(&self.src_prefix)
     }
 
+    /// Where the source's object `key` is copied to. Nothing else maps a key.
+    pub fn target(&self, key: &ObjectKey) -> ObjectId {
+        let key = destination_key(&self.des_prefix, key);
+        ObjectId { bucket: self.des_bucket.clone(), key }
+    }
+
     /// The prefix of every copy's key.
     pub fn copies_prefix(&self) -> String {
         destination_prefix(&self.des_prefix) + &self.src_prefix
+    }
+
+    /// By how many bytes the copies' keys are longer than the source's.
+    pub fn added_bytes(&self) -> usize {
+        destination_prefix(&self.des_prefix).len()
     }
 
     /// What is wrong with the pair, in words for the user. `same_place`: both sides are the same
