@@ -37,7 +37,9 @@ mod tests {
             assert!(panics.join().is_err());
         });
         assert!(mutex.is_poisoned() && shared.is_poisoned());
-        assert_eq!((*lock(&mutex), *read(&shared), *write(&shared)), (1, 1, 1));
+        assert_eq!((*lock(&mutex), *read(&shared)), (1, 1));
+        *write(&shared) += 1;
+        assert_eq!(*read(&shared), 2);
         assert_eq!(into_inner(mutex), 1);
     }
 }
