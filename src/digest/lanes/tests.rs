@@ -114,3 +114,29 @@ async fn a_thread_that_has_died_leaves_nobody_waiting() {
     after.push(bytes.clone()).await;
     assert_eq!(after.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
 }
+
+/// Promise 3.
+#[tokio::test]
+async fn lanes_that_give_a_wrong_digest_are_not_used() {
+    let right = |inputs: &[Bytes]| -> Vec<[u8; 16]> {
+        inputs.iter().map(|input| Md5::digest(input).into()).collect()
+    };
+    assert!(self_test::is_right(right) && self_test::lanes_are_right());
+    for wrong in 0..24 {
+        let wrong_once = |inputs: &[Bytes]| {
+            let mut digests = right(inputs);
+            digests[wrong][15] ^= 1;
+            digests
+        };
+        assert!(!self_test::is_right(wrong_once), "stream {wrong}");
+    }
+    assert!(!self_test::is_right(|_| Vec::new()), "nor lanes that give none");
+    let lanes = Lanes::proven(false);
+    let bytes = noise(300_000, &mut fastrand::Rng::with_seed(4));
+    let mut hasher = lanes.hasher();
+    for piece in cut(bytes.clone(), &mut fastrand::Rng::with_seed(5)) {
+        hasher.push(piece).await;
+    }
+    assert!(lanes.0.inbox().is_none(), "and there is no thread");
+    assert_eq!(hasher.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
+}

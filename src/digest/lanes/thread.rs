@@ -1,6 +1,7 @@
 //! The hashing thread: takes what the streams have posted and runs their lanes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
@@ -9,6 +10,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Flow;
+
+use crate::mutex::lock;
 
 /// Streams per step: as many as AVX-512 has lanes; AVX2 takes them as two interleaved groups.
 const MAX_LANES: usize = 16;
@@ -55,7 +58,7 @@ pub(super) enum Post {
 
 impl Inbox {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Begins a stream; returns its number.
@@ -108,6 +111,23 @@ impl Drop for Ending<'_> {
         self.0.lock().posts.clear();
         self.0.ended.cancel();
     }
+}
+
+/// The digests of these inputs, hashed as the thread would hash streams that arrive together.
+pub(super) fn digests(engine: Md5Many, inputs: &[Bytes]) -> Vec<[u8; 16]> {
+    let mut streams = Streams::default();
+    let mut receivers = Vec::new();
+    for (id, input) in (0..).zip(inputs) {
+        let (sender, receiver) = oneshot::channel();
+        let flow = Arc::<Flow>::default();
+        flow.waiting.store(input.len(), Ordering::Release);
+        streams.accept(Post::Open(id, flow));
+        streams.accept(Post::Bytes(id, vec![input.clone()]));
+        streams.accept(Post::Finish(id, sender));
+        receivers.push(receiver);
+    }
+    while streams.step(engine) {}
+    receivers.into_iter().map(|mut digest| digest.try_recv().unwrap_or_default()).collect()
 }
 
 /// Hashes until the inbox is closed.
