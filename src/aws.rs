@@ -25,6 +25,7 @@ pub mod dial;
 mod error_codes;
 pub mod http;
 pub mod identity;
+pub mod partition;
 pub mod profiles;
 pub mod signer;
 pub mod stored_credentials;

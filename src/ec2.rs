@@ -6,7 +6,7 @@
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::OnceCell;
@@ -22,6 +22,7 @@ use crate::ec2::metadata::Metadata;
 use crate::ec2::notices::{Notice, Reading};
 use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::Monitor;
+use crate::mutex::lock;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 
@@ -213,7 +214,7 @@ impl Told {
     }
 
     fn protected(&self) -> Option<bool> {
-        *self.protected.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.protected)
     }
 
     async fn group(&self) -> Result<&Group> {
@@ -240,7 +241,7 @@ impl Told {
     }
 
     fn note(&self, protected: Option<bool>) {
-        *self.protected.lock().unwrap_or_else(PoisonError::into_inner) = protected;
+        *lock(&self.protected) = protected;
     }
 
     fn hook(&self) -> Option<&str> {

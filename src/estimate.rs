@@ -19,9 +19,10 @@ pub use bill::{Cost, Item, Places, Way};
 use requests::Tally;
 use work::{Work, Workers};
 
-/// Messages per batch
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
-const BATCH: u64 = 10;
+use crate::queue::MAX_BATCH;
+
+/// Messages per batch.
+const BATCH: u64 = MAX_BATCH as u64;
 /// The number of requests billed for a batch of full packs: it has 250 KiB, and every 64 KiB are
 /// one (<https://aws.amazon.com/sqs/pricing/>).
 const BILLED_PER_BATCH_OF_PACKS: u64 = 4;

@@ -1,7 +1,7 @@
 //! Counts everything once: for progress, summaries, traffic lines and signs of life.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::Error;
 use crate::monitor::liveness::Signs;
+use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::{Proofs, Proven};
 
@@ -87,7 +88,7 @@ impl Monitor {
     /// Counts an object of `bytes` that is at the destination and on record, with how it was
     /// verified.
     pub fn done(&self, bytes: u64, proven: Proven, object: &ObjectId) {
-        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).count(proven);
+        lock(&self.proofs).count(proven);
         self.done.fetch_add(1, Ordering::Relaxed);
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.traffic(Traffic::Complete, bytes, object);
@@ -146,7 +147,7 @@ impl Monitor {
         Counts {
             done: read(&self.done),
             done_bytes: read(&self.done_bytes),
-            proofs: *self.proofs.lock().unwrap_or_else(PoisonError::into_inner),
+            proofs: *lock(&self.proofs),
             deleted: read(&self.deleted),
             failed: read(&self.failed),
             returned: read(&self.returned),

@@ -11,8 +11,9 @@ pub mod lease;
 pub mod sqlite;
 pub mod sqs;
 
-/// The maximum number of messages per send request on Amazon SQS
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>).
+/// The maximum number of messages that Amazon SQS takes, gives or deletes per request
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>,
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>).
 pub const MAX_BATCH: usize = 10;
 
 /// The longest retention period of a queue on Amazon SQS

@@ -15,6 +15,14 @@ use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 pub mod dynamodb;
 pub mod sqlite;
 
+/// The maximum number of outcomes that Amazon DynamoDB records per request
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
+pub const MAX_WRITTEN: usize = 25;
+
+/// The maximum number of records or notes that Amazon DynamoDB looks up per request
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
+pub const MAX_LOOKED_UP: usize = 100;
+
 /// Identifies one record: an object and its destination. Two pairs that share a source have two
 /// records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 //! The one place where a failed call is tried again. SDK clients are built without retries.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::error::{Error, ErrorKind, Evidence, Next, Result};
+use crate::mutex::lock;
 
 /// How patient a call is.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +195,7 @@ struct Waited {
 
 impl Waits {
     fn total(&self) -> Duration {
-        let waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = lock(&self.0);
         waited.before + waited.since.map(|since| since.elapsed()).unwrap_or_default()
     }
 }
@@ -204,7 +205,7 @@ struct Waiting(Arc<Waits>);
 
 impl Waiting {
     fn begin(waits: Arc<Waits>) -> Self {
-        let mut waited = waits.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waited = lock(&waits.0);
         waited.under_way += 1;
         waited.since.get_or_insert_with(Instant::now);
         drop(waited);
@@ -214,7 +215,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut waited = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waited = lock(&self.0.0);
         waited.under_way -= 1;
         if waited.under_way == 0
             && let Some(since) = waited.since.take()

@@ -1,7 +1,6 @@
 //! `run`: jobsender and worker in one process, on the embedded queue and record.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,9 +10,11 @@ use self::lock::Lock;
 use crate::compare::difference::Difference;
 use crate::compare::{Comparison, Finds, Outlet, Summary, Terms, Verdict};
 use crate::config::Config;
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::job::{Job, PackLimits};
 use crate::monitor::{Counts, Monitor};
+use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::progress::{Progress, Totals};
@@ -278,7 +279,7 @@ struct Differing(Mutex<Vec<String>>);
 
 impl Differing {
     fn named(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -304,11 +305,10 @@ impl Finds for Differing {
 
 /// One queue per migration: another pair or endpoint on the same file has a different one.
 fn queue_name(config: &Config, pairs: &[Pair]) -> String {
-    let mut hasher = DefaultHasher::new();
-    (&config.source.endpoint.url, &config.destination.endpoint.url).hash(&mut hasher);
-    for pair in pairs {
-        (&pair.src_bucket, &pair.src_prefix).hash(&mut hasher);
-        (&pair.des_bucket, &pair.des_prefix).hash(&mut hasher);
-    }
-    format!("run-{:016x}", hasher.finish())
+    let urls = [&config.source.endpoint.url, &config.destination.endpoint.url];
+    let urls = urls.into_iter().map(|url| url.as_deref().unwrap_or_default());
+    let pairs = pairs.iter().flat_map(|Pair { src_bucket, src_prefix, des_bucket, des_prefix }| {
+        [src_bucket, src_prefix, des_bucket, des_prefix]
+    });
+    format!("run-{:016x}", digest::lasting_id(urls.chain(pairs.map(String::as_str))))
 }

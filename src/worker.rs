@@ -4,7 +4,7 @@
 //! on the objects in it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -15,8 +15,9 @@ use crate::error::{Asked, Error, ErrorKind, Next, Result};
 use crate::logging::scope;
 use crate::monitor::Turn;
 use crate::monitor::liveness::Limits;
+use crate::mutex::lock;
 use crate::params::Pair;
-use crate::queue::Queue;
+use crate::queue::{MAX_BATCH, Queue};
 use crate::shutdown::Halt;
 use crate::store::Side;
 use crate::transfer::Engine;
@@ -37,8 +38,6 @@ use gates::{Both, Gates, Rest};
 use round::Line;
 use witness::Witnesses;
 
-/// Amazon SQS gives at most ten messages a call.
-const MAX_BATCH: usize = 10;
 /// This many attempts in a row that fail because of this worker, not of the object, end the worker.
 const MAX_UNFIT: usize = 3;
 /// A loop that waits for room runs this often, as a sign of life.
@@ -224,7 +223,7 @@ impl Worker {
         if let Some(error) = self.gates.hopeless().filter(|_| self.settings.watched) {
             return Err(error);
         }
-        let mut unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unfit = lock(&self.unfit);
         match unfit.len() {
             MAX_UNFIT.. => unfit.pop().map_or(Ok(()), Err),
             _ => Ok(()),
@@ -232,7 +231,7 @@ impl Worker {
     }
 
     fn ended(&self) -> MutexGuard<'_, Option<Error>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ended)
     }
 
     /// Makes a neutral call to each of these places, before any message is taken.
@@ -254,11 +253,11 @@ impl Worker {
     }
 
     fn fit(&self) {
-        self.unfit.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.unfit).clear();
     }
 
     fn unfit(&self, error: Error) {
-        self.unfit.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+        lock(&self.unfit).push(error);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How far this machine's clock is from a service's, according to the service's answers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -10,6 +10,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::{DateTime, Format};
 use tracing::warn;
+
+use crate::mutex::lock;
 
 /// A smaller difference is ignored: Amazon S3 accepts 15 minutes, and an answer takes time to
 /// arrive.
@@ -78,7 +80,7 @@ impl Clock {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

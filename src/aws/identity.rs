@@ -14,6 +14,7 @@ use super::profiles::Profile;
 use super::signer::{self, Origin, Seen};
 use super::stored_credentials::StoredCredentials;
 use crate::aws;
+use crate::aws::partition::is_aws_host;
 use crate::error::{Error, Result};
 
 /// An answer must begin within this.
@@ -112,22 +113,12 @@ pub fn has_sts(endpoint: Option<&str>) -> bool {
 
 fn knows(endpoint: Option<&str>, sts: Option<&str>) -> bool {
     let Some(endpoint) = endpoint.map(host) else { return true };
-    let is_aws = |host: &str| AMAZON.iter().any(|domain| host.ends_with(domain));
     match sts.map(host) {
-        None => is_aws(&endpoint),
+        None => is_aws_host(&endpoint),
         // The same server, or servers of the same machine.
-        Some(sts) => sts == endpoint || (is_aws(&sts) && is_aws(&endpoint)),
+        Some(sts) => sts == endpoint || (is_aws_host(&sts) && is_aws_host(&endpoint)),
     }
 }
-
-/// The domains of the partitions (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
-const AMAZON: &[&str] = &[
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
-    ".amazonaws.eu",
-    ".api.aws",
-    ".api.amazonwebservices.com.cn",
-];
 
 /// A URL's host, in lower case.
 fn host(url: &str) -> String {

@@ -3,9 +3,10 @@
 use super::Check;
 use crate::aws::clock::Clock;
 use crate::aws::identity::{self, Caller, Who};
+use crate::aws::partition::Partition;
 use crate::aws::stored_credentials::StoredCredentials;
 use crate::check::findings::{Judged, Reached, Verdict};
-use crate::check::iam::{Asker, partition};
+use crate::check::iam::Asker;
 use crate::config::{Config, Credentials, Endpoint};
 use crate::error::Result;
 use crate::store::Side;
@@ -27,7 +28,7 @@ impl Check<'_> {
 
     async fn own_place(&mut self) {
         let region = identity::region().await.unwrap_or_default();
-        self.scope.place.partition = partition(&region).to_owned();
+        self.scope.place.partition = Partition::of_region(&region).name.to_owned();
         self.scope.place.region = region;
         if !self.asks_aws() && !self.uses(Credentials::Default) {
             return;
@@ -58,7 +59,10 @@ impl Check<'_> {
             };
             let partition = match asked {
                 Some(who) => self.other(side, endpoint, who).await,
-                None => partition(endpoint.region.as_deref().unwrap_or_default()).to_owned(),
+                None => {
+                    let region = endpoint.region.as_deref().unwrap_or_default();
+                    Partition::of_region(region).name.to_owned()
+                }
             };
             match side {
                 Side::Source => self.scope.source.partition = partition,
@@ -75,7 +79,7 @@ impl Check<'_> {
             Who::Stored(stored) => region.or(stored.region.as_deref()),
             Who::Profile(_) | Who::Chain => region,
         };
-        let by_region = partition(known.unwrap_or_default());
+        let by_region = Partition::of_region(known.unwrap_or_default()).name;
         if !identity::has_sts(endpoint.url.as_deref()) {
             self.nobody_to_ask(&what, who, region).await;
             return by_region.to_owned();

@@ -20,7 +20,7 @@ mod calls;
 #[cfg(test)]
 mod tests;
 
-pub use arn::{Place, partition};
+pub use arn::Place;
 pub use calls::{Asker, SideScope};
 
 use calls::Work;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use tracing::warn;
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::filter::patterns::Patterns;
 use crate::format::escape::lines;
 use crate::job::Job;
+use crate::mutex::lock;
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
 use crate::record::NoteKey;
@@ -197,7 +198,7 @@ impl JobList {
 
     /// Fails if not all of it has been written.
     fn finish(&self) -> Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         let written = std::mem::replace(&mut file.1, Ok(()));
         written.and_then(|()| file.0.flush()).map_err(|e| cannot_write(&self.path, e))
     }
@@ -232,7 +233,7 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
 
 impl JobList {
     fn write(&self, line: &impl Serialize) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         let (writer, written) = &mut *file;
         if written.is_ok() {
             *written = serde_json::to_writer(&mut *writer, line)

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::comparing::PairResult;
+use crate::aws::partition::Partition;
 use crate::cli::EstimateArgs;
 use crate::compare::{Outlook, Summary};
 use crate::config::{Checksum, Config, Endpoint, QueueBackend, StateBackend};
@@ -214,10 +215,10 @@ fn region(side: &Endpoint, own: &str) -> Option<String> {
 
 /// How bytes leave the source.
 fn way([source, destination]: &[Option<String>; 2]) -> Way {
-    let is_china = |region: &str| region.starts_with("cn-");
+    let partition = |region: &str| Partition::of_region(region);
     match (source, destination) {
         (Some(source), Some(destination)) if source == destination => Way::SameRegion,
-        (Some(source), Some(destination)) if is_china(source) == is_china(destination) => {
+        (Some(source), Some(destination)) if partition(source) == partition(destination) => {
             Way::OtherRegion
         }
         _ => Way::Internet,

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use md5::{Digest, Md5};
-
 use super::Verdict;
 use super::comparison::Comparison;
 use super::sent_notes::{Mark, Sent};
 use crate::compare::difference::{self, Criteria};
+use crate::digest;
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
 use crate::object::{MAX_KEY_BYTES, ObjectId, Revision};
@@ -113,20 +112,15 @@ impl Judge {
         self.ignore.matches(&path).or_else(bound)
     }
 
-    /// The object's mark. It is kept for later comparisons, so it must not depend on a library's
-    /// choice.
+    /// The object's mark, which is kept for later comparisons.
     pub(super) fn mark(&self, listed: Listed<'_>) -> Mark {
         let Pair { src_bucket, des_bucket, des_prefix, .. } = &self.pair;
         let time = listed.last_modified.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
         let numbers = format!("{} {:?}", listed.size, time.map(|time| time.as_millis()));
         let (etag, version) = (listed.etag.unwrap_or(""), listed.version.unwrap_or(""));
-        let mut md5 = Md5::new();
-        for part in [src_bucket, des_bucket, des_prefix, listed.key, etag, version, &numbers] {
-            md5.update((part.len() as u64).to_be_bytes());
-            md5.update(part);
-        }
-        let [a, b, c, d, e, f, g, h, ..] = md5.finalize().0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        digest::lasting_id([
+            src_bucket, des_bucket, des_prefix, listed.key, etag, version, &numbers,
+        ])
     }
 }
 

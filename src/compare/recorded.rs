@@ -9,12 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::object::{ObjectId, ObjectKey, Revision};
 use crate::params::Pair;
-use crate::record::{CopiesRequest, Copy, RecordId, RecordStore};
+use crate::record::{CopiesRequest, Copy, MAX_LOOKED_UP, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
 
-/// Objects that are looked up together: the keys of one Amazon DynamoDB BatchGetItem.
-const LOOKED_UP: usize = 100;
-/// Such requests at once: one page of the listing.
+/// Requests at once that look up records: one page of the listing.
 const AT_ONCE: usize = 10;
 
 /// The records of one range.
@@ -86,7 +84,8 @@ impl Copies {
                 (Arc::clone(&self.state), self.policy, self.cancel.clone());
             async move { retry(policy, &cancel, || state.copied(&ids)).await }
         };
-        let chunks: Vec<Vec<RecordId>> = ids.chunks(LOOKED_UP).map(<[RecordId]>::to_vec).collect();
+        let chunks: Vec<Vec<RecordId>> =
+            ids.chunks(MAX_LOOKED_UP).map(<[RecordId]>::to_vec).collect();
         let found: Vec<Vec<Option<Revision>>> =
             stream::iter(chunks).map(look).buffered(AT_ONCE).try_collect().await?;
         let copies = ids.into_iter().zip(found.into_iter().flatten());

@@ -12,24 +12,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::error::{Error, Result};
-use crate::record::{NoteKey, RecordId, RecordStore};
+use crate::mutex::lock;
+use crate::record::{MAX_LOOKED_UP, NoteKey, RecordId, RecordStore};
 use crate::retry::{Policy, retry};
 
 /// Notes read per request.
-const PAGE: u64 = 100;
+const PAGE: u64 = MAX_LOOKED_UP as u64;
 /// Most marks in one note: a DynamoDB item has at most 400 KB
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 const MARKS: usize = 40_000;
-
-/// Objects whose records are looked up together: the keys of one BatchGetItem of Amazon DynamoDB.
-const LOOKED_UP: usize = 100;
 
 /// Distinguishes one content of one object in a pair from any other, as far as a listing shows.
 pub(super) type Mark = u64;
@@ -125,7 +123,7 @@ impl Sent {
     /// remembered. If the records cannot be read, all are taken to be waiting.
     pub(super) async fn are_waiting(&self, asked: &[(RecordId, Mark)]) -> Vec<bool> {
         let mut waiting = Vec::with_capacity(asked.len());
-        for asked in asked.chunks(LOOKED_UP) {
+        for asked in asked.chunks(MAX_LOOKED_UP) {
             let ids: Vec<RecordId> = asked.iter().map(|(id, _)| id.clone()).collect();
             let ends = retry(self.policy, &self.cancel, || self.state.ends(&ids)).await;
             let ends = ends.unwrap_or_else(|error| {
@@ -136,7 +134,7 @@ impl Sent {
                 let since = self.since(*mark).unwrap_or_default();
                 let ended = end.is_some_and(|end| seconds(end.time) >= since);
                 if !ended {
-                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut found = lock(&self.found);
                     found.entry(since).or_default().push(*mark);
                 }
                 waiting.push(!ended);
@@ -223,7 +221,7 @@ impl Sent {
         // A jobsender that began later may have forgotten more by now; that stays forgotten.
         let first = self.first().await?;
         self.next.fetch_max(first, Ordering::Relaxed);
-        let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        let found = std::mem::take(&mut *lock(&self.found));
         for (since, marks) in found {
             self.note_since(since, marks).await;
         }

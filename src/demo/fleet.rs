@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging::say;
+use crate::mutex::lock;
 use crate::record::{JobStatus, RecordStore};
 
 /// The maximum number of parts that pass before the object's worker is killed.
@@ -206,7 +207,7 @@ impl Barrier {
     /// Lets half of the object's `parts` pass, but no more than a few.
     pub fn arm(&self, key: &str, parts: u64) {
         let pass = (parts / 2).min(PARTS_BEFORE_DEATH);
-        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.to_owned(), pass));
+        *lock(&self.armed) = Some((key.to_owned(), pass));
     }
 
     /// Waits until a part is held.
@@ -229,7 +230,7 @@ impl Barrier {
 
     /// How many parts of this object pass, if it is the armed one.
     fn passing(&self, bucket: &str, key: &str) -> Option<u64> {
-        let armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let armed = lock(&self.armed);
         let (victim, pass) = armed.as_ref()?;
         (bucket == DESTINATION_BUCKET && victim == key).then_some(*pass)
     }

@@ -4,6 +4,7 @@
 
 use super::{Job, Packed, pack_within};
 use crate::object::MIB;
+use crate::record::MAX_WRITTEN;
 
 /// Maximum bytes of object data per message. Even at 1 MiB/s a worker finishes a pack of this size
 /// in a fraction of the default JobTimeout, a crash repeats no more than this, and objects of up to
@@ -15,10 +16,6 @@ pub const MAX_PACK_DATA: u64 = 384 * MIB;
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>),
 /// and each is billed as one request, as every 64 KiB are.
 const MAX_TEXT: usize = 25 * 1024;
-
-/// A message that is full before it has the maximum number of objects is cut to a multiple of this,
-/// because a worker records this many outcomes per request.
-const RECORDED_AT_ONCE: usize = 25;
 
 /// Limits of one message.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +49,8 @@ impl Packer {
         let mut messages = Vec::new();
         if self.data.saturating_add(job.size) > MAX_PACK_DATA {
             // Cut at a whole number of record requests.
-            let whole = self.jobs.len() - self.jobs.len() % RECORDED_AT_ONCE;
+            // A worker records this many outcomes per request.
+            let whole = self.jobs.len() - self.jobs.len() % MAX_WRITTEN;
             let cut = if whole == 0 { self.jobs.len() } else { whole };
             messages = self.take(cut);
             if self.data.saturating_add(job.size) > MAX_PACK_DATA {

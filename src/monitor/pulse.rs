@@ -1,12 +1,13 @@
 //! A worker's signs of life: its messages in work, and the last turn of the receive loop.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
 use super::Monitor;
 use crate::monitor::liveness::Signs;
+use crate::mutex::lock;
 
 /// What the receive loop does in a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Pulse {
 
     fn beats(&self) -> MutexGuard<'_, Beats> {
         // No change to it can be left half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

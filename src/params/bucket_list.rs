@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::aws::partition::Partition;
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};
 use crate::object::{ObjectId, ObjectKey, destination_key, destination_prefix, is_bucket_name};
@@ -73,7 +74,7 @@ pub fn same_place(config: &Config) -> bool {
     match (&source.url, &destination.url) {
         (Some(a), Some(b)) => a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/')),
         (None, None) => match (&source.region, &destination.region) {
-            (Some(a), Some(b)) => partition(a) == partition(b),
+            (Some(a), Some(b)) => Partition::of_region(a) == Partition::of_region(b),
             _ => {
                 source.credentials == destination.credentials
                     && source.profile == destination.profile
@@ -85,13 +86,6 @@ pub fn same_place(config: &Config) -> bool {
         },
         _ => false,
     }
-}
-
-/// The prefix of a special partition such as `cn-` or `us-gov-`; all other regions are in `aws`,
-/// the public partition.
-fn partition(region: &str) -> &'static str {
-    let known = ["cn-", "us-gov-", "us-iso-", "us-isob-", "eu-isoe-", "us-isof-", "eusc-"];
-    known.into_iter().find(|prefix| region.starts_with(prefix)).unwrap_or("aws")
 }
 
 #[derive(Deserialize)]

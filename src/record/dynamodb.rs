@@ -26,8 +26,8 @@ use futures_util::stream;
 use self::item::Item;
 use self::update::{OldUpload, Refusal, Update};
 use super::{
-    CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Outcome, Record, RecordId, RecordStore,
-    Recorded, Seal, Start, Tally,
+    CopiesPage, CopiesRequest, End, JobStatus, MAX_LOOKED_UP, NoteKey, Outcome, Record, RecordId,
+    RecordStore, Recorded, Seal, Start, Tally,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
@@ -364,7 +364,7 @@ impl RecordStore for DynamoRecords {
 
     async fn notes(&self, keys: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut notes = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(copied_by_key::MAX_KEYS) {
+        for keys in keys.chunks(MAX_LOOKED_UP) {
             notes.extend(self.get_notes(keys).await?);
         }
         Ok(notes)

@@ -20,13 +20,14 @@ mod run;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::task;
 
 use super::{CHUNK, Feed};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::object::{Etag, ObjectKey};
 use crate::store::Odd;
 use pile::Pile;
@@ -84,7 +85,7 @@ impl Sorter {
     /// Takes rows; blocks while it writes. After an error all later calls fail as well: a row that
     /// could not be kept must not go missing silently.
     pub fn push(&self, rows: &[Row]) -> Result<()> {
-        let mut slot = self.pile.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.pile);
         // Put back only if all went well, so also not after a panic.
         let mut pile = slot.take().ok_or_else(over)?;
         rows.iter().try_for_each(|row| pile.push(row))?;
@@ -103,7 +104,7 @@ impl Sorter {
     /// Keeps the objects that are not processed further, each once. Fails if there are too many of
     /// them: then something else is wrong.
     pub fn keep_odd(&self, odd: impl IntoIterator<Item = Odd>) -> Result<()> {
-        let mut kept = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.odd);
         kept.extend(odd);
         match kept.len() {
             0..=MOST_ODD => Ok(()),
@@ -117,9 +118,9 @@ impl Sorter {
     /// The rows in order, as soon as the last runs are merged; must be called inside a Tokio
     /// runtime. Nothing can be pushed any more.
     pub fn finish(self) -> Sorted {
-        let odd = std::mem::take(&mut *self.odd.lock().unwrap_or_else(PoisonError::into_inner));
+        let odd = std::mem::take(&mut *lock(&self.odd));
         let rows = Feed::start(CHUNK, move |out| {
-            let pile = self.pile.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let pile = lock(&self.pile).take();
             let mut merge = pile.ok_or_else(over)?.finish()?;
             while let Some(row) = merge.next_row()? {
                 out.push(row)?;

@@ -1,7 +1,7 @@
 //! Tests what is reported, and when, on a paused clock.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -9,6 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::error::Result;
 use crate::monitor::Turn;
+use crate::mutex::lock;
 use crate::queue::{Depth, Message, Queue, Receipt};
 use crate::record::sqlite::SqliteRecords;
 use crate::sqlite::Database;
@@ -32,14 +33,14 @@ impl Heard {
                 return false;
             }
             let lines = words.iter().map(ToString::to_string).collect();
-            heard.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+            lock(&heard).push(lines);
             true
         })
     }
 
     /// What has been reported since the last call.
     fn take(&self) -> Vec<Vec<String>> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.0))
     }
 
     /// How often this has been reported since the last call.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
 use crate::format::escape::shown;
 use crate::job::{Apart, Events, Heard, Incoming, Opened, Refusal, Routes, open};
+use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::NoteKey;
 use crate::retry::{Policy, retry};
@@ -153,7 +154,7 @@ impl Listener {
     }
 
     fn writings(&self) -> MutexGuard<'_, BTreeMap<String, Writing>> {
-        self.writings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writings)
     }
 
     /// Whether this bucket's events have encoded keys; `None` if that is not known.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::error::{Asked, Error, ErrorKind};
 use crate::job::Job;
+use crate::mutex::lock;
 use crate::store::{ListRequest, ObjectStore, Side};
 use crate::worker::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 
@@ -152,7 +153,7 @@ impl Gates {
     }
 
     fn gates(&self) -> MutexGuard<'_, BTreeMap<Asked, Gate>> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gates)
     }
 
     fn with<T>(&self, place: &Asked, change: impl FnOnce(&mut Gate) -> T) -> T {
@@ -224,7 +225,7 @@ impl Gates {
 
     /// The places of a job whose object was taken, which are kept.
     fn known_places(&self, job: &Job) -> Arc<[Asked; 2]> {
-        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pairs = lock(&self.pairs);
         if let Some(known) = pairs.iter().find(|pair| is_of(job, pair)) {
             return Arc::clone(known);
         }
@@ -419,7 +420,7 @@ impl Gates {
     /// credentials may have been rotated between the refusal and the neutral call: only a job that
     /// is refused again is itself at fault.
     fn is_new(&self, job: &Job) -> bool {
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suspects = lock(&self.suspects);
         if suspects.len() >= MOST_SUSPECTS {
             suspects.clear();
         }
@@ -585,7 +586,7 @@ impl Gates {
         let misplaced = closed.iter().all(|(_, blame, _)| *blame == Blame::Place);
         let due = closed.iter().filter_map(|(.., next)| *next).min();
         let closed: BTreeSet<&Asked> = closed.iter().map(|(place, ..)| place).collect();
-        let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = lock(&self.pairs);
         let others = pairs.iter().any(|pair| pair.iter().all(|place| !closed.contains(place)));
         drop(pairs);
         let blocked = self.blocked.load(Ordering::Relaxed);

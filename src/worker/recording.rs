@@ -1,11 +1,12 @@
 //! Records outcomes, many to a request. If a temporary fault keeps some of a batch off the record,
 //! only these are tried again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Next};
+use crate::mutex::{into_inner, lock};
 use crate::record::{Outcome, RecordStore, Recorded};
 use crate::retry::{Policy, retry};
 
@@ -32,16 +33,12 @@ pub(super) async fn record(
     })
     .await;
     let why = tried.err().unwrap_or_else(|| Error::invalid("the record gave no answer"));
-    let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let answers = into_inner(answers);
     answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(why.another()))).collect()
 }
 
 fn unanswered(answers: &[Option<Recorded>]) -> Vec<usize> {
     (0..answers.len()).filter(|at| answers[*at].is_none()).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -20,15 +20,12 @@ use super::recording::record;
 use crate::error::{Asked, Error, ErrorKind, Next, Result};
 use crate::job::Job;
 use crate::logging::scope;
-use crate::record::{JobStatus, Outcome, RecordId, Recorded};
+use crate::record::{JobStatus, MAX_WRITTEN, Outcome, RecordId, Recorded};
 use crate::retry::Policy;
 use crate::shutdown::Halt;
 use crate::transfer::{Claim, Delivered, Done};
 use crate::worker::blame;
 
-/// Outcomes recorded in one request: the most that Amazon DynamoDB takes in a batch
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
-const RECORDED_AT_ONCE: usize = 25;
 /// Stands in an error's text if the answer has no code.
 const NO_CODE: &str = "no error code";
 /// Prefix of a refusal that was compared with no other object.
@@ -451,7 +448,7 @@ impl<'a> Round<'a> {
                 else => break,
             }
             let all = self.next == jobs.len() && self.running.is_empty();
-            if self.waiting.len() >= RECORDED_AT_ONCE || (all && !self.waiting.is_empty()) {
+            if self.waiting.len() >= MAX_WRITTEN || (all && !self.waiting.is_empty()) {
                 self.record();
             }
         }

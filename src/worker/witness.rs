@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -12,6 +12,7 @@ use super::Worker;
 use super::gates::places;
 use crate::error::{Asked, Error, Evidence};
 use crate::job::Job;
+use crate::mutex::lock;
 use crate::object::Etag;
 use crate::shutdown::Halt;
 use crate::store::{GetRequest, Side};
@@ -46,7 +47,7 @@ struct Witness {
 
 impl Witnesses {
     fn all(&self) -> MutexGuard<'_, BTreeMap<[Asked; 2], Vec<Witness>>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.all)
     }
 
     /// This job was done. The first small objects of its pair and a late one are kept, as they are

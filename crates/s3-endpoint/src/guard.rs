@@ -1,12 +1,14 @@
 //! Authentication, counters, and a gate at which a test may hold or refuse a call.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::{S3Result, s3_error};
+
+use crate::mutex::lock;
 
 /// A gate that calls wait at, so that a test can observe, hold or refuse them.
 #[async_trait]
@@ -42,7 +44,7 @@ pub(super) struct Stats(Mutex<BTreeMap<String, OperationStats>>);
 
 impl Stats {
     pub(super) fn snapshot(&self) -> BTreeMap<String, OperationStats> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 
     pub(super) fn bytes_in(&self, operation: &str, bytes: u64) {
@@ -54,7 +56,7 @@ impl Stats {
     }
 
     fn update(&self, operation: &str, change: impl FnOnce(&mut OperationStats)) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         match all.get_mut(operation) {
             Some(stats) => change(stats),
             None => change(all.entry(operation.to_owned()).or_default()),
@@ -78,7 +80,7 @@ impl OneKey {
     }
 
     fn key(&self) -> MutexGuard<'_, SimpleAuth> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

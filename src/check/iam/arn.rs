@@ -2,6 +2,8 @@
 //!
 //! Pure: an ARN follows from its parts.
 
+use crate::aws::partition::Partition;
+
 /// An account's partition, region and number. A part that is not known is empty, and appears as a
 /// word to be replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,22 +14,6 @@ pub struct Place {
     pub region: String,
     /// The account's 12 digits.
     pub account: String,
-}
-
-/// The partition of a region
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
-pub fn partition(region: &str) -> &'static str {
-    let known = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-isof-", "aws-iso-f"),
-        ("eusc-", "aws-eusc"),
-    ];
-    let found = known.into_iter().find(|(prefix, _)| region.starts_with(prefix));
-    found.map_or("aws", |(_, partition)| partition)
 }
 
 impl Place {
@@ -53,15 +39,7 @@ impl Place {
     /// KMS's name of the service that makes requests on a caller's behalf (`kms:ViaService`)
     /// (<https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>).
     pub(super) fn service(&self, service: &str) -> String {
-        let suffix = match self.partition.as_str() {
-            "aws-cn" => "amazonaws.com.cn",
-            "aws-iso" => "c2s.ic.gov",
-            "aws-iso-b" => "sc2s.sgov.gov",
-            "aws-iso-e" => "cloud.adc-e.uk",
-            "aws-iso-f" => "csp.hci.ic.gov",
-            "aws-eusc" => "amazonaws.eu",
-            _ => "amazonaws.com",
-        };
+        let suffix = Partition::named(&self.partition).domain;
         format!("{service}.{}.{suffix}", known(&self.region, "REGION"))
     }
 

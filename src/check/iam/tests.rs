@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::aws::partition::Partition;
 
 /// JobType PUT with all defaults, in a group with a hook.
 fn put() -> Scope {
@@ -178,7 +179,7 @@ fn resources_are_exact() {
 #[test]
 fn other_partitions_have_names_and_hosts_of_their_own() {
     let place = Place {
-        partition: partition("cn-north-1").to_owned(),
+        partition: Partition::of_region("cn-north-1").name.to_owned(),
         region: "cn-north-1".to_owned(),
         account: "1".to_owned(),
     };
@@ -190,7 +191,7 @@ fn other_partitions_have_names_and_hosts_of_their_own() {
     for (region, expected) in
         [("us-gov-west-1", "aws-us-gov"), ("ap-southeast-1", "aws"), ("eusc-de-east-1", "aws-eusc")]
     {
-        assert_eq!(partition(region), expected);
+        assert_eq!(Partition::of_region(region).name, expected);
     }
 }
 

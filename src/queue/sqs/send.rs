@@ -7,8 +7,8 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use super::SqsQueue;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often refused entries of one batch are sent again before `send` gives up: about half a
-/// minute with the pauses below.
+/// How often one batch is sent, with what was refused of it, before `send` gives up: after about
+/// eight seconds on average, sixteen at most, with the pauses below.
 const SEND_ROUNDS: u32 = 10;
 
 /// The first and the longest pause before refused entries are sent again.

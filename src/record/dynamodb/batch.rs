@@ -23,11 +23,7 @@ use super::update::{OldUpload, Update};
 use super::{DynamoRecords, NOT_ALLOWED, item};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Outcome, Recorded, all_failed};
-
-/// The maximum number of statements per batch
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>).
-const MAX_STATEMENTS: usize = 25;
+use crate::record::{MAX_WRITTEN, Outcome, Recorded, all_failed};
 
 /// The error code of a service without this operation.
 const UNKNOWN_CALL: &str = "UnknownOperationException";
@@ -45,7 +41,7 @@ impl DynamoRecords {
             outcome.lease.is_none() && !seen && keys.insert(item::primary_key(&outcome.id))
         };
         let new: Vec<usize> = (0..outcomes.len()).filter(may_be_new).collect();
-        for chunk in new.chunks(MAX_STATEMENTS) {
+        for chunk in new.chunks(MAX_WRITTEN) {
             // A single outcome is an UpdateItem, which never needs a second request.
             if chunk.len() == 1 || self.no_batches.load(Ordering::Relaxed) {
                 break;

@@ -8,11 +8,7 @@ use super::item::{self, Item};
 use super::{DynamoRecords, RecordId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
-use crate::record::{End, JobStatus};
-
-/// The maximum number of keys per BatchGetItem
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
-pub(super) const MAX_KEYS: usize = 100;
+use crate::record::{End, JobStatus, MAX_LOOKED_UP};
 
 /// The attributes read of an item.
 const ATTRIBUTES: [&str; 8] =
@@ -58,7 +54,7 @@ impl DynamoRecords {
         // A request with a duplicate key is refused.
         let keys: Vec<String> = keys.collect::<BTreeSet<_>>().into_iter().collect();
         let mut items = BTreeMap::new();
-        for chunk in keys.chunks(MAX_KEYS) {
+        for chunk in keys.chunks(MAX_LOOKED_UP) {
             let mut asked = Some(self.asked(chunk)?);
             while let Some(keys) = asked {
                 let count = keys.keys().len();

@@ -18,6 +18,7 @@ use super::http::Lean;
 use super::listing::Readings;
 use super::{S3Store, Writing};
 use crate::aws::clock::Clock;
+use crate::aws::partition::is_aws_host;
 use crate::aws::signer::Origin;
 use crate::aws::stored_credentials::StoredProvider;
 use crate::aws::trust::Trust;
@@ -126,7 +127,7 @@ fn is_amazon(url: Option<&str>) -> bool {
     let Some(url) = url else { return true };
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = host.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
-    [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"].iter().any(|end| host.ends_with(end))
+    is_aws_host(&host)
 }
 
 /// Who sends requests, and to which store.
