@@ -6,20 +6,21 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 
 use crate::digest::sums::Sum;
 use crate::error::Result;
 use crate::object::{ByteRange, Etag, ObjectId};
 
+pub use body::Body;
 pub use page::{Flaw, ListPage, Listed, Odd};
 use profile::Profile;
 
+mod body;
 pub mod pace;
 mod page;
 pub mod profile;
 pub mod s3;
-pub mod stall;
+mod stall;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -164,21 +165,16 @@ pub struct GetRequest {
     pub if_match: Option<Etag>,
 }
 
-/// A body that arrives in pieces. A cut connection shows as an error item, never as an end.
-pub type Body = BoxStream<'static, Result<Bytes>>;
-
 /// The answer to a GET: what is known at once, and the bytes as they arrive.
 pub struct GetAnswer {
     /// About the whole object.
     pub meta: ObjectMeta,
-    /// How many bytes the body announces.
-    pub content_length: u64,
     /// Where in the object the body begins: also 0 if a store answers a range with the whole
     /// object.
     pub start: u64,
     /// Bytes of the whole object, if the answer says.
     pub whole: Option<u64>,
-    /// The bytes, as stored.
+    /// The bytes, as stored; as many as the answer announces.
     pub body: Body,
 }
 
@@ -224,28 +220,10 @@ pub enum Payload {
     Streamed {
         /// The bytes.
         body: Body,
-        /// How many there must be.
-        length: u64,
         /// Send their CRC-64/NVME after them, for the store to verify; the answer contains it.
         trailer: bool,
-        /// The answer of [`ObjectStore::room`].
-        room: Room,
     },
 }
-
-/// A whole object's bytes as they arrive.
-pub struct Streamed {
-    /// The bytes.
-    pub body: Body,
-    /// How many there must be.
-    pub length: u64,
-    /// The answer of [`ObjectStore::room`].
-    pub room: Room,
-}
-
-/// A permit to send a part, if the store issues one: see [`ObjectStore::room`].
-#[derive(Debug, Default)]
-pub struct Room(Option<pace::Permit>);
 
 /// The store's answer to bytes that it has accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -322,12 +300,6 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// What is known of this store's peculiarities.
     fn profile(&self) -> &Profile;
 
-    /// How many calls of this name the bucket has answered successfully so far; 0 if nothing counts
-    /// them. A refusal is weighed against this number.
-    fn answered(&self, _bucket: &str, _call: &str) -> u64 {
-        0
-    }
-
     /// One page of the bucket's current objects, 1,000 keys on most stores. A key whose current
     /// version is a delete marker has no current object. An empty page need not be the last, and
     /// neither need one without a token for the next: see [`crate::compare::listing`].
@@ -359,14 +331,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         proof: Proof,
     ) -> Result<Written>;
 
-    /// Writes a whole object from a body of exactly `length` bytes as they arrive; an error in the
-    /// body cuts the request, so nothing is stored. The store refuses a body that does not match
-    /// `md5`.
+    /// Writes a whole object from a body as it arrives; an error in the body cuts the request, so
+    /// nothing is stored. The store refuses a body that does not match `md5`.
     async fn put_streamed(
         &self,
         id: &ObjectId,
         new: &NewObject,
-        body: Streamed,
+        body: Body,
         md5: Option<Md5>,
     ) -> Result<Written>;
 
@@ -384,12 +355,6 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Creates a multipart upload.
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created>;
-
-    /// Waits until a body may be sent into `bucket`. Called before the body's source is opened: a
-    /// server cuts a body that is not read for minutes.
-    async fn room(&self, _bucket: &str) -> Result<Room> {
-        Ok(Room::default())
-    }
 
     /// Writes one part; the store refuses a body that does not match its proof, its trailer or its
     /// length. Fails with `UploadGone` if the upload has been completed or aborted.

@@ -14,6 +14,7 @@ use crate::quirk::Quirk;
 use crate::record::{Proven, RecordStore};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
+use crate::store::pace::Paced;
 use crate::store::{Headers, ListRequest, NewObject, ObjectMeta, ObjectStore, PartsSeen};
 use crate::transfer::layout::{Layout, Route};
 
@@ -121,9 +122,9 @@ impl Settings {
 #[derive(Debug)]
 pub struct Engine {
     /// Where objects are read.
-    pub source: Arc<dyn ObjectStore>,
+    pub source: Arc<Paced>,
     /// Where they are written.
-    pub destination: Arc<dyn ObjectStore>,
+    pub destination: Arc<Paced>,
     /// The records.
     pub state: Arc<dyn RecordStore>,
     /// Limits the bytes in memory.

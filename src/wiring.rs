@@ -26,11 +26,10 @@ use crate::record::dynamodb::DynamoRecords;
 use crate::record::sqlite::SqliteRecords;
 use crate::retry::{Policy, retry};
 use crate::sqlite::Database;
+use crate::store::Side;
 use crate::store::pace::level::AtOnce;
 use crate::store::pace::{Paced, Pacing};
 use crate::store::s3::S3Store;
-use crate::store::stall::Watched;
-use crate::store::{ObjectStore, Side};
 use crate::transfer::memory::MemoryBudget;
 use crate::transfer::{Engine, Evidence, Looks, Settings};
 use crate::worker::{RuleBook, Rules};
@@ -51,9 +50,9 @@ const EMBEDDED_POLL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Sides {
     /// Where objects are read.
-    pub source: Arc<dyn ObjectStore>,
+    pub source: Arc<Paced>,
     /// Where they are written.
-    pub destination: Arc<dyn ObjectStore>,
+    pub destination: Arc<Paced>,
 }
 
 impl Sides {
@@ -70,13 +69,13 @@ impl Sides {
             store(config, parameters, Side::Destination, standalone),
         )?;
         Ok(Self {
-            source: governed(config, Arc::new(source), Side::Source),
-            destination: governed(config, Arc::new(destination), Side::Destination),
+            source: paced(config, source, Side::Source),
+            destination: paced(config, destination, Side::Destination),
         })
     }
 }
 
-/// One side without wrappers: nothing paces its calls or watches its bodies.
+/// One side without its wrapper: nothing paces its calls or watches its bodies.
 pub async fn store(
     config: &Config,
     parameters: &Arc<dyn ParameterStore>,
@@ -93,12 +92,10 @@ pub async fn store(
     }
 }
 
-/// Wraps the store: first in a watcher that notices stalled bodies, then in a pacer that asks for
-/// less if a store does not keep up. A stalled body counts as not keeping up.
-fn governed(config: &Config, store: Arc<dyn ObjectStore>, side: Side) -> Arc<dyn ObjectStore> {
+fn paced(config: &Config, store: S3Store, side: Side) -> Arc<Paced> {
     let AtOnce { first, requests, .. } = at_once(config);
     let pacing = Pacing { first, ceiling: requests, log_interval: config.debug.log_interval };
-    Arc::new(Paced::new(Arc::new(Watched::new(store, side)), side, pacing))
+    Arc::new(Paced::new(Arc::new(store), side, pacing))
 }
 
 /// The limits of concurrency, from the configuration or, if it says `auto`, from the machine.

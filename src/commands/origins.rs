@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::human;
 use crate::params::Pair;
 use crate::sources::inventory::{Access, Address, Inventory};
-use crate::store::ObjectStore;
+use crate::store::pace::Paced;
 use crate::wiring::Sides;
 
 /// The keys to compare. A file of names has been read to its end, and every entry belongs to a
@@ -30,12 +30,12 @@ pub(super) async fn keys(
         names.check(pairs).await?;
         return Ok(Keys::Named(names));
     }
-    let side = async |address: &Option<String>, sorts: bool, store: &Arc<dyn ObjectStore>| {
+    let side = async |address: &Option<String>, sorts: bool, store: &Arc<Paced>| {
         let folder = config.backend.temporary_folder.clone();
         match address {
             Some(address) => {
                 let access = Access {
-                    store: Some(Arc::clone(store)),
+                    store: Some(Arc::<Paced>::clone(store)),
                     max_retry: config.mode.max_retry,
                     folder,
                     cancel: cancel.clone(),

@@ -1,4 +1,4 @@
-//! Limits concurrency to what the store sustains: a wrapper around any other store.
+//! Limits concurrency to what the store sustains: the one wrapper around every other store.
 //!
 //! Requests that carry object data hold a permit of their bucket's lane: a GET until its body has
 //! been read to the end or dropped, PutObject and UploadPart until they are answered. All others
@@ -8,22 +8,21 @@
 //! It counts successes by bucket and call, and adds the side and bucket to each error.
 //! `worker::blame` uses both to decide what a refusal applies to. If the store throttles one
 //! object again and again while it answers others, the store has a problem with that object: it
-//! neither slows the others down nor is it retried for ever (`stubborn`).
+//! neither slows the others down nor is it retried for ever (`stubborn`). It cuts bodies that stall
+//! (`stall`): a stalled body counts as not keeping up.
 //!
 //! A streamed part takes the permit of its UploadPart before it asks for the permit of its GET.
 //! That cannot deadlock: these are two lanes, always taken in that order, and the holder of the
 //! second waits for no other.
 
 use std::collections::HashMap;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
+use super::stall::{self, Silence};
 use super::*;
 use crate::error::ErrorKind;
 
@@ -34,7 +33,7 @@ mod stubborn;
 mod tests;
 
 use lane::Lane;
-pub(super) use lane::Permit;
+pub use lane::Permit;
 use stubborn::Subject;
 
 /// Up to this size a PutObject's time is the store's and not the network's, and shows the store's
@@ -147,27 +146,36 @@ impl Paced {
         }
     }
 
+    /// Waits until a body may be sent into `bucket`: see [`Body::with_room`]. Called before the
+    /// body's source is opened, since a server cuts a body that is not read for minutes.
+    pub async fn room(&self, bucket: &str) -> Result<Permit> {
+        let mut permit = self.lane(bucket).enter().await?;
+        permit.rest();
+        Ok(permit)
+    }
+
+    /// How many calls of this name the bucket has answered successfully so far. A refusal is
+    /// weighed against this number.
+    pub fn answered(&self, bucket: &str, call: &str) -> u64 {
+        self.lane(bucket).successes(call)
+    }
+
     /// Sends a body as it arrives, with the permit that was taken before its source was opened.
     async fn send_streamed<F: Future<Output = Result<Written>>>(
         &self,
-        call: Call<'_>,
-        body: Body,
-        room: Room,
+        (name, id): (&'static str, &ObjectId),
+        mut body: Body,
         send: impl FnOnce(Body) -> F,
     ) -> Result<Written> {
-        let mut permit = match room {
-            Room(Some(permit)) => permit,
-            Room(None) => self.lane(call.bucket).enter().await?,
+        let call = Call::on(name, id);
+        let mut permit = match body.take_room() {
+            Some(permit) => permit,
+            None => self.lane(call.bucket).enter().await?,
         };
         permit.begin();
-        // A body that breaks is the source's fault.
-        let broken = Arc::new(AtomicBool::new(false));
-        let breaks = Arc::clone(&broken);
-        let note = move |piece: &Result<Bytes>| {
-            breaks.fetch_or(piece.is_err(), Ordering::Relaxed);
-        };
-        let answer = send(body.inspect(note).boxed()).await;
-        if broken.load(Ordering::Relaxed) {
+        let taking = body.taking();
+        let answer = taking.unless_stalled(id, self.side, send(body)).await;
+        if taking.is_broken() {
             permit.rest();
             return answer;
         }
@@ -191,25 +199,24 @@ impl Paced {
     }
 }
 
+// A method with a default would not be paced.
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl ObjectStore for Paced {
     fn profile(&self) -> &Profile {
         self.inner.profile()
     }
 
-    fn answered(&self, bucket: &str, call: &str) -> u64 {
-        self.lane(bucket).successes(call)
-    }
-
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
-        let call = Call::on("GetObject", &request.id);
+        let (id, side) = (&request.id, self.side);
+        let call = Call::on("GetObject", id);
         let mut permit = self.lane(call.bucket).enter().await?;
-        match self.noted(call, self.inner.get(request).await).await {
-            Ok(answer) => {
-                let (first_byte, left) = (permit.heard(), answer.content_length);
-                let place = (self.side.name(), request.id.bucket.clone());
-                let body = PacedBody { inner: answer.body, permit, first_byte, left, place };
-                Ok(GetAnswer { body: body.boxed(), ..answer })
+        let answer = stall::answered(id, side, self.inner.get(request)).await;
+        match self.noted(call, answer).await {
+            Ok(GetAnswer { meta, start, whole, body }) => {
+                let (first_byte, silence) = (permit.heard(), Silence::default());
+                let arrival = Arrival { id: id.clone(), side, permit, first_byte, silence };
+                Ok(GetAnswer { meta, start, whole, body: body.arriving(arrival) })
             }
             Err(error) => {
                 permit.failed(&error, call.subject());
@@ -231,39 +238,33 @@ impl ObjectStore for Paced {
         self.settle(Call::on("PutObject", id), permit, answer, short).await
     }
 
-    async fn room(&self, bucket: &str) -> Result<Room> {
-        let mut permit = self.lane(bucket).enter().await?;
-        permit.rest();
-        Ok(Room(Some(permit)))
-    }
-
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
-        let call = Call::on("UploadPart", &upload.target);
-        let Payload::Streamed { body, length, trailer, room } = payload else {
-            let permit = self.lane(call.bucket).enter().await?;
-            let answer = self.inner.upload_part(upload, number, payload).await;
-            return self.settle(call, permit, answer, false).await;
-        };
-        let send = |body| {
-            let payload = Payload::Streamed { body, length, trailer, room: Room(None) };
-            self.inner.upload_part(upload, number, payload)
-        };
-        self.send_streamed(call, body, room, send).await
+        let (name, id) = ("UploadPart", &upload.target);
+        match payload {
+            Payload::Streamed { body, trailer } => {
+                let send = |body| {
+                    self.inner.upload_part(upload, number, Payload::Streamed { body, trailer })
+                };
+                self.send_streamed((name, id), body, send).await
+            }
+            // The request's own time limit is enough for what fits into memory.
+            held => {
+                let permit = self.lane(&id.bucket).enter().await?;
+                let answer = self.inner.upload_part(upload, number, held).await;
+                self.settle(Call::on(name, id), permit, answer, false).await
+            }
+        }
     }
 
     async fn put_streamed(
         &self,
         id: &ObjectId,
         new: &NewObject,
-        streamed: Streamed,
+        body: Body,
         md5: Option<Md5>,
     ) -> Result<Written> {
-        let Streamed { body, length, room } = streamed;
-        let send = |body| {
-            let streamed = Streamed { body, length, room: Room(None) };
-            self.inner.put_streamed(id, new, streamed, md5)
-        };
-        self.send_streamed(Call::on("PutObject", id), body, room, send).await
+        let send = |body| self.inner.put_streamed(id, new, body, md5);
+        self.send_streamed(("PutObject", id), body, send).await
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
@@ -327,40 +328,39 @@ impl ObjectStore for Paced {
     }
 }
 
-/// A body with the permit of its GET.
-struct PacedBody {
-    inner: Body,
+/// What is watched of an answer's body: its silence, and the permit of its GET.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    id: ObjectId,
+    side: Side,
     permit: Permit,
     first_byte: Duration,
-    /// Bytes still to come. A reader that knows how many there are need not ask for the end.
-    left: u64,
-    /// The side and the bucket, for the body's errors.
-    place: (&'static str, String),
+    silence: Silence,
 }
 
-impl Stream for PacedBody {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = match self.inner.poll_next_unpin(cx) {
-            Poll::Ready(Some(Err(error))) => {
-                let (side, bucket) = &self.place;
-                Poll::Ready(Some(Err(error.at("GetObject", side, bucket))))
+impl Arrival {
+    /// The body was asked for more, and this is its answer.
+    pub(super) fn saw<T>(
+        &mut self,
+        polled: Poll<Option<Result<T>>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<T>>> {
+        let failed = match polled {
+            Poll::Pending => self.silence.goes_on(&self.id, self.side, context),
+            Poll::Ready(Some(Err(error))) => Some(error),
+            polled => {
+                self.silence.ends();
+                return polled;
             }
-            polled => polled,
         };
-        let first_byte = self.first_byte;
-        match &polled {
-            Poll::Ready(Some(Ok(bytes))) => {
-                self.left = self.left.saturating_sub(bytes.len() as u64);
-                if self.left == 0 {
-                    self.permit.answered(Some(first_byte));
-                }
-            }
-            Poll::Ready(Some(Err(error))) => self.permit.failed(error, None),
-            Poll::Ready(None) => self.permit.answered(Some(first_byte)),
-            Poll::Pending => {}
-        }
-        polled
+        let Some(error) = failed else { return Poll::Pending };
+        let error = error.at("GetObject", self.side.name(), &self.id.bucket);
+        self.permit.failed(&error, None);
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// All of it has come.
+    pub(super) fn ended(&mut self) {
+        self.permit.answered(Some(self.first_byte));
     }
 }

@@ -42,7 +42,6 @@ mod new_object;
 mod objects;
 mod raw_answer;
 mod refused_headers;
-mod sized_body;
 mod upload_answers;
 mod uploads;
 
@@ -386,7 +385,7 @@ impl ObjectStore for S3Store {
         &self,
         id: &ObjectId,
         new: &NewObject,
-        body: Streamed,
+        body: Body,
         md5: Option<Md5>,
     ) -> Result<Written> {
         let way = self.lean_way(&id.bucket, "PutObject", id).await?;

@@ -1,4 +1,4 @@
-//! Detects silent bodies, and tolerates slow ones: a wrapper around any store.
+//! Detects silent bodies, and tolerates slow ones: taps of a body on its way.
 //!
 //! The time limit of a whole request must grow with its bytes, so that a bad network is slow and
 //! not broken; for a large part it is hours long. Silence shows much sooner. Its clock runs only
@@ -6,11 +6,11 @@
 //! writing, and not for a destination while its bytes have not arrived.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::*;
@@ -26,18 +26,14 @@ const UNTAKEN: Duration = Duration::from_secs(30);
 /// shortest time limit for data in `retry`, which is much longer for large parts.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// A store whose stalled bodies end with `Unavailable`, so that they are retried.
-#[derive(Debug)]
-pub struct Watched {
-    inner: Arc<dyn ObjectStore>,
+/// Waits for the beginning of an answer, but not for ever.
+pub(super) async fn answered<T>(
+    id: &ObjectId,
     side: Side,
-}
-
-impl Watched {
-    /// Watches the bodies of `inner`.
-    pub fn new(inner: Arc<dyn ObjectStore>, side: Side) -> Self {
-        Self { inner, side }
-    }
+    asked: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let unanswered = |_| stalled(id, side, "no answer", ANSWER);
+    tokio::time::timeout(ANSWER, asked).await.map_err(unanswered)?
 }
 
 fn stalled(id: &ObjectId, side: Side, what: &str, limit: Duration) -> Error {
@@ -45,172 +41,71 @@ fn stalled(id: &ObjectId, side: Side, what: &str, limit: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{id} ({side}): {what} for {seconds} s"))
 }
 
-/// A body to send, and the record of how much of it is taken.
-fn watched(body: Body, length: u64) -> (Body, Arc<Taking>) {
-    let taking = Arc::new(Taking(Mutex::new(Taken::UpTo(Instant::now()))));
-    let outgoing =
-        Outgoing { inner: body, left: length, taking: Arc::clone(&taking), waiter: None };
-    (outgoing.boxed(), taking)
-}
-
-#[async_trait]
-impl ObjectStore for Watched {
-    fn profile(&self) -> &Profile {
-        self.inner.profile()
-    }
-
-    async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
-        let answer = tokio::time::timeout(ANSWER, self.inner.get(request)).await;
-        let unanswered = |_| stalled(&request.id, self.side, "no answer", ANSWER);
-        let answer = answer.map_err(unanswered)??;
-        let body =
-            Incoming { inner: answer.body, id: request.id.clone(), side: self.side, waiting: None };
-        Ok(GetAnswer { body: body.boxed(), ..answer })
-    }
-
-    async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
-        let Payload::Streamed { body, length, trailer, room } = payload else {
-            // In memory: the request's own time limit is enough, since it fits what fits into
-            // memory.
-            return self.inner.upload_part(upload, number, payload).await;
-        };
-        let (body, taking) = watched(body, length);
-        let payload = Payload::Streamed { body, length, trailer, room };
-        tokio::select! {
-            written = self.inner.upload_part(upload, number, payload) => written,
-            (what, limit) = taking.stalls() => {
-                Err(stalled(&upload.target, self.side, what, limit))
-            }
-        }
-    }
-
-    async fn put_streamed(
-        &self,
-        id: &ObjectId,
-        new: &NewObject,
-        streamed: Streamed,
-        md5: Option<Md5>,
-    ) -> Result<Written> {
-        let (body, taking) = watched(streamed.body, streamed.length);
-        let streamed = Streamed { body, ..streamed };
-        tokio::select! {
-            written = self.inner.put_streamed(id, new, streamed, md5) => written,
-            (what, limit) = taking.stalls() => Err(stalled(id, self.side, what, limit)),
-        }
-    }
-
-    async fn put(
-        &self,
-        id: &ObjectId,
-        new: &NewObject,
-        body: Bytes,
-        proof: Proof,
-    ) -> Result<Written> {
-        self.inner.put(id, new, body, proof).await
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        self.inner.list(request).await
-    }
-
-    async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {
-        self.inner.head(id, version).await
-    }
-
-    async fn parts_seen(
-        &self,
-        id: &ObjectId,
-        version: Option<&str>,
-        etag: &Etag,
-    ) -> Result<Option<PartsSeen>> {
-        self.inner.parts_seen(id, version, etag).await
-    }
-
-    async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>> {
-        self.inner.tags(id, version).await
-    }
-
-    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
-        self.inner.current(id).await
-    }
-
-    async fn delete(&self, id: &ObjectId) -> Result<()> {
-        self.inner.delete(id).await
-    }
-
-    async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
-        self.inner.create_upload(target, new).await
-    }
-
-    async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>> {
-        self.inner.list_parts(upload).await
-    }
-
-    async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>> {
-        self.inner.list_uploads(target).await
-    }
-
-    async fn complete_upload(
-        &self,
-        upload: &Upload,
-        parts: &[Part],
-        crc64nvme: Option<u64>,
-    ) -> Result<Written> {
-        self.inner.complete_upload(upload, parts, crc64nvme).await
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.inner.abort_upload(upload).await
-    }
-}
-
-/// The body of a GET.
-struct Incoming {
-    inner: Body,
-    id: ObjectId,
-    side: Side,
-    /// Expires when the body has been silent too long; set only while a reader waits.
+/// How long an answer's body has been silent.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// Expires when it has been too long; set only while a reader waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Stream for Incoming {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // The bytes first: they may have arrived long ago, while the reader was busy.
-        if let Poll::Ready(item) = self.inner.poll_next_unpin(cx) {
-            self.waiting = None;
-            return Poll::Ready(item);
-        }
+impl Silence {
+    /// Nothing has come; returns an error once that has lasted too long.
+    pub(super) fn goes_on(
+        &mut self,
+        id: &ObjectId,
+        side: Side,
+        context: &mut Context<'_>,
+    ) -> Option<Error> {
         let silence = self.waiting.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
-        if silence.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let error = stalled(&self.id, self.side, "the body brought no byte", SILENCE);
-        // A reader that reads on after the error finds the end.
-        self.inner = futures_util::stream::empty().boxed();
+        let is_over = silence.as_mut().poll(context).is_ready();
+        is_over.then(|| stalled(id, side, "the body brought no byte", SILENCE))
+    }
+
+    /// Something has come.
+    pub(super) fn ends(&mut self) {
         self.waiting = None;
-        Poll::Ready(Some(Err(error)))
     }
 }
 
-/// The body of an UploadPart.
-struct Outgoing {
-    inner: Body,
-    left: u64,
+/// The tap of a body to send.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
     taking: Arc<Taking>,
     waiter: Option<Arc<Waiter>>,
 }
 
-impl Outgoing {
-    /// The waker that wakes the destination's connection when more has arrived, and notes that it
-    /// has.
-    fn waiter(&mut self, cx: &Context<'_>) -> Arc<Waiter> {
+impl Sending {
+    pub(super) fn taking(&self) -> Arc<Taking> {
+        Arc::clone(&self.taking)
+    }
+
+    /// The destination asks for more. Returns the waker that wakes its connection when more has
+    /// arrived, and notes that it has.
+    pub(super) fn asked(&mut self, context: &Context<'_>) -> Waker {
+        // Set before polling, so that bytes that arrive during the poll are not overlooked.
+        self.taking.set(Taken::AllThereIs);
         match &self.waiter {
-            Some(waiter) if waiter.connection.will_wake(cx.waker()) => Arc::clone(waiter),
+            Some(waiter) if waiter.connection.will_wake(context.waker()) => {
+                Waker::from(Arc::clone(waiter))
+            }
             _ => {
-                let (taking, connection) = (Arc::clone(&self.taking), cx.waker().clone());
-                Arc::clone(self.waiter.insert(Arc::new(Waiter { taking, connection })))
+                let (taking, connection) = (self.taking(), context.waker().clone());
+                let waiter = self.waiter.insert(Arc::new(Waiter { taking, connection }));
+                Waker::from(Arc::clone(waiter))
+            }
+        }
+    }
+
+    /// What it got. `is_whole`: these were the last bytes.
+    pub(super) fn answered<T>(&self, polled: &Poll<Option<Result<T>>>, is_whole: bool) {
+        let now = Instant::now();
+        match polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) if !is_whole => self.taking.set(Taken::UpTo(now)),
+            Poll::Ready(piece) => {
+                self.taking.set(Taken::Whole(now));
+                let breaks = matches!(piece, Some(Err(_)));
+                self.taking.is_broken.fetch_or(breaks, Ordering::Relaxed);
             }
         }
     }
@@ -218,6 +113,7 @@ impl Outgoing {
 
 /// Waits for more of the body. A connection that is woken but cannot send does not ask for more;
 /// without this note, the last thing it asked would make the source look like the slower side.
+#[derive(Debug)]
 struct Waiter {
     taking: Arc<Taking>,
     connection: Waker,
@@ -227,28 +123,6 @@ impl Wake for Waiter {
     fn wake(self: Arc<Self>) {
         self.taking.more_came();
         self.connection.wake_by_ref();
-    }
-}
-
-impl Stream for Outgoing {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let waker = Waker::from(self.waiter(cx));
-        // Set before polling, so that bytes that arrive during the poll are not overlooked.
-        self.taking.set(Taken::AllThereIs);
-        let polled = self.inner.poll_next_unpin(&mut Context::from_waker(&waker));
-        let now = Instant::now();
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(bytes))) => {
-                self.left = self.left.saturating_sub(bytes.len() as u64);
-                let all = self.left == 0;
-                self.taking.set(if all { Taken::Whole(now) } else { Taken::UpTo(now) });
-            }
-            Poll::Ready(Some(Err(_)) | None) => self.taking.set(Taken::Whole(now)),
-        }
-        polled
     }
 }
 
@@ -263,21 +137,49 @@ enum Taken {
     Whole(Instant),
 }
 
+/// How a body that is sent fares.
 #[derive(Debug)]
-struct Taking(Mutex<Taken>);
+pub(super) struct Taking {
+    taken: Mutex<Taken>,
+    is_broken: AtomicBool,
+}
+
+impl Default for Taking {
+    fn default() -> Self {
+        Self { taken: Mutex::new(Taken::UpTo(Instant::now())), is_broken: AtomicBool::new(false) }
+    }
+}
 
 impl Taking {
+    /// Whether the body itself has ended in an error: its source is to blame, not its destination.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the answer to the body, unless its destination stalls.
+    pub(super) async fn unless_stalled<T>(
+        &self,
+        id: &ObjectId,
+        side: Side,
+        sent: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            answer = sent => answer,
+            (what, limit) = self.stalls() => Err(stalled(id, side, what, limit)),
+        }
+    }
+
     fn get(&self) -> Taken {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, taken: Taken) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = taken;
     }
 
     /// The destination was waiting for more, and there is more.
     fn more_came(&self) {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*taken, Taken::AllThereIs) {
             *taken = Taken::UpTo(Instant::now());
         }

@@ -1,13 +1,24 @@
 //! A store whose answers the test makes up, for the wrappers around stores.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::pace::{Paced, Pacing};
 use super::*;
 
 type Answers<Q, A> = Box<dyn Fn(Q) -> BoxFuture<'static, Result<A>> + Send + Sync>;
+
+impl Fake {
+    /// With at most `ceiling` requests at once.
+    pub fn paced(self, ceiling: usize) -> Arc<Paced> {
+        let pacing = Pacing { first: ceiling, ceiling, log_interval: Duration::from_secs(10) };
+        Arc::new(Paced::new(Arc::new(self), Side::Source, pacing))
+    }
+}
 
 /// Answers GETs, lists and parts with these; no other call is made.
 pub struct Fake {
@@ -44,10 +55,10 @@ pub fn upload(bucket: &str) -> Upload {
     Upload { target: ObjectId::new(bucket, "key"), id: "id".to_owned() }
 }
 
-/// An answer with this body, which announces `content_length` bytes.
-pub fn answer(content_length: u64, body: Body) -> GetAnswer {
+/// An answer with this body.
+pub fn answer(body: Body) -> GetAnswer {
     let meta = ObjectMeta {
-        size: content_length,
+        size: body.length(),
         etag: Etag::new("e"),
         version: None,
         last_modified: None,
@@ -59,7 +70,7 @@ pub fn answer(content_length: u64, body: Body) -> GetAnswer {
         sse: None,
         sum: None,
     };
-    GetAnswer { meta, content_length, start: 0, whole: Some(content_length), body }
+    GetAnswer { start: 0, whole: Some(meta.size), meta, body }
 }
 
 /// The answer to a part.
@@ -110,7 +121,7 @@ impl ObjectStore for Fake {
         &self,
         _: &ObjectId,
         _: &NewObject,
-        _: Streamed,
+        _: Body,
         _: Option<Md5>,
     ) -> Result<Written> {
         unreachable!()

@@ -13,7 +13,6 @@ use crate::mutex::lock;
 use crate::queue::{Depth, Message, Queue, Receipt};
 use crate::record::sqlite::SqliteRecords;
 use crate::sqlite::Database;
-use crate::store::ObjectStore;
 use crate::store::tests::Fake;
 use crate::wiring::{self, Sides};
 use crate::worker::{RuleBook, Rules, Worker};
@@ -176,7 +175,7 @@ impl RuleBook for Hanging {
 async fn real_worker(queue: Silent, folder: &std::path::Path) -> (Arc<Worker>, Arc<Monitor>) {
     let config = Config::default();
     let state = Database::open(&folder.join("records.sqlite")).await.unwrap();
-    let store = || Arc::new(Fake::default()) as Arc<dyn ObjectStore>;
+    let store = || Fake::default().paced(1);
     let sides = Sides { source: store(), destination: store() };
     let monitor = Arc::new(Monitor::default());
     let state = Arc::new(SqliteRecords::new(&state));

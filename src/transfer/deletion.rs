@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::job::Seen;
 use crate::record::Record;
 use crate::retry::retry;
-use crate::store::ObjectMeta;
+use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::event_order::{self, Late};
 
 impl Attempt<'_> {

@@ -16,7 +16,7 @@ use crate::object::{Etag, MIB, ObjectId};
 use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, Payload, Upload};
+use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, ObjectStore, Payload, Upload};
 use crate::transfer::layout::Guesses;
 
 /// The most objects that are read to learn whether a source's ETags are MD5s.

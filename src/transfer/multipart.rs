@@ -20,7 +20,9 @@ use crate::object::Etag;
 use crate::quirk::Quirk;
 use crate::record::{Proven, RecordId, Seal, Start, UploadRef};
 use crate::retry::{Policy, retry};
-use crate::store::{Created, GetRequest, NewObject, ObjectMeta, Part, Proof, Upload, Written};
+use crate::store::{
+    Created, GetRequest, NewObject, ObjectMeta, ObjectStore, Part, Proof, Upload, Written,
+};
 use crate::transfer::layout::Layout;
 
 /// How often parts are sent again if the destination does not list them as they were sent.
@@ -497,12 +499,12 @@ impl Attempt<'_> {
             };
             let read = || async {
                 let answer = engine.destination.get(&request).await?;
-                let body = match answer.content_length == range.len {
+                let body = match answer.body.length() == range.len {
                     true => answer.body,
-                    false => stream::cut(answer.body, range.start, range.len),
+                    false => answer.body.cut(range.start, range.len),
                 };
                 let wanted = Wanted::md5(Some(engine.lanes.hasher()));
-                let (mut body, watched) = stream::watch(body, range.len, wanted);
+                let (mut body, watched) = stream::watch(body, wanted);
                 while body.try_next().await?.is_some() {}
                 watched.outcome().map_or(Ok(None), |seen| seen.md5)
             };

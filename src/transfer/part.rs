@@ -17,7 +17,7 @@ use super::proof::{self, Verdict};
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::single_streamed::is_odd;
-use super::stream::{self, Seen, Wanted};
+use super::stream::{self, Seen, Stretches, Wanted};
 use super::whole_digest::Whole;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ use crate::object::{ByteRange, Etag, MIB, ObjectId};
 use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Upload, Written};
+use crate::store::{Body, GetRequest, Md5, ObjectStore, Part, Payload, Proof, Upload, Written};
 use crate::transfer::layout::{self, Layout};
 
 /// The memory that a streamed part may occupy: the connections' buffers and the bytes that wait to
@@ -129,7 +129,7 @@ impl PartMover {
         let policy = Policy::data(self.engine.settings.max_retry, self.layout.size);
         let pass = || async {
             let whole = ByteRange { start: 0, len: self.layout.size };
-            let mut body = self.get(whole).await?;
+            let mut body = Stretches::of(self.get(whole).await?);
             let mut at = 0;
             let left = numbers.iter().skip(sent.lock().await.len());
             for &number in left {
@@ -138,8 +138,8 @@ impl PartMover {
                 }
                 let range = self.range(number)?;
                 let _reservation = self.engine.reserve(range.len, &self.halt).await?;
-                let (bytes, rest) = stream::take(body, range.start - at, range.len).await?;
-                (body, at) = (rest, range.start + range.len);
+                let bytes = body.next(range.start - at, range.len).await?;
+                at = range.start + range.len;
                 self.engine.monitor.downloaded(range.len, &self.src);
                 let written = self.put(number, bytes).await?;
                 sent.lock().await.push(part_of(number, range, written));
@@ -308,9 +308,8 @@ impl PartMover {
             keep,
             ..Wanted::default()
         };
-        let (body, watched) = stream::watch(body, range.len, wanted);
-        let trailer = self.crc64nvme;
-        let payload = Payload::Streamed { body, length: range.len, trailer, room };
+        let (body, watched) = stream::watch(body, wanted);
+        let payload = Payload::Streamed { body: body.with_room(room), trailer: self.crc64nvme };
         let written = engine.destination.upload_part(upload, number, payload).await;
         let (written, md5, seen) = match (written, watched.outcome()) {
             // The error that ended the body is the reason why the request failed.
@@ -334,7 +333,7 @@ impl PartMover {
         let engine = &self.engine;
         let _reservation = engine.reserve(range.len, &self.halt).await?;
         let policy = Policy::data(engine.settings.max_retry, range.len);
-        let read = || async { collect(self.get(range).await?, range.len).await };
+        let read = || async { self.get(range).await?.read_all().await };
         let bytes: Bytes = retry(policy, &self.halt.abort, read).await?;
         engine.monitor.downloaded(range.len, &self.src);
         self.put(number, bytes).await
@@ -404,7 +403,7 @@ impl PartMover {
         let read = || async {
             let body = self.get(range).await?;
             let hasher = self.engine.lanes.hasher();
-            let (mut body, watched) = stream::watch(body, range.len, Wanted::md5(Some(hasher)));
+            let (mut body, watched) = stream::watch(body, Wanted::md5(Some(hasher)));
             while body.try_next().await?.is_some() {}
             watched.outcome().map_or(Ok(None), |seen| seen.md5)
         };
@@ -438,10 +437,10 @@ impl PartMover {
             }
             answer => answer?,
         };
-        let (start, length, whole) = (answer.start, answer.content_length, answer.whole);
+        let (start, length, whole) = (answer.start, answer.body.length(), answer.whole);
         match answered(range, self.layout.size, start, length, whole) {
             Answered::Range => Ok(answer.body),
-            Answered::Whole if !ranged => Ok(stream::cut(answer.body, range.start, range.len)),
+            Answered::Whole if !ranged => Ok(answer.body.cut(range.start, range.len)),
             Answered::Whole => {
                 let evidence = format_args!(
                     "GetObject s3://{} answered {length} bytes to {}",
@@ -449,7 +448,7 @@ impl PartMover {
                     range.header()
                 );
                 source.profile().learn(bucket, Quirk::NoRanges, evidence);
-                Ok(stream::cut(answer.body, range.start, range.len))
+                Ok(answer.body.cut(range.start, range.len))
             }
             Answered::Otherwise => {
                 let whole = whole.map_or("unknown".to_owned(), |whole| whole.to_string());
@@ -506,15 +505,6 @@ fn answered(range: ByteRange, size: u64, start: u64, length: u64, whole: Option<
 fn part_of(number: u32, range: ByteRange, written: Written) -> Part {
     let Written { etag, crc64nvme, .. } = written;
     Part { number, size: range.len, etag, crc64nvme }
-}
-
-/// All of a body of `len` bytes.
-async fn collect(body: Body, len: u64) -> Result<Bytes> {
-    let (bytes, mut rest) = stream::take(body, 0, len).await?;
-    match rest.try_next().await?.filter(|more| !more.is_empty()) {
-        None => Ok(bytes),
-        Some(more) => Err(proof::wrong_length(len, len + more.len() as u64)),
-    }
 }
 
 /// What the store said in a refusal, without our prefix: a key may contain any words.

@@ -1,42 +1,11 @@
 //! How a body and an object are proven.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
 
 use crate::config::Checksum;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Body, GetAnswer, Md5, Proof, Written};
-
-/// Reads a whole body of exactly `expected` bytes into memory; a short or long one is `Damaged`.
-pub(super) async fn read_exactly(answer: GetAnswer, expected: u64) -> Result<Bytes> {
-    let mut body = body_of(answer, expected)?;
-    let mut bytes = BytesMut::with_capacity(expected as usize);
-    while let Some(chunk) = body.try_next().await? {
-        let so_far = bytes.len() as u64 + chunk.len() as u64;
-        if so_far > expected {
-            return Err(wrong_length(expected, so_far));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    match bytes.len() as u64 == expected {
-        true => Ok(bytes.freeze()),
-        false => Err(wrong_length(expected, bytes.len() as u64)),
-    }
-}
-
-/// The body of an answer, if it announces as many bytes as were asked for.
-pub(super) fn body_of(answer: GetAnswer, expected: u64) -> Result<Body> {
-    match answer.content_length == expected {
-        true => Ok(answer.body),
-        false => Err(wrong_length(expected, answer.content_length)),
-    }
-}
-
-pub(super) fn wrong_length(expected: u64, got: u64) -> Error {
-    let message = format!("the source's answer has {got} bytes instead of {expected}");
-    Error::new(ErrorKind::Damaged, message)
-}
+use crate::store::{Md5, Proof, Written};
 
 /// The digests to send with a body in memory that has this MD5.
 pub(super) fn proof(wanted: Checksum, bytes: &Bytes, md5: Md5) -> Proof {
@@ -81,42 +50,8 @@ pub(super) fn compare(written: &Written, sent: Proof, opaque: bool, what: &str) 
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt, stream};
-
     use super::*;
     use crate::object::Etag;
-    use crate::store::{Headers, ObjectMeta};
-
-    fn answer(content_length: u64, chunks: &[&'static [u8]]) -> GetAnswer {
-        let chunks: Vec<Result<Bytes>> =
-            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
-        let meta = ObjectMeta {
-            size: content_length,
-            etag: Etag::new("e"),
-            version: None,
-            last_modified: None,
-            storage_class: None,
-            restored: false,
-            tag_count: None,
-            missing_meta: 0,
-            headers: Headers::default(),
-            sse: None,
-            sum: None,
-        };
-        let (start, whole) = (0, Some(content_length));
-        GetAnswer { meta, content_length, start, whole, body: stream::iter(chunks).boxed() }
-    }
-
-    /// Promise 3.
-    #[tokio::test]
-    async fn a_body_that_is_short_or_long_is_never_used() {
-        let read = read_exactly(answer(4, &[b"ab", b"cd"]), 4).await.unwrap();
-        assert_eq!(read, Bytes::from_static(b"abcd"));
-        for wrong in [answer(4, &[b"ab"]), answer(4, &[b"abcde"]), answer(5, &[b"abcde"])] {
-            let error = read_exactly(wrong, 4).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Damaged);
-        }
-    }
 
     /// Promise 3.
     #[test]

@@ -11,7 +11,7 @@ use crate::object::{ByteRange, MIB, ObjectId};
 use crate::quirk::Quirk;
 use crate::record::{JobStatus, Proven, Record, RecordId, UploadRef};
 use crate::retry::{Policy, retry};
-use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Upload};
+use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, ObjectStore, Part, Upload};
 use crate::transfer::layout::{self, Layout};
 
 /// Parts that are not known to be this object's are read again and compared, up to this many bytes:

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::{Attempt, Copied};
 use crate::error::Result;
 use crate::quirk::Quirk;
-use crate::store::ObjectMeta;
+use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::preserved::{Wanted, lost};
 use crate::transfer::tag_asking::Telling;
 

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use super::proof::{self, Verdict, read_exactly};
+use super::proof::{self, Verdict};
 use super::{Attempt, Copied, Turn};
 use crate::digest;
 use crate::digest::sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Proven;
 use crate::retry::retry;
-use crate::store::{GetRequest, Md5, ObjectMeta, Proof, Written};
+use crate::store::{GetRequest, Md5, ObjectMeta, ObjectStore, Proof, Written};
 
 /// How often an object is read if its bytes never match its ETag, or its length never matches its
 /// listing.
@@ -153,14 +153,14 @@ impl Attempt<'_> {
             if_match: seen.map(|meta| meta.etag.clone()),
         };
         let answer = engine.source.get(&request).await?;
-        let (size, meta) = (answer.content_length, answer.meta.clone());
+        let (size, meta) = (answer.body.length(), answer.meta);
         if seen.is_none() && self.may_have_layout(&meta) {
             return Ok(Fetched::InParts);
         }
         if size > reserved {
             return Ok(Fetched::Larger(size));
         }
-        let body = read_exactly(answer, size).await?;
+        let body = answer.body.read_all().await?;
         engine.monitor.downloaded(size, &self.job.src);
         Ok(Fetched::Whole(Box::new(meta), body))
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::quirk::Quirk;
 use crate::record::Proven;
 use crate::retry::retry;
-use crate::store::{GetRequest, ObjectMeta, Proof, Streamed, Written};
+use crate::store::{GetRequest, ObjectMeta, ObjectStore, Proof, Written};
 
 /// The result of one read.
 enum Passed {
@@ -89,7 +89,7 @@ impl Attempt<'_> {
             if_match: seen.map(|meta| meta.etag.clone()),
         };
         let answer = engine.source.get(&request).await?;
-        let (meta, length) = (answer.meta.clone(), answer.content_length);
+        let (meta, length) = (answer.meta, answer.body.length());
         if let Err(broken) = self.has_its_length(&meta, seen).await? {
             let again = Error::new(ErrorKind::Damaged, broken.to_string());
             return readings().broken(broken).and(Err(again));
@@ -100,8 +100,8 @@ impl Attempt<'_> {
         let new = self.new_object(&meta).await?;
         let hasher = Some(engine.lanes.hasher());
         let wanted = Wanted { hasher, md5: Some(md5), whole: meta.sum, ..Wanted::default() };
-        let (body, watched) = stream::watch(answer.body, length, wanted);
-        let body = Streamed { body, length, room };
+        let (body, watched) = stream::watch(answer.body, wanted);
+        let body = body.with_room(room);
         let written = engine.destination.put_streamed(&job.des, &new, body, Some(md5)).await;
         let (written, outcome) = (written, watched.outcome());
         if let Some(other) = outcome.as_ref().and_then(|outcome| outcome.other) {

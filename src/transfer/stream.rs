@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 
-use super::proof::wrong_length;
 use super::whole_digest::Reading;
 use crate::digest;
 use crate::digest::lanes::LaneHasher;
@@ -78,53 +77,38 @@ impl Watched {
     }
 }
 
-/// The `len` bytes of a body after the first `skip`.
-pub(super) fn cut(body: Body, skip: u64, len: u64) -> Body {
-    let next = |(mut body, mut skip, left): (Body, u64, u64)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        while let Some(mut chunk) = body.try_next().await? {
-            let ahead = skip.min(chunk.len() as u64);
-            skip -= ahead;
-            chunk.advance(ahead as usize);
-            chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len()));
-            if !chunk.is_empty() {
-                let left = left - chunk.len() as u64;
-                return Ok(Some((chunk, (body, skip, left))));
-            }
-        }
-        Ok(None)
-    };
-    stream::try_unfold((body, skip, len), next).boxed()
+/// A body from which one stretch after the other is read into memory.
+pub(super) struct Stretches {
+    body: Body,
+    /// What has come of the next stretch.
+    ahead: Bytes,
 }
 
-/// Reads the `len` bytes after the first `skip` into memory, and returns them with the rest of the
-/// body.
-pub(super) async fn take(mut body: Body, mut skip: u64, len: u64) -> Result<(Bytes, Body)> {
-    let mut bytes = BytesMut::with_capacity(len as usize);
-    let mut left = len;
-    while left > 0 {
-        let Some(mut chunk) = body.try_next().await? else {
-            return Err(wrong_length(len, len - left));
-        };
-        let ahead = skip.min(chunk.len() as u64);
-        skip -= ahead;
-        chunk.advance(ahead as usize);
-        let wanted = chunk.split_to(left.min(chunk.len() as u64) as usize);
-        left -= wanted.len() as u64;
-        bytes.extend_from_slice(&wanted);
-        if !chunk.is_empty() {
-            body = stream::once(async { Ok(chunk) }).chain(body).boxed();
+impl Stretches {
+    pub fn of(body: Body) -> Self {
+        Self { body, ahead: Bytes::new() }
+    }
+
+    /// The `len` bytes after the next `skip`.
+    pub async fn next(&mut self, mut skip: u64, len: u64) -> Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(len as usize);
+        loop {
+            let gap = skip.min(self.ahead.len() as u64);
+            skip -= gap;
+            self.ahead.advance(gap as usize);
+            let missing = (len as usize).saturating_sub(bytes.len());
+            bytes.extend_from_slice(&self.ahead.split_to(missing.min(self.ahead.len())));
+            if bytes.len() as u64 == len {
+                return Ok(bytes.freeze());
+            }
+            let beyond = || Error::new(ErrorKind::Damaged, "the body ends before this stretch");
+            self.ahead = self.body.try_next().await?.ok_or_else(beyond)?;
         }
     }
-    Ok((bytes.freeze(), body))
 }
 
 struct Passing {
     body: Body,
-    left: u64,
-    length: u64,
     hasher: Option<LaneHasher>,
     md5: Option<Md5>,
     sum: Option<sums::Hasher>,
@@ -134,18 +118,17 @@ struct Passing {
     outcome: Outcome,
 }
 
-/// Passes a body of exactly `length` bytes through, hashing it on the way. A body that is cut,
-/// short or long ends in an error before its last byte has left.
-pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) {
-    let outcome = Outcome::default();
+/// Passes a body through, hashing it on the way. A body whose digest is not the expected one ends
+/// in an error before its last bytes have passed.
+pub(super) fn watch(body: Body, wanted: Wanted) -> (Body, Watched) {
+    let (length, outcome) = (body.length(), Outcome::default());
     let watched = Watched(Arc::clone(&outcome));
     let Wanted { hasher, md5, sum, whole, crc64nvme, keep } = wanted;
     let crc64nvme = crc64nvme.then(|| sums::Hasher::new(Algorithm::Crc64Nvme));
     let sum = whole.map(|whole| whole.algorithm()).or(sum).map(sums::Hasher::new);
     let kept = keep.then(Vec::new);
-    let passing =
-        Passing { body, left: length, length, hasher, md5, sum, whole, crc64nvme, kept, outcome };
-    let stream = stream::unfold(Some(passing), |passing| async {
+    let passing = Passing { body, hasher, md5, sum, whole, crc64nvme, kept, outcome };
+    let pieces = stream::unfold(Some(passing), |passing| async {
         let mut passing = passing?;
         match passing.next().await {
             Ok(Some(chunk)) => Some((Ok(chunk), Some(passing))),
@@ -158,26 +141,16 @@ pub(super) fn watch(body: Body, length: u64, wanted: Wanted) -> (Body, Watched) 
             }
         }
     });
-    (stream.boxed(), watched)
+    (Body::new(pieces, length), watched)
 }
 
 impl Passing {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.left == 0 {
-            // An empty body has no last chunk.
-            if self.length == 0 {
-                self.end(Ok(None), None);
-            }
-            return Ok(None);
-        }
         let Some(chunk) = self.body.try_next().await? else {
-            return Err(wrong_length(self.length, self.length - self.left));
+            // An empty body has no last chunk.
+            self.end(Ok(None), None);
+            return Ok(None);
         };
-        let len = chunk.len() as u64;
-        if len > self.left {
-            return Err(wrong_length(self.length, self.length - self.left + len));
-        }
-        self.left -= len;
         if let Some(hasher) = &mut self.hasher {
             hasher.push(chunk.clone()).await;
         }
@@ -191,10 +164,7 @@ impl Passing {
             kept.push(chunk.clone());
         }
         // Ends before the last bytes leave: a sender of a body of known length asks for no more.
-        if self.left == 0 {
-            if let Some(more) = self.body.try_next().await?.filter(|more| !more.is_empty()) {
-                return Err(wrong_length(self.length, self.length + more.len() as u64));
-            }
+        if self.body.is_whole() {
             let md5 = match self.hasher.take() {
                 Some(hasher) => Some(hasher.finish().await?),
                 None => None,
@@ -232,12 +202,14 @@ impl Passing {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
     use crate::digest::lanes::Lanes;
 
     async fn pass(chunks: Vec<Result<Bytes>>, length: u64) -> (Result<Vec<Bytes>>, Watched) {
         let wanted = Wanted::md5(Some(Lanes::new().hasher()));
-        let (body, watched) = watch(stream::iter(chunks).boxed(), length, wanted);
+        let (body, watched) = watch(Body::new(stream::iter(chunks), length), wanted);
         (body.try_collect().await, watched)
     }
 
@@ -275,7 +247,7 @@ mod tests {
             let hasher = Some(Lanes::new().hasher());
             let sum = Some(Algorithm::Crc32C);
             let wanted = Wanted { hasher, md5: Some(md5), sum, keep: true, ..Wanted::default() };
-            let (body, watched) = watch(stream::iter(chunks).boxed(), 4, wanted);
+            let (body, watched) = watch(Body::new(stream::iter(chunks), 4), wanted);
             let passed: Vec<Result<Bytes>> = body.collect().await;
             let seen = watched.outcome().unwrap();
             assert_eq!(passed.last().unwrap().is_ok(), is_right);
@@ -293,7 +265,7 @@ mod tests {
             let chunks = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
             let whole = Some(sums::of(Algorithm::Sha256, of));
             let wanted = Wanted { whole, ..Wanted::md5(Some(Lanes::new().hasher())) };
-            let (body, watched) = watch(stream::iter(chunks).boxed(), 4, wanted);
+            let (body, watched) = watch(Body::new(stream::iter(chunks), 4), wanted);
             let passed: Vec<Result<Bytes>> = body.collect().await;
             let seen = watched.outcome().unwrap();
             assert_eq!(passed.last().unwrap().is_ok(), is_right);
@@ -303,23 +275,20 @@ mod tests {
 
     /// Promise 3.
     #[tokio::test]
-    async fn a_piece_is_cut_out_of_a_body_wherever_its_chunks_end() {
-        for (skip, len, expected) in
-            [(0, 3, "abc"), (2, 2, "cd"), (3, 3, "def"), (5, 9, "f"), (9, 1, ""), (1, 0, "")]
-        {
-            let chunks =
-                ["ab", "", "cde", "f"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
-            let body = cut(stream::iter(chunks).boxed(), skip, len);
-            let piece: Vec<Bytes> = body.try_collect().await.unwrap();
-            assert_eq!(piece.concat(), expected.as_bytes(), "{skip} {len}");
+    async fn stretches_are_read_wherever_the_chunks_end() {
+        let chunks = ["ab", "", "cde", "f"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+        let mut stretches = Stretches::of(Body::new(stream::iter(chunks), 6));
+        for (skip, len, expected) in [(0, 1, "a"), (0, 0, ""), (2, 1, "d"), (0, 2, "ef")] {
+            assert_eq!(stretches.next(skip, len).await.unwrap(), expected, "{skip} {len}");
         }
+        assert_eq!(stretches.next(0, 1).await.unwrap_err().kind(), ErrorKind::Damaged);
     }
 
     /// Promise 3.
     #[tokio::test]
     async fn a_body_that_is_not_read_to_its_end_has_no_outcome() {
         let chunks = stream::iter([Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))]);
-        let (mut body, watched) = watch(chunks.boxed(), 4, Wanted::default());
+        let (mut body, watched) = watch(Body::new(chunks, 4), Wanted::default());
         body.try_next().await.unwrap();
         assert!(watched.outcome().is_none());
     }

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::retry;
-use crate::store::ObjectMeta;
+use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::tag_asking::Telling;
 
 /// How often an object is asked again after a refusal that may not be about the request.

@@ -17,7 +17,6 @@ use tracing::debug;
 use super::Attempt;
 use super::memory::{MemoryBudget, Spare};
 use super::part::{PartMover, WINDOW};
-use super::proof::wrong_length;
 use super::resume::MOST_PROVEN_BYTES;
 use super::stream::{self, Seen, Wanted};
 use crate::digest::Hasher;
@@ -363,13 +362,11 @@ impl Parts {
 }
 
 impl Feeding<'_> {
-    async fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let len = chunk.len() as u64;
-        self.left = self.left.checked_sub(len).ok_or_else(|| wrong_length(self.left, len))?;
+    async fn push(&mut self, chunk: Bytes) {
+        self.left -= chunk.len() as u64;
         self.crc64nvme.update(&chunk);
         // Concurrently: if a try is dropped in between, both must be left at the same place.
         tokio::join!(self.md5.push(chunk.clone()), self.into.push(chunk));
-        Ok(())
     }
 }
 
@@ -402,7 +399,7 @@ impl PartMover {
                 keep: spare.is_some(),
                 ..Wanted::default()
             };
-            let (mut body, watched) = stream::watch(body, range.len, wanted);
+            let (mut body, watched) = stream::watch(body, wanted);
             while body.try_next().await?.is_some() {}
             let unread = || Error::new(ErrorKind::Damaged, "a body that was not read to its end");
             watched.outcome().ok_or_else(unread)
@@ -428,11 +425,8 @@ impl PartMover {
             let done = range.len - feeding.left;
             let mut body =
                 self.get(ByteRange { start: range.start + done, len: feeding.left }).await?;
-            while feeding.left > 0 {
-                let Some(chunk) = body.try_next().await? else {
-                    return Err(wrong_length(range.len, range.len - feeding.left));
-                };
-                feeding.push(chunk).await?;
+            while let Some(chunk) = body.try_next().await? {
+                feeding.push(chunk).await;
             }
             Ok(())
         };

@@ -16,8 +16,8 @@ use tracing::{debug, info};
 use crate::config::Config;
 use crate::quirk::Quirk;
 use crate::record::{NoteKey, RecordStore};
-use crate::store::Side;
 use crate::store::profile::Profile;
+use crate::store::{ObjectStore, Side};
 use crate::wiring::Sides;
 
 /// How long a fact is believed.

@@ -23,6 +23,7 @@ use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::NoteKey;
 use crate::retry::{Policy, retry};
+use crate::store::ObjectStore;
 
 /// How long a bucket list stays valid after it was read.
 const GOOD_FOR: Duration = Duration::from_secs(300);

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::error::{Asked, Error, ErrorKind};
 use crate::job::Job;
 use crate::mutex::lock;
+use crate::store::pace::Paced;
 use crate::store::{ListRequest, ObjectStore, Side};
 use crate::worker::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 
@@ -39,12 +40,12 @@ const SAID_AGAIN: Duration = Duration::from_secs(60);
 /// Both sides, for neutral calls.
 #[derive(Debug)]
 pub(super) struct Both {
-    pub source: Arc<dyn ObjectStore>,
-    pub destination: Arc<dyn ObjectStore>,
+    pub source: Arc<Paced>,
+    pub destination: Arc<Paced>,
 }
 
 impl Both {
-    fn side(&self, place: &Asked) -> &Arc<dyn ObjectStore> {
+    fn side(&self, place: &Asked) -> &Arc<Paced> {
         match place.side == Side::Source.name() {
             true => &self.source,
             false => &self.destination,

@@ -23,6 +23,7 @@ use crate::logging::scope;
 use crate::record::{JobStatus, MAX_WRITTEN, Outcome, RecordId, Recorded};
 use crate::retry::Policy;
 use crate::shutdown::Halt;
+use crate::store::ObjectStore;
 use crate::transfer::{Claim, Delivered, Done};
 use crate::worker::blame;
 

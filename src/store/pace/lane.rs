@@ -190,7 +190,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One request in flight. It ends when this is settled, or when this is dropped because its outcome
 /// is unknown.
 #[derive(Debug)]
-pub(in crate::store) struct Permit {
+pub struct Permit {
     lane: Arc<Lane>,
     /// Gone once the request is settled.
     permit: Option<OwnedSemaphorePermit>,
@@ -201,28 +201,28 @@ pub(in crate::store) struct Permit {
 
 impl Permit {
     /// This permit has no request in flight: if it is dropped, nothing is learned from that.
-    pub fn rest(&mut self) {
+    pub(in crate::store) fn rest(&mut self) {
         self.heard = true;
     }
 
     /// The request begins.
-    pub fn begin(&mut self) {
+    pub(in crate::store) fn begin(&mut self) {
         (self.began, self.heard) = (Instant::now(), false);
     }
 
     /// How long the request has been in flight.
-    pub fn age(&self) -> Duration {
+    pub(in crate::store) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Notes that the answer has begun; returns how long that took.
-    pub fn heard(&mut self) -> Duration {
+    pub(in crate::store) fn heard(&mut self) -> Duration {
         self.heard = true;
         self.age()
     }
 
     /// The request was answered; `first_byte` as in [`Outcome::Answered`].
-    pub fn answered(&mut self, first_byte: Option<Duration>) {
+    pub(in crate::store) fn answered(&mut self, first_byte: Option<Duration>) {
         if self.permit.is_some() {
             self.lane.observe(self.began, Outcome::Answered(first_byte));
             self.release();
@@ -230,7 +230,7 @@ impl Permit {
     }
 
     /// The request failed.
-    pub fn failed(&mut self, error: &Error, subject: Option<Subject<'_>>) {
+    pub(in crate::store) fn failed(&mut self, error: &Error, subject: Option<Subject<'_>>) {
         if self.permit.is_some() {
             self.lane.failed(self.began, error, subject);
             self.release();

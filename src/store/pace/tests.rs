@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use futures_util::{FutureExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -14,17 +14,12 @@ use crate::store::tests::{Fake, answer, upload, whole, written};
 
 const SERVICE: Duration = Duration::from_millis(100);
 
-fn paced(fake: Fake, ceiling: usize) -> Arc<Paced> {
-    let pacing = Pacing { first: ceiling, ceiling, log_interval: Duration::from_secs(10) };
-    Arc::new(Paced::new(Arc::new(fake), Side::Source, pacing))
-}
-
 fn throttled() -> Error {
     Error::new(ErrorKind::Throttled, "slow down")
 }
 
 fn body(text: &'static [u8]) -> Body {
-    stream::iter([Ok(Bytes::from_static(text))]).boxed()
+    Body::new(stream::iter([Ok(Bytes::from_static(text))]), text.len() as u64)
 }
 
 async fn read(paced: &Paced, bucket: &str) -> Result<Vec<Bytes>> {
@@ -101,7 +96,7 @@ fn upload_ref() -> &'static Upload {
 #[tokio::test(start_paused = true)]
 async fn a_throttled_store_gets_fewer_at_once_and_more_again_when_it_carries_more() {
     let capacity = Capacity::of(10);
-    let paced = paced(capacity.uploads(), 64);
+    let paced = capacity.uploads().paced(64);
     capacity.put(&paced, 2_000).await;
     assert_eq!(capacity.most.load(Ordering::SeqCst), 64, "at first");
     capacity.put(&paced, 2_000).await;
@@ -116,8 +111,8 @@ async fn a_throttled_store_gets_fewer_at_once_and_more_again_when_it_carries_mor
 
 #[tokio::test(start_paused = true)]
 async fn a_get_holds_its_permit_until_its_body_is_read_or_dropped() {
-    let get = Box::new(|_| async { Ok(answer(2, body(b"ab"))) }.boxed());
-    let paced = paced(Fake { get, ..Fake::default() }, 1);
+    let get = Box::new(|_| async { Ok(answer(body(b"ab"))) }.boxed());
+    let paced = Fake { get, ..Fake::default() }.paced(1);
     let mut first = paced.get(&whole("b")).await.unwrap();
     assert!(paced.get(&whole("b")).now_or_never().is_none(), "the body is not read yet");
     first.body.next().await.unwrap().unwrap();
@@ -134,12 +129,12 @@ async fn buckets_and_sides_are_independent() {
         async move {
             match request.id.bucket.as_str() {
                 "busy" => Err(throttled()),
-                _ => Ok(answer(1, body(b"a"))),
+                _ => Ok(answer(body(b"a"))),
             }
         }
         .boxed()
     });
-    let paced = paced(Fake { get, ..Fake::default() }, 8);
+    let paced = Fake { get, ..Fake::default() }.paced(8);
     for _ in 0..5 {
         assert!(read(&paced, "busy").await.is_err());
         sleep(Duration::from_secs(2)).await;
@@ -152,8 +147,8 @@ async fn buckets_and_sides_are_independent() {
 #[tokio::test(start_paused = true)]
 async fn a_throttled_listing_counts_and_waits_for_nothing() {
     let list = Box::new(|_| async { Err(throttled()) }.boxed());
-    let get = Box::new(|_| async { Ok(answer(2, body(b"ab"))) }.boxed());
-    let paced = paced(Fake { get, list, ..Fake::default() }, 2);
+    let get = Box::new(|_| async { Ok(answer(body(b"ab"))) }.boxed());
+    let paced = Fake { get, list, ..Fake::default() }.paced(2);
     let held = [paced.get(&whole("b")).await.unwrap(), paced.get(&whole("b")).await.unwrap()];
     let request = ListRequest { bucket: "b".to_owned(), ..ListRequest::default() };
     assert!(paced.list(&request).await.is_err());
@@ -169,8 +164,8 @@ async fn a_throttled_listing_counts_and_waits_for_nothing() {
 /// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_streamed_part_never_locks_up() {
-    let get = Box::new(|_| async { Ok(answer(2, body(b"ab"))) }.boxed());
-    let source = paced(Fake { get, ..Fake::default() }, 3);
+    let get = Box::new(|_| async { Ok(answer(body(b"ab"))) }.boxed());
+    let source = Fake { get, ..Fake::default() }.paced(3);
     let upload_part = Box::new(|payload| {
         async move {
             let Payload::Streamed { body, .. } = payload else { unreachable!() };
@@ -180,11 +175,11 @@ async fn a_streamed_part_never_locks_up() {
         }
         .boxed()
     });
-    let destination = paced(Fake { upload_part, ..Fake::default() }, 1);
+    let destination = Fake { upload_part, ..Fake::default() }.paced(1);
     let part = || async {
         let room = destination.room("b").await?;
         let GetAnswer { body, .. } = source.get(&whole("b")).await?;
-        let payload = Payload::Streamed { body, length: 2, trailer: false, room };
+        let payload = Payload::Streamed { body: body.with_room(room), trailer: false };
         destination.upload_part(upload_ref(), 1, payload).await
     };
     let parts = timeout(Duration::from_secs(3600), join_all((0..50).map(|_| part()))).await;
@@ -195,17 +190,18 @@ async fn a_streamed_part_never_locks_up() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_permit_is_not_given_up_as_unanswered() {
     let capacity = Capacity::of(1);
-    let paced = paced(capacity.uploads(), 1);
+    let paced = capacity.uploads().paced(1);
     // 1,000 parts of 0.1 s one by one: the last waits longer than its only try may take.
     capacity.put(&paced, 1_000).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_given_up_unanswered_lower_the_level() {
-    let paced = paced(Fake::default(), 10);
+    let paced = Fake::default().paced(10);
     for _ in 0..4 {
-        let request = whole("b");
-        assert!(timeout(Duration::from_secs(121), paced.get(&request)).await.is_err());
+        let payload = Payload::Held { bytes: Bytes::new(), proof: Proof::default() };
+        let sent = paced.upload_part(upload_ref(), 1, payload);
+        assert!(timeout(Duration::from_secs(121), sent).await.is_err());
     }
     assert_eq!(paced.lane("b").limit(), 6, "after the third and the fourth");
 }
@@ -215,9 +211,9 @@ async fn requests_that_are_given_up_unanswered_lower_the_level() {
 async fn bodies_that_break_lower_the_level() {
     let get = Box::new(|_| {
         let broken = || Err(Error::new(ErrorKind::Unavailable, "reset"));
-        async move { Ok(answer(9, stream::iter([broken()]).boxed())) }.boxed()
+        async move { Ok(answer(Body::new(stream::iter([broken()]), 9))) }.boxed()
     });
-    let paced = paced(Fake { get, ..Fake::default() }, 10);
+    let paced = Fake { get, ..Fake::default() }.paced(10);
     for _ in 0..3 {
         assert!(read(&paced, "b").await.is_err());
         sleep(Duration::from_secs(2)).await;
@@ -229,11 +225,12 @@ async fn bodies_that_break_lower_the_level() {
 #[tokio::test(start_paused = true)]
 async fn a_part_with_room_waits_for_none_and_gives_it_back() {
     let capacity = Capacity::of(1);
-    let paced = paced(capacity.uploads(), 1);
+    let paced = capacity.uploads().paced(1);
     for _ in 0..3 {
         let room = paced.room("b").await.unwrap();
         assert!(paced.room("b").now_or_never().is_none(), "there is room for one");
-        let payload = Payload::Streamed { body: body(b"ab"), length: 2, trailer: false, room };
+        let body = body(b"ab").with_room(room);
+        let payload = Payload::Streamed { body, trailer: false };
         paced.upload_part(upload_ref(), 1, payload).await.unwrap();
     }
     drop(paced.room("b").await.unwrap());
@@ -251,10 +248,11 @@ async fn a_source_that_breaks_lowers_no_level_of_the_destination() {
         }
         .boxed()
     });
-    let paced = paced(Fake { upload_part, ..Fake::default() }, 10);
+    let paced = Fake { upload_part, ..Fake::default() }.paced(10);
     for _ in 0..10 {
-        let body = stream::iter([Err(Error::new(ErrorKind::Unavailable, "reset"))]).boxed();
-        let payload = Payload::Streamed { body, length: 2, trailer: false, room: Room::default() };
+        let reset = Err(Error::new(ErrorKind::Unavailable, "reset"));
+        let body = Body::new(stream::iter([reset]), 2);
+        let payload = Payload::Streamed { body, trailer: false };
         assert!(paced.upload_part(upload_ref(), 1, payload).await.is_err());
         sleep(Duration::from_secs(2)).await;
     }
@@ -268,7 +266,7 @@ async fn asked_alone(list: Box<dyn Fn() -> Result<ListPage> + Send + Sync>) -> (
         list: Box::new(move |_| std::future::ready(list()).boxed()),
         ..Fake::default()
     };
-    let (paced, began) = (paced(fake, 8), Instant::now());
+    let (paced, began) = (fake.paced(8), Instant::now());
     let (policy, cancel) = (Policy::data(5, 0), CancellationToken::new());
     let ended = retry(policy, &cancel, || read(&paced, "b")).await.unwrap_err();
     (ended, began.elapsed())

@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -101,20 +102,20 @@ pub(super) fn parse_crc64nvme(text: &str) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// A body whose length is known before it arrives.
-pub(super) struct Sized {
+/// A body on its way out by the SDK.
+pub(super) struct Outgoing {
+    length: u64,
     // The SDK wants a body that is `Sync`, and a stream is only `Send`.
     body: Mutex<Body>,
-    left: u64,
 }
 
-impl Sized {
-    pub(super) fn new(body: Body, length: u64) -> Self {
-        Self { body: Mutex::new(body), left: length }
+impl Outgoing {
+    pub(super) fn new(body: Body) -> Self {
+        Self { length: body.length(), body: Mutex::new(body) }
     }
 }
 
-impl hyper::body::Body for Sized {
+impl hyper::body::Body for Outgoing {
     type Data = Bytes;
     type Error = Error;
 
@@ -122,18 +123,13 @@ impl hyper::body::Body for Sized {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let this = self.get_mut();
-        let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let item = ready!(body.as_mut().poll_next(context));
-        Poll::Ready(item.map(|chunk| {
-            let chunk = chunk?;
-            this.left = this.left.saturating_sub(chunk.len() as u64);
-            Ok(Frame::data(chunk))
-        }))
+        let body = self.get_mut().body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        body.poll_next_unpin(context).map_ok(Frame::data)
     }
 
+    /// Asked for once, before the first byte.
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.length)
     }
 }
 

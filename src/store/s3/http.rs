@@ -290,13 +290,13 @@ impl S3Store {
             meta.etag = Etag::new(MD5_OF_NOTHING);
         }
         let id = id.clone();
-        let body = body.map(move |chunk| {
-            chunk.map_err(|cut| {
+        let pieces = body.map(move |piece| {
+            piece.map_err(|cut| {
                 let message = format!("GetObject s3://{id}: the body was cut: {cut}");
                 Error::new(ErrorKind::Unavailable, message)
             })
         });
-        Ok(Got { meta, length, start, whole, body: body.boxed() })
+        Ok(Got { meta, length, start, whole, pieces: pieces.boxed() })
     }
 
     /// PutObject.
@@ -336,7 +336,7 @@ impl S3Store {
         way: &Way<'_>,
         id: &ObjectId,
         given: &Given,
-        body: Streamed,
+        body: Body,
         md5: Option<Md5>,
     ) -> Result<Written> {
         let mut headers = self.new_object_headers(given);
@@ -346,10 +346,10 @@ impl S3Store {
         headers.extend(proven(Proof { md5, crc64nvme: None }));
         let (body, payload) = match signs {
             true => {
-                in_chunks(&mut headers, body.length);
-                (Outgoing::in_chunks(body.body, body.length), Signed::Chunks)
+                in_chunks(&mut headers, body.length());
+                (Outgoing::in_chunks(body), Signed::Chunks)
             }
-            false => (Outgoing::streamed(body.body, body.length, false), Signed::Unsigned),
+            false => (Outgoing::streamed(body, false), Signed::Unsigned),
         };
         let path = way.place.path(id.key.as_str(), &[]);
         let call = Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
@@ -390,17 +390,17 @@ impl S3Store {
                 let written = self.signed_as_wanted(&target.bucket, known, held).await;
                 written.map_err(|error| self.without_md5(&target.bucket, error))
             }
-            Payload::Streamed { body, length, trailer: true, .. } => {
-                let body = Outgoing::streamed(body, length, true);
-                part(trailer_headers(length), body, Signed::Trailer).await
+            Payload::Streamed { body, trailer: true } => {
+                let headers = trailer_headers(body.length());
+                part(headers, Outgoing::streamed(body, true), Signed::Trailer).await
             }
-            Payload::Streamed { body, length, .. } if self.signs_bodies(&target.bucket) => {
+            Payload::Streamed { body, .. } if self.signs_bodies(&target.bucket) => {
                 let mut headers = Vec::new();
-                in_chunks(&mut headers, length);
-                part(headers, Outgoing::in_chunks(body, length), Signed::Chunks).await
+                in_chunks(&mut headers, body.length());
+                part(headers, Outgoing::in_chunks(body), Signed::Chunks).await
             }
-            Payload::Streamed { body, length, .. } => {
-                let body = Outgoing::streamed(body, length, false);
+            Payload::Streamed { body, .. } => {
+                let body = Outgoing::streamed(body, false);
                 let written = part(Vec::new(), body, Signed::Unsigned).await;
                 written.map_err(|error| self.signed_next(&target.bucket, error))
             }

@@ -3,6 +3,8 @@
 //! A missing size is never taken for 0. A body without a length is complete at its end (of chunks);
 //! a HEAD, a range or the listing then says how long it must be.
 
+use futures_util::stream::BoxStream;
+
 use super::*;
 use crate::quirk::Quirk;
 
@@ -25,13 +27,13 @@ pub(super) struct Got {
     pub(super) start: u64,
     /// Bytes of the whole object, if known.
     pub(super) whole: Option<u64>,
-    pub(super) body: Body,
+    pub(super) pieces: BoxStream<'static, Result<Bytes>>,
 }
 
 impl Got {
-    fn answer(self, content_length: u64) -> GetAnswer {
-        let Self { meta, start, whole, body, .. } = self;
-        GetAnswer { meta, content_length, start, whole, body }
+    fn answer(self, length: u64) -> GetAnswer {
+        let Self { meta, start, whole, pieces, .. } = self;
+        GetAnswer { meta, start, whole, body: Body::new(pieces, length) }
     }
 }
 

@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterce
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
 use super::convert::{Headed, extent, parse_crc64nvme, range_length};
@@ -187,8 +188,8 @@ impl S3Store {
         let (start, whole) = extent(range.as_deref(), length.unwrap_or_default());
         let whole = whole.filter(|_| range.is_some() || length.is_some());
         let meta = answer.meta(whole.or(length).unwrap_or_default());
-        let body = chunks(std::mem::take(&mut answer.body), id.clone());
-        Ok(Got { meta, length, start, whole, body })
+        let pieces = pieces(std::mem::take(&mut answer.body), id.clone());
+        Ok(Got { meta, length, start, whole, pieces })
     }
 
     /// Asks again with a GET of one byte about a key that HEAD has not found: the answer to GET has
@@ -285,12 +286,12 @@ impl S3Store {
         &self,
         id: &ObjectId,
         given: &Given,
-        body: Streamed,
+        body: Body,
         md5: Option<Md5>,
     ) -> Result<Written> {
         let new = &given.new;
         if self.signs_bodies(&id.bucket) {
-            let bytes = held(body.body, body.length).await?;
+            let bytes = held(body).await?;
             return self.put_by_sdk(id, given, bytes, Proof { md5, crc64nvme: None }).await;
         }
         let (md5, _) = Self::digests(Proof { md5, crc64nvme: None });
@@ -300,9 +301,9 @@ impl S3Store {
             .put_object()
             .bucket(&id.bucket)
             .key(id.key.as_str())
-            .content_length(body.length as i64)
+            .content_length(body.length() as i64)
             .set_content_md5(md5)
-            .body(streamed(body.body, body.length));
+            .body(streamed(body));
         let request = with_expires!(with_new_object!(request, self, given), new);
         let answer = request.disable_payload_signing().send().await;
         let put = answer.map_err(|e| {
@@ -314,7 +315,7 @@ impl S3Store {
     }
 }
 
-fn chunks(body: ByteStream, id: ObjectId) -> Body {
+fn pieces(body: ByteStream, id: ObjectId) -> BoxStream<'static, Result<Bytes>> {
     let next = move |(mut body, id): (ByteStream, ObjectId)| async move {
         let item = match body.next().await? {
             Ok(bytes) => Ok(bytes),

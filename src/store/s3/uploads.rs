@@ -6,13 +6,11 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType,
 };
 use aws_smithy_types::body::SdkBody;
-use futures_util::TryStreamExt;
 
 use super::convert::{crc64nvme_text, parse_crc64nvme};
 use super::new_object::{with_expires, with_new_object};
 use super::raw_answer::{Kept, Success};
 use super::refused_headers::{Given, is_about_md5};
-use super::sized_body::exactly;
 use super::upload_answers;
 use super::*;
 use crate::quirk::Quirk;
@@ -107,10 +105,8 @@ impl S3Store {
             .upload_id(&upload.id)
             .part_number(number as i32);
         let payload = match payload {
-            Payload::Streamed { body, length, trailer: false, .. }
-                if self.signs_bodies(&target.bucket) =>
-            {
-                Payload::Held { bytes: held(body, length).await?, proof: Proof::default() }
+            Payload::Streamed { body, trailer: false } if self.signs_bodies(&target.bucket) => {
+                Payload::Held { bytes: held(body).await?, proof: Proof::default() }
             }
             payload => payload,
         };
@@ -130,10 +126,10 @@ impl S3Store {
                     .set_checksum_crc64_nvme(crc64nvme)
                     .body(ByteStream::from(bytes))
             }
-            Payload::Streamed { body, length, trailer, .. } => request
-                .content_length(length as i64)
+            Payload::Streamed { body, trailer } => request
+                .content_length(body.length() as i64)
                 .set_checksum_algorithm(trailer.then_some(ChecksumAlgorithm::Crc64Nvme))
-                .body(streamed(body, length)),
+                .body(streamed(body)),
         };
         let answer = match form {
             Form::Hashed => request.send().await,
@@ -338,18 +334,16 @@ impl S3Store {
 }
 
 /// A body that the SDK is to sign: held in memory, since the SDK signs no chunks.
-pub(super) async fn held(body: Body, length: u64) -> Result<Bytes> {
-    if length > LARGEST_SIGNED {
+pub(super) async fn held(body: Body) -> Result<Bytes> {
+    if body.length() > LARGEST_SIGNED {
         let most = LARGEST_SIGNED / crate::object::MIB;
         let message = format!("HttpPath = sdk signs parts of at most {most} MiB: take lean");
         return Err(Error::invalid(message));
     }
-    let chunks: Vec<Bytes> = exactly(body, length).try_collect().await?;
-    Ok(chunks.concat().into())
+    body.read_all().await
 }
 
 /// A body that is sent as it arrives.
-pub(super) fn streamed(body: Body, length: u64) -> ByteStream {
-    let sized = super::convert::Sized::new(exactly(body, length), length);
-    ByteStream::new(SdkBody::from_body_1_x(sized))
+pub(super) fn streamed(body: Body) -> ByteStream {
+    ByteStream::new(SdkBody::from_body_1_x(super::convert::Outgoing::new(body)))
 }

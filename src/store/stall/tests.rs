@@ -1,32 +1,29 @@
 //! Silence on a paused clock.
 
-use futures_util::{FutureExt, TryStreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 
 use super::*;
+use crate::store::pace::Paced;
 use crate::store::tests::{Fake, answer, upload, whole, written};
 
 const S: Duration = Duration::from_secs(1);
 
-fn watched(fake: Fake) -> Watched {
-    Watched::new(Arc::new(fake), Side::Source)
-}
-
-/// One byte after each of these pauses, then silence.
-fn bytes_after(pauses: Vec<Duration>) -> Body {
+/// One byte after each of these pauses.
+fn bytes_after(pauses: Vec<Duration>) -> impl Stream<Item = Result<Bytes>> + Send {
     let byte = |pause| async move {
         sleep(pause).await;
         Ok(Bytes::from_static(b"b"))
     };
-    stream::iter(pauses).then(byte).chain(stream::pending()).boxed()
+    stream::iter(pauses).then(byte)
 }
 
-/// Answers every GET with such a body.
-fn source(pauses: &'static [u64]) -> Watched {
+/// Answers every GET with such a body of 9 bytes, silent after these.
+fn source(pauses: &'static [u64]) -> Arc<Paced> {
     let get = Box::new(move |_| {
-        let body = bytes_after(pauses.iter().map(|pause| S * *pause as u32).collect());
-        async move { Ok(answer(9, body)) }.boxed()
+        let bytes = bytes_after(pauses.iter().map(|pause| S * *pause as u32).collect());
+        async move { Ok(answer(Body::new(bytes.chain(stream::pending()), 9))) }.boxed()
     });
-    watched(Fake { get, ..Fake::default() })
+    Fake { get, ..Fake::default() }.paced(8)
 }
 
 /// Promise 9.
@@ -58,13 +55,13 @@ async fn a_body_that_nobody_reads_has_not_stalled() {
 #[tokio::test(start_paused = true)]
 async fn a_get_without_an_answer_is_cut() {
     let began = Instant::now();
-    let error = watched(Fake::default()).get(&whole("b")).await.map(drop).unwrap_err();
+    let error = Fake::default().paced(8).get(&whole("b")).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(began.elapsed(), ANSWER);
 }
 
 /// A destination that takes one piece after each of these pauses, then none, or the answer.
-fn destination(pauses: &'static [u64], answers: bool) -> Watched {
+fn destination(pauses: &'static [u64], answers: bool) -> Arc<Paced> {
     let upload_part = Box::new(move |payload| {
         async move {
             let Payload::Streamed { mut body, .. } = payload else { unreachable!() };
@@ -76,20 +73,22 @@ fn destination(pauses: &'static [u64], answers: bool) -> Watched {
         }
         .boxed()
     });
-    watched(Fake { upload_part, ..Fake::default() })
+    Fake { upload_part, ..Fake::default() }.paced(8)
 }
 
-async fn send(to: &Watched, body: Body, length: u64) -> (Result<Written>, Duration) {
-    let began = Instant::now();
-    let payload = Payload::Streamed { body, length, trailer: false, room: Room::default() };
+/// Sends one byte after each of these pauses.
+async fn send(to: &Paced, pauses: Vec<Duration>) -> (Result<Written>, Duration) {
+    let (began, length) = (Instant::now(), pauses.len() as u64);
+    let body = Body::new(bytes_after(pauses), length);
+    let payload = Payload::Streamed { body, trailer: false };
     (to.upload_part(&upload("b"), 1, payload).await, began.elapsed())
 }
 
 /// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_more_is_cut() {
-    let at_once = bytes_after(vec![Duration::ZERO; 5]);
-    let (sent, after) = send(&destination(&[1, 29, 29], false), at_once, 5).await;
+    let at_once = vec![Duration::ZERO; 5];
+    let (sent, after) = send(&destination(&[1, 29, 29], false), at_once).await;
     let error = sent.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("no byte of the part was taken for 30 s"), "{error}");
@@ -99,21 +98,20 @@ async fn a_destination_that_takes_nothing_more_is_cut() {
 /// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_waits_for_a_slow_source_has_not_stalled() {
-    let slow = bytes_after(vec![S * 100; 5]);
-    let (sent, _) = send(&destination(&[0; 5], true), slow, 5).await;
+    let (sent, _) = send(&destination(&[0; 5], true), vec![S * 100; 5]).await;
     sent.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_part_that_was_taken_whole_is_answered_soon_or_cut() {
-    let at_once = bytes_after(vec![Duration::ZERO; 2]);
-    let (sent, after) = send(&destination(&[0, 0], false), at_once, 2).await;
+    let at_once = vec![Duration::ZERO; 2];
+    let (sent, after) = send(&destination(&[0, 0], false), at_once).await;
     assert!(sent.unwrap_err().to_string().contains("no answer to the part for 120 s"));
     assert_eq!(after, ANSWER);
 }
 
 /// Asks for a piece of the body once, and never again, whatever arrives.
-fn asks_once() -> Watched {
+fn asks_once() -> Arc<Paced> {
     let upload_part = Box::new(move |payload| {
         async move {
             let Payload::Streamed { mut body, .. } = payload else { unreachable!() };
@@ -128,15 +126,14 @@ fn asks_once() -> Watched {
         }
         .boxed()
     });
-    watched(Fake { upload_part, ..Fake::default() })
+    Fake { upload_part, ..Fake::default() }.paced(8)
 }
 
 // A connection that cannot send what it has does not ask for more when it is woken.
 /// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_of_what_it_waited_for_is_cut() {
-    let late = bytes_after(vec![S * 5]);
-    let (sent, after) = send(&asks_once(), late, 1).await;
+    let (sent, after) = send(&asks_once(), vec![S * 5]).await;
     assert!(sent.unwrap_err().to_string().contains("no byte of the part was taken for 30 s"));
     assert_eq!(after, S * (5 + 30));
 }

@@ -92,8 +92,8 @@ async fn worker(
 ) -> Arc<Worker> {
     let config = Config::default();
     let state = Database::open(&folder.join("records.sqlite")).await.unwrap();
-    let source = Arc::new(Fake { profile, ..Fake::default() });
-    let sides = Sides { source, destination: Arc::new(Fake::default()) };
+    let source = Fake { profile, ..Fake::default() }.paced(1);
+    let sides = Sides { source, destination: Fake::default().paced(1) };
     let state = Arc::new(SqliteRecords::new(&state));
     let engine = wiring::engine(&config, sides, state, Arc::new(Monitor::default()));
     let mut settings = wiring::worker_settings(&config);

@@ -1,8 +1,8 @@
 //! Bodies on their way: streamed, cut, with checksums.
 
 use crc_fast::{CrcAlgorithm, checksum};
-use futures_util::{StreamExt, stream};
-use s3_migration::store::{Part, Payload, Room, Upload};
+use futures_util::stream;
+use s3_migration::store::{Body, Part, Payload, Upload};
 
 use super::*;
 use testkit::stage::{MIB, noise};
@@ -17,12 +17,7 @@ fn crc(body: &[u8]) -> u64 {
 
 /// A body in pieces that fit nothing, `length` being what is said of it.
 fn streamed(pieces: Vec<Result<Bytes, Error>>, length: usize, trailer: bool) -> Payload {
-    Payload::Streamed {
-        body: stream::iter(pieces).boxed(),
-        length: length as u64,
-        trailer,
-        room: Room::default(),
-    }
+    Payload::Streamed { body: Body::new(stream::iter(pieces), length as u64), trailer }
 }
 
 fn pieces(body: &[u8]) -> Vec<Result<Bytes, Error>> {

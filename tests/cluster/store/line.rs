@@ -97,7 +97,7 @@ async fn a_body_that_is_cut_is_an_error_and_no_end() {
     for lean in [true, false] {
         let (url, _heads) = server(CUT).await;
         let answer = store(&url, lean).await.get(&whole("k")).await.expect("an answer");
-        assert_eq!(answer.content_length, 9);
+        assert_eq!(answer.body.length(), 9);
         assert_eq!(kind(whole_body(answer).await), Some(ErrorKind::Unavailable));
     }
 }

@@ -6,11 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest};
-use futures_util::stream::Stream;
+use futures_util::{Stream, StreamExt};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use super::super::convert::crc64nvme_text;
-use super::super::sized_body::exactly;
 use super::pool::{Line, Pool};
 use super::sign::Chunks;
 use crate::error::{Error, Result};
@@ -31,8 +30,8 @@ pub(super) struct Outgoing {
     source: Source,
     framing: Option<Framing>,
     signing: Option<Signing>,
-    /// Bytes still to go on the wire.
-    left: u64,
+    /// Bytes on the wire.
+    length: u64,
 }
 
 enum Source {
@@ -101,19 +100,15 @@ impl Signing {
 
 impl Outgoing {
     pub(super) fn held(bytes: Bytes) -> Self {
-        let left = bytes.len() as u64;
-        Self { left, source: Source::Held(bytes), framing: None, signing: None }
+        let length = bytes.len() as u64;
+        Self { length, source: Source::Held(bytes), framing: None, signing: None }
     }
 
     /// A body whose chunks are signed: see [`Self::sign_chunks`].
-    pub(super) fn in_chunks(body: Body, length: u64) -> Self {
+    pub(super) fn in_chunks(body: Body) -> Self {
         let signing = Signing { chunks: None, gathered: BytesMut::new(), ended: false };
-        Self {
-            source: Source::Streamed(exactly(body, length)),
-            framing: None,
-            signing: Some(signing),
-            left: Signing::length(length),
-        }
+        let length = Signing::length(body.length());
+        Self { source: Source::Streamed(body), framing: None, signing: Some(signing), length }
     }
 
     /// Sets the signer of the chunks.
@@ -139,17 +134,17 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn streamed(body: Body, length: u64, trailer: bool) -> Self {
-        let source = Source::Streamed(exactly(body, length));
-        let framing = trailer.then(|| Framing::new(length));
+    pub(super) fn streamed(body: Body, trailer: bool) -> Self {
+        let framing = trailer.then(|| Framing::new(body.length()));
         // A checksum's text has the same length for every value.
         let around = framing.as_ref().map_or(0, |f| f.head.len() + f.tail().len());
-        Self { source, framing, signing: None, left: length + around as u64 }
+        let length = body.length() + around as u64;
+        Self { source: Source::Streamed(body), framing, signing: None, length }
     }
 
     /// Bytes on the wire.
     pub(super) fn length(&self) -> u64 {
-        self.left
+        self.length
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
@@ -201,7 +196,7 @@ impl Outgoing {
         let chunk = match &mut self.source {
             Source::Held(bytes) if bytes.is_empty() => None,
             Source::Held(bytes) => Some(bytes.split_to(SLICE.min(bytes.len()))),
-            Source::Streamed(body) => ready!(body.as_mut().poll_next(context)).transpose()?,
+            Source::Streamed(body) => ready!(body.poll_next_unpin(context)).transpose()?,
         };
         Poll::Ready(match (chunk, &mut self.framing) {
             (Some(chunk), Some(framing)) => {
@@ -226,22 +221,18 @@ impl HttpBody for Outgoing {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let this = self.get_mut();
-        let next = ready!(this.next(context));
-        Poll::Ready(next.map(|chunk| {
-            let chunk = chunk?;
-            this.left = this.left.saturating_sub(chunk.len() as u64);
-            Ok(Frame::data(chunk))
-        }))
+        self.get_mut().next(context).map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        // A stream is polled once more: its last bytes count only if it has really ended.
-        self.left == 0 && matches!(self.source, Source::Held(_))
+        // Only what is held has no framing around it.
+        let is_plain = self.framing.is_none() && self.signing.is_none();
+        is_plain && matches!(&self.source, Source::Held(bytes) if bytes.is_empty())
     }
 
+    /// Asked for once, before the first byte.
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.length)
     }
 }
 
