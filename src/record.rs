@@ -13,6 +13,7 @@ use crate::object::sequencer::Sequencer;
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 
 pub mod dynamodb;
+mod retrying;
 pub mod sqlite;
 
 /// The maximum number of outcomes that Amazon DynamoDB records per request

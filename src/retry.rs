@@ -120,6 +120,51 @@ where
     }
 }
 
+/// A store or a record whose calls are tried again, each by the policy of its operation.
+#[derive(Debug)]
+pub struct Retrying<'a, S: ?Sized> {
+    /// Makes each call once.
+    pub inner: &'a S,
+    max_retry: u32,
+    cancel: &'a CancellationToken,
+}
+
+impl<'a, S: ?Sized> Retrying<'a, S> {
+    /// At most `max_retry` tries for each call; `cancel` drops the running one.
+    pub fn new(inner: &'a S, max_retry: u32, cancel: &'a CancellationToken) -> Self {
+        Self { inner, max_retry, cancel }
+    }
+
+    /// With this many tries: for calls that only find something out.
+    pub fn with_tries(self, max_retry: u32) -> Self {
+        Self { max_retry, ..self }
+    }
+
+    /// For a call, or several at once, without object data.
+    pub async fn control<T, F>(&self, call: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry(Policy::control(self.max_retry), self.cancel, call).await
+    }
+
+    /// For calls that move `bytes` in all.
+    pub async fn data<T, F>(&self, bytes: u64, call: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry(Policy::data(self.max_retry, bytes), self.cancel, call).await
+    }
+
+    /// For the completion of an upload.
+    pub async fn completion<T, F>(&self, call: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry(Policy::completion(self.max_retry), self.cancel, call).await
+    }
+}
+
 /// Whether the service did not answer, or only a proxy that cannot reach it did.
 fn is_outage(error: &Error) -> bool {
     let unanswered = |evidence: &Evidence| {

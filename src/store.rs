@@ -19,6 +19,7 @@ mod body;
 pub mod pace;
 mod page;
 pub mod profile;
+mod retrying;
 pub mod s3;
 mod stall;
 #[cfg(test)]

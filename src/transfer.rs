@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::config::{Checksum, Config, StorageClass};
@@ -12,7 +13,7 @@ use crate::monitor::Monitor;
 use crate::object::{Etag, ObjectId};
 use crate::quirk::Quirk;
 use crate::record::{Proven, RecordStore};
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
 use crate::store::{Headers, ListRequest, NewObject, ObjectMeta, ObjectStore, PartsSeen};
@@ -238,6 +239,16 @@ fn given_up(error: Error) -> Error {
 }
 
 impl Engine {
+    /// The source, with calls that are tried again until `cancel`.
+    fn at_source<'a>(&'a self, cancel: &'a CancellationToken) -> Retrying<'a, Paced> {
+        Retrying::new(&*self.source, self.settings.max_retry, cancel)
+    }
+
+    /// The destination, with calls that are tried again until `cancel`.
+    fn at_destination<'a>(&'a self, cancel: &'a CancellationToken) -> Retrying<'a, Paced> {
+        Retrying::new(&*self.destination, self.settings.max_retry, cancel)
+    }
+
     /// The largest body that is held in memory: others still find room next to it.
     fn largest_held(&self) -> u64 {
         self.budget.total() / 2
@@ -398,10 +409,10 @@ impl Attempt<'_> {
     /// How the object was written in parts; `None` if the store does not say, in whichever way it
     /// refuses.
     async fn parts_seen(&self, meta: &ObjectMeta) -> Result<Option<PartsSeen>> {
-        let (source, version) = (&self.engine.source, self.version.as_deref());
-        let ask = || async { source.parts_seen(&self.job.src, version, &meta.etag).await };
-        let policy = Policy { tries: ASKED_FOR_PARTS, ..self.control() };
-        retry(policy, &self.halt.abort, ask).await.or_else(|error| match error.kind() {
+        let (source, version) =
+            (self.at_source().with_tries(ASKED_FOR_PARTS), self.version.as_deref());
+        let seen = source.parts_seen(&self.job.src, version, &meta.etag).await;
+        seen.or_else(|error| match error.kind() {
             // The fault may be temporary.
             ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Invalid => Ok(None),
             _ => Err(error),
@@ -443,8 +454,8 @@ impl Attempt<'_> {
                 Err(broken) => Err(Error::new(ErrorKind::Damaged, broken.to_string())),
             }
         };
-        let policy = Policy { tries: MAX_READS, ..self.control() };
-        retry(policy, &self.halt.abort, head).await.map_err(|error| match error.kind() {
+        let seen = self.at_source().with_tries(MAX_READS).control(head).await;
+        seen.map_err(|error| match error.kind() {
             ErrorKind::Damaged => Error::invalid(error.to_string()),
             _ => error,
         })
@@ -455,8 +466,7 @@ impl Attempt<'_> {
         let ObjectId { bucket, key } = &self.job.src;
         let (bucket, prefix) = (bucket.clone(), key.as_str().to_owned());
         let request = ListRequest { bucket, prefix, ..ListRequest::default() };
-        let list = || async { self.engine.source.list(&request).await };
-        let page = match retry(self.control(), &self.halt.abort, list).await {
+        let page = match self.at_source().list(&request).await {
             Ok(page) => page,
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             // A worker may lack the permission to list.
@@ -470,12 +480,16 @@ impl Attempt<'_> {
         Ok(row.filter(|row| row.etag.map(Etag::new).as_ref() == Some(etag)).map(|row| row.size))
     }
 
-    fn control(&self) -> Policy {
-        Policy::control(self.engine.settings.max_retry)
+    fn at_source(&self) -> Retrying<'_, Paced> {
+        self.engine.at_source(&self.halt.abort)
     }
 
-    fn data(&self, bytes: u64) -> Policy {
-        Policy::data(self.engine.settings.max_retry, bytes)
+    fn at_destination(&self) -> Retrying<'_, Paced> {
+        self.engine.at_destination(&self.halt.abort)
+    }
+
+    fn on_record(&self) -> Retrying<'_, dyn RecordStore> {
+        Retrying::new(&*self.engine.state, self.engine.settings.max_retry, &self.halt.abort)
     }
 
     fn changed(&self, how: &str) -> Error {
@@ -484,9 +498,7 @@ impl Attempt<'_> {
     }
 
     async fn head_source(&self) -> Result<ObjectMeta> {
-        let (engine, version) = (self.engine, self.version.as_deref());
-        let head = || async { engine.source.head(&self.job.src, version).await };
-        retry(self.control(), &self.halt.abort, head).await
+        self.at_source().head(&self.job.src, self.version.as_deref()).await
     }
 
     /// What the new object gets in addition to its bytes.

@@ -10,8 +10,7 @@ use super::{Attempt, Done};
 use crate::error::Result;
 use crate::job::Seen;
 use crate::record::Record;
-use crate::retry::retry;
-use crate::store::{ObjectMeta, ObjectStore};
+use crate::store::ObjectMeta;
 use crate::transfer::event_order::{self, Late};
 
 impl Attempt<'_> {
@@ -39,7 +38,6 @@ impl Attempt<'_> {
 
     /// Deletes, after the source was just seen to have nothing.
     pub(super) async fn remove(&self, seen: Option<&Seen>) -> Result<Done> {
-        let (engine, des) = (self.engine, &self.job.des);
         if let Some(seen) = seen {
             match self.now_at_destination().await? {
                 None => return Ok(Done::Deleted),
@@ -51,8 +49,7 @@ impl Attempt<'_> {
                 Some(_) => {}
             }
         }
-        let delete = || async { engine.destination.delete(des).await };
-        retry(self.control(), &self.halt.abort, delete).await?;
+        self.at_destination().delete(&self.job.des).await?;
         info!(object = %self.job.src, "deleted at the destination, the source has none");
         Ok(Done::Deleted)
     }

@@ -14,8 +14,9 @@ use crate::digest::{self, Hasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, MIB, ObjectId};
 use crate::quirk::Quirk;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::shutdown::Halt;
+use crate::store::pace::Paced;
 use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, ObjectStore, Payload, Upload};
 use crate::transfer::layout::Guesses;
 
@@ -162,9 +163,7 @@ impl Attempt<'_> {
         for prefix in ["", folder] {
             let bucket = object.bucket.clone();
             let request = ListRequest { bucket, prefix: prefix.to_owned(), ..Default::default() };
-            let policy = Policy { tries: TRIES, ..self.control() };
-            let list = || async { self.engine.source.list(&request).await };
-            let page = match retry(policy, &self.halt.abort, list).await {
+            let page = match self.at_source().with_tries(TRIES).list(&request).await {
                 Ok(page) => page,
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 // Then nothing is learned.
@@ -194,14 +193,13 @@ impl Attempt<'_> {
 
     /// Whether an object's ETag is the MD5 of its bytes; `None` if it cannot be one.
     async fn sample(&self, id: &ObjectId, size: u64) -> Result<Option<bool>> {
-        let policy = Policy { tries: TRIES, ..self.data(size) };
         let request = GetRequest { id: id.clone(), version: None, range: None, if_match: None };
         let read = || async {
             let answer = self.engine.source.get(&request).await?;
             let Some(md5) = answer.meta.md5() else { return Ok(None) };
             Ok(Some(hashed(answer.body).await? == md5))
         };
-        retry(policy, &self.halt.abort, read).await
+        self.at_source().with_tries(TRIES).data(size, read).await
     }
 
     /// Finds out what the destination is like, using this object's key.
@@ -279,16 +277,13 @@ impl Asker<'_> {
             return Ok(true);
         }
         let upload = self.begin().await?;
-        let list = || async {
-            match engine.destination.list_parts(&upload).await {
-                Ok(_) => Ok(None),
-                Err(error) if error.kind() == ErrorKind::Denied => Ok(Some(error)),
-                Err(error) => Err(error),
-            }
-        };
-        let listed = retry(self.policy(), &self.halt.abort, list).await;
+        let listed = self.destination().list_parts(&upload).await;
         self.abort(&upload).await?;
-        let Some(refusal) = listed? else { return Ok(false) };
+        let refusal = match listed {
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Denied => error,
+            Err(error) => return Err(error),
+        };
         if engine.evidence.known().unlisted.insert(bucket.clone()) {
             warn!(bucket, "parts may not be listed there, so no upload is resumed: {refusal}");
         }
@@ -306,25 +301,23 @@ impl Asker<'_> {
                 Err(error) => Err(error),
             }
         };
-        let asked = retry(self.policy(), &self.halt.abort, send).await;
+        let asked = self.destination().control(send).await;
         self.abort(&upload).await?;
         asked
     }
 
-    fn policy(&self) -> Policy {
-        Policy { tries: TRIES, ..Policy::control(self.engine.settings.max_retry) }
+    fn destination(&self) -> Retrying<'_, Paced> {
+        self.engine.at_destination(&self.halt.abort).with_tries(TRIES)
     }
 
     /// Begins an upload for such a test.
     async fn begin(&self) -> Result<Upload> {
         let new = NewObject::default();
-        let create = || async { self.engine.destination.create_upload(self.target, &new).await };
-        Ok(retry(self.policy(), &self.halt.abort, create).await?.upload)
+        Ok(self.destination().create_upload(self.target, &new).await?.upload)
     }
 
     async fn abort(&self, upload: &Upload) -> Result<()> {
-        let abort = || async { self.engine.destination.abort_upload(upload).await };
-        retry(self.policy(), &self.halt.abort, abort).await
+        self.destination().abort_upload(upload).await
     }
 
     /// The destination has accepted a body twice and answered another ETag than its MD5. Its ETags
@@ -364,8 +357,7 @@ impl Asker<'_> {
             let answer = self.engine.destination.get(&request).await?;
             Ok(hashed(answer.body).await? == md5)
         };
-        let policy = Policy { tries: TRIES, ..Policy::data(self.engine.settings.max_retry, size) };
-        match retry(policy, &self.halt.abort, read).await {
+        match self.destination().data(size, read).await {
             Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
             Err(error) => {
                 debug!("what was written could not be read back: {error}");

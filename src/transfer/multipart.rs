@@ -19,7 +19,6 @@ use crate::error::{Error, ErrorKind, Next, Result};
 use crate::object::Etag;
 use crate::quirk::Quirk;
 use crate::record::{Proven, RecordId, Seal, Start, UploadRef};
-use crate::retry::{Policy, retry};
 use crate::store::{
     Created, GetRequest, NewObject, ObjectMeta, ObjectStore, Part, Proof, Upload, Written,
 };
@@ -177,12 +176,12 @@ impl Attempt<'_> {
         let crc64nvme = self.engine.wants_crc64nvme(&self.job.des.bucket, layout);
         let new = NewObject { crc64nvme, ..self.new_object(meta).await? };
         let (engine, target) = (self.engine, &self.job.des);
-        let tries = AtomicU32::new(0);
-        let create = || async {
+        let (tries, destination) = (AtomicU32::new(0), self.at_destination());
+        let create = || {
             tries.fetch_add(1, Ordering::Relaxed);
-            engine.destination.create_upload(target, &new).await
+            destination.inner.create_upload(target, &new)
         };
-        let Created { upload, hides_md5 } = retry(self.control(), &self.halt.abort, create).await?;
+        let Created { upload, hides_md5 } = destination.control(create).await?;
         if tries.into_inner() > 1 {
             self.abort_empty_others(&upload).await?;
         }
@@ -229,8 +228,7 @@ impl Attempt<'_> {
             sequencer: self.claim.order().and_then(|order| order.sequencer),
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
-        let begin = || async { self.engine.state.begin(&start).await };
-        if let Err(error) = retry(self.control(), &self.halt.abort, begin).await {
+        if let Err(error) = self.on_record().begin(&start).await {
             // A later event is on record, and this upload is not.
             if error.kind() == ErrorKind::LeaseLost {
                 self.give_up_superseded(&begun.upload).await?;
@@ -325,8 +323,7 @@ impl Attempt<'_> {
                 false => Ok(written),
             }
         };
-        let policy = Policy::completion(engine.settings.max_retry);
-        match retry(policy, &self.halt.abort, complete).await {
+        match self.at_destination().completion(complete).await {
             Ok(written) if is_mute(&written) => {
                 self.there_in_its_place(self.gone(), mover, expected, parts).await
             }
@@ -358,8 +355,7 @@ impl Attempt<'_> {
         expected: Option<Etag>,
         parts: &[Part],
     ) -> Result<Option<Etag>> {
-        let head = || async { self.engine.destination.head(&self.job.des, None).await };
-        let there = match retry(self.control(), &self.halt.abort, head).await {
+        let there = match self.at_destination().head(&self.job.des, None).await {
             Ok(there) => there,
             Err(missing) if missing.kind() == ErrorKind::NotFound => return Err(gone),
             Err(other) => return Err(other),
@@ -415,8 +411,7 @@ impl Attempt<'_> {
             target_etag,
             proven,
         };
-        let seal = || async { self.engine.state.seal(&seal).await };
-        retry(self.control(), &self.halt.abort, seal).await
+        self.on_record().seal(&seal).await
     }
 
     /// Checks that the store has joined the parts correctly. An ETag that does not follow from
@@ -436,8 +431,7 @@ impl Attempt<'_> {
         if written.etag.same_digest(&expected) {
             return own();
         }
-        let head = || async { self.engine.destination.head(des, None).await };
-        let there = match retry(self.control(), &self.halt.abort, head).await {
+        let there = match self.at_destination().head(des, None).await {
             Ok(there) => there,
             // A worker may lack the permission to look.
             Err(error) if error.kind() == ErrorKind::Denied && written.etag.parts().is_none() => {
@@ -508,7 +502,7 @@ impl Attempt<'_> {
                 while body.try_next().await?.is_some() {}
                 watched.outcome().map_or(Ok(None), |seen| seen.md5)
             };
-            match retry(self.data(range.len), &self.halt.abort, read).await {
+            match self.at_destination().data(range.len, read).await {
                 Ok(Some(md5)) if part.etag.same_digest(&digest::single_etag(&md5)) => {}
                 Ok(_) => return Ok(Some(false)),
                 Err(error) if error.kind() == ErrorKind::Denied => return Ok(None),

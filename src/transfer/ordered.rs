@@ -10,10 +10,8 @@ use tracing::info;
 use super::{Attempt, Copied, Done};
 use crate::error::{ErrorKind, Result};
 use crate::job::Action;
-use crate::object::ObjectId;
 use crate::record::{JobStatus, Order, Proven, Record};
-use crate::retry::retry;
-use crate::store::{ObjectMeta, ObjectStore};
+use crate::store::ObjectMeta;
 use crate::transfer::event_order::{self, Late, Left};
 
 impl Attempt<'_> {
@@ -95,15 +93,11 @@ impl Attempt<'_> {
     }
 
     pub(super) async fn now_at_source(&self) -> Result<Option<ObjectMeta>> {
-        self.now(&*self.engine.source, &self.job.src).await
+        self.at_source().current(&self.job.src).await
     }
 
     pub(super) async fn now_at_destination(&self) -> Result<Option<ObjectMeta>> {
-        self.now(&*self.engine.destination, &self.job.des).await
-    }
-
-    async fn now(&self, store: &dyn ObjectStore, id: &ObjectId) -> Result<Option<ObjectMeta>> {
-        retry(self.control(), &self.halt.abort, || async { store.current(id).await }).await
+        self.at_destination().current(&self.job.des).await
     }
 }
 

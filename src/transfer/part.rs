@@ -24,8 +24,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging::scope;
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
 use crate::quirk::Quirk;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::shutdown::Halt;
+use crate::store::pace::Paced;
 use crate::store::{Body, GetRequest, Md5, ObjectStore, Part, Payload, Proof, Upload, Written};
 use crate::transfer::layout::{self, Layout};
 
@@ -126,7 +127,6 @@ impl PartMover {
     /// that breaks starts over from the beginning, for the parts that are left.
     async fn send_in_order(&self, numbers: Vec<u32>) -> Result<Vec<Part>> {
         let sent = Mutex::new(Vec::with_capacity(numbers.len()));
-        let policy = Policy::data(self.engine.settings.max_retry, self.layout.size);
         let pass = || async {
             let whole = ByteRange { start: 0, len: self.layout.size };
             let mut body = Stretches::of(self.get(whole).await?);
@@ -146,7 +146,7 @@ impl PartMover {
             }
             Ok(())
         };
-        retry(policy, &self.halt.abort, pass).await?;
+        self.destination().data(self.layout.size, pass).await?;
         Ok(sent.into_inner())
     }
 
@@ -275,11 +275,10 @@ impl PartMover {
     async fn pass(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
         let engine = &self.engine;
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
-        let policy = Policy::data(engine.settings.max_retry, range.len);
         let spare = self.whole.as_ref().and_then(|whole| whole.spare(&engine.budget, range.len));
         let keep = spare.is_some();
         let pass = || async { self.pass_once(number, range, keep).await };
-        let (written, verdict, seen) = retry(policy, &self.halt.abort, pass).await?;
+        let (written, verdict, seen) = self.destination().data(range.len, pass).await?;
         engine.monitor.downloaded(range.len, &self.src);
         self.taken(range.len);
         if let (Some(whole), Verdict::Proven) = (&self.whole, verdict) {
@@ -332,9 +331,8 @@ impl PartMover {
     async fn hold(&self, number: u32, range: ByteRange) -> Result<Written> {
         let engine = &self.engine;
         let _reservation = engine.reserve(range.len, &self.halt).await?;
-        let policy = Policy::data(engine.settings.max_retry, range.len);
         let read = || async { self.get(range).await?.read_all().await };
-        let bytes: Bytes = retry(policy, &self.halt.abort, read).await?;
+        let bytes: Bytes = self.source().data(range.len, read).await?;
         engine.monitor.downloaded(range.len, &self.src);
         self.put(number, bytes).await
     }
@@ -346,7 +344,6 @@ impl PartMover {
         let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
         let md5 = digest::md5(&bytes);
         let proof = Proof { md5: Some(md5), crc64nvme };
-        let policy = Policy::data(engine.settings.max_retry, len);
         let what = format!("{} part {number}", upload.target);
         let put = || async {
             let payload = Payload::Held { bytes: bytes.clone(), proof };
@@ -362,7 +359,7 @@ impl PartMover {
                 Ok(_) => Ok(written),
             }
         };
-        let written = retry(policy, &self.halt.abort, put).await?;
+        let written = self.destination().data(len, put).await?;
         self.taken(len);
         if let Some(whole) = &self.whole {
             whole.add_held(number, bytes, md5, &engine.budget).await;
@@ -399,7 +396,6 @@ impl PartMover {
     async fn proves(&self, part: &Part) -> Result<bool> {
         let range = self.range(part.number)?;
         let _window = self.engine.reserve(range.len.min(WINDOW), &self.halt).await?;
-        let policy = Policy::data(self.engine.settings.max_retry, range.len);
         let read = || async {
             let body = self.get(range).await?;
             let hasher = self.engine.lanes.hasher();
@@ -407,9 +403,17 @@ impl PartMover {
             while body.try_next().await?.is_some() {}
             watched.outcome().map_or(Ok(None), |seen| seen.md5)
         };
-        let md5 = retry(policy, &self.halt.abort, read).await?;
+        let md5 = self.source().data(range.len, read).await?;
         self.engine.monitor.downloaded(range.len, &self.src);
         Ok(md5.is_some_and(|md5| part.etag.same_digest(&digest::single_etag(&md5))))
+    }
+
+    pub(super) fn source(&self) -> Retrying<'_, Paced> {
+        self.engine.at_source(&self.halt.abort)
+    }
+
+    fn destination(&self) -> Retrying<'_, Paced> {
+        self.engine.at_destination(&self.halt.abort)
     }
 
     pub(super) fn range(&self, number: u32) -> Result<ByteRange> {

@@ -10,7 +10,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, MIB, ObjectId};
 use crate::quirk::Quirk;
 use crate::record::{JobStatus, Proven, Record, RecordId, UploadRef};
-use crate::retry::{Policy, retry};
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, ObjectStore, Part, Upload};
 use crate::transfer::layout::{self, Layout};
 
@@ -43,9 +42,7 @@ impl Engine {
     /// but does no harm.
     pub async fn give_up(&self, target: &ObjectId, upload: &UploadRef, cancel: &CancellationToken) {
         let upload = Upload { target: target.clone(), id: upload.id.clone() };
-        let abort = || async { self.destination.abort_upload(&upload).await };
-        let policy = Policy::control(self.settings.max_retry);
-        match retry(policy, cancel, abort).await {
+        match self.at_destination(cancel).abort_upload(&upload).await {
             Ok(()) => debug!(object = %target, upload = upload.id, "aborted a worthless upload"),
             Err(error) => warn!(object = %target, "an upload could not be aborted: {error}"),
         }
@@ -187,14 +184,14 @@ impl Attempt<'_> {
 
     /// Whether the source itself says that it has no such object, or no such version of it.
     async fn is_gone(&self) -> Result<bool> {
-        let source = &self.engine.source;
+        let source = self.at_source();
         let request = GetRequest {
             id: self.job.src.clone(),
             version: self.version.clone(),
             range: Some(ByteRange { start: 0, len: 1 }),
             if_match: None,
         };
-        match retry(self.control(), &self.halt.abort, || source.get(&request)).await {
+        match source.control(|| source.inner.get(&request)).await {
             Ok(_) => Ok(false),
             Err(error) if error.kind() == ErrorKind::NotFound && !error.is_bare() => {
                 Ok(error.code() != "NoSuchBucket")
@@ -209,13 +206,13 @@ impl Attempt<'_> {
     }
 
     async fn is_not_listed(&self) -> Result<bool> {
-        let (source, id) = (&self.engine.source, &self.job.src);
+        let id = &self.job.src;
         let request = ListRequest {
             bucket: id.bucket.clone(),
             prefix: id.key.as_str().to_owned(),
             ..ListRequest::default()
         };
-        let page = retry(self.control(), &self.halt.abort, || source.list(&request)).await?;
+        let page = self.at_source().list(&request).await?;
         let listed = page.iter().any(|listed| listed.key == id.key.as_str());
         Ok(!listed && (page.next.is_none() || !page.is_empty()))
     }
@@ -284,8 +281,7 @@ impl Attempt<'_> {
     /// Whether the destination has the very object that the record says the upload would become.
     async fn is_complete(&self, record: &Record, meta: &ObjectMeta) -> Result<bool> {
         let Some(target) = &record.target_etag else { return Ok(false) };
-        let head = || async { self.engine.destination.head(&self.job.des, None).await };
-        match retry(self.control(), &self.halt.abort, head).await {
+        match self.at_destination().head(&self.job.des, None).await {
             Ok(there) => Ok(there.size == meta.size && there.etag.same_digest(target)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -294,8 +290,7 @@ impl Attempt<'_> {
 
     pub(super) async fn record(&self) -> Result<Option<Record>> {
         let id = RecordId::of(&self.job.src, &self.job.des);
-        let load = || async { self.engine.state.load(&id).await };
-        retry(self.control(), &self.halt.abort, load).await
+        self.on_record().load(&id).await
     }
 
     /// The parts that the destination holds; `None` if the upload is no longer there, or if parts
@@ -304,8 +299,7 @@ impl Attempt<'_> {
         if self.lists_no_parts() {
             return Ok(None);
         }
-        let list = || async { self.engine.destination.list_parts(upload).await };
-        match retry(self.control(), &self.halt.abort, list).await {
+        match self.at_destination().list_parts(upload).await {
             Ok(parts) => Ok(Some(parts)),
             Err(error) if error.kind() == ErrorKind::UploadGone => Ok(None),
             Err(error) if is_unknown(&error) => {
@@ -345,8 +339,7 @@ impl Attempt<'_> {
         if profile.has(bucket, Quirk::NoUploadListing) {
             return Ok(Vec::new());
         }
-        let list = || async { self.engine.destination.list_uploads(&self.job.des).await };
-        match retry(self.control(), &self.halt.abort, list).await {
+        match self.at_destination().list_uploads(&self.job.des).await {
             Err(error) if is_unlisted(&error) => {
                 profile.learn(bucket, Quirk::NoUploadListing, error);
                 Ok(Vec::new())
@@ -357,8 +350,7 @@ impl Attempt<'_> {
 
     pub(super) async fn abort(&self, upload: &Upload) -> Result<()> {
         debug!(object = %upload.target, upload = upload.id, "abort the upload");
-        let abort = || async { self.engine.destination.abort_upload(upload).await };
-        retry(self.control(), &self.halt.abort, abort).await
+        self.at_destination().abort_upload(upload).await
     }
 }
 

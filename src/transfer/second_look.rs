@@ -15,7 +15,6 @@ use super::whole_digest::{Held, Reading, Running, Vow, Whole};
 use crate::digest::Hasher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::UploadRef;
-use crate::retry::{Policy, retry};
 use crate::store::{ObjectMeta, Part};
 
 /// How often damaged parts are sent again before the copy is given up.
@@ -59,11 +58,10 @@ impl PartMover {
     ) -> Result<(Reading, Running)> {
         let len = self.range(number)?.len;
         let _window = self.engine.reserve(len.min(WINDOW), &self.halt).await?;
-        let policy = Policy::data(self.engine.settings.max_retry, len);
         let mut last = None;
         for _ in 0..=MAX_READS {
             let read = || async { self.reading(number, whole.clone()).await };
-            let (reading, after) = retry(policy, &self.halt.abort, read).await?;
+            let (reading, after) = self.source().data(len, read).await?;
             if last == Some(reading) || held.is_some_and(|held| held.is(reading)) {
                 return Ok((reading, after));
             }

@@ -10,7 +10,6 @@ use crate::digest;
 use crate::digest::sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Proven;
-use crate::retry::retry;
 use crate::store::{GetRequest, Md5, ObjectMeta, ObjectStore, Proof, Written};
 
 /// How often an object is read if its bytes never match its ETag, or its length never matches its
@@ -75,7 +74,7 @@ impl Attempt<'_> {
             }
             let _reservation = engine.reserve(size, self.halt).await?;
             let fetch = || async { self.fetch(size, seen).await };
-            let (meta, body) = match retry(self.data(size), &self.halt.abort, fetch).await? {
+            let (meta, body) = match self.at_source().data(size, fetch).await? {
                 Fetched::Whole(meta, body) => (*meta, body),
                 Fetched::InParts => return Ok(Turn::InParts),
                 // The job's size is out of date: reserve what is needed and read again.
@@ -186,7 +185,7 @@ impl Attempt<'_> {
             let verdict = self.compared(&written, sent, (md5, size), &others).await?;
             Ok((written, verdict))
         };
-        let (written, verdict) = retry(self.data(size), &self.halt.abort, put).await?;
+        let (written, verdict) = self.at_destination().data(size, put).await?;
         engine.monitor.uploaded(size, &job.src);
         if tries.into_inner() > 1 {
             self.still_current(&meta).await?;

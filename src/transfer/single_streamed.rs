@@ -13,7 +13,6 @@ use crate::config::Checksum;
 use crate::error::{Error, ErrorKind, Result};
 use crate::quirk::Quirk;
 use crate::record::Proven;
-use crate::retry::retry;
 use crate::store::{GetRequest, ObjectMeta, ObjectStore, Proof, Written};
 
 /// The result of one read.
@@ -48,7 +47,7 @@ impl Attempt<'_> {
         let _window = engine.reserve(size.min(WINDOW), self.halt).await?;
         let (readings, others) = (Mutex::new(Readings::default()), AtomicU32::new(0));
         let pass = || async { self.pass_whole(seen, &readings, &others).await };
-        match retry(self.data(size), &self.halt.abort, pass).await? {
+        match self.at_destination().data(size, pass).await? {
             Passed::NotThis => Ok(Turn::InParts),
             // The ETag does not match, but the checksum does, and is the better witness.
             Passed::Doubted(_, true) => Ok(Turn::InParts),

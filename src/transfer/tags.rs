@@ -8,7 +8,6 @@ use tracing::warn;
 
 use super::Attempt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::retry;
 use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::tag_asking::Telling;
 
@@ -39,13 +38,13 @@ impl Attempt<'_> {
 
     /// A missing permission to read tags is worth a warning, not a failed object.
     async fn tags(&self, meta: &ObjectMeta) -> Result<Vec<(String, String)>> {
-        let (engine, job) = (self.engine, self.job);
+        let engine = self.engine;
         let version = self.version.as_deref().or(meta.version.as_deref());
         // Asking for a version needs another permission; without GetObjectWithVersionId it is not
         // done.
         let version = version.filter(|_| engine.settings.get_with_version);
-        let read = || async { engine.source.tags(&job.src, version).await };
-        let mut answer = retry(self.control(), &self.halt.abort, read).await;
+        let source = self.at_source();
+        let mut answer = source.tags(&self.job.src, version).await;
         if meta.tag_count.is_none() {
             // A proxy may have answered instead of the store.
             for _ in 0..AGAIN {
@@ -53,7 +52,7 @@ impl Attempt<'_> {
                     break;
                 }
                 self.halt.abort.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
-                answer = retry(self.control(), &self.halt.abort, read).await;
+                answer = source.tags(&self.job.src, version).await;
             }
         }
         match answer {

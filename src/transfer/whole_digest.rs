@@ -24,7 +24,6 @@ use crate::digest::lanes::{LaneHasher, Lanes};
 use crate::digest::sums::{self, Algorithm, Sum};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::ByteRange;
-use crate::retry::{Policy, retry};
 use crate::store::{Md5, ObjectMeta, Part};
 
 /// What the source says about the whole.
@@ -389,7 +388,6 @@ impl PartMover {
         let range = self.range(number)?;
         let engine = &self.engine;
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
-        let policy = Policy::data(engine.settings.max_retry, range.len);
         let read = || async {
             let body = self.get(range).await?;
             let wanted = Wanted {
@@ -404,7 +402,7 @@ impl PartMover {
             let unread = || Error::new(ErrorKind::Damaged, "a body that was not read to its end");
             watched.outcome().ok_or_else(unread)
         };
-        let seen = retry(policy, &self.halt.abort, read).await?;
+        let seen = self.source().data(range.len, read).await?;
         engine.monitor.downloaded(range.len, &self.src);
         Ok(seen)
     }
@@ -430,8 +428,7 @@ impl PartMover {
             }
             Ok(())
         };
-        let policy = Policy::data(engine.settings.max_retry, range.len);
-        retry(policy, &self.halt.abort, read).await?;
+        self.source().data(range.len, read).await?;
         engine.monitor.downloaded(range.len, &self.src);
         let Feeding { md5, crc64nvme, .. } = feeding.into_inner();
         Ok(held.is(Reading { md5: md5.finish().await?, crc64nvme: crc64nvme.finalize() }))
