@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::error::{Error, Next, Result};
 use crate::object::sequencer::Sequencer;
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
+use crate::retry::retrying;
 
 pub mod dynamodb;
-mod retrying;
 pub mod sqlite;
 
 /// The maximum number of outcomes that Amazon DynamoDB records per request
@@ -551,4 +551,11 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
 
     /// Up to `limit` records with `status`, in the backend's order.
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>>;
+}
+
+// Of a batch of outcomes, only those that are not on record are tried again: `worker/recording.rs`.
+retrying! { RecordStore:
+    load(id: &RecordId) -> Option<Record>;
+    begin(start: &Start) -> ();
+    seal(seal: &Seal) -> ();
 }

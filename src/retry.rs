@@ -165,6 +165,21 @@ impl<'a, S: ?Sized> Retrying<'a, S> {
     }
 }
 
+/// Gives [`Retrying`] these methods of a trait, none of which carries object data.
+macro_rules! retrying {
+    ($trait:ident: $($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl<S: $trait + ?Sized> $crate::retry::Retrying<'_, S> {
+            $(
+                #[doc = concat!("[`", stringify!($trait), "::", stringify!($name), "`].")]
+                pub async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
+                    self.control(|| self.inner.$name($($arg),*)).await
+                }
+            )*
+        }
+    };
+}
+pub(crate) use retrying;
+
 /// Whether the service did not answer, or only a proxy that cannot reach it did.
 fn is_outage(error: &Error) -> bool {
     let unanswered = |evidence: &Evidence| {

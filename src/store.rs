@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::digest::sums::Sum;
 use crate::error::Result;
 use crate::object::{ByteRange, Etag, ObjectId};
+use crate::retry::retrying;
 
 pub use body::Body;
 pub use page::{Flaw, ListPage, Listed, Odd};
@@ -19,7 +20,6 @@ mod body;
 pub mod pace;
 mod page;
 pub mod profile;
-mod retrying;
 pub mod s3;
 mod stall;
 #[cfg(test)]
@@ -379,4 +379,18 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Aborts the upload. Aborting a missing upload succeeds.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;
+}
+
+// What carries data is tried again as a whole, reading and writing together.
+retrying! { ObjectStore:
+    list(request: &ListRequest) -> ListPage;
+    head(id: &ObjectId, version: Option<&str>) -> ObjectMeta;
+    current(id: &ObjectId) -> Option<ObjectMeta>;
+    parts_seen(id: &ObjectId, version: Option<&str>, etag: &Etag) -> Option<PartsSeen>;
+    tags(id: &ObjectId, version: Option<&str>) -> Vec<(String, String)>;
+    delete(id: &ObjectId) -> ();
+    create_upload(target: &ObjectId, new: &NewObject) -> Created;
+    list_parts(upload: &Upload) -> Vec<Part>;
+    list_uploads(target: &ObjectId) -> Vec<ListedUpload>;
+    abort_upload(upload: &Upload) -> ();
 }

@@ -225,7 +225,7 @@ impl Attempt<'_> {
             instance: self.engine.instance.clone(),
             lease: self.claim.token.clone(),
             start_time: self.started,
-            sequencer: self.claim.order().and_then(|order| order.sequencer),
+            sequencer: self.progress.order.get().and_then(|order| order.sequencer.clone()),
             progress: (held_bytes.saturating_mul(100) / meta.size.max(1)).min(100) as u8,
         };
         if let Err(error) = self.on_record().begin(&start).await {
@@ -235,7 +235,7 @@ impl Attempt<'_> {
             }
             return Err(error);
         }
-        self.claim.begun.store(true, Ordering::Release);
+        self.progress.begun.store(true, Ordering::Release);
         Ok(())
     }
 

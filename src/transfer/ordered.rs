@@ -15,43 +15,32 @@ use crate::store::ObjectMeta;
 use crate::transfer::event_order::{self, Late, Left};
 
 impl Attempt<'_> {
-    /// The record, if the order matters.
-    pub(super) async fn standing(&self) -> Result<Option<Record>> {
-        if self.job.sequencer.is_none() && !self.job.deletes() {
-            return Ok(None);
-        }
+    pub(super) fn order_matters(&self) -> bool {
+        self.job.sequencer.is_some() || self.job.deletes()
+    }
+
+    /// Carries out the job, unless it is late.
+    pub(super) async fn run_in_order(&self) -> Result<Done> {
         let record = self.record().await?;
         let recorded = record.as_ref().and_then(|record| record.sequencer.clone());
+        let is_late = event_order::is_late(self.job.sequencer.as_ref(), recorded.as_ref());
         let sequencer = self.job.sequencer.clone().max(recorded);
         let seen = record.as_ref().map(Record::stamp);
         // Set once: an attempt reads the record before anything else.
-        let _ = self.claim.order.set(Order { sequencer, seen });
-        Ok(record)
-    }
-
-    /// Carries out the job, unless it is late. `record`: the answer of [`Self::standing`].
-    pub(super) async fn carry_out(&self, record: Option<&Record>) -> Result<Done> {
-        let recorded = record.and_then(|record| record.sequencer.as_ref());
-        if let Some(record) = record
-            && event_order::is_late(self.job.sequencer.as_ref(), recorded)
-        {
-            return self.late(record).await;
-        }
-        match &self.job.action {
-            Action::Copy => self.bring(record).await,
-            Action::Delete(seen) => self.delete(seen.as_ref(), record).await,
+        let _ = self.progress.order.set(Order { sequencer, seen });
+        match (record.as_ref(), &self.job.action) {
+            (Some(record), _) if is_late => self.late(record).await,
+            (record, Action::Copy) => self.bring(record).await,
+            (record, Action::Delete(seen)) => self.delete(seen.as_ref(), record).await,
         }
     }
 
     async fn bring(&self, record: Option<&Record>) -> Result<Done> {
-        if let Some(done) = self.superseded(record).await? {
-            return Ok(done);
-        }
-        match self.copied().await {
+        match self.copy_unless_superseded(record).await {
             Err(error) if error.kind() == ErrorKind::NotFound && self.has_gone().await? => {
                 Ok(Done::PassedOver("the object is gone, its deletion has an event of its own"))
             }
-            copied => copied.map(Done::Copied),
+            done => done,
         }
     }
 

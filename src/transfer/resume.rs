@@ -93,7 +93,7 @@ impl Attempt<'_> {
                 // Its parts are there, and another worker may have the permission to list them.
                 None if self.may_be_listed_later(recorded) => {
                     info!(object = %self.job.src, "the upload begun earlier is left as it is");
-                    self.claim.anew.store(true, Ordering::Relaxed);
+                    self.progress.anew.store(true, Ordering::Relaxed);
                     return Ok(None);
                 }
                 Some(held) => {
@@ -109,7 +109,7 @@ impl Attempt<'_> {
             }
         }
         info!(object = %self.job.src, "the upload begun earlier is of another object, damaged, or gone");
-        self.claim.anew.store(true, Ordering::Relaxed);
+        self.progress.anew.store(true, Ordering::Relaxed);
         self.abort(&upload).await?;
         Ok(None)
     }
@@ -231,7 +231,7 @@ impl Attempt<'_> {
     pub(super) async fn superseded(&self, known: Option<&Record>) -> Result<Option<Done>> {
         let Delivered { again, alone } = self.claim.delivered;
         let Some(asked) = self.version.as_ref().filter(|_| again || alone) else { return Ok(None) };
-        let record = match self.claim.order.get() {
+        let record = match self.progress.order.get() {
             Some(_) => known.cloned(),
             None => self.record().await?,
         };

@@ -113,7 +113,7 @@ impl Attempt<'_> {
     ) -> Result<bool> {
         let Err(damaged) = self.judge_source(meta).await else { return Ok(false) };
         let before = {
-            let mut before = self.claim.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut before = self.progress.made.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *before, made)
         };
         if made.is_some() && made == before {

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
 use crate::record::{JobStatus, Order, Outcome, RecordId};
-use crate::transfer::{Claim, Done};
+use crate::transfer::{Done, Standing};
 
 /// How one job of a message ended.
 #[derive(Debug)]
@@ -79,9 +79,8 @@ impl Worker {
         ended: &Ended,
         delivery: &Delivery,
         start_time: SystemTime,
-        claim: &Claim,
+        Standing { lease, order }: Standing,
     ) -> Option<Outcome> {
-        let lease = claim.begun();
         let (status, done, error) = match ended {
             Ended::Done(Done::PassedOver(_)) => return None,
             Ended::Done(done) => (JobStatus::Done, Some(done), None),
@@ -109,7 +108,12 @@ impl Worker {
             proven: copied.map(|copied| copied.proven),
             written: copied.and_then(|copied| copied.written.clone()),
             deleted,
-            order: order(done, claim),
+            // A failure must not overwrite a later event's outcome either, but it is no event's
+            // outcome itself.
+            order: order.map(|order| match done {
+                Some(_) => order,
+                None => Order { sequencer: None, ..order },
+            }),
             status,
             instance: self.engine.instance.clone(),
             lease,
@@ -149,11 +153,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// A failure must not overwrite a later event's outcome either, but it is no event's outcome
-/// itself.
-fn order(done: Option<&Done>, claim: &Claim) -> Option<Order> {
-    let order = claim.order()?;
-    Some(if done.is_some() { order } else { Order { sequencer: None, ..order } })
 }

@@ -17,14 +17,14 @@ use super::Worker;
 use super::gates::{self, Ruled};
 use super::outcome::Ended;
 use super::recording::record;
-use crate::error::{Asked, Error, ErrorKind, Next, Result};
+use crate::error::{Asked, Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
 use crate::record::{JobStatus, MAX_WRITTEN, Outcome, RecordId, Recorded};
 use crate::retry::Policy;
 use crate::shutdown::Halt;
 use crate::store::ObjectStore;
-use crate::transfer::{Claim, Delivered, Done};
+use crate::transfer::{Claim, Delivered, Done, Report, Standing};
 use crate::worker::blame;
 
 /// Stands in an error's text if the answer has no code.
@@ -183,48 +183,52 @@ impl Worker {
             false => CancellationToken::new(),
         };
         let claim = Claim::new(&self.engine.instance, delivery.delivered(), first_part);
-        let ended = match self.gates.admit(job) {
-            Err(closed) => Ended::Back(closed),
-            Ok(probe) => match self.tried(job, &claim, &delivery).await {
-                Ok(done) => {
-                    match &done {
-                        Done::Copied(copied) => {
-                            self.gates.passed(job);
-                            self.witnesses.know(job, copied);
-                        }
-                        // It has not made the call that was refused.
-                        Done::Deleted | Done::PassedOver(_) => self.gates.probe_over(job),
-                    }
-                    Ended::Done(done)
-                }
-                Err(error) => {
-                    // While it waits to see what others get, it must not hold the connections that
-                    // they need.
-                    drop(room);
-                    // Parts that the next attempt throws away are no gain.
-                    let kept = !self.engine.settings.clean_unfinished_upload;
-                    let advanced = kept && claim.advanced();
-                    if advanced {
-                        delivery.gained.store(true, Ordering::Release);
-                    }
-                    self.blamed(error, job, probe, &delivery, advanced).await
-                }
-            },
+        let probe = match self.gates.admit(job) {
+            Err(closed) => return Finished { at, ended: Ended::Back(closed), outcome: None },
+            Ok(probe) => probe,
         };
-        let outcome = self.outcome(job, &ended, &delivery, start_time, &claim);
+        let Report { ended, standing, advanced } = self.tried(job, &claim, &delivery).await;
+        let ended = match ended {
+            Ok(done) => {
+                match &done {
+                    Done::Copied(copied) => {
+                        self.gates.passed(job);
+                        self.witnesses.know(job, copied);
+                    }
+                    // It has not made the call that was refused.
+                    Done::Deleted | Done::PassedOver(_) => self.gates.probe_over(job),
+                }
+                Ended::Done(done)
+            }
+            Err(error) => {
+                // While it waits to see what others get, it must not hold the connections that
+                // they need.
+                drop(room);
+                // Parts that the next attempt throws away are no gain.
+                let advanced = advanced && !self.engine.settings.clean_unfinished_upload;
+                if advanced {
+                    delivery.gained.store(true, Ordering::Release);
+                }
+                self.blamed(error, job, probe, &delivery, advanced).await
+            }
+        };
+        let outcome = self.outcome(job, &ended, &delivery, start_time, standing);
         Finished { at, ended, outcome }
     }
 
     /// The transfer, tried a second time if the answer explains nothing: a bare 400 may be a
     /// proxy's temporary fault.
-    async fn tried(&self, job: &Job, claim: &Claim, delivery: &Delivery) -> Result<Done> {
+    async fn tried(&self, job: &Job, claim: &Claim, delivery: &Delivery) -> Report {
         let first = self.engine.transfer(job, claim, &delivery.halt).await;
         let is_odd = |error: &Error| error.kind() == ErrorKind::Invalid && error.is_bare();
-        if !first.as_ref().is_err_and(is_odd) || delivery.halt.is_stopping() {
+        if !first.ended.as_ref().is_err_and(is_odd) || delivery.halt.is_stopping() {
             return first;
         }
         delivery.halt.unless_stopping(tokio::time::sleep(SECOND_LOOK)).await;
-        self.engine.transfer(job, claim, &delivery.halt).await
+        let mut second = self.engine.transfer(job, claim, &delivery.halt).await;
+        // One claim, so that either may have recorded its start.
+        second.standing.lease = second.standing.lease.or(first.standing.lease);
+        second
     }
 
     /// What a refusal means for the job, once it is clear whose fault it is.
@@ -462,12 +466,10 @@ impl<'a> Round<'a> {
         let Some(room) = room else {
             for at in std::mem::replace(&mut self.next, self.ended.len())..self.ended.len() {
                 let job = &self.delivery.jobs[at];
-                let instance = &self.worker.engine.instance;
-                let delivered = self.delivery.delivered();
-                let claim = Claim::new(instance, delivered, CancellationToken::new());
                 let ended = self.worker.judge(Error::cancelled(), self.delivery, false);
                 let now = SystemTime::now();
-                let outcome = self.worker.outcome(job, &ended, self.delivery, now, &claim);
+                let outcome =
+                    self.worker.outcome(job, &ended, self.delivery, now, Standing::default());
                 self.finished(Finished { at, ended, outcome });
             }
             return;

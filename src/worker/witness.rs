@@ -129,7 +129,7 @@ impl Worker {
             return None;
         }
         let claim = Claim::new(&self.engine.instance, ALONE, CancellationToken::new());
-        match self.engine.transfer(job, &claim, halt).await {
+        match self.engine.transfer(job, &claim, halt).await.ended {
             Ok(Done::Copied(_)) => Some(true),
             Ok(Done::Deleted | Done::PassedOver(_)) => {
                 self.witnesses.forget(witness);
