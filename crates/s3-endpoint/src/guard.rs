@@ -1,14 +1,12 @@
 //! Authentication, counters, and a gate at which a test may hold or refuse a call.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::{S3Result, s3_error};
-
-use crate::mutex::lock;
 
 /// A gate that calls wait at, so that a test can observe, hold or refuse them.
 #[async_trait]
@@ -44,7 +42,7 @@ pub(super) struct Stats(Mutex<BTreeMap<String, OperationStats>>);
 
 impl Stats {
     pub(super) fn snapshot(&self) -> BTreeMap<String, OperationStats> {
-        lock(&self.0).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn bytes_in(&self, operation: &str, bytes: u64) {
@@ -56,7 +54,7 @@ impl Stats {
     }
 
     fn update(&self, operation: &str, change: impl FnOnce(&mut OperationStats)) {
-        let mut all = lock(&self.0);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(operation) {
             Some(stats) => change(stats),
             None => change(all.entry(operation.to_owned()).or_default()),
@@ -80,7 +78,7 @@ impl OneKey {
     }
 
     fn key(&self) -> MutexGuard<'_, SimpleAuth> {
-        lock(&self.0)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What exists: buckets, objects and uploads, in memory, in listing order.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use md5::{Digest, Md5};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
@@ -10,8 +10,6 @@ use time::OffsetDateTime;
 
 use crate::blob::Blob;
 use crate::headers::Kept;
-
-use crate::mutex::{read, write};
 
 /// All buckets of an endpoint. Its lock is never held across an await or over I/O.
 pub(super) struct Index(RwLock<BTreeMap<String, Bucket>>);
@@ -58,7 +56,7 @@ impl Index {
 
     /// Creates a bucket; `false` if it exists already.
     pub(super) fn create(&self, bucket: &str) -> bool {
-        let mut buckets = write(&self.0);
+        let mut buckets = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = !buckets.contains_key(bucket);
         buckets.entry(bucket.to_owned()).or_insert_with(Bucket::new);
         is_new
@@ -66,7 +64,7 @@ impl Index {
 
     /// The names of the buckets and when they were created.
     pub(super) fn buckets(&self) -> Vec<(String, Timestamp)> {
-        let buckets = read(&self.0);
+        let buckets = self.0.read().unwrap_or_else(PoisonError::into_inner);
         buckets.iter().map(|(name, bucket)| (name.clone(), bucket.created.clone())).collect()
     }
 
@@ -75,7 +73,7 @@ impl Index {
         bucket: &str,
         look: impl FnOnce(&Bucket) -> S3Result<T>,
     ) -> S3Result<T> {
-        let buckets = read(&self.0);
+        let buckets = self.0.read().unwrap_or_else(PoisonError::into_inner);
         look(buckets.get(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?)
     }
 
@@ -86,7 +84,7 @@ impl Index {
         bucket: &str,
         change: impl FnOnce(&mut Bucket) -> S3Result<T>,
     ) -> S3Result<T> {
-        let mut buckets = write(&self.0);
+        let mut buckets = self.0.write().unwrap_or_else(PoisonError::into_inner);
         change(buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?)
     }
 }
