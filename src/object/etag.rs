@@ -3,8 +3,9 @@
 //! Pure: a text.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::format::escape::shown;
 
@@ -12,9 +13,11 @@ use crate::format::escape::shown;
 ///
 /// Digests are compared ignoring case: a store may write them in capitals in one answer and not in
 /// another. All other tags are compared exactly.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Etag(String);
+///
+/// A clone shares the text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
+pub struct Etag(Arc<str>);
 
 impl PartialEq for Etag {
     fn eq(&self, other: &Self) -> bool {
@@ -38,7 +41,7 @@ impl Etag {
     pub fn new(raw: impl AsRef<str>) -> Self {
         let raw = raw.as_ref().trim();
         let tag = raw.strip_prefix("W/").or_else(|| raw.strip_prefix("w/")).unwrap_or(raw);
-        Self(tag.trim_matches('"').to_owned())
+        Self(tag.trim_matches('"').into())
     }
 
     /// The tag without quotation marks.
@@ -59,7 +62,7 @@ impl Etag {
     /// Whether the tag has the form of an MD5 digest: 32 hexadecimal digits. Under SSE-KMS a
     /// tag may have this form without being one.
     pub fn looks_like_md5(&self) -> bool {
-        self.0.len() == 32 && self.0.bytes().all(|b| b.is_ascii_hexdigit())
+        is_md5(&self.0)
     }
 }
 
@@ -67,7 +70,7 @@ impl Etag {
     /// The MD5 digest that the tag spells, if it has that form.
     pub fn md5(&self) -> Option<[u8; 16]> {
         let mut digest = [0; 16];
-        hex::decode_to_slice(&self.0, &mut digest).ok().map(|()| digest)
+        hex::decode_to_slice(self.0.as_bytes(), &mut digest).ok().map(|()| digest)
     }
 
     /// The number of parts of the object, if the tag has the form of a multipart upload's: a
@@ -76,8 +79,25 @@ impl Etag {
     pub fn parts(&self) -> Option<u32> {
         let (digest, count) = self.0.split_once('-')?;
         let plain = !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit());
-        let count = count.parse().ok().filter(|_| plain && Self::new(digest).looks_like_md5());
+        let count = count.parse().ok().filter(|_| plain && is_md5(digest));
         count.filter(|count| *count > 0)
+    }
+}
+
+fn is_md5(tag: &str) -> bool {
+    tag.len() == 32 && tag.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+impl From<String> for Etag {
+    /// The exact text, as it was serialized.
+    fn from(tag: String) -> Self {
+        Self(tag.into())
+    }
+}
+
+impl Serialize for Etag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

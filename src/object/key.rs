@@ -3,8 +3,9 @@
 //! Pure: texts.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::format::escape::shown;
 
@@ -19,19 +20,33 @@ pub fn is_bucket_name(name: &str) -> bool {
 ///
 /// `Ord` on `str` is the order of its UTF-8 bytes, which is the order in which general purpose
 /// buckets list (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ObjectKey(String);
+///
+/// A clone shares the text: an object's key is in its job, its record, its outcome and its report.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+pub struct ObjectKey(Arc<str>);
 
 impl ObjectKey {
     /// Takes the key unchanged.
-    pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
+    pub fn new(key: impl AsRef<str>) -> Self {
+        Self(key.as_ref().into())
     }
 
     /// The key's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for ObjectKey {
+    fn from(key: String) -> Self {
+        Self::new(key)
+    }
+}
+
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -60,7 +75,7 @@ pub struct ObjectId {
 
 impl ObjectId {
     /// The object `key` in `bucket`.
-    pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
+    pub fn new(bucket: impl Into<String>, key: impl AsRef<str>) -> Self {
         Self { bucket: bucket.into(), key: ObjectKey::new(key) }
     }
 }
@@ -82,7 +97,7 @@ impl fmt::Display for ObjectId {
 /// The destination key of a bucket pair: `prefix`, one `/`, and the source key, byte for byte; just
 /// the source key if `prefix` is empty or `/`.
 pub fn destination_key(prefix: &str, source: &ObjectKey) -> ObjectKey {
-    ObjectKey(destination_prefix(prefix) + source.as_str())
+    ObjectKey::new(destination_prefix(prefix) + source.as_str())
 }
 
 /// What [`destination_key`] puts in front of every source key.

@@ -83,7 +83,7 @@ pub struct S3Store {
     /// The store has accepted a body whose SHA-256 is not signed.
     unsigned: std::sync::atomic::AtomicBool,
     /// Headers that a bucket has accepted, or refused for some objects, by bucket and header.
-    seen: Mutex<HashMap<String, refused_headers::Seen>>,
+    seen: Mutex<HashMap<String, refused_headers::SeenWords>>,
     /// How often a bucket has refused an object whichever headers were left out.
     vain: Mutex<HashMap<String, u32>>,
     /// How often a bucket has given no part sizes for an object that has some.
@@ -315,7 +315,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {
-        match self.head_sized(id, version).await {
+        match Box::pin(self.head_sized(id, version)).await {
             Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid) => {
                 Err(self.head_reason(id, version, error).await)
             }
@@ -347,7 +347,7 @@ impl ObjectStore for S3Store {
                 // Either the object was replaced, or the store does not know the header, or it
                 // compares its own ETag with ours and never finds them equal (a weak one, or quoted
                 // twice): in the last two cases the object is unchanged.
-                let answer = match self.get_any(&unconditional).await {
+                let answer = match Box::pin(self.get_any(&unconditional)).await {
                     Ok(answer) if answer.meta.etag == *pinned => answer,
                     _ => return Err(error),
                 };
@@ -375,7 +375,7 @@ impl ObjectStore for S3Store {
         let put = |given: Given| async move {
             match way {
                 Some(way) => self.put_lean(way, id, &given, body.clone(), proof).await,
-                None => self.put_by_sdk(id, &given, body.clone(), proof).await,
+                None => Box::pin(self.put_by_sdk(id, &given, body.clone(), proof)).await,
             }
         };
         self.written_as_taken(&id.bucket, new, true, put).await
@@ -392,12 +392,12 @@ impl ObjectStore for S3Store {
         let put = |given: Given| async move {
             match way {
                 Some(way) => self.put_streamed_lean(&way, id, &given, body, md5).await,
-                None => self.put_streamed_by_sdk(id, &given, body, md5).await,
+                None => Box::pin(self.put_streamed_by_sdk(id, &given, body, md5)).await,
             }
         };
         match self.written_as_known(&id.bucket, new, put).await {
             // The body is used up; another try brings a new one.
-            Err(error) if self.learns_header(id, new, &error).await => {
+            Err(error) if Box::pin(self.learns_header(id, new, &error)).await => {
                 Err(error.of_kind(ErrorKind::Unavailable))
             }
             written => written,
@@ -431,7 +431,7 @@ impl ObjectStore for S3Store {
         let target = &upload.target;
         match self.lean_way(&target.bucket, "UploadPart", target).await? {
             Some(way) => self.part_lean(&way, upload, number, payload).await,
-            None => self.part_by_sdk(upload, number, payload).await,
+            None => Box::pin(self.part_by_sdk(upload, number, payload)).await,
         }
     }
 

@@ -56,22 +56,24 @@ pub(super) enum Turn {
     InParts,
 }
 
+/// What most objects do not need is boxed: a future has room for the largest of its steps, and is
+/// moved with each object.
 impl Attempt<'_> {
     /// Carries out the job.
     pub(super) async fn run(&self) -> Result<Done> {
         let done = match self.order_matters() {
-            true => self.run_in_order().await?,
+            true => Box::pin(self.run_in_order()).await?,
             false => self.copy_unless_superseded(None).await?,
         };
         if let Done::Copied(copied) = &done {
-            self.look_at_copy(copied).await;
+            Box::pin(self.look_at_copy(copied)).await;
         }
         Ok(done)
     }
 
     /// `record`: what is on record, if the order of the job matters.
     pub(super) async fn copy_unless_superseded(&self, record: Option<&Record>) -> Result<Done> {
-        match self.superseded(record).await? {
+        match Box::pin(self.superseded(record)).await? {
             Some(done) => Ok(done),
             None => self.copied().await.map(Done::Copied),
         }
@@ -86,7 +88,7 @@ impl Attempt<'_> {
             let error = match self.copy().await {
                 Ok(copied) => return Ok(copied),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(self.missing(error).await);
+                    return Err(Box::pin(self.missing(error)).await);
                 }
                 Err(error) if error.kind() == ErrorKind::Archived => {
                     self.engine.source.profile().lock_archives(&self.job.src.bucket);
@@ -104,14 +106,14 @@ impl Attempt<'_> {
                 continue;
             }
             if error.kind() == ErrorKind::UploadGone
-                && let Some(copied) = self.finished_by_another().await?
+                && let Some(copied) = Box::pin(self.finished_by_another()).await?
             {
                 info!(%object, "another worker finished the object");
                 return Ok(copied);
             }
             fresh_starts += 1;
             if fresh_starts > MAX_FRESH_STARTS {
-                self.clear_away().await;
+                Box::pin(self.clear_away()).await;
                 return Err(given_up(error));
             }
             debug!(%object, "begun anew: {error}");
@@ -123,16 +125,16 @@ impl Attempt<'_> {
     async fn copy(&self) -> Result<Copied> {
         let (engine, size) = (self.engine, self.job.size);
         if engine.settings.update_version {
-            return self.copy_recorded_version().await;
+            return Box::pin(self.copy_recorded_version()).await;
         }
         let turn = match size <= engine.largest_single() {
             true => self.copy_single(None).await?,
-            false if self.may_be_streamed(size) => self.copy_streamed(None).await?,
+            false if self.may_be_streamed(size) => Box::pin(self.copy_streamed(None)).await?,
             false => Turn::InParts,
         };
         match turn {
             Turn::Copied(copied) => Ok(copied),
-            Turn::InParts => self.copy_seen(&self.head_right().await?).await,
+            Turn::InParts => Box::pin(self.copy_looked_up()).await,
         }
     }
 
@@ -148,6 +150,10 @@ impl Attempt<'_> {
             true => Ok(copied),
             false => Err(self.changed("another version is there at the end")),
         }
+    }
+
+    async fn copy_looked_up(&self) -> Result<Copied> {
+        self.copy_seen(&self.head_right().await?).await
     }
 
     /// Copies an object that has been looked up.

@@ -329,7 +329,7 @@ impl Attempt<'_> {
             }
             Ok(written) => {
                 let sent = Proof { md5: None, crc64nvme: whole };
-                proof::compare(&written, sent, false, &self.job.des.to_string())?;
+                proof::compare(&written, sent, false, &self.job.des)?;
                 self.check_object(&written, mover, expected, parts).await
             }
             Err(error) if error.kind() == ErrorKind::UploadGone => {

@@ -1,5 +1,7 @@
 //! How a body and an object are proven.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::config::Checksum;
@@ -26,7 +28,12 @@ pub(super) enum Verdict {
 
 /// Compares the destination's answer with the digests computed here; `Damaged` if one differs.
 /// `opaque`: its ETags are known to be no MD5s.
-pub(super) fn compare(written: &Written, sent: Proof, opaque: bool, what: &str) -> Result<Verdict> {
+pub(super) fn compare(
+    written: &Written,
+    sent: Proof,
+    opaque: bool,
+    what: impl fmt::Display,
+) -> Result<Verdict> {
     let mut verdict = Verdict::Open;
     if let Some(md5) = sent.md5.filter(|_| written.etag_is_md5() && !opaque) {
         if written.etag.md5() != Some(md5) {

@@ -93,7 +93,7 @@ impl Attempt<'_> {
                 Vouched::Untold => false,
                 // Read again: the network may have damaged it.
                 Vouched::No if !readings.repeats(md5) => continue,
-                Vouched::No => self.judge_source(&meta).await?,
+                Vouched::No => Box::pin(self.judge_source(&meta)).await?,
             };
             return self.store(meta, body, md5, vouched).await.map(Turn::Copied);
         }
@@ -188,7 +188,7 @@ impl Attempt<'_> {
         let (written, verdict) = self.at_destination().data(size, put).await?;
         engine.monitor.uploaded(size, &job.src);
         if tries.into_inner() > 1 {
-            self.still_current(&meta).await?;
+            Box::pin(self.still_current(&meta)).await?;
         }
         let verified = self.is_verified(verdict, sent.md5.is_some()).await?;
         Ok(Copied {
@@ -213,11 +213,11 @@ impl Attempt<'_> {
         // If no checksum is echoed, the ETag still proves it.
         let echoed = written.crc64nvme.is_some() && sent.crc64nvme.is_some();
         let own = Proof { md5: sent.md5.or(Some(md5).filter(|_| !echoed)), ..sent };
-        let compared = proof::compare(written, own, opaque, &self.job.des.to_string());
+        let compared = proof::compare(written, own, opaque, &self.job.des);
         let seen_before = || others.fetch_add(1, Ordering::Relaxed) > 0;
         match compared {
             Err(error) if written.etag_is_md5() && seen_before() => {
-                match self.has_own_etags(&written.etag, md5, size).await? {
+                match Box::pin(self.has_own_etags(&written.etag, md5, size)).await? {
                     true => Ok(Verdict::Open),
                     false => Err(error),
                 }
@@ -231,7 +231,7 @@ impl Attempt<'_> {
     pub(super) async fn is_verified(&self, verdict: Verdict, md5_sent: bool) -> Result<bool> {
         match verdict {
             Verdict::Proven => Ok(true),
-            Verdict::Open => Ok(md5_sent && self.refuses_wrong_bodies().await?),
+            Verdict::Open => Ok(md5_sent && Box::pin(self.refuses_wrong_bodies()).await?),
         }
     }
 }

@@ -209,7 +209,7 @@ impl Worker {
                 if advanced {
                     delivery.gained.store(true, Ordering::Release);
                 }
-                self.blamed(error, job, probe, &delivery, advanced).await
+                Box::pin(self.blamed(error, job, probe, &delivery, advanced)).await
             }
         };
         let outcome = self.outcome(job, &ended, &delivery, start_time, standing);

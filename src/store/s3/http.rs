@@ -5,11 +5,13 @@
 //! Each call does what the SDK's does, and fails with the same errors (`failure`). The conformance
 //! suite runs on both paths.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use aws_sigv4::http_request::SignableBody;
+use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use hyper::header::{
@@ -18,6 +20,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response};
 
 use super::credentials::Renewed;
+use super::new_object::HeaderList;
 use super::refused_headers::Given;
 use super::*;
 use crate::aws::clock::Clock;
@@ -71,55 +74,34 @@ impl Lean {
     /// body can be sent again, and only to a host in the same domain. After an answer with too many
     /// headers, the request is sent again on a connection that reads more of them.
     async fn send(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
-        let (mut call, mut moved) = (call, None);
-        for _ in 0..MAX_REDIRECTS {
-            let (place, mut again) = (moved.as_ref().unwrap_or(place), call.again());
-            let (path, had_many) = (call.path.clone(), self.pool.reads_many_headers());
-            let failure = match self.send_once(place, call).await {
+        let (mut call, mut moved, mut left) = (call, None, MAX_REDIRECTS);
+        loop {
+            let (place, again) = (moved.as_ref().unwrap_or(place), call.body.again());
+            let had_many = self.pool.reads_many_headers();
+            let failure = match self.send_once(place, &mut call).await {
                 Err(failure) => failure,
                 answer => return answer,
             };
-            if let Some(again) = again.take_if(|_| self.pool.reads_many_headers() != had_many) {
-                call = again;
+            let Some(body) = again.filter(|_| left > 0) else { return Err(failure) };
+            left -= 1;
+            call.body = body;
+            if self.pool.reads_many_headers() != had_many {
                 continue;
             }
-            let to = failure.redirect().and_then(|location| place.moved(location, &path));
-            let Some(((to, path), again)) = to.zip(again) else { return Err(failure) };
-            call = Call { path, ..again };
+            let to = failure.redirect().and_then(|location| place.moved(location, &call.path));
+            let Some((to, path)) = to else { return Err(failure) };
+            call.path = path;
             moved = Some(to);
         }
-        self.send_once(moved.as_ref().unwrap_or(place), call).await
     }
 
-    async fn send_once(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
-        let Call { method, path, mut headers, mut body, payload, encoding } = call;
-        headers.push((HOST.as_str().to_owned(), place.host.clone()));
-        let mut signed_by = None;
-        if let (Some(scope), Some(signer)) = (&place.scope, &self.signer) {
-            let url = format!("{}{path}", place.origin);
-            let held = body.bytes();
-            let signable = payload.signable(&held);
-            let unsigned =
-                Unsigned { method: method.as_str(), url: &url, headers: &headers, body: signable };
-            let (signature, chunks) = signer.sign(scope, unsigned).await?;
-            headers.extend(signature);
-            signed_by = chunks.signed_by();
-            body.sign_chunks(chunks);
-        } else if let Some(name) = payload.name() {
-            headers.push(("x-amz-content-sha256".to_owned(), name.to_owned()));
-        }
-        let length = body.length();
-        let mut request = Request::new(body);
-        *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
-        put_headers(request.headers_mut(), headers)?;
-        // Not signed: some compatible stores, GCS among them, change it before they check the
-        // signature.
-        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        if method != Method::GET {
-            request.headers_mut().insert(CONTENT_LENGTH, length.into());
-        }
-        *request.method_mut() = method;
+    /// Takes the call's body.
+    async fn send_once(
+        &self,
+        place: &Place,
+        call: &mut Call,
+    ) -> Result<Response<Arriving>, Failure> {
+        let (request, signed_by) = self.signed(place, call).await?;
         let mut line = self.pool.line(&place.origin).await?;
         let answer = line.send(request).await.inspect_err(|error| self.pool.note(error));
         let (head, body) = answer.map_err(Failure::cut)?.into_parts();
@@ -129,9 +111,50 @@ impl Lean {
             status => {
                 // If the body cannot be read, nothing is missed: the status is enough.
                 let text = body.collect(SHORT).await.unwrap_or_default();
+                let signed_by = signed_by.as_ref().and_then(sign::access_key);
                 Err(Failure::refused(status, &head.headers, &text).signed_by(signed_by))
             }
         }
+    }
+
+    /// The request as it goes out, and who has signed it. Takes the call's body.
+    async fn signed(
+        &self,
+        place: &Place,
+        call: &mut Call,
+    ) -> Result<(Request<Outgoing>, Option<Identity>), Failure> {
+        let mut body = std::mem::replace(&mut call.body, Outgoing::held(Bytes::new()));
+        let Call { method, path, headers, payload, encoding, .. } = call;
+        let (mut put, mut signed_by) = (HeaderMap::with_capacity(headers.len() + 8), None);
+        for (name, value) in headers.iter() {
+            put_header(&mut put, name, value)?;
+        }
+        put_header(&mut put, HOST.as_str(), &place.host)?;
+        if let (Some(scope), Some(signer)) = (&place.scope, &self.signer) {
+            let (method, url) = (method.as_str(), &format!("{}{path}", place.origin));
+            let (host, held) = (&place.host, body.bytes());
+            let unsigned = Unsigned { method, url, host, headers, body: payload.signable(&held) };
+            let (signature, chunks) = signer.sign(scope, unsigned).await?;
+            for (name, value) in signature.headers() {
+                put_header(&mut put, name, value)?;
+            }
+            signed_by = Some(chunks.identity());
+            body.sign_chunks(chunks);
+        } else if let Some(name) = payload.name() {
+            put_header(&mut put, "x-amz-content-sha256", name)?;
+        }
+        // Not signed: some compatible stores, GCS among them, change it before they check the
+        // signature.
+        put.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+        put.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if *method != Method::GET {
+            put.insert(CONTENT_LENGTH, body.length().into());
+        }
+        let mut request = Request::new(body);
+        *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
+        *request.headers_mut() = put;
+        *request.method_mut() = method.clone();
+        Ok((request, signed_by))
     }
 
     /// Sends one request whose answer is complete in its headers.
@@ -148,15 +171,13 @@ const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 /// A success without an ETag is not the store's answer: something in transit has made it up.
 const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
 
-fn put_headers(to: &mut HeaderMap, headers: Vec<(String, String)>) -> Result<(), Failure> {
-    for (name, value) in headers {
-        let unsendable = |part: &str| {
-            let name = name.escape_debug();
-            Failure::unsendable(format!("the header {name} has a {part} that HTTP cannot carry"))
-        };
-        let parsed = HeaderName::try_from(&name).map_err(|_| unsendable("name"))?;
-        to.insert(parsed, HeaderValue::try_from(value).map_err(|_| unsendable("value"))?);
-    }
+fn put_header(to: &mut HeaderMap, name: &str, value: &str) -> Result<(), Failure> {
+    let unsendable = |part: &str| {
+        let name = name.escape_debug();
+        Failure::unsendable(format!("the header {name} has a {part} that HTTP cannot carry"))
+    };
+    let parsed = HeaderName::try_from(name).map_err(|_| unsendable("name"))?;
+    to.insert(parsed, HeaderValue::try_from(value).map_err(|_| unsendable("value"))?);
     Ok(())
 }
 
@@ -164,25 +185,11 @@ fn put_headers(to: &mut HeaderMap, headers: Vec<(String, String)>) -> Result<(),
 struct Call {
     method: Method,
     path: String,
-    headers: Vec<(String, String)>,
+    headers: HeaderList,
     body: Outgoing,
     payload: Signed,
     /// `Accept-Encoding`.
     encoding: &'static str,
-}
-
-impl Call {
-    /// The same request again, if its body is in memory.
-    fn again(&self) -> Option<Self> {
-        Some(Self {
-            method: self.method.clone(),
-            path: self.path.clone(),
-            headers: self.headers.clone(),
-            body: self.body.again()?,
-            payload: self.payload,
-            encoding: self.encoding,
-        })
-    }
 }
 
 /// What the signature says about the body.
@@ -261,9 +268,9 @@ impl S3Store {
     ) -> Result<Got> {
         let id = &request.id;
         let version = request.version.as_deref().map(|version| ("versionId", version));
-        let mut headers = Vec::new();
-        let mut header = |name: &str, value: Option<String>| {
-            headers.extend(value.map(|value| (name.to_owned(), value)));
+        let mut headers = HeaderList::new();
+        let mut header = |name: &'static str, value: Option<String>| {
+            headers.extend(value.map(|value| (name.into(), value)));
         };
         header("range", request.range.map(crate::object::ByteRange::header));
         header("if-match", request.if_match.as_ref().map(Etag::quoted));
@@ -369,7 +376,7 @@ impl S3Store {
         payload: Payload,
     ) -> Result<Written> {
         let target = &upload.target;
-        let part = |headers: Vec<(String, String)>, body: Outgoing, payload: Signed| async move {
+        let part = |headers: HeaderList, body: Outgoing, payload: Signed| async move {
             let text = number.to_string();
             let query = [("partNumber", text.as_str()), ("uploadId", upload.id.as_str())];
             let path = way.place.path(target.key.as_str(), &query);
@@ -470,10 +477,10 @@ impl S3Store {
 }
 
 /// The headers by which the store verifies a body in memory.
-fn proven(proof: Proof) -> impl Iterator<Item = (String, String)> {
+fn proven(proof: Proof) -> impl Iterator<Item = (Cow<'static, str>, String)> {
     let (md5, crc64nvme) = S3Store::digests(proof);
-    let md5 = md5.map(|md5| ("content-md5".to_owned(), md5));
-    md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.to_owned(), crc)))
+    let md5 = md5.map(|md5| ("content-md5".into(), md5));
+    md5.into_iter().chain(crc64nvme.map(|crc| (CRC64NVME.into(), crc)))
 }
 
 /// Whether a store has refused a body because its SHA-256 is not signed. Error codes differ; the
@@ -488,22 +495,22 @@ fn wants_signed_body(error: &Error) -> bool {
 }
 
 /// The headers that announce a body with a checksum after it.
-fn trailer_headers(length: u64) -> Vec<(String, String)> {
+fn trailer_headers(length: u64) -> HeaderList {
     let headers = [
         ("content-encoding", "aws-chunked".to_owned()),
         ("x-amz-decoded-content-length", length.to_string()),
         ("x-amz-trailer", CRC64NVME.to_owned()),
     ];
-    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    headers.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 /// Announces a body in signed chunks. The object's own encoding comes after the framing.
-fn in_chunks(headers: &mut Vec<(String, String)>, length: u64) {
+fn in_chunks(headers: &mut HeaderList, length: u64) {
     let own = headers.iter().position(|(name, _)| name == "content-encoding");
     let encoding = match own.map(|at| headers.remove(at).1) {
         Some(own) => format!("aws-chunked,{own}"),
         None => "aws-chunked".to_owned(),
     };
-    headers.push(("content-encoding".to_owned(), encoding));
-    headers.push(("x-amz-decoded-content-length".to_owned(), length.to_string()));
+    headers.push(("content-encoding".into(), encoding));
+    headers.push(("x-amz-decoded-content-length".into(), length.to_string()));
 }

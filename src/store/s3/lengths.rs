@@ -54,8 +54,10 @@ impl S3Store {
         let got = self.get_as(request, encoding).await?;
         match got.length {
             Some(length) => Ok(got.answer(length)),
-            None if self.profile.has(bucket, Quirk::NoLengths) => self.measured(request, got).await,
-            None => self.get_unaltered(request, encoding, got).await,
+            None if self.profile.has(bucket, Quirk::NoLengths) => {
+                Box::pin(self.measured(request, got)).await
+            }
+            None => Box::pin(self.get_unaltered(request, encoding, got)).await,
         }
     }
 
@@ -67,7 +69,7 @@ impl S3Store {
             async move {
                 match way {
                     Some(way) => self.get_lean(way, request, encoding, mode).await,
-                    None => self.get_by_sdk(request, encoding, mode).await,
+                    None => Box::pin(self.get_by_sdk(request, encoding, mode)).await,
                 }
             }
         };

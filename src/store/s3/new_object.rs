@@ -1,5 +1,7 @@
 //! What a new object gets in addition to its bytes: as the SDK takes it, and as headers.
 
+use std::borrow::Cow;
+
 use super::convert::tagging;
 use super::refused_headers::Given;
 use super::*;
@@ -40,9 +42,12 @@ macro_rules! with_new_object {
 
 pub(super) use {with_expires, with_new_object};
 
+/// Headers of a request: names and values. Most names are constants.
+pub(super) type HeaderList = Vec<(Cow<'static, str>, String)>;
+
 impl S3Store {
     /// The headers of a PutObject, as the SDK sends them.
-    pub(super) fn new_object_headers(&self, given: &Given) -> Vec<(String, String)> {
+    pub(super) fn new_object_headers(&self, given: &Given) -> HeaderList {
         let (Given { new, acl, .. }, writing) = (given, &self.writing);
         let headers = &new.headers;
         // The SDK sends this type if none is given.
@@ -63,9 +68,9 @@ impl S3Store {
             ("x-amz-server-side-encryption", sse),
             ("x-amz-server-side-encryption-aws-kms-key-id", writing.kms_key.as_deref()),
         ];
-        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let named = named.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
         let user = headers.user.iter();
-        let user = user.map(|(name, value)| (format!("x-amz-meta-{name}"), value.as_str()));
+        let user = user.map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.as_str()));
         named.chain(user).map(|(name, value)| (name, value.to_owned())).collect()
     }
 }

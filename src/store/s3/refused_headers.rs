@@ -4,6 +4,9 @@
 //! The refusal's text shows which header to leave out; if it does not, headers are tried. A refusal
 //! counts as proof only if the same write succeeds without the header.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use tracing::warn;
 
 use super::*;
@@ -31,6 +34,9 @@ pub(super) enum Seen {
     /// This many were accepted only without it.
     Refused(u32),
 }
+
+/// How a bucket has responded, by the word of each header.
+pub(super) type SeenWords = HashMap<Cow<'static, str>, Seen>;
 
 /// The class that every store has, even one that knows no classes.
 const STANDARD: &str = "STANDARD";
@@ -170,7 +176,8 @@ pub(super) fn is_about_md5(error: &Error) -> bool {
 /// A write that may go without some of what was wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
-    pub(super) new: NewObject,
+    /// Shared by every form of the write that keeps it.
+    pub(super) new: Arc<NewObject>,
     /// The canned ACL is sent.
     pub(super) acl: bool,
     /// Content-MD5 is sent; without it the body's SHA-256 is signed.
@@ -191,28 +198,27 @@ impl Given {
     }
 
     /// The quirk's name for this object; for a class it includes which one.
-    fn word(&self, quirk: Quirk) -> String {
+    fn word(&self, quirk: Quirk) -> Cow<'static, str> {
         match (&self.new.storage_class, quirk) {
-            (Some(class), Quirk::NoStorageClass) => format!("{quirk}={class}"),
-            _ => quirk.to_string(),
+            (Some(class), Quirk::NoStorageClass) => format!("{quirk}={class}").into(),
+            _ => quirk.name().into(),
         }
-    }
-
-    fn mark(&self, bucket: &str, quirk: Quirk) -> String {
-        format!("{bucket}:{}", self.word(quirk))
     }
 
     fn without(&self, quirk: Quirk) -> Self {
         let mut less = self.clone();
         match quirk {
-            Quirk::NoTags => less.new.tags.clear(),
-            Quirk::NoStorageClass => less.new.storage_class = None,
+            Quirk::NoTags => Arc::make_mut(&mut less.new).tags.clear(),
+            Quirk::NoStorageClass => Arc::make_mut(&mut less.new).storage_class = None,
             Quirk::NoAcl => less.acl = false,
             Quirk::NoContentMd5 => less.md5 = false,
-            Quirk::NoWebsiteRedirect => less.new.headers.website_redirect = None,
+            Quirk::NoWebsiteRedirect => {
+                Arc::make_mut(&mut less.new).headers.website_redirect = None;
+            }
             Quirk::EncodedMetadata => {
-                let odd = less.new.headers.user.values_mut().filter(|value| !value.is_ascii());
-                odd.for_each(|value| *value = encoded_words(value));
+                let user = Arc::make_mut(&mut less.new).headers.user.values_mut();
+                user.filter(|value| !value.is_ascii())
+                    .for_each(|value| *value = encoded_words(value));
             }
             _ => {}
         }
@@ -232,7 +238,7 @@ struct Step {
     /// The refusal is about the header, not about its value.
     is_general: bool,
     /// What was left out, in one word.
-    mark: String,
+    word: Cow<'static, str>,
 }
 
 impl Step {
@@ -251,7 +257,7 @@ fn step(given: &Given, quirk: Quirk) -> Step {
     let other = class.as_deref().and_then(translated);
     let mut less = given.without(quirk);
     if class.is_some() {
-        less.new.storage_class.clone_from(&other);
+        Arc::make_mut(&mut less.new).storage_class.clone_from(&other);
     }
     let class = class.map(|class| (class, other));
     Step {
@@ -260,7 +266,7 @@ fn step(given: &Given, quirk: Quirk) -> Step {
         class,
         refusal: String::new(),
         is_general: false,
-        mark: given.word(quirk),
+        word: given.word(quirk),
     }
 }
 
@@ -325,7 +331,7 @@ impl S3Store {
     }
 
     fn wanted(&self, new: &NewObject, has_body: bool) -> Given {
-        Given { new: new.clone(), acl: self.writing.acl.is_some(), md5: has_body }
+        Given { new: Arc::new(new.clone()), acl: self.writing.acl.is_some(), md5: has_body }
     }
 
     /// Writes a new object, or begins an upload of one, with as much of it as the bucket accepts.
@@ -416,31 +422,40 @@ impl S3Store {
     /// A write has succeeded: keeps what it has shown.
     fn passed<T>(&self, bucket: &str, given: Given, steps: &[Step], written: T) -> (T, Given) {
         self.taught(bucket, steps);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for quirk in LEFT_OUT.into_iter().filter(|quirk| given.has(*quirk)) {
-            seen.insert(given.mark(bucket, quirk), Seen::Taken);
+            self.seen_of(bucket, |seen| seen.insert(given.word(quirk), Seen::Taken));
         }
         (written, given)
     }
 
     /// Whether a refusal may be about this: not if the bucket has accepted the header before.
     fn suspects(&self, bucket: &str, given: &Given, quirk: Quirk) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        given.has(quirk) && seen.get(&given.mark(bucket, quirk)) != Some(&Seen::Taken)
+        let is_taken = |seen: &mut SeenWords| seen.get(&given.word(quirk)) == Some(&Seen::Taken);
+        given.has(quirk) && !self.seen_of(bucket, is_taken)
     }
 
     /// Whether the store generally refuses this: it says so, or it has refused it for several
     /// objects. Otherwise the cause may be this object's value.
-    fn is_its_way(&self, mark: String, is_general: bool) -> bool {
+    fn is_its_way(&self, bucket: &str, word: &Cow<'static, str>, is_general: bool) -> bool {
         if is_general {
             return true;
         }
+        self.seen_of(bucket, |seen| {
+            let Seen::Refused(times) = seen.entry(word.clone()).or_insert(Seen::Refused(0)) else {
+                return false;
+            };
+            *times += 1;
+            *times >= MAX_IN_VAIN
+        })
+    }
+
+    /// What is known of the bucket's headers, by their words.
+    fn seen_of<T>(&self, bucket: &str, look: impl FnOnce(&mut SeenWords) -> T) -> T {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Seen::Refused(times) = seen.entry(mark).or_insert(Seen::Refused(0)) else {
-            return false;
-        };
-        *times += 1;
-        *times >= MAX_IN_VAIN
+        if let Some(words) = seen.get_mut(bucket) {
+            return look(words);
+        }
+        look(seen.entry(bucket.to_owned()).or_default())
     }
 
     /// Whether enough objects of the bucket were refused, whatever was left out, that further tries
@@ -461,7 +476,7 @@ impl S3Store {
         if let Some(class) = &given.new.storage_class
             && let Some(other) = self.other_class(bucket, class)
         {
-            given.new.storage_class = other;
+            Arc::make_mut(&mut given.new).storage_class = other;
         }
         for quirk in LEFT_OUT {
             if given.has(quirk) && self.profile.has(bucket, quirk) {
@@ -473,7 +488,7 @@ impl S3Store {
 
     /// A write has succeeded after these steps: what they left out is what the store refuses.
     fn taught(&self, bucket: &str, steps: &[Step]) {
-        for Step { quirk, class, refusal, mark, is_general, .. } in steps {
+        for Step { quirk, class, refusal, word, is_general, .. } in steps {
             match class {
                 Some((class, _)) if class != STANDARD => {
                     // If that was refused too, a later step says what is sent instead.
@@ -484,7 +499,7 @@ impl S3Store {
                     let evidence = format!("StorageClass = {class}: {other} is sent; {refusal}");
                     self.profile.learn(bucket, Quirk::OtherClasses, evidence);
                 }
-                _ if self.is_its_way(format!("{bucket}:{mark}"), *is_general) => {
+                _ if self.is_its_way(bucket, word, *is_general) => {
                     self.profile.learn(bucket, *quirk, refusal);
                 }
                 _ if *quirk == Quirk::EncodedMetadata => {
@@ -606,7 +621,7 @@ mod tests {
             tags: vec![("k".to_owned(), "v".to_owned())],
             ..NewObject::default()
         };
-        let given = Given { new, acl: false, md5: false };
+        let given = Given { new: Arc::new(new), acl: false, md5: false };
         let both = vec![Quirk::NoTags, Quirk::NoStorageClass];
         let expected = vec![vec![Quirk::NoTags], vec![Quirk::NoStorageClass], both.clone()];
         assert_eq!(guesses(both.clone()), expected);

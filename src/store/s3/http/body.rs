@@ -28,8 +28,8 @@ const CHUNK: u64 = 64 * 1024;
 /// A request's body, whose length is known before it is sent.
 pub(super) struct Outgoing {
     source: Source,
-    framing: Option<Framing>,
-    signing: Option<Signing>,
+    framing: Option<Box<Framing>>,
+    signing: Option<Box<Signing>>,
     /// Bytes on the wire.
     length: u64,
 }
@@ -108,7 +108,12 @@ impl Outgoing {
     pub(super) fn in_chunks(body: Body) -> Self {
         let signing = Signing { chunks: None, gathered: BytesMut::new(), ended: false };
         let length = Signing::length(body.length());
-        Self { source: Source::Streamed(body), framing: None, signing: Some(signing), length }
+        Self {
+            source: Source::Streamed(body),
+            framing: None,
+            signing: Some(Box::new(signing)),
+            length,
+        }
     }
 
     /// Sets the signer of the chunks.
@@ -135,7 +140,7 @@ impl Outgoing {
     }
 
     pub(super) fn streamed(body: Body, trailer: bool) -> Self {
-        let framing = trailer.then(|| Framing::new(body.length()));
+        let framing = trailer.then(|| Box::new(Framing::new(body.length())));
         // A checksum's text has the same length for every value.
         let around = framing.as_ref().map_or(0, |f| f.head.len() + f.tail().len());
         let length = body.length() + around as u64;
@@ -239,12 +244,12 @@ impl HttpBody for Outgoing {
 /// An answer's body, and the connection that it arrives on.
 pub(super) struct Arriving {
     body: Incoming,
-    line: Option<Line>,
+    line: Option<Box<Line>>,
     pool: Arc<Pool>,
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, line: Line, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(body: Incoming, line: Box<Line>, pool: Arc<Pool>) -> Self {
         Self { body, line: Some(line), pool }
     }
 

@@ -23,9 +23,9 @@ impl S3Store {
         (call, permission): Named,
         query: &str,
     ) -> Result<BytesMut, Refused> {
-        let mut headers = Vec::new();
-        let mut header = |name: &str, value: Option<&str>| {
-            headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        let mut headers = HeaderList::new();
+        let mut header = |name: &'static str, value: Option<&str>| {
+            headers.extend(value.map(|value| (name.into(), value.to_owned())));
         };
         header("x-amz-request-payer", self.request_payer.as_ref().map(|payer| payer.as_str()));
         header("x-amz-optional-object-attributes", self.asks_restored().then_some("RestoreStatus"));

@@ -34,7 +34,7 @@ const MAX_IDLE: Duration = Duration::from_secs(15);
 /// The connections of one store.
 pub(super) struct Pool {
     dial: Dial,
-    idle: Mutex<HashMap<String, Vec<Line>>>,
+    idle: Mutex<HashMap<String, Vec<Box<Line>>>>,
     /// An answer had more headers than hyper reads by default (100). Room for more is set to zero for
     /// each answer, which costs a small object 2 % of its CPU, so it is given only if it is needed.
     many_headers: AtomicBool,
@@ -59,7 +59,7 @@ impl Pool {
     }
 
     /// A connection to `origin`: an idle one that is still open, or a new one.
-    pub(super) async fn line(&self, origin: &str) -> Result<Line, Failure> {
+    pub(super) async fn line(&self, origin: &str) -> Result<Box<Line>, Failure> {
         while let Some(mut line) = self.take(origin) {
             // Polled once: if the server has closed it meanwhile, that shows without waiting.
             if poll_fn(|context| Poll::Ready(line.is_idle(context))).await {
@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next call.
-    pub(super) fn put_back(&self, mut line: Line, context: &mut Context<'_>) {
+    pub(super) fn put_back(&self, mut line: Box<Line>, context: &mut Context<'_>) {
         if !line.is_idle(context) {
             return;
         }
@@ -87,13 +87,13 @@ impl Pool {
         }
     }
 
-    fn take(&self, origin: &str) -> Option<Line> {
+    fn take(&self, origin: &str) -> Option<Box<Line>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let line = idle.get_mut(origin)?.pop()?;
         (line.idle_since.elapsed() < MAX_IDLE).then_some(line)
     }
 
-    async fn connect(&self, origin: &str) -> Result<Line, Failure> {
+    async fn connect(&self, origin: &str) -> Result<Box<Line>, Failure> {
         let uri: Uri = origin.parse().map_err(Failure::unreached)?;
         let stream = self.dial.open(uri).await.map_err(Failure::unreached)?;
         let socket = Socket { stream, deaf: false };
@@ -104,11 +104,11 @@ impl Pool {
         }
         let (sender, connection) = builder.handshake(socket).await.map_err(Failure::unreached)?;
         let (origin, idle_since) = (origin.to_owned(), Instant::now());
-        Ok(Line { sender, connection, open: true, origin, idle_since })
+        Ok(Box::new(Line { sender, connection, open: true, origin, idle_since }))
     }
 }
 
-/// One HTTP/1.1 connection.
+/// One HTTP/1.1 connection. It is large, and handed from call to body and back: keep it in a box.
 pub(super) struct Line {
     sender: http1::SendRequest<Outgoing>,
     connection: http1::Connection<Socket, Outgoing>,

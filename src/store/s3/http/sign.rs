@@ -4,14 +4,16 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningInstructions,
+    SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
+use hyper::header::HOST;
 
 use super::super::credentials::Renewed;
+use super::super::new_object::HeaderList;
 use super::Failure;
 use super::endpoint::Scope;
 use crate::aws::clock::Clock;
@@ -27,7 +29,8 @@ pub(super) struct Signer {
 pub(super) struct Unsigned<'a> {
     pub(super) method: &'a str,
     pub(super) url: &'a str,
-    pub(super) headers: &'a [(String, String)],
+    pub(super) host: &'a str,
+    pub(super) headers: &'a HeaderList,
     pub(super) body: SignableBody<'a>,
 }
 
@@ -37,19 +40,23 @@ impl Signer {
         &self,
         scope: &Scope,
         request: Unsigned<'_>,
-    ) -> Result<(Vec<(String, String)>, Chunks), Failure> {
+    ) -> Result<(SigningInstructions, Chunks), Failure> {
         let identity = self.credentials.identity().await.map_err(Failure::unreached)?;
         let time = self.clock.now();
         let params = params(&identity, &scope.region, time, settings())?.into();
-        let Unsigned { method, url, headers, body } = request;
-        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let Unsigned { method, url, host, headers, body } = request;
+        let headers = headers.iter().map(|(name, value)| (&**name, value.as_str()));
+        let headers = headers.chain([(HOST.as_str(), host)]);
         let request = SignableRequest::new(method, url, headers, body);
         let signed = sign(request.map_err(Failure::unsendable)?, &params);
         let (instructions, before) = signed.map_err(Failure::unsendable)?.into_parts();
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let headers = instructions.headers().map(owned).collect();
-        Ok((headers, Chunks { identity, region: scope.region.clone(), time, before }))
+        Ok((instructions, Chunks { identity, region: scope.region.clone(), time, before }))
     }
+}
+
+/// The access key of an identity.
+pub(super) fn access_key(identity: &Identity) -> Option<String> {
+    identity.data::<Credentials>().map(|keys| keys.access_key_id().to_owned())
 }
 
 fn params<'a, S: Default>(
@@ -72,9 +79,9 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// The access key that signs.
-    pub(super) fn signed_by(&self) -> Option<String> {
-        self.identity.data::<Credentials>().map(|keys| keys.access_key_id().to_owned())
+    /// The identity that signs.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     /// The signature of the next chunk.
