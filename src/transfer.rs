@@ -37,6 +37,8 @@ mod source;
 mod stream;
 pub mod tag_asking;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod whole_digest;
 
 use attempt::{Attempt, Cut, Planned, Turn};

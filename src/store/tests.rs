@@ -20,8 +20,9 @@ impl Fake {
     }
 }
 
-/// Answers GETs, lists and parts with these; no other call is made.
+/// Answers HEADs, GETs, lists and parts with these; no other call is made.
 pub struct Fake {
+    pub head: Answers<ObjectId, ObjectMeta>,
     pub get: Answers<GetRequest, GetAnswer>,
     pub list: Answers<ListRequest, ListPage>,
     pub upload_part: Answers<Payload, Written>,
@@ -31,6 +32,7 @@ pub struct Fake {
 impl Default for Fake {
     fn default() -> Self {
         Self {
+            head: Box::new(|_| std::future::pending().boxed()),
             get: Box::new(|_| std::future::pending().boxed()),
             list: Box::new(|_| std::future::pending().boxed()),
             upload_part: Box::new(|_| std::future::pending().boxed()),
@@ -57,8 +59,14 @@ pub fn upload(bucket: &str) -> Upload {
 
 /// An answer with this body.
 pub fn answer(body: Body) -> GetAnswer {
-    let meta = ObjectMeta {
-        size: body.length(),
+    let meta = meta(body.length());
+    GetAnswer { start: 0, whole: Some(meta.size), meta, body }
+}
+
+/// An object of this many bytes with the ETag `e`.
+pub fn meta(size: u64) -> ObjectMeta {
+    ObjectMeta {
+        size,
         etag: Etag::new("e"),
         version: None,
         last_modified: None,
@@ -69,8 +77,7 @@ pub fn answer(body: Body) -> GetAnswer {
         headers: Headers::default(),
         sse: None,
         sum: None,
-    };
-    GetAnswer { start: 0, whole: Some(meta.size), meta, body }
+    }
 }
 
 /// The answer to a part.
@@ -96,8 +103,8 @@ impl ObjectStore for Fake {
         (self.upload_part)(payload).await
     }
 
-    async fn head(&self, _: &ObjectId, _: Option<&str>) -> Result<ObjectMeta> {
-        unreachable!()
+    async fn head(&self, id: &ObjectId, _: Option<&str>) -> Result<ObjectMeta> {
+        (self.head)(id.clone()).await
     }
 
     async fn parts_seen(
