@@ -31,8 +31,8 @@ pub mod signer;
 pub mod stored_credentials;
 pub mod trust;
 
-use error_codes::{Request, Verdict, judge};
-use profiles::Profile;
+use error_codes::{CodeMeaning, Request, judge};
+use profiles::AwsProfile;
 use trust::{Bundle, Trust};
 
 /// Covers everything a connection takes: trying the name's addresses one after another if the first
@@ -60,7 +60,7 @@ const MAX_BEGINNING: usize = 160;
 #[derive(Clone, Debug, Default)]
 pub struct Setup<'a> {
     /// Only this profile's credentials are used.
-    pub profile: Option<&'a Profile>,
+    pub profile: Option<&'a AwsProfile>,
     /// This region.
     pub region: Option<&'a str>,
     /// Trusted in addition to all others.
@@ -93,7 +93,7 @@ pub struct Loaded {
 pub async fn load(setup: Setup<'_>) -> Result<Loaded> {
     let ordinary = match setup.profile {
         Some(profile) => Some(profile.clone()),
-        None => Profile::ordinary().await?,
+        None => AwsProfile::ordinary().await?,
     };
     let of_profile = ordinary.as_ref().and_then(|profile| profile.bundle.clone());
     let trust = Trust::default().and(environments_bundle()?).and(of_profile).and(setup.bundle);
@@ -227,7 +227,7 @@ fn evidence(call: &str, status: u16, code: &str, text: &str) -> Evidence {
 
 /// An error answer that the SDK has not parsed.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal<'a> {
+pub struct ErrorAnswer<'a> {
     /// The HTTP status.
     pub status: u16,
     /// The service's name for the error; empty if the answer had none.
@@ -242,7 +242,7 @@ pub struct Refusal<'a> {
     pub retry_after: Option<&'a str>,
 }
 
-impl Refusal<'_> {
+impl ErrorAnswer<'_> {
     /// Like [`error`], for an answer that we parsed ourselves.
     pub fn error(&self, call: impl fmt::Display) -> Error {
         let code = one_line(if self.code.is_empty() { "no error code" } else { self.code });
@@ -311,7 +311,7 @@ pub fn is_of_credentials(first: Option<&(dyn StdError + 'static)>) -> bool {
     chain(first).any(|cause| cause.is::<CredentialsError>())
 }
 
-fn built(call: impl fmt::Display, verdict: Verdict, said: &str) -> Error {
+fn built(call: impl fmt::Display, verdict: CodeMeaning, said: &str) -> Error {
     let message = match verdict.advice {
         Some(advice) if said.contains(EMPTY_CHAIN) => format!("{call}: {advice}"),
         Some(advice) => format!("{call}: {said}; {advice}"),
@@ -320,12 +320,12 @@ fn built(call: impl fmt::Display, verdict: Verdict, said: &str) -> Error {
     Error::new(verdict.kind, message)
 }
 
-fn verdict_of<E>(request: Request, error: &SdkError<E, HttpResponse>) -> Verdict
+fn verdict_of<E>(request: Request, error: &SdkError<E, HttpResponse>) -> CodeMeaning
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     match error {
-        SdkError::TimeoutError(_) => Verdict::from(ErrorKind::Unavailable),
+        SdkError::TimeoutError(_) => CodeMeaning::from(ErrorKind::Unavailable),
         SdkError::ConstructionFailure(_) => unsent(StdError::source(error), ErrorKind::Invalid),
         SdkError::DispatchFailure(_) => unsent(StdError::source(error), ErrorKind::Unavailable),
         SdkError::ServiceError(answer) => {
@@ -340,10 +340,10 @@ where
         // An answer that could not be read: a 2xx was cut short; for anything else the status
         // decides.
         SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
-            Verdict::from(ErrorKind::Unavailable)
+            CodeMeaning::from(ErrorKind::Unavailable)
         }
         SdkError::ResponseError(answer) => judge(request, answer.raw().status().as_u16(), "", ""),
-        _ => Verdict::from(ErrorKind::Unavailable),
+        _ => CodeMeaning::from(ErrorKind::Unavailable),
     }
 }
 
@@ -355,10 +355,10 @@ fn is_about_the_clock(text: &str) -> bool {
 }
 
 /// A request that was never sent, for lack of credentials, a region or a connection.
-fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Verdict {
+fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> CodeMeaning {
     match trust::failed(source) {
-        Some(failed) if failed.is_certificate => return Verdict::untrusted(failed.advice),
-        Some(failed) => return Verdict::broken_off(failed.advice),
+        Some(failed) if failed.is_certificate => return CodeMeaning::untrusted(failed.advice),
+        Some(failed) => return CodeMeaning::broken_off(failed.advice),
         None => {}
     }
     for cause in chain(source) {
@@ -366,20 +366,20 @@ fn unsent(source: Option<&(dyn StdError + 'static)>, otherwise: ErrorKind) -> Ve
             Some(
                 CredentialsError::CredentialsNotLoaded(_)
                 | CredentialsError::InvalidConfiguration(_),
-            ) => return Verdict::no_credentials(),
+            ) => return CodeMeaning::no_credentials(),
             // The metadata service or STS did not answer, which is temporary.
-            Some(_) => return Verdict::unfetched_credentials(),
+            Some(_) => return CodeMeaning::unfetched_credentials(),
             None => {}
         }
         let text = cause.to_string();
         if text.contains("no identity resolver") {
-            return Verdict::no_credentials();
+            return CodeMeaning::no_credentials();
         }
         if text.contains("Missing Region") {
-            return Verdict::no_region();
+            return CodeMeaning::no_region();
         }
     }
-    Verdict::from(otherwise)
+    CodeMeaning::from(otherwise)
 }
 
 fn chain<'a>(

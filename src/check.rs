@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::aws::clock::Clock;
-use crate::check::findings::{End, Judged, Reached, Verdict, clock, end};
+use crate::check::findings::{CheckEnd, CheckVerdict, Judged, Reached, clock, end};
 use crate::check::iam::{Policies, Scope};
 use crate::config::{Config, Credentials, QueueBackend, StateBackend};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,9 +33,9 @@ pub struct Roles {
 
 /// The result of one look.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct CheckLine {
     /// `ok`, `warning` or `failed`.
-    pub verdict: Verdict,
+    pub verdict: CheckVerdict,
     /// What was looked at.
     pub what: String,
     /// What was found, and what to do if something is wrong.
@@ -46,23 +46,23 @@ pub struct Line {
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// The looks, in the order in which they were made.
-    pub checks: Vec<Line>,
+    pub checks: Vec<CheckLine>,
     /// The smallest policies for this configuration.
     pub policies: Policies,
     /// What the policies may lack, a sentence each.
     pub not_in_policies: Vec<String>,
 }
 
-impl Report {
+impl CheckReport {
     /// The overall result of the check.
-    pub fn end(&self) -> End {
+    pub fn end(&self) -> CheckEnd {
         end(self.checks.iter().map(|line| (line.verdict, line.reached)))
     }
 
     /// How many lines have this verdict.
-    pub fn count(&self, verdict: Verdict) -> usize {
+    pub fn count(&self, verdict: CheckVerdict) -> usize {
         self.checks.iter().filter(|line| line.verdict == verdict).count()
     }
 }
@@ -71,14 +71,14 @@ impl Report {
 struct Check<'a> {
     config: &'a Config,
     roles: Roles,
-    lines: Vec<Line>,
+    lines: Vec<CheckLine>,
     /// The clocks of the services that are asked.
     clocks: Vec<Clock>,
     scope: Scope,
 }
 
 /// Makes all the looks that this configuration and these roles call for.
-pub async fn run(config: &Config, roles: Roles) -> Report {
+pub async fn run(config: &Config, roles: Roles) -> CheckReport {
     let (lines, clocks) = (Vec::new(), Vec::new());
     let mut check = Check { config, roles, lines, clocks, scope: scope::of(config) };
     check.configuration();
@@ -93,7 +93,7 @@ pub async fn run(config: &Config, roles: Roles) -> Report {
     check.queue().await;
     check.table().await;
     check.clock();
-    Report {
+    CheckReport {
         policies: Policies::of(&check.scope),
         not_in_policies: check.scope.unknown(),
         checks: check.lines,
@@ -109,7 +109,7 @@ impl Check<'_> {
         let [source, destination] = [Side::Source, Side::Destination].map(|side| self.asker(side));
         let said =
             format!("{file}; the source is asked by {source}, the destination by {destination}");
-        self.say("configuration", (Verdict::Ok, said), Reached::NotAsked);
+        self.say("configuration", (CheckVerdict::Ok, said), Reached::NotAsked);
     }
 
     fn asker(&self, side: Side) -> &'static str {
@@ -126,13 +126,13 @@ impl Check<'_> {
         let seen = self.clocks.iter().filter_map(Clock::skew);
         let judged = match seen.max_by_key(|ahead| ahead.unsigned_abs()) {
             Some(ahead) => clock(ahead),
-            None => (Verdict::Warning, "no answer has told the time".to_owned()),
+            None => (CheckVerdict::Warning, "no answer has told the time".to_owned()),
         };
         self.say("clock", judged, Reached::NotAsked);
     }
 
     fn say(&mut self, what: impl Into<String>, (verdict, said): Judged, reached: Reached) {
-        self.lines.push(Line { verdict, what: what.into(), said, reached });
+        self.lines.push(CheckLine { verdict, what: what.into(), said, reached });
     }
 
     /// One look at a service: judges its answer, or reports its failure. `action` is the permission
@@ -156,7 +156,7 @@ impl Check<'_> {
                     ErrorKind::Usage => Reached::NotAsked,
                     _ => Reached::Yes,
                 };
-                self.say(what, (Verdict::Failed, refused(&error, action)), reached);
+                self.say(what, (CheckVerdict::Failed, refused(&error, action)), reached);
                 None
             }
         }

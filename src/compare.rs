@@ -32,7 +32,7 @@ pub use comparison::{Comparison, Keys, Outlet, Terms};
 pub use counting::Outlook;
 pub use deletions::Deletions;
 pub use named_keys::Names;
-pub use origin::Origin;
+pub use origin::KeyOrigin;
 pub use position::Reach;
 pub use sent_notes::Sent;
 pub use summary::{MissingRange, Summary, Verdict};

@@ -48,7 +48,7 @@ pub struct Config {
     /// `[Backend]`
     pub backend: Backend,
     /// `[Instance]`
-    pub instance: Instance,
+    pub instance: InstanceConfig,
     /// The folder of the ini that was read; `None` if there was none.
     pub folder: Option<PathBuf>,
     /// The ini that was read.
@@ -323,7 +323,7 @@ pub struct Backend {
 
 /// `[Instance]`: the EC2 instance that a worker runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
+pub struct InstanceConfig {
     /// A notice of its end from the metadata service starts the drain.
     pub watch: bool,
     /// Its autoscaling group; `None`: it is in none.

@@ -87,7 +87,7 @@ impl Stage {
             Error::usage(format!("no temporary folder: {error}; set TMPDIR to a folder with room"))
         })?;
         let barrier = Arc::new(Barrier::default());
-        let keys = [fleet::Key::random("source"), fleet::Key::random("destination")];
+        let keys = [fleet::AccessKey::random("source"), fleet::AccessKey::random("destination")];
         let gates = [None, Some(Arc::clone(&barrier))];
         let buckets = [SOURCE_BUCKET, DESTINATION_BUCKET];
         let mut endpoints = Vec::new();

@@ -12,9 +12,9 @@ pub mod sums;
 
 /// An incremental MD5.
 #[derive(Clone, Debug, Default)]
-pub struct Hasher(Md5);
+pub struct Md5Hasher(Md5);
 
-impl Hasher {
+impl Md5Hasher {
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);

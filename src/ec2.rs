@@ -17,9 +17,9 @@ use tracing::{debug, info, warn};
 
 use crate::aws::load_sdk_config;
 use crate::config::Config;
-use crate::ec2::autoscaling::Group;
+use crate::ec2::autoscaling::ScalingGroup;
 use crate::ec2::metadata::Metadata;
-use crate::ec2::notices::{Notice, Reading};
+use crate::ec2::notices::{MetadataReading, Notice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::Monitor;
 use crate::mutex::lock;
@@ -48,17 +48,17 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// watch.
 #[derive(Debug)]
 pub struct Instance {
-    told: Arc<Told>,
+    told: Arc<InstanceFacts>,
     tasks: JoinSet<()>,
 }
 
 /// What is known about the instance.
 #[derive(Debug)]
-struct Told {
+struct InstanceFacts {
     metadata: Metadata,
     /// The names of the autoscaling group and its hook.
     names: Option<(String, Option<String>)>,
-    group: OnceCell<Group>,
+    group: OnceCell<ScalingGroup>,
     /// Whether the metadata service has answered.
     answers: AtomicBool,
     /// Whether the group terminates the instance.
@@ -74,7 +74,7 @@ impl Instance {
     pub fn attend(config: &Config, monitor: &Arc<Monitor>, halt: &Halt) -> Option<Self> {
         let metadata = config.instance.watch.then(Metadata::new)??;
         let hook = config.instance.lifecycle_hook.clone();
-        let told = Arc::new(Told {
+        let told = Arc::new(InstanceFacts {
             metadata,
             names: config.instance.group.clone().map(|group| (group, hook)),
             group: OnceCell::new(),
@@ -102,7 +102,7 @@ impl Instance {
 }
 
 /// Looks for notices as long as the worker runs: a second one may leave less time than the first.
-async fn watch(told: Arc<Told>, halt: Halt) {
+async fn watch(told: Arc<InstanceFacts>, halt: Halt) {
     let (mut in_vain, mut heeded) = (0, None);
     let mut cut: Option<Instant> = None;
     loop {
@@ -134,7 +134,7 @@ async fn watch(told: Arc<Told>, halt: Halt) {
 
 /// Extends the hook's timeout while the worker drains. It is a separate task, so that a group that
 /// does not answer cannot delay a Spot notice.
-async fn prolong(told: Arc<Told>) {
+async fn prolong(told: Arc<InstanceFacts>) {
     loop {
         tokio::time::sleep(PROLONG).await;
         if told.ended.load(Ordering::Relaxed) {
@@ -147,7 +147,7 @@ async fn prolong(told: Arc<Told>) {
 ///
 /// Between the last check of an idle worker and its first message the group may choose this
 /// instance; then the hook gives the worker time to drain.
-async fn keep(told: Arc<Told>, monitor: Arc<Monitor>, halt: Halt) {
+async fn keep(told: Arc<InstanceFacts>, monitor: Arc<Monitor>, halt: Halt) {
     let (mut last_work, mut warned) = (Instant::now(), false);
     // The final calls to the group follow when all work is done.
     while !halt.is_stopping() {
@@ -171,10 +171,10 @@ async fn keep(told: Arc<Told>, monitor: Arc<Monitor>, halt: Halt) {
     }
 }
 
-impl Told {
+impl InstanceFacts {
     /// Reads the metadata service. A path that fails does not hide the others; fails only if none
     /// can be read.
-    async fn read(&self) -> Result<Reading> {
+    async fn read(&self) -> Result<MetadataReading> {
         let (spot, rebalance, lifecycle) = tokio::join!(
             self.metadata.get("spot/instance-action"),
             self.metadata.get("events/recommendations/rebalance"),
@@ -182,7 +182,7 @@ impl Told {
         );
         let reading = match (spot, rebalance, lifecycle) {
             (Err(error), Err(_), Err(_)) => return Err(error),
-            (spot, rebalance, lifecycle) => Reading {
+            (spot, rebalance, lifecycle) => MetadataReading {
                 spot: spot.unwrap_or_default(),
                 rebalance: rebalance.unwrap_or_default(),
                 lifecycle: lifecycle.unwrap_or_default(),
@@ -217,7 +217,7 @@ impl Told {
         *lock(&self.protected)
     }
 
-    async fn group(&self) -> Result<&Group> {
+    async fn group(&self) -> Result<&ScalingGroup> {
         let connect = || async {
             let Some((name, _)) = &self.names else {
                 return Err(Error::usage("AutoScalingGroup is not set"));
@@ -225,7 +225,7 @@ impl Told {
             let missing =
                 || Error::new(ErrorKind::Unavailable, "the metadata service tells no instance-id");
             let instance = self.metadata.get("instance-id").await?.ok_or_else(missing)?;
-            Ok(Group::new(&load_sdk_config().await?, name, instance.trim()))
+            Ok(ScalingGroup::new(&load_sdk_config().await?, name, instance.trim()))
         };
         self.group.get_or_try_init(connect).await
     }

@@ -15,8 +15,8 @@ pub mod requests;
 pub mod work;
 
 use bill::Bill;
-pub use bill::{Cost, Item, Places, Way};
-use requests::Tally;
+pub use bill::{Cost, CostItem, PricedPlaces, TransferWay};
+use requests::CopyTally;
 use work::{Work, Workers};
 
 use crate::queue::MAX_BATCH;
@@ -127,7 +127,7 @@ pub struct Estimate {
 }
 
 /// The requests, cost and time of `work`.
-pub fn estimate(work: &Work, places: &Places<'_>) -> Estimate {
+pub fn estimate(work: &Work, places: &PricedPlaces<'_>) -> Estimate {
     let total = work.total();
     let (source, destination) = (source(work, &total), destination(work, &total));
     let hours = hours(&work.workers, &source, &destination, total.bytes());
@@ -156,11 +156,11 @@ pub fn estimate(work: &Work, places: &Places<'_>) -> Estimate {
     }
 }
 
-fn source(work: &Work, total: &Tally) -> SourceRequests {
+fn source(work: &Work, total: &CopyTally) -> SourceRequests {
     SourceRequests { list: work.lists.source, head: total.heads, get: total.gets }
 }
 
-fn destination(work: &Work, total: &Tally) -> DestinationRequests {
+fn destination(work: &Work, total: &CopyTally) -> DestinationRequests {
     DestinationRequests {
         list: work.lists.destination,
         put: total.small,
@@ -210,7 +210,7 @@ fn heartbeats(workers: &Workers, hours: f64, messages: u64) -> u64 {
     (held as f64 * hours * 3600.0 / every.as_secs_f64()) as u64
 }
 
-fn table(work: &Work, total: &Tally) -> TableUnits {
+fn table(work: &Work, total: &CopyTally) -> TableUnits {
     // Objects that are too large are recorded as failed.
     let write = total.small + total.too_large + WRITES_OF_LARGE * total.large;
     let read = total.large + work.versions_compared.div_ceil(LOOKED_UP_PER_UNIT);

@@ -33,12 +33,12 @@ pub enum Action {
     Copy,
     /// Deletes the destination's object if the source has none. With the object that a comparison
     /// saw there, only that object is deleted. Events carry no such object.
-    Delete(Option<Seen>),
+    Delete(Option<SeenCopy>),
 }
 
 /// An object at the destination, as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenCopy {
     /// Bytes.
     pub size: u64,
     /// The ETag, if the listing gave one.
@@ -71,7 +71,7 @@ impl Job {
     }
 
     /// The deletion of `des`, which a comparison has `seen`; the source has no `src`.
-    pub fn delete(src: ObjectId, des: ObjectId, seen: Seen) -> Self {
+    pub fn delete(src: ObjectId, des: ObjectId, seen: SeenCopy) -> Self {
         let action = Action::Delete(Some(seen));
         Self { action, src, des, size: 0, version: None, sequencer: None }
     }
@@ -101,7 +101,7 @@ pub struct Apart {
     /// A message with only this part.
     pub body: String,
     /// Why it is refused.
-    pub refusal: Refusal,
+    pub refusal: MessageRefusal,
 }
 
 impl Incoming {
@@ -111,7 +111,7 @@ impl Incoming {
     }
 
     /// A message that consists of a single refused part is refused as a whole.
-    fn whole(mut self) -> Result<Self, Refusal> {
+    fn whole(mut self) -> Result<Self, MessageRefusal> {
         let nothing_else =
             self.jobs.is_empty() && self.dropped.is_empty() && self.notices.is_empty();
         match self.apart.len() {
@@ -123,7 +123,7 @@ impl Incoming {
 
 /// Why a message is refused. It is not deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum MessageRefusal {
     /// It has no known form, or something in it is missing or wrong.
     NotAJob(String),
     /// It is packed in this version of the form, which needs a newer worker.
@@ -137,7 +137,7 @@ pub enum Refusal {
     ServesAnother(String, String),
 }
 
-impl Refusal {
+impl MessageRefusal {
     /// Whether the bucket list, or the default destination in its place, has no route for it.
     pub fn is_by_rules(&self) -> bool {
         match self {
@@ -147,7 +147,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for MessageRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAJob(reason) => write!(f, "not a job: {reason}"),
@@ -176,7 +176,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for MessageRefusal {}
 
 /// The job in the original's form.
 #[derive(Serialize)]
@@ -256,10 +256,10 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        assert!(Refusal::NoDestination.to_string().contains("set Des_bucket_default"));
-        assert!(Refusal::Newer(7).to_string().contains("version 7"));
-        assert_eq!(Refusal::NotAJob("x".into()).to_string(), "not a job: x");
-        let other = Refusal::ServesAnother("a".into(), "b\u{202e}".into()).to_string();
+        assert!(MessageRefusal::NoDestination.to_string().contains("set Des_bucket_default"));
+        assert!(MessageRefusal::Newer(7).to_string().contains("version 7"));
+        assert_eq!(MessageRefusal::NotAJob("x".into()).to_string(), "not a job: x");
+        let other = MessageRefusal::ServesAnother("a".into(), "b\u{202e}".into()).to_string();
         assert!(other.contains("name both in the bucket list") && other.contains("\\u{202e}"));
     }
 }

@@ -69,7 +69,7 @@ pub fn start(config: &Debug) -> Result<()> {
     };
     let file = config.log_file.as_deref().map(LogFile::open).transpose()?;
     let journal = to_journal.then(Journal::connect).transpose()?;
-    let lines = (!to_journal).then_some(Lines { json: format == LogFormat::Json });
+    let lines = (!to_journal).then_some(StderrLines { json: format == LogFormat::Json });
     let registry = tracing_subscriber::registry().with(targets).with(Spans);
     let started = registry.with(journal).with(lines).with(file).try_init();
     started.map_err(|error| Error::usage("logging was started twice").with_source(error))
@@ -101,11 +101,11 @@ fn now() -> String {
 }
 
 /// Writes every event as one line on stderr, stepping around progress bars.
-struct Lines {
+struct StderrLines {
     json: bool,
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLines {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if event.metadata().target() == END {
             return;

@@ -17,7 +17,7 @@ pub mod liveness;
 mod pulse;
 
 use pulse::Pulse;
-pub use pulse::{InWork, Turn};
+pub use pulse::{InWork, LoopTurn};
 
 /// The three directions of the traffic lines; the metric filters use their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,12 +127,12 @@ impl Monitor {
     }
 
     /// Notes that the receive loop has started a turn; `turn`: what it does next.
-    pub fn turned(&self, turn: Turn) {
+    pub fn turned(&self, turn: LoopTurn) {
         self.pulse.turned(turn);
     }
 
     /// What the receive loop last began to do.
-    pub fn turn(&self) -> Turn {
+    pub fn turn(&self) -> LoopTurn {
         self.pulse.turn()
     }
 

@@ -84,7 +84,7 @@ impl ReadStored for InParameter {
 
 /// A text, and its source as named in messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedText {
     /// A file or a parameter.
     pub name: String,
     /// What it holds.
@@ -97,7 +97,7 @@ pub struct Named {
 pub async fn load_ignore_list(
     config: &Config,
     parameters: Option<&dyn ParameterStore>,
-) -> Result<Named> {
+) -> Result<NamedText> {
     if let Some(file) = &config.basic.ignore_list_file {
         return named(file).await;
     }
@@ -106,20 +106,20 @@ pub async fn load_ignore_list(
         let without = "without Parameter Store, set ignore_list_file in [Basic], or leave \
                        ssm_parameter_ignore_list empty";
         if let Some(text) = parameters.get(name).await.map_err(|e| e.note(without))? {
-            return Ok(Named { name: format!("parameter {name}"), text });
+            return Ok(NamedText { name: format!("parameter {name}"), text });
         }
     }
-    let Some(folder) = &config.folder else { return Ok(Named::default()) };
+    let Some(folder) = &config.folder else { return Ok(NamedText::default()) };
     let file = folder.join(IGNORE_LIST_FILE);
     match tokio::fs::try_exists(&file).await {
-        Ok(false) => Ok(Named::default()),
+        Ok(false) => Ok(NamedText::default()),
         // An error that prevents the check prevents reading too, and is reported there.
         Ok(true) | Err(_) => named(&file).await,
     }
 }
 
-async fn named(file: &Path) -> Result<Named> {
-    Ok(Named { name: file.display().to_string(), text: read(file).await? })
+async fn named(file: &Path) -> Result<NamedText> {
+    Ok(NamedText { name: file.display().to_string(), text: read(file).await? })
 }
 
 /// The text of a file that the configuration names.
@@ -141,19 +141,19 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Default)]
-    struct Fake {
+    struct FakeParameters {
         texts: HashMap<String, String>,
         asked: Mutex<Vec<String>>,
     }
 
-    impl Fake {
+    impl FakeParameters {
         fn with(name: &str, text: &str) -> Self {
             Self { texts: HashMap::from([(name.to_owned(), text.to_owned())]), ..Self::default() }
         }
     }
 
     #[async_trait]
-    impl ParameterStore for Fake {
+    impl ParameterStore for FakeParameters {
         async fn get(&self, name: &str) -> Result<Option<String>> {
             self.asked.lock().unwrap().push(name.to_owned());
             Ok(self.texts.get(name).cloned())
@@ -166,7 +166,7 @@ mod tests {
     async fn the_bucket_list_comes_from_the_file_before_the_parameter() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
-        let fake = Fake::with("s3_migration_bucket_para", LIST);
+        let fake = FakeParameters::with("s3_migration_bucket_para", LIST);
         assert_eq!(load_pairs(&config, Some(&fake)).await.unwrap()[0].src_bucket, "a");
 
         let file = folder.path().join("pairs.json");
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_list_that_is_not_there_is_named() {
         let mut config = Config::default();
-        let error = load_pairs(&config, Some(&Fake::default())).await.unwrap_err();
+        let error = load_pairs(&config, Some(&FakeParameters::default())).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("s3_migration_bucket_para"), "{error}");
         let error = load_pairs(&config, None).await.unwrap_err();
@@ -188,13 +188,13 @@ mod tests {
         config.basic.bucket_para_file = Some("no/such.json".into());
         let error = load_pairs(&config, None).await.unwrap_err();
         assert!(error.to_string().starts_with("no/such.json cannot be read"), "{error}");
-        let bad = Fake::with("s3_migration_bucket_para", "{}");
+        let bad = FakeParameters::with("s3_migration_bucket_para", "{}");
         config.basic.bucket_para_file = None;
         let error = load_pairs(&config, Some(&bad)).await.unwrap_err();
         assert!(error.to_string().contains("parameter s3_migration_bucket_para"), "{error}");
     }
 
-    async fn rules(config: &Config, fake: Option<&Fake>) -> String {
+    async fn rules(config: &Config, fake: Option<&FakeParameters>) -> String {
         let fake = fake.map(|f| f as &dyn ParameterStore);
         load_ignore_list(config, fake).await.unwrap().text
     }
@@ -202,16 +202,16 @@ mod tests {
     #[tokio::test]
     async fn the_ignore_list_is_looked_for_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let fake = Fake::with("s3_migrate_ignore_list", "b/?");
+        let fake = FakeParameters::with("s3_migrate_ignore_list", "b/?");
         let mut config = Config::default();
         assert_eq!(rules(&config, None).await, "");
-        assert_eq!(rules(&config, Some(&Fake::default())).await, "");
+        assert_eq!(rules(&config, Some(&FakeParameters::default())).await, "");
 
         config.folder = Some(folder.path().to_owned());
         assert_eq!(rules(&config, None).await, "");
         std::fs::write(folder.path().join(IGNORE_LIST_FILE), "b/*").unwrap();
         assert_eq!(rules(&config, None).await, "b/*");
-        assert_eq!(rules(&config, Some(&Fake::default())).await, "b/*");
+        assert_eq!(rules(&config, Some(&FakeParameters::default())).await, "b/*");
         assert_eq!(rules(&config, Some(&fake)).await, "b/?");
 
         let file = folder.path().join("mine.txt");
@@ -227,7 +227,7 @@ mod tests {
     async fn no_parameter_is_asked_for_where_its_name_is_empty() {
         let mut config = Config::default();
         config.basic.ssm_parameter_ignore_list = String::new();
-        let fake = Fake::default();
+        let fake = FakeParameters::default();
         assert_eq!(rules(&config, Some(&fake)).await, "");
         assert!(fake.asked.lock().unwrap().is_empty());
     }

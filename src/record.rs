@@ -337,7 +337,7 @@ impl Proofs {
 
 /// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct AttemptEnd {
     /// `Done` or `Failed`.
     pub status: JobStatus,
     /// When.
@@ -398,7 +398,7 @@ impl NoteKey {
 
 /// Counts over all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RecordTally {
     /// Records that are started and not finished.
     pub running: u64,
     /// Bytes of the objects started and not finished.
@@ -527,7 +527,7 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
 
     /// How and when the last attempt at each of these objects ended, in order; `None` if none has
     /// ended. Writes of the last second may be missing.
-    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>>;
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>>;
 
     /// One page of the finished copies on record, in byte order of the destination keys; writes of
     /// the last second may be missing. `None` if the records are not kept in that order: use
@@ -547,7 +547,7 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
     async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()>;
 
     /// Counts all records; `recent` counts those that ended at or after `since`.
-    async fn tally(&self, since: SystemTime) -> Result<Tally>;
+    async fn tally(&self, since: SystemTime) -> Result<RecordTally>;
 
     /// Up to `limit` records with `status`, in the backend's order.
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>>;

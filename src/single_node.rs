@@ -26,7 +26,7 @@ use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::Listed;
-use crate::wiring::known_stores::{Loss, Profiles};
+use crate::wiring::known_stores::{MetadataLoss, Profiles};
 use crate::wiring::{self, Sides};
 use crate::worker::Worker;
 
@@ -44,7 +44,7 @@ const NAMED: usize = 20;
 
 /// How a run ended.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// What the comparison at the start found.
     pub compared: Summary,
     /// Objects copied by this run.
@@ -58,7 +58,7 @@ pub struct Report {
     /// Bytes that the destination accepted, including parts that were sent again.
     pub uploaded_bytes: u64,
     /// Objects that failed, with their last error; at most twenty are named.
-    pub failed: Vec<Failure>,
+    pub failed: Vec<FailedObject>,
     /// Total number of failures.
     pub failed_count: u64,
     /// What the closing comparison found.
@@ -70,7 +70,7 @@ pub struct Report {
     pub differing: Vec<String>,
     /// What copies are known to lack of what their sources have, other than bytes; found by
     /// comparing a sample of them.
-    pub losses: Vec<Loss>,
+    pub losses: Vec<MetadataLoss>,
     /// A signal stopped the run before it was finished.
     pub interrupted: bool,
     /// Why the work ended before it was finished, if no object was the cause.
@@ -82,14 +82,14 @@ pub struct Report {
 
 /// One object that did not arrive.
 #[derive(Clone, Debug, Serialize)]
-pub struct Failure {
+pub struct FailedObject {
     /// `bucket/key` at the source.
     pub object: String,
     /// The last error.
     pub error: String,
 }
 
-impl Report {
+impl RunReport {
     /// Everything that was listed and not ignored is at the destination.
     pub fn is_complete(&self) -> bool {
         let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
@@ -167,7 +167,7 @@ impl Run {
     }
 
     /// Compares, copies, compares again.
-    pub async fn execute(self) -> Result<Report> {
+    pub async fn execute(self) -> Result<RunReport> {
         let began = Instant::now();
         let progress = Progress::start(Arc::clone(&self.totals), {
             let monitor = Arc::clone(&self.monitor);
@@ -190,7 +190,7 @@ impl Run {
             copied => copied.unwrap_or_default(),
         };
         let Counts { done, done_bytes, proofs, uploaded, deleted, .. } = self.monitor.counts();
-        let mut report = Report {
+        let mut report = RunReport {
             compared,
             copied: done,
             copied_bytes: done_bytes,
@@ -199,7 +199,7 @@ impl Run {
             uploaded_bytes: uploaded,
             interrupted,
             ended_by: ended_by.map(|error| error.to_string()),
-            ..Report::default()
+            ..RunReport::default()
         };
         self.add_failures(&mut report).await?;
         if !interrupted && report.ended_by.is_none() {
@@ -233,7 +233,7 @@ impl Run {
         Ok(summary)
     }
 
-    async fn add_failures(&self, report: &mut Report) -> Result<()> {
+    async fn add_failures(&self, report: &mut RunReport) -> Result<()> {
         report.failed_count = self.queue.depth().await?.dead.unwrap_or_default();
         for letter in self.queue.dead(NAMED).await? {
             let job = crate::job::parse(&letter.body, &Default::default());
@@ -245,13 +245,13 @@ impl Run {
                 Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.exact(),
                 _ => "a message that is no job".to_owned(),
             };
-            report.failed.push(Failure { object, error: letter.reason });
+            report.failed.push(FailedObject { object, error: letter.reason });
         }
         Ok(())
     }
 
     /// The closing comparison: both sides are listed again, nothing is sent.
-    async fn close(&self, report: &mut Report) -> Result<()> {
+    async fn close(&self, report: &mut RunReport) -> Result<()> {
         let records = Arc::<SqliteRecords>::clone(&self.state);
         let comparison = Comparison::closing(self.terms.clone(), records, self.halt.stop.clone());
         let differing = Arc::new(Differing::default());

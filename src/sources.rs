@@ -28,7 +28,7 @@ const CHUNK: usize = 1000;
 
 /// One object that a file of keys or a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct NamedObject {
     /// The bucket, if the file names one.
     pub bucket: Option<String>,
     /// The key, decoded; if it is not UTF-8, as much of it as can be shown.

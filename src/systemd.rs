@@ -36,9 +36,9 @@ type Listener = Arc<dyn Fn(&[Word<'_>]) -> bool + Send + Sync>;
 
 /// Reports a service to systemd once it is ready. When dropped, reports that the service ends.
 #[must_use = "dropped, it tells that the service ends"]
-pub struct Telling(Option<Told>);
+pub struct ServiceReport(Option<ServiceTask>);
 
-struct Told {
+struct ServiceTask {
     task: JoinHandle<()>,
     subject: Arc<Subject>,
     listener: Listener,
@@ -50,7 +50,7 @@ enum Subject {
     Jobsender { reach: Arc<Reach> },
 }
 
-impl Telling {
+impl ServiceReport {
     /// A worker that begins to take jobs now. Its watchdog is fed as long as the worker keeps
     /// within `limits`.
     pub fn worker(monitor: &Arc<Monitor>, limits: Limits, halt: &Halt) -> Self {
@@ -84,13 +84,13 @@ impl Telling {
         };
         // At once: a service that ends before it is ready has failed.
         teller.say(Some(Word::Ready));
-        Self(Some(Told { task: tokio::spawn(teller.run()), subject, listener }))
+        Self(Some(ServiceTask { task: tokio::spawn(teller.run()), subject, listener }))
     }
 }
 
-impl Drop for Telling {
+impl Drop for ServiceReport {
     fn drop(&mut self) {
-        if let Some(Told { task, subject, listener }) = &self.0 {
+        if let Some(ServiceTask { task, subject, listener }) = &self.0 {
             task.abort();
             // The task may not have sent it.
             listener(&[Word::Stopping, Word::Status(&subject.closing())]);

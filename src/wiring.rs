@@ -211,13 +211,13 @@ pub fn engine(
 }
 
 /// The settings of a worker with this configuration.
-pub fn worker_settings(config: &Config) -> worker::Settings {
+pub fn worker_settings(config: &Config) -> worker::WorkerSettings {
     let poll = match config.backend.queue {
         QueueBackend::Sqs => SQS_POLL,
         QueueBackend::Embedded => EMBEDDED_POLL,
     };
     let parallel = at_once(config).objects;
-    worker::Settings::new(config, parallel, poll, config.backend.max_receive_count)
+    worker::WorkerSettings::new(config, parallel, poll, config.backend.max_receive_count)
 }
 
 /// How events are handled, from the bucket list, the ignore list and `[Filter]`.

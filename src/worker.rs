@@ -13,7 +13,7 @@ use tracing::{Instrument, error, info, warn};
 use crate::config::Config;
 use crate::error::{Asked, Error, ErrorKind, Next, Result};
 use crate::logging::scope;
-use crate::monitor::Turn;
+use crate::monitor::LoopTurn;
 use crate::monitor::liveness::Limits;
 use crate::mutex::lock;
 use crate::params::Pair;
@@ -35,7 +35,7 @@ mod witness;
 use events::Listener;
 pub use events::{RuleBook, Rules};
 use gates::{Both, Gates, Rest};
-use round::Line;
+use round::WaitingLine;
 use witness::Witnesses;
 
 /// This many attempts in a row that fail because of this worker, not of the object, end the worker.
@@ -45,7 +45,7 @@ const BEAT: Duration = Duration::from_secs(10);
 
 /// The part of the configuration that a worker uses.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct WorkerSettings {
     /// Messages at once: each one large object, or many small ones.
     pub parallel: usize,
     /// Longest time on one message.
@@ -68,7 +68,7 @@ pub struct Settings {
     pub watched: bool,
 }
 
-impl Settings {
+impl WorkerSettings {
     /// Settings for `parallel` objects at once, from a queue on which a call waits for `poll`.
     pub fn new(config: &Config, parallel: usize, poll: Duration, max_receives: u32) -> Self {
         Self {
@@ -95,8 +95,8 @@ impl Settings {
 pub struct Worker {
     queue: Arc<dyn Queue>,
     engine: Arc<Engine>,
-    settings: Settings,
-    line: Line,
+    settings: WorkerSettings,
+    line: WaitingLine,
     listener: Listener,
     gates: Gates,
     witnesses: Witnesses,
@@ -108,7 +108,11 @@ pub struct Worker {
 
 impl Worker {
     /// A worker on `queue`.
-    pub fn new(queue: Arc<dyn Queue>, engine: Arc<Engine>, mut settings: Settings) -> Arc<Self> {
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        engine: Arc<Engine>,
+        mut settings: WorkerSettings,
+    ) -> Arc<Self> {
         match queue.max_receives() {
             Some(limit) => settings.max_receives = settings.max_receives.min(limit),
             None => warn!(
@@ -116,7 +120,7 @@ impl Worker {
                  tried again and again; give the queue a redrive policy"
             ),
         }
-        let line = Line::new(settings.parallel, engine.settings.max_thread);
+        let line = WaitingLine::new(settings.parallel, engine.settings.max_thread);
         let listener = Listener::new(Arc::clone(&settings.events));
         let source = Arc::clone(&engine.source);
         let both = Both { source, destination: Arc::clone(&engine.destination) };
@@ -162,7 +166,7 @@ impl Worker {
                 report_panic(ended);
             }
             self.check_fitness()?;
-            self.engine.monitor.turned(Turn::Rests);
+            self.engine.monitor.turned(LoopTurn::Rests);
             let Some(rest) = halt.unless_stopping(self.gates.rest()).await else { break };
             let most = match rest {
                 Rest::Take => MAX_BATCH,
@@ -174,14 +178,14 @@ impl Worker {
             };
             let free = self.settings.parallel.saturating_sub(running.len());
             if free == 0 {
-                self.engine.monitor.turned(Turn::Full);
+                self.engine.monitor.turned(LoopTurn::Full);
                 let ended = tokio::time::timeout(BEAT, running.join_next());
                 if let Some(Ok(Some(ended))) = halt.unless_stopping(ended).await {
                     report_panic(ended);
                 }
                 continue;
             }
-            self.engine.monitor.turned(if outage > 0 { Turn::Outage } else { Turn::Asks });
+            self.engine.monitor.turned(if outage > 0 { LoopTurn::Outage } else { LoopTurn::Asks });
             // Raced against neither the stop nor the abort: a dropped receive would strand its
             // messages until their leases end. Messages received after a stop are given back at
             // once.
@@ -203,7 +207,7 @@ impl Worker {
                 }
                 Err(error) if error.kind().next() == Next::Retry => {
                     outage += 1;
-                    self.engine.monitor.turned(Turn::Outage);
+                    self.engine.monitor.turned(LoopTurn::Outage);
                     warn!(outage, "the queue does not answer, waiting: {error}");
                     let pause = Duration::from_secs(1 << outage.min(5));
                     halt.unless_stopping(tokio::time::sleep(pause)).await;

@@ -25,10 +25,10 @@ const DISABLED: &str = "AWS_DISABLE_CLOCK_SKEW_CORRECTION";
 
 /// Looks at the `Date` of each answer, refusals included.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<Mutex<Known>>);
+pub struct Clock(Arc<Mutex<KnownSkew>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownSkew {
     /// The difference in the latest answer, in seconds.
     latest: Option<i64>,
     /// Added to this machine's time before a request is signed.
@@ -79,7 +79,7 @@ impl Clock {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownSkew> {
         lock(&self.0)
     }
 }

@@ -6,18 +6,18 @@ use crate::error::ErrorKind;
 
 /// An error kind, and what to do about it if retrying is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct CodeMeaning {
     pub(super) kind: ErrorKind,
     pub(super) advice: Option<&'static str>,
 }
 
-impl From<ErrorKind> for Verdict {
+impl From<ErrorKind> for CodeMeaning {
     fn from(kind: ErrorKind) -> Self {
         Self { kind, advice: None }
     }
 }
 
-impl Verdict {
+impl CodeMeaning {
     fn with(kind: ErrorKind, advice: &'static str) -> Self {
         Self { kind, advice: Some(advice) }
     }
@@ -81,11 +81,11 @@ impl Request {
 /// services send it with different statuses. The text decides for stores that use a code which
 /// means something else. The status decides for the rest, including HEAD, whose answers have no
 /// body and therefore no code.
-pub(super) fn judge(request: Request, status: u16, code: &str, text: &str) -> Verdict {
+pub(super) fn judge(request: Request, status: u16, code: &str, text: &str) -> CodeMeaning {
     // SQS error codes of the query protocol have this prefix.
     let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
     if is_throttling(code) {
-        return Verdict::from(ErrorKind::Throttled);
+        return CodeMeaning::from(ErrorKind::Throttled);
     }
     if is_full(status, code, text) {
         return full();
@@ -94,8 +94,8 @@ pub(super) fn judge(request: Request, status: u16, code: &str, text: &str) -> Ve
         return verdict;
     }
     denial(code)
-        .map(|advice| Verdict::with(ErrorKind::Denied, advice))
-        .or_else(|| unfitness(code).map(|advice| Verdict::with(ErrorKind::Unfit, advice)))
+        .map(|advice| CodeMeaning::with(ErrorKind::Denied, advice))
+        .or_else(|| unfitness(code).map(|advice| CodeMeaning::with(ErrorKind::Unfit, advice)))
         .or_else(|| by_code(request, code))
         .unwrap_or_else(|| by_status(request, status))
 }
@@ -132,8 +132,8 @@ fn is_full(status: u16, code: &str, text: &str) -> bool {
         || (matches!(status, 400..) && told.iter().any(|words| text.contains(words)))
 }
 
-fn full() -> Verdict {
-    Verdict::with(
+fn full() -> CodeMeaning {
+    CodeMeaning::with(
         ErrorKind::Full,
         "this store is full, or a quota is used up: make room or raise the quota",
     )
@@ -141,7 +141,7 @@ fn full() -> Verdict {
 
 /// A bucket addressed in a way that the store does not support: in the path although it must be in
 /// the host name (Alibaba's OSS, Tencent's COS), or at an address that is not its own.
-fn misaddressed(code: &str, text: &str) -> Option<Verdict> {
+fn misaddressed(code: &str, text: &str) -> Option<CodeMeaning> {
     let text = text.to_ascii_lowercase();
     if text.contains("must be addressed using the specified endpoint") {
         return Some(another_region());
@@ -149,7 +149,7 @@ fn misaddressed(code: &str, text: &str) -> Option<Verdict> {
     let told = ["third level domain", "virtual host", "virtual-host", "path style", "path-style"];
     let named = code == "SecondLevelDomainForbidden" || code.contains("PathStyle");
     (named || told.iter().any(|words| text.contains(words))).then(|| {
-        Verdict::with(
+        CodeMeaning::with(
             ErrorKind::Invalid,
             "this store does not take the bucket where it was put: set ForcePathStyle of this side \
              (False puts it into the host name, True into the path)",
@@ -157,8 +157,8 @@ fn misaddressed(code: &str, text: &str) -> Option<Verdict> {
     })
 }
 
-fn another_region() -> Verdict {
-    Verdict::with(
+fn another_region() -> CodeMeaning {
+    CodeMeaning::with(
         ErrorKind::Invalid,
         "the bucket is in another region or behind another endpoint: set the keys Region and \
          Endpoint of this side",
@@ -232,7 +232,7 @@ pub(super) fn is_expired(code: &str) -> bool {
     )
 }
 
-fn by_code(request: Request, code: &str) -> Option<Verdict> {
+fn by_code(request: Request, code: &str) -> Option<CodeMeaning> {
     Some(match code {
         "RequestTimeout"
         | "RequestTimeoutException"
@@ -250,27 +250,27 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
             // Some S3-compatible stores throttle with 503 ServiceUnavailable; slowing down is right
             // for an outage as well.
             match code.starts_with("ServiceUnavailable") {
-                true => Verdict::from(ErrorKind::Throttled),
-                false => Verdict::from(ErrorKind::Unavailable),
+                true => CodeMeaning::from(ErrorKind::Throttled),
+                false => CodeMeaning::from(ErrorKind::Unavailable),
             }
         }
         // A job must not fail permanently because a token expired between two refreshes: the next
         // try asks the credentials provider again.
-        _ if is_expired(code) => Verdict::with(
+        _ if is_expired(code) => CodeMeaning::with(
             ErrorKind::Unavailable,
             "the session token has expired or is not valid: where it does not come from a role that \
              renews it, put a new one in place",
         ),
-        "NoSuchBucket" => Verdict::with(
+        "NoSuchBucket" => CodeMeaning::with(
             ErrorKind::NotFound,
             "there is no such bucket here: check its name, the region and the endpoint",
         ),
         "MethodNotAllowed" => not_allowed(request),
-        "InvalidTag" | "InvalidTagError" => Verdict::with(
+        "InvalidTag" | "InvalidTagError" => CodeMeaning::with(
             ErrorKind::Invalid,
             "the destination does not take these tags: CopyTags = False leaves them out",
         ),
-        "InvalidStorageClass" => Verdict::with(
+        "InvalidStorageClass" => CodeMeaning::with(
             ErrorKind::Invalid,
             "the destination does not know this storage class: set StorageClass = STANDARD, or \
              another class that it knows",
@@ -283,14 +283,14 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
         | "NonExistentQueue"
         | "ResourceNotFoundException"
         | "ParameterNotFound"
-        | "ParameterVersionNotFound" => Verdict::from(ErrorKind::NotFound),
-        "PreconditionFailed" => Verdict::from(ErrorKind::SourceChanged),
+        | "ParameterVersionNotFound" => CodeMeaning::from(ErrorKind::NotFound),
+        "PreconditionFailed" => CodeMeaning::from(ErrorKind::SourceChanged),
         // Another worker sent a part again between the listing and the completion.
-        "NoSuchUpload" | "InvalidPart" => Verdict::from(ErrorKind::UploadGone),
+        "NoSuchUpload" | "InvalidPart" => CodeMeaning::from(ErrorKind::UploadGone),
         // Every range lies within the object with the required ETag, so the object has become
         // shorter.
-        "InvalidRange" => Verdict::from(ErrorKind::SourceChanged),
-        "InvalidObjectState" => Verdict::with(
+        "InvalidRange" => CodeMeaning::from(ErrorKind::SourceChanged),
+        "InvalidObjectState" => CodeMeaning::with(
             ErrorKind::Archived,
             "the object is in an archive class: restore it (s3:RestoreObject), then send it again",
         ),
@@ -298,8 +298,8 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
         | "InvalidDigest"
         | "IncompleteBody"
         | "XAmzContentSHA256Mismatch"
-        | "XAmzContentChecksumMismatch" => Verdict::from(ErrorKind::Damaged),
-        "TemporaryRedirect" => Verdict::from(ErrorKind::Unavailable),
+        | "XAmzContentChecksumMismatch" => CodeMeaning::from(ErrorKind::Damaged),
+        "TemporaryRedirect" => CodeMeaning::from(ErrorKind::Unavailable),
         "PermanentRedirect"
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException" => another_region(),
@@ -309,23 +309,23 @@ fn by_code(request: Request, code: &str) -> Option<Verdict> {
 
 /// A version that is a delete marker supports only DELETE
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html>).
-fn not_allowed(request: Request) -> Verdict {
+fn not_allowed(request: Request) -> CodeMeaning {
     if request == Request::Write {
-        return Verdict::with(
+        return CodeMeaning::with(
             ErrorKind::Invalid,
             "something on the way does not let this be written: check Endpoint and what lies before \
              the store",
         );
     }
-    Verdict::with(
+    CodeMeaning::with(
         ErrorKind::NotFound,
         "this is not allowed here: a version that is a delete marker has no object; where no \
          version was asked for, check Endpoint",
     )
 }
 
-fn not_implemented() -> Verdict {
-    Verdict::with(
+fn not_implemented() -> CodeMeaning {
+    CodeMeaning::with(
         ErrorKind::Invalid,
         "the store does not know this call or one of its headers: leave out what it cannot do \
          (CopyTags, ACL, SSE, StorageClass, Checksum)",
@@ -333,42 +333,42 @@ fn not_implemented() -> Verdict {
 }
 
 /// Statuses of a proxy or web server that rejects the request itself.
-fn by_status(request: Request, status: u16) -> Verdict {
+fn by_status(request: Request, status: u16) -> CodeMeaning {
     match status {
-        429 | 503 => Verdict::from(ErrorKind::Throttled),
+        429 | 503 => CodeMeaning::from(ErrorKind::Throttled),
         501 => not_implemented(),
         // 499: a proxy believes that its client has gone.
         // 307: a temporary redirect; the lean HTTP path follows it itself.
-        307 | 408 | 409 | 425 | 499 | 500.. => Verdict::from(ErrorKind::Unavailable),
-        401 | 403 => Verdict::with(
+        307 | 408 | 409 | 425 | 499 | 500.. => CodeMeaning::from(ErrorKind::Unavailable),
+        401 | 403 => CodeMeaning::with(
             ErrorKind::Denied,
             "allow this call in the IAM policy of whoever asks, and in the policy of the resource",
         ),
-        404 | 410 => Verdict::from(ErrorKind::NotFound),
+        404 | 410 => CodeMeaning::from(ErrorKind::NotFound),
         405 => not_allowed(request),
-        412 | 416 => Verdict::from(ErrorKind::SourceChanged),
-        411 => Verdict::with(
+        412 | 416 => CodeMeaning::from(ErrorKind::SourceChanged),
+        411 => CodeMeaning::with(
             ErrorKind::Invalid,
             "something before the store wants to know the body's length in another way: check \
              Endpoint and what lies before the store",
         ),
-        413 => Verdict::with(
+        413 => CodeMeaning::with(
             ErrorKind::Invalid,
             "the body is larger than something before the store lets pass: make ChunkSize and \
              ResumableThreshold smaller, or allow larger bodies there",
         ),
-        414 => Verdict::with(
+        414 => CodeMeaning::with(
             ErrorKind::Invalid,
             "the key makes the address longer than something before the store lets pass",
         ),
-        431 => Verdict::with(
+        431 => CodeMeaning::with(
             ErrorKind::Invalid,
             "the metadata makes the headers larger than something before the store lets pass: \
              CopyMetadata = False leaves it out",
         ),
         // A success that could not be read was cut short in transit.
-        200..=299 => Verdict::from(ErrorKind::Unavailable),
-        _ => Verdict::from(ErrorKind::Invalid),
+        200..=299 => CodeMeaning::from(ErrorKind::Unavailable),
+        _ => CodeMeaning::from(ErrorKind::Invalid),
     }
 }
 

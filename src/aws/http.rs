@@ -109,19 +109,19 @@ impl HttpClient for Direct {
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let pool = self.pool(settings.connect_timeout());
-        SharedHttpConnector::new(Asking { pool, limit: settings.read_timeout() })
+        SharedHttpConnector::new(PooledClient { pool, limit: settings.read_timeout() })
     }
 }
 
 /// Sends one client's requests.
 #[derive(Debug)]
-struct Asking {
+struct PooledClient {
     pool: Connections,
     /// How soon an answer must begin.
     limit: Option<Duration>,
 }
 
-impl HttpConnector for Asking {
+impl HttpConnector for PooledClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let request = match request.try_into_http1x() {
             Ok(request) => request,

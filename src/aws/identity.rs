@@ -10,8 +10,8 @@ use aws_sdk_sts::Client;
 
 use super::FALLBACK_REGION;
 use super::clock::Clock;
-use super::profiles::Profile;
-use super::signer::{self, Origin, Seen};
+use super::profiles::AwsProfile;
+use super::signer::{self, CredentialOrigin, ShownCredentials};
 use super::stored_credentials::StoredCredentials;
 use crate::aws;
 use crate::aws::partition::is_aws_host;
@@ -53,7 +53,7 @@ async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
     Ok(match who {
         Who::Chain => aws::load(setup).await?.sdk,
         Who::Profile(name) => {
-            let profile = Profile::named(name).await?;
+            let profile = AwsProfile::named(name).await?;
             aws::load(aws::Setup { profile: Some(&profile), ..setup }).await?.sdk
         }
         Who::Stored(stored) => {
@@ -71,13 +71,13 @@ async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
 /// holds stored ones.
 pub async fn signer(who: Who<'_>, region: Option<&str>, parameter: &str) -> Option<String> {
     let origin = match who {
-        Who::Chain => Origin::Chain(super::profiles::ordinary()),
-        Who::Profile(name) => Origin::Profile(name.to_owned()),
-        Who::Stored(_) => Origin::Parameter(parameter.to_owned()),
+        Who::Chain => CredentialOrigin::Chain(super::profiles::ordinary()),
+        Who::Profile(name) => CredentialOrigin::Profile(name.to_owned()),
+        Who::Stored(_) => CredentialOrigin::Parameter(parameter.to_owned()),
     };
     let provider = sdk_config(who, region).await.ok()?.credentials_provider()?;
     let keys = provider.provide_credentials().await.ok()?;
-    Some(signer::words(&origin, Some(&Seen::of(&keys)), None))
+    Some(signer::words(&origin, Some(&ShownCredentials::of(&keys)), None))
 }
 
 /// GetCallerIdentity, which needs no permission

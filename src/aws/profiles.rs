@@ -30,7 +30,7 @@ const MOST_NAMES: usize = 20;
 
 /// A profile's settings, apart from its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
+pub struct AwsProfile {
     /// Its name.
     pub name: String,
     /// Its region.
@@ -40,7 +40,7 @@ pub struct Profile {
     ignores_urls: bool,
 }
 
-impl Profile {
+impl AwsProfile {
     /// The profile of this name.
     pub async fn named(name: &str) -> Result<Self> {
         let set = profiles(Some(name)).await?;
@@ -92,7 +92,7 @@ impl Profile {
         if let Some(client) = sdk.http_client() {
             config = config.with_http_client(client);
         }
-        SharedCredentialsProvider::new(Reader { name: self.name.clone(), config })
+        SharedCredentialsProvider::new(ProfileReader { name: self.name.clone(), config })
     }
 
     /// The profile's URL for S3, unless such URLs are to be ignored.
@@ -127,19 +127,19 @@ impl Profile {
 
 /// Reads the files again each time it is asked, since the keys in them are rotated.
 #[derive(Debug)]
-struct Reader {
+struct ProfileReader {
     name: String,
     config: ProviderConfig,
 }
 
-impl Reader {
+impl ProfileReader {
     async fn keys(&self) -> aws_credential_types::provider::Result {
         let builder = ProfileFileCredentialsProvider::builder().configure(&self.config);
         builder.profile_name(&self.name).build().provide_credentials().await
     }
 }
 
-impl ProvideCredentials for Reader {
+impl ProvideCredentials for ProfileReader {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

@@ -19,13 +19,13 @@ use serde_json::Value;
 /// A service that gives its answers in turn and records the requests. An answer with status 0
 /// breaks the connection instead.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scripted {
+pub(crate) struct ScriptedService {
     answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
     asked: Arc<Mutex<Vec<Value>>>,
     read_timeouts: Arc<Mutex<Vec<Option<Duration>>>>,
 }
 
-impl Scripted {
+impl ScriptedService {
     pub(crate) fn new(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
         let script = Self::default();
         script.answers.lock().expect("no panic while locked").extend(answers);
@@ -58,7 +58,7 @@ impl Scripted {
     }
 }
 
-impl HttpConnector for Scripted {
+impl HttpConnector for ScriptedService {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body = request.body().bytes().unwrap_or_default();
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);

@@ -5,7 +5,7 @@ use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
 
 /// Where the credentials should come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum CredentialOrigin {
     /// The SDK's usual places, including this profile.
     Chain(String),
     /// This profile.
@@ -20,14 +20,14 @@ pub enum Origin {
 
 /// What may be shown of credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ShownCredentials {
     /// The last four characters of the key's id.
     tail: String,
-    place: Place,
+    place: CredentialPlace,
     account: Option<String>,
 }
 
-impl Seen {
+impl ShownCredentials {
     /// What may be shown of `keys`.
     pub fn of(keys: &Credentials) -> Self {
         let id = keys.access_key_id();
@@ -35,13 +35,13 @@ impl Seen {
         // A short id would be shown whole; the store sees it anyway.
         let tail = tail.into_iter().rev().filter(|c| c.is_ascii_alphanumeric()).collect();
         let account = keys.account_id().map(|account| account.as_str().to_owned());
-        Self { tail, place: Place::of(keys), account }
+        Self { tail, place: CredentialPlace::of(keys), account }
     }
 }
 
 /// Which of the usual places had the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum CredentialPlace {
     Environment,
     Profile,
     WebIdentity,
@@ -50,7 +50,7 @@ enum Place {
     Unknown,
 }
 
-impl Place {
+impl CredentialPlace {
     fn of(keys: &Credentials) -> Self {
         let features = keys.get_property::<Vec<Feature>>();
         let has = |feature| features.is_some_and(|features| features.contains(&feature));
@@ -83,14 +83,18 @@ impl Place {
 
 /// Describes the signer, such as
 /// `the default credentials (the environment's AWS_ACCESS_KEY_ID, key ...MPLE)`.
-pub fn words(origin: &Origin, seen: Option<&Seen>, account: Option<&str>) -> String {
+pub fn words(
+    origin: &CredentialOrigin,
+    seen: Option<&ShownCredentials>,
+    account: Option<&str>,
+) -> String {
     let mut more: Vec<String> = Vec::new();
     let who = match origin {
-        Origin::Nobody => return "unsigned requests".to_owned(),
-        Origin::Fixed => return "a fixed key".to_owned(),
-        Origin::Profile(name) => format!("profile {name}"),
-        Origin::Parameter(name) => format!("the credentials in parameter {name}"),
-        Origin::Chain(profile) => {
+        CredentialOrigin::Nobody => return "unsigned requests".to_owned(),
+        CredentialOrigin::Fixed => return "a fixed key".to_owned(),
+        CredentialOrigin::Profile(name) => format!("profile {name}"),
+        CredentialOrigin::Parameter(name) => format!("the credentials in parameter {name}"),
+        CredentialOrigin::Chain(profile) => {
             more.extend(seen.and_then(|seen| seen.place.words(profile)));
             "the default credentials".to_owned()
         }
@@ -116,9 +120,9 @@ mod tests {
 
     #[test]
     fn the_words_name_what_really_signed() {
-        let chain = Origin::Chain("work".to_owned());
-        let said = |origin: &Origin, id, feature, account| {
-            words(origin, Some(&Seen::of(&keys(id, feature))), account)
+        let chain = CredentialOrigin::Chain("work".to_owned());
+        let said = |origin: &CredentialOrigin, id, feature, account| {
+            words(origin, Some(&ShownCredentials::of(&keys(id, feature))), account)
         };
         for (feature, place) in [
             (Feature::CredentialsEnvVars, "the environment's AWS_ACCESS_KEY_ID"),
@@ -129,11 +133,11 @@ mod tests {
             let expected = format!("the default credentials ({place}, key ...MPLE)");
             assert_eq!(said(&chain, "AKIAIOSFODNN7EXAMPLE", feature, None), expected);
         }
-        let profile = Origin::Profile("there".to_owned());
+        let profile = CredentialOrigin::Profile("there".to_owned());
         let expected = "profile there (key ...0002, account 111122223333)";
         let account = Some("111122223333");
         assert_eq!(said(&profile, "AKIA0002", Feature::CredentialsProfile, account), expected);
         assert_eq!(words(&profile, None, None), "profile there");
-        assert_eq!(words(&Origin::Nobody, None, None), "unsigned requests");
+        assert_eq!(words(&CredentialOrigin::Nobody, None, None), "unsigned requests");
     }
 }

@@ -93,7 +93,7 @@ impl Trust {
         if named.is_empty() {
             return Ok(builder.with_root_certificates(roots).with_no_client_auth());
         }
-        let verifier = Named::new(roots, named, provider)?;
+        let verifier = NamedCertificates::new(roots, named, provider)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         Ok(builder.with_no_client_auth())
     }
@@ -115,12 +115,12 @@ fn system() -> &'static [CertificateDer<'static>] {
 /// Such a certificate is self-signed; `openssl req -x509` marks it as an authority, which WebPKI
 /// refuses for a server.
 #[derive(Debug)]
-struct Named {
+struct NamedCertificates {
     webpki: Arc<WebPkiServerVerifier>,
     named: Vec<CertificateDer<'static>>,
 }
 
-impl Named {
+impl NamedCertificates {
     fn new(
         roots: RootCertStore,
         named: Vec<CertificateDer<'static>>,
@@ -132,7 +132,7 @@ impl Named {
     }
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for NamedCertificates {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Check, scope};
 use crate::check::findings::{
-    Judged, Reached, Verdict, message_size, redrive, retention, together,
+    CheckVerdict, Judged, Reached, message_size, redrive, retention, together,
 };
 use crate::config::{QueueBackend, StateBackend};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ impl Check<'_> {
             Ok(queue) => queue,
             failed => {
                 self.look(what, "sqs:GetQueueUrl", failed.map(drop), |()| {
-                    (Verdict::Ok, String::new())
+                    (CheckVerdict::Ok, String::new())
                 });
                 return;
             }
@@ -63,7 +63,7 @@ impl Check<'_> {
             failed => {
                 let failed = failed.map(drop);
                 self.look(what, "dynamodb:DescribeTable", failed, |()| {
-                    (Verdict::Ok, String::new())
+                    (CheckVerdict::Ok, String::new())
                 });
                 return;
             }
@@ -89,7 +89,7 @@ impl Check<'_> {
     async fn rehearse(&mut self, table: &DynamoRecords, what: &str, call: TableCall) {
         let made = first(|| table.rehearse(call)).await;
         let what = format!("{what}, {call:?}");
-        self.look(what, call.action(), made, |()| (Verdict::Ok, "allowed".to_owned()));
+        self.look(what, call.action(), made, |()| (CheckVerdict::Ok, "allowed".to_owned()));
     }
 
     /// Looks at the SQLite file: opens it if it exists, otherwise writes to its folder.
@@ -101,8 +101,8 @@ impl Check<'_> {
             false => writable(&path).map(|()| format!("{file}, which is made when it is needed")),
         };
         let (verdict, said) = match looked {
-            Ok(said) => (Verdict::Ok, said),
-            Err(error) => (Verdict::Failed, error.to_string()),
+            Ok(said) => (CheckVerdict::Ok, said),
+            Err(error) => (CheckVerdict::Failed, error.to_string()),
         };
         self.say(format!("{what} in a file"), (verdict, said), Reached::NotAsked);
     }
@@ -122,7 +122,7 @@ fn queue_facts(facts: &QueueFacts) -> Judged {
     let untried = "sending and receiving are not tried: a worker would take a test for work";
     let kept = facts.retention.map(retention);
     let judged = kept.into_iter().chain(facts.max_message.map(message_size));
-    together(judged.chain([(Verdict::Ok, untried.to_owned())]))
+    together(judged.chain([(CheckVerdict::Ok, untried.to_owned())]))
 }
 
 fn index(form: IndexForm, compares: bool) -> Judged {
@@ -130,18 +130,19 @@ fn index(form: IndexForm, compares: bool) -> Judged {
     let made = "make the index desBucket-index with the keys desBucket and desKey and all \
                 attributes";
     match (form, compares) {
-        (IndexForm::Whole, _) => (Verdict::Ok, "key and index as they should be".to_owned()),
-        (_, false) => {
-            (Verdict::Ok, "its key is right; the index is not, and is not needed now".to_owned())
-        }
+        (IndexForm::Whole, _) => (CheckVerdict::Ok, "key and index as they should be".to_owned()),
+        (_, false) => (
+            CheckVerdict::Ok,
+            "its key is right; the index is not, and is not needed now".to_owned(),
+        ),
         (IndexForm::Missing, true) => {
-            (Verdict::Warning, format!("it has no index desBucket-index: {slow}; {made}"))
+            (CheckVerdict::Warning, format!("it has no index desBucket-index: {slow}; {made}"))
         }
         (IndexForm::Unordered, true) => {
-            (Verdict::Warning, format!("its index has no order of keys: {slow}; {made}"))
+            (CheckVerdict::Warning, format!("its index has no order of keys: {slow}; {made}"))
         }
         (IndexForm::Partial, true) => (
-            Verdict::Warning,
+            CheckVerdict::Warning,
             format!("its index has not all attributes, or is being made: {slow}; {made}"),
         ),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Check;
 use crate::aws::clock::Clock;
-use crate::check::findings::{Judged, Reached, Verdict};
+use crate::check::findings::{CheckVerdict, Judged, Reached};
 use crate::config::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, ObjectId, destination_prefix};
@@ -61,8 +61,8 @@ impl Check<'_> {
                 | Quirk::NoAcl
                 | Quirk::NoWebsiteRedirect
                 | Quirk::NoUploadListing
-                | Quirk::NoPartListing => Verdict::Warning,
-                _ => Verdict::Ok,
+                | Quirk::NoPartListing => CheckVerdict::Warning,
+                _ => CheckVerdict::Ok,
             };
             let number = if value == 1 { String::new() } else { format!("={value}") };
             let said = format!("{} [{quirk}{number}]", quirk.meaning());
@@ -86,7 +86,7 @@ impl Check<'_> {
             Ok(store) => Some(store),
             Err(error) => {
                 let said = format!("not looked at: {error}");
-                self.say(side.to_string(), (Verdict::Failed, said), Reached::NotAsked);
+                self.say(side.to_string(), (CheckVerdict::Failed, said), Reached::NotAsked);
                 None
             }
         }
@@ -104,7 +104,7 @@ impl Check<'_> {
             Some(id) => self.object(store, &what, &id).await,
             None => {
                 let said = "nothing is there that reading could be tried on".to_owned();
-                self.say(format!("{what}, read"), (Verdict::Warning, said), Reached::NotAsked);
+                self.say(format!("{what}, read"), (CheckVerdict::Warning, said), Reached::NotAsked);
             }
         }
     }
@@ -133,7 +133,7 @@ impl Check<'_> {
         let key = id.key.as_str();
         let archived = read.as_ref().err().filter(|e| e.kind() == ErrorKind::Archived);
         if let Some(error) = archived {
-            let judged = (Verdict::Warning, error.to_string());
+            let judged = (CheckVerdict::Warning, error.to_string());
             return self.say(format!("{what}, read"), judged, Reached::Yes);
         }
         let worker = self.roles.worker;
@@ -164,7 +164,7 @@ impl Check<'_> {
         {
             // A migration goes on without tags.
             let said = format!("{error}; objects are copied without tags (CopyTags)");
-            return self.say(format!("{what}, tags"), (Verdict::Warning, said), Reached::Yes);
+            return self.say(format!("{what}, tags"), (CheckVerdict::Warning, said), Reached::Yes);
         }
         self.look(format!("{what}, tags"), "s3:GetObjectTagging", tags, said);
         if version.is_some() {
@@ -176,7 +176,7 @@ impl Check<'_> {
 }
 
 pub(super) fn ok(said: &str) -> Judged {
-    (Verdict::Ok, said.to_owned())
+    (CheckVerdict::Ok, said.to_owned())
 }
 
 /// HEAD, and for a worker also a GET of the first byte, if there is one: only a GET decrypts.

@@ -5,8 +5,8 @@ use crate::aws::clock::Clock;
 use crate::aws::identity::{self, Caller, Who};
 use crate::aws::partition::Partition;
 use crate::aws::stored_credentials::StoredCredentials;
-use crate::check::findings::{Judged, Reached, Verdict};
-use crate::check::iam::Asker;
+use crate::check::findings::{CheckVerdict, Judged, Reached};
+use crate::check::iam::CallerKind;
 use crate::config::{Config, Credentials, Endpoint};
 use crate::error::Result;
 use crate::store::Side;
@@ -20,7 +20,7 @@ impl Check<'_> {
         self.own_place().await;
         let place = self.scope.place.partition.clone();
         for side in [&mut self.scope.source, &mut self.scope.destination] {
-            if side.asker == Asker::Machine {
+            if side.asker == CallerKind::Machine {
                 side.partition.clone_from(&place);
             }
         }
@@ -100,7 +100,10 @@ impl Check<'_> {
             Err(_) => None,
         };
         let judge = |caller: &Caller| -> Judged {
-            (Verdict::Ok, format!("{}, account {}{}", caller.arn, caller.account, signed(&signer)))
+            (
+                CheckVerdict::Ok,
+                format!("{}, account {}{}", caller.arn, caller.account, signed(&signer)),
+            )
         };
         self.look(what, "", asked, judge)
     }
@@ -113,7 +116,7 @@ impl Check<'_> {
         let said = "the account is not asked for: the endpoint is not of AWS, and no \
                     AWS_ENDPOINT_URL_STS names its own";
         let said = signer.map_or(said.to_owned(), |signer| format!("{signer}; {said}"));
-        self.say(what, (Verdict::Ok, said), Reached::NotAsked);
+        self.say(what, (CheckVerdict::Ok, said), Reached::NotAsked);
     }
 
     /// The S3 endpoint at which the machine's own credentials are used; none if they are used with

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The verdict on one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// As it should be.
     Ok,
     /// It works, or could not be looked at; somebody should read the line.
@@ -19,7 +19,7 @@ pub enum Verdict {
     Failed,
 }
 
-impl Verdict {
+impl CheckVerdict {
     /// `ok`, `warning` or `failed`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Verdict {
 }
 
 /// A verdict with what to say about it.
-pub type Judged = (Verdict, String);
+pub type Judged = (CheckVerdict, String);
 
 /// Whether a look reached a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum Reached {
 
 /// How a check ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum CheckEnd {
     /// Nothing failed.
     Well,
     /// Something failed.
@@ -56,17 +56,17 @@ pub enum End {
 }
 
 /// The end of a check with these looks.
-pub fn end(looks: impl IntoIterator<Item = (Verdict, Reached)>) -> End {
+pub fn end(looks: impl IntoIterator<Item = (CheckVerdict, Reached)>) -> CheckEnd {
     let (mut failed, mut reached, mut unreached) = (false, false, false);
     for (verdict, how) in looks {
-        failed |= verdict == Verdict::Failed;
+        failed |= verdict == CheckVerdict::Failed;
         reached |= how == Reached::Yes;
         unreached |= how == Reached::No;
     }
     match (failed, reached, unreached) {
-        (false, ..) => End::Well,
-        (true, false, true) => End::Unreached,
-        (true, ..) => End::Failed,
+        (false, ..) => CheckEnd::Well,
+        (true, false, true) => CheckEnd::Unreached,
+        (true, ..) => CheckEnd::Failed,
     }
 }
 
@@ -83,13 +83,13 @@ pub fn clock(ahead: i64) -> Judged {
     let side = if ahead > 0 { "behind" } else { "ahead of" };
     let off = format!("this machine is {seconds} s {side} the services");
     if seconds <= NOTABLE_SKEW {
-        return (Verdict::Ok, format!("within {} s of the services", seconds.max(1)));
+        return (CheckVerdict::Ok, format!("within {} s of the services", seconds.max(1)));
     }
     if seconds <= LARGEST_SKEW {
-        return (Verdict::Warning, format!("{off}: set the clock, as with chrony or NTP"));
+        return (CheckVerdict::Warning, format!("{off}: set the clock, as with chrony or NTP"));
     }
     let refused = "requests are refused beyond 15 minutes; set the clock, as with chrony";
-    (Verdict::Failed, format!("{off}: {refused}"))
+    (CheckVerdict::Failed, format!("{off}: {refused}"))
 }
 
 /// A message counts as received even if its worker is lost or its machine terminated. With a lower
@@ -103,19 +103,19 @@ const SHORTEST_RETENTION: Duration = Duration::from_secs(4 * 24 * 3600);
 pub fn redrive(max_receives: Option<u32>) -> Judged {
     match max_receives {
         None => (
-            Verdict::Warning,
+            CheckVerdict::Warning,
             "there is none: a job that fails for good stays in the queue and is tried again and \
              again; give the queue a redrive policy"
                 .to_owned(),
         ),
         Some(limit) if limit < FEWEST_RECEIVES => (
-            Verdict::Warning,
+            CheckVerdict::Warning,
             format!(
                 "after {limit} receipts, which a few lost workers use up: raise maxReceiveCount in \
                  the redrive policy, as to 60"
             ),
         ),
-        Some(limit) => (Verdict::Ok, format!("after {limit} receipts")),
+        Some(limit) => (CheckVerdict::Ok, format!("after {limit} receipts")),
     }
 }
 
@@ -128,13 +128,13 @@ pub fn retention(kept: Duration) -> Judged {
     };
     match kept < SHORTEST_RETENTION {
         true => (
-            Verdict::Warning,
+            CheckVerdict::Warning,
             format!(
                 "{kept_for}: jobs that wait longer are lost until the next comparison; raise \
                  MessageRetentionPeriod, as to 14 days"
             ),
         ),
-        false => (Verdict::Ok, kept_for),
+        false => (CheckVerdict::Ok, kept_for),
     }
 }
 
@@ -146,19 +146,19 @@ pub fn message_size(bytes: u64) -> Judged {
     let taken = format!("up to {} KiB", bytes / 1024);
     match bytes < ROOM_FOR_PACKS {
         true => (
-            Verdict::Warning,
+            CheckVerdict::Warning,
             format!(
                 "{taken}: a message with many small objects may be refused; raise \
                  MaximumMessageSize to 256 KiB or more, or set PackObjects lower"
             ),
         ),
-        false => (Verdict::Ok, taken),
+        false => (CheckVerdict::Ok, taken),
     }
 }
 
 /// The worst verdict of these, and all of their texts.
 pub fn together(judged: impl IntoIterator<Item = Judged>) -> Judged {
-    let (mut worst, mut said) = (Verdict::Ok, Vec::new());
+    let (mut worst, mut said) = (CheckVerdict::Ok, Vec::new());
     for (verdict, text) in judged {
         if verdict as u8 > worst as u8 {
             worst = verdict;
@@ -178,14 +178,14 @@ mod tests {
     #[test]
     fn a_clock_is_told_after_a_minute_and_fails_after_fifteen() {
         for (ahead, expected) in [
-            (0, Verdict::Ok),
-            (60, Verdict::Ok),
-            (-60, Verdict::Ok),
-            (61, Verdict::Warning),
-            (-900, Verdict::Warning),
-            (901, Verdict::Failed),
-            (-901, Verdict::Failed),
-            (i64::MIN, Verdict::Failed),
+            (0, CheckVerdict::Ok),
+            (60, CheckVerdict::Ok),
+            (-60, CheckVerdict::Ok),
+            (61, CheckVerdict::Warning),
+            (-900, CheckVerdict::Warning),
+            (901, CheckVerdict::Failed),
+            (-901, CheckVerdict::Failed),
+            (i64::MIN, CheckVerdict::Failed),
         ] {
             assert_eq!(clock(ahead).0, expected, "{ahead}");
         }
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_queue_that_would_lose_or_keep_jobs_is_warned_of() {
         let verdicts = [None, Some(4), Some(5), Some(60)].map(|limit| redrive(limit).0);
-        use Verdict::{Ok, Warning};
+        use CheckVerdict::{Ok, Warning};
         assert_eq!(verdicts, [Warning, Warning, Ok, Ok]);
         let kept = |days| retention(Duration::from_secs(days * DAY)).0;
         assert_eq!([1, 3, 4, 14].map(kept), [Warning, Warning, Ok, Ok]);
@@ -210,13 +210,13 @@ mod tests {
     /// Promise 10.
     #[test]
     fn nothing_reached_is_another_end_than_something_failed() {
-        use Verdict::{Failed, Ok, Warning};
+        use CheckVerdict::{Failed, Ok, Warning};
         for (looks, expected) in [
-            (vec![(Ok, Reached::NotAsked), (Warning, Reached::No)], End::Well),
-            (vec![(Failed, Reached::No), (Ok, Reached::NotAsked)], End::Unreached),
-            (vec![(Failed, Reached::No), (Ok, Reached::Yes)], End::Failed),
-            (vec![(Failed, Reached::Yes)], End::Failed),
-            (vec![(Failed, Reached::NotAsked)], End::Failed),
+            (vec![(Ok, Reached::NotAsked), (Warning, Reached::No)], CheckEnd::Well),
+            (vec![(Failed, Reached::No), (Ok, Reached::NotAsked)], CheckEnd::Unreached),
+            (vec![(Failed, Reached::No), (Ok, Reached::Yes)], CheckEnd::Failed),
+            (vec![(Failed, Reached::Yes)], CheckEnd::Failed),
+            (vec![(Failed, Reached::NotAsked)], CheckEnd::Failed),
         ] {
             assert_eq!(end(looks.clone()), expected, "{looks:?}");
         }

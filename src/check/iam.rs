@@ -20,10 +20,10 @@ mod calls;
 #[cfg(test)]
 mod tests;
 
-pub use arn::Place;
-pub use calls::{Asker, SideScope};
+pub use arn::AccountPlace;
+pub use calls::{CallerKind, SideScope};
 
-use calls::Work;
+use calls::Duties;
 
 /// The table's index, which `jobsender` reads if versions are compared.
 const INDEX: &str = "desBucket-index";
@@ -32,7 +32,7 @@ const INDEX: &str = "desBucket-index";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Where the machines' own account is.
-    pub place: Place,
+    pub place: AccountPlace,
     /// Where objects are read from.
     pub source: SideScope,
     /// Where objects are written to.
@@ -69,7 +69,7 @@ impl Scope {
         let sides = [("source", &self.source), ("destination", &self.destination)];
         let unnamed = sides
             .into_iter()
-            .filter(|(_, side)| side.buckets.is_empty() && side.asker != Asker::Nobody)
+            .filter(|(_, side)| side.buckets.is_empty() && side.asker != CallerKind::Nobody)
             .map(|(name, _)| format!("the {name}'s buckets: no bucket list names any"));
         let keys = "customer managed KMS keys, but for the one that SSE names: kms:Decrypt on those \
                     of the source, and kms:GenerateDataKey too on those of the destination";
@@ -102,7 +102,7 @@ pub struct Policies {
 impl Policies {
     /// The policies for this scope.
     pub fn of(scope: &Scope) -> Self {
-        let user = calls::statements(scope, Asker::Other, Work::ALL);
+        let user = calls::statements(scope, CallerKind::Other, Duties::ALL);
         Self {
             worker: document(worker(scope)),
             jobsender: document(jobsender(scope)),
@@ -112,7 +112,7 @@ impl Policies {
 }
 
 fn worker(scope: &Scope) -> Vec<Value> {
-    let mut statements = calls::statements(scope, Asker::Machine, Work::WORKER);
+    let mut statements = calls::statements(scope, CallerKind::Machine, Duties::WORKER);
     // SendMessage: the unfinished part of a message goes back as a new message.
     statements.extend(on(
         &scope.queue,
@@ -148,7 +148,7 @@ fn worker(scope: &Scope) -> Vec<Value> {
 }
 
 fn jobsender(scope: &Scope) -> Vec<Value> {
-    let mut statements = calls::statements(scope, Asker::Machine, Work::JOBSENDER);
+    let mut statements = calls::statements(scope, CallerKind::Machine, Duties::JOBSENDER);
     let send = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"];
     statements.extend(on(&scope.queue, "Queue", &send));
     let count = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"];
@@ -186,7 +186,7 @@ fn parameters(scope: &Scope, names: &[&Option<String>]) -> Vec<Value> {
 /// Allows decryption with the parameter's key, whichever it is: Parameter Store names the parameter
 /// in each request to decrypt
 /// (<https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html>).
-fn decryption(place: &Place, name: &str) -> Value {
+fn decryption(place: &AccountPlace, name: &str) -> Value {
     let mut statement = statement("Credentials", ["kms:Decrypt"], vec![place.key("*")]);
     statement["Condition"] = json!({"StringEquals": {
         "kms:ViaService": place.service("ssm"),
@@ -195,7 +195,7 @@ fn decryption(place: &Place, name: &str) -> Value {
     statement
 }
 
-fn group_statement(place: &Place, group: &GroupScope) -> Value {
+fn group_statement(place: &AccountPlace, group: &GroupScope) -> Value {
     let hook =
         ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"];
     let hook = hook.into_iter().filter(|_| group.hook);

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::aws::stored_credentials::StoredCredentials;
-use crate::check::findings::{Reached, Verdict};
+use crate::check::findings::{CheckVerdict, Reached};
 use crate::config::Credentials;
 use crate::error::ErrorKind;
 use crate::params::{Pair, ParameterStore, load_pairs, load_stored};
@@ -23,8 +23,8 @@ impl Check<'_> {
         let what = format!("credentials in parameter {name}");
         let stored = load_stored(name, parameters).await;
         self.look(what, READ, stored, |stored| match &stored.region {
-            Some(region) => (Verdict::Ok, format!("an access key, region {region}")),
-            None => (Verdict::Ok, "an access key, and no region".to_owned()),
+            Some(region) => (CheckVerdict::Ok, format!("an access key, region {region}")),
+            None => (CheckVerdict::Ok, "an access key, and no region".to_owned()),
         })
     }
 
@@ -41,18 +41,18 @@ impl Check<'_> {
                 let said = "not readable: jobs are carried out, but S3 events wait until \
                             ssm:GetParameter is allowed; so that its buckets are looked at, set \
                             bucket_para_file";
-                self.say(what, (Verdict::Warning, said.to_owned()), Reached::Yes);
+                self.say(what, (CheckVerdict::Warning, said.to_owned()), Reached::Yes);
                 Vec::new()
             }
             pairs => {
                 let judge = |pairs: &Vec<Pair>| match pairs.len() {
                     0 if basic.des_bucket_default.is_empty() => {
                         let said = "empty, and Des_bucket_default is not set: nothing is migrated";
-                        (Verdict::Warning, said.to_owned())
+                        (CheckVerdict::Warning, said.to_owned())
                     }
-                    0 => (Verdict::Ok, "empty: objects come by S3 event alone".to_owned()),
-                    1 => (Verdict::Ok, "1 pair".to_owned()),
-                    count => (Verdict::Ok, format!("{count} pairs")),
+                    0 => (CheckVerdict::Ok, "empty: objects come by S3 event alone".to_owned()),
+                    1 => (CheckVerdict::Ok, "1 pair".to_owned()),
+                    count => (CheckVerdict::Ok, format!("{count} pairs")),
                 };
                 self.look(what, READ, pairs, judge).unwrap_or_default()
             }
@@ -70,9 +70,9 @@ impl Check<'_> {
         }
         let ignored = wiring::ignore_list(self.config, Some(parameters)).await;
         self.look("ignore list", READ, ignored, |patterns| match patterns.len() {
-            0 => (Verdict::Ok, "nothing is left out".to_owned()),
-            1 => (Verdict::Ok, "1 pattern".to_owned()),
-            count => (Verdict::Ok, format!("{count} patterns")),
+            0 => (CheckVerdict::Ok, "nothing is left out".to_owned()),
+            1 => (CheckVerdict::Ok, "1 pattern".to_owned()),
+            count => (CheckVerdict::Ok, format!("{count} patterns")),
         });
         if self.scope.ignore_list.is_none() {
             self.at_a_file();

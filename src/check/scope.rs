@@ -1,6 +1,6 @@
 //! Derives from the configuration what the policies must cover.
 
-use crate::check::iam::{Asker, GroupScope, Scope, SideScope};
+use crate::check::iam::{CallerKind, GroupScope, Scope, SideScope};
 use crate::config::{Config, Credentials, QueueBackend, Sse, StateBackend};
 use crate::store::Side;
 use crate::wiring;
@@ -10,9 +10,9 @@ pub(super) fn of(config: &Config) -> Scope {
     let (basic, mode) = (&config.basic, &config.mode);
     let side = |side| SideScope {
         asker: match wiring::credentials(config, side, false) {
-            Credentials::Default => Asker::Machine,
-            Credentials::Ssm | Credentials::Profile => Asker::Other,
-            Credentials::Anonymous => Asker::Nobody,
+            Credentials::Default => CallerKind::Machine,
+            Credentials::Ssm | Credentials::Profile => CallerKind::Other,
+            Credentials::Anonymous => CallerKind::Nobody,
         },
         ..SideScope::default()
     };

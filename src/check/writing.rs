@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Check;
 use super::buckets::{Place, ok, read, url};
-use crate::check::findings::{Reached, Verdict};
+use crate::check::findings::{CheckVerdict, Reached};
 use crate::digest;
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectId;
@@ -25,7 +25,9 @@ impl Check<'_> {
         let current = first(|| store.current(&id)).await;
         let there = |meta: &Option<ObjectMeta>| match meta {
             None => ok("a missing object is told to be missing"),
-            Some(_) => (Verdict::Warning, format!("{} is there, left by whom?", id.key.as_str())),
+            Some(_) => {
+                (CheckVerdict::Warning, format!("{} is there, left by whom?", id.key.as_str()))
+            }
         };
         self.look(format!("{what}, look"), "s3:GetObject", current, there);
         if let Some(found) = found {
@@ -68,13 +70,13 @@ impl Check<'_> {
         self.look(what("write a part"), "s3:PutObject", written, |_| ok("stored and verified"));
         let parts = first(|| store.list_parts(&upload)).await;
         let listed = |parts: &Vec<_>| match parts.len() {
-            0 => (Verdict::Warning, "the part that was sent is not among them".to_owned()),
+            0 => (CheckVerdict::Warning, "the part that was sent is not among them".to_owned()),
             _ => ok("the part is there"),
         };
         match parts {
             Err(error) if is_unknown(&error) => {
                 let said = format!("{error}; {}", Quirk::NoPartListing.meaning());
-                self.say(what("list parts"), (Verdict::Warning, said), Reached::Yes);
+                self.say(what("list parts"), (CheckVerdict::Warning, said), Reached::Yes);
             }
             parts => {
                 self.look(what("list parts"), "s3:ListMultipartUploadParts", parts, listed);
@@ -82,13 +84,13 @@ impl Check<'_> {
         }
         let uploads = first(|| store.list_uploads(id)).await;
         let found = |uploads: &Vec<_>| match uploads.len() {
-            0 => (Verdict::Warning, "the upload is not among them".to_owned()),
+            0 => (CheckVerdict::Warning, "the upload is not among them".to_owned()),
             _ => ok("the upload is there"),
         };
         match uploads {
             Err(error) if is_unknown(&error) => {
                 let said = format!("{error}; {}", Quirk::NoUploadListing.meaning());
-                self.say(what("list uploads"), (Verdict::Warning, said), Reached::Yes);
+                self.say(what("list uploads"), (CheckVerdict::Warning, said), Reached::Yes);
             }
             uploads => {
                 let action = "s3:ListBucketMultipartUploads";
@@ -145,7 +147,7 @@ impl Check<'_> {
         let judged = match self.scope.deletes {
             false => ok(&format!("not tried, since {why}; the upload took the same permission")),
             true => (
-                Verdict::Warning,
+                CheckVerdict::Warning,
                 format!("not tried, and s3:DeleteObject neither, which is needed: {why}"),
             ),
         };

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::{Exit, print};
-use crate::check::findings::{End, Verdict};
-use crate::check::{Report, Roles, run};
+use crate::check::findings::{CheckEnd, CheckVerdict};
+use crate::check::{CheckReport, Roles, run};
 use crate::cli::{CheckArgs, Role};
 use crate::config::Config;
 use crate::error::Result;
@@ -19,13 +19,13 @@ pub(super) async fn execute(config: &Config, args: &CheckArgs) -> Result<Exit> {
     let report = run(config, roles).await;
     print(args.json, &report, || text(&report))?;
     Ok(match report.end() {
-        End::Well => Exit::Done,
-        End::Failed => Exit::Incomplete,
-        End::Unreached => Exit::Unreached,
+        CheckEnd::Well => Exit::Done,
+        CheckEnd::Failed => Exit::Incomplete,
+        CheckEnd::Unreached => Exit::Unreached,
     })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &CheckReport) -> String {
     let policies = [
         ("the role of the workers", Some(&report.policies.worker)),
         ("the role of the jobsender", Some(&report.policies.jobsender)),
@@ -44,7 +44,7 @@ fn text(report: &Report) -> String {
     for line in &report.checks {
         let _ = writeln!(text, "{:<8} {}: {}", line.verdict.as_str(), line.what, line.said);
     }
-    let counts = [Verdict::Ok, Verdict::Warning, Verdict::Failed]
+    let counts = [CheckVerdict::Ok, CheckVerdict::Warning, CheckVerdict::Failed]
         .map(|verdict| format!("{} {}", report.count(verdict), verdict.as_str()));
     let _ = write!(text, "{}", counts.join(", "));
     text

@@ -149,9 +149,9 @@ pub(super) async fn explain(comparison: &Comparison, pairs: &[Pair], key: &str) 
 }
 
 /// Prints each object with what happens to it.
-struct Named;
+struct PrintedFinds;
 
-impl Finds for Named {
+impl Finds for PrintedFinds {
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
         let line = format!("{}\t{}\t{verdict}", job.src, listed.size);
         // A closed pipe ends the naming, not the comparison.
@@ -166,7 +166,7 @@ impl Finds for Named {
 
 /// One line of the job list: a job as it is sent, with its verdict and reason.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JobLine<'a> {
     #[serde(rename = "Src_bucket")]
     src_bucket: &'a str,
     #[serde(rename = "Src_key")]
@@ -216,7 +216,7 @@ impl Audience {
         let list = args.job_list.as_deref().map(|path| JobList::create(path).map(Arc::new));
         let list = list.transpose()?;
         let mut finds: Vec<Arc<dyn Finds>> = Vec::new();
-        finds.extend(named.then(|| Arc::new(Named) as Arc<dyn Finds>));
+        finds.extend(named.then(|| Arc::new(PrintedFinds) as Arc<dyn Finds>));
         finds.extend(list.clone().map(|list| list as Arc<dyn Finds>));
         Ok(Self { finds, list })
     }
@@ -257,7 +257,7 @@ impl Finds for JobList {
         if *verdict == Verdict::AlreadyThere {
             return;
         }
-        let line = Line {
+        let line = JobLine {
             src_bucket: &job.src.bucket,
             src_key: job.src.key.as_str(),
             des_bucket: &job.des.bucket,

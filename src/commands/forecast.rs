@@ -14,7 +14,7 @@ use crate::estimate::histogram::Class;
 use crate::estimate::prices::Prices;
 use crate::estimate::requests::Manner;
 use crate::estimate::work::{Work, Workers};
-use crate::estimate::{Estimate, Item, Places, Way, estimate};
+use crate::estimate::{CostItem, Estimate, PricedPlaces, TransferWay, estimate};
 use crate::format::human;
 use crate::job::MAX_PACK_DATA;
 use crate::wiring;
@@ -129,7 +129,7 @@ impl Estimating {
         let service = |costs: bool| costs.then(|| self.prices.region(&self.services.region));
         let way = way(&self.regions);
         let (queue, table) = (service(self.services.queue), service(self.services.table));
-        estimate(work, &Places { source, destination, queue, table, way })
+        estimate(work, &PricedPlaces { source, destination, queue, table, way })
     }
 
     /// The numbers of all pairs together, in words.
@@ -214,14 +214,14 @@ fn region(side: &Endpoint, own: &str) -> Option<String> {
 }
 
 /// How bytes leave the source.
-fn way([source, destination]: &[Option<String>; 2]) -> Way {
+fn way([source, destination]: &[Option<String>; 2]) -> TransferWay {
     let partition = |region: &str| Partition::of_region(region);
     match (source, destination) {
-        (Some(source), Some(destination)) if source == destination => Way::SameRegion,
+        (Some(source), Some(destination)) if source == destination => TransferWay::SameRegion,
         (Some(source), Some(destination)) if partition(source) == partition(destination) => {
-            Way::OtherRegion
+            TransferWay::OtherRegion
         }
-        _ => Way::Internet,
+        _ => TransferWay::Internet,
     }
 }
 
@@ -246,16 +246,16 @@ fn time(hours: f64) -> String {
     human::duration(seconds)
 }
 
-fn item(item: Item) -> &'static str {
+fn item(item: CostItem) -> &'static str {
     match item {
-        Item::SourceLists => "source: lists",
-        Item::SourceReads => "source: reads",
-        Item::Retrieval => "source: retrieval",
-        Item::TransferOut => "transfer out",
-        Item::DestinationLists => "destination: lists",
-        Item::DestinationWrites => "destination: writes",
-        Item::Queue => "queue",
-        Item::TableWrites => "table: writes",
-        Item::TableReads => "table: reads",
+        CostItem::SourceLists => "source: lists",
+        CostItem::SourceReads => "source: reads",
+        CostItem::Retrieval => "source: retrieval",
+        CostItem::TransferOut => "transfer out",
+        CostItem::DestinationLists => "destination: lists",
+        CostItem::DestinationWrites => "destination: writes",
+        CostItem::Queue => "queue",
+        CostItem::TableWrites => "table: writes",
+        CostItem::TableReads => "table: reads",
     }
 }

@@ -23,7 +23,7 @@ use crate::queue::{LONGEST_KEPT, Queue};
 use crate::record::RecordStore;
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
-use crate::systemd::Telling;
+use crate::systemd::ServiceReport;
 use crate::transfer::memory::MemoryBudget;
 use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides};
@@ -61,12 +61,12 @@ async fn once(
     args: &JobsenderArgs,
     halt: &Halt,
     reach: &Arc<Reach>,
-    telling: &mut Option<Telling>,
+    telling: &mut Option<ServiceReport>,
 ) -> Result<Exit> {
     let parameters = wiring::parameters();
     let pairs = load_pairs(config, Some(&*parameters)).await?;
     if pairs.is_empty() {
-        telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
+        telling.get_or_insert_with(|| ServiceReport::jobsender(reach, halt));
         return nothing_listed(config, args);
     }
     let ignore = wiring::ignore_list(config, Some(&*parameters)).await?;
@@ -90,7 +90,7 @@ async fn once(
     };
     terms.probe(&pairs, &halt.stop).await?;
     reach.begin();
-    telling.get_or_insert_with(|| Telling::jobsender(reach, halt));
+    telling.get_or_insert_with(|| ServiceReport::jobsender(reach, halt));
     if let Some(key) = &args.compare.explain {
         let comparison = Comparison::dry_run(terms, halt.stop.clone());
         return comparing::explain(&comparison, &pairs, key).await;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli::OriginArgs;
-use crate::compare::{Keys, Names, Origin};
+use crate::compare::{KeyOrigin, Keys, Names};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::format::human;
@@ -42,10 +42,10 @@ pub(super) async fn keys(
                 };
                 let inventory = Inventory::open(Address::parse(address)?, access).await?;
                 tell(&inventory);
-                Ok::<_, Error>(Origin::Inventory(Arc::new(inventory)))
+                Ok::<_, Error>(KeyOrigin::Inventory(Arc::new(inventory)))
             }
-            None if sorts => Ok(Origin::Listing),
-            None => Ok(Origin::Unordered(folder)),
+            None if sorts => Ok(KeyOrigin::Listing),
+            None => Ok(KeyOrigin::Unordered(folder)),
         }
     };
     Ok(Keys::All([

@@ -18,9 +18,9 @@ use crate::format::human;
 use crate::params::{Pair, load_pairs, same_place};
 use crate::record::sqlite::SqliteRecords;
 use crate::shutdown::Halt;
-use crate::single_node::{Report, Run};
+use crate::single_node::{Run, RunReport};
 use crate::sqlite::Database;
-use crate::wiring::known_stores::Loss;
+use crate::wiring::known_stores::MetadataLoss;
 use crate::wiring::{self, Sides};
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
@@ -112,7 +112,7 @@ fn address(text: &str) -> Result<(String, String)> {
     Ok((bucket.to_owned(), prefix.to_owned()))
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &RunReport) -> String {
     let mut text = String::new();
     let took = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();
     let mut line = |what: &str, objects: u64, bytes: u64| {
@@ -152,7 +152,7 @@ fn text(report: &Report) -> String {
     if report.failed_count > report.failed.len() as u64 {
         let _ = writeln!(text, "    and {} more", report.failed_count - report.failed.len() as u64);
     }
-    for Loss { side, bucket, what, objects } in &report.losses {
+    for MetadataLoss { side, bucket, what, objects } in &report.losses {
         let (objects, bucket) = (human::count(*objects), bucket.escape_debug());
         let _ = writeln!(
             text,
@@ -166,7 +166,7 @@ fn text(report: &Report) -> String {
     text
 }
 
-fn verdict(report: &Report) -> String {
+fn verdict(report: &RunReport) -> String {
     if let Some(why) = &report.ended_by {
         return format!(
             "ended before the end: {why}\nwhat was not tried is not recorded as failed: once that is \
@@ -224,7 +224,7 @@ fn verdict(report: &Report) -> String {
 }
 
 /// What to do about missing objects. Another run does not fix what made them fail.
-fn missing_or_different(report: &Report, objects: u64) -> &'static str {
+fn missing_or_different(report: &RunReport, objects: u64) -> &'static str {
     match report.failed_count {
         0 if report.copied > 0 && report.copied >= report.compared.to_copy => {
             "missing or different, though all that was is copied: they came or changed meanwhile, or the \
@@ -262,7 +262,7 @@ mod tests {
         use crate::compare::Summary;
         let text = |failed_count, to_copy| {
             let closing = Summary { listed: 9, to_copy, ..Summary::default() };
-            verdict(&Report { failed_count, closing: Some(closing), ..Report::default() })
+            verdict(&RunReport { failed_count, closing: Some(closing), ..RunReport::default() })
         };
         assert!(
             text(0, 2).contains("2 of 9 objects missing or different; run the same command again")
@@ -270,14 +270,14 @@ mod tests {
         assert!(!text(2, 2).contains("run the same command"), "{}", text(2, 2));
         assert!(text(2, 2).contains("another run changes nothing by itself"), "{}", text(2, 2));
         assert!(text(1, 2).contains("the others came or changed meanwhile, run the same"));
-        let copied = Report {
+        let copied = RunReport {
             compared: Summary { to_copy: 2, ..Summary::default() },
             copied: 2,
             closing: Some(Summary { listed: 9, to_copy: 1, ..Summary::default() }),
-            ..Report::default()
+            ..RunReport::default()
         };
         assert!(verdict(&copied).contains("another run tells which"), "{}", verdict(&copied));
-        let interrupted = Report { interrupted: true, ..Report::default() };
+        let interrupted = RunReport { interrupted: true, ..RunReport::default() };
         assert!(verdict(&interrupted).contains("run the same command again to continue"));
     }
 

@@ -16,11 +16,11 @@ use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
 use crate::format::human;
 use crate::queue::{Depth, Queue};
-use crate::record::{Proofs, RecordStore, Tally};
+use crate::record::{Proofs, RecordStore, RecordTally};
 use crate::retry::{Policy, retry};
 use crate::shutdown::Halt;
 use crate::wiring;
-use crate::wiring::known_stores::{self, Fact, Known};
+use crate::wiring::known_stores::{self, KnownStore, StoreFact};
 
 /// Throughput is measured over what ended within this time.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -59,12 +59,12 @@ struct Status {
     /// The counts of the last comparison except dry runs, as `jobsender --json` printed them.
     comparison: Option<Value>,
     /// What has been learned about each side's store.
-    stores: Vec<Known>,
+    stores: Vec<KnownStore>,
 }
 
 impl Status {
     /// `pack`: most objects in a message.
-    fn of(depth: Depth, tally: &Tally, now: SystemTime, pack: usize) -> Self {
+    fn of(depth: Depth, tally: &RecordTally, now: SystemTime, pack: usize) -> Self {
         let window = window(tally, now).as_secs_f64();
         let objects_per_second = tally.recent as f64 / window;
         let messages = depth.waiting + depth.running;
@@ -93,19 +93,19 @@ impl Status {
 
 /// The time that the recent numbers cover: a migration younger than the window counts from its
 /// first start. At least one second.
-fn window(tally: &Tally, now: SystemTime) -> Duration {
+fn window(tally: &RecordTally, now: SystemTime) -> Duration {
     let age = tally.span.and_then(|(first, _)| now.duration_since(first).ok());
     age.unwrap_or(WINDOW).clamp(Duration::from_secs(1), WINDOW)
 }
 
 /// The queue and the records, once they are open.
 #[derive(Default)]
-struct Places {
+struct OpenBackends {
     queue: Option<Arc<dyn Queue>>,
     state: Option<Arc<dyn RecordStore>>,
 }
 
-impl Places {
+impl OpenBackends {
     /// Opens what is not open yet. A missing file is not created just by looking; instead its path
     /// is returned, and its numbers are zero.
     async fn open<'a>(&mut self, config: &'a Config) -> Result<Option<&'a Path>> {
@@ -127,7 +127,7 @@ impl Places {
 pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> {
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
-    let (mut places, mut tally) = (Places::default(), None);
+    let (mut places, mut tally) = (OpenBackends::default(), None);
     loop {
         let missing = places.open(config).await?;
         let depth = match &places.queue {
@@ -136,7 +136,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
         };
         let tally = match &places.state {
             Some(state) => count(&**state, &mut tally, &halt.stop).await?,
-            None => Tally::default(),
+            None => RecordTally::default(),
         };
         let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
         if let Some(state) = &places.state {
@@ -167,9 +167,9 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
 /// so under `--watch` the counting takes at most a tenth of the time.
 async fn count(
     state: &dyn RecordStore,
-    last: &mut Option<(Tally, Instant)>,
+    last: &mut Option<(RecordTally, Instant)>,
     cancel: &CancellationToken,
-) -> Result<Tally> {
+) -> Result<RecordTally> {
     if let Some((tally, good_until)) = last
         && Instant::now() < *good_until
     {
@@ -215,8 +215,8 @@ fn text(status: &Status) -> String {
     let rate = human::bytes(status.bytes_per_second as u64);
     let objects = status.objects_per_second;
     let _ = writeln!(text, "rate     {rate}/s, {objects:.1} objects/s over the last five minutes");
-    for Known { side, facts } in &status.stores {
-        for Fact { bucket, quirk, value, .. } in facts {
+    for KnownStore { side, facts } in &status.stores {
+        for StoreFact { bucket, quirk, value, .. } in facts {
             let number = if *value == 1 { String::new() } else { format!("={value}") };
             let bucket = bucket.escape_debug();
             let _ = writeln!(text, "known    of the {side}'s bucket {bucket}: {quirk}{number}");
@@ -269,17 +269,17 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let depth = Depth { waiting: 90, running: 10, dead: None };
         let first = now - Duration::from_secs(50);
-        let tally = Tally {
+        let tally = RecordTally {
             recent: 100,
             recent_bytes: 5_000,
             span: Some((first, now)),
-            ..Tally::default()
+            ..RecordTally::default()
         };
         let status = Status::of(depth, &tally, now, 10);
         assert_eq!(status.objects_per_second, 2.0);
         assert_eq!(status.bytes_per_second, 100.0);
         assert_eq!((status.seconds_left, status.seconds_left_at_most), (Some(50), Some(500)));
-        let idle = Status::of(depth, &Tally::default(), now, 10);
+        let idle = Status::of(depth, &RecordTally::default(), now, 10);
         assert_eq!((idle.seconds_left, idle.seconds_left_at_most), (None, None));
         let many = Depth { waiting: 10_000_000, ..depth };
         let slow = Status::of(many, &tally, now, 10);
@@ -291,7 +291,7 @@ mod tests {
             "left     unknown, hardly anything has finished in the last \
                                          five minutes"
         ));
-        let empty = Status::of(Depth::default(), &Tally::default(), now, 10);
+        let empty = Status::of(Depth::default(), &RecordTally::default(), now, 10);
         assert_eq!((empty.seconds_left, empty.seconds_left_at_most), (Some(0), Some(0)));
         assert!(text(&status).ends_with("small ones") && text(&empty).ends_with("nothing"));
     }

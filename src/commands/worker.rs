@@ -16,10 +16,10 @@ use crate::monitor::Monitor;
 use crate::params::{Pair, ParameterStore, load_pairs};
 use crate::record::Proofs;
 use crate::shutdown::Halt;
-use crate::systemd::Telling;
+use crate::systemd::ServiceReport;
 use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides};
-use crate::worker::{Settings, Worker};
+use crate::worker::{Worker, WorkerSettings};
 
 /// If loading the bucket list takes longer, the worker goes on without it.
 const LIST_LIMIT: Duration = Duration::from_secs(5);
@@ -48,8 +48,8 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     });
     let learning = tokio::spawn(profiles.keep_until(end.clone()));
     let events = wiring::event_rules(config, &parameters);
-    let settings = Settings { events, ..wiring::worker_settings(config) };
-    let telling = Telling::worker(&monitor, settings.limits(), &halt);
+    let settings = WorkerSettings { events, ..wiring::worker_settings(config) };
+    let telling = ServiceReport::worker(&monitor, settings.limits(), &halt);
     let attended = Instance::attend(config, &monitor, &halt);
     let worker = Worker::new(queue, engine, settings);
     let ended = match worker.prove(&known_pairs(config, &*parameters).await).await {

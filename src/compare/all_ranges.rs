@@ -9,8 +9,8 @@ use super::comparison::Gathered;
 use super::keyspace;
 use super::listing::{Asking, Listing, Pages};
 use super::one_pair::OnePair;
-use super::one_range::{Ended, OneRange};
-use super::origin::Origin;
+use super::one_range::{OneRange, RangeEnd};
+use super::origin::KeyOrigin;
 use super::ranges::{Bounds, RangeId, Ranges};
 use crate::error::{Error, Result};
 use crate::mutex::lock;
@@ -33,10 +33,10 @@ pub(super) struct AllRanges {
 
 /// Compares all keys of a pair. What must be sorted is sorted first; if that fails, there is
 /// nothing to compare.
-pub(super) async fn compare(pair: &Arc<OnePair>, origins: &[Origin; 2]) -> Result<Gathered> {
+pub(super) async fn compare(pair: &Arc<OnePair>, origins: &[KeyOrigin; 2]) -> Result<Gathered> {
     let comparison = &pair.comparison;
     // Sorted pages are read once, from beginning to end, so they make a single range.
-    let has_ranges = origins.iter().all(Origin::has_ranges);
+    let has_ranges = origins.iter().all(KeyOrigin::has_ranges);
     let at_once = if has_ranges { comparison.terms.at_once } else { 1 };
     let Pair { src_prefix, .. } = &pair.judge.pair;
     // No key lies after those that begin with the prefix.
@@ -60,7 +60,7 @@ async fn run(all: &Arc<AllRanges>, first: RangeId, mut begun: mpsc::Receiver<Ran
     let mut gathered = Gathered::default();
     let cancel = &all.pair.cancel;
     let mut tasks = JoinSet::new();
-    let begin = |tasks: &mut JoinSet<Ended>, id| tasks.spawn(OneRange::new(all, id).run());
+    let begin = |tasks: &mut JoinSet<RangeEnd>, id| tasks.spawn(OneRange::new(all, id).run());
     begin(&mut tasks, first);
     loop {
         let ended = tokio::select! {

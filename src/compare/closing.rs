@@ -30,11 +30,11 @@ pub(super) struct Closing {
     seen: Mutex<BySource>,
 }
 
-type BySource = BTreeMap<String, BTreeMap<String, Seen>>;
+type BySource = BTreeMap<String, BTreeMap<String, EtagsOfPair>>;
 
 /// What is seen of one bucket pair. Each pair is judged by its own ETags only.
 #[derive(Debug, Default)]
-struct Seen {
+struct EtagsOfPair {
     /// Objects whose ETags are equal on both sides.
     equal: u64,
     /// Objects that are on no record and whose ETags have the same form and differ.
@@ -43,7 +43,7 @@ struct Seen {
     named: Vec<(ObjectId, ObjectId)>,
 }
 
-impl Seen {
+impl EtagsOfPair {
     fn doubt(&mut self, pair: &Pair, key: &str) {
         self.doubtful += 1;
         if self.named.len() < LOOKED_AT {
@@ -69,7 +69,7 @@ impl Closing {
     }
 
     /// Notes something about a bucket pair.
-    fn note(&self, pair: &Pair, note: impl FnOnce(&mut Seen)) {
+    fn note(&self, pair: &Pair, note: impl FnOnce(&mut EtagsOfPair)) {
         let mut seen = self.seen();
         let (src, des) = (&pair.src_bucket, &pair.des_bucket);
         if let Some(of_pair) = seen.get_mut(src).and_then(|of_source| of_source.get_mut(des)) {
@@ -120,7 +120,7 @@ impl Closing {
             of_source.into_iter().map(move |(des, seen)| (src.clone(), des, seen))
         });
         let mut differ = Vec::new();
-        for (src, des, Seen { equal, doubtful, named }) in pairs {
+        for (src, des, EtagsOfPair { equal, doubtful, named }) in pairs {
             if doubtful == 0 {
                 continue;
             }

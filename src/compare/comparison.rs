@@ -12,10 +12,12 @@ use super::deletions::Deletions;
 use super::difference::Criteria;
 use super::judge::Judge;
 use super::one_pair::{Marked, OnePair};
-use super::one_range::Ended;
-use super::sender::{Sender, Tally};
+use super::one_range::RangeEnd;
+use super::sender::{Sender, SentTally};
 use super::sent_notes::Sent;
-use super::{Finds, JOBS_AHEAD, MissingRange, Names, Origin, Outlook, Reach, Summary, all_ranges};
+use super::{
+    Finds, JOBS_AHEAD, KeyOrigin, MissingRange, Names, Outlook, Reach, Summary, all_ranges,
+};
 use crate::config::Compare;
 use crate::error::{Error, ErrorKind, Next, Result};
 use crate::filter::Filter;
@@ -32,7 +34,7 @@ use crate::store::{ListRequest, ObjectStore};
 #[derive(Clone, Debug)]
 pub enum Keys {
     /// All that both sides have: where the source's come from, and the destination's.
-    All([Origin; 2]),
+    All([KeyOrigin; 2]),
     /// Those in a file.
     Named(Names),
 }
@@ -97,8 +99,8 @@ impl Terms {
     /// shows before anything is sent. A side that is not listed needs no permission to list.
     pub async fn probe(&self, pairs: &[Pair], cancel: &CancellationToken) -> Result<()> {
         let Keys::All([from, to]) = &self.keys else { return Ok(()) };
-        let probe = async |origin: &Origin, (store, request): Listing<'_>| {
-            if matches!(origin, Origin::Inventory(_)) {
+        let probe = async |origin: &KeyOrigin, (store, request): Listing<'_>| {
+            if matches!(origin, KeyOrigin::Inventory(_)) {
                 return Ok(());
             }
             retry(Policy::probe(), cancel, || store.list(&request)).await.map(drop)
@@ -181,8 +183,8 @@ impl Comparison {
         cancel: CancellationToken,
     ) -> Self {
         // An inventory shows only the state before the run.
-        if let Keys::All([_, destination @ Origin::Inventory(_)]) = &mut terms.keys {
-            *destination = Origin::Listing;
+        if let Keys::All([_, destination @ KeyOrigin::Inventory(_)]) = &mut terms.keys {
+            *destination = KeyOrigin::Listing;
         }
         terms.deletions = None;
         terms.criteria.overwrite = false;
@@ -257,7 +259,7 @@ impl Comparison {
         &self,
         mut taken: mpsc::Receiver<Vec<Marked>>,
         cancel: &CancellationToken,
-    ) -> impl Future<Output = Tally> + use<> {
+    ) -> impl Future<Output = SentTally> + use<> {
         let sender = self.outlet().map(|Outlet { queue, packs, sent, .. }| {
             let policy = Policy::control(self.terms.max_retry);
             let (stop, listing) = (self.cancel.clone(), cancel.clone());
@@ -269,7 +271,7 @@ impl Comparison {
                 Some(sender) => sender.run(taken).await,
                 None => {
                     taken.close();
-                    Tally::default()
+                    SentTally::default()
                 }
             }
         });
@@ -280,7 +282,7 @@ impl Comparison {
     }
 
     /// Combines the counts of what was found and what was sent.
-    fn account(&self, gathered: Gathered, tally: Tally) -> Result<Summary> {
+    fn account(&self, gathered: Gathered, tally: SentTally) -> Result<Summary> {
         let Gathered { mut summary, error, unlisted } = gathered;
         (summary.sent, summary.failed_to_send) = (tally.sent, tally.failed);
         summary.messages = tally.messages;
@@ -314,7 +316,11 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Adds a range that has ended.
-    pub(super) fn add(&mut self, Ended { summary, failed }: Ended, cancel: &CancellationToken) {
+    pub(super) fn add(
+        &mut self,
+        RangeEnd { summary, failed }: RangeEnd,
+        cancel: &CancellationToken,
+    ) {
         self.summary.add(&summary);
         let Some((error, bounds)) = failed else { return };
         let missing = MissingRange::new(bounds, error.to_string());

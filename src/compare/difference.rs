@@ -10,7 +10,7 @@ use crate::store::Listed;
 
 /// Which side has the smaller of two keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum MergeStep {
     /// Only the source has the key.
     SourceOnly,
     /// Both have it.
@@ -20,17 +20,17 @@ pub enum Step {
 }
 
 /// One step of a merge of two ordered listings: which side to take from; `None` at the end of both.
-pub fn step(source: Option<&str>, destination: Option<&str>) -> Option<Step> {
+pub fn step(source: Option<&str>, destination: Option<&str>) -> Option<MergeStep> {
     let (source, destination) = match (source, destination) {
         (None, None) => return None,
-        (Some(_), None) => return Some(Step::SourceOnly),
-        (None, Some(_)) => return Some(Step::DestinationOnly),
+        (Some(_), None) => return Some(MergeStep::SourceOnly),
+        (None, Some(_)) => return Some(MergeStep::DestinationOnly),
         (Some(source), Some(destination)) => (source, destination),
     };
     Some(match source.cmp(destination) {
-        Ordering::Less => Step::SourceOnly,
-        Ordering::Equal => Step::Both,
-        Ordering::Greater => Step::DestinationOnly,
+        Ordering::Less => MergeStep::SourceOnly,
+        Ordering::Equal => MergeStep::Both,
+        Ordering::Greater => MergeStep::DestinationOnly,
     })
 }
 
@@ -175,14 +175,14 @@ mod tests {
     fn the_smaller_key_in_byte_order_is_taken_first() {
         for (source, destination, expected) in [
             (None, None, None),
-            (Some("a"), None, Some(Step::SourceOnly)),
-            (None, Some("a"), Some(Step::DestinationOnly)),
-            (Some("a"), Some("a"), Some(Step::Both)),
-            (Some("a"), Some("a/"), Some(Step::SourceOnly)),
+            (Some("a"), None, Some(MergeStep::SourceOnly)),
+            (None, Some("a"), Some(MergeStep::DestinationOnly)),
+            (Some("a"), Some("a"), Some(MergeStep::Both)),
+            (Some("a"), Some("a/"), Some(MergeStep::SourceOnly)),
             // Bytes decide, not UTF-16: U+FFFD is EF BF BD, U+10000 is F0 90 80 80.
-            (Some("\u{FFFD}"), Some("\u{10000}"), Some(Step::SourceOnly)),
-            (Some("Z"), Some("a"), Some(Step::SourceOnly)),
-            (Some("é"), Some("z"), Some(Step::DestinationOnly)),
+            (Some("\u{FFFD}"), Some("\u{10000}"), Some(MergeStep::SourceOnly)),
+            (Some("Z"), Some("a"), Some(MergeStep::SourceOnly)),
+            (Some("é"), Some("z"), Some(MergeStep::DestinationOnly)),
         ] {
             assert_eq!(step(source, destination), expected);
         }

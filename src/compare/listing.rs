@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::object::Etag;
 use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
-use crate::sources::sort::{Row, Sorted};
+use crate::sources::sort::{KeyRow, Sorted};
 use crate::store::profile::Profile;
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore, Odd};
 
 mod end;
 
-pub use end::{End, LastPage, learn_refusal, refuses_to_begin};
+pub use end::{LastPage, ListingEnd, learn_refusal, refuses_to_begin};
 
 /// How many keys a check of a listing's end asks for: enough to see past a repeated key.
 pub const A_FEW: u32 = 10;
@@ -37,7 +37,7 @@ pub enum Pages {
     /// A store's own listing.
     Store(Arc<dyn ObjectStore>),
     /// Sorted pages, read once from beginning to end, and how the end of what was sorted is known.
-    Sorted(Arc<Mutex<Sorted>>, End),
+    Sorted(Arc<Mutex<Sorted>>, ListingEnd),
 }
 
 impl Pages {
@@ -73,7 +73,7 @@ impl Pages {
     }
 }
 
-fn listed(row: &Row) -> Listed<'_> {
+fn listed(row: &KeyRow) -> Listed<'_> {
     Listed {
         key: row.key.as_str(),
         size: row.size,
@@ -103,7 +103,7 @@ pub struct Asking {
 #[derive(Debug)]
 pub struct Listing {
     asking: Asking,
-    asked: Asked,
+    asked: PageRequest,
     /// Bytes to cut off the beginning of every key.
     strip: usize,
     page: ListPage,
@@ -121,12 +121,12 @@ pub struct Listing {
     /// The last page was requested in another way, because the store had ignored the requested
     /// start.
     is_asked_otherwise: bool,
-    end: End,
+    end: ListingEnd,
 }
 
 /// The request for a page.
 #[derive(Clone, Debug)]
-struct Asked {
+struct PageRequest {
     request: ListRequest,
     /// The value of [`Quirk::IgnoresStartAfter`] known at that time.
     ignores: Option<u64>,
@@ -166,8 +166,8 @@ impl Listing {
             pages: 0,
             idle: 0,
             is_asked_otherwise: false,
-            end: End::Checked,
-            asked: Asked { request, ignores: None, at: SystemTime::UNIX_EPOCH },
+            end: ListingEnd::Checked,
+            asked: PageRequest { request, ignores: None, at: SystemTime::UNIX_EPOCH },
             asking,
         };
         listing.ask();
@@ -281,7 +281,7 @@ impl Listing {
     }
 
     /// How the end of the listing is known, once it has ended.
-    pub fn end(&self) -> End {
+    pub fn end(&self) -> ListingEnd {
         self.end
     }
 

@@ -16,10 +16,10 @@ use crate::object::{NO_VERSION, ObjectId, Revision};
 use crate::params::Pair;
 use crate::record::{Copy, RecordId};
 use crate::retry::{Policy, retry};
-use crate::sources::{Entry, Feed, batch_manifest, key_file};
+use crate::sources::{Feed, NamedObject, batch_manifest, key_file};
 use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
 
-impl Entry {
+impl NamedObject {
     /// Whether the object belongs to `pair`: in its bucket, if the file names one, and under its
     /// prefix.
     pub fn is_of(&self, pair: &Pair) -> bool {
@@ -52,7 +52,7 @@ impl Names {
     }
 
     /// The entries in their order.
-    pub(super) fn read(&self) -> Feed<Entry> {
+    pub(super) fn read(&self) -> Feed<NamedObject> {
         match self {
             Self::Keys(path) => key_file::read(path),
             Self::Manifest(path) => batch_manifest::read(path),
@@ -74,7 +74,7 @@ impl Names {
         }
         let mut entries = self.read();
         while let Some(chunk) = entries.next().await? {
-            let is_strange = |entry: &&Entry| !pairs.iter().any(|pair| entry.is_of(pair));
+            let is_strange = |entry: &&NamedObject| !pairs.iter().any(|pair| entry.is_of(pair));
             if let Some(entry) = chunk.iter().find(is_strange) {
                 let bucket = entry.bucket.as_ref().map(|bucket| format!("{bucket}/"));
                 return Err(Error::usage(format!(
@@ -93,7 +93,7 @@ impl Names {
 
 /// What both sides say about an object.
 struct Looked {
-    entry: Entry,
+    entry: NamedObject,
     meta: Option<ObjectMeta>,
     copy: Option<ObjectMeta>,
     /// What is on record as copied, if versions are compared.
@@ -103,7 +103,7 @@ struct Looked {
 }
 
 impl Comparison {
-    async fn look_at(&self, pair: &Pair, entry: Entry) -> Result<Looked> {
+    async fn look_at(&self, pair: &Pair, entry: NamedObject) -> Result<Looked> {
         let src = ObjectId { bucket: pair.src_bucket.clone(), key: entry.key.clone() };
         let des = pair.target(&src.key);
         let (meta, copy) = tokio::try_join!(
@@ -152,7 +152,7 @@ impl Comparison {
 impl OnePair {
     /// Looks at the entries that belong to the pair, with a HEAD of each on both sides. Objects
     /// that are not at the source are named and counted. An entry that occurs twice counts as two.
-    pub(super) async fn look_at_all(&self, entries: Feed<Entry>) -> Gathered {
+    pub(super) async fn look_at_all(&self, entries: Feed<NamedObject>) -> Gathered {
         let mut gathered = Gathered::default();
         if let Err(error) = self.look_at_each(entries, &mut gathered.summary).await {
             self.cancel.cancel();
@@ -161,15 +161,19 @@ impl OnePair {
         gathered
     }
 
-    async fn look_at_each(&self, mut entries: Feed<Entry>, summary: &mut Summary) -> Result<()> {
+    async fn look_at_each(
+        &self,
+        mut entries: Feed<NamedObject>,
+        summary: &mut Summary,
+    ) -> Result<()> {
         let Terms { at_once, reach, .. } = &self.comparison.terms;
         let pair = &self.judge.pair;
         let mut outlook = self.outlook();
         while let Some(chunk) = entries.next().await? {
             let before = summary.listed;
-            let (odd, own): (Vec<Entry>, Vec<Entry>) =
+            let (odd, own): (Vec<NamedObject>, Vec<NamedObject>) =
                 chunk.into_iter().filter(|entry| entry.is_of(pair)).partition(|e| e.odd.is_some());
-            let odd: Vec<Odd> = odd.iter().filter_map(Entry::odd).collect();
+            let odd: Vec<Odd> = odd.iter().filter_map(NamedObject::odd).collect();
             self.account_for_odd(&odd, &[], summary);
             let own = own.into_iter();
             let looks = own.map(|entry| self.comparison.look_at(pair, entry)).collect::<Vec<_>>();
@@ -224,14 +228,14 @@ impl OnePair {
 }
 
 /// The source's answer, with the version that the file names.
-fn listed<'a>(entry: &'a Entry, meta: &'a ObjectMeta) -> Listed<'a> {
+fn listed<'a>(entry: &'a NamedObject, meta: &'a ObjectMeta) -> Listed<'a> {
     Listed {
         version: entry.version.as_deref().or(meta.version.as_deref()),
         ..listed_as(entry, meta)
     }
 }
 
-fn listed_as<'a>(entry: &'a Entry, meta: &'a ObjectMeta) -> Listed<'a> {
+fn listed_as<'a>(entry: &'a NamedObject, meta: &'a ObjectMeta) -> Listed<'a> {
     Listed {
         key: entry.key.as_str(),
         size: meta.size,

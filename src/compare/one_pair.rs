@@ -11,10 +11,10 @@ use super::difference::Difference;
 use super::judge::Judge;
 use super::recorded::Copies;
 use super::sent_notes::Mark;
-use super::unlisted::Looks;
+use super::unlisted::LooksLeft;
 use super::{Finds, Outlook, Summary, Verdict};
 use crate::error::{Error, Result};
-use crate::job::{Job, Seen};
+use crate::job::{Job, SeenCopy};
 use crate::mutex::lock;
 use crate::object::{Etag, NO_VERSION, ObjectId};
 use crate::record::RecordId;
@@ -37,7 +37,7 @@ pub(super) struct OnePair {
     pub(super) judge: Judge,
     pub(super) finds: Vec<Arc<dyn Finds>>,
     /// How many objects may still be looked up because the destination does not list them.
-    pub(super) looks: Looks,
+    pub(super) looks: LooksLeft,
     /// Where jobs go.
     jobs: mpsc::Sender<Vec<Marked>>,
     /// What copying will cost, of the ranges that have ended; `None`: no estimate.
@@ -55,7 +55,7 @@ impl OnePair {
         outlook: Option<Outlook>,
         cancel: CancellationToken,
     ) -> Self {
-        let (looks, outlook) = (Looks::default(), outlook.map(Mutex::new));
+        let (looks, outlook) = (LooksLeft::default(), outlook.map(Mutex::new));
         Self { comparison, judge, finds, looks, jobs, outlook, cancel }
     }
 
@@ -199,7 +199,7 @@ impl OnePair {
         summary.to_delete += 1;
         let RecordId { src, des } = self.judge.ids(listed.key);
         self.finds.iter().for_each(|finds| finds.doomed(&des, listed));
-        let seen = Seen { size: listed.size, etag: listed.etag.map(Etag::new) };
+        let seen = SeenCopy { size: listed.size, etag: listed.etag.map(Etag::new) };
         deletions.add(Job::delete(src, des, seen));
     }
 }

@@ -8,8 +8,8 @@ use super::recorded::Copies;
 use super::unlisted::Unlisted;
 use super::{Outlook, Summary, Verdict};
 use crate::compare::difference::{self, Difference};
-use crate::compare::listing::{End, Listing};
-use crate::compare::ranges::{Bounds, RangeId, Step};
+use crate::compare::listing::{Listing, ListingEnd};
+use crate::compare::ranges::{Bounds, RangeId, RangeStep};
 use crate::error::{Error, Result};
 use crate::store::Listed;
 
@@ -17,7 +17,7 @@ use crate::store::Listed;
 const SAMPLED: usize = 32;
 
 /// How a range ended.
-pub(super) struct Ended {
+pub(super) struct RangeEnd {
     pub(super) summary: Summary,
     /// Why the range is not complete, and which part of it is missing.
     pub(super) failed: Option<(Error, Bounds)>,
@@ -60,22 +60,22 @@ impl OneRange {
     }
 
     /// Compares the range to its end.
-    pub(super) async fn run(mut self) -> Ended {
+    pub(super) async fn run(mut self) -> RangeEnd {
         let compared = self.compare().await;
         self.summary.source_pages = self.source.pages();
         self.summary.destination_pages = self.destination.pages();
         let (source, destination) = (self.source.end(), self.destination.end());
-        self.summary.unchecked_ends = u64::from(source.max(destination) > End::Checked);
+        self.summary.unchecked_ends = u64::from(source.max(destination) > ListingEnd::Checked);
         // Keys that the destination does not list are reported as missing, so its end needs no
         // caveat.
-        self.summary.doubtful_ends = u64::from(source == End::Doubtful);
+        self.summary.doubtful_ends = u64::from(source == ListingEnd::Doubtful);
         let failed = compared.err().map(|error| {
             let through = self.close();
             (error, Bounds { after: self.done.take(), through })
         });
         self.all.split();
         self.all.pair.add_outlook(self.outlook);
-        Ended { summary: self.summary, failed }
+        RangeEnd { summary: self.summary, failed }
     }
 
     async fn compare(&mut self) -> Result<()> {
@@ -135,7 +135,7 @@ impl OneRange {
         for side in sides {
             ranges.see(side.sample(SAMPLED).map(|listed| listed.key));
         }
-        let goes_on = ranges.advance(self.id, Step { first, claim, fetched });
+        let goes_on = ranges.advance(self.id, RangeStep { first, claim, fetched });
         drop(ranges);
         self.all.split();
         goes_on
@@ -156,14 +156,14 @@ impl OneRange {
             let right = destination.peek().filter(within);
             let step = difference::step(left.map(|l| l.key), right.map(|r| r.key));
             match (step, left, right) {
-                (Some(difference::Step::DestinationOnly), _, Some(right)) => {
+                (Some(difference::MergeStep::DestinationOnly), _, Some(right)) => {
                     if !is_at_source(right.key) {
                         pair.only_there(right, summary);
                     }
                     destination.skip();
                 }
                 (Some(step), Some(left), right) => {
-                    let copy = right.filter(|_| step == difference::Step::Both);
+                    let copy = right.filter(|_| step == difference::MergeStep::Both);
                     let copied = copies.as_mut().map(|copies| copies.of(left.key));
                     let copied = copied.as_ref().map(Option::as_ref);
                     let versions = copied.filter(|_| pair.comparison.terms.versions.is_some());
@@ -187,7 +187,7 @@ impl OneRange {
                         jobs.extend(pair.found(left, &verdict));
                     }
                     source.skip();
-                    if step == difference::Step::Both {
+                    if step == difference::MergeStep::Both {
                         destination.skip();
                     }
                 }

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::comparison::{Comparison, Listing};
 use crate::compare::listing::{
-    A_FEW, End, IGNORES_MARKER, LastPage, Pages, learn_refusal, refuses_to_begin,
+    A_FEW, IGNORES_MARKER, LastPage, ListingEnd, Pages, learn_refusal, refuses_to_begin,
 };
 use crate::error::{Error, Result};
 use crate::object::{Etag, ObjectKey};
@@ -16,12 +16,12 @@ use crate::params::Pair;
 use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::sources::inventory::Inventory;
-use crate::sources::sort::{Row, Sorted, Sorter};
+use crate::sources::sort::{KeyRow, Sorted, Sorter};
 use crate::store::{ListPage, ListRequest, ObjectStore};
 
 /// Where one side's keys come from.
 #[derive(Clone, Debug, Default)]
-pub enum Origin {
+pub enum KeyOrigin {
     /// A listing in byte order, with several requests at once.
     #[default]
     Listing,
@@ -32,7 +32,7 @@ pub enum Origin {
     Inventory(Arc<Inventory>),
 }
 
-impl Origin {
+impl KeyOrigin {
     /// Whether it can be read in ranges.
     pub(super) fn has_ranges(&self) -> bool {
         matches!(self, Self::Listing)
@@ -41,20 +41,24 @@ impl Origin {
 
 impl Comparison {
     /// Both sides' pages; what must be sorted is sorted first.
-    pub(super) async fn pages(&self, pair: &Pair, [from, to]: &[Origin; 2]) -> Result<[Pages; 2]> {
+    pub(super) async fn pages(
+        &self,
+        pair: &Pair,
+        [from, to]: &[KeyOrigin; 2],
+    ) -> Result<[Pages; 2]> {
         let [source, destination] = self.terms.requests(pair);
         tokio::try_join!(self.side(from, source), self.side(to, destination))
             .map(|(source, destination)| [source, destination])
     }
 
-    async fn side(&self, origin: &Origin, (store, request): Listing<'_>) -> Result<Pages> {
+    async fn side(&self, origin: &KeyOrigin, (store, request): Listing<'_>) -> Result<Pages> {
         let (sorted, end) = match origin {
-            Origin::Listing => return Ok(Pages::Store(Arc::clone(store))),
-            Origin::Inventory(inventory) => {
+            KeyOrigin::Listing => return Ok(Pages::Store(Arc::clone(store))),
+            KeyOrigin::Inventory(inventory) => {
                 let sorted = inventory.sorted(&request.bucket, &request.prefix).await?;
-                (sorted, End::Checked)
+                (sorted, ListingEnd::Checked)
             }
-            Origin::Unordered(folder) => {
+            KeyOrigin::Unordered(folder) => {
                 let sorter = Sorter::new(folder.as_deref());
                 self.sort(store, request, sorter).await?
             }
@@ -70,7 +74,7 @@ impl Comparison {
         store: &Arc<dyn ObjectStore>,
         mut request: ListRequest,
         sorter: Sorter,
-    ) -> Result<(Sorted, End)> {
+    ) -> Result<(Sorted, ListingEnd)> {
         let cancel = &self.cancel;
         let (policy, profile, bucket) =
             (Policy::listing(self.terms.max_retry), store.profile(), request.bucket.clone());
@@ -110,7 +114,7 @@ impl Comparison {
                 Some(token) => (request.token, request.max_keys) = (Some(token), None),
                 None => {
                     let Some(last) = ends.next() else {
-                        return Ok((sorter.finish(), End::Checked));
+                        return Ok((sorter.finish(), ListingEnd::Checked));
                     };
                     if !is_behind {
                         claimed = LastPage { by_token: request.token.is_some(), is_full };
@@ -161,8 +165,8 @@ impl Ends {
     }
 }
 
-fn rows(page: &ListPage) -> Vec<Row> {
-    let row = |listed: crate::store::Listed<'_>| Row {
+fn rows(page: &ListPage) -> Vec<KeyRow> {
+    let row = |listed: crate::store::Listed<'_>| KeyRow {
         key: ObjectKey::new(listed.key),
         size: listed.size,
         etag: listed.etag.map(Etag::new),

@@ -40,7 +40,7 @@ impl Bounds {
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
+pub struct RangeStep<'a> {
     /// The first fetched key.
     pub first: &'a str,
     /// Everything up to this key is fetched.
@@ -106,7 +106,7 @@ impl Ranges {
 
     /// Protects everything up to `step.claim` from splits if the range continues after it.
     /// Otherwise returns `false` and changes nothing: the range must then be closed.
-    pub fn advance(&mut self, id: RangeId, step: Step<'_>) -> bool {
+    pub fn advance(&mut self, id: RangeId, step: RangeStep<'_>) -> bool {
         let Self { alphabet, running, steps, .. } = self;
         let Some(range) = running.get_mut(&id).filter(|r| r.bounds.goes_beyond(step.claim)) else {
             return false;
@@ -214,8 +214,8 @@ mod tests {
         Ranges::new(Bounds::default(), at_once, 1024)
     }
 
-    fn step<'a>(first: &'a str, claim: &'a str, fetched: &'a str) -> Step<'a> {
-        Step { first, claim, fetched }
+    fn step<'a>(first: &'a str, claim: &'a str, fetched: &'a str) -> RangeStep<'a> {
+        RangeStep { first, claim, fetched }
     }
 
     /// A task that has come to this key of many closely spaced ones.

@@ -26,7 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What happened to the jobs.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct SentTally {
     /// Objects in messages that the queue has accepted.
     pub(super) sent: u64,
     /// Objects in messages that it has not accepted.
@@ -55,7 +55,7 @@ pub(super) struct Sender {
     packed: VecDeque<Mark>,
     ready: Vec<Message>,
     running: JoinSet<(Vec<Message>, Result<()>)>,
-    tally: Tally,
+    tally: SentTally,
 }
 
 impl Sender {
@@ -78,12 +78,12 @@ impl Sender {
             packed: VecDeque::new(),
             ready: Vec::new(),
             running: JoinSet::new(),
-            tally: Tally::default(),
+            tally: SentTally::default(),
         }
     }
 
     /// Sends what arrives; ends when all senders of `jobs` are gone.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Vec<Marked>>) -> Tally {
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Vec<Marked>>) -> SentTally {
         let mut wait = FIRST_WAIT;
         let mut due = Instant::now() + wait;
         loop {

@@ -43,9 +43,9 @@ struct Moods {
 }
 
 /// A request in flight, including one that is given up.
-struct Asking(Arc<AtomicUsize>);
+struct InFlight(Arc<AtomicUsize>);
 
-impl Asking {
+impl InFlight {
     fn new(moods: &Moods) -> Self {
         let now = moods.at_once.fetch_add(1, Ordering::Relaxed) + 1;
         moods.most.fetch_max(now, Ordering::Relaxed);
@@ -53,7 +53,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -96,7 +96,7 @@ fn store(keys: &Contents, moods: &Moods) -> Arc<dyn ObjectStore> {
         let (keys, moods) = (Arc::clone(&keys), moods.clone());
         async move {
             let turn = moods.asked.fetch_add(1, Ordering::Relaxed) as u64;
-            let _asking = Asking::new(&moods);
+            let _asking = InFlight::new(&moods);
             for _ in 0..(moods.seed ^ turn.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 60 {
                 tokio::task::yield_now().await;
             }
@@ -118,9 +118,9 @@ fn store(keys: &Contents, moods: &Moods) -> Arc<dyn ObjectStore> {
 
 /// Records what it receives.
 #[derive(Default)]
-struct Seen(Mutex<Vec<(String, String)>>);
+struct RecordedFinds(Mutex<Vec<(String, String)>>);
 
-impl Finds for Seen {
+impl Finds for RecordedFinds {
     fn found(&self, job: &Job, _: Listed<'_>, verdict: &Verdict<'_>) {
         let seen = (job.src.key.as_str().to_owned(), verdict.to_string());
         self.0.lock().unwrap().push(seen);
@@ -156,8 +156,8 @@ async fn compare(
     let terms = Terms { at_once, ..Terms::of_sizes(source, copies, 1) };
     let reach = Arc::clone(&terms.reach);
     let comparison = Comparison::dry_run(terms, CancellationToken::new());
-    let seen = Arc::new(Seen::default());
-    let finds: [Arc<dyn Finds>; 1] = [Arc::<Seen>::clone(&seen)];
+    let seen = Arc::new(RecordedFinds::default());
+    let finds: [Arc<dyn Finds>; 1] = [Arc::<RecordedFinds>::clone(&seen)];
     reach.begin();
     let summary = comparison.compare(&pair(), &finds).await.expect("compared");
     assert_eq!(reach.listed(), Some(summary.listed), "told as it goes");

@@ -27,15 +27,15 @@ const AT_ONCE: usize = 16;
 
 /// How many more objects may be looked up.
 #[derive(Debug)]
-pub(super) struct Looks(AtomicU32);
+pub(super) struct LooksLeft(AtomicU32);
 
-impl Default for Looks {
+impl Default for LooksLeft {
     fn default() -> Self {
         Self(AtomicU32::new(MOST))
     }
 }
 
-impl Looks {
+impl LooksLeft {
     fn take(&self) -> bool {
         let less = |left: u32| left.checked_sub(1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()

@@ -18,7 +18,7 @@ use super::problem::{Problems, nearest, shown_name};
 
 /// One value and the place it came from.
 #[derive(Clone, Debug)]
-struct Found {
+struct FoundValue {
     key: &'static Key,
     value: String,
     place: String,
@@ -26,7 +26,7 @@ struct Found {
 
 /// The values from one source.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Layer(Vec<Found>);
+pub(super) struct Layer(Vec<FoundValue>);
 
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
@@ -34,7 +34,7 @@ impl Source for Layer {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let value = |found: &Found| Value::new(Some(&found.place), found.value.as_str());
+        let value = |found: &FoundValue| Value::new(Some(&found.place), found.value.as_str());
         Ok(self.0.iter().map(|found| (found.key.path(), value(found))).collect())
     }
 }
@@ -42,7 +42,8 @@ impl Source for Layer {
 /// The table's defaults.
 pub(super) fn defaults() -> Layer {
     let place = "default";
-    let found = |key: &'static Key| Found { key, value: key.default.into(), place: place.into() };
+    let found =
+        |key: &'static Key| FoundValue { key, value: key.default.into(), place: place.into() };
     Layer(KEYS.iter().map(found).collect())
 }
 
@@ -120,7 +121,7 @@ impl Ini<'_> {
     }
 
     /// The value that the line sets, if it sets one.
-    fn property(&mut self, raw: &str, line: usize) -> Option<Found> {
+    fn property(&mut self, raw: &str, line: usize) -> Option<FoundValue> {
         // The first of the two ends the name, as in Python's configparser.
         let Some((name, value)) = raw.split_once(['=', ':']) else {
             let message =
@@ -153,7 +154,7 @@ impl Ini<'_> {
             }
             _ => value.to_owned(),
         };
-        Some(Found { key, value, place: self.place(line) })
+        Some(FoundValue { key, value, place: self.place(line) })
     }
 
     /// The value of an unknown key is never shown: it may be a secret.
@@ -190,7 +191,7 @@ where
     V: Into<OsString>,
 {
     let mut by_name = Vec::new();
-    let mut by_section: Vec<Found> = Vec::new();
+    let mut by_section: Vec<FoundValue> = Vec::new();
     for (name, value) in variables {
         let Ok(name) = name.into().into_string() else { continue };
         let value = value.into();
@@ -206,7 +207,7 @@ where
             problems.add(place, "is not valid UTF-8; allowed: text in UTF-8");
             continue;
         };
-        let found = Found { key, value: value.trim().to_owned(), place };
+        let found = FoundValue { key, value: value.trim().to_owned(), place };
         if full.is_none() {
             by_name.push(found);
             continue;

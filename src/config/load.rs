@@ -107,7 +107,7 @@ fn merge(
     }
     let merged =
         builder.build().map_err(|e| Error::usage("configuration cannot be used").with_source(e))?;
-    let config = typed::config(&mut typed::Reader::new(merged, &mut problems), folder);
+    let config = typed::config(&mut typed::ValueReader::new(merged, &mut problems), folder);
     problems.into_result()?;
     Ok(config)
 }

@@ -15,13 +15,13 @@ use crate::filter::patterns::Patterns;
 use crate::object::MIB;
 
 /// Reads single values; a wrong value is noted, and the default is used instead.
-pub(super) struct Reader<'a> {
+pub(super) struct ValueReader<'a> {
     /// By section, then by key.
     sections: Map<String, Value>,
     problems: &'a mut Problems,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ValueReader<'a> {
     pub fn new(merged: ::config::Config, problems: &'a mut Problems) -> Self {
         Self { sections: merged.cache.into_table().unwrap_or_default(), problems }
     }
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The whole configuration, even if problems were found; the caller checks those.
-pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config {
+pub(super) fn config(reader: &mut ValueReader<'_>, folder: Option<PathBuf>) -> Config {
     let debug = debug(reader);
     let config = Config {
         basic: basic(reader),
@@ -157,7 +157,7 @@ pub(super) fn config(reader: &mut Reader<'_>, folder: Option<PathBuf>) -> Config
     config
 }
 
-fn basic(reader: &mut Reader<'_>) -> Basic {
+fn basic(reader: &mut ValueReader<'_>) -> Basic {
     Basic {
         job_type: reader.choice("Basic", "JobType"),
         table_queue_name: reader.text("Basic", "table_queue_name"),
@@ -172,7 +172,7 @@ fn basic(reader: &mut Reader<'_>) -> Basic {
     }
 }
 
-fn mode(reader: &mut Reader<'_>) -> Mode {
+fn mode(reader: &mut ValueReader<'_>) -> Mode {
     Mode {
         storage_class: StorageClass::of_word(reader.word("Mode", "StorageClass")),
         resumable_threshold: reader.bytes_of_mib("Mode", "ResumableThreshold"),
@@ -199,7 +199,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
     }
 }
 
-fn filter(reader: &mut Reader<'_>) -> Filter {
+fn filter(reader: &mut ValueReader<'_>) -> Filter {
     let include = reader.text("Filter", "Include");
     let patterns: Vec<_> = include.split('|').map(str::trim).collect();
     let include = Patterns::parse(&patterns.join("\n")).unwrap_or_else(|error| {
@@ -219,7 +219,7 @@ fn filter(reader: &mut Reader<'_>) -> Filter {
     filter
 }
 
-fn debug(reader: &mut Reader<'_>) -> Debug {
+fn debug(reader: &mut ValueReader<'_>) -> Debug {
     Debug {
         clean_unfinished_upload: reader.bool("Debug", "CleanUnfinishedUpload"),
         logging_level: reader.choice("Debug", "LoggingLevel"),
@@ -233,7 +233,7 @@ fn debug(reader: &mut Reader<'_>) -> Debug {
     }
 }
 
-fn source(reader: &mut Reader<'_>, local_profiles: bool) -> SourceSide {
+fn source(reader: &mut ValueReader<'_>, local_profiles: bool) -> SourceSide {
     let unsigned = reader.bool("Source", "NoSignRequest");
     let side = SourceSide {
         endpoint: endpoint(reader, "Source", local_profiles, unsigned),
@@ -246,7 +246,7 @@ fn source(reader: &mut Reader<'_>, local_profiles: bool) -> SourceSide {
     side
 }
 
-fn destination(reader: &mut Reader<'_>, local_profiles: bool) -> DestinationSide {
+fn destination(reader: &mut ValueReader<'_>, local_profiles: bool) -> DestinationSide {
     let key_id = reader.optional_text("Destination", "KmsKeyId");
     let encryption = reader.optional_choice("Destination", "SSE");
     if key_id.is_some() && encryption != Some(Encryption::Kms) {
@@ -267,7 +267,7 @@ fn destination(reader: &mut Reader<'_>, local_profiles: bool) -> DestinationSide
 }
 
 fn endpoint(
-    reader: &mut Reader<'_>,
+    reader: &mut ValueReader<'_>,
     section: &str,
     local_profiles: bool,
     unsigned: bool,
@@ -292,7 +292,7 @@ fn endpoint(
 }
 
 /// Read at once, so that a bad file shows before anything is touched.
-fn bundle(reader: &mut Reader<'_>, section: &str) -> Option<Arc<Bundle>> {
+fn bundle(reader: &mut ValueReader<'_>, section: &str) -> Option<Arc<Bundle>> {
     let file = reader.optional_text(section, "CaBundle").map(PathBuf::from)?;
     match Bundle::read(&file) {
         Ok(bundle) => Some(Arc::new(bundle)),
@@ -306,7 +306,7 @@ fn bundle(reader: &mut Reader<'_>, section: &str) -> Option<Arc<Bundle>> {
 
 /// Three keys and a switch affect the credentials; they must agree.
 fn credentials(
-    reader: &mut Reader<'_>,
+    reader: &mut ValueReader<'_>,
     section: &str,
     has_profile: bool,
     local_profiles: bool,
@@ -331,7 +331,7 @@ fn credentials(
     given.or(implied)
 }
 
-fn backend(reader: &mut Reader<'_>) -> Backend {
+fn backend(reader: &mut ValueReader<'_>) -> Backend {
     Backend {
         queue: reader.choice("Backend", "Queue"),
         state: reader.choice("Backend", "State"),
@@ -341,8 +341,8 @@ fn backend(reader: &mut Reader<'_>) -> Backend {
     }
 }
 
-fn instance(reader: &mut Reader<'_>) -> Instance {
-    let instance = Instance {
+fn instance(reader: &mut ValueReader<'_>) -> InstanceConfig {
+    let instance = InstanceConfig {
         watch: reader.bool("Instance", "WatchInstance"),
         group: reader.optional_text("Instance", "AutoScalingGroup"),
         lifecycle_hook: reader.optional_text("Instance", "LifecycleHook"),

@@ -46,13 +46,13 @@ impl fmt::Display for Uploaded {
 }
 
 /// One object to upload.
-struct Item {
+struct DemoObject {
     key: String,
     size: u64,
-    from: Origin,
+    from: ByteOrigin,
 }
 
-enum Origin {
+enum ByteOrigin {
     File(PathBuf),
     Made,
 }
@@ -114,11 +114,11 @@ pub(super) async fn upload_made(store: &Arc<dyn ObjectStore>, bucket: &str) -> R
         .chain(sizes.iter().map(|(key, size)| ((*key).to_owned(), *size)))
         .chain(small)
         .chain(medium)
-        .map(|(key, size)| Item { key, size, from: Origin::Made });
+        .map(|(key, size)| DemoObject { key, size, from: ByteOrigin::Made });
     upload(store, bucket, items.collect()).await
 }
 
-fn walk(dir: &Path) -> (Vec<Item>, u64) {
+fn walk(dir: &Path) -> (Vec<DemoObject>, u64) {
     let (mut items, mut left_out) = (Vec::new(), 0);
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -138,7 +138,11 @@ fn walk(dir: &Path) -> (Vec<Item>, u64) {
             match (kind, entry.metadata(), key) {
                 (Ok(kind), _, _) if kind.is_dir() => folders.push(path),
                 (Ok(kind), Ok(metadata), Some(key)) if kind.is_file() && key.len() <= 1024 => {
-                    items.push(Item { key, size: metadata.len(), from: Origin::File(path) });
+                    items.push(DemoObject {
+                        key,
+                        size: metadata.len(),
+                        from: ByteOrigin::File(path),
+                    });
                 }
                 _ => left_out += 1,
             }
@@ -147,7 +151,11 @@ fn walk(dir: &Path) -> (Vec<Item>, u64) {
     (items, left_out)
 }
 
-async fn upload(store: &Arc<dyn ObjectStore>, bucket: &str, items: Vec<Item>) -> Result<Uploaded> {
+async fn upload(
+    store: &Arc<dyn ObjectStore>,
+    bucket: &str,
+    items: Vec<DemoObject>,
+) -> Result<Uploaded> {
     let sent = stream::iter(items)
         .map(|item| async move { put(&**store, bucket, item).await })
         .buffer_unordered(UPLOADS_AT_ONCE);
@@ -169,10 +177,14 @@ async fn upload(store: &Arc<dyn ObjectStore>, bucket: &str, items: Vec<Item>) ->
 }
 
 /// Uploads one object; `None` if its file cannot be read.
-async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option<(String, u64)>> {
+async fn put(
+    store: &dyn ObjectStore,
+    bucket: &str,
+    item: DemoObject,
+) -> Result<Option<(String, u64)>> {
     let target = ObjectId::new(bucket, &item.key);
     let new = described(&item);
-    let Some(mut reader) = Reader::open(&item) else { return Ok(None) };
+    let Some(mut reader) = ByteReader::open(&item) else { return Ok(None) };
     let Ok(mut piece) = reader.next(UPLOAD_PART) else { return Ok(None) };
     let mut size = piece.len() as u64;
     if size < UPLOAD_PART {
@@ -195,7 +207,7 @@ async fn put(store: &dyn ObjectStore, bucket: &str, item: Item) -> Result<Option
 }
 
 /// Headers that must arrive with the object.
-fn described(item: &Item) -> NewObject {
+fn described(item: &DemoObject) -> NewObject {
     let mut new = NewObject::default();
     let text = item.size.is_multiple_of(2);
     let content_type = if text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
@@ -206,17 +218,17 @@ fn described(item: &Item) -> NewObject {
 }
 
 /// The bytes of an item, in order.
-enum Reader {
+enum ByteReader {
     File(File),
     Made { random: fastrand::Rng, left: u64 },
 }
 
-impl Reader {
-    fn open(item: &Item) -> Option<Self> {
+impl ByteReader {
+    fn open(item: &DemoObject) -> Option<Self> {
         match &item.from {
-            Origin::File(path) => File::open(path).ok().map(Self::File),
+            ByteOrigin::File(path) => File::open(path).ok().map(Self::File),
             // The same data on every run.
-            Origin::Made => {
+            ByteOrigin::Made => {
                 Some(Self::Made { random: fastrand::Rng::with_seed(item.size), left: item.size })
             }
         }

@@ -26,13 +26,13 @@ const PARTS_BEFORE_DEATH: u64 = 4;
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// A made-up access key for one side.
-pub(super) struct Key {
+pub(super) struct AccessKey {
     pub profile: &'static str,
     pub access_key: String,
     pub secret_key: String,
 }
 
-impl Key {
+impl AccessKey {
     pub fn random(profile: &'static str) -> Self {
         let access_key = format!("DEMO{:016X}", fastrand::u64(..));
         let secret_key = format!("{:032x}", fastrand::u128(..));
@@ -52,7 +52,7 @@ impl Fleet {
     pub fn prepare(
         program: PathBuf,
         folder: &Path,
-        keys: &[Key; 2],
+        keys: &[AccessKey; 2],
         urls: &[String; 2],
     ) -> Result<Self> {
         let ini = format!(

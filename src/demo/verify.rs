@@ -16,7 +16,7 @@ const OBJECTS_AT_ONCE: usize = 8;
 
 /// The result of the comparison.
 #[derive(Debug, Default)]
-pub(super) struct Proof {
+pub(super) struct DemoProof {
     /// Objects that are equal on both sides.
     pub equal: u64,
     /// Their bytes.
@@ -28,15 +28,15 @@ pub(super) struct Proof {
 type Place<'a> = (&'a Arc<dyn ObjectStore>, &'a str);
 
 /// Compares all objects of two buckets: keys, bytes and headers.
-pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Result<Proof> {
+pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Result<DemoProof> {
     let (keys, copies) = (keys(source).await?, keys(destination).await?);
-    let mut proof = Proof::default();
+    let mut proof = DemoProof::default();
     let extra = copies.iter().filter(|key| keys.binary_search(key).is_err());
     proof.differences.extend(extra.map(|key| format!("{key}: only at the destination")));
     let compared = stream::iter(keys.iter().cloned())
         .map(|key| async move { compare(source, destination, key).await })
         .buffer_unordered(OBJECTS_AT_ONCE);
-    let add = |mut proof: Proof, one: std::result::Result<u64, String>| async move {
+    let add = |mut proof: DemoProof, one: std::result::Result<u64, String>| async move {
         match one {
             Ok(bytes) => {
                 proof.equal += 1;

@@ -13,7 +13,7 @@ use md5_many::{Md5Many, Md5State};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Hasher;
+use super::Md5Hasher;
 use crate::error::{Error, ErrorKind, Result};
 
 mod self_test;
@@ -60,7 +60,7 @@ impl Lanes {
     pub fn hasher(&self) -> LaneHasher {
         let state = match self.0.is_proven {
             true => OwnState::Lane(Md5State::new()),
-            false => OwnState::Plain(Hasher::default()),
+            false => OwnState::Plain(Md5Hasher::default()),
         };
         let own = Own { state, chunks: Vec::new(), bytes: 0 };
         LaneHasher { lanes: self.clone(), own, lane: None }
@@ -103,7 +103,7 @@ impl Drop for Shared {
 pub struct LaneHasher {
     lanes: Lanes,
     own: Own,
-    lane: Option<Lane>,
+    lane: Option<HashLane>,
 }
 
 /// The bytes not yet handed over.
@@ -120,12 +120,12 @@ enum OwnState {
     /// By the crate of the lanes, which is faster alone, too.
     Lane(Md5State),
     /// By `md-5`.
-    Plain(Hasher),
+    Plain(Md5Hasher),
 }
 
 /// A place among the thread's streams.
 #[derive(Debug)]
-struct Lane {
+struct HashLane {
     id: u64,
     flow: Arc<Flow>,
     inbox: Arc<Inbox>,
@@ -193,7 +193,7 @@ impl LaneHasher {
             let Some(inbox) = self.lanes.0.inbox() else { return self.own.hash() };
             let flow = Arc::<Flow>::default();
             let id = inbox.open(Arc::clone(&flow));
-            self.lane = Some(Lane { id, flow, inbox: Arc::clone(inbox) });
+            self.lane = Some(HashLane { id, flow, inbox: Arc::clone(inbox) });
         }
         let Some(lane) = &self.lane else { return };
         let chunks = std::mem::take(&mut self.own.chunks);

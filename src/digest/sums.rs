@@ -144,25 +144,25 @@ impl Sum {
 
 /// An incremental checksum.
 #[derive(Clone, Debug)]
-pub struct Hasher {
+pub struct SumHasher {
     algorithm: Algorithm,
-    state: State,
+    state: SumState,
 }
 
 #[derive(Clone, Debug)]
-enum State {
+enum SumState {
     Crc(Digest),
     Sha1(Sha1),
     Sha256(Sha256),
 }
 
-impl Hasher {
+impl SumHasher {
     /// A hasher without bytes.
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match (algorithm, algorithm.crc()) {
-            (_, Some(crc)) => State::Crc(Digest::new(crc)),
-            (Algorithm::Sha1, None) => State::Sha1(Sha1::default()),
-            (_, None) => State::Sha256(Sha256::default()),
+            (_, Some(crc)) => SumState::Crc(Digest::new(crc)),
+            (Algorithm::Sha1, None) => SumState::Sha1(Sha1::default()),
+            (_, None) => SumState::Sha256(Sha256::default()),
         };
         Self { algorithm, state }
     }
@@ -170,25 +170,25 @@ impl Hasher {
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
-            State::Crc(crc) => crc.update(bytes),
-            State::Sha1(sha) => sha.update(bytes),
-            State::Sha256(sha) => sha.update(bytes),
+            SumState::Crc(crc) => crc.update(bytes),
+            SumState::Sha1(sha) => sha.update(bytes),
+            SumState::Sha256(sha) => sha.update(bytes),
         }
     }
 
     /// The checksum of all bytes taken.
     pub fn finish(self) -> Sum {
         match self.state {
-            State::Crc(crc) => Sum::of_crc(self.algorithm, crc.finalize()),
-            State::Sha1(sha) => Sum::of_bytes(self.algorithm, &sha.finalize()),
-            State::Sha256(sha) => Sum::of_bytes(self.algorithm, &sha.finalize()),
+            SumState::Crc(crc) => Sum::of_crc(self.algorithm, crc.finalize()),
+            SumState::Sha1(sha) => Sum::of_bytes(self.algorithm, &sha.finalize()),
+            SumState::Sha256(sha) => Sum::of_bytes(self.algorithm, &sha.finalize()),
         }
     }
 }
 
 /// The checksum of these bytes.
 pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Sum {
-    let mut hasher = Hasher::new(algorithm);
+    let mut hasher = SumHasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
 }
@@ -233,7 +233,7 @@ mod tests {
         for (algorithm, check) in CHECKS {
             let told = Sum::of_whole(algorithm, &text(check), None, false).unwrap();
             assert_eq!(of(algorithm, b"123456789"), told, "{algorithm:?}");
-            let mut hasher = Hasher::new(algorithm);
+            let mut hasher = SumHasher::new(algorithm);
             [&b"1234"[..], b"", b"56789"].iter().for_each(|chunk| hasher.update(chunk));
             assert_eq!(hasher.finish(), told, "{algorithm:?}");
         }

@@ -14,13 +14,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// An instance in its autoscaling group. It retries no call itself; see `crate::retry`.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct ScalingGroup {
     client: Client,
     name: String,
     instance: String,
 }
 
-impl Group {
+impl ScalingGroup {
     /// The group `name` with `instance` (an id such as `i-0123`) in it. Makes no call yet.
     pub fn new(config: &SdkConfig, name: &str, instance: &str) -> Self {
         let builder = aws_sdk_autoscaling::config::Builder::from(config)

@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_secs(15);
 
 /// The answers of the metadata service; `None`: no such value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct MetadataReading {
     /// `spot/instance-action`.
     pub spot: Option<String>,
     /// `events/recommendations/rebalance`.
@@ -74,7 +74,7 @@ struct SpotAction {
 }
 
 /// The notice in a reading at `now`; the most urgent cause counts.
-pub fn notice(reading: &Reading, now: SystemTime) -> Option<Notice> {
+pub fn notice(reading: &MetadataReading, now: SystemTime) -> Option<Notice> {
     if let Some(action) = &reading.spot {
         // Its existence is the notice, whatever its content.
         let left = time_left(action, now).unwrap_or(SPOT_NOTICE).min(SPOT_NOTICE);
@@ -88,7 +88,7 @@ pub fn notice(reading: &Reading, now: SystemTime) -> Option<Notice> {
 
 /// Whether the group terminates the instance: its hook may be waiting
 /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>).
-pub fn is_ended(reading: &Reading) -> bool {
+pub fn is_ended(reading: &MetadataReading) -> bool {
     reading.lifecycle.as_deref().map(str::trim) == Some("Terminated")
 }
 
@@ -121,14 +121,15 @@ mod tests {
     }
 
     fn spot(text: &str) -> Option<Notice> {
-        notice(&Reading { spot: Some(text.to_owned()), ..Reading::default() }, NOW)
+        notice(&MetadataReading { spot: Some(text.to_owned()), ..MetadataReading::default() }, NOW)
     }
 
     #[test]
     fn nothing_said_is_no_notice() {
-        assert_eq!(notice(&Reading::default(), NOW), None);
+        assert_eq!(notice(&MetadataReading::default(), NOW), None);
         for state in ["InService", "Standby", "Warmed:Stopped", "Detached"] {
-            let reading = Reading { lifecycle: Some(state.to_owned()), ..Reading::default() };
+            let reading =
+                MetadataReading { lifecycle: Some(state.to_owned()), ..MetadataReading::default() };
             assert_eq!(notice(&reading, NOW), None, "{state}");
         }
     }
@@ -158,12 +159,12 @@ mod tests {
 
     #[test]
     fn the_most_urgent_cause_counts() {
-        let mut reading = Reading {
+        let mut reading = MetadataReading {
             spot: Some("{}".to_owned()),
             rebalance: Some("{}".to_owned()),
             lifecycle: Some("Terminated".to_owned()),
         };
-        let cause = |reading: &Reading| notice(reading, NOW).map(|notice| notice.cause);
+        let cause = |reading: &MetadataReading| notice(reading, NOW).map(|notice| notice.cause);
         assert_eq!(cause(&reading), Some(Cause::Spot));
         reading.spot = None;
         assert_eq!(cause(&reading), Some(Cause::Group));

@@ -18,7 +18,7 @@ const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 /// How the bytes leave the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum TransferWay {
     /// Both sides are in one region.
     SameRegion,
     /// To another region of the same partition.
@@ -30,7 +30,7 @@ pub enum Way {
 /// Where the work happens, with the prices there. Anything without a price is counted and costs
 /// nothing: a store other than Amazon's, the embedded queue and records.
 #[derive(Clone, Copy, Debug)]
-pub struct Places<'a> {
+pub struct PricedPlaces<'a> {
     /// The region that objects are read from.
     pub source: Option<Priced<'a>>,
     /// The region that they are written to.
@@ -40,14 +40,14 @@ pub struct Places<'a> {
     /// The region of the records.
     pub table: Option<Priced<'a>>,
     /// How the bytes leave the source.
-    pub way: Way,
+    pub way: TransferWay,
 }
 
 /// One line of the bill.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
     /// What is paid for.
-    pub what: Item,
+    pub what: CostItem,
     /// The quantity, in requests, units, or bytes.
     pub quantity: u64,
     /// The cost, in the currency of the prices.
@@ -59,7 +59,7 @@ pub struct Cost {
 /// What is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Item {
+pub enum CostItem {
     /// Pages of listings at the source.
     SourceLists,
     /// GetObject and HeadObject.
@@ -91,29 +91,29 @@ impl Bill {
         &mut self,
         work: &Work,
         requests: &SourceRequests,
-        way: Way,
+        way: TransferWay,
         Priced { region, substitute, .. }: Priced<'_>,
     ) {
         let standard = region.s3(STANDARD);
         let lists = requests.list as f64 * standard.write_per_1000 / 1000.0;
-        self.add(Item::SourceLists, requests.list, lists, standard.estimated || substitute);
+        self.add(CostItem::SourceLists, requests.list, lists, standard.estimated || substitute);
         for (class, tally) in &work.copies {
             let price = region.s3(class);
             let (reads, estimated) = (tally.gets + tally.heads, price.estimated || substitute);
             let amount = reads as f64 * price.read_per_1000 / 1000.0;
-            self.add(Item::SourceReads, reads, amount, estimated);
+            self.add(CostItem::SourceReads, reads, amount, estimated);
             let retrieval = tally.bytes() as f64 / GB * price.retrieval_per_gb;
             let charged = if price.retrieval_per_gb > 0.0 { tally.bytes() } else { 0 };
-            self.add(Item::Retrieval, charged, retrieval, estimated);
+            self.add(CostItem::Retrieval, charged, retrieval, estimated);
         }
         let per_gb = match way {
-            Way::SameRegion => 0.0,
-            Way::OtherRegion => region.transfer.other_region_per_gb,
-            Way::Internet => region.transfer.internet_per_gb,
+            TransferWay::SameRegion => 0.0,
+            TransferWay::OtherRegion => region.transfer.other_region_per_gb,
+            TransferWay::Internet => region.transfer.internet_per_gb,
         };
         let bytes = work.total().bytes();
-        let estimated = (region.transfer.estimated || substitute) && way != Way::SameRegion;
-        self.add(Item::TransferOut, bytes, bytes as f64 / GB * per_gb, estimated);
+        let estimated = (region.transfer.estimated || substitute) && way != TransferWay::SameRegion;
+        self.add(CostItem::TransferOut, bytes, bytes as f64 / GB * per_gb, estimated);
     }
 
     pub(super) fn destination(
@@ -125,7 +125,7 @@ impl Bill {
         let standard = region.s3(STANDARD);
         let lists = requests.list + requests.list_uploads + requests.list_parts;
         let amount = lists as f64 * standard.write_per_1000 / 1000.0;
-        self.add(Item::DestinationLists, lists, amount, standard.estimated || substitute);
+        self.add(CostItem::DestinationLists, lists, amount, standard.estimated || substitute);
         for (class, tally) in &work.copies {
             let class = work.storage_class.as_deref().unwrap_or(class);
             let own = region.s3(class);
@@ -134,7 +134,7 @@ impl Bill {
             let per_1000 = |count: u64, price: Requests| count as f64 * price.write_per_1000;
             let amount = (per_1000(at_staged, staged) + per_1000(at_own, own)) / 1000.0;
             let estimated = own.estimated || staged.estimated || substitute;
-            self.add(Item::DestinationWrites, at_staged + at_own, amount, estimated);
+            self.add(CostItem::DestinationWrites, at_staged + at_own, amount, estimated);
         }
     }
 
@@ -142,26 +142,26 @@ impl Bill {
         &mut self,
         queue: QueueRequests,
         table: TableUnits,
-        places: &Places<'_>,
+        places: &PricedPlaces<'_>,
     ) {
         let millions = |count: u64, price: f64| count as f64 / 1e6 * price;
         if let Some(Priced { region, substitute, .. }) = places.queue {
             let price = region.sqs;
             let amount = millions(queue.billed, price.per_million);
-            self.add(Item::Queue, queue.billed, amount, price.estimated || substitute);
+            self.add(CostItem::Queue, queue.billed, amount, price.estimated || substitute);
         }
         if let Some(Priced { region, substitute, .. }) = places.table {
             let (price, writes) = (region.dynamodb, table.write + table.index_write);
             let estimated = price.estimated || substitute;
             let amount = millions(writes, price.write_per_million);
-            self.add(Item::TableWrites, writes, amount, estimated);
+            self.add(CostItem::TableWrites, writes, amount, estimated);
             let amount = millions(table.read, price.read_per_million);
-            self.add(Item::TableReads, table.read, amount, estimated);
+            self.add(CostItem::TableReads, table.read, amount, estimated);
         }
     }
 
     /// Adds a line, merged with an existing line of the same item.
-    fn add(&mut self, what: Item, quantity: u64, amount: f64, estimated: bool) {
+    fn add(&mut self, what: CostItem, quantity: u64, amount: f64, estimated: bool) {
         if quantity == 0 {
             return;
         }

@@ -47,7 +47,7 @@ impl Default for Manner {
 /// Objects to copy, and the requests that it takes when nothing goes wrong: no retries, no
 /// resumption, no tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct CopyTally {
     /// Objects copied in one piece.
     pub small: u64,
     /// Their bytes.
@@ -68,7 +68,7 @@ pub struct Tally {
     pub parts_pages: u64,
 }
 
-impl Tally {
+impl CopyTally {
     /// Counts an object of `size` bytes; `source_parts`: the number of parts from its ETag.
     pub fn add(&mut self, size: u64, source_parts: Option<u32>, manner: Manner) {
         let laid_out = source_parts.filter(|_| manner.preserve_etag);
@@ -160,8 +160,8 @@ mod tests {
         copy_tags: true,
     };
 
-    fn one(size: u64, source_parts: Option<u32>, manner: Manner) -> Tally {
-        let mut tally = Tally::default();
+    fn one(size: u64, source_parts: Option<u32>, manner: Manner) -> CopyTally {
+        let mut tally = CopyTally::default();
         tally.add(size, source_parts, manner);
         tally
     }
@@ -169,14 +169,16 @@ mod tests {
     #[test]
     fn a_small_object_is_read_once_and_nothing_else() {
         for size in [0, 1, 5 * MIB] {
-            let expected = Tally { small: 1, small_bytes: size, gets: 1, ..Tally::default() };
+            let expected =
+                CopyTally { small: 1, small_bytes: size, gets: 1, ..CopyTally::default() };
             assert_eq!(one(size, None, KEPT), expected);
         }
     }
 
     #[test]
     fn one_with_an_md5_etag_is_streamed_and_one_in_parts_is_asked_for_in_vain() {
-        let expected = Tally { small: 1, small_bytes: 7 * MIB, gets: 1, ..Tally::default() };
+        let expected =
+            CopyTally { small: 1, small_bytes: 7 * MIB, gets: 1, ..CopyTally::default() };
         assert_eq!(one(7 * MIB, None, KEPT), expected);
         let in_parts = one(7 * MIB, Some(2), KEPT);
         assert_eq!((in_parts.large, in_parts.gets, in_parts.heads), (1, 3, 2));
@@ -184,14 +186,14 @@ mod tests {
 
     #[test]
     fn a_large_object_is_looked_at_once_and_read_in_parts() {
-        let parts = |size, large_parts, parts_pages| Tally {
+        let parts = |size, large_parts, parts_pages| CopyTally {
             large: 1,
             large_bytes: size,
             gets: large_parts,
             heads: 1,
             parts: large_parts,
             parts_pages,
-            ..Tally::default()
+            ..CopyTally::default()
         };
         assert_eq!(one(8 * MIB + 1, None, KEPT), parts(8 * MIB + 1, 2, 1));
         let manner = Manner { stream: 0, ..KEPT };
@@ -245,6 +247,6 @@ mod tests {
     #[test]
     fn an_object_that_s3_does_not_hold_is_looked_at_and_left() {
         let tally = one(MAX_OBJECT_BYTES + 1, None, KEPT);
-        assert_eq!(tally, Tally { too_large: 1, heads: 1, ..Tally::default() });
+        assert_eq!(tally, CopyTally { too_large: 1, heads: 1, ..CopyTally::default() });
     }
 }

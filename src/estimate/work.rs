@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::prices::STANDARD;
-use super::requests::{Manner, Tally};
+use super::requests::{CopyTally, Manner};
 
 /// Pages of listings that are requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -69,7 +69,7 @@ pub struct Work {
     /// StorageClass; `None` for KEEP: the source's class.
     pub storage_class: Option<String>,
     /// The objects to copy, by storage class at the source.
-    pub copies: BTreeMap<String, Tally>,
+    pub copies: BTreeMap<String, CopyTally>,
     /// Listings of all comparisons: one for `jobsender`, two for `run`.
     pub lists: Lists,
     /// The messages that carry the jobs.
@@ -112,8 +112,8 @@ impl Work {
     }
 
     /// All copies together.
-    pub fn total(&self) -> Tally {
-        let mut total = Tally::default();
+    pub fn total(&self) -> CopyTally {
+        let mut total = CopyTally::default();
         self.copies.values().for_each(|tally| total.merge(tally));
         total
     }

@@ -218,7 +218,7 @@ fn class_end(chars: &[char], start: usize) -> Option<usize> {
 
 /// One element of a class: a character, or the hyphen between the ends of a range.
 #[derive(Clone, Copy, PartialEq)]
-enum Token {
+enum ClassToken {
     Char(char),
     To,
 }
@@ -226,7 +226,7 @@ enum Token {
 /// The content of `[...]` as a class of a regular expression.
 fn class(content: &[char]) -> String {
     let mut tokens = tokens(content);
-    let negated = tokens.first() == Some(&Token::Char('!'));
+    let negated = tokens.first() == Some(&ClassToken::Char('!'));
     if negated {
         tokens.remove(0);
     }
@@ -240,7 +240,7 @@ fn class(content: &[char]) -> String {
 
 /// Splits the content at the hyphens that form ranges, and drops ranges that end before they begin
 /// together with their ends, in Python's order.
-fn tokens(content: &[char]) -> Vec<Token> {
+fn tokens(content: &[char]) -> Vec<ClassToken> {
     let mut chunks: Vec<Vec<char>> = Vec::new();
     let mut begin = 0;
     // A hyphen forms a range only if the character on its left is not the end of a range.
@@ -264,27 +264,29 @@ fn tokens(content: &[char]) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (i, chunk) in chunks.iter().enumerate() {
         if i > 0 {
-            tokens.push(Token::To);
+            tokens.push(ClassToken::To);
         }
-        tokens.extend(chunk.iter().copied().map(Token::Char));
+        tokens.extend(chunk.iter().copied().map(ClassToken::Char));
     }
     tokens
 }
 
 /// Characters and ranges by their code points, so that none has a special meaning.
-fn items(tokens: &[Token]) -> String {
+fn items(tokens: &[ClassToken]) -> String {
     let number = |c: char| format!(r"\x{{{:X}}}", u32::from(c));
     let mut items = String::new();
     let mut rest = tokens;
     while let [first, tail @ ..] = rest {
         rest = tail;
         match (first, tail) {
-            (Token::Char(low), [Token::To, Token::Char(high), tail @ ..]) if low <= high => {
+            (ClassToken::Char(low), [ClassToken::To, ClassToken::Char(high), tail @ ..])
+                if low <= high =>
+            {
                 items.push_str(&format!("{}-{}", number(*low), number(*high)));
                 rest = tail;
             }
-            (Token::Char(c), _) => items.push_str(&number(*c)),
-            (Token::To, _) => items.push_str(&number('-')),
+            (ClassToken::Char(c), _) => items.push_str(&number(*c)),
+            (ClassToken::To, _) => items.push_str(&number('-')),
         }
     }
     items

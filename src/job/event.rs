@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::event_names::Happened;
 use super::parse::{Fields, not_a_job, object, sequencer, size};
-use super::{Action, Apart, Incoming, Job, Refusal, Routes, ascii_json};
+use super::{Action, Apart, Incoming, Job, MessageRefusal, Routes, ascii_json};
 use crate::format::escape::shown;
 use crate::object::sequencer::Sequencer;
 use crate::object::{NO_VERSION, ObjectId};
@@ -46,7 +46,7 @@ pub struct Heard {
 /// A notification with all its records
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
 /// An invalid record is refused separately.
-pub(super) fn notification(fields: &Fields) -> Result<Events, Refusal> {
+pub(super) fn notification(fields: &Fields) -> Result<Events, MessageRefusal> {
     let Some(Value::Array(records)) = said(fields, "Records") else {
         return Err(not_a_job("Records is not a list"));
     };
@@ -62,7 +62,7 @@ pub(super) fn notification(fields: &Fields) -> Result<Events, Refusal> {
     Ok(events)
 }
 
-fn record_of(record: &Value, path: &str) -> Result<Told, Refusal> {
+fn record_of(record: &Value, path: &str) -> Result<EventReading, MessageRefusal> {
     let Value::Object(record) = record else {
         return Err(not_a_job(format!("{path} is not a JSON object")));
     };
@@ -70,12 +70,12 @@ fn record_of(record: &Value, path: &str) -> Result<Told, Refusal> {
     let happened = Happened::by_name(name);
     let sender = said(record, "eventSource").and_then(Value::as_str).unwrap_or_default();
     let about = child(record, "s3", path);
-    told(happened, name, about, &format!("{path}.s3"), |key| Readings::of(key, sender))
+    told(happened, name, about, &format!("{path}.s3"), |key| KeyReadings::of(key, sender))
 }
 
 /// An S3 event from EventBridge
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>).
-pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, Refusal> {
+pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, MessageRefusal> {
     let sender = said(fields, "source").and_then(Value::as_str).unwrap_or_default();
     if !sender.eq_ignore_ascii_case("aws.s3") {
         return Err(not_a_job("an EventBridge event whose source is not aws.s3"));
@@ -86,29 +86,29 @@ pub(super) fn event_bridge(fields: &Fields, body: &str) -> Result<Events, Refusa
     let happened = Happened::by_detail(name, deletion.and_then(Value::as_str));
     let mut events = Events::default();
     // EventBridge does not encode keys.
-    let event = told(happened, name, detail, "detail", Readings::literal)?;
+    let event = told(happened, name, detail, "detail", KeyReadings::literal)?;
     events.add(Ok(event), body.to_owned());
     Ok(events)
 }
 
 /// The result of reading one event.
-enum Told {
+enum EventReading {
     Heard(Box<Heard>),
     /// It needs no job; the text says why.
     Dropped(String),
 }
 
 impl Events {
-    fn add(&mut self, told: Result<Told, Refusal>, body: String) {
+    fn add(&mut self, told: Result<EventReading, MessageRefusal>, body: String) {
         match told {
-            Ok(Told::Heard(heard)) => self.heard.push(Heard { body, ..*heard }),
-            Ok(Told::Dropped(why)) => self.incoming.dropped.push(why),
+            Ok(EventReading::Heard(heard)) => self.heard.push(Heard { body, ..*heard }),
+            Ok(EventReading::Dropped(why)) => self.incoming.dropped.push(why),
             Err(refusal) => self.incoming.apart.push(Apart { body, refusal }),
         }
     }
 
     /// The jobs of these events, for every destination that `routes` gives.
-    pub fn jobs(self, routes: &Routes) -> Result<Incoming, Refusal> {
+    pub fn jobs(self, routes: &Routes) -> Result<Incoming, MessageRefusal> {
         let mut incoming = self.incoming;
         for heard in self.heard {
             if !heard.is_wanted(routes) {
@@ -156,7 +156,7 @@ impl Heard {
         format!("{} of {}: {why}", shown(&self.name), self.src)
     }
 
-    fn jobs(&self, routes: &Routes) -> Result<Vec<Job>, Refusal> {
+    fn jobs(&self, routes: &Routes) -> Result<Vec<Job>, MessageRefusal> {
         let job = |des: ObjectId| {
             let des = object(&des.bucket, des.key.as_str(), "Des_bucket", "Des_key")?;
             let copy =
@@ -182,21 +182,21 @@ impl Heard {
 fn told(
     happened: Happened,
     name: &str,
-    about: Result<&Fields, Refusal>,
+    about: Result<&Fields, MessageRefusal>,
     path: &str,
-    readings: impl Fn(&str) -> Readings,
-) -> Result<Told, Refusal> {
+    readings: impl Fn(&str) -> KeyReadings,
+) -> Result<EventReading, MessageRefusal> {
     if happened == Happened::Otherwise {
         let id = about.ok().and_then(|about| place(about, path, &readings).ok());
         let of = id.map(|(id, _)| format!(" of {id}")).unwrap_or_default();
-        return Ok(Told::Dropped(format!("{}{of}: no new object", shown(name))));
+        return Ok(EventReading::Dropped(format!("{}{of}: no new object", shown(name))));
     }
     let about = about?;
-    let (src, Readings { other, is_decoded, .. }) = place(about, path, &readings)?;
+    let (src, KeyReadings { other, is_decoded, .. }) = place(about, path, &readings)?;
     let other = other.map(|key| ObjectId::new(&*src.bucket, key));
     let object = child(about, "object", path)?;
     let deletes = matches!(happened, Happened::Deleted { .. });
-    Ok(Told::Heard(Box::new(Heard {
+    Ok(EventReading::Heard(Box::new(Heard {
         happened,
         name: name.to_owned(),
         src,
@@ -213,8 +213,8 @@ fn told(
 fn place(
     about: &Fields,
     path: &str,
-    readings: impl Fn(&str) -> Readings,
-) -> Result<(ObjectId, Readings), Refusal> {
+    readings: impl Fn(&str) -> KeyReadings,
+) -> Result<(ObjectId, KeyReadings), MessageRefusal> {
     let (bucket_path, key_path) = (format!("{path}.bucket"), format!("{path}.object"));
     let bucket = text(child(about, "bucket", path)?, "name", &bucket_path)?;
     let readings = readings(text(child(about, "object", path)?, "key", &key_path)?);
@@ -224,13 +224,13 @@ fn place(
 }
 
 /// The possible readings of a key.
-struct Readings {
+struct KeyReadings {
     first: String,
     other: Option<String>,
     is_decoded: bool,
 }
 
-impl Readings {
+impl KeyReadings {
     fn literal(key: &str) -> Self {
         Self { first: key.to_owned(), other: None, is_decoded: false }
     }
@@ -271,7 +271,7 @@ fn has_whole_escapes(key: &str) -> bool {
 }
 
 /// MinIO omits a size of 0; if the size is missing, the source's answer decides.
-fn size_of(object: &Fields, path: &str) -> Result<Option<u64>, Refusal> {
+fn size_of(object: &Fields, path: &str) -> Result<Option<u64>, MessageRefusal> {
     let said = said(object, "size").filter(|said| !said.is_null() && *said != "");
     let Some(said) = said else { return Ok(None) };
     // `9.0` counts as a whole number.
@@ -281,7 +281,7 @@ fn size_of(object: &Fields, path: &str) -> Result<Option<u64>, Refusal> {
 }
 
 /// `versionId` in a notification, `version-id` from EventBridge. Some stores send numbers.
-fn version_of(object: &Fields, path: &str) -> Result<Option<String>, Refusal> {
+fn version_of(object: &Fields, path: &str) -> Result<Option<String>, MessageRefusal> {
     match said(object, "versionId").or_else(|| said(object, "version-id")) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
@@ -298,7 +298,7 @@ pub(super) fn said<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
     })
 }
 
-fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a str, Refusal> {
+fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a str, MessageRefusal> {
     let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match said(fields, name) {
         Some(Value::String(text)) => Ok(text),
@@ -307,7 +307,7 @@ fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a str, Refus
     }
 }
 
-fn child<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a Fields, Refusal> {
+fn child<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a Fields, MessageRefusal> {
     let dot = if path.is_empty() { "" } else { "." };
     match said(fields, name) {
         Some(Value::Object(child)) => Ok(child),
@@ -348,7 +348,7 @@ mod tests {
         Job { action: Action::Delete(None), size: 0, ..a_job(key, version) }
     }
 
-    fn read(message: &Value) -> Result<Incoming, Refusal> {
+    fn read(message: &Value) -> Result<Incoming, MessageRefusal> {
         parse(&message.to_string(), &target())
     }
 
@@ -453,20 +453,20 @@ mod tests {
         assert!(incoming.jobs.is_empty());
         let mut other = bridge("Object Created", "k");
         other["source"] = json!("aws.ec2");
-        assert!(matches!(read(&other), Err(Refusal::NotAJob(_))));
+        assert!(matches!(read(&other), Err(MessageRefusal::NotAJob(_))));
     }
 
     #[test]
     fn without_a_destination_events_are_refused() {
         let nowhere = Routes::default();
         let message = json!({"Records": [record("ObjectCreated:Put", "k", json!(null))]});
-        assert_eq!(parse(&message.to_string(), &nowhere), Err(Refusal::NoDestination));
+        assert_eq!(parse(&message.to_string(), &nowhere), Err(MessageRefusal::NoDestination));
         let message = bridge("Object Created", "k").to_string();
-        assert_eq!(parse(&message, &nowhere), Err(Refusal::NoDestination));
+        assert_eq!(parse(&message, &nowhere), Err(MessageRefusal::NoDestination));
         let removed = json!({"Records": [record("ObjectRemoved:Delete", "k", json!(null))]});
         assert!(parse(&removed.to_string(), &nowhere).is_ok());
         let nowhere = Routes { deletions: true, ..nowhere };
-        assert_eq!(parse(&removed.to_string(), &nowhere), Err(Refusal::NoDestination));
+        assert_eq!(parse(&removed.to_string(), &nowhere), Err(MessageRefusal::NoDestination));
     }
 
     /// Promise 1.
@@ -609,6 +609,6 @@ mod tests {
         let places: Vec<String> = incoming.jobs.iter().map(|job| job.des.to_string()).collect();
         assert_eq!(places, ["d1/a/b", "d2/a/b", "d1/a/c"]);
         assert!(incoming.dropped[0].contains("of s/else: no pair"), "{incoming:?}");
-        assert_eq!(incoming.apart[0].refusal, Refusal::NotListed("other".into()));
+        assert_eq!(incoming.apart[0].refusal, MessageRefusal::NotListed("other".into()));
     }
 }

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::parse::{Fields, not_a_job, object, sequencer, size, text, version};
-use super::{Action, Apart, Incoming, Job, Refusal, Seen, ascii_json};
+use super::{Action, Apart, Incoming, Job, MessageRefusal, SeenCopy, ascii_json};
 use crate::object::Etag;
 use crate::object::sequencer::Sequencer;
 
@@ -48,11 +48,11 @@ struct Pack<'a> {
     #[serde(rename = "PackVersion")]
     version: u64,
     #[serde(rename = "Groups")]
-    groups: Vec<Group<'a>>,
+    groups: Vec<PackGroup<'a>>,
 }
 
 #[derive(Serialize)]
-struct Group<'a> {
+struct PackGroup<'a> {
     #[serde(rename = "Action", skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
     #[serde(rename = "Src_bucket")]
@@ -136,7 +136,7 @@ impl<'a> Heads<'a> {
 }
 
 /// The group of these jobs: at least one, all with the same heads.
-fn group(jobs: &[Job]) -> Group<'_> {
+fn group(jobs: &[Job]) -> PackGroup<'_> {
     let heads = Heads::of(&jobs[0]);
     let tail = |job: &Job| job.src.key.as_str()[heads.src.len()..].to_owned();
     let mut common = tail(&jobs[0]);
@@ -147,7 +147,7 @@ fn group(jobs: &[Job]) -> Group<'_> {
     }
     let objects =
         jobs.iter().map(|job| entry(&job.src.key.as_str()[heads.src.len() + common.len()..], job));
-    Group {
+    PackGroup {
         action: heads.deletes.then_some(DELETE),
         objects: objects.collect(),
         src_common: &jobs[0].src.key.as_str()[..heads.src.len() + common.len()],
@@ -177,10 +177,10 @@ fn entry(name: &str, job: &Job) -> Value {
 }
 
 /// Reads a packed message; refuses each invalid entry separately.
-pub(super) fn read(fields: &Fields) -> Result<Incoming, Refusal> {
+pub(super) fn read(fields: &Fields) -> Result<Incoming, MessageRefusal> {
     let version = match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
         Some(known @ COPIES_ONLY..=PACK_VERSION) => known,
-        Some(newer) if newer > PACK_VERSION => return Err(Refusal::Newer(newer)),
+        Some(newer) if newer > PACK_VERSION => return Err(MessageRefusal::Newer(newer)),
         _ => return Err(not_a_job(format!("{VERSION_FIELD} is no version"))),
     };
     let Some(Value::Array(groups)) = fields.get("Groups") else {
@@ -206,7 +206,7 @@ fn read_group(
     path: &str,
     incoming: &mut Incoming,
     alone: impl Fn(&Value) -> String,
-) -> Result<(), Refusal> {
+) -> Result<(), MessageRefusal> {
     let Value::Object(group) = group else {
         return Err(not_a_job(format!("{path} is not a JSON object")));
     };
@@ -253,7 +253,7 @@ fn read_group(
 }
 
 /// What a comparison saw of an object to delete; an event has no size.
-fn seen(entry: &Value, path: &str) -> Result<Option<Seen>, Refusal> {
+fn seen(entry: &Value, path: &str) -> Result<Option<SeenCopy>, MessageRefusal> {
     let listed = entry.get(1).filter(|size| !size.is_null());
     if listed.is_none() {
         return Ok(None);
@@ -265,7 +265,7 @@ fn seen(entry: &Value, path: &str) -> Result<Option<Seen>, Refusal> {
         // Without the ETag, an object that has been replaced since would be deleted.
         Some(_) => return Err(not_a_job(format!("{path} ETag is not text"))),
     };
-    Ok(Some(Seen { size, etag }))
+    Ok(Some(SeenCopy { size, etag }))
 }
 
 #[cfg(test)]
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::object::{ObjectId, ObjectKey, destination_key};
 
-    fn read(body: &str) -> Result<Incoming, Refusal> {
+    fn read(body: &str) -> Result<Incoming, MessageRefusal> {
         parse(body, &Routes::default())
     }
 
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn a_deletion(key: &str, seen: Option<(u64, Option<&str>)>) -> Job {
-        let seen = seen.map(|(size, etag)| Seen { size, etag: etag.map(Etag::new) });
+        let seen = seen.map(|(size, etag)| SeenCopy { size, etag: etag.map(Etag::new) });
         Job { action: Action::Delete(seen), ..a_job(key, key, 0, None) }
     }
 
@@ -397,7 +397,7 @@ mod tests {
         if rng.u8(..4) == 0 {
             let etag = rng.bool().then(|| Etag::new("e"));
             let size = std::mem::take(&mut job.size);
-            job.action = Action::Delete(rng.bool().then_some(Seen { size, etag }));
+            job.action = Action::Delete(rng.bool().then_some(SeenCopy { size, etag }));
         }
         job
     }
@@ -433,10 +433,10 @@ mod tests {
     #[test]
     fn a_newer_form_is_refused_as_such() {
         let newer = r#"{"PackVersion":3,"Groups":"in another form"}"#;
-        assert_eq!(read(newer), Err(Refusal::Newer(3)));
+        assert_eq!(read(newer), Err(MessageRefusal::Newer(3)));
         for version in ["0", "-1", "\"1\"", "1.5", "null"] {
             let body = format!("{{\"PackVersion\":{version},\"Groups\":[]}}");
-            assert!(matches!(read(&body), Err(Refusal::NotAJob(_))), "{version}");
+            assert!(matches!(read(&body), Err(MessageRefusal::NotAJob(_))), "{version}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Events, Incoming, Job, Refusal, Routes, event, pack};
+use super::{Events, Incoming, Job, MessageRefusal, Routes, event, pack};
 use crate::format::escape::shown;
 use crate::object::is_bucket_name;
 use crate::object::sequencer::Sequencer;
@@ -24,7 +24,7 @@ pub enum Opened {
 }
 
 /// Reads a message in any of the forms that a worker understands; `routes` decides where events go.
-pub fn parse(body: &str, routes: &Routes) -> Result<Incoming, Refusal> {
+pub fn parse(body: &str, routes: &Routes) -> Result<Incoming, MessageRefusal> {
     match open(body)? {
         Opened::Incoming(incoming) => Ok(incoming),
         Opened::Events(events) => events.jobs(routes),
@@ -32,11 +32,11 @@ pub fn parse(body: &str, routes: &Routes) -> Result<Incoming, Refusal> {
 }
 
 /// Reads a message as far as possible without knowing where events go.
-pub fn open(body: &str) -> Result<Opened, Refusal> {
+pub fn open(body: &str) -> Result<Opened, MessageRefusal> {
     opened(body, 0)
 }
 
-fn opened(body: &str, envelopes: usize) -> Result<Opened, Refusal> {
+fn opened(body: &str, envelopes: usize) -> Result<Opened, MessageRefusal> {
     let body = body.trim_start_matches('\u{feff}');
     let value: Value = serde_json::from_str(body).map_err(|e| {
         not_a_job(format!("not valid JSON at line {} column {}", e.line(), e.column()))
@@ -97,7 +97,7 @@ fn subscription(kind: &str, topic: &str) -> String {
 }
 
 /// The plain job; ignores other fields, except one that asks for anything but a copy.
-fn job(fields: &Fields) -> Result<Job, Refusal> {
+fn job(fields: &Fields) -> Result<Job, MessageRefusal> {
     if fields.get("Action").is_some_and(|action| action != "copy") {
         return Err(not_a_job("Action of a plain job is not \"copy\", deletions are packed"));
     }
@@ -111,12 +111,16 @@ fn job(fields: &Fields) -> Result<Job, Refusal> {
     Ok(Job { sequencer, ..Job::copy(src, des, size, version) })
 }
 
-pub(super) fn not_a_job(reason: impl Into<String>) -> Refusal {
-    Refusal::NotAJob(reason.into())
+pub(super) fn not_a_job(reason: impl Into<String>) -> MessageRefusal {
+    MessageRefusal::NotAJob(reason.into())
 }
 
 /// The text in the field `name`; a refusal calls it `path`.
-pub(super) fn text<'a>(fields: &'a Fields, name: &str, path: &str) -> Result<&'a str, Refusal> {
+pub(super) fn text<'a>(
+    fields: &'a Fields,
+    name: &str,
+    path: &str,
+) -> Result<&'a str, MessageRefusal> {
     match fields.get(name) {
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(not_a_job(format!("{path} is not text"))),
@@ -130,7 +134,7 @@ pub(super) fn object(
     key: &str,
     bucket_path: &str,
     key_path: &str,
-) -> Result<ObjectId, Refusal> {
+) -> Result<ObjectId, MessageRefusal> {
     for (name, path) in [(bucket, bucket_path), (key, key_path)] {
         if name.is_empty() {
             return Err(not_a_job(format!("{path} is empty")));
@@ -149,7 +153,7 @@ pub(super) fn object(
 }
 
 /// A number of bytes, also as text, as some senders write it.
-pub(super) fn size(value: Option<&Value>, path: &str) -> Result<u64, Refusal> {
+pub(super) fn size(value: Option<&Value>, path: &str) -> Result<u64, MessageRefusal> {
     let size = match value {
         None | Some(Value::Null) => return Err(not_a_job(format!("{path} is missing"))),
         Some(Value::String(text)) => text.parse().ok(),
@@ -161,7 +165,7 @@ pub(super) fn size(value: Option<&Value>, path: &str) -> Result<u64, Refusal> {
 }
 
 /// A version; missing, empty and `"null"` mean that there is none.
-pub(super) fn version(value: Option<&Value>, path: &str) -> Result<Option<String>, Refusal> {
+pub(super) fn version(value: Option<&Value>, path: &str) -> Result<Option<String>, MessageRefusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() || text == NO_VERSION => Ok(None),
@@ -262,7 +266,7 @@ mod tests {
         ] {
             let refusal = parse(body, &target).unwrap_err();
             assert!(
-                matches!(&refusal, Refusal::NotAJob(r) if r.starts_with(expected)),
+                matches!(&refusal, MessageRefusal::NotAJob(r) if r.starts_with(expected)),
                 "{refusal}"
             );
             assert!(!refusal.to_string().contains("secret"), "{refusal}");
@@ -279,7 +283,7 @@ mod tests {
             body = sns(body);
             assert_eq!(parse(&body, &target).unwrap(), expected);
         }
-        assert!(matches!(parse(&sns(body), &target), Err(Refusal::NotAJob(_))));
+        assert!(matches!(parse(&sns(body), &target), Err(MessageRefusal::NotAJob(_))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Pure: the bucket list is an argument.
 
-use super::Refusal;
+use super::MessageRefusal;
 use crate::object::ObjectId;
 use crate::params::Pair;
 
@@ -24,16 +24,16 @@ pub struct Routes {
 impl Routes {
     /// Every place to which a comparison would copy this object: one for each pair that contains
     /// it. Empty if its bucket is listed but no pair's prefix matches its key.
-    pub fn of(&self, src: &ObjectId) -> Result<Vec<ObjectId>, Refusal> {
+    pub fn of(&self, src: &ObjectId) -> Result<Vec<ObjectId>, MessageRefusal> {
         if self.pairs.is_empty() {
             return match self.bucket.is_empty() {
-                true => Err(Refusal::NoDestination),
+                true => Err(MessageRefusal::NoDestination),
                 false => Ok(vec![self.default_pair(&src.bucket).target(&src.key)]),
             };
         }
         let mut listed = self.pairs.iter().filter(|pair| pair.src_bucket == src.bucket).peekable();
         if listed.peek().is_none() {
-            return Err(Refusal::NotListed(src.bucket.clone()));
+            return Err(MessageRefusal::NotListed(src.bucket.clone()));
         }
         let mut places: Vec<ObjectId> = listed
             .filter(|pair| src.key.as_str().starts_with(&pair.src_prefix))
@@ -94,14 +94,14 @@ mod tests {
         assert_eq!(of(&listed, "a", "x/k"), Ok(vec!["d/x/k".to_owned(), "e/q/x/k".to_owned()]));
         assert_eq!(of(&listed, "b", "y k"), Ok(vec!["f/y k".to_owned()]));
         assert_eq!(of(&listed, "b", "k"), Ok(vec![]));
-        assert_eq!(of(&listed, "c", "k"), Err(Refusal::NotListed("c".into())));
+        assert_eq!(of(&listed, "c", "k"), Err(MessageRefusal::NotListed("c".into())));
         assert_eq!(listed.default_place(), None);
 
         let default = routes(vec![]);
         assert_eq!(of(&default, "c", "/k"), Ok(vec!["default/p//k".to_owned()]));
         assert_eq!(default.default_place(), Some(("default", "p")));
         let nowhere = Routes::default();
-        assert_eq!(of(&nowhere, "c", "k"), Err(Refusal::NoDestination));
+        assert_eq!(of(&nowhere, "c", "k"), Err(MessageRefusal::NoDestination));
         assert_eq!(nowhere.default_place(), None);
     }
 }

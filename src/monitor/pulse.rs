@@ -11,7 +11,7 @@ use crate::mutex::lock;
 
 /// What the receive loop does in a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Turn {
+pub enum LoopTurn {
     /// It asks the queue for messages, or has not started.
     #[default]
     Asks,
@@ -30,19 +30,19 @@ pub(super) struct Pulse(Mutex<Beats>);
 #[derive(Debug, Default)]
 struct Beats {
     turned: Option<Instant>,
-    turn: Turn,
+    turn: LoopTurn,
     /// When each message in work began. The first key is the oldest.
     begun: BTreeMap<u64, Instant>,
     next: u64,
 }
 
 impl Pulse {
-    pub(super) fn turned(&self, turn: Turn) {
+    pub(super) fn turned(&self, turn: LoopTurn) {
         let mut beats = self.beats();
         (beats.turned, beats.turn) = (Some(Instant::now()), turn);
     }
 
-    pub(super) fn turn(&self) -> Turn {
+    pub(super) fn turn(&self) -> LoopTurn {
         self.beats().turn
     }
 
@@ -115,8 +115,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_of_the_loop_is_remembered() {
         let monitor = Monitor::default();
-        monitor.turned(Turn::Full);
-        assert_eq!(monitor.turn(), Turn::Full);
+        monitor.turned(LoopTurn::Full);
+        assert_eq!(monitor.turn(), LoopTurn::Full);
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(monitor.signs().since_turn, Some(Duration::from_secs(7)));
     }

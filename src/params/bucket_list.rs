@@ -90,7 +90,7 @@ pub fn same_place(config: &Config) -> bool {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with src_bucket and des_bucket")]
-struct Entry {
+struct PairEntry {
     src_bucket: String,
     src_prefix: Option<String>,
     des_bucket: String,
@@ -102,7 +102,7 @@ struct Entry {
 /// text, for errors; `same_place`: both sides are the same store, so a pair could feed itself.
 pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>> {
     let text = text.trim_start_matches('\u{feff}');
-    let entries: Vec<Entry> = serde_json::from_str(text).map_err(|e| {
+    let entries: Vec<PairEntry> = serde_json::from_str(text).map_err(|e| {
         let entry = failing_entry(text).map(|n| format!("entry {n}: ")).unwrap_or_default();
         Error::usage(format!("{name}: {entry}{e}"))
     })?;
@@ -117,7 +117,7 @@ pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>
     if problems.is_empty() { Ok(pairs) } else { Err(Error::usage(problems.join("\n"))) }
 }
 
-fn pair(entry: Entry) -> Pair {
+fn pair(entry: PairEntry) -> Pair {
     let src_prefix = entry.src_prefix.filter(|prefix| prefix != "/").unwrap_or_default();
     Pair {
         src_bucket: entry.src_bucket,
@@ -130,7 +130,7 @@ fn pair(entry: Entry) -> Pair {
 /// The number, from 1, of the first invalid entry.
 fn failing_entry(text: &str) -> Option<usize> {
     let entries: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
-    entries.into_iter().position(|e| serde_json::from_value::<Entry>(e).is_err()).map(|i| i + 1)
+    entries.into_iter().position(|e| serde_json::from_value::<PairEntry>(e).is_err()).map(|i| i + 1)
 }
 
 #[cfg(test)]

@@ -62,12 +62,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::aws::scripted::Scripted;
+    use crate::aws::scripted::ScriptedService;
 
     #[tokio::test]
     async fn a_refusal_names_the_parameter_and_both_permissions() {
         let refusal = json!({"__type": "AccessDeniedException", "message": "not authorized"});
-        let script = Scripted::new([(400, refusal)]);
+        let script = ScriptedService::new([(400, refusal)]);
         let error = SsmParameters::new(&script.config()).get("p").await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Denied);
         for part in ["GetParameter p", "ssm:GetParameter", "kms:Decrypt"] {
@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_passing_error_is_not_tried_again_here() {
-        let script = Scripted::new([(400, json!({"__type": "ThrottlingException"}))]);
+        let script = ScriptedService::new([(400, json!({"__type": "ThrottlingException"}))]);
         let error = SsmParameters::new(&script.config()).get("p").await.expect_err("throttled");
         assert_eq!(error.kind(), ErrorKind::Throttled);
         assert_eq!(script.asked().len(), 1);

@@ -26,7 +26,7 @@ const PATIENCE: u32 = 20;
 
 /// Why a lease was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum LeaseLoss {
     /// The queue reports it: another receiver has the message, or it is gone.
     Taken,
     /// The lease could not be extended in time.
@@ -36,7 +36,7 @@ pub enum Loss {
     Limit,
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for LeaseLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Taken => "the queue has given the job to another worker",
@@ -46,8 +46,8 @@ impl fmt::Display for Loss {
     }
 }
 
-impl From<Loss> for Error {
-    fn from(loss: Loss) -> Self {
+impl From<LeaseLoss> for Error {
+    fn from(loss: LeaseLoss) -> Self {
         Self::new(ErrorKind::LeaseLost, loss.to_string())
     }
 }
@@ -60,7 +60,7 @@ pub struct Lease {
     queue: Arc<dyn Queue>,
     message: Message,
     work: CancellationToken,
-    lost: Arc<OnceLock<Loss>>,
+    lost: Arc<OnceLock<LeaseLoss>>,
     settle: CancellationToken,
     heartbeat: JoinHandle<()>,
 }
@@ -112,7 +112,7 @@ impl Lease {
     }
 
     /// Why the lease was lost, if it was.
-    pub fn lost(&self) -> Option<Loss> {
+    pub fn lost(&self) -> Option<LeaseLoss> {
         self.lost.get().copied()
     }
 
@@ -160,7 +160,7 @@ impl Lease {
 
     /// Whether another receiver may have the message by now.
     fn is_gone(&self) -> bool {
-        matches!(self.lost(), Some(Loss::Taken | Loss::RanOut))
+        matches!(self.lost(), Some(LeaseLoss::Taken | LeaseLoss::RanOut))
     }
 
     /// Stops the heartbeat between two beats.
@@ -189,7 +189,7 @@ struct Heartbeat {
 impl Heartbeat {
     /// Beats every third of the visibility timeout, so that one lost beat is harmless. Returns the
     /// reason when the lease is lost, `None` when it is no longer needed.
-    async fn run(self) -> Option<Loss> {
+    async fn run(self) -> Option<LeaseLoss> {
         let mut deadline = Instant::from_std(self.message.deadline);
         let received = back(deadline, self.visibility);
         let mut next = on(received, self.visibility / 3);
@@ -201,16 +201,16 @@ impl Heartbeat {
             }
             let now = Instant::now();
             if now >= deadline {
-                return Some(Loss::RanOut);
+                return Some(LeaseLoss::RanOut);
             }
             if on(now, self.visibility) > on(received, MAX_HIDDEN) {
                 // Two thirds of the visibility timeout are left to release the message.
-                return Some(Loss::Limit);
+                return Some(LeaseLoss::Limit);
             }
             let limit = on(now, one_try(self.visibility)).min(deadline);
             let extended = self.queue.extend(&self.message.receipt, self.visibility);
             match timeout_at(limit, extended).await {
-                Err(_) if Instant::now() >= deadline => return Some(Loss::RanOut),
+                Err(_) if Instant::now() >= deadline => return Some(LeaseLoss::RanOut),
                 // Do not wait for a lost answer: the next try uses another connection.
                 Err(_) => {
                     warn!(job = %self.message.id, "no answer to extending the lease, trying again");
@@ -220,7 +220,7 @@ impl Heartbeat {
                     deadline = Instant::from_std(until);
                     next = on(now, self.visibility / 3);
                 }
-                Ok(Err(e)) if e.kind() == ErrorKind::LeaseLost => return Some(Loss::Taken),
+                Ok(Err(e)) if e.kind() == ErrorKind::LeaseLost => return Some(LeaseLoss::Taken),
                 // Whatever the error (new credentials may be on their way), the lease is ours until
                 // the deadline.
                 Ok(Err(e)) => {

@@ -24,10 +24,10 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use self::item::Item;
-use self::update::{OldUpload, Refusal, Update};
+use self::update::{OldUpload, Update, WriteRefusal};
 use super::{
-    CopiesPage, CopiesRequest, End, JobStatus, MAX_LOOKED_UP, NoteKey, Outcome, Record, RecordId,
-    RecordStore, Recorded, Seal, Start, Tally,
+    AttemptEnd, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey, Outcome, Record,
+    RecordId, RecordStore, RecordTally, Recorded, Seal, Start,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
@@ -61,7 +61,7 @@ pub struct DynamoRecords {
 }
 
 /// The result of a conditional write.
-enum Written {
+enum WriteResult {
     Done,
     /// Refused because of this item, which has the right source and destination.
     Refused(Item),
@@ -144,11 +144,11 @@ impl DynamoRecords {
 
     /// Writes to the record of `id`: under its primary key, or under the alternate one if the
     /// primary belongs to another destination.
-    async fn write(&self, id: &RecordId, update: &Update) -> Result<Written> {
+    async fn write(&self, id: &RecordId, update: &Update) -> Result<WriteResult> {
         for key in [item::primary_key(id), item::alternate_key(id)] {
-            let Some(item) = self.update(key, update).await? else { return Ok(Written::Done) };
+            let Some(item) = self.update(key, update).await? else { return Ok(WriteResult::Done) };
             if item::is_of(&item, id) {
-                return Ok(Written::Refused(item));
+                return Ok(WriteResult::Refused(item));
             }
         }
         Err(Error::invalid(format!(
@@ -197,13 +197,13 @@ impl DynamoRecords {
         let mut dropped = None;
         for old in [OldUpload::Keep, OldUpload::Drop] {
             let item = match self.write(&outcome.id, &Update::finish(outcome, old)).await? {
-                Written::Done => return Ok(dropped),
-                Written::Refused(item) => item,
+                WriteResult::Done => return Ok(dropped),
+                WriteResult::Refused(item) => item,
             };
             match update::refused_finish(outcome, &item) {
-                Refusal::Repeated => return Ok(None),
-                Refusal::Fenced => return Err(taken_over(&outcome.id)),
-                Refusal::OtherUpload => dropped = item::unfinished_upload(&item),
+                WriteRefusal::Repeated => return Ok(None),
+                WriteRefusal::Fenced => return Err(taken_over(&outcome.id)),
+                WriteRefusal::OtherUpload => dropped = item::unfinished_upload(&item),
             }
         }
         Err(self.changed_meanwhile())
@@ -260,7 +260,7 @@ fn taken_over(id: &RecordId) -> Error {
 /// DynamoDB's answer if a permission is missing.
 const NOT_ALLOWED: &str = "AccessDeniedException";
 
-fn count(tally: &mut Tally, item: &Item, since: SystemTime) {
+fn count(tally: &mut RecordTally, item: &Item, since: SystemTime) {
     if item.contains_key(notes::NOTE) {
         return;
     }
@@ -300,24 +300,24 @@ impl RecordStore for DynamoRecords {
     }
 
     async fn begin(&self, start: &Start) -> Result<()> {
-        let Written::Refused(item) = self.write(&start.id, &Update::begin(start)).await? else {
+        let WriteResult::Refused(item) = self.write(&start.id, &Update::begin(start)).await? else {
             return Ok(());
         };
         match update::refused_begin(start, &item) {
-            Refusal::Repeated => return Ok(()),
-            Refusal::Fenced => return Err(taken_over(&start.id)),
-            Refusal::OtherUpload => {}
+            WriteRefusal::Repeated => return Ok(()),
+            WriteRefusal::Fenced => return Err(taken_over(&start.id)),
+            WriteRefusal::OtherUpload => {}
         }
         match self.write(&start.id, &Update::begin_again(start)).await? {
-            Written::Done => Ok(()),
-            Written::Refused(_) => Err(self.changed_meanwhile()),
+            WriteResult::Done => Ok(()),
+            WriteResult::Refused(_) => Err(self.changed_meanwhile()),
         }
     }
 
     async fn seal(&self, seal: &Seal) -> Result<()> {
         match self.write(&seal.id, &Update::seal(seal)).await? {
-            Written::Done => Ok(()),
-            Written::Refused(_) => Err(taken_over(&seal.id)),
+            WriteResult::Done => Ok(()),
+            WriteResult::Refused(_) => Err(taken_over(&seal.id)),
         }
     }
 
@@ -342,7 +342,7 @@ impl RecordStore for DynamoRecords {
     }
 
     /// Costs as much as [`Self::copied`].
-    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>> {
         self.ends_of(ids).await
     }
 
@@ -375,10 +375,10 @@ impl RecordStore for DynamoRecords {
     }
 
     /// Reads the whole table: see [`Self::scan`] for the cost.
-    async fn tally(&self, since: SystemTime) -> Result<Tally> {
+    async fn tally(&self, since: SystemTime) -> Result<RecordTally> {
         const NEEDED: &[&str] =
             &["jobStatus", "Size", "firstTime", "endTime", "proof", notes::NOTE];
-        let mut tally = Tally::default();
+        let mut tally = RecordTally::default();
         let (mut first, mut last) = (None, None);
         let mut pages = std::pin::pin!(self.scan(Some(NEEDED), None));
         while let Some(page) = pages.next().await {

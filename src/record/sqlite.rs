@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use time::OffsetDateTime;
 
 use super::{
-    CopiesPage, CopiesRequest, Copy, End, JobStatus, NoteKey, Outcome, Proofs, Proven, Record,
-    RecordId, RecordStore, Recorded, Seal, Start, Tally, UploadRef,
+    AttemptEnd, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome, Proofs, Proven,
+    Record, RecordId, RecordStore, RecordTally, Recorded, Seal, Start, UploadRef,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::sequencer::Sequencer;
@@ -96,7 +96,7 @@ impl RecordStore for SqliteRecords {
         self.db.read(move |tx| ids.iter().map(|id| copied(tx, id)).collect()).await
     }
 
-    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+    async fn ends(&self, ids: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>> {
         let ids = ids.to_vec();
         self.db.read(move |tx| ids.iter().map(|id| end(tx, id)).collect()).await
     }
@@ -140,7 +140,7 @@ impl RecordStore for SqliteRecords {
         self.db.write(remove).await
     }
 
-    async fn tally(&self, since: SystemTime) -> Result<Tally> {
+    async fn tally(&self, since: SystemTime) -> Result<RecordTally> {
         self.db.read(move |tx| tally(tx, since)).await
     }
 
@@ -264,13 +264,13 @@ SELECT jobStatus, endTime FROM record
 WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3 AND jobStatus <> 'RUNNING'
     AND endTime IS NOT NULL"#;
 
-fn end(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<End>> {
+fn end(tx: &Transaction<'_>, id: &RecordId) -> rusqlite::Result<Option<AttemptEnd>> {
     tx.prepare_cached(SELECT_END)?
         .query_row(params![table_key(&id.src), id.des.bucket, id.des.key.as_str()], |row| {
             let status = status(row, 0)?;
             let seconds = row.get::<_, f64>(1)?;
             let time = UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default();
-            Ok(End { status, time })
+            Ok(AttemptEnd { status, time })
         })
         .optional()
 }
@@ -379,7 +379,7 @@ fn finish(tx: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Option<Dr
 }
 
 /// One pass over a covering index, so that `status --watch` does not read the whole file.
-fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
+fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<RecordTally> {
     let mut select = tx.prepare_cached(
         "SELECT jobStatus, count(*), sum(Size), min(firstTime), max(endTime),
              count(iif(endTime >= ?1, 1, NULL)), sum(iif(endTime >= ?1, Size, 0)),
@@ -387,7 +387,7 @@ fn tally(tx: &Transaction<'_>, since: SystemTime) -> rusqlite::Result<Tally> {
          FROM record GROUP BY jobStatus",
     )?;
     let mut rows = select.query([seconds(since)])?;
-    let mut tally = Tally::default();
+    let mut tally = RecordTally::default();
     let (mut first, mut last) = (None::<f64>, None::<f64>);
     while let Some(row) = rows.next()? {
         let (records, bytes) = (unsigned(row, 1)?, unsigned(row, 2)?);

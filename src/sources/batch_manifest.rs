@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use csv::ByteRecord;
 
-use super::feed::Outlet;
+use super::feed::FeedSender;
 use super::table::Table;
-use super::{CHUNK, Entry, Feed, decode_key, open};
+use super::{CHUNK, Feed, NamedObject, decode_key, open};
 use crate::error::{Error, Result};
 use crate::object::is_bucket_name;
 
@@ -22,12 +22,12 @@ const ALLOWED: &str =
 /// no header; keys URL-encoded, a space as `+` or `%20`, a plus as `%2B`, a line break as `%0A`; a
 /// version for every object or for none, `null` for objects written without versioning. Fields may
 /// be quoted (RFC 4180), but contain no line break. Fails with `Usage`, naming file and line.
-pub fn read(path: impl Into<PathBuf>) -> Feed<Entry> {
+pub fn read(path: impl Into<PathBuf>) -> Feed<NamedObject> {
     let path = path.into();
     Feed::start(CHUNK, move |out| records(&path, Table::new(open(&path)?), out))
 }
 
-fn records(path: &Path, mut table: Table<File>, out: &mut Outlet<Entry>) -> Result<()> {
+fn records(path: &Path, mut table: Table<File>, out: &mut FeedSender<NamedObject>) -> Result<()> {
     let file = path.display();
     let mut width = None;
     loop {
@@ -39,7 +39,7 @@ fn records(path: &Path, mut table: Table<File>, out: &mut Outlet<Entry>) -> Resu
     }
 }
 
-fn entry(line: u64, record: &ByteRecord, width: usize) -> Result<Entry, String> {
+fn entry(line: u64, record: &ByteRecord, width: usize) -> Result<NamedObject, String> {
     if record.len() != width || !(2..=3).contains(&width) {
         let fields = record.len();
         return Err(format!(
@@ -59,7 +59,7 @@ fn entry(line: u64, record: &ByteRecord, width: usize) -> Result<Entry, String> 
             )?)
         }
     };
-    Ok(Entry { bucket: Some(bucket), key, odd, version, line })
+    Ok(NamedObject { bucket: Some(bucket), key, odd, version, line })
 }
 
 fn text(field: &[u8]) -> Option<String> {

@@ -14,19 +14,19 @@ const AHEAD: usize = 1;
 /// error, and stays one. Dropping the feed ends the reader at its next chunk.
 #[derive(Debug)]
 pub struct Feed<T> {
-    chunks: mpsc::Receiver<Message<T>>,
+    chunks: mpsc::Receiver<FeedMessage<T>>,
     reader: JoinHandle<()>,
-    end: End,
+    end: FeedEnd,
 }
 
 #[derive(Debug)]
-enum Message<T> {
+enum FeedMessage<T> {
     Items(Vec<T>),
     End(Result<()>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum FeedEnd {
     Ahead,
     Reached,
     Failed,
@@ -37,36 +37,36 @@ impl<T: Send + 'static> Feed<T> {
     /// in chunks of up to `size`.
     pub(super) fn start<F>(size: usize, read: F) -> Self
     where
-        F: FnOnce(&mut Outlet<T>) -> Result<()> + Send + 'static,
+        F: FnOnce(&mut FeedSender<T>) -> Result<()> + Send + 'static,
     {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let reader = task::spawn_blocking(move || {
-            let mut outlet = Outlet { sender, chunk: Vec::with_capacity(size), size };
+            let mut outlet = FeedSender { sender, chunk: Vec::with_capacity(size), size };
             let end = read(&mut outlet).and_then(|()| outlet.flush());
             // If the feed has been dropped, the end is of no interest.
-            let _ = outlet.sender.blocking_send(Message::End(end));
+            let _ = outlet.sender.blocking_send(FeedMessage::End(end));
         });
-        Self { chunks, reader, end: End::Ahead }
+        Self { chunks, reader, end: FeedEnd::Ahead }
     }
 
     /// The next chunk, never an empty one; `None` after the last. Nothing is lost if the future is
     /// dropped.
     pub async fn next(&mut self) -> Result<Option<Vec<T>>> {
         match (self.end, self.chunks.recv().await) {
-            (_, Some(Message::Items(items))) => Ok(Some(items)),
-            (_, Some(Message::End(end))) => {
-                self.end = if end.is_ok() { End::Reached } else { End::Failed };
+            (_, Some(FeedMessage::Items(items))) => Ok(Some(items)),
+            (_, Some(FeedMessage::End(end))) => {
+                self.end = if end.is_ok() { FeedEnd::Reached } else { FeedEnd::Failed };
                 end.map(|()| None)
             }
-            (End::Reached, None) => Ok(None),
-            (End::Failed, None) => Err(Error::invalid("reading has failed before")),
-            (End::Ahead, None) => Err(self.lost().await),
+            (FeedEnd::Reached, None) => Ok(None),
+            (FeedEnd::Failed, None) => Err(Error::invalid("reading has failed before")),
+            (FeedEnd::Ahead, None) => Err(self.lost().await),
         }
     }
 
     /// Why the reader has stopped without reporting an end: it panicked, or the runtime is ending.
     async fn lost(&mut self) -> Error {
-        self.end = End::Failed;
+        self.end = FeedEnd::Failed;
         match (&mut self.reader).await {
             Err(join) if join.is_panic() => {
                 Error::invalid("reading broke off: a fault of this program").with_source(join)
@@ -77,13 +77,13 @@ impl<T: Send + 'static> Feed<T> {
 }
 
 /// The reader's end of a [`Feed`].
-pub(super) struct Outlet<T> {
-    sender: mpsc::Sender<Message<T>>,
+pub(super) struct FeedSender<T> {
+    sender: mpsc::Sender<FeedMessage<T>>,
     chunk: Vec<T>,
     size: usize,
 }
 
-impl<T> Outlet<T> {
+impl<T> FeedSender<T> {
     /// Passes `item` on; blocks while the channel is full. Fails with `Cancelled` if the feed has
     /// been dropped.
     pub(super) fn push(&mut self, item: T) -> Result<()> {
@@ -99,7 +99,7 @@ impl<T> Outlet<T> {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(self.size));
-        self.sender.blocking_send(Message::Items(chunk)).map_err(|_| Error::cancelled())
+        self.sender.blocking_send(FeedMessage::Items(chunk)).map_err(|_| Error::cancelled())
     }
 }
 

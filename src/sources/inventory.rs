@@ -29,12 +29,12 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use super::CHUNK;
-use super::sort::{Row, Sorted, Sorter};
+use super::sort::{KeyRow, Sorted, Sorter};
 use crate::error::{Error, Result};
 use crate::store::ObjectStore;
 pub use address::Address;
-use columns::{Filter, Seen};
-use files::Place;
+use columns::{InventoryRow, RowFilter};
+use files::InventoryPlace;
 use manifest::{DataFile, Format, Manifest};
 
 /// How many data files are fetched and read at once. Each takes a connection, a temporary file and
@@ -58,7 +58,7 @@ pub struct Access {
 #[derive(Debug)]
 pub struct Inventory {
     manifest: Manifest,
-    place: Place,
+    place: InventoryPlace,
     access: Access,
 }
 
@@ -67,7 +67,7 @@ impl Inventory {
     /// Fails with `Usage` if it is not a usable inventory (ORC, no Size), `NotFound` if there is
     /// none, `Invalid` if it is damaged.
     pub async fn open(address: Address, access: Access) -> Result<Self> {
-        let place = Place::new(address, &access)?;
+        let place = InventoryPlace::new(address, &access)?;
         let text = place.manifest().await?;
         let manifest = manifest::parse(&text).map_err(|e| e.context(&place))?;
         Ok(Self { manifest, place, access })
@@ -107,7 +107,7 @@ impl Inventory {
             )));
         }
         let sorter = Sorter::new(self.access.folder.as_deref());
-        let filter = Filter { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        let filter = RowFilter { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
         // If one file fails, the threads that read the others end too.
         let halt = self.access.cancel.child_token();
         let _ends_readers = halt.clone().drop_guard();
@@ -127,13 +127,13 @@ impl Inventory {
         &self,
         file: &DataFile,
         content: File,
-        filter: Filter,
+        filter: RowFilter,
         sorter: Sorter,
         halt: CancellationToken,
     ) -> Result<()> {
         let (format, name) = (self.manifest.format.clone(), file.key.clone());
         let reading = task::spawn_blocking(move || {
-            let mut batch = Batch { filter, sorter, halt, rows: Vec::with_capacity(CHUNK) };
+            let mut batch = RowBatch { filter, sorter, halt, rows: Vec::with_capacity(CHUNK) };
             match format {
                 Format::Csv(columns) => csv::read(content, &columns, |seen| batch.take(seen)),
                 Format::Parquet => parquet::read(content, |seen| batch.take(seen)),
@@ -149,15 +149,15 @@ impl Inventory {
 }
 
 /// Rows on their way into the sorter.
-struct Batch {
-    filter: Filter,
+struct RowBatch {
+    filter: RowFilter,
     sorter: Sorter,
     halt: CancellationToken,
-    rows: Vec<Row>,
+    rows: Vec<KeyRow>,
 }
 
-impl Batch {
-    fn take(&mut self, seen: Seen<'_>) -> Result<()> {
+impl RowBatch {
+    fn take(&mut self, seen: InventoryRow<'_>) -> Result<()> {
         match self.filter.row(seen).map_err(Error::invalid)? {
             Some(Ok(row)) => self.rows.push(row),
             Some(Err(odd)) => self.sorter.keep_odd([odd])?,

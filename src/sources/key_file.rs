@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::feed::Outlet;
-use super::{CHUNK, Entry, Feed, key, open};
+use super::feed::FeedSender;
+use super::{CHUNK, Feed, NamedObject, key, open};
 use crate::error::{Error, Result};
 use crate::object::MAX_KEY_BYTES;
 
@@ -18,12 +18,12 @@ const LONGEST_LINE: u64 = MAX_KEY_BYTES as u64 + 2;
 /// other bytes belong to the key, including spaces and `#`. Nothing is decoded, so a key with a
 /// line break needs a [manifest](super::batch_manifest). Fails with `Usage`, naming file and line,
 /// if a file cannot be read or a key is longer than 1,024 bytes.
-pub fn read(path: impl Into<PathBuf>) -> Feed<Entry> {
+pub fn read(path: impl Into<PathBuf>) -> Feed<NamedObject> {
     let path = path.into();
     Feed::start(CHUNK, move |out| lines(&path, BufReader::new(open(&path)?), out))
 }
 
-fn lines(path: &Path, mut file: impl BufRead, out: &mut Outlet<Entry>) -> Result<()> {
+fn lines(path: &Path, mut file: impl BufRead, out: &mut FeedSender<NamedObject>) -> Result<()> {
     let (mut bytes, mut line) = (Vec::new(), 0);
     loop {
         line += 1;
@@ -38,7 +38,7 @@ fn lines(path: &Path, mut file: impl BufRead, out: &mut Outlet<Entry>) -> Result
             continue;
         }
         let (key, odd) = key(std::mem::take(&mut bytes)).map_err(wrong)?;
-        out.push(Entry { bucket: None, key, odd, version: None, line })?;
+        out.push(NamedObject { bucket: None, key, odd, version: None, line })?;
     }
 }
 

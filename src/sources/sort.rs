@@ -40,7 +40,7 @@ const MOST_ODD: usize = 100_000;
 
 /// One object, as an inventory or a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct KeyRow {
     /// The key, decoded.
     pub key: ObjectKey,
     /// Bytes.
@@ -84,7 +84,7 @@ impl Sorter {
 
     /// Takes rows; blocks while it writes. After an error all later calls fail as well: a row that
     /// could not be kept must not go missing silently.
-    pub fn push(&self, rows: &[Row]) -> Result<()> {
+    pub fn push(&self, rows: &[KeyRow]) -> Result<()> {
         let mut slot = lock(&self.pile);
         // Put back only if all went well, so also not after a panic.
         let mut pile = slot.take().ok_or_else(over)?;
@@ -95,7 +95,7 @@ impl Sorter {
 
     /// Takes a page of rows without blocking the runtime. The page is taken even if the future is
     /// dropped.
-    pub async fn push_page(&self, rows: Vec<Row>) -> Result<()> {
+    pub async fn push_page(&self, rows: Vec<KeyRow>) -> Result<()> {
         let sorter = self.clone();
         let pushed = task::spawn_blocking(move || sorter.push(&rows)).await;
         pushed.map_err(|join| Error::cancelled().with_source(join))?
@@ -138,7 +138,7 @@ fn over() -> Error {
 /// Rows in byte order of their keys, each key once.
 #[derive(Debug)]
 pub struct Sorted {
-    rows: Feed<Row>,
+    rows: Feed<KeyRow>,
     odd: Vec<Odd>,
 }
 
@@ -151,7 +151,7 @@ impl Sorted {
     /// Up to 1,000 rows; `None` after the last. Identical rows count as one. Fails with `Invalid`
     /// if a key has rows that differ, since it is unknown which is true. After an error every call
     /// fails.
-    pub async fn next_page(&mut self) -> Result<Option<Vec<Row>>> {
+    pub async fn next_page(&mut self) -> Result<Option<Vec<KeyRow>>> {
         self.rows.next().await
     }
 }

@@ -14,13 +14,13 @@ const LONGEST_RECORD: u64 = 1024 * 1024;
 /// RFC 4180 allows line breaks inside quotation marks. The files read here encode them, so a line
 /// break there means an unclosed quotation mark, and is refused.
 pub(super) struct Table<R> {
-    reader: Reader<Lines<R>>,
+    reader: Reader<BoundedLines<R>>,
     record: ByteRecord,
 }
 
 impl<R: Read> Table<R> {
     pub(super) fn new(file: R) -> Self {
-        let file = Lines { file, left: LONGEST_RECORD, ended: true };
+        let file = BoundedLines { file, left: LONGEST_RECORD, ended: true };
         let mut builder = ReaderBuilder::new();
         // Not CRLF, with which the reader's line numbers are one behind: it leaves the LF for
         // later.
@@ -67,14 +67,14 @@ fn trim_line_end(record: &mut ByteRecord) {
 
 /// A file that ends with a line end, and from which only a limited number of bytes may be read
 /// between two records.
-struct Lines<R> {
+struct BoundedLines<R> {
     file: R,
     left: u64,
     /// Whether the last byte was a line end; an empty file needs none.
     ended: bool,
 }
 
-impl<R: Read> Read for Lines<R> {
+impl<R: Read> Read for BoundedLines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::Error::other(format!(

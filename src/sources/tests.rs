@@ -13,7 +13,7 @@ fn file(bytes: impl AsRef<[u8]>) -> NamedTempFile {
     file
 }
 
-async fn all(mut feed: Feed<Entry>) -> Result<Vec<Entry>> {
+async fn all(mut feed: Feed<NamedObject>) -> Result<Vec<NamedObject>> {
     let mut entries = Vec::new();
     while let Some(chunk) = feed.next().await? {
         assert!(chunk.len() <= CHUNK);
@@ -34,7 +34,7 @@ async fn keys_of(bytes: impl AsRef<[u8]>) -> Result<Vec<(String, u64)>> {
         .collect())
 }
 
-async fn manifest_of(bytes: impl AsRef<[u8]>) -> Result<Vec<Entry>> {
+async fn manifest_of(bytes: impl AsRef<[u8]>) -> Result<Vec<NamedObject>> {
     let file = file(bytes);
     all(batch_manifest::read(file.path())).await
 }
@@ -46,8 +46,8 @@ async fn refused<T: std::fmt::Debug>(read: impl Future<Output = Result<T>>) -> S
     error.to_string()
 }
 
-fn entry(bucket: &str, key: &str, version: Option<&str>, line: u64) -> Entry {
-    Entry {
+fn entry(bucket: &str, key: &str, version: Option<&str>, line: u64) -> NamedObject {
+    NamedObject {
         bucket: Some(bucket.to_owned()),
         key: ObjectKey::new(key),
         odd: None,

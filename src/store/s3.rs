@@ -22,7 +22,7 @@ use bytes::Bytes;
 use super::*;
 use crate::aws;
 use crate::aws::clock::Clock;
-use crate::aws::signer::{self, Origin};
+use crate::aws::signer::{self, CredentialOrigin};
 use crate::config::{DestinationSide, Sse};
 use crate::error::{Error, ErrorKind};
 use crate::object::ObjectKey;
@@ -61,7 +61,7 @@ pub struct S3Store {
     /// How its buckets write keys, as far as nothing differs from Amazon S3's way.
     readings: listing::Readings,
     /// Where its credentials come from.
-    pub(super) origin: Origin,
+    pub(super) origin: CredentialOrigin,
     /// The account of the credentials, if it could be determined.
     pub(super) account: Option<String>,
     /// The URL that requests go to, unless it is Amazon S3's own.

@@ -1,18 +1,18 @@
 //! The status of a service for `systemctl status`. Each text is one line.
 
 use crate::format::human;
-use crate::monitor::{Counts, Turn};
+use crate::monitor::{Counts, LoopTurn};
 
 /// Status of a worker; `rate`: bytes a second that the destination has accepted.
-pub(super) fn working(in_work: usize, turn: Turn, counts: Counts, rate: u64) -> String {
+pub(super) fn working(in_work: usize, turn: LoopTurn, counts: Counts, rate: u64) -> String {
     let (tally, rate) = (tally(counts), human::bytes(rate));
     match (in_work, turn) {
-        (0, Turn::Outage) => format!("idle, the queue does not answer; {tally}"),
-        (0, Turn::Rests) => {
+        (0, LoopTurn::Outage) => format!("idle, the queue does not answer; {tally}"),
+        (0, LoopTurn::Rests) => {
             format!("resting, a bucket takes no objects now (see the log); {tally}")
         }
         (0, _) => format!("idle, the queue is empty; {tally}"),
-        (_, Turn::Outage) => {
+        (_, LoopTurn::Outage) => {
             format!(
                 "{}, {tally}, {rate}/s; the queue does not answer",
                 messages(in_work, "in work")
@@ -92,25 +92,25 @@ mod tests {
     fn the_work_in_words() {
         let rate = 85 * 1024 * 1024;
         assert_eq!(
-            working(3, Turn::Full, COUNTS, rate),
+            working(3, LoopTurn::Full, COUNTS, rate),
             "3 messages in work, 1,204 objects done, 0 failed, 85.0 MiB/s"
         );
         assert_eq!(
-            working(0, Turn::Asks, COUNTS, 0),
+            working(0, LoopTurn::Asks, COUNTS, 0),
             "idle, the queue is empty; 1,204 objects done, 0 failed"
         );
         let one = Counts { done: 1, deleted: 2000, failed: 3, ..COUNTS };
         assert_eq!(
-            working(1, Turn::Outage, one, 0),
+            working(1, LoopTurn::Outage, one, 0),
             "1 message in work, 1 object done, 2,000 deleted, 3 failed, 0 B/s; \
              the queue does not answer"
         );
         assert_eq!(
-            working(0, Turn::Outage, COUNTS, 0),
+            working(0, LoopTurn::Outage, COUNTS, 0),
             "idle, the queue does not answer; 1,204 objects done, 0 failed"
         );
         assert_eq!(
-            working(0, Turn::Rests, COUNTS, 0),
+            working(0, LoopTurn::Rests, COUNTS, 0),
             "resting, a bucket takes no objects now (see the log); 1,204 objects done, 0 failed"
         );
         assert_eq!(worked(COUNTS), "ended; 1,204 objects done, 0 failed");

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::config::Config;
 use crate::error::Result;
-use crate::monitor::Turn;
+use crate::monitor::LoopTurn;
 use crate::mutex::lock;
 use crate::queue::{Depth, Message, Queue, Receipt};
 use crate::record::sqlite::SqliteRecords;
@@ -22,9 +22,9 @@ const LIMITS: Limits =
 
 /// Each datagram as it would be sent.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<Vec<String>>>>, Arc<AtomicBool>);
+struct Datagrams(Arc<Mutex<Vec<Vec<String>>>>, Arc<AtomicBool>);
 
-impl Heard {
+impl Datagrams {
     fn listener(&self) -> Listener {
         let Self(heard, is_full) = self.clone();
         Arc::new(move |words| {
@@ -54,21 +54,30 @@ async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds) + Duration::from_millis(1)).await;
 }
 
-fn worker(monitor: &Arc<Monitor>, watchdog: Option<u64>, halt: &Halt) -> (Telling, Heard) {
-    let heard = Heard::default();
+fn worker(
+    monitor: &Arc<Monitor>,
+    watchdog: Option<u64>,
+    halt: &Halt,
+) -> (ServiceReport, Datagrams) {
+    let heard = Datagrams::default();
     (told(&heard, monitor, watchdog, halt), heard)
 }
 
-fn told(heard: &Heard, monitor: &Arc<Monitor>, watchdog: Option<u64>, halt: &Halt) -> Telling {
+fn told(
+    heard: &Datagrams,
+    monitor: &Arc<Monitor>,
+    watchdog: Option<u64>,
+    halt: &Halt,
+) -> ServiceReport {
     let subject = Subject::Worker { monitor: Arc::clone(monitor), limits: LIMITS };
     let watchdog = watchdog.map(Duration::from_secs);
-    Telling::to(heard.listener(), subject, watchdog, halt)
+    ServiceReport::to(heard.listener(), subject, watchdog, halt)
 }
 
 // Without its READY=1 systemd would end the service after a while.
 #[tokio::test(start_paused = true)]
 async fn a_word_that_was_not_taken_is_said_again() {
-    let (monitor, halt, heard) = (Arc::new(Monitor::default()), Halt::new(), Heard::default());
+    let (monitor, halt, heard) = (Arc::new(Monitor::default()), Halt::new(), Datagrams::default());
     heard.1.store(true, Ordering::Relaxed);
     let _telling = told(&heard, &monitor, None, &halt);
     pass(60).await;
@@ -83,7 +92,7 @@ async fn a_word_that_was_not_taken_is_said_again() {
 async fn the_watchdog_is_fed_three_times_as_often_as_it_asks() {
     let (monitor, halt) = (Arc::new(Monitor::default()), Halt::new());
     let (_telling, heard) = worker(&monitor, Some(12), &halt);
-    monitor.turned(Turn::Asks);
+    monitor.turned(LoopTurn::Asks);
     pass(0).await;
     assert_eq!(heard.take()[0][0], "READY=1");
     pass(120).await;

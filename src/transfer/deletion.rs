@@ -8,7 +8,7 @@ use tracing::info;
 use super::ordered::left;
 use super::{Attempt, Done};
 use crate::error::Result;
-use crate::job::Seen;
+use crate::job::SeenCopy;
 use crate::record::Record;
 use crate::store::ObjectMeta;
 use crate::transfer::event_order::{self, Late};
@@ -18,7 +18,7 @@ impl Attempt<'_> {
     /// nothing else is deleted.
     pub(super) async fn delete(
         &self,
-        seen: Option<&Seen>,
+        seen: Option<&SeenCopy>,
         record: Option<&Record>,
     ) -> Result<Done> {
         match self.now_at_source().await? {
@@ -37,7 +37,7 @@ impl Attempt<'_> {
     }
 
     /// Deletes, after the source was just seen to have nothing.
-    pub(super) async fn remove(&self, seen: Option<&Seen>) -> Result<Done> {
+    pub(super) async fn remove(&self, seen: Option<&SeenCopy>) -> Result<Done> {
         if let Some(seen) = seen {
             match self.now_at_destination().await? {
                 None => return Ok(Done::Deleted),

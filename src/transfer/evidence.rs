@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::{Attempt, Engine};
 use crate::config::{Config, Sse};
-use crate::digest::{self, Hasher};
+use crate::digest::{self, Md5Hasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Etag, MIB, ObjectId};
 use crate::quirk::Quirk;
@@ -370,7 +370,7 @@ impl Asker<'_> {
 
 /// The MD5 of a body, which is read to its end.
 async fn hashed(mut body: crate::store::Body) -> Result<Md5> {
-    let mut hasher = Hasher::default();
+    let mut hasher = Md5Hasher::default();
     while let Some(chunk) = body.try_next().await? {
         hasher.update(&chunk);
     }

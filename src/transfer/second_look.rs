@@ -12,7 +12,7 @@ use super::part::{PartMover, WINDOW};
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::whole_digest::{Held, Reading, Running, Vow, Whole};
-use crate::digest::Hasher;
+use crate::digest::Md5Hasher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::UploadRef;
 use crate::store::{ObjectMeta, Part};
@@ -73,7 +73,7 @@ impl PartMover {
 
     async fn reading(&self, number: u32, mut whole: Running) -> Result<(Reading, Running)> {
         let range = self.range(number)?;
-        let mut hasher = Hasher::default();
+        let mut hasher = Md5Hasher::default();
         let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
         let mut body = self.get(range).await?;
         while let Some(chunk) = body.try_next().await? {

@@ -111,9 +111,9 @@ struct Passing {
     body: Body,
     hasher: Option<LaneHasher>,
     md5: Option<Md5>,
-    sum: Option<sums::Hasher>,
+    sum: Option<sums::SumHasher>,
     whole: Option<Sum>,
-    crc64nvme: Option<sums::Hasher>,
+    crc64nvme: Option<sums::SumHasher>,
     kept: Option<Vec<Bytes>>,
     outcome: Outcome,
 }
@@ -124,8 +124,8 @@ pub(super) fn watch(body: Body, wanted: Wanted) -> (Body, Watched) {
     let (length, outcome) = (body.length(), Outcome::default());
     let watched = Watched(Arc::clone(&outcome));
     let Wanted { hasher, md5, sum, whole, crc64nvme, keep } = wanted;
-    let crc64nvme = crc64nvme.then(|| sums::Hasher::new(Algorithm::Crc64Nvme));
-    let sum = whole.map(|whole| whole.algorithm()).or(sum).map(sums::Hasher::new);
+    let crc64nvme = crc64nvme.then(|| sums::SumHasher::new(Algorithm::Crc64Nvme));
+    let sum = whole.map(|whole| whole.algorithm()).or(sum).map(sums::SumHasher::new);
     let kept = keep.then(Vec::new);
     let passing = Passing { body, hasher, md5, sum, whole, crc64nvme, kept, outcome };
     let pieces = stream::unfold(Some(passing), |passing| async {
@@ -192,7 +192,7 @@ impl Passing {
 
     /// Only the first end counts: an error may be reported a second time.
     fn end(&mut self, md5: Result<Option<Md5>>, other: Option<Md5>) {
-        let sum = self.sum.take().map(sums::Hasher::finish);
+        let sum = self.sum.take().map(sums::SumHasher::finish);
         let crc64nvme = self.crc64nvme.take().and_then(|crc| crc.finish().as_crc64nvme());
         let kept = self.kept.take().unwrap_or_default();
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use super::memory::{MemoryBudget, Spare};
 use super::part::{PartMover, WINDOW};
 use super::resume::MOST_PROVEN_BYTES;
 use super::stream::{self, Seen, Wanted};
-use crate::digest::Hasher;
+use crate::digest::Md5Hasher;
 use crate::digest::lanes::{LaneHasher, Lanes};
 use crate::digest::sums::{self, Algorithm, Sum};
 use crate::error::{Error, ErrorKind, Result};
@@ -45,7 +45,7 @@ impl Vow {
     /// Hashes the bytes in their order, on another thread if possible.
     fn hasher(self, lanes: &Lanes) -> InOrder {
         match self {
-            Self::Sum(sum) => InOrder::Sum(sums::Hasher::new(sum.algorithm())),
+            Self::Sum(sum) => InOrder::Sum(sums::SumHasher::new(sum.algorithm())),
             Self::Md5(_) => InOrder::Md5(lanes.hasher()),
         }
     }
@@ -55,7 +55,7 @@ impl Vow {
 #[derive(Debug)]
 enum InOrder {
     Md5(LaneHasher),
-    Sum(sums::Hasher),
+    Sum(sums::SumHasher),
 }
 
 impl InOrder {
@@ -77,15 +77,15 @@ impl InOrder {
 /// The same, for when a part may have to be taken back.
 #[derive(Clone, Debug)]
 pub(super) enum Running {
-    Md5(Hasher),
-    Sum(Box<sums::Hasher>),
+    Md5(Md5Hasher),
+    Sum(Box<sums::SumHasher>),
 }
 
 impl Running {
     pub(super) fn new(vow: Vow) -> Self {
         match vow {
-            Vow::Sum(sum) => Self::Sum(Box::new(sums::Hasher::new(sum.algorithm()))),
-            Vow::Md5(_) => Self::Md5(Hasher::default()),
+            Vow::Sum(sum) => Self::Sum(Box::new(sums::SumHasher::new(sum.algorithm()))),
+            Vow::Md5(_) => Self::Md5(Md5Hasher::default()),
         }
     }
 

@@ -27,7 +27,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// One fact, as stored and printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fact {
+pub struct StoreFact {
     /// The bucket.
     pub bucket: String,
     /// The quirk's name.
@@ -40,16 +40,16 @@ pub struct Fact {
 
 /// What is known about one side's store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Known {
+pub struct KnownStore {
     /// `source` or `destination`.
     pub side: String,
     /// Its facts.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<StoreFact>,
 }
 
 /// What copies have lost compared with their sources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Loss {
+pub struct MetadataLoss {
     /// `source` or `destination`: the side that has not kept it.
     pub side: String,
     /// Its bucket.
@@ -91,11 +91,11 @@ impl Profiles {
     }
 
     /// The losses that this process has seen on either side.
-    pub fn losses(&self) -> Vec<Loss> {
+    pub fn losses(&self) -> Vec<MetadataLoss> {
         let sides = [Side::Source, Side::Destination].into_iter().zip(self.both());
         let losses = |(side, profile): (Side, &Profile)| {
             let losses = profile.losses().into_iter();
-            losses.map(move |(bucket, what, objects)| Loss {
+            losses.map(move |(bucket, what, objects)| MetadataLoss {
                 side: side.to_string(),
                 bucket,
                 what,
@@ -131,7 +131,7 @@ impl Profiles {
 }
 
 /// The stored facts of both sides, source first, without those older than [`LAST`].
-pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<Fact>; 2] {
+pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<StoreFact>; 2] {
     let oldest = SystemTime::now().checked_sub(LAST).map_or(0, seconds);
     let texts = state.notes(&notes(config)).await.unwrap_or_default();
     let mut texts = texts.into_iter().map(Option::unwrap_or_default);
@@ -142,8 +142,8 @@ pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<Fact>; 2] {
 }
 
 /// The same, for printing.
-pub fn printed([source, destination]: [Vec<Fact>; 2]) -> Vec<Known> {
-    let known = |side: Side, facts| Known { side: side.to_string(), facts };
+pub fn printed([source, destination]: [Vec<StoreFact>; 2]) -> Vec<KnownStore> {
+    let known = |side: Side, facts| KnownStore { side: side.to_string(), facts };
     vec![known(Side::Source, source), known(Side::Destination, destination)]
 }
 
@@ -159,13 +159,16 @@ fn notes(config: &Config) -> [NoteKey; 2] {
     ]
 }
 
-fn parse(text: &[u8]) -> Vec<Fact> {
+fn parse(text: &[u8]) -> Vec<StoreFact> {
     serde_json::from_slice(text).unwrap_or_default()
 }
 
 /// The latest fact of each bucket and quirk.
-fn merged(before: Vec<Fact>, learned: Vec<(String, Quirk, u64, SystemTime)>) -> Vec<Fact> {
-    let learned = learned.into_iter().map(|(bucket, quirk, value, at)| Fact {
+fn merged(
+    before: Vec<StoreFact>,
+    learned: Vec<(String, Quirk, u64, SystemTime)>,
+) -> Vec<StoreFact> {
+    let learned = learned.into_iter().map(|(bucket, quirk, value, at)| StoreFact {
         bucket,
         quirk: quirk.name().to_owned(),
         value,
@@ -174,7 +177,7 @@ fn merged(before: Vec<Fact>, learned: Vec<(String, Quirk, u64, SystemTime)>) -> 
     let mut facts = BTreeMap::new();
     for fact in before.into_iter().chain(learned) {
         let slot = facts.entry((fact.bucket.clone(), fact.quirk.clone()));
-        let kept: &mut Fact = slot.or_insert_with(|| fact.clone());
+        let kept: &mut StoreFact = slot.or_insert_with(|| fact.clone());
         if fact.at >= kept.at {
             *kept = fact;
         }
@@ -196,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_latest_of_each_fact_is_kept() {
-        let fact = |quirk: &str, value, at| Fact {
+        let fact = |quirk: &str, value, at| StoreFact {
             bucket: "b".to_owned(),
             quirk: quirk.to_owned(),
             value,

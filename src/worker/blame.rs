@@ -175,7 +175,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub struct Breaker {
     /// This many refusals make a row, and this many successes show that the place accepts objects.
     alike: usize,
-    row: Row,
+    row: RefusalRow,
     open: Option<Open>,
     /// Objects accepted so far.
     taken: u64,
@@ -227,7 +227,7 @@ impl Folders {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Row {
+struct RefusalRow {
     what: String,
     objects: BTreeSet<u64>,
 }
@@ -278,7 +278,7 @@ impl Breaker {
             return Ruling::Record;
         }
         if answered || self.row.what != what {
-            self.row = Row { what: what.to_owned(), objects: BTreeSet::new() };
+            self.row = RefusalRow { what: what.to_owned(), objects: BTreeSet::new() };
         }
         self.row.objects.insert(object);
         if self.row.objects.len() < self.alike {
@@ -332,7 +332,7 @@ impl Breaker {
         self.taken += 1;
         self.refused.remove(&object);
         let open = self.open.take_if(|open| open.probe == Some(object))?;
-        self.row = Row::default();
+        self.row = RefusalRow::default();
         Some(now.saturating_sub(open.since))
     }
 
@@ -349,7 +349,7 @@ impl Breaker {
     /// The reason for closing is refuted, so the place reopens: returns how long it was closed.
     pub fn reopen(&mut self, now: Duration) -> Option<Duration> {
         let open = self.open.take()?;
-        self.row = Row::default();
+        self.row = RefusalRow::default();
         Some(now.saturating_sub(open.since))
     }
 
@@ -357,7 +357,7 @@ impl Breaker {
     /// `what` are the fault of the objects that get them.
     pub fn acquit(&mut self, what: &str, until: Duration) {
         self.open = None;
-        self.row = Row::default();
+        self.row = RefusalRow::default();
         self.acquitted = Some((what.to_owned(), until));
     }
 

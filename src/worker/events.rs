@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
 use crate::format::escape::shown;
-use crate::job::{Apart, Events, Heard, Incoming, Opened, Refusal, Routes, open};
+use crate::job::{Apart, Events, Heard, Incoming, MessageRefusal, Opened, Routes, open};
 use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::NoteKey;
@@ -75,16 +75,16 @@ impl RuleBook for Rules {
 pub(super) struct Listener {
     book: Arc<dyn RuleBook>,
     /// The rules as last read. One task reads at a time.
-    rules: Turn<Option<Known>>,
+    rules: Turn<Option<KnownRules>>,
     /// How the events of each bucket write keys.
-    writings: Mutex<BTreeMap<String, Writing>>,
+    writings: Mutex<BTreeMap<String, KeyWriting>>,
     /// Which source bucket each default place serves.
     served: Turn<BTreeMap<String, String>>,
 }
 
 /// Rules that were read.
 #[derive(Debug)]
-struct Known {
+struct KnownRules {
     rules: Arc<Rules>,
     read: Instant,
     good_until: Instant,
@@ -92,13 +92,13 @@ struct Known {
 
 /// How the events of a bucket write keys, as its objects have shown.
 #[derive(Debug, Default)]
-struct Writing {
+struct KeyWriting {
     encoded: Option<bool>,
     /// The reading that the last conclusive event showed, and its key.
     last: Option<(bool, String)>,
 }
 
-impl Writing {
+impl KeyWriting {
     /// The source has an event's object under this key only, which is the encoded or the literal
     /// reading. One event may mislead: its object may have been deleted, and another object may
     /// have the key's other reading. Two events with different keys do not agree by such an
@@ -115,7 +115,7 @@ impl Writing {
 #[derive(Debug)]
 pub(super) enum Obstacle {
     /// It cannot be carried out.
-    Refused(Refusal),
+    Refused(MessageRefusal),
     /// It is not known at present where its objects go.
     NotNow(Error),
 }
@@ -154,7 +154,7 @@ impl Listener {
         }
     }
 
-    fn writings(&self) -> MutexGuard<'_, BTreeMap<String, Writing>> {
+    fn writings(&self) -> MutexGuard<'_, BTreeMap<String, KeyWriting>> {
         lock(&self.writings)
     }
 
@@ -275,7 +275,7 @@ impl Worker {
         bucket: &str,
         routes: &Routes,
         cut: &CancellationToken,
-    ) -> Result<Option<Refusal>> {
+    ) -> Result<Option<MessageRefusal>> {
         let Some((des_bucket, des_prefix)) = routes.default_place() else { return Ok(None) };
         let name = format!("events:{des_bucket}/{des_prefix}");
         let mut served = self.listener.served.lock().await;
@@ -299,7 +299,7 @@ impl Worker {
             served.insert(name.clone(), first);
         }
         let first = served.get(&name).filter(|first| *first != bucket);
-        Ok(first.map(|first| Refusal::ServesAnother(bucket.to_owned(), first.clone())))
+        Ok(first.map(|first| MessageRefusal::ServesAnother(bucket.to_owned(), first.clone())))
     }
 
     /// Records `bucket` as the one that is served, unless another one already is; returns the one
@@ -317,9 +317,9 @@ impl Worker {
     }
 }
 
-fn keep(known: &mut Option<Known>, rules: Rules) -> Arc<Rules> {
+fn keep(known: &mut Option<KnownRules>, rules: Rules) -> Arc<Rules> {
     let (rules, read) = (Arc::new(rules), Instant::now());
-    *known = Some(Known { rules: Arc::clone(&rules), read, good_until: read + GOOD_FOR });
+    *known = Some(KnownRules { rules: Arc::clone(&rules), read, good_until: read + GOOD_FOR });
     rules
 }
 

@@ -7,12 +7,12 @@ use tracing::{error, info, warn};
 
 use super::Worker;
 use super::events::Obstacle;
-use super::outcome::Ended;
+use super::outcome::JobEnd;
 use super::round::Delivery;
 use super::settle::{Settlement, settle};
 use crate::error::{Error, Result};
-use crate::job::{self, Apart, Incoming, Job, Refusal};
-use crate::queue::lease::{Lease, Loss};
+use crate::job::{self, Apart, Incoming, Job, MessageRefusal};
+use crate::queue::lease::{Lease, LeaseLoss};
 use crate::queue::{MAX_BATCH, Message};
 use crate::shutdown::Halt;
 
@@ -118,17 +118,17 @@ impl Worker {
     /// A message that is no job is not deleted: it is given back until its receipts are used up,
     /// and then becomes a dead letter. A message of a newer format waits longer, for a newer
     /// worker.
-    async fn refuse(&self, lease: Lease, refusal: &Refusal) {
+    async fn refuse(&self, lease: Lease, refusal: &MessageRefusal) {
         let Message { id: job, receive_count: receives, body, receipt, .. } =
             lease.message().clone();
         error!(job, receives, "refused: {refusal}");
-        let newer = matches!(refusal, Refusal::Newer(_));
+        let newer = matches!(refusal, MessageRefusal::Newer(_));
         let delay = match refusal {
-            Refusal::Newer(_) => self.settings.visibility,
-            Refusal::NotAJob(_)
-            | Refusal::NoDestination
-            | Refusal::NotListed(_)
-            | Refusal::ServesAnother(..) => rest(receives).min(REFUSED_REST),
+            MessageRefusal::Newer(_) => self.settings.visibility,
+            MessageRefusal::NotAJob(_)
+            | MessageRefusal::NoDestination
+            | MessageRefusal::NotListed(_)
+            | MessageRefusal::ServesAnother(..) => rest(receives).min(REFUSED_REST),
         };
         if newer || receives < self.settings.max_receives.min(MAX_REFUSALS) {
             return log_failure("release", lease.release(delay).await);
@@ -142,7 +142,7 @@ impl Worker {
     }
 
     /// Ends the message as [`settle`] decides.
-    async fn settle(&self, lease: Lease, ended: &[Ended], delivery: &Delivery) {
+    async fn settle(&self, lease: Lease, ended: &[JobEnd], delivery: &Delivery) {
         let job = lease.message().id.clone();
         if is_gone(&lease) {
             return;
@@ -151,7 +151,7 @@ impl Worker {
             info!(job, "{loss}");
         }
         if delivery.is_time_up() && !delivery.alone() {
-            let done = ended.iter().filter(|ended| matches!(ended, Ended::Done(_))).count();
+            let done = ended.iter().filter(|ended| matches!(ended, JobEnd::Done(_))).count();
             let (objects, seconds) = (ended.len(), self.settings.job_timeout.as_secs());
             warn!(job, done, objects, "not finished within JobTimeout of {seconds} s");
         }
@@ -184,10 +184,10 @@ impl Worker {
         &self,
         lease: Lease,
         jobs: &[Job],
-        ended: &[Ended],
+        ended: &[JobEnd],
         delay: Duration,
     ) -> Result<()> {
-        let ([job], [Ended::Failed(error)]) = (jobs, ended) else {
+        let ([job], [JobEnd::Failed(error)]) = (jobs, ended) else {
             return Err(Error::invalid("only a message of one failed job is a dead letter"));
         };
         let receipt = lease.message().receipt.clone();
@@ -221,11 +221,11 @@ fn rest(receives: u32) -> Duration {
 /// Whether another worker may have the message by now; logs it if so.
 fn is_gone(lease: &Lease) -> bool {
     match lease.lost() {
-        Some(loss @ (Loss::Taken | Loss::RanOut)) => {
+        Some(loss @ (LeaseLoss::Taken | LeaseLoss::RanOut)) => {
             warn!(job = lease.message().id, "the work was stopped: {loss}");
             true
         }
-        Some(Loss::Limit) | None => false,
+        Some(LeaseLoss::Limit) | None => false,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::transfer::{Done, Standing};
 
 /// How one job of a message ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum JobEnd {
     /// The object was copied and proven, or deleted, or there was nothing to do.
     Done(Done),
     /// Stopped before its end: by a stop, or because the time for the message is used up.
@@ -30,7 +30,7 @@ pub(super) enum Ended {
 impl Worker {
     /// What an error means for the job. `advanced`: this turn has brought parts of the object to
     /// the destination.
-    pub(super) fn judge(&self, error: Error, delivery: &Delivery, advanced: bool) -> Ended {
+    pub(super) fn judge(&self, error: Error, delivery: &Delivery, advanced: bool) -> JobEnd {
         let error = match error.kind() {
             ErrorKind::Cancelled if delivery.is_time_up() => {
                 let seconds = self.settings.job_timeout.as_secs();
@@ -40,28 +40,28 @@ impl Worker {
                 );
                 let error = Error::new(ErrorKind::Unavailable, message);
                 if advanced || !delivery.alone() || !self.is_last(delivery) {
-                    return Ended::Stopped(error);
+                    return JobEnd::Stopped(error);
                 }
                 error
             }
-            ErrorKind::Cancelled => return Ended::Stopped(error),
-            ErrorKind::LeaseLost => return Ended::Again(error),
+            ErrorKind::Cancelled => return JobEnd::Stopped(error),
+            ErrorKind::LeaseLost => return JobEnd::Again(error),
             ErrorKind::Unfit => {
                 let again = Error::new(ErrorKind::Unfit, error.to_string());
                 self.unfit(error);
-                return Ended::Again(again);
+                return JobEnd::Again(again);
             }
             _ => error,
         };
         match error.kind().next() {
-            Next::RecordFailure => Ended::Failed(error),
+            Next::RecordFailure => JobEnd::Failed(error),
             // A message of several jobs is divided at its last receipt, and each job is tried by
             // itself.
             Next::Retry | Next::ReturnToQueue if delivery.alone() && self.is_last(delivery) => {
                 let receives = delivery.receives;
-                Ended::Failed(error.context(format_args!("given up, receipt {receives}")))
+                JobEnd::Failed(error.context(format_args!("given up, receipt {receives}")))
             }
-            Next::Retry | Next::ReturnToQueue => Ended::Again(error),
+            Next::Retry | Next::ReturnToQueue => JobEnd::Again(error),
         }
     }
 
@@ -76,21 +76,21 @@ impl Worker {
     pub(super) fn outcome(
         &self,
         job: &Job,
-        ended: &Ended,
+        ended: &JobEnd,
         delivery: &Delivery,
         start_time: SystemTime,
         Standing { lease, order }: Standing,
     ) -> Option<Outcome> {
         let (status, done, error) = match ended {
-            Ended::Done(Done::PassedOver(_)) => return None,
-            Ended::Done(done) => (JobStatus::Done, Some(done), None),
-            Ended::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),
-            Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled => return None,
+            JobEnd::Done(Done::PassedOver(_)) => return None,
+            JobEnd::Done(done) => (JobStatus::Done, Some(done), None),
+            JobEnd::Failed(error) if delivery.alone() => (JobStatus::Failed, None, Some(error)),
+            JobEnd::Stopped(error) if error.kind() == ErrorKind::Cancelled => return None,
             // The record belongs to another attempt.
-            Ended::Again(error) if error.kind() == ErrorKind::LeaseLost => return None,
-            Ended::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
-            Ended::Back(_) => return None,
-            Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
+            JobEnd::Again(error) if error.kind() == ErrorKind::LeaseLost => return None,
+            JobEnd::Stopped(_) if lease.is_none() && !delivery.alone() => return None,
+            JobEnd::Back(_) => return None,
+            JobEnd::Stopped(error) | JobEnd::Again(error) | JobEnd::Failed(error) => {
                 (JobStatus::Running, None, Some(error))
             }
         };
@@ -124,11 +124,11 @@ impl Worker {
     }
 
     /// Counts and logs the end of one object.
-    pub(super) fn tell(&self, job: &Job, delivery: &Delivery, ended: &Ended) {
+    pub(super) fn tell(&self, job: &Job, delivery: &Delivery, ended: &JobEnd) {
         let (monitor, receives) = (&self.engine.monitor, delivery.receives);
         let _lines = scope::of_object(&job.src).entered();
         match ended {
-            Ended::Done(done) => {
+            JobEnd::Done(done) => {
                 self.fit();
                 match done {
                     Done::Copied(copied) => monitor.done(copied.size, copied.proven, &job.src),
@@ -136,18 +136,18 @@ impl Worker {
                     Done::PassedOver(why) => info!(object = %job.src, "passed over: {why}"),
                 }
             }
-            Ended::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
+            JobEnd::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
                 debug!(object = %job.src, "stopped, goes back to the queue");
             }
-            Ended::Back(error) => {
+            JobEnd::Back(error) => {
                 monitor.returned();
                 debug!(object = %job.src, "goes back through no fault of its own: {error}");
             }
-            Ended::Failed(error) if delivery.alone() => {
+            JobEnd::Failed(error) if delivery.alone() => {
                 monitor.failed();
                 error!(object = %job.src, receives, "failed: {error}");
             }
-            Ended::Stopped(error) | Ended::Again(error) | Ended::Failed(error) => {
+            JobEnd::Stopped(error) | JobEnd::Again(error) | JobEnd::Failed(error) => {
                 monitor.returned();
                 warn!(object = %job.src, receives, "goes back to the queue: {error}");
             }

@@ -51,7 +51,8 @@ mod tests {
     use crate::error::{ErrorKind, Result};
     use crate::object::{ObjectId, Revision};
     use crate::record::{
-        CopiesPage, CopiesRequest, End, JobStatus, NoteKey, Record, RecordId, Seal, Start, Tally,
+        AttemptEnd, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record, RecordId, RecordTally,
+        Seal, Start,
     };
 
     const POLICY: Policy = Policy {
@@ -102,7 +103,7 @@ mod tests {
         async fn copied(&self, _: &[RecordId]) -> Result<Vec<Option<Revision>>> {
             unreachable!("only outcomes are put on record")
         }
-        async fn ends(&self, _: &[RecordId]) -> Result<Vec<Option<End>>> {
+        async fn ends(&self, _: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>> {
             unreachable!("only outcomes are put on record")
         }
         async fn copies(&self, _: &CopiesRequest) -> Result<Option<CopiesPage>> {
@@ -120,7 +121,7 @@ mod tests {
         async fn remove_notes(&self, _: &[NoteKey]) -> Result<()> {
             unreachable!("only outcomes are put on record")
         }
-        async fn tally(&self, _: SystemTime) -> Result<Tally> {
+        async fn tally(&self, _: SystemTime) -> Result<RecordTally> {
             unreachable!("only outcomes are put on record")
         }
         async fn with_status(&self, _: JobStatus, _: usize) -> Result<Vec<Record>> {

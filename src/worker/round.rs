@@ -15,7 +15,7 @@ use tracing::{Instrument, error, info, warn};
 
 use super::Worker;
 use super::gates::{self, Ruled};
-use super::outcome::Ended;
+use super::outcome::JobEnd;
 use super::recording::record;
 use crate::error::{Asked, Error, ErrorKind, Next};
 use crate::job::Job;
@@ -97,13 +97,13 @@ impl Delivery {
 /// an object in one piece takes one. First come, first served, so that a later message does not
 /// overtake an earlier one.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct WaitingLine {
     connections: Arc<Semaphore>,
     /// What an object in parts takes.
     in_parts: u32,
 }
 
-impl Line {
+impl WaitingLine {
     /// Connections for `parallel` objects of `max_thread` parts each.
     pub(super) fn new(parallel: usize, max_thread: usize) -> Self {
         let all = parallel.saturating_mul(max_thread).clamp(1, Semaphore::MAX_PERMITS);
@@ -123,18 +123,18 @@ impl Line {
 /// An object that has ended, by its index in the message.
 struct Finished {
     at: usize,
-    ended: Ended,
+    ended: JobEnd,
     outcome: Option<Outcome>,
 }
 
 impl Worker {
     /// Works on all objects of a message; returns how each ended, in the message's order.
-    pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<Ended> {
+    pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<JobEnd> {
         if !self.settings.watched
             && let Err(error) = self.gates.prove(&delivery.places()).await
         {
             self.ended().get_or_insert_with(|| error.another());
-            return delivery.jobs.iter().map(|_| Ended::Back(error.another())).collect();
+            return delivery.jobs.iter().map(|_| JobEnd::Back(error.another())).collect();
         }
         // When the time for this message is used up, the work stops at the next part.
         let time_up = async {
@@ -184,7 +184,7 @@ impl Worker {
         };
         let claim = Claim::new(&self.engine.instance, delivery.delivered(), first_part);
         let probe = match self.gates.admit(job) {
-            Err(closed) => return Finished { at, ended: Ended::Back(closed), outcome: None },
+            Err(closed) => return Finished { at, ended: JobEnd::Back(closed), outcome: None },
             Ok(probe) => probe,
         };
         let Report { ended, standing, advanced } = self.tried(job, &claim, &delivery).await;
@@ -198,7 +198,7 @@ impl Worker {
                     // It has not made the call that was refused.
                     Done::Deleted | Done::PassedOver(_) => self.gates.probe_over(job),
                 }
-                Ended::Done(done)
+                JobEnd::Done(done)
             }
             Err(error) => {
                 // While it waits to see what others get, it must not hold the connections that
@@ -239,7 +239,7 @@ impl Worker {
         probe: bool,
         delivery: &Delivery,
         advanced: bool,
-    ) -> Ended {
+    ) -> JobEnd {
         let stopping = || delivery.halt.is_stopping();
         if error.is_of_records() {
             self.gates.probe_over(job);
@@ -259,7 +259,7 @@ impl Worker {
         };
         match ruled {
             Ruled::Own(error) => self.own(error, job, delivery, advanced).await,
-            Ruled::Back(error) => Ended::Back(error),
+            Ruled::Back(error) => JobEnd::Back(error),
             Ruled::Alone(error) => match self.is_taken_again(&error, job, &delivery.halt).await {
                 Some(true) => {
                     self.gates.acquit(&error);
@@ -267,14 +267,14 @@ impl Worker {
                 }
                 Some(false) => {
                     self.gates.condemn(&error);
-                    Ended::Back(error)
+                    JobEnd::Back(error)
                 }
-                None if self.may_wait_for_others(delivery) => Ended::Again(error.context(ALONE)),
+                None if self.may_wait_for_others(delivery) => JobEnd::Again(error.context(ALONE)),
                 None => self.own(error, job, delivery, advanced).await,
             },
             Ruled::Unfit(error) => {
                 self.ended().get_or_insert_with(|| error.another());
-                Ended::Back(error)
+                JobEnd::Back(error)
             }
         }
     }
@@ -285,7 +285,7 @@ impl Worker {
         !self.settings.watched && !self.is_last(delivery) && delivery.receives < ENOUGH_ALONE
     }
 
-    async fn own(&self, error: Error, job: &Job, delivery: &Delivery, advanced: bool) -> Ended {
+    async fn own(&self, error: Error, job: &Job, delivery: &Delivery, advanced: bool) -> JobEnd {
         let error = self.named_odd(error, job).await;
         self.judge(error, delivery, advanced)
     }
@@ -366,16 +366,16 @@ impl Worker {
             let object = &delivery.jobs[finished.at].src;
             finished.ended = match (answer, finished.ended) {
                 // Another attempt owns the record; the object is there and proven all the same.
-                (Some(Err(error)), Ended::Done(done))
+                (Some(Err(error)), JobEnd::Done(done))
                     if error.kind() == ErrorKind::LeaseLost && !ordered =>
                 {
                     info!(%object, "copied, but another attempt keeps the record");
-                    return Finished { ended: Ended::Done(done), ..finished };
+                    return Finished { ended: JobEnd::Done(done), ..finished };
                 }
                 // The object is there, but not on record: it is sent on together with the stopped
                 // ones.
                 (Some(Err(error)), _) if error.kind() == ErrorKind::Cancelled => {
-                    return Finished { ended: Ended::Stopped(error), ..finished };
+                    return Finished { ended: JobEnd::Stopped(error), ..finished };
                 }
                 (Some(Err(error)), _) => {
                     warn!(%object, "goes back, the outcome could not be recorded: {error}");
@@ -384,7 +384,7 @@ impl Worker {
                     if !lost && error.kind().next() != Next::Retry {
                         self.unfit(error.another());
                     }
-                    return Finished { ended: Ended::Again(error), ..finished };
+                    return Finished { ended: JobEnd::Again(error), ..finished };
                 }
                 (_, ended) => ended,
             };
@@ -406,7 +406,7 @@ struct Round<'a> {
     /// When the first of `waiting` has waited long enough.
     due: Instant,
     recording: JoinSet<Vec<Finished>>,
-    ended: Vec<Option<Ended>>,
+    ended: Vec<Option<JobEnd>>,
 }
 
 impl<'a> Round<'a> {
@@ -423,7 +423,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    async fn run(mut self) -> Vec<Ended> {
+    async fn run(mut self) -> Vec<JobEnd> {
         let (jobs, line) = (&self.delivery.jobs, &self.worker.line);
         // Kept from one iteration to the next: otherwise it would lose its place in the queue.
         let mut asking = None;
@@ -457,7 +457,7 @@ impl<'a> Round<'a> {
                 self.record();
             }
         }
-        let lost = || Ended::Again(Error::invalid("the task of this object failed"));
+        let lost = || JobEnd::Again(Error::invalid("the task of this object failed"));
         self.ended.into_iter().map(|ended| ended.unwrap_or_else(lost)).collect()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: the ends of the objects are arguments, so every end of a message is a row of a table.
 
-use super::outcome::Ended;
+use super::outcome::JobEnd;
 
 /// The end of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,30 +28,30 @@ pub(super) enum Settlement {
 ///
 /// A turn that gained something does not count against the remaining objects: they go on as new
 /// messages, with all their receipts ahead of them. Every such division leaves less to do.
-pub(super) fn settle(ended: &[Ended], gained: bool, last: bool) -> Settlement {
-    let done = |ended: &Ended| matches!(ended, Ended::Done(_));
+pub(super) fn settle(ended: &[JobEnd], gained: bool, last: bool) -> Settlement {
+    let done = |ended: &JobEnd| matches!(ended, JobEnd::Done(_));
     if ended.iter().all(done) {
         return Settlement::Delete;
     }
     let gained = gained || ended.iter().any(done);
-    let failed = ended.iter().any(|ended| matches!(ended, Ended::Failed(_)));
+    let failed = ended.iter().any(|ended| matches!(ended, JobEnd::Failed(_)));
     // A place that refuses everything costs no object a receipt.
-    let back = ended.iter().any(|ended| matches!(ended, Ended::Back(_)));
+    let back = ended.iter().any(|ended| matches!(ended, JobEnd::Back(_)));
     match ended {
-        [Ended::Failed(_)] => return Settlement::Bury,
-        [Ended::Again(_)] if !last => return Settlement::Release,
+        [JobEnd::Failed(_)] => return Settlement::Bury,
+        [JobEnd::Again(_)] if !last => return Settlement::Release,
         _ if !gained && !failed && !last && !back => return Settlement::Release,
         _ => {}
     }
     let (mut together, mut apart) = (Vec::new(), Vec::new());
     for (at, ended) in ended.iter().enumerate() {
         match ended {
-            Ended::Done(_) => {}
-            Ended::Back(_) => together.push(at),
-            Ended::Stopped(_) if gained || failed || back => together.push(at),
+            JobEnd::Done(_) => {}
+            JobEnd::Back(_) => together.push(at),
+            JobEnd::Stopped(_) if gained || failed || back => together.push(at),
             // If nothing made progress, one of the stopped objects may hold the others up: each
             // goes by itself.
-            Ended::Stopped(_) | Ended::Again(_) | Ended::Failed(_) => apart.push(at),
+            JobEnd::Stopped(_) | JobEnd::Again(_) | JobEnd::Failed(_) => apart.push(at),
         }
     }
     Settlement::SendOn { together, apart }
@@ -64,13 +64,13 @@ mod tests {
     use crate::transfer::Done;
 
     /// One letter each: done, stopped, again, failed, back.
-    fn ended(letters: &str) -> Vec<Ended> {
+    fn ended(letters: &str) -> Vec<JobEnd> {
         let one = |letter| match letter {
-            'd' => Ended::Done(Done::Deleted),
-            's' => Ended::Stopped(Error::cancelled()),
-            'a' => Ended::Again(Error::cancelled()),
-            'b' => Ended::Back(Error::cancelled()),
-            _ => Ended::Failed(Error::cancelled()),
+            'd' => JobEnd::Done(Done::Deleted),
+            's' => JobEnd::Stopped(Error::cancelled()),
+            'a' => JobEnd::Again(Error::cancelled()),
+            'b' => JobEnd::Back(Error::cancelled()),
+            _ => JobEnd::Failed(Error::cancelled()),
         };
         letters.chars().map(one).collect()
     }

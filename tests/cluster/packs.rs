@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use s3_migration::estimate::work::{Messages, Work};
-use s3_migration::estimate::{Estimate, Places, Way, estimate};
+use s3_migration::estimate::{Estimate, PricedPlaces, TransferWay, estimate};
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
@@ -87,7 +87,7 @@ fn as_estimated(counts: &BTreeMap<String, u64>) {
     (0..SMALL).for_each(|_| work.copy(100, None, None));
     (0..LARGE).for_each(|_| work.copy(9 * MIB as u64, None, None));
     let [source, destination, queue, table] = [None; 4];
-    let places = Places { source, destination, queue, table, way: Way::Internet };
+    let places = PricedPlaces { source, destination, queue, table, way: TransferWay::Internet };
     let Estimate { queue, table, .. } = estimate(&work, &places);
     assert_eq!(queue.send, counts["SendMessageBatch"], "{counts:?}");
     assert_eq!(queue.delete, counts["DeleteMessage"], "{counts:?}");

@@ -1,6 +1,6 @@
 //! What is deleted at the source: propagated where that is wanted, and nothing else is ever deleted.
 
-use s3_migration::job::{Job, Seen, pack};
+use s3_migration::job::{Job, SeenCopy, pack};
 use s3_migration::object::{Etag, ObjectId};
 use serde_json::Value;
 
@@ -196,7 +196,7 @@ async fn deletions_stay_where_they_are_not_propagated() {
 }
 
 /// The deletion that a comparison sends.
-fn deletion(cloud: &Cloud, key: &str, seen: Seen) -> Job {
+fn deletion(cloud: &Cloud, key: &str, seen: SeenCopy) -> Job {
     let des = ObjectId::new(&cloud.stage.destination, format!("moved/{key}"));
     Job::delete(ObjectId::new(&cloud.stage.source, key), des, seen)
 }
@@ -217,13 +217,13 @@ async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
         etags.push(put.e_tag.map(Etag::new));
     }
     cloud.stage.put_source("back", b"123").await;
-    let seen = |at: usize, size: u64| Seen { size, etag: etags[at].clone() };
+    let seen = |at: usize, size: u64| SeenCopy { size, etag: etags[at].clone() };
     let jobs = [
         deletion(&cloud, "gone", seen(0, 1)),
-        deletion(&cloud, "also gone", Seen { size: 2, etag: None }),
+        deletion(&cloud, "also gone", SeenCopy { size: 2, etag: None }),
         deletion(&cloud, "back", seen(2, 3)),
         deletion(&cloud, "replaced", seen(0, 4)),
-        deletion(&cloud, "other", Seen { size: 4, etag: None }),
+        deletion(&cloud, "other", SeenCopy { size: 4, etag: None }),
         deletion(&cloud, "never there", seen(0, 1)),
     ];
     cloud.stage.send(&pack(&jobs)).await;
@@ -268,7 +268,7 @@ async fn a_deletion_of_a_comparison_that_hits_a_newer_copy_is_made_good() {
     let src = ObjectId::new(&history.cloud.stage.source, history.key);
     let des = format!("moved/{}", history.key);
     let des = ObjectId::new(&history.cloud.stage.destination, des);
-    let deletion = Job::delete(src, des, Seen { size: 1000, etag: None });
+    let deletion = Job::delete(src, des, SeenCopy { size: 1000, etag: None });
     history.cloud.stage.send(&deletion.to_message()).await;
     held.held().await;
     let again = history.put(3).await;
@@ -308,7 +308,7 @@ async fn a_deletion_that_fails_is_tried_again_as_one() {
     }
     let rule = Rule::on("DeleteObject", Fault::error(500, "InternalError")).containing("moved/a");
     let failing = cloud.destination.inject(1, vec![rule.most(3)]);
-    let jobs = ["a", "b"].map(|key| deletion(&cloud, key, Seen { size: 1, etag: None }));
+    let jobs = ["a", "b"].map(|key| deletion(&cloud, key, SeenCopy { size: 1, etag: None }));
     cloud.stage.send(&pack(&jobs)).await;
     let _worker = cloud.worker(&[("MaxRetry", "2")]);
     cloud.stage.until_done(2).await;

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use s3_migration::estimate::requests::Manner;
 use s3_migration::estimate::work::{Lists, Work};
-use s3_migration::estimate::{Estimate, Places, Way, estimate};
+use s3_migration::estimate::{Estimate, PricedPlaces, TransferWay, estimate};
 
 use testkit::local::{Local, MIB, noise};
 
-const NOWHERE: Places<'_> =
-    Places { source: None, destination: None, queue: None, table: None, way: Way::Internet };
+const NOWHERE: PricedPlaces<'_> = PricedPlaces {
+    source: None,
+    destination: None,
+    queue: None,
+    table: None,
+    way: TransferWay::Internet,
+};
 
 /// Objects of every kind: empty, small, at the threshold, large, written in parts that are kept, in
 /// parts that cannot be, and a small one in a single part.

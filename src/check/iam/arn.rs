@@ -7,7 +7,7 @@ use crate::aws::partition::Partition;
 /// An account's partition, region and number. A part that is not known is empty, and appears as a
 /// word to be replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct AccountPlace {
     /// `aws`, `aws-cn`, `aws-us-gov` and the like.
     pub partition: String,
     /// The region's name.
@@ -16,7 +16,7 @@ pub struct Place {
     pub account: String,
 }
 
-impl Place {
+impl AccountPlace {
     /// The ARN of a parameter, from its name, with or without a leading slash, or from its ARN.
     pub(super) fn parameter(&self, name: &str) -> String {
         match name.starts_with("arn:") {

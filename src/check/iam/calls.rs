@@ -10,7 +10,7 @@ use super::{Scope, statement};
 
 /// Whose permissions apply on a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Asker {
+pub enum CallerKind {
     /// The machine's own role.
     #[default]
     Machine,
@@ -24,7 +24,7 @@ pub enum Asker {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SideScope {
     /// Who makes the requests there.
-    pub asker: Asker,
+    pub asker: CallerKind,
     /// The partition of its buckets; empty: `aws`.
     pub partition: String,
     /// The buckets: names, or ARNs of access points.
@@ -35,12 +35,12 @@ pub struct SideScope {
 
 /// The kind of work.
 #[derive(Clone, Copy)]
-pub(super) struct Work {
+pub(super) struct Duties {
     moves: bool,
     compares: bool,
 }
 
-impl Work {
+impl Duties {
     pub(super) const WORKER: Self = Self { moves: true, compares: false };
     pub(super) const JOBSENDER: Self = Self { moves: false, compares: true };
     pub(super) const ALL: Self = Self { moves: true, compares: true };
@@ -54,7 +54,7 @@ enum Side {
 
 /// What `asker` needs on the sides that it uses. The identifiers name the side only if it uses
 /// both.
-pub(super) fn statements(scope: &Scope, asker: Asker, work: Work) -> Vec<Value> {
+pub(super) fn statements(scope: &Scope, asker: CallerKind, work: Duties) -> Vec<Value> {
     let sides = [(Side::Source, &scope.source), (Side::Destination, &scope.destination)];
     let asked: Vec<_> = sides.into_iter().filter(|(_, of)| of.asker == asker).collect();
     let both = asked.len() > 1;
@@ -82,7 +82,7 @@ fn filled(sid: String, actions: BTreeSet<&'static str>, resources: Vec<String>) 
 
 /// ListBucket for the worker too: without it, S3 refuses a request for a missing key instead of
 /// reporting it missing (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
-fn on_buckets(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
+fn on_buckets(scope: &Scope, side: Side, work: Duties) -> BTreeSet<&'static str> {
     let versions = work.compares && side == Side::Source && scope.compares_versions;
     let uploads = work.moves && side == Side::Destination;
     chosen(&[
@@ -94,7 +94,7 @@ fn on_buckets(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
 
 /// The calls and their permissions:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
-fn on_objects(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
+fn on_objects(scope: &Scope, side: Side, work: Duties) -> BTreeSet<&'static str> {
     let tags = scope.copies_tags && work.moves;
     match side {
         // A comparison of named keys asks for each object, and an inventory is itself an object.
@@ -119,7 +119,7 @@ fn on_objects(scope: &Scope, side: Side, work: Work) -> BTreeSet<&'static str> {
 
 /// A multipart upload also needs to decrypt
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions>).
-fn on_keys(side: Side, work: Work) -> BTreeSet<&'static str> {
+fn on_keys(side: Side, work: Duties) -> BTreeSet<&'static str> {
     let writes = side == Side::Destination && work.moves;
     chosen(&[(work.moves, "kms:Decrypt"), (writes, "kms:GenerateDataKey")])
 }

@@ -9,14 +9,14 @@ fn put() -> Scope {
         Some(format!("arn:aws:{service}:eu-west-1:111111111111:{name}"))
     };
     Scope {
-        place: Place {
+        place: AccountPlace {
             partition: "aws".to_owned(),
             region: "eu-west-1".to_owned(),
             account: "111111111111".to_owned(),
         },
         source: SideScope { buckets: vec!["from".to_owned()], ..SideScope::default() },
         destination: SideScope {
-            asker: Asker::Other,
+            asker: CallerKind::Other,
             partition: "aws-cn".to_owned(),
             buckets: vec!["to".to_owned(), "events".to_owned(), "to".to_owned()],
             keys: Vec::new(),
@@ -178,7 +178,7 @@ fn resources_are_exact() {
 
 #[test]
 fn other_partitions_have_names_and_hosts_of_their_own() {
-    let place = Place {
+    let place = AccountPlace {
         partition: Partition::of_region("cn-north-1").name.to_owned(),
         region: "cn-north-1".to_owned(),
         account: "1".to_owned(),
@@ -206,7 +206,7 @@ fn what_is_not_there_is_not_allowed() {
         credentials: None,
         group: Some(GroupScope { name: "g".to_owned(), hook: false }),
         compares_versions: true,
-        destination: SideScope { asker: Asker::Nobody, ..put().destination },
+        destination: SideScope { asker: CallerKind::Nobody, ..put().destination },
         ..put()
     };
     let policies = Policies::of(&scope);
@@ -224,7 +224,7 @@ fn what_is_not_there_is_not_allowed() {
 #[test]
 fn who_asks_on_both_sides_has_a_statement_for_each() {
     let mut scope = put();
-    scope.destination.asker = Asker::Machine;
+    scope.destination.asker = CallerKind::Machine;
     scope.destination.keys = vec!["arn:aws:kms:eu-west-1:1:key/k".to_owned()];
     scope.source.buckets = vec!["arn:aws:s3:eu-west-1:1:accesspoint/p".to_owned()];
     let policies = Policies::of(&scope);

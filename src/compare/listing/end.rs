@@ -10,7 +10,7 @@ use crate::store::{ListRequest, ObjectStore};
 
 /// How a listing's end is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
+pub enum ListingEnd {
     /// The store has nothing after the last key, or the caller wanted no more.
     #[default]
     Checked,
@@ -33,11 +33,11 @@ pub struct LastPage {
 
 impl LastPage {
     /// The end of a listing of `bucket` if nothing can be requested after it.
-    pub fn unchecked(self, store: &dyn ObjectStore, bucket: &str) -> End {
+    pub fn unchecked(self, store: &dyn ObjectStore, bucket: &str) -> ListingEnd {
         let ends_early = store.profile().has(bucket, Quirk::EndsListingsEarly);
         match !ends_early && (self.by_token || !self.is_full) {
-            true => End::Unchecked,
-            false => End::Doubtful,
+            true => ListingEnd::Unchecked,
+            false => ListingEnd::Doubtful,
         }
     }
 }

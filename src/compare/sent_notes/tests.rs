@@ -4,7 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::aws::scripted::Scripted;
+use crate::aws::scripted::ScriptedService;
 use crate::object::ObjectId;
 use crate::record::dynamodb::DynamoRecords;
 use crate::record::sqlite::SqliteRecords;
@@ -194,7 +194,7 @@ async fn the_number_of_a_note_that_failed_is_that_of_the_next() {
     let answer = || (200, json!({}));
     let keys = json!([{"AttributeName": "Key", "KeyType": "HASH"}]);
     let described = (200, json!({"Table": {"KeySchema": keys}}));
-    let script = Scripted::new([
+    let script = ScriptedService::new([
         described,
         // The head note, and the notes.
         answer(),

@@ -30,14 +30,14 @@ const BLOCK: usize = 64;
 /// What the streams post to the thread.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    inner: Mutex<Inner>,
+    inner: Mutex<InboxState>,
     wake: Condvar,
     /// Cancelled when the thread has ended, for any reason.
     pub(super) ended: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct InboxState {
     posts: Vec<Post>,
     last_id: u64,
     asleep: bool,
@@ -57,7 +57,7 @@ pub(super) enum Post {
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         lock(&self.inner)
     }
 
@@ -103,9 +103,9 @@ impl Inbox {
 }
 
 /// Tells everything that waits for the thread that it has ended, also after a panic.
-struct Ending<'a>(&'a Inbox);
+struct EndNotice<'a>(&'a Inbox);
 
-impl Drop for Ending<'_> {
+impl Drop for EndNotice<'_> {
     fn drop(&mut self) {
         self.0.close();
         self.0.lock().posts.clear();
@@ -132,7 +132,7 @@ pub(super) fn digests(engine: Md5Many, inputs: &[Bytes]) -> Vec<[u8; 16]> {
 
 /// Hashes until the inbox is closed.
 pub(super) fn run(engine: Md5Many, inbox: &Inbox) {
-    let _ending = Ending(inbox);
+    let _ending = EndNotice(inbox);
     let mut streams = Streams::default();
     let mut idle = true;
     while let Some(posts) = inbox.take(idle) {

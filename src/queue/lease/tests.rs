@@ -23,7 +23,7 @@ enum Answer {
 
 /// A queue that answers heartbeats by script and records every call with its second.
 #[derive(Debug)]
-struct Scripted {
+struct ScriptedQueue {
     begun: Instant,
     answers: Mutex<VecDeque<Answer>>,
     /// Deletions and burials fail until this time.
@@ -31,7 +31,7 @@ struct Scripted {
     calls: Mutex<Vec<(u64, String)>>,
 }
 
-impl Scripted {
+impl ScriptedQueue {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         Arc::new(Self {
             begun: Instant::now(),
@@ -86,7 +86,7 @@ impl Scripted {
 }
 
 #[async_trait]
-impl Queue for Scripted {
+impl Queue for ScriptedQueue {
     async fn send(&self, _: &[String]) -> Result<()> {
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Queue for Scripted {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn the_heart_beats_every_third_of_the_visibility() {
-    let queue = Scripted::new([]);
+    let queue = ScriptedQueue::new([]);
     let lease = queue.hold();
     sleep(Duration::from_secs(90)).await;
     assert_eq!(queue.beats(), [20, 40, 60, 80]);
@@ -158,7 +158,7 @@ async fn the_heart_beats_every_third_of_the_visibility() {
 
 #[tokio::test(start_paused = true)]
 async fn short_work_costs_no_heartbeat() {
-    let queue = Scripted::new([]);
+    let queue = ScriptedQueue::new([]);
     let lease = queue.hold();
     sleep(Duration::from_secs(19)).await;
     lease.delete().await.unwrap();
@@ -169,12 +169,12 @@ async fn short_work_costs_no_heartbeat() {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_stale_receipt_stops_the_work_at_once() {
-    let queue = Scripted::new([Answer::Obey, Answer::Fail(ErrorKind::LeaseLost)]);
+    let queue = ScriptedQueue::new([Answer::Obey, Answer::Fail(ErrorKind::LeaseLost)]);
     let lease = queue.hold();
     lease.cancelled().await;
     assert_eq!(queue.begun.elapsed().as_secs(), 40);
-    assert_eq!(lease.lost(), Some(Loss::Taken));
-    assert_eq!(Error::from(Loss::Taken).kind(), ErrorKind::LeaseLost);
+    assert_eq!(lease.lost(), Some(LeaseLoss::Taken));
+    assert_eq!(Error::from(LeaseLoss::Taken).kind(), ErrorKind::LeaseLost);
     sleep(VISIBILITY * 3).await;
     assert_eq!(queue.beats(), [20, 40]);
 }
@@ -183,7 +183,7 @@ async fn a_stale_receipt_stops_the_work_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_passing_error_is_tried_again_while_the_lease_lasts() {
     let failures = [ErrorKind::Unavailable, ErrorKind::Throttled, ErrorKind::Denied];
-    let queue = Scripted::new(failures.map(Answer::Fail));
+    let queue = ScriptedQueue::new(failures.map(Answer::Fail));
     let lease = queue.hold();
     sleep(Duration::from_secs(59)).await;
     assert!(!lease.token().is_cancelled());
@@ -195,7 +195,7 @@ async fn a_passing_error_is_tried_again_while_the_lease_lasts() {
 /// Promise 9.
 #[tokio::test(start_paused = true)]
 async fn the_pause_that_the_queue_asks_for_is_kept() {
-    let queue = Scripted::new([Answer::FailAsking(Duration::from_secs(17))]);
+    let queue = ScriptedQueue::new([Answer::FailAsking(Duration::from_secs(17))]);
     let _lease = queue.hold();
     sleep(Duration::from_secs(38)).await;
     assert_eq!(queue.beats(), [20, 37]);
@@ -204,25 +204,25 @@ async fn the_pause_that_the_queue_asks_for_is_kept() {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn the_work_stops_at_the_deadline_where_the_queue_stays_out() {
-    let queue = Scripted::new([Answer::Fail(ErrorKind::Unavailable); 1000]);
+    let queue = ScriptedQueue::new([Answer::Fail(ErrorKind::Unavailable); 1000]);
     let lease = queue.hold();
     lease.cancelled().await;
     assert_eq!(queue.begun.elapsed().as_secs(), 60);
-    assert_eq!(lease.lost(), Some(Loss::RanOut));
+    assert_eq!(lease.lost(), Some(LeaseLoss::RanOut));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_work_stops_at_the_deadline_where_the_queue_does_not_answer() {
-    let queue = Scripted::new([Answer::Hang; 1000]);
+    let queue = ScriptedQueue::new([Answer::Hang; 1000]);
     let lease = queue.hold();
     lease.cancelled().await;
     assert_eq!(queue.begun.elapsed().as_secs(), 60);
-    assert_eq!(lease.lost(), Some(Loss::RanOut));
+    assert_eq!(lease.lost(), Some(LeaseLoss::RanOut));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_whose_answer_is_lost_costs_no_lease() {
-    let queue = Scripted::new([Answer::Hang, Answer::Hang, Answer::Hang]);
+    let queue = ScriptedQueue::new([Answer::Hang, Answer::Hang, Answer::Hang]);
     let lease = queue.hold();
     sleep(Duration::from_secs(70)).await;
     assert_eq!(lease.lost(), None);
@@ -233,22 +233,22 @@ async fn a_heartbeat_whose_answer_is_lost_costs_no_lease() {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_slept_through_its_lease_does_not_extend_it() {
-    let queue = Scripted::new([]);
+    let queue = ScriptedQueue::new([]);
     let lease = queue.hold();
     // Before the heartbeat could run, as on a machine that was suspended.
     advance(VISIBILITY).await;
     lease.cancelled().await;
-    assert_eq!(lease.lost(), Some(Loss::RanOut));
+    assert_eq!(lease.lost(), Some(LeaseLoss::RanOut));
     assert!(queue.beats().is_empty());
 }
 
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn the_work_stops_while_the_queues_longest_lease_can_still_be_given_back() {
-    let queue = Scripted::new([]);
+    let queue = ScriptedQueue::new([]);
     let lease = queue.hold();
     lease.cancelled().await;
-    assert_eq!(lease.lost(), Some(Loss::Limit));
+    assert_eq!(lease.lost(), Some(LeaseLoss::Limit));
     let held = queue.begun.elapsed();
     assert!(held + VISIBILITY / 3 <= MAX_HIDDEN && held + VISIBILITY * 2 > MAX_HIDDEN, "{held:?}");
     for beat in queue.beats() {
@@ -260,7 +260,7 @@ async fn the_work_stops_while_the_queues_longest_lease_can_still_be_given_back()
 
 #[tokio::test(start_paused = true)]
 async fn a_release_waits_for_the_heartbeat_under_way() {
-    let queue = Scripted::new([Answer::Slow(Duration::from_secs(2))]);
+    let queue = ScriptedQueue::new([Answer::Slow(Duration::from_secs(2))]);
     let lease = queue.hold();
     sleep(Duration::from_secs(21)).await;
     lease.release(Duration::from_secs(7)).await.unwrap();
@@ -270,7 +270,7 @@ async fn a_release_waits_for_the_heartbeat_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_without_an_answer_does_not_hold_up_the_end() {
-    let queue = Scripted::new([Answer::Hang]);
+    let queue = ScriptedQueue::new([Answer::Hang]);
     let lease = queue.hold();
     sleep(Duration::from_secs(21)).await;
     lease.release(Duration::from_secs(7)).await.unwrap();
@@ -281,11 +281,11 @@ async fn a_heartbeat_without_an_answer_does_not_hold_up_the_end() {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_out_is_waited_for_at_the_end_of_the_work() {
-    let queue = Scripted::out_for(Duration::from_secs(90));
+    let queue = ScriptedQueue::out_for(Duration::from_secs(90));
     queue.hold().delete().await.unwrap();
     assert_eq!(queue.calls().last().unwrap().1, "delete first");
     assert!(queue.beats().len() >= 4, "{:?}", queue.beats());
-    let queue = Scripted::out_for(Duration::from_secs(90));
+    let queue = ScriptedQueue::out_for(Duration::from_secs(90));
     assert!(queue.hold().bury("other", "why").await.unwrap());
     assert_eq!(queue.calls().last().unwrap().1, "bury first other why");
 }
@@ -293,7 +293,8 @@ async fn a_queue_that_is_out_is_waited_for_at_the_end_of_the_work() {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn where_everything_is_being_cut_a_few_tries_are_left() {
-    let (queue, stop) = (Scripted::out_for(Duration::from_secs(3600)), CancellationToken::new());
+    let (queue, stop) =
+        (ScriptedQueue::out_for(Duration::from_secs(3600)), CancellationToken::new());
     let lease = queue.hold_under(&stop);
     stop.cancel();
     assert!(lease.delete().await.is_err());
@@ -302,7 +303,7 @@ async fn where_everything_is_being_cut_a_few_tries_are_left() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_guard_ends_the_heartbeat_and_the_work() {
-    let queue = Scripted::new([]);
+    let queue = ScriptedQueue::new([]);
     let lease = queue.hold();
     let token = lease.token();
     drop(lease);
@@ -314,7 +315,7 @@ async fn dropping_the_guard_ends_the_heartbeat_and_the_work() {
 /// Promise 7.
 #[tokio::test(start_paused = true)]
 async fn stopping_everything_stops_the_work_and_keeps_the_lease() {
-    let (queue, stop) = (Scripted::new([]), CancellationToken::new());
+    let (queue, stop) = (ScriptedQueue::new([]), CancellationToken::new());
     let lease = queue.hold_under(&stop);
     stop.cancel();
     lease.cancelled().await;
@@ -326,7 +327,7 @@ async fn stopping_everything_stops_the_work_and_keeps_the_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_without_end_does_not_overflow() {
-    let queue = Scripted::new([]);
+    let queue = ScriptedQueue::new([]);
     let message = Message {
         id: "1".to_owned(),
         receipt: Receipt("first".to_owned()),
@@ -336,5 +337,5 @@ async fn a_lease_without_end_does_not_overflow() {
     };
     let lease = Lease::hold(queue, message, Duration::MAX, &CancellationToken::new());
     lease.cancelled().await;
-    assert_eq!(lease.lost(), Some(Loss::RanOut));
+    assert_eq!(lease.lost(), Some(LeaseLoss::RanOut));
 }

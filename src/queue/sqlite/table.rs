@@ -32,20 +32,24 @@ impl Handle {
 }
 
 /// One message's lease as stored in the file.
-pub(super) struct Row {
+pub(super) struct LeaseRow {
     visible_at: i64,
     pub(super) received_at: i64,
     pub(super) lease: Option<i64>,
     pub(super) receive_count: u32,
 }
 
-pub(super) fn row(tx: &Transaction<'_>, queue: &str, id: i64) -> rusqlite::Result<Option<Row>> {
+pub(super) fn row(
+    tx: &Transaction<'_>,
+    queue: &str,
+    id: i64,
+) -> rusqlite::Result<Option<LeaseRow>> {
     tx.prepare_cached(
         "SELECT visible_at, ifnull(received_at, 0), lease, receive_count FROM queue_message
          WHERE id = ?1 AND queue = ?2",
     )?
     .query_row(params![id, queue], |row| {
-        Ok(Row {
+        Ok(LeaseRow {
             visible_at: row.get(0)?,
             received_at: row.get(1)?,
             lease: row.get(2)?,
@@ -62,7 +66,7 @@ pub(super) fn held(
     queue: &str,
     handle: Handle,
     now: i64,
-) -> rusqlite::Result<Result<Row>> {
+) -> rusqlite::Result<Result<LeaseRow>> {
     Ok(match row(tx, queue, handle.id)? {
         None => Err(lost("it has been deleted")),
         Some(row) if row.lease != Some(handle.lease) => {

@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::aws::scripted::Scripted;
+use crate::aws::scripted::ScriptedService;
 
 const QUEUE: &str = "https://sqs.eu-west-1.amazonaws.com/111111111111/jobs";
 
 /// A queue that has connected and then receives these answers.
-async fn queue(answers: impl IntoIterator<Item = (u16, Value)>) -> (SqsQueue, Scripted) {
+async fn queue(answers: impl IntoIterator<Item = (u16, Value)>) -> (SqsQueue, ScriptedService) {
     let limits = (200, json!({"Attributes": {"MaximumMessageSize": "2048"}}));
-    let script = Scripted::new([limits].into_iter().chain(answers));
+    let script = ScriptedService::new([limits].into_iter().chain(answers));
     let queue = SqsQueue::connect(&script.config(), QUEUE).await.expect("connected");
     (queue, script)
 }

@@ -44,7 +44,7 @@ pub(super) fn is_ordered(table: Option<&TableDescription>) -> bool {
 
 /// Where a page ends: the key of its last item, in the table and in the index.
 #[derive(Serialize, Deserialize)]
-struct Token(String, String);
+struct IndexToken(String, String);
 
 impl DynamoRecords {
     /// One Query of the index; `None` if reading it is or was denied.
@@ -109,12 +109,12 @@ fn condition(request: &CopiesRequest) -> (&'static str, Option<&str>) {
 
 fn token(key: &Item) -> Option<String> {
     let text = |name| item::text(key, name).map(str::to_owned);
-    serde_json::to_string(&Token(text("Key")?, text("desKey")?)).ok()
+    serde_json::to_string(&IndexToken(text("Key")?, text("desKey")?)).ok()
 }
 
 fn start(bucket: &str, token: &str) -> Result<Item> {
     let parsed = serde_json::from_str(token);
-    let Token(key, des_key) =
+    let IndexToken(key, des_key) =
         parsed.map_err(|e| Error::invalid("a token of copies").with_source(e))?;
     let parts = [("Key", key), ("desBucket", bucket.to_owned()), ("desKey", des_key)];
     Ok(parts.map(|(name, text)| (name.to_owned(), AttributeValue::S(text))).into())

@@ -8,7 +8,7 @@ use super::item::{self, Item};
 use super::{DynamoRecords, RecordId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
-use crate::record::{End, JobStatus, MAX_LOOKED_UP};
+use crate::record::{AttemptEnd, JobStatus, MAX_LOOKED_UP};
 
 /// The attributes read of an item.
 const ATTRIBUTES: [&str; 8] =
@@ -19,12 +19,12 @@ impl DynamoRecords {
         Ok(self.found(ids).await?.iter().map(|item| item::copied(item.as_ref()?)).collect())
     }
 
-    pub(super) async fn ends_of(&self, ids: &[RecordId]) -> Result<Vec<Option<End>>> {
+    pub(super) async fn ends_of(&self, ids: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>> {
         let end = |item: &Option<Item>| {
             let item = item.as_ref()?;
             let status = item::status(item);
             let time = item::moment(item, "endTime").filter(|_| status != JobStatus::Running)?;
-            Some(End { status, time })
+            Some(AttemptEnd { status, time })
         };
         Ok(self.found(ids).await?.iter().map(end).collect())
     }

@@ -3,14 +3,16 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::aws::scripted::Scripted;
+use crate::aws::scripted::ScriptedService;
 use crate::object::{Etag, ObjectId};
 
 /// A record store that has connected and then receives these answers.
-async fn state(answers: impl IntoIterator<Item = (u16, Value)>) -> (DynamoRecords, Scripted) {
+async fn state(
+    answers: impl IntoIterator<Item = (u16, Value)>,
+) -> (DynamoRecords, ScriptedService) {
     let keys = json!([{"AttributeName": "Key", "KeyType": "HASH"}]);
     let table = (200, json!({"Table": {"KeySchema": keys}}));
-    let script = Scripted::new([table].into_iter().chain(answers));
+    let script = ScriptedService::new([table].into_iter().chain(answers));
     let state = DynamoRecords::connect(&script.config(), "t").await.expect("connected");
     (state, script)
 }
@@ -78,11 +80,11 @@ async fn an_error_worth_trying_again_is_told_before_a_lost_lease() {
 
 #[tokio::test]
 async fn whoever_may_not_describe_the_table_goes_on() {
-    let script = Scripted::new([error("AccessDeniedException"), (200, json!({}))]);
+    let script = ScriptedService::new([error("AccessDeniedException"), (200, json!({}))]);
     let state = DynamoRecords::connect(&script.config(), "t").await.expect("goes on");
     assert_eq!(state.load(&outcome("l").id).await.expect("answered"), None);
 
-    let script = Scripted::new([error("UnrecognizedClientException")]);
+    let script = ScriptedService::new([error("UnrecognizedClientException")]);
     let error = DynamoRecords::connect(&script.config(), "t").await.expect_err("a wrong key");
     assert_eq!(error.kind(), ErrorKind::Unfit);
 }
@@ -197,7 +199,7 @@ async fn an_index_is_read_once_it_is_there_whole_and_in_order() {
         (indexed(json!("ACTIVE"), "Size", "ALL"), false),
     ] {
         let said = table.1.to_string();
-        let script = Scripted::new([table, page()]);
+        let script = ScriptedService::new([table, page()]);
         let state = DynamoRecords::connect(&script.config(), "t").await.expect("connected");
         let answer = state.copies(&request()).await.expect("answered");
         assert_eq!(answer.map(|page| page.copies.len()), read.then_some(1), "{said}");
@@ -208,7 +210,7 @@ async fn an_index_is_read_once_it_is_there_whole_and_in_order() {
 async fn where_the_index_may_not_be_read_it_is_not_asked_for_again() {
     let table = indexed(json!("ACTIVE"), "desKey", "ALL");
     let throttled = error("ThrottlingException");
-    let script = Scripted::new([table, throttled, error("AccessDeniedException")]);
+    let script = ScriptedService::new([table, throttled, error("AccessDeniedException")]);
     let state = DynamoRecords::connect(&script.config(), "t").await.expect("connected");
     let failed = state.copies(&request()).await.expect_err("throttled");
     assert_eq!(failed.kind(), ErrorKind::Throttled);

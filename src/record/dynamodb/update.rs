@@ -48,7 +48,7 @@ pub(super) enum OldUpload {
 
 /// Why a write to the right record was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum WriteRefusal {
     /// The write is on record already: the answer to an earlier try was lost.
     Repeated,
     /// Another attempt has replaced the token or has worked on the object in the meantime.
@@ -328,20 +328,20 @@ impl Update {
 }
 
 /// Why a record of the same destination refused a begin: the same attempt, or a later event.
-pub(super) fn refused_begin(start: &Start, item: &Item) -> Refusal {
+pub(super) fn refused_begin(start: &Start, item: &Item) -> WriteRefusal {
     let same = item::upload(item).as_ref() == Some(&start.upload)
         && item::moment(item, "startTime") == Some(start.start_time)
         && item::status(item) == JobStatus::Running;
     let later = start.sequencer.as_ref().zip(item::sequencer(item));
     match same {
-        true => Refusal::Repeated,
-        false if later.is_some_and(|(own, recorded)| recorded > *own) => Refusal::Fenced,
-        false => Refusal::OtherUpload,
+        true => WriteRefusal::Repeated,
+        false if later.is_some_and(|(own, recorded)| recorded > *own) => WriteRefusal::Fenced,
+        false => WriteRefusal::OtherUpload,
     }
 }
 
 /// Why a record of the same destination refused an outcome.
-pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> Refusal {
+pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> WriteRefusal {
     let etag = outcome.etag.as_ref().map(Etag::as_str);
     let same = (etag.is_none() || !item.contains_key("lease"))
         && item::text(item, "instanceID") == Some(outcome.instance.as_str())
@@ -350,11 +350,11 @@ pub(super) fn refused_finish(outcome: &Outcome, item: &Item) -> Refusal {
         && item::text(item, "jobStatus") == Some(outcome.status.as_str())
         && (etag.is_none() || item::text(item, "sourceEtag") == etag);
     match &outcome.lease {
-        Some(lease) if item::text(item, "lease") != Some(lease.as_str()) => Refusal::Fenced,
-        None if same => Refusal::Repeated,
+        Some(lease) if item::text(item, "lease") != Some(lease.as_str()) => WriteRefusal::Fenced,
+        None if same => WriteRefusal::Repeated,
         None if outcome.order.as_ref().is_some_and(|o| o.seen != Some(item::stamp(item))) => {
-            Refusal::Fenced
+            WriteRefusal::Fenced
         }
-        _ => Refusal::OtherUpload,
+        _ => WriteRefusal::OtherUpload,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Row;
+use super::KeyRow;
 use crate::object::{Etag, NO_VERSION, ObjectKey};
 use crate::store::{Flaw, Odd};
 
@@ -93,7 +93,7 @@ pub(super) enum Cell<T> {
 
 /// One row, as either format provides it.
 #[derive(Debug)]
-pub(super) struct Seen<'a> {
+pub(super) struct InventoryRow<'a> {
     pub(super) bucket: &'a [u8],
     /// Decoded.
     pub(super) key: Vec<u8>,
@@ -108,16 +108,19 @@ pub(super) struct Seen<'a> {
 
 /// Which rows count.
 #[derive(Clone, Debug)]
-pub(super) struct Filter {
+pub(super) struct RowFilter {
     /// The only bucket that an inventory lists.
     pub(super) bucket: String,
     pub(super) prefix: String,
 }
 
-impl Filter {
+impl RowFilter {
     /// The row, if it is an object that counts: a current version below the prefix. Another bucket
     /// or a missing value is an error; a key that is not UTF-8 concerns only that object.
-    pub(super) fn row(&self, seen: Seen<'_>) -> Result<Option<Result<Row, Odd>>, String> {
+    pub(super) fn row(
+        &self,
+        seen: InventoryRow<'_>,
+    ) -> Result<Option<Result<KeyRow, Odd>>, String> {
         let key = ObjectKey::new(String::from_utf8_lossy(&seen.key));
         if seen.key.is_empty() {
             return Err("the key is empty".to_owned());
@@ -147,7 +150,7 @@ impl Filter {
             Cell::Empty => Some(NO_VERSION.to_owned()),
             Cell::Value(version) => Some(version.to_owned()),
         };
-        Ok(Some(Ok(Row {
+        Ok(Some(Ok(KeyRow {
             key,
             size,
             etag: seen.etag.map(Etag::new),

@@ -12,7 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use super::super::decode;
 use super::super::table::Table;
 use super::columns::{
-    BUCKET, CLASS, Cell, Columns, DELETED, ETAG, KEY, LATEST, MODIFIED, Name, SIZE, Seen, VERSION,
+    BUCKET, CLASS, Cell, Columns, DELETED, ETAG, InventoryRow, KEY, LATEST, MODIFIED, Name, SIZE,
+    VERSION,
 };
 use crate::error::{Error, Result};
 
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 pub(super) fn read(
     file: File,
     columns: &Columns,
-    mut take: impl FnMut(Seen<'_>) -> Result<()>,
+    mut take: impl FnMut(InventoryRow<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut table = Table::new(MultiGzDecoder::new(BufReader::new(file)));
     while let Some((line, record)) = table.next().map_err(Error::invalid)? {
@@ -31,7 +32,7 @@ pub(super) fn read(
     Ok(())
 }
 
-fn seen<'a>(columns: &Columns, record: &'a ByteRecord) -> Result<Seen<'a>, String> {
+fn seen<'a>(columns: &Columns, record: &'a ByteRecord) -> Result<InventoryRow<'a>, String> {
     if record.len() != columns.count {
         let (fields, count) = (record.len(), columns.count);
         return Err(format!("{fields} fields, where fileSchema names {count}"));
@@ -51,7 +52,7 @@ fn seen<'a>(columns: &Columns, record: &'a ByteRecord) -> Result<Seen<'a>, Strin
         })
     };
     let flag = |at, name| flag(cell(at, name)?, name);
-    Ok(Seen {
+    Ok(InventoryRow {
         bucket: text(Some(columns.bucket), BUCKET)?.unwrap_or_default().as_bytes(),
         key: decode(text(Some(columns.key), KEY)?.unwrap_or_default().as_bytes())?,
         version: cell(columns.version, VERSION)?,

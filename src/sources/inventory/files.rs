@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::open;
 use super::manifest::DataFile;
 use super::{Access, Address};
-use crate::digest::{Hasher, md5};
+use crate::digest::{Md5Hasher, md5};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::ObjectId;
 use crate::retry::{Policy, retry};
@@ -29,7 +29,7 @@ const USUAL_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// Where an inventory is, and how it is read.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum InventoryPlace {
     Local(PathBuf),
     Object(Remote),
 }
@@ -45,7 +45,7 @@ pub(super) struct Remote {
     cancel: CancellationToken,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for InventoryPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => path.display().fmt(f),
@@ -54,7 +54,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl InventoryPlace {
     pub(super) fn new(address: Address, access: &Access) -> Result<Self> {
         let id = match address {
             Address::Local(path) => return Ok(Self::Local(path)),
@@ -164,7 +164,7 @@ impl Remote {
         };
         let copy = tempfile::tempfile_in(&self.folder).map_err(unkept)?;
         let mut copy = tokio::fs::File::from_std(copy);
-        let (mut hasher, mut size) = (Hasher::default(), 0);
+        let (mut hasher, mut size) = (Md5Hasher::default(), 0);
         while let Some(bytes) = body.try_next().await? {
             hasher.update(&bytes);
             size += bytes.len() as u64;
@@ -205,7 +205,7 @@ fn unread(error: std::io::Error) -> Error {
 
 /// Size and MD5 of `file`, which is rewound afterwards.
 fn digest(file: &mut File) -> std::io::Result<(u64, Md5)> {
-    let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0, vec![0; 64 * 1024]);
+    let (mut hasher, mut size, mut buffer) = (Md5Hasher::default(), 0, vec![0; 64 * 1024]);
     loop {
         match file.read(&mut buffer)? {
             0 => break,

@@ -42,7 +42,7 @@ pub(super) struct DataFile {
 /// The form that S3 writes. It has more fields, which are not needed.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+struct S3Manifest {
     source_bucket: String,
     version: String,
     creation_timestamp: Millis,
@@ -70,7 +70,7 @@ enum Millis {
 
 /// Parses a manifest from `text`. Errors do not name the file.
 pub(super) fn parse(text: &[u8]) -> Result<Manifest> {
-    let written: Written = serde_json::from_slice(text).map_err(|e| {
+    let written: S3Manifest = serde_json::from_slice(text).map_err(|e| {
         Error::invalid(format!("not the manifest.json of an S3 Inventory: {e}")).with_source(e)
     })?;
     if written.version != VERSION {

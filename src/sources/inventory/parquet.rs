@@ -11,14 +11,14 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
 
-use super::columns::{Cell, Columns, MODIFIED, Seen};
+use super::columns::{Cell, Columns, InventoryRow, MODIFIED};
 use crate::error::{Error, Result};
 
 /// Rows read from every column at a time.
 const BATCH: usize = 1024;
 
 /// Passes every row of `file` to `take`.
-pub(super) fn read(file: File, mut take: impl FnMut(Seen<'_>) -> Result<()>) -> Result<()> {
+pub(super) fn read(file: File, mut take: impl FnMut(InventoryRow<'_>) -> Result<()>) -> Result<()> {
     let reader = SerializedFileReader::new(file).map_err(unread)?;
     let metadata = reader.metadata().file_metadata();
     let columns = columns(metadata.schema_descr()).map_err(Error::usage)?;
@@ -26,7 +26,7 @@ pub(super) fn read(file: File, mut take: impl FnMut(Seen<'_>) -> Result<()>) -> 
     let mut row = 0;
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(unread)?;
-        let mut batch = Batch::open(&*group, &columns, unit)?;
+        let mut batch = RowGroup::open(&*group, &columns, unit)?;
         let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
         while left > 0 {
             let rows = left.min(BATCH);
@@ -71,7 +71,7 @@ fn unit(schema: &SchemaDescriptor, at: usize) -> Result<u32> {
 }
 
 /// The columns of one row group, each with the cells of some rows.
-struct Batch {
+struct RowGroup {
     bucket: Column<ByteArrayType>,
     key: Column<ByteArrayType>,
     version: Option<Column<ByteArrayType>>,
@@ -84,7 +84,7 @@ struct Batch {
     class: Option<Column<ByteArrayType>>,
 }
 
-impl Batch {
+impl RowGroup {
     fn open(group: &dyn RowGroupReader, columns: &Columns, unit: Option<u32>) -> Result<Self> {
         let bytes = |at: usize| {
             Column::open(group, at, |reader| match reader {
@@ -133,7 +133,7 @@ impl Batch {
     }
 
     /// The next of the rows that have been read.
-    fn next(&mut self) -> Result<Seen<'_>, String> {
+    fn next(&mut self) -> Result<InventoryRow<'_>, String> {
         let bucket = self.bucket.next().map_or(&[][..], |bytes| bytes.data());
         let key_bytes = self.key.next().map_or(&[][..], |bytes| bytes.data());
         let size = self.size.next().copied();
@@ -146,7 +146,7 @@ impl Batch {
             Some(column) => text(column)?.map_or(Cell::Empty, Cell::Value),
             None => Cell::NoColumn,
         };
-        Ok(Seen {
+        Ok(InventoryRow {
             bucket,
             // Not encoded: only CSV inventories encode their keys.
             key: key_bytes.to_vec(),

@@ -4,8 +4,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 
-use super::run::{Reader, Run, Writer};
-use super::{Row, record};
+use super::run::{RunReader, SortedRun, Writer};
+use super::{KeyRow, record};
 use crate::error::{Error, Result};
 use crate::object::ObjectKey;
 
@@ -21,7 +21,7 @@ pub(super) struct Merge {
 #[derive(Debug)]
 struct Head {
     record: Vec<u8>,
-    run: Reader,
+    run: RunReader,
 }
 
 impl Head {
@@ -32,7 +32,7 @@ impl Head {
 
 impl Merge {
     /// Starts at the first record of every run.
-    pub(super) fn new(runs: impl IntoIterator<Item = Run>) -> Result<Self> {
+    pub(super) fn new(runs: impl IntoIterator<Item = SortedRun>) -> Result<Self> {
         let mut heads = BinaryHeap::new();
         for run in runs {
             let mut head = Head { record: Vec::new(), run: run.open()? };
@@ -45,14 +45,14 @@ impl Merge {
 
     /// The next row in byte order of the keys. Identical rows of a key become one; differing rows
     /// are an error.
-    pub(super) fn next_row(&mut self) -> Result<Option<Row>> {
+    pub(super) fn next_row(&mut self) -> Result<Option<KeyRow>> {
         let Some(bytes) = self.next()? else { return Ok(None) };
         let row = record::decode(bytes);
         row.map(Some).ok_or_else(|| Error::invalid("a temporary file of sorted rows is damaged"))
     }
 
     /// Writes everything into one run.
-    pub(super) fn write(mut self, mut to: Writer<'_>) -> Result<Run> {
+    pub(super) fn write(mut self, mut to: Writer<'_>) -> Result<SortedRun> {
         while let Some(bytes) = self.next()? {
             to.write(bytes)?;
         }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::Row;
+use super::KeyRow;
 use super::merge::Merge;
 use super::record;
-use super::run::{Run, Writer};
+use super::run::{SortedRun, Writer};
 use crate::error::Result;
 
 /// How many runs of one level become one of the next. That many are open at once while they are
@@ -23,7 +23,7 @@ pub(super) struct Pile {
     starts: Vec<usize>,
     record: Vec<u8>,
     /// Runs by how often their rows were merged, fewer than [`FAN_IN`] of each.
-    levels: Vec<Vec<Run>>,
+    levels: Vec<Vec<SortedRun>>,
 }
 
 impl Pile {
@@ -34,7 +34,7 @@ impl Pile {
         Self { folder, arena, starts: Vec::new(), record: Vec::new(), levels: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, row: &Row) -> Result<()> {
+    pub(super) fn push(&mut self, row: &KeyRow) -> Result<()> {
         self.record.clear();
         record::encode(row, &mut self.record);
         if self.arena.len() + self.record.len() > self.arena.capacity() {
@@ -69,7 +69,7 @@ impl Pile {
     }
 
     /// Keeps `run`; a full level becomes one run of the next.
-    fn add(&mut self, mut run: Run) -> Result<()> {
+    fn add(&mut self, mut run: SortedRun) -> Result<()> {
         for level in 0.. {
             if self.levels.len() == level {
                 self.levels.push(Vec::new());
@@ -105,8 +105,8 @@ mod tests {
         assert_eq!(rows.count(), 2 * FAN_IN * FAN_IN);
     }
 
-    fn row(n: usize) -> Row {
-        Row {
+    fn row(n: usize) -> KeyRow {
+        KeyRow {
             key: ObjectKey::new(format!("{n}")),
             size: 0,
             etag: None,

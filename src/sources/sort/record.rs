@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Row;
+use super::KeyRow;
 use crate::object::{Etag, ObjectKey};
 
 /// Bytes of the two lengths.
@@ -20,7 +20,7 @@ const VERSION: u8 = 16;
 const RESTORED: u8 = 32;
 
 /// Appends `row` to `out`.
-pub(super) fn encode(row: &Row, out: &mut Vec<u8>) {
+pub(super) fn encode(row: &KeyRow, out: &mut Vec<u8>) {
     let start = out.len();
     let key = row.key.as_str().as_bytes();
     out.extend([0; HEAD]);
@@ -86,7 +86,7 @@ pub(super) fn first(bytes: &[u8]) -> &[u8] {
 }
 
 /// The row of one record; `None` if it is not one.
-pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
+pub(super) fn decode(bytes: &[u8]) -> Option<KeyRow> {
     let (key, _) = lengths(*bytes.first_chunk()?);
     let mut rest = &bytes[HEAD..];
     let key = ObjectKey::new(take_text(&mut rest, key)?);
@@ -107,7 +107,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
     let storage_class = next_text(CLASS, &mut rest)?;
     let version = next_text(VERSION, &mut rest)?;
     let restored = flags & RESTORED != 0;
-    Some(Row { key, size, etag, last_modified, storage_class, version, restored })
+    Some(KeyRow { key, size, etag, last_modified, storage_class, version, restored })
 }
 
 fn time(flags: u8, rest: &mut &[u8]) -> Option<SystemTime> {

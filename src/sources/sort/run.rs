@@ -33,10 +33,10 @@ impl<'a> Writer<'a> {
     }
 
     /// The finished run.
-    pub(super) fn finish(self) -> Result<Run> {
+    pub(super) fn finish(self) -> Result<SortedRun> {
         let folder = self.folder;
         let file = self.file.into_inner().map_err(|e| unwritten(folder, e.into_error()))?;
-        Ok(Run { file })
+        Ok(SortedRun { file })
     }
 }
 
@@ -50,25 +50,25 @@ fn unwritten(folder: &Path, error: io::Error) -> Error {
 
 /// A run that waits to be merged. It takes no memory.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct SortedRun {
     file: File,
 }
 
-impl Run {
+impl SortedRun {
     /// Opens the run at its first record.
-    pub(super) fn open(mut self) -> Result<Reader> {
+    pub(super) fn open(mut self) -> Result<RunReader> {
         self.file.rewind().map_err(unread)?;
-        Ok(Reader { file: BufReader::with_capacity(BUFFER, self.file) })
+        Ok(RunReader { file: BufReader::with_capacity(BUFFER, self.file) })
     }
 }
 
 /// A run that is being read.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct RunReader {
     file: BufReader<File>,
 }
 
-impl Reader {
+impl RunReader {
     /// Reads the next record into `record`; returns whether there was one.
     pub(super) fn read(&mut self, record: &mut Vec<u8>) -> Result<bool> {
         record.clear();

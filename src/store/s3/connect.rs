@@ -19,7 +19,7 @@ use super::listing::Readings;
 use super::{S3Store, Writing};
 use crate::aws::clock::Clock;
 use crate::aws::partition::is_aws_host;
-use crate::aws::signer::Origin;
+use crate::aws::signer::CredentialOrigin;
 use crate::aws::stored_credentials::StoredProvider;
 use crate::aws::trust::Trust;
 use crate::aws::{self, FALLBACK_REGION, http, profiles};
@@ -72,7 +72,7 @@ impl S3Store {
         let keys = Keys::new(access_key, secret_key, None, None, "fixed");
         let builder = base(&sdk).endpoint_url(url).force_path_style(true);
         let provider = Some(SharedCredentialsProvider::new(keys));
-        let asked = Asked { origin: Origin::Fixed, url: Some(url.to_owned()), trust };
+        let asked = Asked { origin: CredentialOrigin::Fixed, url: Some(url.to_owned()), trust };
         Self::of(side, builder, provider.map(Renewed::new), asked)
     }
 
@@ -132,7 +132,7 @@ fn is_amazon(url: Option<&str>) -> bool {
 
 /// Who sends requests, and to which store.
 struct Asked {
-    origin: Origin,
+    origin: CredentialOrigin,
     /// The URL, if that is not Amazon S3.
     url: Option<String>,
     trust: Trust,
@@ -154,7 +154,7 @@ async fn connect(
 ) -> Result<S3Store> {
     let named = match who {
         Credentials::Profile => {
-            let found = profiles::Profile::named(endpoint.profile_name()).await;
+            let found = profiles::AwsProfile::named(endpoint.profile_name()).await;
             Some(found.map_err(|error| error.context(format_args!("the {side}")))?)
         }
         Credentials::Default | Credentials::Ssm | Credentials::Anonymous => None,
@@ -171,13 +171,16 @@ async fn connect(
     let mut builder = base(sdk);
     let mut region = sdk.region().map(|region| region.as_ref().to_owned());
     let (origin, provider) = match who {
-        Credentials::Default => (Origin::Chain(profiles::ordinary()), sdk.credentials_provider()),
-        Credentials::Profile => {
-            (Origin::Profile(endpoint.profile_name().to_owned()), sdk.credentials_provider())
+        Credentials::Default => {
+            (CredentialOrigin::Chain(profiles::ordinary()), sdk.credentials_provider())
         }
+        Credentials::Profile => (
+            CredentialOrigin::Profile(endpoint.profile_name().to_owned()),
+            sdk.credentials_provider(),
+        ),
         Credentials::Anonymous => {
             builder = builder.allow_no_auth();
-            (Origin::Nobody, None)
+            (CredentialOrigin::Nobody, None)
         }
         Credentials::Ssm => {
             let stored = stored.ok_or_else(|| {
@@ -187,7 +190,7 @@ async fn connect(
             // other account's region is not this machine's.
             let keys = stored.read().await?;
             region = endpoint.region.clone().or(keys.region);
-            let origin = Origin::Parameter(stored.name().to_owned());
+            let origin = CredentialOrigin::Parameter(stored.name().to_owned());
             (origin, Some(SharedCredentialsProvider::new(stored)))
         }
     };
@@ -212,7 +215,11 @@ async fn connect(
 
 /// The store's URL, unless it is Amazon S3: as the side says, as its profile says, or as the
 /// ordinary places say.
-fn url(endpoint: &Endpoint, named: Option<&profiles::Profile>, sdk: &SdkConfig) -> Option<String> {
+fn url(
+    endpoint: &Endpoint,
+    named: Option<&profiles::AwsProfile>,
+    sdk: &SdkConfig,
+) -> Option<String> {
     let profiles = || named?.s3_url(sdk);
     endpoint.url.clone().or_else(profiles).or_else(|| {
         let key = ServiceConfigKey::builder().service_id("S3").profile("endpoint_url");

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::aws::signer::Seen;
+use crate::aws::signer::ShownCredentials;
 
 /// Credentials are renewed this long before they expire, so that none expires in flight.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ struct Current {
     /// The last keys that were fetched and have not been called expired since.
     good: Option<Credentials>,
     /// What may be said about the keys that were fetched last.
-    seen: Option<Seen>,
+    seen: Option<ShownCredentials>,
 }
 
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Renewed {
     }
 
     /// What may be said about the keys that were fetched last.
-    pub(super) fn seen(&self) -> Option<Seen> {
+    pub(super) fn seen(&self) -> Option<ShownCredentials> {
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).seen.clone()
     }
 
@@ -153,7 +153,7 @@ impl Renewed {
         current.forget();
         let changed = current.before.as_deref().is_some_and(|key| key != keys.access_key_id());
         current.good = Some(keys.clone());
-        current.seen = Some(Seen::of(&keys));
+        current.seen = Some(ShownCredentials::of(&keys));
         let identity = Identity::from(keys.clone());
         let kept = Kept { keys, identity, until, fetched: Instant::now(), changed };
         let answer = of(&kept);

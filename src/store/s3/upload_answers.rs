@@ -19,7 +19,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
 use super::convert::{decode_key, parse_crc64nvme};
-use crate::aws::Refusal;
+use crate::aws::ErrorAnswer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Etag;
 use crate::store::Part;
@@ -121,7 +121,7 @@ fn answer(document: &[u8]) -> Result<Element> {
         let code = root.text("Code").unwrap_or_default().trim();
         let text = root.text("Message").unwrap_or_default();
         let refusal =
-            Refusal { status: 200, code, text, body: "", request_id: None, retry_after: None };
+            ErrorAnswer { status: 200, code, text, body: "", request_id: None, retry_after: None };
         return Err(refusal.error("the answer holds an error"));
     }
     if root.name.eq_ignore_ascii_case("html") {

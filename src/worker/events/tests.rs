@@ -223,7 +223,7 @@ async fn what_the_rules_have_no_place_for_is_refused_by_fresh_ones_only() {
 
 #[test]
 fn how_keys_are_written_is_known_by_two_of_them() {
-    let mut writing = Writing::default();
+    let mut writing = KeyWriting::default();
     assert!(!writing.shows(false, "a+b"), "one may be an accident");
     assert!(!writing.shows(false, "a+b"), "and so may the same once more");
     assert!(writing.shows(false, "c+d"));

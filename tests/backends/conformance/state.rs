@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId, Revision};
 use s3_migration::record::{
-    JobStatus, Outcome, Proofs, Proven, Record, RecordId, RecordStore, Seal, Start, Tally,
+    JobStatus, Outcome, Proofs, Proven, Record, RecordId, RecordStore, RecordTally, Seal, Start,
     UploadRef,
 };
 
@@ -84,7 +84,7 @@ macro_rules! state_suite {
 pub async fn what_was_never_begun_has_no_record(store: &dyn RecordStore) {
     assert_eq!(store.load(&id("key")).await.unwrap(), None);
     store.finish(&[]).await.unwrap();
-    assert_eq!(store.tally(at(0)).await.unwrap(), Tally::default());
+    assert_eq!(store.tally(at(0)).await.unwrap(), RecordTally::default());
 }
 
 /// Promise 2.
@@ -471,7 +471,7 @@ pub async fn records_are_tallied(store: &dyn RecordStore) {
         ])
         .await
         .unwrap();
-    let expected = Tally {
+    let expected = RecordTally {
         running: 1,
         running_bytes: 1 << 45,
         done: 3,

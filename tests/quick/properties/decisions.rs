@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use s3_migration::compare::difference::{Criteria, Step, difference, step};
+use s3_migration::compare::difference::{Criteria, MergeStep, difference, step};
 use s3_migration::config::Compare;
 use s3_migration::digest;
 use s3_migration::filter::patterns::Patterns;
@@ -150,8 +150,8 @@ proptest! {
         let (mut l, mut r) = (left.iter().peekable(), right.iter().peekable());
         let (mut copied, mut kept, mut only) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(step) = step(l.peek().map(|x| x.key), r.peek().map(|x| x.key)) {
-            let from = if step == Step::DestinationOnly { None } else { l.next() };
-            let to = if step == Step::SourceOnly { None } else { r.next() };
+            let from = if step == MergeStep::DestinationOnly { None } else { l.next() };
+            let to = if step == MergeStep::SourceOnly { None } else { r.next() };
             match (from, to) {
                 (Some(from), to) if difference(Criteria::only(Compare::Size), from, to).is_some() => {
                     copied.push(from.key);

@@ -5,7 +5,7 @@ use s3_migration::aws::stored_credentials::StoredCredentials;
 use s3_migration::config::Config;
 use s3_migration::filter::patterns::Patterns;
 use s3_migration::format::escape::is_plain;
-use s3_migration::job::{Incoming, Job, PACK_VERSION, Refusal, Routes, pack, parse};
+use s3_migration::job::{Incoming, Job, MessageRefusal, PACK_VERSION, Routes, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{Pair, parse_pairs};
 use s3_migration::store::s3::key_encoding::Reading;
@@ -38,7 +38,7 @@ pub fn message(text: &str) {
         }
         Err(refusal) => {
             assert_is_one_line(&refusal.to_string());
-            if let Refusal::Newer(version) = refusal {
+            if let MessageRefusal::Newer(version) = refusal {
                 assert!(version > PACK_VERSION);
             }
         }
@@ -46,7 +46,7 @@ pub fn message(text: &str) {
     // Without a destination events are refused, and nothing else changes.
     let nowhere = parse(text, &Routes { deletions: true, ..Routes::default() });
     if let Ok(incoming) = nowhere
-        && incoming.apart.iter().all(|apart| apart.refusal != Refusal::NoDestination)
+        && incoming.apart.iter().all(|apart| apart.refusal != MessageRefusal::NoDestination)
     {
         assert_eq!(parse(text, &target), Ok(incoming));
     }

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use s3_migration::error::{ErrorKind, Result};
 use s3_migration::object::{Etag, ObjectKey};
-use s3_migration::sources::sort::{Row, Sorter};
+use s3_migration::sources::sort::{KeyRow, Sorter};
 
 /// Short keys of few letters share beginnings; any others have any characters.
 fn key() -> impl Strategy<Value = String> {
@@ -28,14 +28,14 @@ prop_compose! {
         key in key(), size in any::<u64>(), etag in option::of("[0-9a-f-]{0,34}"),
         last_modified in option::of(time()), storage_class in option::of("[A-Z_]{0,9}"),
         version in option::of("\\PC{0,9}"), restored in any::<bool>()
-    ) -> Row {
+    ) -> KeyRow {
         let (key, etag) = (ObjectKey::new(key), etag.map(Etag::new));
-        Row { key, size, etag, last_modified, storage_class, version, restored }
+        KeyRow { key, size, etag, last_modified, storage_class, version, restored }
     }
 }
 
 /// What comes out, page by page.
-fn sort(pages: Vec<Vec<Row>>, memory: usize) -> Result<Vec<Vec<Row>>> {
+fn sort(pages: Vec<Vec<KeyRow>>, memory: usize) -> Result<Vec<Vec<KeyRow>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let sorter = Sorter::with_memory(None, memory);
@@ -57,14 +57,14 @@ proptest! {
     #[test]
     fn sorting_is_sorting(rows in vec(row(), 0..200), memory in 0usize..4096, per_page in 1usize..50) {
         let mut model = BTreeMap::new();
-        let rows: Vec<Row> = rows.into_iter().filter(|row| {
+        let rows: Vec<KeyRow> = rows.into_iter().filter(|row| {
             model.insert(row.key.as_str().as_bytes().to_vec(), row.clone()).is_none()
         }).collect();
         // Of two rows of one key the first stays.
         for row in &rows {
             model.insert(row.key.as_str().as_bytes().to_vec(), row.clone());
         }
-        let pages = rows.chunks(per_page).map(<[Row]>::to_vec).collect();
+        let pages = rows.chunks(per_page).map(<[KeyRow]>::to_vec).collect();
         let sorted = sort(pages, memory).unwrap().concat();
         prop_assert_eq!(sorted, model.into_values().collect::<Vec<_>>());
     }
@@ -78,7 +78,7 @@ proptest! {
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         rows.dedup_by(|one, other| one.key == other.key);
         let same = at.get(&rows).clone();
-        let other = Row { size: same.size ^ 1, ..same.clone() };
+        let other = KeyRow { size: same.size ^ 1, ..same.clone() };
         let sorted = sort(vec![rows.clone(), vec![same]], memory).unwrap().concat();
         prop_assert_eq!(&sorted, &rows);
         prop_assert_eq!(sort(vec![rows, vec![other]], memory).unwrap_err().kind(), ErrorKind::Invalid);
@@ -90,7 +90,7 @@ proptest! {
 #[test]
 fn runs_of_runs_are_merged() {
     let count = 3 * 32 * 32 + 5;
-    let row = |n: usize| Row {
+    let row = |n: usize| KeyRow {
         key: ObjectKey::new(format!("{:05}", n * 7919 % count)),
         size: n as u64,
         etag: None,

@@ -19,7 +19,7 @@ use s3_migration::digest::md5;
 use s3_migration::error::Result;
 use s3_migration::object::{Etag, ObjectKey};
 use s3_migration::sources::inventory::{Access, Address, Inventory};
-use s3_migration::sources::sort::{Row, Sorted};
+use s3_migration::sources::sort::{KeyRow, Sorted};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -64,8 +64,8 @@ impl Object {
     }
 
     /// What is read where all columns are there.
-    pub fn row(&self, version: Option<&str>) -> Row {
-        Row {
+    pub fn row(&self, version: Option<&str>) -> KeyRow {
+        KeyRow {
             key: ObjectKey::new(&self.key),
             size: self.size.unwrap(),
             etag: Some(Etag::new(self.etag())),
@@ -201,7 +201,7 @@ impl Made {
     }
 
     /// All rows below `prefix`.
-    pub async fn rows(&self, prefix: &str) -> Result<Vec<Row>> {
+    pub async fn rows(&self, prefix: &str) -> Result<Vec<KeyRow>> {
         collect(self.open().await?.sorted(BUCKET, prefix).await?).await
     }
 }
@@ -212,7 +212,7 @@ pub async fn open(manifest: &Path) -> Result<Inventory> {
     Inventory::open(Address::parse(manifest.to_str().unwrap())?, access).await
 }
 
-pub async fn collect(mut sorted: Sorted) -> Result<Vec<Row>> {
+pub async fn collect(mut sorted: Sorted) -> Result<Vec<KeyRow>> {
     let mut rows = Vec::new();
     while let Some(page) = sorted.next_page().await? {
         assert!((1..=1000).contains(&page.len()));

@@ -9,7 +9,7 @@ use s3_migration::digest::md5;
 use s3_migration::error::{Error, ErrorKind, Result};
 use s3_migration::object::ObjectId;
 use s3_migration::sources::inventory::{Access, Address, Inventory};
-use s3_migration::sources::sort::Row;
+use s3_migration::sources::sort::KeyRow;
 use s3_migration::store::s3::S3Store;
 use s3_migration::store::{NewObject, ObjectStore, Side};
 use tempfile::TempDir;
@@ -92,7 +92,7 @@ impl Stage {
         Inventory::open(Address::parse(&address)?, access).await
     }
 
-    async fn rows(&self) -> Result<Vec<Row>> {
+    async fn rows(&self) -> Result<Vec<KeyRow>> {
         collect(self.open().await?.sorted(BUCKET, "").await?).await
     }
 

@@ -8,7 +8,7 @@ use hyper::{HeaderMap, StatusCode};
 use super::super::listing::is_unknown;
 use super::super::{Expired, Skewed, region_hint};
 use super::answer::text;
-use crate::aws::{self, Refusal};
+use crate::aws::{self, ErrorAnswer};
 use crate::error::{Error, ErrorKind};
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -145,7 +145,7 @@ impl Failure {
                 Some(own) => Error::new(own.kind(), format!("{call}: {own}")),
                 None => aws::unanswered(call, &**cause),
             },
-            Self::Refused(refused) => Refusal {
+            Self::Refused(refused) => ErrorAnswer {
                 status: refused.status,
                 code: &refused.code,
                 text: &refused.text,

@@ -1,6 +1,6 @@
 //! What holds for notes beside the records.
 
-use s3_migration::record::{JobStatus, NoteKey, RecordStore, Tally};
+use s3_migration::record::{JobStatus, NoteKey, RecordStore, RecordTally};
 
 use super::{all_copies, at, control_texts, end, odd_texts};
 
@@ -109,7 +109,7 @@ pub async fn notes_are_no_records(store: &dyn RecordStore) {
     for key in numbered(0..3) {
         store.set_note(&key, &[7; 100]).await.unwrap();
     }
-    assert_eq!(store.tally(at(0)).await.unwrap(), Tally::default());
+    assert_eq!(store.tally(at(0)).await.unwrap(), RecordTally::default());
     for status in [JobStatus::Running, JobStatus::Done, JobStatus::Failed] {
         assert_eq!(store.with_status(status, 10).await.unwrap(), [], "{status:?}");
     }
