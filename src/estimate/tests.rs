@@ -4,8 +4,13 @@ use crate::estimate::requests::Manner;
 use crate::estimate::work::{Lists, Messages};
 use crate::object::MIB;
 
-const NOWHERE: Places<'_> =
-    Places { source: None, destination: None, queue: None, table: None, way: Way::Internet };
+const NOWHERE: PricedPlaces<'_> = PricedPlaces {
+    source: None,
+    destination: None,
+    queue: None,
+    table: None,
+    way: TransferWay::Internet,
+};
 
 /// A million small objects, a hundred to a message, and a thousand large ones of ten parts.
 fn work() -> Work {
@@ -20,16 +25,22 @@ fn work() -> Work {
     work
 }
 
-fn at_home(prices: &Prices) -> Places<'_> {
+fn at_home(prices: &Prices) -> PricedPlaces<'_> {
     let home = Some(prices.region("us-east-1"));
-    Places { source: home, destination: home, queue: home, table: home, way: Way::Internet }
+    PricedPlaces {
+        source: home,
+        destination: home,
+        queue: home,
+        table: home,
+        way: TransferWay::Internet,
+    }
 }
 
 fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
 }
 
-fn amount(estimate: &Estimate, what: Item) -> Option<f64> {
+fn amount(estimate: &Estimate, what: CostItem) -> Option<f64> {
     estimate.costs.iter().find(|cost| cost.what == what).map(|cost| cost.amount)
 }
 
@@ -78,15 +89,15 @@ fn each_item_is_charged_at_its_own_price() {
     let estimate = estimate(&work(), &at_home(&prices));
     let gb = (1_000_000.0 * 1024.0 + 1000.0 * 50.0 * MIB as f64) / (1 << 30) as f64;
     for (what, expected) in [
-        (Item::SourceLists, Some(1.001 * 0.005)),
-        (Item::SourceReads, Some(1011.0 * 0.0004)),
-        (Item::Retrieval, None),
-        (Item::TransferOut, Some(gb * 0.09)),
-        (Item::DestinationLists, Some(2.001 * 0.005)),
-        (Item::DestinationWrites, Some((1000.0 + 1.0 + 10.0 + 1.0) * 0.005)),
-        (Item::Queue, Some(0.0261 * 0.4)),
-        (Item::TableWrites, Some(2.006 * 0.625)),
-        (Item::TableReads, Some(0.001 * 0.125)),
+        (CostItem::SourceLists, Some(1.001 * 0.005)),
+        (CostItem::SourceReads, Some(1011.0 * 0.0004)),
+        (CostItem::Retrieval, None),
+        (CostItem::TransferOut, Some(gb * 0.09)),
+        (CostItem::DestinationLists, Some(2.001 * 0.005)),
+        (CostItem::DestinationWrites, Some((1000.0 + 1.0 + 10.0 + 1.0) * 0.005)),
+        (CostItem::Queue, Some(0.0261 * 0.4)),
+        (CostItem::TableWrites, Some(2.006 * 0.625)),
+        (CostItem::TableReads, Some(0.001 * 0.125)),
     ] {
         let charged = amount(&estimate, what);
         let fits = charged.zip(expected).map_or(charged == expected, |(a, b)| close(a, b));
@@ -102,9 +113,13 @@ fn the_way_of_the_bytes_decides_on_their_price() {
     let prices = Prices::shipped().unwrap();
     let mut work = Work::default();
     work.copy(1 << 30, None, None);
-    for (way, per_gb) in [(Way::SameRegion, 0.0), (Way::OtherRegion, 0.02), (Way::Internet, 0.09)] {
-        let estimate = estimate(&work, &Places { way, ..at_home(&prices) });
-        assert_eq!(amount(&estimate, Item::TransferOut), Some(per_gb), "{way:?}");
+    for (way, per_gb) in [
+        (TransferWay::SameRegion, 0.0),
+        (TransferWay::OtherRegion, 0.02),
+        (TransferWay::Internet, 0.09),
+    ] {
+        let estimate = estimate(&work, &PricedPlaces { way, ..at_home(&prices) });
+        assert_eq!(amount(&estimate, CostItem::TransferOut), Some(per_gb), "{way:?}");
     }
 }
 
@@ -116,10 +131,10 @@ fn reading_a_class_for_rare_access_is_charged_by_the_byte() {
         work.copy(MIB, Some(class), None);
     }
     let estimate = estimate(&work, &at_home(&prices));
-    let retrieval = estimate.costs.iter().find(|cost| cost.what == Item::Retrieval).unwrap();
+    let retrieval = estimate.costs.iter().find(|cost| cost.what == CostItem::Retrieval).unwrap();
     assert_eq!(retrieval.quantity, 2 * MIB, "STANDARD is free of it");
     assert!(close(retrieval.amount, (0.01 + 0.03) / 1024.0), "{retrieval:?}");
-    let reads = amount(&estimate, Item::SourceReads).unwrap();
+    let reads = amount(&estimate, CostItem::SourceReads).unwrap();
     assert!(close(reads, (0.0004 + 0.001 + 0.01) / 1000.0), "{reads}");
 }
 
@@ -129,7 +144,7 @@ fn only_the_end_of_an_upload_into_an_archive_has_the_archives_price() {
     let writes = |class: Option<&str>, source: &str, size| {
         let mut work = Work { storage_class: class.map(str::to_owned), ..Work::default() };
         work.copy(size, Some(source), None);
-        amount(&estimate(&work, &at_home(&prices)), Item::DestinationWrites).unwrap() * 1000.0
+        amount(&estimate(&work, &at_home(&prices)), CostItem::DestinationWrites).unwrap() * 1000.0
     };
     let (small, large) = (MIB, 50 * MIB);
     assert!(close(writes(Some("DEEP_ARCHIVE"), STANDARD, small), 0.05));
@@ -145,15 +160,15 @@ fn only_the_end_of_an_upload_into_an_archive_has_the_archives_price() {
 fn an_uncertain_price_makes_an_uncertain_sum() {
     let prices = Prices::shipped().unwrap();
     let home = at_home(&prices);
-    let of = |places: &Places<'_>| estimate(&work(), places);
+    let of = |places: &PricedPlaces<'_>| estimate(&work(), places);
     assert!(!of(&home).estimated);
     let unknown = Some(prices.region("mars-1"));
     for places in [
-        Places { source: unknown, ..home },
-        Places { destination: unknown, ..home },
-        Places { queue: unknown, ..home },
-        Places { table: unknown, ..home },
-        Places { destination: Some(prices.region("cn-north-1")), ..home },
+        PricedPlaces { source: unknown, ..home },
+        PricedPlaces { destination: unknown, ..home },
+        PricedPlaces { queue: unknown, ..home },
+        PricedPlaces { table: unknown, ..home },
+        PricedPlaces { destination: Some(prices.region("cn-north-1")), ..home },
     ] {
         let estimate = of(&places);
         assert!(estimate.estimated, "{places:?}");
