@@ -207,7 +207,10 @@ async fn what_the_rules_have_no_place_for_is_refused_by_fresh_ones_only() {
         let worker = worker(&Arc::default(), book, profile, folder.path()).await;
         let (event, cut) = (event("k"), CancellationToken::new());
         let refused = worker.understand(&event, &cut).await;
-        assert!(matches!(refused, Err(Obstacle::Refused(Refusal::NoDestination))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Obstacle::Refused(MessageRefusal::NoDestination))),
+            "{refused:?}"
+        );
         let again = worker.understand(&event, &cut).await;
         assert!(matches!(again, Err(Obstacle::Refused(_))), "these are fresh: {again:?}");
         tokio::time::pause();
