@@ -65,7 +65,7 @@ async fn only_keys_below_the_prefix_count() {
         let keys = ["a/1", "a/2", "a", "ab", "b/a/1", "A/1", "a /1", "a+/1"];
         let objects = keys.map(|key| object(key, 1)).to_vec();
         let made = Made::new(format, CURRENT, &[objects]);
-        let keys = |rows: Vec<s3_migration::sources::sort::Row>| {
+        let keys = |rows: Vec<s3_migration::sources::sort::KeyRow>| {
             rows.iter().map(|row| row.key.as_str().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(keys(made.rows("a/").await.unwrap()), ["a/1", "a/2"]);
