@@ -65,9 +65,9 @@ pub struct Setup<'a> {
     pub region: Option<&'a str>,
     /// Trusted in addition to all others.
     pub bundle: Option<Arc<Bundle>>,
-    /// Requests are not signed: no credentials are looked for, and no service is asked for a
-    /// region.
-    pub unsigned: bool,
+    /// No credentials are looked for, and no service is asked for a region: requests are not signed,
+    /// or stored keys sign them.
+    pub skips_lookup: bool,
 }
 
 /// The SDK's configuration from its usual places: environment, profile, container, instance role,
@@ -104,7 +104,7 @@ pub async fn load(setup: Setup<'_>) -> Result<Loaded> {
     // Naming a profile also selects its region.
     let named = setup.profile.and_then(|profile| profile.region.clone());
     let mut region = setup.region.map(str::to_owned).or(named);
-    if setup.unsigned {
+    if setup.skips_lookup {
         let of_profile = ordinary.and_then(|profile| profile.region);
         let known = region.or_else(environments_region).or(of_profile);
         region = Some(known.unwrap_or_else(|| FALLBACK_REGION.to_owned()));
@@ -112,7 +112,7 @@ pub async fn load(setup: Setup<'_>) -> Result<Loaded> {
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
     }
-    if setup.unsigned || setup.profile.is_some() {
+    if setup.skips_lookup || setup.profile.is_some() {
         loader = loader.no_credentials();
     }
     let Some(profile) = setup.profile else {

@@ -242,12 +242,11 @@ impl Written {
     /// stores have ETags of another form
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
     pub fn etag_is_md5(&self) -> bool {
-        !self.is_kms() && self.etag.looks_like_md5()
+        !self.hides_md5() && self.etag.looks_like_md5()
     }
 
-    /// Whether it was stored under a key that hides its MD5: SSE-KMS (`aws:kms`, `aws:kms:dsse`) or
-    /// SSE-C.
-    pub fn is_kms(&self) -> bool {
+    /// Whether its encryption hides its MD5: SSE-KMS (`aws:kms`, `aws:kms:dsse`) or SSE-C.
+    pub fn hides_md5(&self) -> bool {
         self.sse.as_deref().is_some_and(hides_md5)
     }
 }

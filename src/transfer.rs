@@ -44,7 +44,7 @@ mod whole_digest;
 use attempt::{Attempt, Cut, Planned, Turn};
 use claim::Progress;
 pub use claim::{Claim, Delivered, Report, Standing};
-pub use evidence::Evidence;
+pub use evidence::StoreEvidence;
 pub use sample::Looks;
 
 use crate::digest::lanes::Lanes;
@@ -129,7 +129,7 @@ pub struct Engine {
     /// Hashes the bytes.
     pub lanes: Lanes,
     /// What both sides' answers have shown about their digests.
-    pub evidence: Evidence,
+    pub evidence: StoreEvidence,
     /// Which copies are checked as a sample, and what the source says about tags.
     pub looks: Looks,
     /// The settings of every transfer.

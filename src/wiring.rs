@@ -31,7 +31,7 @@ use crate::store::pace::level::AtOnce;
 use crate::store::pace::{Paced, Pacing};
 use crate::store::s3::S3Store;
 use crate::transfer::memory::MemoryBudget;
-use crate::transfer::{Engine, Evidence, Looks, Settings};
+use crate::transfer::{Engine, Looks, Settings, StoreEvidence};
 use crate::worker::{RuleBook, Rules};
 use crate::{aws, worker};
 
@@ -202,7 +202,7 @@ pub fn engine(
         state,
         budget: MemoryBudget::of_machine(config.mode.max_memory),
         lanes: Lanes::new(),
-        evidence: Evidence::new(config),
+        evidence: StoreEvidence::new(config),
         looks: Looks::default(),
         settings: Settings::new(config, at_once(config).parts),
         monitor,

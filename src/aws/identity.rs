@@ -58,7 +58,7 @@ async fn sdk_config(who: Who<'_>, region: Option<&str>) -> Result<SdkConfig> {
         }
         Who::Stored(stored) => {
             let region = region.or(stored.region.as_deref()).unwrap_or(FALLBACK_REGION);
-            let setup = aws::Setup { region: Some(region), unsigned: true, ..setup };
+            let setup = aws::Setup { region: Some(region), skips_lookup: true, ..setup };
             let (key, secret) = (&stored.access_key_id, &stored.secret_access_key);
             let keys = Keys::new(key, secret, stored.session_token.clone(), None, "parameter");
             let provider = SharedCredentialsProvider::new(keys);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::comparing::PairResult;
 use crate::aws::partition::Partition;
 use crate::cli::EstimateArgs;
-use crate::compare::{Outlook, Summary};
+use crate::compare::{ForecastCounts, Summary};
 use crate::config::{Checksum, Config, Endpoint, QueueBackend, StateBackend};
 use crate::error::{Error, Result};
 use crate::estimate::histogram::Class;
@@ -92,12 +92,12 @@ impl Estimating {
     }
 
     /// Where a comparison of a pair begins to add up its counts.
-    pub(super) fn outlook(&self) -> Outlook {
-        Outlook::new(self.work.clone())
+    pub(super) fn outlook(&self) -> ForecastCounts {
+        ForecastCounts::new(self.work.clone())
     }
 
     /// The numbers of a pair, from what has been counted.
-    pub(super) fn finish(&self, mut outlook: Outlook, summary: &Summary) -> PairForecast {
+    pub(super) fn finish(&self, mut outlook: ForecastCounts, summary: &Summary) -> PairForecast {
         self.complete(&mut outlook.work, summary);
         PairForecast {
             sizes: outlook.sizes.classes().to_vec(),
@@ -134,7 +134,7 @@ impl Estimating {
 
     /// The numbers of all pairs together, in words.
     pub(super) fn text(&self, results: &[PairResult]) -> String {
-        let mut all = Outlook::new(self.work.clone());
+        let mut all = ForecastCounts::new(self.work.clone());
         for told in results.iter().filter_map(|result| result.outlook.as_ref()) {
             all.work.merge(&told.work);
         }

@@ -16,7 +16,7 @@ use super::one_range::RangeEnd;
 use super::sender::{Sender, SentTally};
 use super::sent_notes::Sent;
 use super::{
-    Finds, JOBS_AHEAD, KeyOrigin, MissingRange, Names, Outlook, Reach, Summary, all_ranges,
+    Finds, ForecastCounts, JOBS_AHEAD, KeyOrigin, MissingRange, Names, Reach, Summary, all_ranges,
 };
 use crate::config::Compare;
 use crate::error::{Error, ErrorKind, Next, Result};
@@ -225,8 +225,8 @@ impl Comparison {
         &self,
         pair: &Pair,
         finds: &[Arc<dyn Finds>],
-        outlook: Outlook,
-    ) -> Result<(Summary, Outlook)> {
+        outlook: ForecastCounts,
+    ) -> Result<(Summary, ForecastCounts)> {
         let (summary, outlook) = self.run(pair, finds, Some(outlook)).await?;
         Ok((summary, outlook.unwrap_or_default()))
     }
@@ -235,8 +235,8 @@ impl Comparison {
         &self,
         pair: &Pair,
         finds: &[Arc<dyn Finds>],
-        outlook: Option<Outlook>,
-    ) -> Result<(Summary, Option<Outlook>)> {
+        outlook: Option<ForecastCounts>,
+    ) -> Result<(Summary, Option<ForecastCounts>)> {
         let cancel = self.cancel.child_token();
         let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
         let sending = self.send_what_arrives(taken, &cancel);

@@ -9,7 +9,7 @@ use tracing::error;
 use super::closing::Closing;
 use super::comparison::{Comparison, Gathered, Terms};
 use super::one_pair::{Doubtful, Marked, OnePair};
-use super::{Outlook, Summary, Verdict};
+use super::{ForecastCounts, Summary, Verdict};
 use crate::compare::difference::Difference;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{NO_VERSION, ObjectId, Revision};
@@ -194,7 +194,7 @@ impl OnePair {
         &self,
         looked: Looked,
         summary: &mut Summary,
-        outlook: Option<&mut Outlook>,
+        outlook: Option<&mut ForecastCounts>,
         doubtful: &mut Vec<Doubtful>,
     ) -> Option<Marked> {
         let Looked { entry, meta, copy, copied, written } = looked;

@@ -12,7 +12,7 @@ use super::judge::Judge;
 use super::recorded::Copies;
 use super::sent_notes::Mark;
 use super::unlisted::LooksLeft;
-use super::{Finds, Outlook, Summary, Verdict};
+use super::{Finds, ForecastCounts, Summary, Verdict};
 use crate::error::{Error, Result};
 use crate::job::{Job, SeenCopy};
 use crate::mutex::lock;
@@ -41,7 +41,7 @@ pub(super) struct OnePair {
     /// Where jobs go.
     jobs: mpsc::Sender<Vec<Marked>>,
     /// What copying will cost, of the ranges that have ended; `None`: no estimate.
-    outlook: Option<Mutex<Outlook>>,
+    outlook: Option<Mutex<ForecastCounts>>,
     /// Cancels the comparison of this pair.
     pub(super) cancel: CancellationToken,
 }
@@ -52,7 +52,7 @@ impl OnePair {
         judge: Judge,
         finds: Vec<Arc<dyn Finds>>,
         jobs: mpsc::Sender<Vec<Marked>>,
-        outlook: Option<Outlook>,
+        outlook: Option<ForecastCounts>,
         cancel: CancellationToken,
     ) -> Self {
         let (looks, outlook) = (LooksLeft::default(), outlook.map(Mutex::new));
@@ -74,19 +74,19 @@ impl OnePair {
     }
 
     /// An empty outlook, in which a range counts what copying will cost.
-    pub(super) fn outlook(&self) -> Option<Outlook> {
+    pub(super) fn outlook(&self) -> Option<ForecastCounts> {
         Some(lock(self.outlook.as_ref()?).empty())
     }
 
     /// Adds what a range has counted.
-    pub(super) fn add_outlook(&self, of_range: Option<Outlook>) {
+    pub(super) fn add_outlook(&self, of_range: Option<ForecastCounts>) {
         if let (Some(outlook), Some(of_range)) = (&self.outlook, of_range) {
             lock(outlook).merge(&of_range);
         }
     }
 
     /// What copying will cost, at the end.
-    pub(super) fn take_outlook(&self) -> Option<Outlook> {
+    pub(super) fn take_outlook(&self) -> Option<ForecastCounts> {
         self.outlook.as_ref().map(|outlook| std::mem::take(&mut *lock(outlook)))
     }
 
@@ -105,7 +105,7 @@ impl OnePair {
         &self,
         doubtful: Vec<Doubtful>,
         summary: &mut Summary,
-        outlook: &mut Option<Outlook>,
+        outlook: &mut Option<ForecastCounts>,
     ) -> Vec<Marked> {
         let (Some(sent), false) = (&self.judge.sent, doubtful.is_empty()) else {
             return Vec::new();

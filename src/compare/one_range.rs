@@ -6,7 +6,7 @@ use super::all_ranges::AllRanges;
 use super::one_pair::{Doubtful, Marked};
 use super::recorded::Copies;
 use super::unlisted::Unlisted;
-use super::{Outlook, Summary, Verdict};
+use super::{ForecastCounts, Summary, Verdict};
 use crate::compare::difference::{self, Difference};
 use crate::compare::listing::{Listing, ListingEnd};
 use crate::compare::ranges::{Bounds, RangeId, RangeStep};
@@ -31,7 +31,7 @@ pub(super) struct OneRange {
     destination: Listing,
     copies: Option<Copies>,
     summary: Summary,
-    outlook: Option<Outlook>,
+    outlook: Option<ForecastCounts>,
     /// Everything up to this key is accounted for.
     done: Option<String>,
     /// The range's last possible key, once the range is closed.

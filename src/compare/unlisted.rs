@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 
 use super::one_pair::{Marked, OnePair};
 use super::sent_notes::Mark;
-use super::{Outlook, Summary, Verdict};
+use super::{ForecastCounts, Summary, Verdict};
 use crate::compare::difference::{self, Difference};
 use crate::job::Job;
 use crate::object::Etag;
@@ -84,7 +84,7 @@ impl OnePair {
         &self,
         unlisted: Vec<Unlisted>,
         summary: &mut Summary,
-        outlook: &mut Option<Outlook>,
+        outlook: &mut Option<ForecastCounts>,
     ) -> Vec<Marked> {
         let looks = unlisted.into_iter().map(|one| async move {
             let difference = self.difference(&one).await;

@@ -65,14 +65,14 @@ pub struct Paced {
 
 /// One call, with what is needed to decide what its refusal applies to.
 #[derive(Clone, Copy)]
-struct Call<'a> {
+struct PacedCall<'a> {
     name: &'static str,
     bucket: &'a str,
     /// The object that it is about, if it is about one.
     key: Option<&'a str>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> PacedCall<'a> {
     fn on(name: &'static str, id: &'a ObjectId) -> Self {
         Self { name, bucket: &id.bucket, key: Some(id.key.as_str()) }
     }
@@ -103,7 +103,7 @@ impl Paced {
     /// control call that fails to get an answer says little about the calls that carry data.
     async fn control<T>(
         &self,
-        call: Call<'_>,
+        call: PacedCall<'_>,
         asked: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let began = Instant::now();
@@ -117,7 +117,7 @@ impl Paced {
     }
 
     /// Counts a success, and adds to an error where it happened.
-    async fn noted<T>(&self, call: Call<'_>, answer: Result<T>) -> Result<T> {
+    async fn noted<T>(&self, call: PacedCall<'_>, answer: Result<T>) -> Result<T> {
         let lane = self.lane(call.bucket);
         let error = match answer {
             Ok(value) => {
@@ -134,7 +134,7 @@ impl Paced {
 
     /// If only a throttled object is being asked about, nothing shows whether the bucket answers at
     /// all. That decides whose trouble it is, so one key is listed.
-    async fn look_beside(&self, call: Call<'_>) {
+    async fn look_beside(&self, call: PacedCall<'_>) {
         let request = ListRequest {
             bucket: call.bucket.to_owned(),
             max_keys: Some(1),
@@ -167,7 +167,7 @@ impl Paced {
         mut body: Body,
         send: impl FnOnce(Body) -> F,
     ) -> Result<Written> {
-        let call = Call::on(name, id);
+        let call = PacedCall::on(name, id);
         let mut permit = match body.take_room() {
             Some(permit) => permit,
             None => self.lane(call.bucket).enter().await?,
@@ -185,7 +185,7 @@ impl Paced {
     /// Settles `permit` by the answer to a request that sends data.
     async fn settle<T>(
         &self,
-        call: Call<'_>,
+        call: PacedCall<'_>,
         mut permit: Permit,
         answer: Result<T>,
         tells_load: bool,
@@ -209,7 +209,7 @@ impl ObjectStore for Paced {
 
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         let (id, side) = (&request.id, self.side);
-        let call = Call::on("GetObject", id);
+        let call = PacedCall::on("GetObject", id);
         let mut permit = self.lane(call.bucket).enter().await?;
         let answer = stall::answered(id, side, self.inner.get(request)).await;
         match self.noted(call, answer).await {
@@ -235,7 +235,7 @@ impl ObjectStore for Paced {
         let permit = self.lane(&id.bucket).enter().await?;
         let short = body.len() <= SHORT_BYTES;
         let answer = self.inner.put(id, new, body, proof).await;
-        self.settle(Call::on("PutObject", id), permit, answer, short).await
+        self.settle(PacedCall::on("PutObject", id), permit, answer, short).await
     }
 
     async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
@@ -251,7 +251,7 @@ impl ObjectStore for Paced {
             held => {
                 let permit = self.lane(&id.bucket).enter().await?;
                 let answer = self.inner.upload_part(upload, number, held).await;
-                self.settle(Call::on(name, id), permit, answer, false).await
+                self.settle(PacedCall::on(name, id), permit, answer, false).await
             }
         }
     }
@@ -269,12 +269,12 @@ impl ObjectStore for Paced {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
         let name = if request.versions { "ListObjectVersions" } else { "ListObjectsV2" };
-        let call = Call { name, bucket: &request.bucket, key: None };
+        let call = PacedCall { name, bucket: &request.bucket, key: None };
         self.control(call, self.inner.list(request)).await
     }
 
     async fn head(&self, id: &ObjectId, version: Option<&str>) -> Result<ObjectMeta> {
-        self.control(Call::on("HeadObject", id), self.inner.head(id, version)).await
+        self.control(PacedCall::on("HeadObject", id), self.inner.head(id, version)).await
     }
 
     async fn parts_seen(
@@ -283,32 +283,34 @@ impl ObjectStore for Paced {
         version: Option<&str>,
         etag: &Etag,
     ) -> Result<Option<PartsSeen>> {
-        self.control(Call::on("HeadObject", id), self.inner.parts_seen(id, version, etag)).await
+        self.control(PacedCall::on("HeadObject", id), self.inner.parts_seen(id, version, etag))
+            .await
     }
 
     async fn tags(&self, id: &ObjectId, version: Option<&str>) -> Result<Vec<(String, String)>> {
-        self.control(Call::on("GetObjectTagging", id), self.inner.tags(id, version)).await
+        self.control(PacedCall::on("GetObjectTagging", id), self.inner.tags(id, version)).await
     }
 
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
-        self.control(Call::on("HeadObject", id), self.inner.current(id)).await
+        self.control(PacedCall::on("HeadObject", id), self.inner.current(id)).await
     }
 
     async fn delete(&self, id: &ObjectId) -> Result<()> {
-        self.control(Call::on("DeleteObject", id), self.inner.delete(id)).await
+        self.control(PacedCall::on("DeleteObject", id), self.inner.delete(id)).await
     }
 
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
-        let call = Call::on("CreateMultipartUpload", target);
+        let call = PacedCall::on("CreateMultipartUpload", target);
         self.control(call, self.inner.create_upload(target, new)).await
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>> {
-        self.control(Call::on("ListParts", &upload.target), self.inner.list_parts(upload)).await
+        self.control(PacedCall::on("ListParts", &upload.target), self.inner.list_parts(upload))
+            .await
     }
 
     async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>> {
-        let call = Call::on("ListMultipartUploads", target);
+        let call = PacedCall::on("ListMultipartUploads", target);
         self.control(call, self.inner.list_uploads(target)).await
     }
 
@@ -319,11 +321,11 @@ impl ObjectStore for Paced {
         crc64nvme: Option<u64>,
     ) -> Result<Written> {
         let call = self.inner.complete_upload(upload, parts, crc64nvme);
-        self.control(Call::on("CompleteMultipartUpload", &upload.target), call).await
+        self.control(PacedCall::on("CompleteMultipartUpload", &upload.target), call).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        let call = Call::on("AbortMultipartUpload", &upload.target);
+        let call = PacedCall::on("AbortMultipartUpload", &upload.target);
         self.control(call, self.inner.abort_upload(upload)).await
     }
 }

@@ -45,7 +45,7 @@ mod refused_headers;
 mod upload_answers;
 mod uploads;
 
-use asked_sums::Mode;
+use asked_sums::SumAsking;
 use convert::crc64nvme_text;
 use credentials::Renewed;
 use http::Lean;
@@ -59,7 +59,7 @@ pub struct S3Store {
     /// What is known of the store's peculiarities.
     pub(super) profile: Profile,
     /// How its buckets write keys, as far as nothing differs from Amazon S3's way.
-    readings: listing::Readings,
+    readings: listing::KnownEncodings,
     /// Where its credentials come from.
     pub(super) origin: CredentialOrigin,
     /// The account of the credentials, if it could be determined.

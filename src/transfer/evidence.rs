@@ -29,7 +29,7 @@ const TRIES: u32 = 3;
 
 /// What is known, bucket by bucket.
 #[derive(Debug, Default)]
-pub struct Evidence {
+pub struct StoreEvidence {
     /// No ETag at the destination is an MD5, since the configuration asks for SSE-KMS.
     kms: bool,
     known: Mutex<Known>,
@@ -54,7 +54,7 @@ struct Known {
     guesses: BTreeMap<String, Guesses>,
 }
 
-impl Evidence {
+impl StoreEvidence {
     /// Nothing is known yet, except what the configuration says.
     pub fn new(config: &Config) -> Self {
         let kms = matches!(config.destination.sse, Sse::Kms(_));

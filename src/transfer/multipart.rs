@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::part::{PartMover, WINDOW};
 use super::proof;
 use super::resume::{Begun, Found, MOST_PROVEN_BYTES};
-use super::stream::{self, Wanted};
+use super::stream::{self, BodyWants};
 use super::whole_digest::Whole;
 use super::{Attempt, Copied, Cut, Planned};
 use crate::digest;
@@ -427,7 +427,7 @@ impl Attempt<'_> {
     ) -> Result<Option<Etag>> {
         let (profile, des) = (self.engine.destination.profile(), &self.job.des);
         let own = || Ok(Some(written.etag.clone()));
-        let Some(expected) = expected.filter(|_| !written.is_kms()) else { return own() };
+        let Some(expected) = expected.filter(|_| !written.hides_md5()) else { return own() };
         if written.etag.same_digest(&expected) {
             return own();
         }
@@ -497,7 +497,7 @@ impl Attempt<'_> {
                     true => answer.body,
                     false => answer.body.cut(range.start, range.len),
                 };
-                let wanted = Wanted::md5(Some(engine.lanes.hasher()));
+                let wanted = BodyWants::md5(Some(engine.lanes.hasher()));
                 let (mut body, watched) = stream::watch(body, wanted);
                 while body.try_next().await?.is_some() {}
                 watched.outcome().map_or(Ok(None), |seen| seen.md5)

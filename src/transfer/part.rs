@@ -13,11 +13,11 @@ use tracing::Instrument;
 
 use super::Engine;
 use super::evidence::Asker;
-use super::proof::{self, Verdict};
+use super::proof::{self, ProofVerdict};
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::single_streamed::is_odd;
-use super::stream::{self, Seen, Stretches, Wanted};
+use super::stream::{self, BodyWants, Seen, Stretches};
 use super::whole_digest::Whole;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -233,8 +233,8 @@ impl PartMover {
         let range = self.range(number)?;
         if self.crc64nvme || !self.must_be_held() {
             match self.pass(number, range).await {
-                Ok((written, Verdict::Proven)) => return Ok(part_of(number, range, written)),
-                Ok((_, Verdict::Open)) => {}
+                Ok((written, ProofVerdict::Proven)) => return Ok(part_of(number, range, written)),
+                Ok((_, ProofVerdict::Open)) => {}
                 Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
                     engine.note_digests_first(&target.bucket);
                 }
@@ -272,7 +272,7 @@ impl PartMover {
     }
 
     /// Streams one part through a window of memory.
-    async fn pass(&self, number: u32, range: ByteRange) -> Result<(Written, Verdict)> {
+    async fn pass(&self, number: u32, range: ByteRange) -> Result<(Written, ProofVerdict)> {
         let engine = &self.engine;
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
         let spare = self.whole.as_ref().and_then(|whole| whole.spare(&engine.budget, range.len));
@@ -281,7 +281,7 @@ impl PartMover {
         let (written, verdict, seen) = self.destination().data(range.len, pass).await?;
         engine.monitor.downloaded(range.len, &self.src);
         self.taken(range.len);
-        if let (Some(whole), Verdict::Proven) = (&self.whole, verdict) {
+        if let (Some(whole), ProofVerdict::Proven) = (&self.whole, verdict) {
             whole.add(number, seen, spare).await;
         }
         Ok((written, verdict))
@@ -292,20 +292,20 @@ impl PartMover {
         number: u32,
         range: ByteRange,
         keep: bool,
-    ) -> Result<(Written, Verdict, Seen)> {
+    ) -> Result<(Written, ProofVerdict, Seen)> {
         let (engine, upload) = (&self.engine, &self.upload);
         let what = format!("{} part {number}", upload.target);
         let room = engine.destination.room(&upload.target.bucket).await?;
         let body = self.get(range).await?;
         // Whether the answer has a checksum is known only when everything has been sent.
         let hashed = self.whole.is_some() || !engine.is_opaque(&upload.target.bucket);
-        let wanted = Wanted {
+        let wanted = BodyWants {
             hasher: hashed.then(|| engine.lanes.hasher()),
             md5: None,
             sum: self.whole.as_ref().and_then(Whole::joined),
             crc64nvme: self.crc64nvme,
             keep,
-            ..Wanted::default()
+            ..BodyWants::default()
         };
         let (body, watched) = stream::watch(body, wanted);
         let payload = Payload::Streamed { body: body.with_room(room), trailer: self.crc64nvme };
@@ -369,7 +369,7 @@ impl PartMover {
 
     /// Compares the answer to a part with its digests. Counts the parts in a row whose ETag is not
     /// their MD5, and notes a bucket whose ETags are no MD5s.
-    fn compared(&self, written: &Written, sent: Proof, what: &str) -> Result<Verdict> {
+    fn compared(&self, written: &Written, sent: Proof, what: &str) -> Result<ProofVerdict> {
         let bucket = &self.upload.target.bucket;
         if !written.etag_is_md5() {
             self.engine.note_opaque(bucket);
@@ -399,7 +399,7 @@ impl PartMover {
         let read = || async {
             let body = self.get(range).await?;
             let hasher = self.engine.lanes.hasher();
-            let (mut body, watched) = stream::watch(body, Wanted::md5(Some(hasher)));
+            let (mut body, watched) = stream::watch(body, BodyWants::md5(Some(hasher)));
             while body.try_next().await?.is_some() {}
             watched.outcome().map_or(Ok(None), |seen| seen.md5)
         };

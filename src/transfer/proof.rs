@@ -19,7 +19,7 @@ pub(super) fn proof(wanted: Checksum, bytes: &Bytes, md5: Md5) -> Proof {
 
 /// Whether what was stored is what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ProofVerdict {
     /// The store answers a digest, and it is the one computed here.
     Proven,
     /// The store's answer shows nothing: its ETags are no MD5, and it names no checksum.
@@ -33,15 +33,15 @@ pub(super) fn compare(
     sent: Proof,
     opaque: bool,
     what: impl fmt::Display,
-) -> Result<Verdict> {
-    let mut verdict = Verdict::Open;
+) -> Result<ProofVerdict> {
+    let mut verdict = ProofVerdict::Open;
     if let Some(md5) = sent.md5.filter(|_| written.etag_is_md5() && !opaque) {
         if written.etag.md5() != Some(md5) {
             let (expected, held) = (digest::single_etag(&md5), &written.etag);
             let message = format!("{what}: the destination holds {held} where {expected} was sent");
             return Err(Error::new(ErrorKind::Damaged, message));
         }
-        verdict = Verdict::Proven;
+        verdict = ProofVerdict::Proven;
     }
     if let (Some(crc), Some(held)) = (sent.crc64nvme, written.crc64nvme) {
         if crc != held {
@@ -50,7 +50,7 @@ pub(super) fn compare(
             );
             return Err(Error::new(ErrorKind::Damaged, message));
         }
-        verdict = Verdict::Proven;
+        verdict = ProofVerdict::Proven;
     }
     Ok(verdict)
 }
@@ -70,12 +70,12 @@ mod tests {
                 .ok()
         };
         let (right, other) = (digest::single_etag(&md5), digest::single_etag(&digest::md5(b"x")));
-        assert_eq!(verdict(&right, None), Some(Verdict::Proven));
+        assert_eq!(verdict(&right, None), Some(ProofVerdict::Proven));
         assert_eq!(verdict(&other, None), None);
         assert_eq!(verdict(&other, Some("AES256")), None);
-        assert_eq!(verdict(&other, Some("aws:kms")), Some(Verdict::Open));
-        assert_eq!(verdict(&other, Some("aws:kms:dsse")), Some(Verdict::Open));
-        assert_eq!(verdict(&Etag::new("opaque"), None), Some(Verdict::Open));
+        assert_eq!(verdict(&other, Some("aws:kms")), Some(ProofVerdict::Open));
+        assert_eq!(verdict(&other, Some("aws:kms:dsse")), Some(ProofVerdict::Open));
+        assert_eq!(verdict(&Etag::new("opaque"), None), Some(ProofVerdict::Open));
     }
 
     /// Promise 3.
@@ -86,9 +86,9 @@ mod tests {
             let sse = Some("aws:kms".to_owned());
             compare(&Written { etag: Etag::new("opaque"), sse, crc64nvme }, sent, false, "p").ok()
         };
-        assert_eq!(verdict(Some(7)), Some(Verdict::Proven));
+        assert_eq!(verdict(Some(7)), Some(ProofVerdict::Proven));
         assert_eq!(verdict(Some(8)), None);
-        assert_eq!(verdict(None), Some(Verdict::Open));
+        assert_eq!(verdict(None), Some(ProofVerdict::Open));
     }
 
     /// Promise 3.
@@ -97,7 +97,7 @@ mod tests {
         let md5 = digest::md5(b"sent");
         let other = digest::single_etag(&digest::md5(b"x"));
         let written = Written { etag: other, sse: None, crc64nvme: None };
-        assert_eq!(compare(&written, md5.into(), true, "p").ok(), Some(Verdict::Open));
+        assert_eq!(compare(&written, md5.into(), true, "p").ok(), Some(ProofVerdict::Open));
     }
 
     /// Promise 3.

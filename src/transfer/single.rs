@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use super::proof::{self, Verdict};
+use super::proof::{self, ProofVerdict};
 use super::{Attempt, Copied, Turn};
 use crate::digest;
 use crate::digest::sums;
@@ -208,7 +208,7 @@ impl Attempt<'_> {
         sent: Proof,
         (md5, size): (Md5, u64),
         others: &AtomicU32,
-    ) -> Result<Verdict> {
+    ) -> Result<ProofVerdict> {
         let opaque = self.engine.is_opaque(&self.job.des.bucket);
         // If no checksum is echoed, the ETag still proves it.
         let echoed = written.crc64nvme.is_some() && sent.crc64nvme.is_some();
@@ -218,7 +218,7 @@ impl Attempt<'_> {
         match compared {
             Err(error) if written.etag_is_md5() && seen_before() => {
                 match Box::pin(self.has_own_etags(&written.etag, md5, size)).await? {
-                    true => Ok(Verdict::Open),
+                    true => Ok(ProofVerdict::Open),
                     false => Err(error),
                 }
             }
@@ -228,10 +228,10 @@ impl Attempt<'_> {
 
     /// Whether the destination has verified what it accepted: its answer says so, or it would have
     /// refused anything else.
-    pub(super) async fn is_verified(&self, verdict: Verdict, md5_sent: bool) -> Result<bool> {
+    pub(super) async fn is_verified(&self, verdict: ProofVerdict, md5_sent: bool) -> Result<bool> {
         match verdict {
-            Verdict::Proven => Ok(true),
-            Verdict::Open => Ok(md5_sent && Box::pin(self.refuses_wrong_bodies()).await?),
+            ProofVerdict::Proven => Ok(true),
+            ProofVerdict::Open => Ok(md5_sent && Box::pin(self.refuses_wrong_bodies()).await?),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
 
 use super::part::WINDOW;
-use super::proof::Verdict;
+use super::proof::ProofVerdict;
 use super::single::Readings;
-use super::stream::{self, Wanted};
+use super::stream::{self, BodyWants};
 use super::{Attempt, Copied, Turn};
 use crate::config::Checksum;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +17,7 @@ use crate::store::{GetRequest, ObjectMeta, ObjectStore, Proof, Written};
 
 /// The result of one read.
 enum Passed {
-    Taken(Box<ObjectMeta>, Written, Verdict),
+    Taken(Box<ObjectMeta>, Written, ProofVerdict),
     /// It cannot be streamed, for example because it has no MD5 to compare with, or is larger.
     NotThis,
     /// The same bytes came for the second time, and do not match the ETag or the checksum. Whether
@@ -98,7 +98,7 @@ impl Attempt<'_> {
         };
         let new = self.new_object(&meta).await?;
         let hasher = Some(engine.lanes.hasher());
-        let wanted = Wanted { hasher, md5: Some(md5), whole: meta.sum, ..Wanted::default() };
+        let wanted = BodyWants { hasher, md5: Some(md5), whole: meta.sum, ..BodyWants::default() };
         let (body, watched) = stream::watch(answer.body, wanted);
         let body = body.with_room(room);
         let written = engine.destination.put_streamed(&job.des, &new, body, Some(md5)).await;

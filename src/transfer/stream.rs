@@ -14,7 +14,7 @@ use crate::store::{Body, Md5};
 
 /// What to learn about a body as it passes.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct BodyWants {
     /// Hashes it.
     pub hasher: Option<LaneHasher>,
     /// The MD5 that it must have: a body with another one is cut before its last bytes.
@@ -29,7 +29,7 @@ pub(super) struct Wanted {
     pub keep: bool,
 }
 
-impl Wanted {
+impl BodyWants {
     /// The MD5, if there is a hasher for it.
     pub fn md5(hasher: Option<LaneHasher>) -> Self {
         Self { hasher, ..Self::default() }
@@ -68,9 +68,9 @@ impl Seen {
 type Outcome = Arc<Mutex<Option<Seen>>>;
 
 /// The outcome of a body that another task reads.
-pub(super) struct Watched(Outcome);
+pub(super) struct WatchedBody(Outcome);
 
-impl Watched {
+impl WatchedBody {
     /// What was learned; `None` if its reader has not read it to the end.
     pub fn outcome(self) -> Option<Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -120,10 +120,10 @@ struct Passing {
 
 /// Passes a body through, hashing it on the way. A body whose digest is not the expected one ends
 /// in an error before its last bytes have passed.
-pub(super) fn watch(body: Body, wanted: Wanted) -> (Body, Watched) {
+pub(super) fn watch(body: Body, wanted: BodyWants) -> (Body, WatchedBody) {
     let (length, outcome) = (body.length(), Outcome::default());
-    let watched = Watched(Arc::clone(&outcome));
-    let Wanted { hasher, md5, sum, whole, crc64nvme, keep } = wanted;
+    let watched = WatchedBody(Arc::clone(&outcome));
+    let BodyWants { hasher, md5, sum, whole, crc64nvme, keep } = wanted;
     let crc64nvme = crc64nvme.then(|| sums::SumHasher::new(Algorithm::Crc64Nvme));
     let sum = whole.map(|whole| whole.algorithm()).or(sum).map(sums::SumHasher::new);
     let kept = keep.then(Vec::new);
@@ -207,8 +207,8 @@ mod tests {
     use super::*;
     use crate::digest::lanes::Lanes;
 
-    async fn pass(chunks: Vec<Result<Bytes>>, length: u64) -> (Result<Vec<Bytes>>, Watched) {
-        let wanted = Wanted::md5(Some(Lanes::new().hasher()));
+    async fn pass(chunks: Vec<Result<Bytes>>, length: u64) -> (Result<Vec<Bytes>>, WatchedBody) {
+        let wanted = BodyWants::md5(Some(Lanes::new().hasher()));
         let (body, watched) = watch(Body::new(stream::iter(chunks), length), wanted);
         (body.try_collect().await, watched)
     }
@@ -246,7 +246,8 @@ mod tests {
             let chunks = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
             let hasher = Some(Lanes::new().hasher());
             let sum = Some(Algorithm::Crc32C);
-            let wanted = Wanted { hasher, md5: Some(md5), sum, keep: true, ..Wanted::default() };
+            let wanted =
+                BodyWants { hasher, md5: Some(md5), sum, keep: true, ..BodyWants::default() };
             let (body, watched) = watch(Body::new(stream::iter(chunks), 4), wanted);
             let passed: Vec<Result<Bytes>> = body.collect().await;
             let seen = watched.outcome().unwrap();
@@ -264,7 +265,7 @@ mod tests {
         for (of, is_right) in [(b"abcd", true), (b"abce", false)] {
             let chunks = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))];
             let whole = Some(sums::of(Algorithm::Sha256, of));
-            let wanted = Wanted { whole, ..Wanted::md5(Some(Lanes::new().hasher())) };
+            let wanted = BodyWants { whole, ..BodyWants::md5(Some(Lanes::new().hasher())) };
             let (body, watched) = watch(Body::new(stream::iter(chunks), 4), wanted);
             let passed: Vec<Result<Bytes>> = body.collect().await;
             let seen = watched.outcome().unwrap();
@@ -288,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_not_read_to_its_end_has_no_outcome() {
         let chunks = stream::iter([Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"cd"))]);
-        let (mut body, watched) = watch(Body::new(chunks, 4), Wanted::default());
+        let (mut body, watched) = watch(Body::new(chunks, 4), BodyWants::default());
         body.try_next().await.unwrap();
         assert!(watched.outcome().is_none());
     }

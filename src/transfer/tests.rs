@@ -32,7 +32,7 @@ impl Bench {
             state: Arc::new(SqliteRecords::new(&records)),
             budget: MemoryBudget::new(1 << 20),
             lanes: Lanes::new(),
-            evidence: Evidence::new(&config),
+            evidence: StoreEvidence::new(&config),
             looks: Looks::default(),
             settings: Settings::new(&config, 1),
             monitor: Arc::new(Monitor::default()),

@@ -18,7 +18,7 @@ use super::Attempt;
 use super::memory::{MemoryBudget, Spare};
 use super::part::{PartMover, WINDOW};
 use super::resume::MOST_PROVEN_BYTES;
-use super::stream::{self, Seen, Wanted};
+use super::stream::{self, BodyWants, Seen};
 use crate::digest::Md5Hasher;
 use crate::digest::lanes::{LaneHasher, Lanes};
 use crate::digest::sums::{self, Algorithm, Sum};
@@ -390,12 +390,12 @@ impl PartMover {
         let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
         let read = || async {
             let body = self.get(range).await?;
-            let wanted = Wanted {
+            let wanted = BodyWants {
                 hasher: Some(engine.lanes.hasher()),
                 sum: self.whole.as_ref().and_then(Whole::joined),
                 crc64nvme: true,
                 keep: spare.is_some(),
-                ..Wanted::default()
+                ..BodyWants::default()
             };
             let (mut body, watched) = stream::watch(body, wanted);
             while body.try_next().await?.is_some() {}

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::Worker;
 use super::events::Obstacle;
-use super::outcome::JobEnd;
+use super::job_end::JobEnd;
 use super::round::Delivery;
 use super::settle::{Settlement, settle};
 use crate::error::{Error, Result};

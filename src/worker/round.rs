@@ -15,7 +15,7 @@ use tracing::{Instrument, error, info, warn};
 
 use super::Worker;
 use super::gates::{self, Ruled};
-use super::outcome::JobEnd;
+use super::job_end::JobEnd;
 use super::recording::record;
 use crate::error::{Asked, Error, ErrorKind, Next};
 use crate::job::Job;

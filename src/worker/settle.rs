@@ -2,7 +2,7 @@
 //!
 //! Pure: the ends of the objects are arguments, so every end of a message is a row of a table.
 
-use super::outcome::JobEnd;
+use super::job_end::JobEnd;
 
 /// The end of a message.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Scope, statement};
+use crate::store::Side;
 
 /// Whose permissions apply on a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +45,6 @@ impl Duties {
     pub(super) const WORKER: Self = Self { moves: true, compares: false };
     pub(super) const JOBSENDER: Self = Self { moves: false, compares: true };
     pub(super) const ALL: Self = Self { moves: true, compares: true };
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Source,
-    Destination,
 }
 
 /// What `asker` needs on the sides that it uses. The identifiers name the side only if it uses

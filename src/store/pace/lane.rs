@@ -13,7 +13,7 @@ use super::stubborn::{Stubborn, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::untimed;
 use crate::store::Side;
-use crate::store::pace::level::{Ending, Outcome, Pace};
+use crate::store::pace::level::{Ending, LoadSign, Pace};
 
 /// A request that is dropped unanswered after this long was given up for lack of an answer: no time
 /// limit for data in `retry` is shorter.
@@ -78,8 +78,8 @@ impl Lane {
     pub fn failed(&self, began: Instant, error: &Error, subject: Option<Subject<'_>>) {
         match error.kind() {
             ErrorKind::Throttled if subject.is_some_and(|s| self.stubborn().is_known(s)) => {}
-            ErrorKind::Throttled => self.observe(began, Outcome::Throttled),
-            ErrorKind::Unavailable => self.observe(began, Outcome::Unanswered),
+            ErrorKind::Throttled => self.observe(began, LoadSign::Throttled),
+            ErrorKind::Unavailable => self.observe(began, LoadSign::Unanswered),
             _ => {}
         }
     }
@@ -132,7 +132,7 @@ impl Lane {
         lock(&self.stubborn)
     }
 
-    fn observe(&self, began: Instant, outcome: Outcome) {
+    fn observe(&self, began: Instant, outcome: LoadSign) {
         let ending = Ending {
             began: began.saturating_duration_since(self.opened),
             ended: self.opened.elapsed(),
@@ -154,10 +154,10 @@ impl Lane {
         }
     }
 
-    fn tell(&self, level: &mut Level, outcome: Outcome, requests: usize) {
+    fn tell(&self, level: &mut Level, outcome: LoadSign, requests: usize) {
         let (side, bucket) = (self.side, &self.bucket);
         let due = level.told.is_none_or(|told| told.elapsed() >= self.log_interval);
-        if outcome == Outcome::Throttled && due {
+        if outcome == LoadSign::Throttled && due {
             // The first time is news, the rest is only progress.
             match level.told.replace(Instant::now()) {
                 None => {
@@ -221,10 +221,10 @@ impl Permit {
         self.age()
     }
 
-    /// The request was answered; `first_byte` as in [`Outcome::Answered`].
+    /// The request was answered; `first_byte` as in [`LoadSign::Answered`].
     pub(in crate::store) fn answered(&mut self, first_byte: Option<Duration>) {
         if self.permit.is_some() {
-            self.lane.observe(self.began, Outcome::Answered(first_byte));
+            self.lane.observe(self.began, LoadSign::Answered(first_byte));
             self.release();
         }
     }
@@ -250,7 +250,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.permit.is_some() && !self.heard && self.age() >= GIVEN_UP {
-            self.lane.observe(self.began, Outcome::Unanswered);
+            self.lane.observe(self.began, LoadSign::Unanswered);
         }
         self.release();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The result of one request, as far as it says something about the store's load.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
+pub enum LoadSign {
     /// It was answered. The time to the answer's first byte, if that time includes no transfer of
     /// ours.
     Answered(Option<Duration>),
@@ -98,11 +98,11 @@ impl Pace {
     }
 
     /// Takes in how a request ended.
-    pub fn observe(&mut self, outcome: Outcome, ending: Ending) {
+    pub fn observe(&mut self, outcome: LoadSign, ending: Ending) {
         match outcome {
-            Outcome::Throttled => self.throttled(ending),
-            Outcome::Unanswered => self.unanswered(ending),
-            Outcome::Answered(first_byte) => self.answered(first_byte, ending),
+            LoadSign::Throttled => self.throttled(ending),
+            LoadSign::Unanswered => self.unanswered(ending),
+            LoadSign::Answered(first_byte) => self.answered(first_byte, ending),
         }
     }
 
@@ -232,21 +232,21 @@ impl AtOnce {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome::{Answered, Throttled, Unanswered};
+    use super::LoadSign::{Answered, Throttled, Unanswered};
     use super::*;
 
-    const FAST: Outcome = Answered(Some(Duration::from_millis(50)));
-    const LATE: Outcome = Answered(Some(Duration::from_secs(2)));
+    const FAST: LoadSign = Answered(Some(Duration::from_millis(50)));
+    const LATE: LoadSign = Answered(Some(Duration::from_secs(2)));
 
     /// Requests of 10 ms one after another from `at` on, all with this outcome.
-    fn row(pace: &mut Pace, at: &mut u64, count: usize, outcome: Outcome) {
+    fn row(pace: &mut Pace, at: &mut u64, count: usize, outcome: LoadSign) {
         for _ in 0..count {
             ended(pace, *at, *at + 10, outcome);
             *at += 10;
         }
     }
 
-    fn ended(pace: &mut Pace, began: u64, ended: u64, outcome: Outcome) {
+    fn ended(pace: &mut Pace, began: u64, ended: u64, outcome: LoadSign) {
         let (began, ended) = (Duration::from_millis(began), Duration::from_millis(ended));
         pace.observe(outcome, Ending { began, ended, full: true });
     }

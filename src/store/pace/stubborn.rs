@@ -32,7 +32,7 @@ const STALE: Duration = Duration::from_secs(15 * 60);
 /// What is known of the throttled objects of one bucket.
 #[derive(Debug, Default)]
 pub(super) struct Stubborn {
-    objects: HashMap<(&'static str, String), Refused>,
+    objects: HashMap<(&'static str, String), RefusedTimes>,
     /// Successful calls to the bucket.
     answered: u64,
     /// Throttled calls, except those about objects that are known as stubborn.
@@ -40,7 +40,7 @@ pub(super) struct Stubborn {
 }
 
 #[derive(Debug)]
-struct Refused {
+struct RefusedTimes {
     /// Refusals, each after an answer to another call.
     times: u32,
     /// How many of the refusals that count for the bucket are this object's.
@@ -74,7 +74,7 @@ impl Stubborn {
             self.make_room(now);
             if self.objects.len() < MOST {
                 let (first, last, before) = (now, now, (answered, throttled));
-                let refused = Refused {
+                let refused = RefusedTimes {
                     times: 1,
                     own: 1,
                     known: false,

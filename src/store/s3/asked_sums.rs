@@ -10,12 +10,12 @@ use crate::quirk::Quirk;
 
 /// Whether a read asks for the checksum of its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum SumAsking {
     Asked,
     Not,
 }
 
-impl Mode {
+impl SumAsking {
     /// The header that asks.
     pub(super) const HEADER: &'static str = "x-amz-checksum-mode";
 
@@ -39,22 +39,22 @@ impl S3Store {
         &self,
         bucket: &str,
         wanted: bool,
-        read: impl Fn(Mode) -> F,
+        read: impl Fn(SumAsking) -> F,
     ) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         if !wanted || !self.checksums || self.profile.has(bucket, Quirk::NoChecksums) {
-            return read(Mode::Not).await;
+            return read(SumAsking::Not).await;
         }
-        let refusal = match read(Mode::Asked).await {
+        let refusal = match read(SumAsking::Asked).await {
             Err(error) if !self.told_sums.load(Ordering::Relaxed) && may_refuse(&error) => error,
             answer => {
                 self.told_sums.fetch_or(answer.is_ok(), Ordering::Relaxed);
                 return answer;
             }
         };
-        let Ok(answer) = read(Mode::Not).await else { return Err(refusal) };
+        let Ok(answer) = read(SumAsking::Not).await else { return Err(refusal) };
         self.profile.learn(bucket, Quirk::NoChecksums, refusal);
         Ok(answer)
     }

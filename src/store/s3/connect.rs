@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credentials::Renewed;
 use super::http::Lean;
-use super::listing::Readings;
+use super::listing::KnownEncodings;
 use super::{S3Store, Writing};
 use crate::aws::clock::Clock;
 use crate::aws::partition::is_aws_host;
@@ -72,7 +72,8 @@ impl S3Store {
         let keys = Keys::new(access_key, secret_key, None, None, "fixed");
         let builder = base(&sdk).endpoint_url(url).force_path_style(true);
         let provider = Some(SharedCredentialsProvider::new(keys));
-        let asked = Asked { origin: CredentialOrigin::Fixed, url: Some(url.to_owned()), trust };
+        let asked =
+            ClientPlan { origin: CredentialOrigin::Fixed, url: Some(url.to_owned()), trust };
         Self::of(side, builder, provider.map(Renewed::new), asked)
     }
 
@@ -89,7 +90,12 @@ impl S3Store {
         }
     }
 
-    fn of(side: Side, mut builder: Builder, credentials: Option<Renewed>, asked: Asked) -> Self {
+    fn of(
+        side: Side,
+        mut builder: Builder,
+        credentials: Option<Renewed>,
+        asked: ClientPlan,
+    ) -> Self {
         builder.set_credentials_provider(credentials.clone().map(SharedCredentialsProvider::new));
         // Credentials are kept in `Renewed`, which can discard them when they are refused.
         builder.set_identity_cache(IdentityCache::no_cache());
@@ -105,7 +111,7 @@ impl S3Store {
                 true => Profile::of_amazon(side),
                 false => Profile::new(side),
             },
-            readings: Readings::default(),
+            readings: KnownEncodings::default(),
             origin: asked.origin,
             account: None,
             url: asked.url,
@@ -131,7 +137,7 @@ fn is_amazon(url: Option<&str>) -> bool {
 }
 
 /// Who sends requests, and to which store.
-struct Asked {
+struct ClientPlan {
     origin: CredentialOrigin,
     /// The URL, if that is not Amazon S3.
     url: Option<String>,
@@ -164,7 +170,7 @@ async fn connect(
         region: endpoint.region.as_deref(),
         bundle: endpoint.ca_bundle.clone(),
         // Stored keys need none of the ordinary credentials.
-        unsigned: matches!(who, Credentials::Anonymous | Credentials::Ssm),
+        skips_lookup: matches!(who, Credentials::Anonymous | Credentials::Ssm),
     };
     let loaded = aws::load(setup).await?;
     let sdk = &loaded.sdk;
@@ -207,7 +213,7 @@ async fn connect(
         let first = retry(Policy::probe(), &CancellationToken::new(), keys).await;
         first.map_err(|error| error.context(format_args!("the {side}")))?;
     }
-    let asked = Asked { origin, url, trust: loaded.trust };
+    let asked = ClientPlan { origin, url, trust: loaded.trust };
     let mut store = S3Store::of(side, builder, credentials, asked);
     store.profile = store.profile.pinned(&endpoint.quirks);
     Ok(store)

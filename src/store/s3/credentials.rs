@@ -38,7 +38,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Current {
-    kept: Option<Kept>,
+    kept: Option<KeptKeys>,
     /// The key that was kept before.
     before: Option<String>,
     /// The last keys that were fetched and have not been called expired since.
@@ -48,7 +48,7 @@ struct Current {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptKeys {
     keys: Credentials,
     identity: Identity,
     until: SystemTime,
@@ -124,7 +124,7 @@ impl Renewed {
         self.fetch(|kept| kept.identity.clone()).await
     }
 
-    async fn fetch<T>(&self, of: impl Fn(&Kept) -> T) -> Result<T, CredentialsError> {
+    async fn fetch<T>(&self, of: impl Fn(&KeptKeys) -> T) -> Result<T, CredentialsError> {
         if let Some(kept) = self.kept(&of) {
             return Ok(kept);
         }
@@ -155,13 +155,13 @@ impl Renewed {
         current.good = Some(keys.clone());
         current.seen = Some(ShownCredentials::of(&keys));
         let identity = Identity::from(keys.clone());
-        let kept = Kept { keys, identity, until, fetched: Instant::now(), changed };
+        let kept = KeptKeys { keys, identity, until, fetched: Instant::now(), changed };
         let answer = of(&kept);
         current.kept = Some(kept);
         Ok(answer)
     }
 
-    fn kept<T>(&self, of: impl Fn(&Kept) -> T) -> Option<T> {
+    fn kept<T>(&self, of: impl Fn(&KeptKeys) -> T) -> Option<T> {
         let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
         current.kept.as_ref().filter(|kept| SystemTime::now() < kept.until).map(of)
     }

@@ -73,7 +73,7 @@ impl Lean {
     /// Sends one request; returns once the answer has begun. A redirect is followed only if the
     /// body can be sent again, and only to a host in the same domain. After an answer with too many
     /// headers, the request is sent again on a connection that reads more of them.
-    async fn send(&self, place: &Place, call: Call) -> Result<Response<Arriving>, Failure> {
+    async fn send(&self, place: &Place, call: HttpCall) -> Result<Response<Arriving>, Failure> {
         let (mut call, mut moved, mut left) = (call, None, MAX_REDIRECTS);
         loop {
             let (place, again) = (moved.as_ref().unwrap_or(place), call.body.again());
@@ -99,7 +99,7 @@ impl Lean {
     async fn send_once(
         &self,
         place: &Place,
-        call: &mut Call,
+        call: &mut HttpCall,
     ) -> Result<Response<Arriving>, Failure> {
         let (request, signed_by) = self.signed(place, call).await?;
         let mut line = self.pool.line(&place.origin).await?;
@@ -121,10 +121,10 @@ impl Lean {
     async fn signed(
         &self,
         place: &Place,
-        call: &mut Call,
+        call: &mut HttpCall,
     ) -> Result<(Request<Outgoing>, Option<Identity>), Failure> {
         let mut body = std::mem::replace(&mut call.body, Outgoing::held(Bytes::new()));
-        let Call { method, path, headers, payload, encoding, .. } = call;
+        let HttpCall { method, path, headers, payload, encoding, .. } = call;
         let (mut put, mut signed_by) = (HeaderMap::with_capacity(headers.len() + 8), None);
         for (name, value) in headers.iter() {
             put_header(&mut put, name, value)?;
@@ -158,7 +158,7 @@ impl Lean {
     }
 
     /// Sends one request whose answer is complete in its headers.
-    async fn write(&self, place: &Place, call: Call) -> Result<Written, Failure> {
+    async fn write(&self, place: &Place, call: HttpCall) -> Result<Written, Failure> {
         let (head, body) = self.send(place, call).await?.into_parts();
         body.collect(SHORT).await.map_err(Failure::cut)?;
         answer::written(&head.headers).ok_or_else(|| Failure::unreached(NO_ETAG))
@@ -182,7 +182,7 @@ fn put_header(to: &mut HeaderMap, name: &str, value: &str) -> Result<(), Failure
 }
 
 /// One request.
-struct Call {
+struct HttpCall {
     method: Method,
     path: String,
     headers: HeaderList,
@@ -264,7 +264,7 @@ impl S3Store {
         way: &Way<'_>,
         request: &GetRequest,
         encoding: &'static str,
-        mode: Mode,
+        mode: SumAsking,
     ) -> Result<Got> {
         let id = &request.id;
         let version = request.version.as_deref().map(|version| ("versionId", version));
@@ -274,10 +274,10 @@ impl S3Store {
         };
         header("range", request.range.map(crate::object::ByteRange::header));
         header("if-match", request.if_match.as_ref().map(Etag::quoted));
-        header(Mode::HEADER, mode.value().map(str::to_owned));
+        header(SumAsking::HEADER, mode.value().map(str::to_owned));
         let payer = self.request_payer.as_ref().map(|payer| payer.as_str().to_owned());
         header("x-amz-request-payer", payer);
-        let call = Call {
+        let call = HttpCall {
             method: Method::GET,
             path: way.place.path(id.key.as_str(), version.as_slice()),
             headers,
@@ -288,7 +288,8 @@ impl S3Store {
         let answer = way.lean.send(&way.place, call).await;
         let failed = |failure| self.failed("GetObject", read_permission(request), id, &failure);
         let (head, body) = answer.map_err(failed)?.into_parts();
-        let answer::Seen { mut meta, length, start, whole } = answer::object(&head.headers);
+        let answer::AnsweredObject { mut meta, length, start, whole } =
+            answer::object(&head.headers);
         if meta.etag.as_str().is_empty() {
             // s3proxy sends none for a folder marker. The digest of an empty body is known anyway.
             if !id.key.as_str().ends_with('/') || length != Some(0) {
@@ -322,7 +323,7 @@ impl S3Store {
             async move {
                 let mut headers = self.new_object_headers(given);
                 headers.extend(proven(proof));
-                let call = Call {
+                let call = HttpCall {
                     method: Method::PUT,
                     path: way.place.path(id.key.as_str(), &[]),
                     headers,
@@ -359,7 +360,8 @@ impl S3Store {
             false => (Outgoing::streamed(body, false), Signed::Unsigned),
         };
         let path = way.place.path(id.key.as_str(), &[]);
-        let call = Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
+        let call =
+            HttpCall { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
         let written = way.lean.write(&way.place, call).await;
         written.map_err(|failure| {
             let permission = self.write_permission(&given.new);
@@ -381,7 +383,7 @@ impl S3Store {
             let query = [("partNumber", text.as_str()), ("uploadId", upload.id.as_str())];
             let path = way.place.path(target.key.as_str(), &query);
             let call =
-                Call { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
+                HttpCall { method: Method::PUT, path, headers, body, payload, encoding: IDENTITY };
             let written = way.lean.write(&way.place, call).await;
             written.map_err(|failure| {
                 let place = format_args!("{target} part {number}");

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 
 /// How a key is written in a listing that calls itself URL-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum KeyReading {
     /// As Amazon S3 writes it, like a field of an HTML form: a space is `+`, a plus is `%2B`.
     Form,
     /// Percent signs, and `+` is a plus.
@@ -19,7 +19,7 @@ pub enum Reading {
     Twice,
 }
 
-impl Reading {
+impl KeyReading {
     /// The key's bytes.
     pub fn decode(self, raw: &[u8]) -> Cow<'_, [u8]> {
         match self {
@@ -41,37 +41,37 @@ fn form(raw: &[u8]) -> Cow<'_, [u8]> {
 
 /// What a page's keys show about how they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Evidence {
+pub(super) enum EncodingEvidence {
     /// Nothing contradicts Amazon S3's way, and nothing on the page depends on it.
     None,
     /// Such keys are written in this way only.
-    Is(Reading),
+    Is(KeyReading),
     /// Ask the store for the key under each of these readings: the right one is the one under which
     /// the store lists the key exactly as it is written here.
     Ask {
         /// A key as the page shows it.
         raw: Vec<u8>,
         /// Its possible readings, the likely one first.
-        readings: &'static [Reading],
+        readings: &'static [KeyReading],
     },
 }
 
 /// Looks at the keys of a page that calls itself encoded.
-pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Evidence {
-    use Reading::{Form, Plain, PlusIsLiteral, Twice};
-    let seen = keys.clone().fold(Seen::default(), Seen::with);
-    let readings: &'static [Reading] = match seen {
+pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> EncodingEvidence {
+    use KeyReading::{Form, Plain, PlusIsLiteral, Twice};
+    let seen = keys.clone().fold(SeenKeys::default(), SeenKeys::with);
+    let readings: &'static [KeyReading] = match seen {
         // No encoder leaves a percent sign without two digits.
-        Seen { broken: true, .. } => &[Plain, Form, PlusIsLiteral],
-        Seen { blank: true, plus: true, plus_code: false, clear: false, .. } => {
-            return Evidence::Is(PlusIsLiteral);
+        SeenKeys { broken: true, .. } => &[Plain, Form, PlusIsLiteral],
+        SeenKeys { blank: true, plus: true, plus_code: false, clear: false, .. } => {
+            return EncodingEvidence::Is(PlusIsLiteral);
         }
-        Seen { blank: false, plus: true, plus_code: true, clear: false, .. } => {
-            return Evidence::Is(Form);
+        SeenKeys { blank: false, plus: true, plus_code: true, clear: false, .. } => {
+            return EncodingEvidence::Is(Form);
         }
-        Seen { clear: true, .. } | Seen { plus: true, .. } => &[Form, PlusIsLiteral, Plain],
-        Seen { codes, twice, .. } if codes > 0 && codes == twice => &[Form, Twice],
-        Seen { .. } => return Evidence::None,
+        SeenKeys { clear: true, .. } | SeenKeys { plus: true, .. } => &[Form, PlusIsLiteral, Plain],
+        SeenKeys { codes, twice, .. } if codes > 0 && codes == twice => &[Form, Twice],
+        SeenKeys { .. } => return EncodingEvidence::None,
     };
     let depends = |raw: &&[u8]| {
         let mut meant = readings.iter().map(|reading| reading.decode(raw));
@@ -81,13 +81,13 @@ pub(super) fn evidence<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Evid
     // The key with the most possible readings is the most telling.
     let tells = |raw: &&[u8]| 2 * u8::from(raw.contains(&b'+')) + u8::from(raw.contains(&b'%'));
     match keys.filter(depends).max_by_key(tells) {
-        Some(raw) => Evidence::Ask { raw: raw.to_vec(), readings },
-        None => Evidence::None,
+        Some(raw) => EncodingEvidence::Ask { raw: raw.to_vec(), readings },
+        None => EncodingEvidence::None,
     }
 }
 
 #[derive(Clone, Copy, Default)]
-struct Seen {
+struct SeenKeys {
     /// A percent sign without two digits after it.
     broken: bool,
     /// `%20`.
@@ -103,7 +103,7 @@ struct Seen {
     twice: usize,
 }
 
-impl Seen {
+impl SeenKeys {
     fn with(mut self, raw: &[u8]) -> Self {
         for (at, byte) in raw.iter().enumerate() {
             match byte {
@@ -139,7 +139,7 @@ mod tests {
     /// Promises 0, 1.
     #[test]
     fn listed_keys_are_decoded_once_unless_they_were_encoded_twice() {
-        use Reading::{Form, Plain, PlusIsLiteral, Twice};
+        use KeyReading::{Form, Plain, PlusIsLiteral, Twice};
         for (reading, raw, key) in [
             (Form, "a//b", "a//b"),
             (Form, "%2B", "+"),
@@ -162,21 +162,22 @@ mod tests {
     /// Promises 0, 1.
     #[test]
     fn a_page_tells_how_it_is_written_or_what_to_ask() {
-        use Reading::{Form, Plain, PlusIsLiteral, Twice};
+        use KeyReading::{Form, Plain, PlusIsLiteral, Twice};
         let of = |keys: &[&'static str]| evidence(keys.iter().map(|key| key.as_bytes()));
-        let ask = |raw: &str, readings| Evidence::Ask { raw: raw.as_bytes().to_vec(), readings };
+        let ask =
+            |raw: &str, readings| EncodingEvidence::Ask { raw: raw.as_bytes().to_vec(), readings };
         for (keys, expected) in [
-            (&["a", "b%2Fc"][..], Evidence::None),
-            (&["a+b", "c%20d"], Evidence::Is(PlusIsLiteral)),
-            (&["a+b", "c%2Bd"], Evidence::Is(Form)),
+            (&["a", "b%2Fc"][..], EncodingEvidence::None),
+            (&["a+b", "c%20d"], EncodingEvidence::Is(PlusIsLiteral)),
+            (&["a+b", "c%2Bd"], EncodingEvidence::Is(Form)),
             (&["a", "a+b"], ask("a+b", &[Form, PlusIsLiteral, Plain])),
             (&["a+b", "c%20d", "%2B"], ask("a+b", &[Form, PlusIsLiteral, Plain])),
             (&["100%", "e%41"], ask("e%41", &[Plain, Form, PlusIsLiteral])),
-            (&["100%"], Evidence::None),
+            (&["100%"], EncodingEvidence::None),
             (&["c d", "e%41"], ask("e%41", &[Form, PlusIsLiteral, Plain])),
-            (&["c d", "e"], Evidence::None),
+            (&["c d", "e"], EncodingEvidence::None),
             (&["a%2520b"], ask("a%2520b", &[Form, Twice])),
-            (&["a%2520b", "%2F"], Evidence::None),
+            (&["a%2520b", "%2F"], EncodingEvidence::None),
         ] {
             assert_eq!(of(keys), expected, "{keys:?}");
         }

@@ -12,7 +12,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use super::key_encoding::{Evidence, Reading, evidence};
+use super::key_encoding::{EncodingEvidence, KeyReading, evidence};
 use super::listing_xml::{self, Page};
 use super::raw_answer::Kept;
 use super::*;
@@ -36,13 +36,13 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 type Query<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
 
 /// A call that was refused.
-pub(super) struct Refused {
+pub(super) struct RefusedList {
     pub(super) error: Error,
     /// The store may not know this call: that may be all the refusal means.
     pub(super) unknown: bool,
 }
 
-impl From<Error> for Refused {
+impl From<Error> for RefusedList {
     fn from(error: Error) -> Self {
         Self { error, unknown: false }
     }
@@ -50,7 +50,7 @@ impl From<Error> for Refused {
 
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Start<'a> {
+enum PageStart<'a> {
     Beginning,
     /// After this key, by either version.
     After(Cow<'a, [u8]>),
@@ -74,7 +74,7 @@ fn own(kind: char, key: &[u8], version: &str) -> String {
     format!("{OWN}{kind}{}{BETWEEN}{version}", percent_encode(key, PLAIN))
 }
 
-impl<'a> Start<'a> {
+impl<'a> PageStart<'a> {
     fn of(request: &'a ListRequest) -> Self {
         let after = request.start_after.as_deref().filter(|key| !key.is_empty());
         let after = after.map(|key| Self::After(Cow::Borrowed(key)));
@@ -96,13 +96,13 @@ impl S3Store {
     /// One page of the bucket's objects, by version 2, or by version 1 if the store does not know
     /// version 2.
     pub(super) async fn list_page(&self, request: &ListRequest) -> Result<ListPage> {
-        let (bucket, from) = (&request.bucket, Start::of(request));
+        let (bucket, from) = (&request.bucket, PageStart::of(request));
         let knows = |quirk| self.profile.has(bucket, quirk);
         let by_version_1 = match &from {
-            Start::Marker(_) => true,
-            Start::Token(_) | Start::Version(..) => false,
-            Start::After(_) => knows(Quirk::ListsByVersion1) || knows(Quirk::IgnoresStartAfter),
-            Start::Beginning => knows(Quirk::ListsByVersion1),
+            PageStart::Marker(_) => true,
+            PageStart::Token(_) | PageStart::Version(..) => false,
+            PageStart::After(_) => knows(Quirk::ListsByVersion1) || knows(Quirk::IgnoresStartAfter),
+            PageStart::Beginning => knows(Quirk::ListsByVersion1),
         };
         if by_version_1 {
             return self.version_1(request, &from).await.map_err(|refused| refused.error);
@@ -113,13 +113,13 @@ impl S3Store {
                 self.profile.learn(bucket, Quirk::ListsByVersion1, evidence);
                 match from {
                     // At the beginning of the listing both versions give the same page.
-                    Start::Beginning => self.objects_of(request, VERSION_1, page).await,
-                    Start::Token(_) => self.objects_of(request, OBJECTS, page).await,
+                    PageStart::Beginning => self.objects_of(request, VERSION_1, page).await,
+                    PageStart::Token(_) => self.objects_of(request, OBJECTS, page).await,
                     from => self.version_1(request, &from).await.map_err(|refused| refused.error),
                 }
             }
             Ok(page) => self.objects_of(request, OBJECTS, page).await,
-            Err(refused) if refused.unknown && !matches!(from, Start::Token(_)) => {
+            Err(refused) if refused.unknown && !matches!(from, PageStart::Token(_)) => {
                 let page = match self.version_1(request, &from).await {
                     Ok(page) => page,
                     // A transient error says nothing about version 1.
@@ -131,7 +131,7 @@ impl S3Store {
                     }
                 };
                 let quirk = match from {
-                    Start::After(_) => Quirk::IgnoresStartAfter,
+                    PageStart::After(_) => Quirk::IgnoresStartAfter,
                     _ => Quirk::ListsByVersion1,
                 };
                 self.profile.learn(bucket, quirk, refused.error);
@@ -143,7 +143,7 @@ impl S3Store {
 
     /// The first page, by the SDK, so that `clock` sees the answer.
     pub(super) async fn list_few(&self, request: &ListRequest, clock: &Clock) -> Result<ListPage> {
-        let query = encoded(request, version_2(&Start::Beginning));
+        let query = encoded(request, version_2(&PageStart::Beginning));
         match self.page_by_sdk(request, OBJECTS, query, Some(clock)).await {
             Ok(document) => {
                 let page = self.read(request, OBJECTS, &document)?;
@@ -157,12 +157,12 @@ impl S3Store {
     async fn version_1(
         &self,
         request: &ListRequest,
-        from: &Start<'_>,
-    ) -> Result<ListPage, Refused> {
+        from: &PageStart<'_>,
+    ) -> Result<ListPage, RefusedList> {
         let query = match from {
-            Start::After(key) => vec![("marker", key.clone())],
-            Start::Marker(key) => vec![("marker", Cow::Borrowed(key.as_slice()))],
-            Start::Beginning | Start::Token(_) | Start::Version(..) => Vec::new(),
+            PageStart::After(key) => vec![("marker", key.clone())],
+            PageStart::Marker(key) => vec![("marker", Cow::Borrowed(key.as_slice()))],
+            PageStart::Beginning | PageStart::Token(_) | PageStart::Version(..) => Vec::new(),
         };
         let page = self.page(request, VERSION_1, query).await?;
         Ok(self.objects_of(request, VERSION_1, page).await?)
@@ -171,16 +171,16 @@ impl S3Store {
     /// One page of ListObjectVersions, reduced to the current versions. Every version counts
     /// towards the page's thousand, so a page may hold no object at all.
     pub(super) async fn list_versions_page(&self, request: &ListRequest) -> Result<ListPage> {
-        let from = Start::of(request);
+        let from = PageStart::of(request);
         let mut query: Query<'_> = vec![("versions", Cow::Borrowed(b""))];
         match &from {
-            Start::After(key) => query.push(("key-marker", key.clone())),
-            Start::Version(key, version) => {
+            PageStart::After(key) => query.push(("key-marker", key.clone())),
+            PageStart::Version(key, version) => {
                 query.push(("key-marker", Cow::Borrowed(key)));
                 let version = version.map(|v| ("version-id-marker", Cow::Borrowed(v.as_bytes())));
                 query.extend(version);
             }
-            Start::Beginning | Start::Marker(_) | Start::Token(_) => {}
+            PageStart::Beginning | PageStart::Marker(_) | PageStart::Token(_) => {}
         }
         let page = self.page(request, VERSIONS, query).await.map_err(|refused| refused.error)?;
         self.objects_of(request, VERSIONS, page).await
@@ -196,7 +196,7 @@ impl S3Store {
         request: &ListRequest,
         call: Named,
         query: Query<'_>,
-    ) -> Result<Page, Refused> {
+    ) -> Result<Page, RefusedList> {
         let page = self.answer(request, call, query.clone()).await?;
         if !page.is_short() {
             return Ok(page);
@@ -219,7 +219,7 @@ impl S3Store {
         request: &ListRequest,
         call: Named,
         query: Query<'_>,
-    ) -> Result<Page, Refused> {
+    ) -> Result<Page, RefusedList> {
         let query = encoded(request, query);
         let document = match self.lean_way(&request.bucket, call.0, place(request)).await? {
             Some(way) => self.page_lean(&way, request, call, &query).await?.freeze(),
@@ -249,7 +249,7 @@ impl S3Store {
         (call, permission): Named,
         query: String,
         clock: Option<&Clock>,
-    ) -> Result<Bytes, Refused> {
+    ) -> Result<Bytes, RefusedList> {
         let kept = Kept::default();
         let restored = self.asks_restored();
         let mut asking = self
@@ -278,7 +278,10 @@ impl S3Store {
                 let raw = error.raw_response();
                 let status = raw.map_or(0, |raw| raw.status().as_u16());
                 let unknown = is_unknown(status, aws::code(&error).unwrap_or_default());
-                Err(Refused { error: self.error(call, permission, place(request), error), unknown })
+                Err(RefusedList {
+                    error: self.error(call, permission, place(request), error),
+                    unknown,
+                })
             }
             (None, Ok(_)) => {
                 let said = self.said(call, place(request));
@@ -343,9 +346,9 @@ impl S3Store {
 
     /// How to read the page's keys. Amazon S3's own are as documented; for other stores the page
     /// shows it, or one more listing of a single key, whose answer is remembered.
-    async fn reading(&self, request: &ListRequest, call: Named, page: &Page) -> Result<Reading> {
+    async fn reading(&self, request: &ListRequest, call: Named, page: &Page) -> Result<KeyReading> {
         if !page.encoded || !page.has_codes || self.url.is_none() {
-            return Ok(Reading::Form);
+            return Ok(KeyReading::Form);
         }
         let bucket = &request.bucket;
         for (quirk, reading) in READINGS {
@@ -354,28 +357,30 @@ impl S3Store {
             }
         }
         let known = self.readings.of(bucket);
-        if known == Some(Known::Form) {
-            return Ok(Reading::Form);
+        if known == Some(KnownEncoding::Form) {
+            return Ok(KeyReading::Form);
         }
         let keys = page.objects.iter().map(|listed| listed.key.as_bytes()).collect::<Vec<_>>();
         let (reading, settles, said) = match evidence(keys.into_iter()) {
-            Evidence::None => return Ok(Reading::Form),
-            Evidence::Is(reading) => {
-                (reading, Known::Form, "a page with both + and %20".to_owned())
+            EncodingEvidence::None => return Ok(KeyReading::Form),
+            EncodingEvidence::Is(reading) => {
+                (reading, KnownEncoding::Form, "a page with both + and %20".to_owned())
             }
-            Evidence::Ask { readings, .. }
-                if known == Some(Known::OnlyOnce) && readings.contains(&Reading::Twice) =>
+            EncodingEvidence::Ask { readings, .. }
+                if known == Some(KnownEncoding::OnlyOnce)
+                    && readings.contains(&KeyReading::Twice) =>
             {
-                return Ok(Reading::Form);
+                return Ok(KeyReading::Form);
             }
-            Evidence::Ask { raw, readings } => {
+            EncodingEvidence::Ask { raw, readings } => {
                 let said = format!("a key is listed as {}", raw.escape_ascii());
                 // Only a plus distinguishes form encoding from an encoding that leaves a plus as it
                 // is.
-                let settles = if raw.contains(&b'+') { Known::Form } else { Known::OnlyOnce };
+                let settles =
+                    if raw.contains(&b'+') { KnownEncoding::Form } else { KnownEncoding::OnlyOnce };
                 match self.ask_reading(request, call, &raw, readings).await? {
                     Some(reading) => (reading, settles, said),
-                    None => return Ok(readings.first().copied().unwrap_or(Reading::Form)),
+                    None => return Ok(readings.first().copied().unwrap_or(KeyReading::Form)),
                 }
             }
         };
@@ -392,15 +397,15 @@ impl S3Store {
         request: &ListRequest,
         call: Named,
         raw: &[u8],
-        readings: &[Reading],
-    ) -> Result<Option<Reading>> {
+        readings: &[KeyReading],
+    ) -> Result<Option<KeyReading>> {
         for reading in readings {
             let Ok(prefix) = String::from_utf8(reading.decode(raw).into_owned()) else { continue };
             let bucket = request.bucket.clone();
             let one = ListRequest { bucket, prefix, max_keys: Some(1), ..ListRequest::default() };
             let query = match call {
                 VERSIONS => vec![("versions", Cow::Borrowed(&b""[..]))],
-                OBJECTS => version_2(&Start::Beginning),
+                OBJECTS => version_2(&PageStart::Beginning),
                 _ => Vec::new(),
             };
             match self.answer(&one, call, query).await {
@@ -424,15 +429,15 @@ impl S3Store {
 }
 
 /// The readings that differ from Amazon S3's, by the name of the difference.
-const READINGS: [(Quirk, Reading); 3] = [
-    (Quirk::PlusIsLiteral, Reading::PlusIsLiteral),
-    (Quirk::ListsUnencoded, Reading::Plain),
-    (Quirk::EncodesTwice, Reading::Twice),
+const READINGS: [(Quirk, KeyReading); 3] = [
+    (Quirk::PlusIsLiteral, KeyReading::PlusIsLiteral),
+    (Quirk::ListsUnencoded, KeyReading::Plain),
+    (Quirk::EncodesTwice, KeyReading::Twice),
 ];
 
 /// What is known of a bucket that has shown no difference from Amazon S3's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Known {
+enum KnownEncoding {
     /// It does not encode twice; how it writes a space and a plus is not known yet.
     OnlyOnce,
     /// It writes keys as Amazon S3 does.
@@ -441,14 +446,14 @@ enum Known {
 
 /// What is known of the buckets.
 #[derive(Debug, Default)]
-pub(super) struct Readings(Mutex<HashMap<String, Known>>);
+pub(super) struct KnownEncodings(Mutex<HashMap<String, KnownEncoding>>);
 
-impl Readings {
-    fn of(&self, bucket: &str) -> Option<Known> {
+impl KnownEncodings {
+    fn of(&self, bucket: &str) -> Option<KnownEncoding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(bucket).copied()
     }
 
-    fn know(&self, bucket: &str, what: Known) {
+    fn know(&self, bucket: &str, what: KnownEncoding) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(bucket.to_owned()).or_insert(what);
         *known = what.max(*known);
@@ -467,14 +472,14 @@ fn encoded<'a>(request: &'a ListRequest, mut query: Query<'a>) -> String {
     query.iter().map(encode).collect::<Vec<_>>().join("&")
 }
 
-fn version_2<'a>(from: &Start<'a>) -> Query<'a> {
+fn version_2<'a>(from: &PageStart<'a>) -> Query<'a> {
     let mut query: Query<'a> = vec![("list-type", Cow::Borrowed(b"2"))];
     match from {
-        Start::After(key) => query.push(("start-after", key.clone())),
-        Start::Token(token) => {
+        PageStart::After(key) => query.push(("start-after", key.clone())),
+        PageStart::Token(token) => {
             query.push(("continuation-token", Cow::Borrowed(token.as_bytes())));
         }
-        Start::Beginning | Start::Marker(_) | Start::Version(..) => {}
+        PageStart::Beginning | PageStart::Marker(_) | PageStart::Version(..) => {}
     }
     query
 }
@@ -516,22 +521,23 @@ mod tests {
     fn a_token_of_our_own_leads_back_to_its_key() {
         let from = |token: &str| {
             let token = Some(token.to_owned());
-            format!("{:?}", Start::of(&ListRequest { token, ..ListRequest::default() }))
+            format!("{:?}", PageStart::of(&ListRequest { token, ..ListRequest::default() }))
         };
         for key in [&b"a"[..], b"", b"a\nb", b"caf\xe9", b"\xff\0%"] {
-            let marker = Start::Marker(key.to_vec());
+            let marker = PageStart::Marker(key.to_vec());
             assert_eq!(from(&own(MARKER, key, "")), format!("{marker:?}"));
-            let after = Start::After(Cow::Borrowed(key));
+            let after = PageStart::After(Cow::Borrowed(key));
             assert_eq!(from(&own(AFTER, key, "")), format!("{after:?}"));
             for version in ["", "v/1"] {
-                let behind = Start::Version(key.to_vec(), Some(version).filter(|v| !v.is_empty()));
+                let behind =
+                    PageStart::Version(key.to_vec(), Some(version).filter(|v| !v.is_empty()));
                 assert_eq!(from(&own(VERSION, key, version)), format!("{behind:?}"));
             }
         }
         assert_eq!(from("1/abc=="), "Token(\"1/abc==\")");
         let start_after = Some(b"k".to_vec());
         let request = ListRequest { start_after, ..ListRequest::default() };
-        assert_eq!(Start::of(&request), Start::After(Cow::Borrowed(b"k")));
+        assert_eq!(PageStart::of(&request), PageStart::After(Cow::Borrowed(b"k")));
     }
 
     /// Promises 0, 1.

@@ -19,7 +19,7 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
-use super::key_encoding::Reading;
+use super::key_encoding::KeyReading;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Flaw, ListPage, Listed, Odd};
 
@@ -72,7 +72,7 @@ impl Page {
 
     /// Two keys as they are written that would become the same key under this reading, if the
     /// page's keys are in order.
-    pub fn merged(&self, reading: Reading) -> Option<[&str; 2]> {
+    pub fn merged(&self, reading: KeyReading) -> Option<[&str; 2]> {
         if !self.encoded || !self.has_codes {
             return None;
         }
@@ -91,7 +91,7 @@ impl Page {
     }
 
     /// The objects with their keys decoded.
-    pub fn decoded(&mut self, reading: Reading) -> ListPage {
+    pub fn decoded(&mut self, reading: KeyReading) -> ListPage {
         let raw = std::mem::take(&mut self.objects);
         if !self.encoded || !self.has_codes {
             return raw;
@@ -539,7 +539,7 @@ mod tests {
             ..Listed::new("a/b c\n<", 5)
         };
         let expected: Vec<_> = vec![first, Listed::new(" kA", 0)];
-        assert_eq!(page.decoded(Reading::Form).iter().collect::<Vec<_>>(), expected);
+        assert_eq!(page.decoded(KeyReading::Form).iter().collect::<Vec<_>>(), expected);
         assert_eq!(page.token.as_deref(), Some("1/a&b+c=="));
         assert!(page.truncated == Some(true) && page.encoded);
         let upper = PAGE.replace("ListBucketResult", "LISTOBJECTSV2Response");
@@ -583,7 +583,7 @@ mod tests {
 
     fn read_all(inner: &str) -> ListPage {
         let mut page = read(listing(inner).as_bytes()).unwrap();
-        page.decoded(Reading::Form)
+        page.decoded(KeyReading::Form)
     }
 
     #[test]

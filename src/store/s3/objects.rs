@@ -58,7 +58,7 @@ impl S3Store {
         &self,
         id: &ObjectId,
         version: Option<&str>,
-        mode: Mode,
+        mode: SumAsking,
     ) -> Result<(ObjectMeta, Option<u64>)> {
         let answer = self
             .client
@@ -163,7 +163,7 @@ impl S3Store {
         &self,
         request: &GetRequest,
         encoding: &'static str,
-        mode: Mode,
+        mode: SumAsking,
     ) -> Result<Got> {
         let id = &request.id;
         let answer = self

@@ -28,7 +28,7 @@ const MAX_IN_VAIN: u32 = 3;
 
 /// How a bucket has responded to a header so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum HeaderHistory {
     /// Objects were accepted with it.
     Taken,
     /// This many were accepted only without it.
@@ -36,7 +36,7 @@ pub(super) enum Seen {
 }
 
 /// How a bucket has responded, by the word of each header.
-pub(super) type SeenWords = HashMap<Cow<'static, str>, Seen>;
+pub(super) type SeenWords = HashMap<Cow<'static, str>, HeaderHistory>;
 
 /// The class that every store has, even one that knows no classes.
 const STANDARD: &str = "STANDARD";
@@ -67,14 +67,14 @@ fn translated(class: &str) -> Option<String> {
 }
 
 /// A refusal: the status, the code, and the full text.
-struct Refused {
+struct HeaderRefusal {
     status: u16,
     code: String,
     /// In lower case.
     said: String,
 }
 
-impl Refused {
+impl HeaderRefusal {
     fn of(error: &Error) -> Option<Self> {
         let evidence = error.evidence().filter(|evidence| evidence.status != 0)?;
         let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_lowercase();
@@ -83,7 +83,7 @@ impl Refused {
 }
 
 /// Whether the refusal may be about a header rather than about the object.
-fn is_about_a_header(refused: &Refused) -> bool {
+fn is_about_a_header(refused: &HeaderRefusal) -> bool {
     refused.status == 501
         || matches!(
             refused.code.as_str(),
@@ -103,16 +103,16 @@ fn is_about_a_header(refused: &Refused) -> bool {
 /// Whether a refusal may be about a header of the request.
 pub(super) fn may_be(error: &Error) -> bool {
     error.kind() == ErrorKind::Invalid
-        && Refused::of(error).is_some_and(|refused| is_about_a_header(&refused))
+        && HeaderRefusal::of(error).is_some_and(|refused| is_about_a_header(&refused))
 }
 
 /// Whether the refusal does not say which header it means.
-fn is_mute(refused: &Refused) -> bool {
+fn is_mute(refused: &HeaderRefusal) -> bool {
     names(refused).is_none() && !is_its_own(refused)
 }
 
 /// The header that the refusal names.
-fn names(refused: &Refused) -> Option<Quirk> {
+fn names(refused: &HeaderRefusal) -> Option<Quirk> {
     let any = |words: &[&str]| words.iter().any(|word| refused.said.contains(word));
     if any(&["tagging", "x-amz-tag", "invalidtag"]) {
         Some(Quirk::NoTags)
@@ -134,7 +134,7 @@ fn names(refused: &Refused) -> Option<Quirk> {
 /// Whether a refusal may be about metadata that is not ASCII: many stores and proxies sign
 /// different bytes of it than they receive, or say only that the request is bad.
 fn may_be_about_metadata(error: &Error) -> bool {
-    let Some(refused) = Refused::of(error) else { return false };
+    let Some(refused) = HeaderRefusal::of(error) else { return false };
     match refused.status {
         403 => refused.code == "SignatureDoesNotMatch",
         400 => is_about_a_header(&refused) || matches!(refused.code.as_str(), "" | "BadRequest"),
@@ -168,7 +168,7 @@ fn refuses_md5(said: &str) -> bool {
 
 /// Whether a part was refused for its Content-MD5.
 pub(super) fn is_about_md5(error: &Error) -> bool {
-    Refused::of(error).is_some_and(|refused| {
+    HeaderRefusal::of(error).is_some_and(|refused| {
         is_about_a_header(&refused) && names(&refused) == Some(Quirk::NoContentMd5)
     })
 }
@@ -243,7 +243,7 @@ struct Step {
 
 impl Step {
     fn because(self, refusal: &Error) -> Self {
-        let is_general = Refused::of(refusal).is_some_and(|refused| {
+        let is_general = HeaderRefusal::of(refusal).is_some_and(|refused| {
             let words = ["implement", "support", "unknown", "unrecognized"];
             refused.status == 501 || words.iter().any(|word| refused.said.contains(word))
         });
@@ -277,7 +277,7 @@ fn guesses(present: Vec<Quirk>) -> Vec<Vec<Quirk>> {
 }
 
 /// Whether the refusal is about this object's value, or about something missing.
-fn is_its_own(refused: &Refused) -> bool {
+fn is_its_own(refused: &HeaderRefusal) -> bool {
     let is_tag = refused.code == "InvalidTag" && !refused.said.contains("support");
     is_tag || refused.said.contains("required")
 }
@@ -312,7 +312,8 @@ impl S3Store {
         let bucket = &target.bucket;
         let wanted = self.wanted(new, false);
         let is_odd = wanted.has(Quirk::EncodedMetadata) && may_be_about_metadata(error);
-        let refused = Refused::of(error).filter(|refused| is_odd || is_about_a_header(refused));
+        let refused =
+            HeaderRefusal::of(error).filter(|refused| is_odd || is_about_a_header(refused));
         let Some(refused) = refused else { return false };
         if names(&refused) == Some(Quirk::NoContentMd5) {
             self.profile.learn(bucket, Quirk::NoContentMd5, error);
@@ -378,7 +379,7 @@ impl S3Store {
         let mut steps: Vec<Step> = Vec::new();
         // Headers that the refusals name go first, one after another.
         let open = loop {
-            let Some(refused) = Refused::of(&refusal).filter(is_about_a_header) else {
+            let Some(refused) = HeaderRefusal::of(&refusal).filter(is_about_a_header) else {
                 // The object has another problem, with or without the header.
                 return Err(if steps.is_empty() { refusal } else { first });
             };
@@ -411,7 +412,7 @@ impl S3Store {
                 Ok(written) => {
                     return Ok(self.passed(bucket, less, &steps, written));
                 }
-                Err(error) if Refused::of(&error).is_some_and(|r| is_about_a_header(&r)) => {}
+                Err(error) if HeaderRefusal::of(&error).is_some_and(|r| is_about_a_header(&r)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -423,14 +424,15 @@ impl S3Store {
     fn passed<T>(&self, bucket: &str, given: Given, steps: &[Step], written: T) -> (T, Given) {
         self.taught(bucket, steps);
         for quirk in LEFT_OUT.into_iter().filter(|quirk| given.has(*quirk)) {
-            self.seen_of(bucket, |seen| seen.insert(given.word(quirk), Seen::Taken));
+            self.seen_of(bucket, |seen| seen.insert(given.word(quirk), HeaderHistory::Taken));
         }
         (written, given)
     }
 
     /// Whether a refusal may be about this: not if the bucket has accepted the header before.
     fn suspects(&self, bucket: &str, given: &Given, quirk: Quirk) -> bool {
-        let is_taken = |seen: &mut SeenWords| seen.get(&given.word(quirk)) == Some(&Seen::Taken);
+        let is_taken =
+            |seen: &mut SeenWords| seen.get(&given.word(quirk)) == Some(&HeaderHistory::Taken);
         given.has(quirk) && !self.seen_of(bucket, is_taken)
     }
 
@@ -441,7 +443,9 @@ impl S3Store {
             return true;
         }
         self.seen_of(bucket, |seen| {
-            let Seen::Refused(times) = seen.entry(word.clone()).or_insert(Seen::Refused(0)) else {
+            let HeaderHistory::Refused(times) =
+                seen.entry(word.clone()).or_insert(HeaderHistory::Refused(0))
+            else {
                 return false;
             };
             *times += 1;
@@ -544,7 +548,7 @@ impl S3Store {
 
 /// Adds what to change, if nothing that can be left out was the cause.
 fn advised(error: Error, wanted: &Given) -> Error {
-    let Some(refused) = Refused::of(&error) else { return error };
+    let Some(refused) = HeaderRefusal::of(&error) else { return error };
     let class = wanted.new.storage_class.as_deref().unwrap_or_default();
     let advice = match names(&refused) {
         Some(Quirk::NoTags) => "CopyTags = False leaves tags out".to_owned(),
@@ -562,9 +566,9 @@ mod tests {
     use super::*;
     use crate::error::Evidence;
 
-    fn refused(status: u16, code: &str, text: &str) -> Refused {
+    fn refused(status: u16, code: &str, text: &str) -> HeaderRefusal {
         let said = format!("{code}: {text}").to_ascii_lowercase();
-        Refused { status, code: code.to_owned(), said }
+        HeaderRefusal { status, code: code.to_owned(), said }
     }
 
     #[test]
@@ -594,7 +598,7 @@ mod tests {
             text: "A header you provided".to_owned(),
             ..Evidence::default()
         };
-        let refused = Refused::of(&Error::invalid(message).with_evidence(evidence)).unwrap();
+        let refused = HeaderRefusal::of(&Error::invalid(message).with_evidence(evidence)).unwrap();
         assert_eq!(refused.said, "notimplemented: a header you provided");
         assert_eq!(names(&refused), None);
     }

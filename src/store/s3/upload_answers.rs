@@ -29,20 +29,20 @@ const DEEPEST: usize = 16;
 
 /// An element with what it holds.
 #[derive(Debug, Default)]
-struct Element {
+struct XmlElement {
     name: String,
     text: String,
-    children: Vec<Element>,
+    children: Vec<XmlElement>,
 }
 
-impl Element {
+impl XmlElement {
     /// The text of the first child of this name that has one; `None` if there is none.
     fn text(&self, name: &str) -> Option<&str> {
         let texts = self.children.iter().filter(|child| child.name == name);
         texts.map(|child| child.text.as_str()).find(|text| !text.trim().is_empty())
     }
 
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a XmlElement> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
@@ -62,10 +62,10 @@ fn cut() -> Error {
 }
 
 /// The root element. White space may come before everything: S3 sends it while it completes.
-fn root(document: &[u8]) -> Result<Element> {
+fn root(document: &[u8]) -> Result<XmlElement> {
     let mut reader = Reader::from_reader(document.trim_ascii());
-    let mut open: Vec<Element> = Vec::new();
-    let mut root: Option<Element> = None;
+    let mut open: Vec<XmlElement> = Vec::new();
+    let mut root: Option<XmlElement> = None;
     loop {
         match reader.read_event().map_err(|e| cut().with_source(e))? {
             Event::Start(_) | Event::Empty(_) if root.is_some() || open.len() >= DEEPEST => {
@@ -103,11 +103,11 @@ fn root(document: &[u8]) -> Result<Element> {
     }
 }
 
-fn named(name: &[u8]) -> Element {
-    Element { name: String::from_utf8_lossy(name).into_owned(), ..Element::default() }
+fn named(name: &[u8]) -> XmlElement {
+    XmlElement { name: String::from_utf8_lossy(name).into_owned(), ..XmlElement::default() }
 }
 
-fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
+fn close(element: XmlElement, open: &mut [XmlElement], root: &mut Option<XmlElement>) {
     match open.last_mut() {
         Some(parent) => parent.children.push(element),
         None => *root = Some(element),
@@ -115,7 +115,7 @@ fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
 }
 
 /// The root element of an answer with status 200 that is neither an error nor a page for people.
-fn answer(document: &[u8]) -> Result<Element> {
+fn answer(document: &[u8]) -> Result<XmlElement> {
     let root = root(document)?;
     if root.name == "Error" {
         let code = root.text("Code").unwrap_or_default().trim();
@@ -139,14 +139,14 @@ pub(super) fn upload_id(document: &[u8]) -> Option<String> {
 
 /// A page of parts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Parts {
+pub(super) struct PartsPage {
     pub(super) parts: Vec<Part>,
     /// More parts follow these.
     pub(super) more: bool,
 }
 
 /// A page of ListParts.
-pub(super) fn parts(document: &[u8]) -> Result<Parts> {
+pub(super) fn parts(document: &[u8]) -> Result<PartsPage> {
     let root = answer(document)?;
     let parts = root.all("Part").map(part).collect::<Result<Vec<_>>>()?;
     let truncated = root.flag("IsTruncated")?;
@@ -156,10 +156,10 @@ pub(super) fn parts(document: &[u8]) -> Result<Parts> {
     // A missing flag means the end only if no other page is named either.
     let marker = root.text("NextPartNumberMarker").and_then(|marker| marker.trim().parse().ok());
     let more = truncated.unwrap_or_else(|| marker.is_some_and(|marker: u32| marker > 0));
-    Ok(Parts { parts, more })
+    Ok(PartsPage { parts, more })
 }
 
-fn part(element: &Element) -> Result<Part> {
+fn part(element: &XmlElement) -> Result<Part> {
     let number = |name: &str| element.text(name).and_then(|text| text.trim().parse::<u64>().ok());
     let whole = number("PartNumber").and_then(|n| u32::try_from(n).ok()).zip(number("Size"));
     let (number, size) = whole.ok_or_else(|| Error::invalid("a part without number or size"))?;
@@ -190,7 +190,7 @@ pub(super) fn uploads(document: &[u8]) -> Result<Uploads> {
     let root = answer(document)?;
     let encoded = root.text("EncodingType").is_some_and(|text| text.trim() == "url");
     let key = |text: &str| decode_key(text, encoded).ok();
-    let upload = |upload: &Element| {
+    let upload = |upload: &XmlElement| {
         let key = upload.text("Key").and_then(key)?;
         let id = upload.text("UploadId")?.trim().to_owned();
         Some(Unfinished { key, id, initiated: upload.text("Initiated").and_then(time) })
@@ -218,7 +218,7 @@ pub(super) fn completed(document: &[u8]) -> Result<Option<(Etag, Option<u64>)>> 
 }
 
 /// A different document than was requested: something in transit has made it up.
-fn strange(root: &Element, what: &str) -> Error {
+fn strange(root: &XmlElement, what: &str) -> Error {
     let message = format!("the answer is {what} but a document {:?}", root.name);
     Error::new(ErrorKind::Unavailable, message)
 }
@@ -277,9 +277,9 @@ mod tests {
             etag: Etag::new(etag),
             crc64nvme: None,
         };
-        assert_eq!(page, Parts { parts: vec![part(1, 5, "a"), part(2, 1, "b")], more: true });
+        assert_eq!(page, PartsPage { parts: vec![part(1, 5, "a"), part(2, 1, "b")], more: true });
         let none = "<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>";
-        assert_eq!(parts(none.as_bytes()).unwrap(), Parts::default());
+        assert_eq!(parts(none.as_bytes()).unwrap(), PartsPage::default());
         assert!(!parts(b"<ListPartsResult/>").unwrap().more);
         let marked = "<L><NextPartNumberMarker>1</NextPartNumberMarker><Part><PartNumber>1\
             </PartNumber><Size>1</Size></Part></L>";

@@ -167,7 +167,7 @@ impl S3Store {
         let mut parts: Vec<Part> = Vec::new();
         loop {
             let after = parts.last().map(|part| part.number);
-            let upload_answers::Parts { parts: mut page, more } =
+            let upload_answers::PartsPage { parts: mut page, more } =
                 self.parts_page(upload, after).await?;
             // From a part that is sent again meanwhile, or from a page that begins too early.
             page.retain(|part| after.is_none_or(|after| part.number > after));
@@ -192,7 +192,7 @@ impl S3Store {
         &self,
         upload: &Upload,
         after: Option<u32>,
-    ) -> Result<upload_answers::Parts> {
+    ) -> Result<upload_answers::PartsPage> {
         let (target, kept) = (&upload.target, Kept::default());
         let answer = self
             .client

@@ -8,7 +8,7 @@ use s3_migration::format::escape::is_plain;
 use s3_migration::job::{Incoming, Job, MessageRefusal, PACK_VERSION, Routes, pack, parse};
 use s3_migration::object::MAX_KEY_BYTES;
 use s3_migration::params::{Pair, parse_pairs};
-use s3_migration::store::s3::key_encoding::Reading;
+use s3_migration::store::s3::key_encoding::KeyReading;
 use s3_migration::store::s3::listing_xml;
 use s3_migration::store::s3::read_upload_answers;
 
@@ -159,7 +159,8 @@ pub fn listing(document: &[u8]) {
     let Ok(mut page) = listing_xml::read(document) else { return };
     assert!(page.objects.len() + page.objects.odd.len() <= page.shown as usize, "{page:?}");
     let (raw, codes) = (page.objects.clone(), page.encoded && page.has_codes);
-    let readings = [Reading::Form, Reading::PlusIsLiteral, Reading::Plain, Reading::Twice];
+    let readings =
+        [KeyReading::Form, KeyReading::PlusIsLiteral, KeyReading::Plain, KeyReading::Twice];
     for reading in readings {
         page.objects = raw.clone();
         let read = page.decoded(reading);

@@ -16,7 +16,7 @@ use crate::store::{Headers, ObjectMeta, SSE_C, Written};
 const META: &str = "x-amz-meta-";
 
 /// What the answer to a GetObject says about its object and its body.
-pub(super) struct Seen {
+pub(super) struct AnsweredObject {
     /// Its size is 0 if the answer gives none.
     pub(super) meta: ObjectMeta,
     /// Bytes of the body, if announced.
@@ -28,7 +28,7 @@ pub(super) struct Seen {
 }
 
 /// The object of a GetObject.
-pub(super) fn object(headers: &HeaderMap) -> Seen {
+pub(super) fn object(headers: &HeaderMap) -> AnsweredObject {
     let text = |name: &str| text(headers, name);
     let range = text("content-range");
     let length: Option<u64> = text("content-length").and_then(|length| length.parse().ok());
@@ -65,7 +65,7 @@ pub(super) fn object(headers: &HeaderMap) -> Seen {
         }),
         sum,
     };
-    Seen { meta, length, start, whole: whole_bytes }
+    AnsweredObject { meta, length, start, whole: whole_bytes }
 }
 
 /// What a PutObject or UploadPart has written; `None` if the answer has no ETag.

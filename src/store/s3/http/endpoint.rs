@@ -23,7 +23,7 @@ const ANY_KEY: &str = "k";
 
 /// The region that a signature is for.
 #[derive(Debug)]
-pub(super) struct Scope {
+pub(super) struct SigningScope {
     pub(super) region: String,
 }
 
@@ -37,7 +37,7 @@ pub(in super::super) struct Place {
     /// The path up to the key; it ends with `/`.
     path: String,
     /// `None` for unsigned requests.
-    pub(super) scope: Option<Scope>,
+    pub(super) scope: Option<SigningScope>,
 }
 
 impl Place {
@@ -77,19 +77,19 @@ impl Place {
         }
         // A store that names only its host means the same path.
         let there = if matches!(there.as_str(), "" | "/") { path.to_owned() } else { there };
-        let scope = self.scope.as_ref().map(|scope| Scope { region: scope.region.clone() });
+        let scope = self.scope.as_ref().map(|scope| SigningScope { region: scope.region.clone() });
         let (path, host) = (self.path.clone(), host.to_owned());
         Some((Self { origin, host, path, scope }, there))
     }
 
-    fn parse(seen: &Seen) -> Option<Self> {
+    fn parse(seen: &SeenRequest) -> Option<Self> {
         let path_start = seen.uri.find("://")? + 3;
         let path_start = path_start + seen.uri[path_start..].find('/')?;
         let (origin, path) = seen.uri.split_at(path_start);
         let path = path.split('?').next()?.strip_suffix(ANY_KEY)?;
         let scope = match &seen.authorization {
             None => None,
-            Some(authorization) => Some(Scope::parse(authorization)?),
+            Some(authorization) => Some(SigningScope::parse(authorization)?),
         };
         let (_, host) = origin.split_once("://")?;
         let (origin, host, path) = (origin.to_owned(), host.to_owned(), path.to_owned());
@@ -121,7 +121,7 @@ fn is_akin(host: &str, other: &str) -> bool {
     registered(&host).is_some_and(|name| Some(name) == registered(&other))
 }
 
-impl Scope {
+impl SigningScope {
     /// From the `Authorization` header of Signature Version 4; `None` for any other.
     fn parse(authorization: &str) -> Option<Self> {
         let credential = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
@@ -177,7 +177,7 @@ async fn ask(
 
 /// What is kept of a request.
 #[derive(Debug)]
-struct Seen {
+struct SeenRequest {
     uri: String,
     authorization: Option<String>,
     /// It belongs to a session of S3 Express.
@@ -185,12 +185,12 @@ struct Seen {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Keeper(Arc<Mutex<Option<Seen>>>);
+struct Keeper(Arc<Mutex<Option<SeenRequest>>>);
 
 impl HttpConnector for Keeper {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let header = |name: &str| request.headers().get(name).map(str::to_owned);
-        let seen = Seen {
+        let seen = SeenRequest {
             uri: request.uri().to_owned(),
             authorization: header("authorization"),
             session: header("x-amz-s3session-token").is_some(),
@@ -204,9 +204,9 @@ impl HttpConnector for Keeper {
 mod tests {
     use super::*;
 
-    fn seen(uri: &str, authorization: Option<&str>) -> Seen {
+    fn seen(uri: &str, authorization: Option<&str>) -> SeenRequest {
         let authorization = authorization.map(str::to_owned);
-        Seen { uri: uri.to_owned(), authorization, session: false }
+        SeenRequest { uri: uri.to_owned(), authorization, session: false }
     }
 
     /// Promise 4.
@@ -266,6 +266,6 @@ mod tests {
         ] {
             assert!(Place::parse(&seen(uri, Some(authorization))).is_none(), "{authorization}");
         }
-        assert!(Place::parse(&Seen { session: true, ..seen(uri, None) }).is_none());
+        assert!(Place::parse(&SeenRequest { session: true, ..seen(uri, None) }).is_none());
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::s3::listing::{Named, Refused, place};
+use crate::store::s3::listing::{Named, RefusedList, place};
 
 /// A page has 1,000 keys of at most 1,024 bytes, three times that when encoded, and some hundred
 /// bytes around each; some stores return ten times as many keys. A longer document is not a
@@ -22,14 +22,14 @@ impl S3Store {
         request: &ListRequest,
         (call, permission): Named,
         query: &str,
-    ) -> Result<BytesMut, Refused> {
+    ) -> Result<BytesMut, RefusedList> {
         let mut headers = HeaderList::new();
         let mut header = |name: &'static str, value: Option<&str>| {
             headers.extend(value.map(|value| (name.into(), value.to_owned())));
         };
         header("x-amz-request-payer", self.request_payer.as_ref().map(|payer| payer.as_str()));
         header("x-amz-optional-object-attributes", self.asks_restored().then_some("RestoreStatus"));
-        let get = Call {
+        let get = HttpCall {
             method: Method::GET,
             path: format!("{}?{query}", way.place.path("", &[])),
             headers,
@@ -43,7 +43,7 @@ impl S3Store {
             let room = length.and_then(|length| length.parse().ok()).unwrap_or_default();
             document(body, LARGEST_PAGE.min(room)).await
         };
-        answered.await.map_err(|failure: Failure| Refused {
+        answered.await.map_err(|failure: Failure| RefusedList {
             unknown: failure.is_unknown_call(),
             error: self.failed(call, permission, place(request), &failure),
         })

@@ -15,7 +15,7 @@ use hyper::header::HOST;
 use super::super::credentials::Renewed;
 use super::super::new_object::HeaderList;
 use super::Failure;
-use super::endpoint::Scope;
+use super::endpoint::SigningScope;
 use crate::aws::clock::Clock;
 use crate::error::{Error, Result as Done};
 
@@ -38,7 +38,7 @@ impl Signer {
     /// The headers that sign a request, and the signer of the chunks of its body.
     pub(super) async fn sign(
         &self,
-        scope: &Scope,
+        scope: &SigningScope,
         request: Unsigned<'_>,
     ) -> Result<(SigningInstructions, Chunks), Failure> {
         let identity = self.credentials.identity().await.map_err(Failure::unreached)?;

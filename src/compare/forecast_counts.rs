@@ -8,14 +8,14 @@ use crate::store::Listed;
 
 /// The numbers of a dry run. Their size does not depend on the number of objects.
 #[derive(Clone, Debug, Default)]
-pub struct Outlook {
+pub struct ForecastCounts {
     /// What has to be done.
     pub work: Work,
     /// The sizes of what is to be copied.
     pub sizes: Histogram,
 }
 
-impl Outlook {
+impl ForecastCounts {
     /// Empty counts; objects will be copied as `work` says.
     pub fn new(work: Work) -> Self {
         Self { work, sizes: Histogram::default() }
