@@ -16,7 +16,7 @@
 //! second waits for no other.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::stall::{self, Silence};
 use super::*;
 use crate::error::ErrorKind;
+use crate::mutex::lock;
 
 mod lane;
 pub mod level;
@@ -89,7 +90,7 @@ impl Paced {
     }
 
     fn lane(&self, bucket: &str) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = lock(&self.lanes);
         match lanes.get(bucket) {
             Some(lane) => Arc::clone(lane),
             None => {

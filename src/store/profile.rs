@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use tracing::warn;
 
 use super::Side;
+use crate::mutex::lock;
 use crate::quirk::{Pins, Quirk};
 
 /// A number, and when it was learned.
@@ -139,21 +140,21 @@ impl Profile {
 
     /// Notes that an archived object of the bucket cannot be read.
     pub fn lock_archives(&self, bucket: &str) {
-        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = lock(&self.locked);
         locked.insert(bucket.to_owned());
     }
 
     /// Whether an archive class in a listing is reason enough not to try: only if the listing says
     /// which objects are restored, as Amazon S3's does, or if this process has seen one refused.
     pub fn has_locked_archives(&self, bucket: &str) -> bool {
-        let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = lock(&self.locked);
         self.amazon || locked.contains(bucket)
     }
 
     /// Counts an object whose copy lacks something that its source has; returns whether it is the
     /// first.
     pub fn lose(&self, bucket: &str, what: &str) -> bool {
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut losses = lock(&self.losses);
         let times = losses.entry((bucket.to_owned(), what.to_owned())).or_default();
         *times += 1;
         *times == 1
@@ -161,12 +162,12 @@ impl Profile {
 
     /// What objects were written without: bucket, what is missing, how many objects.
     pub fn losses(&self) -> Vec<(String, String, u64)> {
-        let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let losses = lock(&self.losses);
         losses.iter().map(|((bucket, what), n)| (bucket.clone(), what.clone(), *n)).collect()
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<(String, Quirk), Fact>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::*;
 use crate::error::{Error, ErrorKind};
+use crate::mutex::lock;
 
 /// A body that brings no byte for this long while its reader waits has stalled. TCP repeats a lost
 /// segment after 0.2, 0.4, 0.8 ... seconds (RFC 6298): about six in a row would have to be lost.
@@ -170,16 +171,16 @@ impl Taking {
     }
 
     fn get(&self) -> Taken {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.taken)
     }
 
     fn set(&self, taken: Taken) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+        *lock(&self.taken) = taken;
     }
 
     /// The destination was waiting for more, and there is more.
     fn more_came(&self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.taken);
         if matches!(*taken, Taken::AllThereIs) {
             *taken = Taken::UpTo(Instant::now());
         }

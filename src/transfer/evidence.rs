@@ -2,7 +2,7 @@
 //! whether a wrong body would be refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use futures_util::TryStreamExt;
 use tokio::sync::Mutex as Turn;
@@ -12,6 +12,7 @@ use super::{Attempt, Engine};
 use crate::config::{Config, Sse};
 use crate::digest::{self, Md5Hasher};
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutex::lock;
 use crate::object::{Etag, MIB, ObjectId};
 use crate::quirk::Quirk;
 use crate::retry::Retrying;
@@ -62,7 +63,7 @@ impl StoreEvidence {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     /// An ETag of this bucket was the MD5 of the bytes read.

@@ -2,12 +2,13 @@
 //! loss is counted and logged, but ends no run: the bytes are there.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tracing::{debug, warn};
 
 use super::{Attempt, Copied};
 use crate::error::Result;
+use crate::mutex::lock;
 use crate::quirk::Quirk;
 use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::preserved::{Wanted, lost};
@@ -31,7 +32,7 @@ impl Looks {
         if rate == 0 {
             return false;
         }
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut copies = lock(&self.copies);
         let so_far = copies.entry(bucket.to_owned()).or_default();
         let turn = *so_far;
         *so_far += 1;

@@ -2,7 +2,7 @@
 //! damaged on its way from an object that is damaged at the source.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use tracing::info;
@@ -14,6 +14,7 @@ use super::single::MAX_READS;
 use super::whole_digest::{Held, Reading, Running, Vow, Whole};
 use crate::digest::Md5Hasher;
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutex::lock;
 use crate::record::UploadRef;
 use crate::store::{ObjectMeta, Part};
 
@@ -113,7 +114,7 @@ impl Attempt<'_> {
     ) -> Result<bool> {
         let Err(damaged) = self.judge_source(meta).await else { return Ok(false) };
         let before = {
-            let mut before = self.progress.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut before = lock(&self.progress.made);
             std::mem::replace(&mut *before, made)
         };
         if made.is_some() && made == before {

@@ -1,8 +1,8 @@
 //! An object in one piece that is not held: one GET that feeds one PUT, with the MD5 compared with
 //! its ETag on the way.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Mutex, PoisonError};
 
 use super::part::WINDOW;
 use super::proof::ProofVerdict;
@@ -11,6 +11,7 @@ use super::stream::{self, BodyWants};
 use super::{Attempt, Copied, Turn};
 use crate::config::Checksum;
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutex::lock;
 use crate::quirk::Quirk;
 use crate::record::Proven;
 use crate::store::{GetRequest, ObjectMeta, ObjectStore, Proof, Written};
@@ -79,7 +80,7 @@ impl Attempt<'_> {
         others: &AtomicU32,
     ) -> Result<Passed> {
         let (engine, job) = (self.engine, self.job);
-        let readings = || readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let readings = || lock(readings);
         let room = engine.destination.room(&job.des.bucket).await?;
         let request = GetRequest {
             id: job.src.clone(),

@@ -1,6 +1,6 @@
 //! Streams a body and hashes it as it passes; its bytes are held only on request.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{TryStreamExt, stream};
@@ -10,6 +10,7 @@ use crate::digest;
 use crate::digest::lanes::LaneHasher;
 use crate::digest::sums::{self, Algorithm, Sum};
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutex::lock;
 use crate::store::{Body, Md5};
 
 /// What to learn about a body as it passes.
@@ -73,7 +74,7 @@ pub(super) struct WatchedBody(Outcome);
 impl WatchedBody {
     /// What was learned; `None` if its reader has not read it to the end.
     pub fn outcome(self) -> Option<Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }
 
@@ -195,7 +196,7 @@ impl Passing {
         let sum = self.sum.take().map(sums::SumHasher::finish);
         let crc64nvme = self.crc64nvme.take().and_then(|crc| crc.finish().as_crc64nvme());
         let kept = self.kept.take().unwrap_or_default();
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = lock(&self.outcome);
         outcome.get_or_insert(Seen { md5, other, sum, crc64nvme, kept });
     }
 }

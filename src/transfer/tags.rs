@@ -1,13 +1,13 @@
 //! The tags of a source object.
 
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use tracing::warn;
 
 use super::Attempt;
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutex::lock;
 use crate::store::{ObjectMeta, ObjectStore};
 use crate::transfer::tag_asking::Telling;
 
@@ -86,7 +86,7 @@ impl Attempt<'_> {
 
     pub(super) fn telling<T>(&self, look: impl FnOnce(&mut Telling) -> T) -> T {
         let amazon = self.engine.source.profile().is_amazon();
-        let mut tellings = self.engine.looks.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tellings = lock(&self.engine.looks.tags);
         let first = || if amazon { Telling::counting() } else { Telling::default() };
         look(tellings.entry(self.job.src.bucket.clone()).or_insert_with(first))
     }

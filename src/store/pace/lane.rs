@@ -1,7 +1,7 @@
 //! One bucket on one side: the permits of its requests, as many as its pace allows.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::Pacing;
 use super::stubborn::{Stubborn, Subject};
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutex::lock;
 use crate::retry::untimed;
 use crate::store::Side;
 use crate::store::pace::level::{Ending, LoadSign, Pace};
@@ -174,17 +175,13 @@ impl Lane {
     }
 
     fn level(&self) -> MutexGuard<'_, Level> {
-        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.level)
     }
 
     #[cfg(test)]
     pub fn limit(&self) -> usize {
         self.level().pace.limit()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One request in flight. It ends when this is settled, or when this is dropped because its outcome
