@@ -33,6 +33,7 @@ mod verify;
 
 use data::Uploaded;
 use fleet::{Barrier, Fleet};
+use verify::Proof;
 
 const SOURCE_BUCKET: &str = "demo-source";
 const DESTINATION_BUCKET: &str = "demo-destination";
@@ -43,6 +44,8 @@ const PART: u64 = 5 * MIB;
 const VISIBILITY_SECONDS: u64 = 10;
 const MAX_RETRY: u32 = 20;
 const LOOK: Duration = Duration::from_millis(200);
+/// The longest wait for parts that are on their way before their worker is killed.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// Runs the demo on the files of `dir`, or on generated data. `true`: every object arrived, equal
 /// byte for byte. Everything is in a temporary folder, which is always removed.
@@ -54,9 +57,7 @@ pub async fn run(dir: Option<&Path>, program: PathBuf, halt: &Halt) -> Result<bo
         () = halt.stop.cancelled() => Err(stopped()),
     };
     stage.clear().await;
-    let verified = result?;
-    say(format_args!("whole demo: {}", human::duration(began.elapsed())));
-    Ok(verified)
+    result?.tell(began.elapsed())
 }
 
 fn no_endpoint(error: StartError) -> Error {
@@ -145,7 +146,7 @@ impl Stage {
         }
     }
 
-    async fn play(&self, dir: Option<&Path>) -> Result<bool> {
+    async fn play(&self, dir: Option<&Path>) -> Result<Ending> {
         say(format_args!("source       {} in {}", SOURCE_BUCKET, self.source_endpoint.url()));
         say(format_args!(
             "destination  {} in {}",
@@ -165,12 +166,14 @@ impl Stage {
             human::count(compared.to_copy),
             human::count(compared.messages)
         ));
-        let death = self.migrate(&compared, &uploaded).await?;
+        let (death, waited) = self.migrate(&compared, &uploaded).await?;
         let moved = began.elapsed();
-        let verified = self.prove(&uploaded, death).await?;
-        let rate = human::rate(uploaded.bytes, moved);
-        say(format_args!("migrated in {}, {rate}", human::duration(moved)));
-        Ok(verified)
+        let proof = self.prove().await?;
+        let death = match death {
+            Some(death) => Some(self.after(death).await?),
+            None => None,
+        };
+        Ok(Ending { uploaded, proof, death, copying: moved.saturating_sub(waited), waited })
     }
 
     async fn send(&self) -> Result<Summary> {
@@ -189,11 +192,17 @@ impl Stage {
         comparison.compare(&pair, &[]).await
     }
 
-    /// Runs two workers; the one that holds the largest object is killed midway.
-    async fn migrate(&self, compared: &Summary, uploaded: &Uploaded) -> Result<Option<Death>> {
-        if let Some((key, parts)) = &uploaded.victim {
-            self.barrier.arm(key, *parts);
-        }
+    /// Runs two workers; the one that holds the largest object is killed midway. Also returns how
+    /// long nothing was copied, because all that was left was the killed worker's object.
+    async fn migrate(
+        &self,
+        compared: &Summary,
+        uploaded: &Uploaded,
+    ) -> Result<(Option<Death>, Duration)> {
+        let victim = uploaded.victim.clone().map(|(key, parts)| {
+            let pass = self.barrier.arm(&key, parts);
+            Victim { key, parts, pass }
+        });
         self.fleet.start(2).await?;
         let totals = Arc::new(Totals::default());
         totals.add(compared.to_copy, compared.to_copy_bytes);
@@ -204,8 +213,8 @@ impl Stage {
             move || counts.read()
         });
         let kill = async {
-            match &uploaded.victim {
-                Some((key, parts)) => self.kill_one(key, *parts).await.map(Some),
+            match victim {
+                Some(victim) => self.kill_one(victim).await.map(Some),
                 None => {
                     say("no object is large enough for parts: no worker is killed");
                     Ok(None)
@@ -213,89 +222,156 @@ impl Stage {
             }
         };
         // A held part keeps its job in flight, so the queue is not empty before the kill.
-        let (death, ()) = tokio::try_join!(kill, self.wait_until_empty(&counts))?;
+        let (death, waited) = tokio::try_join!(kill, self.wait_until_empty(compared, &counts))?;
         progress.finish();
         self.fleet.drain().await?;
-        Ok(death)
+        Ok((death, waited))
     }
 
-    async fn wait_until_empty(&self, counts: &SharedCounts) -> Result<()> {
+    /// Returns how long the killed worker's object was all that was left, and nobody had it.
+    async fn wait_until_empty(&self, sent: &Summary, counts: &SharedCounts) -> Result<Duration> {
+        let (mut waits_since, mut waited) = (None, Duration::ZERO);
         loop {
             let tally = self.state.tally(std::time::SystemTime::UNIX_EPOCH).await?;
             counts.set(tally.done, tally.done_bytes, tally.failed);
             if self.queue.is_empty().await? {
-                return Ok(());
+                return Ok(waited);
+            }
+            let only_its = tally.done + 1 == sent.to_copy && self.barrier.is_orphaned();
+            match (only_its, waits_since) {
+                (true, None) => {
+                    waits_since = Some(Instant::now());
+                    say(format_args!(
+                        "all else is copied; waiting until the lease of the killed worker runs \
+                         out (at most {VISIBILITY_SECONDS} s)"
+                    ));
+                }
+                (false, Some(since)) => {
+                    waited += since.elapsed();
+                    waits_since = None;
+                    say("the other worker has the object now, and sends what is missing");
+                }
+                _ => {}
             }
             self.fleet.check_alive().await?;
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Kills the worker that holds the object `key` when some of its parts have arrived.
-    async fn kill_one(&self, key: &str, parts: u64) -> Result<Death> {
+    /// Kills the worker that holds the object once a third of its parts are at the destination.
+    async fn kill_one(&self, victim: Victim) -> Result<Death> {
         self.barrier.reached().await;
-        let killed = self.fleet.kill_holder(&self.state, SOURCE_BUCKET, key).await?;
-        let mut held = 0;
-        for listed in self.destination.list_uploads(&ObjectId::new(DESTINATION_BUCKET, key)).await?
-        {
-            held += self.destination.list_parts(&listed.upload).await?.len();
+        let target = ObjectId::new(DESTINATION_BUCKET, &victim.key);
+        // A part that never arrives must not stop the show: it is sent again.
+        let arrived = async {
+            while self.parts_of(&target).await? < victim.pass {
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Ok(arrived) = tokio::time::timeout(ARRIVAL, arrived).await {
+            arrived?;
         }
+        let worker = self.fleet.kill_holder(&self.state, SOURCE_BUCKET, &victim.key).await?;
+        let (kept, asked) = (self.parts_of(&target).await?, self.barrier.asked());
         say(format_args!(
-            "worker {killed} killed (SIGKILL) with {held} of {parts} parts of \"{key}\" at the \
-             destination; the job comes back when its lease of {VISIBILITY_SECONDS} s ends"
+            "worker {worker} killed (SIGKILL): {kept} of {} parts of \"{}\" are there",
+            victim.parts, victim.key
         ));
-        let death = Death { held, asked: self.barrier.asked() };
         self.barrier.open();
-        Ok(death)
+        Ok(Death { victim, worker, kept, asked, sent_after: 0, uploads_left: 0 })
     }
 
-    async fn prove(&self, uploaded: &Uploaded, death: Option<Death>) -> Result<bool> {
-        say(format_args!("reading every object on both sides and comparing every byte ..."));
-        let result = verify::compare_all(
-            (&self.source, SOURCE_BUCKET),
-            (&self.destination, DESTINATION_BUCKET),
-        )
-        .await?;
-        for difference in &result.differences {
-            say(format_args!("DIFFERS  {difference}"));
+    /// Parts of unfinished uploads.
+    async fn parts_of(&self, target: &ObjectId) -> Result<u64> {
+        let mut parts = 0;
+        for listed in self.destination.list_uploads(target).await? {
+            parts += self.destination.list_parts(&listed.upload).await?.len() as u64;
         }
-        let stats = self.destination_endpoint.stats();
-        let requests = |operation: &str| stats.get(operation).map_or(0, |stats| stats.requests);
-        if let (Some((key, parts)), Some(death)) = (&uploaded.victim, death) {
-            let target = ObjectId::new(DESTINATION_BUCKET, key);
-            let left = self.destination.list_uploads(&target).await?.len();
-            let (held, after) = (death.held, self.barrier.asked() - death.asked);
-            say(format_args!(
-                "\"{key}\": {parts} parts, {held} kept from the killed worker, {after} sent by the \
-                 other; unfinished uploads left: {left}"
-            ));
-            if left > 0 {
-                return Ok(false);
-            }
-        }
-        say(format_args!(
-            "requests at the destination: {} PutObject, {} UploadPart, {} CompleteMultipartUpload",
-            human::count(requests("PutObject")),
-            human::count(requests("UploadPart")),
-            human::count(requests("CompleteMultipartUpload")),
-        ));
-        let all = result.differences.is_empty() && result.equal == uploaded.objects;
-        say(format_args!(
-            "verified: {} of {} objects equal in every byte and header, {}",
-            human::count(result.equal),
-            human::count(uploaded.objects),
-            human::bytes(result.bytes),
-        ));
-        Ok(all)
+        Ok(parts)
+    }
+
+    async fn prove(&self) -> Result<Proof> {
+        say("reading every object on both sides and comparing every byte ...");
+        let (source, destination) = (&self.source, &self.destination);
+        verify::compare_all((source, SOURCE_BUCKET), (destination, DESTINATION_BUCKET)).await
+    }
+
+    /// What has become of the killed worker's object.
+    async fn after(&self, death: Death) -> Result<Death> {
+        let target = ObjectId::new(DESTINATION_BUCKET, &death.victim.key);
+        let uploads_left = self.destination.list_uploads(&target).await?.len();
+        let sent_after = self.barrier.asked() - death.asked;
+        Ok(Death { sent_after, uploads_left, ..death })
     }
 }
 
-/// The state when a worker was killed.
+/// The object whose worker is killed.
+struct Victim {
+    key: String,
+    parts: u64,
+    /// Parts that arrive before that.
+    pass: u64,
+}
+
+/// A worker's death, and what came of it.
 struct Death {
-    /// Parts of its object at the destination.
-    held: usize,
-    /// UploadPart requests for its object so far.
+    victim: Victim,
+    /// The process that was killed.
+    worker: u32,
+    /// Parts of its object that were at the destination.
+    kept: u64,
+    /// UploadPart requests for its object until then.
     asked: u64,
+    /// UploadPart requests for it afterwards.
+    sent_after: u64,
+    /// Unfinished uploads of it at the end.
+    uploads_left: usize,
+}
+
+/// All that the last screen tells.
+struct Ending {
+    uploaded: Uploaded,
+    proof: Proof,
+    death: Option<Death>,
+    /// How long objects were being copied.
+    copying: Duration,
+    /// How long nothing was, since a lease had to run out.
+    waited: Duration,
+}
+
+impl Ending {
+    /// Prints the last screen: nine lines of at most 80 columns, if keys are not too long. Returns
+    /// whether every object arrived, equal byte for byte, and nothing else was left.
+    fn tell(&self, whole: Duration) -> Result<bool> {
+        let Self { uploaded, proof, death, copying, waited } = self;
+        for difference in &proof.differences {
+            say(format_args!("DIFFERS  {difference}"));
+        }
+        let (objects, bytes) = (human::count(uploaded.objects), human::bytes(uploaded.bytes));
+        say("\nWhat you have just seen");
+        say(format_args!("  copied   {objects} objects, {bytes}, from one S3 server to another"));
+        if let Some(Death { victim, worker, kept, sent_after, uploads_left, .. }) = death {
+            let Victim { key, parts, .. } = victim;
+            say(format_args!("  killed   worker {worker}, with {kept} of {parts} parts of \"{key}\" sent"));
+            say(format_args!(
+                "  resumed  by the other worker, which sent {sent_after} parts; uploads left: \
+                 {uploads_left}"
+            ));
+        }
+        let equal = human::count(proof.equal);
+        say(format_args!("  proven   {equal} of {objects} objects read on both sides: equal bytes and headers"));
+        let (rate, copying) = (human::rate(uploaded.bytes, *copying), human::duration(*copying));
+        let (waited, whole) = (human::duration(*waited), human::duration(whole));
+        say(format_args!(
+            "  time     copying {copying} ({rate}), waiting for the lease {waited}, all {whole}"
+        ));
+        let all = proof.differences.is_empty() && proof.equal == uploaded.objects;
+        let is_clean = death.as_ref().is_none_or(|death| death.uploads_left == 0);
+        say("Next, with your own buckets");
+        say("  s3-migration run s3://SOURCE s3://DESTINATION --dry-run   (then without it)");
+        Ok(all && is_clean)
+    }
 }
 
 /// The counts from the records, for the progress line.

@@ -14,14 +14,12 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::{Mutex, watch};
 
-use super::{DESTINATION_BUCKET, LOOK, QUEUE, VISIBILITY_SECONDS};
+use super::{DESTINATION_BUCKET, QUEUE, VISIBILITY_SECONDS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging::say;
 use crate::mutex::lock;
 use crate::record::{JobStatus, RecordStore};
 
-/// The maximum number of parts that pass before the object's worker is killed.
-const PARTS_BEFORE_DEATH: u64 = 4;
 /// A stopped worker that has not ended after this time is reported.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -188,6 +186,7 @@ pub(super) struct Barrier {
     /// The object, and how many of its parts pass.
     armed: StdMutex<Option<(String, u64)>>,
     asked: AtomicU64,
+    asked_at_death: AtomicU64,
     held: watch::Sender<bool>,
     open: watch::Sender<bool>,
 }
@@ -197,6 +196,7 @@ impl Default for Barrier {
         Self {
             armed: StdMutex::default(),
             asked: AtomicU64::new(0),
+            asked_at_death: AtomicU64::new(0),
             held: watch::Sender::new(false),
             open: watch::Sender::new(false),
         }
@@ -204,23 +204,28 @@ impl Default for Barrier {
 }
 
 impl Barrier {
-    /// Lets half of the object's `parts` pass, but no more than a few.
-    pub fn arm(&self, key: &str, parts: u64) {
-        let pass = (parts / 2).min(PARTS_BEFORE_DEATH);
+    /// Lets a third of the object's `parts` pass, at least one; returns how many.
+    pub fn arm(&self, key: &str, parts: u64) -> u64 {
+        let pass = (parts / 3).max(1);
         *lock(&self.armed) = Some((key.to_owned(), pass));
+        pass
     }
 
-    /// Waits until a part is held.
+    /// Waits until a part is held: all that pass are under way or have arrived.
     pub async fn reached(&self) {
         // The sender lives as long as `self`.
         let _ = self.held.subscribe().wait_for(|held| *held).await;
-        // Gives the passed parts time to arrive, so that there is something to see; a part still in
-        // flight is sent again.
-        tokio::time::sleep(LOOK).await;
     }
 
+    /// The object's worker is dead: from now on all parts pass.
     pub fn open(&self) {
+        self.asked_at_death.store(self.asked(), Ordering::Relaxed);
         self.open.send_replace(true);
+    }
+
+    /// Whether the object's worker is dead, and no other has sent a part since.
+    pub fn is_orphaned(&self) -> bool {
+        *self.open.borrow() && self.asked() == self.asked_at_death.load(Ordering::Relaxed)
     }
 
     /// The number of UploadPart requests for the object so far.

@@ -58,13 +58,16 @@ async fn a_folder_is_migrated_and_proven() {
     for words in [
         format!("{objects} objects with 45.0 MiB put into the source"),
         format!("({} left out: links, special or unreadable files)", 7 - objects),
-        "killed (SIGKILL) with ".to_owned(),
-        "of 9 parts of \"large\"".to_owned(),
-        "unfinished uploads left: 0".to_owned(),
-        format!("verified: {objects} of {objects} objects equal in every byte and header"),
+        "killed (SIGKILL): 3 of 9 parts of \"large\" are there".to_owned(),
+        "with 3 of 9 parts of \"large\" sent".to_owned(),
+        "which sent 6 parts; uploads left: 0".to_owned(),
+        format!("proven   {objects} of {objects} objects read on both sides: equal"),
     ] {
         assert!(ended.stdout.contains(&words), "no {words:?} in {}", ended.all());
     }
+    let screen = ended.stdout.split_once("What you have just seen").unwrap().1;
+    assert!(screen.lines().count() < 9, "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
     assert_nothing_left(temporary.path()).await;
 }
 
