@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compare::{Comparison, Outlet, Summary, Terms};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::escape::shown;
 use crate::format::human;
 use crate::logging::say;
 use crate::monitor::Counts;
@@ -276,7 +277,8 @@ impl Stage {
         let (kept, asked) = (self.parts_of(&target).await?, self.barrier.asked());
         say(format_args!(
             "worker {worker} killed (SIGKILL): {kept} of {} parts of \"{}\" are there",
-            victim.parts, victim.key
+            victim.parts,
+            shown(&victim.key)
         ));
         self.barrier.open();
         Ok(Death { victim, worker, kept, asked, sent_after: 0, uploads_left: 0 })
@@ -352,15 +354,19 @@ impl Ending {
         say("\nWhat you have just seen");
         say(format_args!("  copied   {objects} objects, {bytes}, from one S3 server to another"));
         if let Some(Death { victim, worker, kept, sent_after, uploads_left, .. }) = death {
-            let Victim { key, parts, .. } = victim;
-            say(format_args!("  killed   worker {worker}, with {kept} of {parts} parts of \"{key}\" sent"));
+            let (key, parts) = (shown(&victim.key), victim.parts);
+            say(format_args!(
+                "  killed   worker {worker}, with {kept} of {parts} parts of \"{key}\" sent"
+            ));
             say(format_args!(
                 "  resumed  by the other worker, which sent {sent_after} parts; uploads left: \
                  {uploads_left}"
             ));
         }
         let equal = human::count(proof.equal);
-        say(format_args!("  proven   {equal} of {objects} objects read on both sides: equal bytes and headers"));
+        say(format_args!(
+            "  proven   {equal} of {objects} objects read on both sides: equal bytes and headers"
+        ));
         let (rate, copying) = (human::rate(uploaded.bytes, *copying), human::duration(*copying));
         let (waited, whole) = (human::duration(*waited), human::duration(whole));
         say(format_args!(
