@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tracing::info;
 
@@ -44,8 +45,15 @@ impl Exit {
     }
 }
 
-/// Reads the configuration, starts logging and carries out the command.
-pub async fn execute(cli: Cli) -> Result<Exit> {
+/// Reads the configuration, starts logging and carries out the command on `runtime`.
+///
+/// This is no async function, so that the library holds the code of all that it calls: the binary
+/// would otherwise compile most of it a second time.
+pub fn execute_on(runtime: &Runtime, cli: Cli) -> Result<Exit> {
+    runtime.block_on(execute(cli))
+}
+
+async fn execute(cli: Cli) -> Result<Exit> {
     // The demo has its own configuration, so that it is the same on every machine.
     let config = match cli.command {
         Command::Demo(_) => Config::default(),

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    match runtime.block_on(commands::execute(cli)) {
+    match commands::execute_on(&runtime, cli) {
         Ok(exit) => ExitCode::from(exit.status()),
         Err(error) => {
             eprintln!("s3-migration: {}", lines(&error.to_string()));
