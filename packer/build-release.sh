@@ -125,9 +125,9 @@ for architecture in "${architectures[@]}"; do
     if [ ! -d "$sysroot/lib/rustlib/$triple" ]; then
         rustup target add "$triple" || fail "Rust's library for $triple could not be added"
     fi
-    cargo zigbuild --locked --release --target "$triple.$glibc" --target-dir "$target_folder" \
+    cargo zigbuild --locked --profile dist --target "$triple.$glibc" --target-dir "$target_folder" \
         --bin s3-migration
-    binary=$target_folder/$triple/release/s3-migration
+    binary=$target_folder/$triple/dist/s3-migration
     verify "$binary"
     if [ "$architecture" = "$(uname -m)" ]; then
         "$binary" --version

@@ -1,4 +1,4 @@
-//! What a fleet of workers moves, and what a kill costs it: `cargo bench --bench fleet --
+//! What a fleet of workers moves, and what a kill costs it: `cargo bench --profile dist --bench fleet --
 //! [parts|small|kills...] [--program FILE]`. See docs/benchmark.md.
 //!
 //! The workers are real ones, each a process, on one queue and one table of ministack; source and

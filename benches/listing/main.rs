@@ -1,4 +1,4 @@
-//! What listing and comparing cost: `cargo bench --bench listing -- [SCENARIO...] [--keys N]
+//! What listing and comparing cost: `cargo bench --profile dist --bench listing -- [SCENARIO...] [--keys N]
 //! [--distant-keys N] [--latency MS] [--set KEY=VALUE] [--program FILE]`. See docs/benchmark.md.
 //!
 //! The endpoint runs in a process of its own (this very program, told to serve) and makes its keys

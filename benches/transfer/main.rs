@@ -1,4 +1,4 @@
-//! What moving objects costs: `cargo bench --bench transfer -- [SCENARIO...] [--scale 0.1]
+//! What moving objects costs: `cargo bench --profile dist --bench transfer -- [SCENARIO...] [--scale 0.1]
 //! [--set KEY=VALUE] [--tool NAME] [--program FILE]`. See docs/benchmark.md.
 //!
 //! The endpoints run in a process of their own (this very program, told to serve), the migration is
