@@ -438,13 +438,13 @@ impl S3Store {
 
     /// Whether the store generally refuses this: it says so, or it has refused it for several
     /// objects. Otherwise the cause may be this object's value.
-    fn is_its_way(&self, bucket: &str, word: &Cow<'static, str>, is_general: bool) -> bool {
+    fn is_its_way(&self, bucket: &str, word: Cow<'static, str>, is_general: bool) -> bool {
         if is_general {
             return true;
         }
         self.seen_of(bucket, |seen| {
             let HeaderHistory::Refused(times) =
-                seen.entry(word.clone()).or_insert(HeaderHistory::Refused(0))
+                seen.entry(word).or_insert(HeaderHistory::Refused(0))
             else {
                 return false;
             };
@@ -503,7 +503,7 @@ impl S3Store {
                     let evidence = format!("StorageClass = {class}: {other} is sent; {refusal}");
                     self.profile.learn(bucket, Quirk::OtherClasses, evidence);
                 }
-                _ if self.is_its_way(bucket, word, *is_general) => {
+                _ if self.is_its_way(bucket, word.clone(), *is_general) => {
                     self.profile.learn(bucket, *quirk, refusal);
                 }
                 _ if *quirk == Quirk::EncodedMetadata => {

@@ -244,12 +244,12 @@ impl HttpBody for Outgoing {
 /// An answer's body, and the connection that it arrives on.
 pub(super) struct Arriving {
     body: Incoming,
-    line: Option<Box<Line>>,
+    line: Option<Line>,
     pool: Arc<Pool>,
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, line: Box<Line>, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(body: Incoming, line: Line, pool: Arc<Pool>) -> Self {
         Self { body, line: Some(line), pool }
     }
 

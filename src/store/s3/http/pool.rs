@@ -34,7 +34,7 @@ const MAX_IDLE: Duration = Duration::from_secs(15);
 /// The connections of one store.
 pub(super) struct Pool {
     dial: Dial,
-    idle: Mutex<HashMap<String, Vec<Box<Line>>>>,
+    idle: Mutex<HashMap<String, Vec<Line>>>,
     /// An answer had more headers than hyper reads by default (100). Room for more is set to zero for
     /// each answer, which costs a small object 2 % of its CPU, so it is given only if it is needed.
     many_headers: AtomicBool,
@@ -59,7 +59,7 @@ impl Pool {
     }
 
     /// A connection to `origin`: an idle one that is still open, or a new one.
-    pub(super) async fn line(&self, origin: &str) -> Result<Box<Line>, Failure> {
+    pub(super) async fn line(&self, origin: &str) -> Result<Line, Failure> {
         while let Some(mut line) = self.take(origin) {
             // Polled once: if the server has closed it meanwhile, that shows without waiting.
             if poll_fn(|context| Poll::Ready(line.is_idle(context))).await {
@@ -73,27 +73,27 @@ impl Pool {
     }
 
     /// Keeps a connection for the next call.
-    pub(super) fn put_back(&self, mut line: Box<Line>, context: &mut Context<'_>) {
+    pub(super) fn put_back(&self, mut line: Line, context: &mut Context<'_>) {
         if !line.is_idle(context) {
             return;
         }
-        line.idle_since = Instant::now();
+        line.0.idle_since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lines) = idle.get_mut(&line.origin) {
-            lines.retain(|line| line.idle_since.elapsed() < MAX_IDLE);
+        if let Some(lines) = idle.get_mut(&line.0.origin) {
+            lines.retain(|line| line.0.idle_since.elapsed() < MAX_IDLE);
             lines.push(line);
         } else {
-            idle.insert(line.origin.clone(), vec![line]);
+            idle.insert(line.0.origin.clone(), vec![line]);
         }
     }
 
-    fn take(&self, origin: &str) -> Option<Box<Line>> {
+    fn take(&self, origin: &str) -> Option<Line> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let line = idle.get_mut(origin)?.pop()?;
-        (line.idle_since.elapsed() < MAX_IDLE).then_some(line)
+        (line.0.idle_since.elapsed() < MAX_IDLE).then_some(line)
     }
 
-    async fn connect(&self, origin: &str) -> Result<Box<Line>, Failure> {
+    async fn connect(&self, origin: &str) -> Result<Line, Failure> {
         let uri: Uri = origin.parse().map_err(Failure::unreached)?;
         let stream = self.dial.open(uri).await.map_err(Failure::unreached)?;
         let socket = Socket { stream, deaf: false };
@@ -104,12 +104,14 @@ impl Pool {
         }
         let (sender, connection) = builder.handshake(socket).await.map_err(Failure::unreached)?;
         let (origin, idle_since) = (origin.to_owned(), Instant::now());
-        Ok(Box::new(Line { sender, connection, open: true, origin, idle_since }))
+        Ok(Line(Box::new(Connection { sender, connection, open: true, origin, idle_since })))
     }
 }
 
-/// One HTTP/1.1 connection. It is large, and handed from call to body and back: keep it in a box.
-pub(super) struct Line {
+/// One HTTP/1.1 connection; boxed, since it is large and is passed from call to body and back.
+pub(super) struct Line(Box<Connection>);
+
+struct Connection {
     sender: http1::SendRequest<Outgoing>,
     connection: http1::Connection<Socket, Outgoing>,
     open: bool,
@@ -124,11 +126,12 @@ impl Line {
         &mut self,
         request: Request<Outgoing>,
     ) -> hyper::Result<Response<Incoming>> {
-        let mut answer = pin!(self.sender.send_request(request));
+        let Connection { sender, connection, open, .. } = &mut *self.0;
+        let mut answer = pin!(sender.send_request(request));
         poll_fn(|context| {
             // If this ends the connection, its answer is already here.
-            if self.open && self.connection.poll_unpin(context).is_ready() {
-                self.open = false;
+            if *open && connection.poll_unpin(context).is_ready() {
+                *open = false;
             }
             answer.as_mut().poll(context)
         })
@@ -137,13 +140,13 @@ impl Line {
 
     /// Makes progress without waiting; returns false if no more can be made.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) -> bool {
-        self.open = self.open && self.connection.poll_unpin(context).is_pending();
-        self.open
+        self.0.open = self.0.open && self.0.connection.poll_unpin(context).is_pending();
+        self.0.open
     }
 
     /// Whether it is open and may take a request.
     fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
-        self.drive(context) && self.sender.is_ready()
+        self.drive(context) && self.0.sender.is_ready()
     }
 }
 
