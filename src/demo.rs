@@ -34,7 +34,7 @@ mod verify;
 
 use data::Uploaded;
 use fleet::{Barrier, Fleet};
-use verify::Proof;
+use verify::DemoProof;
 
 const SOURCE_BUCKET: &str = "demo-source";
 const DESTINATION_BUCKET: &str = "demo-destination";
@@ -293,7 +293,7 @@ impl Stage {
         Ok(parts)
     }
 
-    async fn prove(&self) -> Result<Proof> {
+    async fn prove(&self) -> Result<DemoProof> {
         say("reading every object on both sides and comparing every byte ...");
         let (source, destination) = (&self.source, &self.destination);
         verify::compare_all((source, SOURCE_BUCKET), (destination, DESTINATION_BUCKET)).await
@@ -334,7 +334,7 @@ struct Death {
 /// All that the last screen tells.
 struct Ending {
     uploaded: Uploaded,
-    proof: Proof,
+    proof: DemoProof,
     death: Option<Death>,
     /// How long objects were being copied.
     copying: Duration,

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 use s3_migration::digest;
 use s3_migration::digest::lanes::Lanes;
 use s3_migration::error::{Error, Result};
 use s3_migration::object::{ByteRange, MIB, ObjectId};
 use s3_migration::store::s3::S3Store;
-use s3_migration::store::{GetRequest, NewObject, ObjectStore, Payload, Proof, Room, Side, Upload};
+use s3_migration::store::{Body, GetRequest, NewObject, ObjectStore, Payload, Proof, Side, Upload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -125,12 +125,7 @@ async fn streamed(store: &S3Store, lanes: &Lanes, number: u64) -> Result<()> {
         hasher.push(chunk.clone()).await;
         Ok::<_, Error>(Some((chunk, (body, hasher))))
     });
-    let payload = Payload::Streamed {
-        body: hashing.boxed(),
-        length: PART,
-        trailer: false,
-        room: Room::default(),
-    };
+    let payload = Payload::Streamed { body: Body::new(hashing, PART), trailer: false };
     store.upload_part(&upload(), number as u32 + 1, payload).await?;
     Ok(())
 }
