@@ -267,7 +267,10 @@ fn foreign(code: &str, body: &str) -> String {
     if !code.is_empty() || body.is_empty() {
         return String::new();
     }
-    format!(", the answer is no document of S3 and begins {}; {RIGHT_ENDPOINT}", beginning(body))
+    format!(
+        ", the answer is not an S3 document, it begins with {}; {RIGHT_ENDPOINT}",
+        beginning(body)
+    )
 }
 
 /// What to ask the user if an answer does not come from a store.

@@ -104,11 +104,12 @@ impl Check<'_> {
     fn configuration(&mut self) {
         let file = match &self.config.file {
             Some(file) => file.display().to_string(),
-            None => "no ini: the environment and the defaults".to_owned(),
+            None => "no ini, only the environment and defaults".to_owned(),
         };
         let [source, destination] = [Side::Source, Side::Destination].map(|side| self.asker(side));
-        let said =
-            format!("{file}; the source is asked by {source}, the destination by {destination}");
+        let said = format!(
+            "{file}; credentials for the source: {source}; for the destination: {destination}"
+        );
         self.say("configuration", (CheckVerdict::Ok, said), Reached::NotAsked);
     }
 
@@ -126,7 +127,7 @@ impl Check<'_> {
         let seen = self.clocks.iter().filter_map(Clock::skew);
         let judged = match seen.max_by_key(|ahead| ahead.unsigned_abs()) {
             Some(ahead) => clock(ahead),
-            None => (CheckVerdict::Warning, "no answer has told the time".to_owned()),
+            None => (CheckVerdict::Warning, "no service's answer contained the time".to_owned()),
         };
         self.say("clock", judged, Reached::NotAsked);
     }

@@ -25,7 +25,8 @@ const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything ar
 2 unusable arguments or configuration, 3 a service could not be reached or refused";
 
 const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
-2 unusable arguments or configuration, 3 no service could be reached, or none with these credentials";
+2 unusable arguments or configuration, 3 no service could be reached, or none accepted these \
+credentials";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -54,7 +55,7 @@ pub struct JobsenderArgs {
     /// Send even what an earlier comparison has sent and the queue may still hold
     #[arg(long)]
     pub force: bool,
-    /// Repeat the comparison, with this pause in between, such as 1h
+    /// Repeat the comparison, with this pause in between, for example 1h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "dry_run")]
     pub every: Option<Duration>,
     /// Print the result as JSON
@@ -154,14 +155,14 @@ impl ValueEnum for Compare {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
             Self::Size => "The number of bytes",
-            Self::Etag => "And the ETag if both sides' are of one kind",
+            Self::Etag => "The number of bytes, and the ETag if both sides' are of the same kind",
         };
         Some(PossibleValue::new(self.word()).help(help))
     }
 }
 
 fn moment(text: &str) -> Result<SystemTime, String> {
-    let allowed = "write a day such as 2026-01-31, or a moment such as 2026-01-31T23:59:59Z (UTC)";
+    let allowed = "write a day like 2026-01-31, or a time like 2026-01-31T23:59:59Z (UTC)";
     crate::config::moment(text).ok_or_else(|| allowed.to_owned())
 }
 

@@ -74,7 +74,7 @@ async fn execute(cli: Cli) -> Result<Exit> {
 
 async fn demo(args: &DemoArgs) -> Result<Exit> {
     let program = std::env::current_exe()
-        .map_err(|e| Error::usage(format!("this program's own file is not known: {e}")))?;
+        .map_err(|e| Error::usage(format!("cannot find this program's own file: {e}")))?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let verified = crate::demo::run(args.dir.as_deref(), program, &halt).await?;
@@ -86,10 +86,10 @@ async fn demo(args: &DemoArgs) -> Result<Exit> {
 fn stop_on_signal(halt: &Halt) -> Result<JoinHandle<()>> {
     let halt = halt.clone();
     let mut signals = signalled()
-        .map_err(|error| Error::usage("signals cannot be listened to").with_source(error))?;
+        .map_err(|error| Error::usage("cannot listen for signals").with_source(error))?;
     Ok(tokio::spawn(async move {
         let signal = signals.next().await;
-        info!("{signal}: stopping, a second one cuts what is running");
+        info!("{signal}: stopping, a second signal aborts running parts");
         halt.stop_because(signal);
         signals.next().await;
         halt.abort.cancel();

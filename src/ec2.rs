@@ -96,7 +96,7 @@ impl Instance {
     pub async fn leave(mut self) {
         self.tasks.shutdown().await;
         if tokio::time::timeout(FAREWELL, self.told.farewell()).await.is_err() {
-            warn!("the autoscaling group could not be told in time that this worker has ended");
+            warn!("could not inform the autoscaling group in time that this worker has ended");
         }
     }
 }
@@ -163,7 +163,9 @@ async fn keep(told: Arc<InstanceFacts>, monitor: Arc<Monitor>, halt: Halt) {
         if let Some(error) = &refused {
             match warned {
                 true => debug!("{error}"),
-                false => warn!("this instance is not kept from scaling in while it works: {error}"),
+                false => {
+                    warn!("this instance is not protected from scale-in while it works: {error}")
+                }
             }
             warned = true;
         }
@@ -196,10 +198,10 @@ impl InstanceFacts {
 
     fn is_no_instance(&self) {
         match &self.names {
-            None => debug!("this is no EC2 instance, or its metadata service is off"),
+            None => debug!("this is not an EC2 instance, or its metadata service is off"),
             Some((group, _)) => warn!(
                 "AutoScalingGroup is {group}, but no instance metadata service answers: this \
-                 worker is neither told of the end of its instance nor kept from scaling in"
+                 worker gets no notice before its instance ends, and no protection from scale-in"
             ),
         }
     }
@@ -222,8 +224,9 @@ impl InstanceFacts {
             let Some((name, _)) = &self.names else {
                 return Err(Error::usage("AutoScalingGroup is not set"));
             };
-            let missing =
-                || Error::new(ErrorKind::Unavailable, "the metadata service tells no instance-id");
+            let missing = || {
+                Error::new(ErrorKind::Unavailable, "the metadata service returns no instance-id")
+            };
             let instance = self.metadata.get("instance-id").await?.ok_or_else(missing)?;
             Ok(ScalingGroup::new(&load_sdk_config().await?, name, instance.trim()))
         };
@@ -252,7 +255,7 @@ impl InstanceFacts {
         let Some(hook) = self.hook() else { return };
         let prolonged = async { self.group().await?.prolong(hook).await };
         if let Err(error) = prolonged.await {
-            warn!("the time of the hook {hook} could not be prolonged: {error}");
+            warn!("the lifecycle hook {hook} could not be extended: {error}");
         }
     }
 
@@ -270,7 +273,10 @@ impl InstanceFacts {
             (true, Some(hook)) => {
                 let complete = || async { self.group().await?.complete(hook).await };
                 retry(Policy::probe(), &never, complete).await.inspect(|()| {
-                    info!("the autoscaling group was told that it may end this instance");
+                    info!(
+                        "the lifecycle hook is completed: the autoscaling group may end this \
+                         instance"
+                    );
                 })
             }
             // An instance that is being terminated has no protection to remove.
@@ -281,7 +287,7 @@ impl InstanceFacts {
             (false, _) => Ok(()),
         };
         if let Err(error) = said {
-            warn!("the autoscaling group could not be told that this worker has ended: {error}");
+            warn!("could not inform the autoscaling group that this worker has ended: {error}");
         }
     }
 }

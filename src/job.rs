@@ -161,8 +161,8 @@ impl fmt::Display for MessageRefusal {
             }
             Self::NotListed(bucket) => write!(
                 f,
-                "an S3 event of bucket {}, which no pair of the bucket list names: add it there, so \
-                 that its objects have a place of their own",
+                "an S3 event of bucket {}, which no pair of the bucket list names: add a pair, so \
+                 that its objects have their own destination",
                 shown(bucket)
             ),
             Self::ServesAnother(bucket, served) => write!(

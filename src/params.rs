@@ -48,7 +48,7 @@ pub async fn load_pairs(
         None => Err(Error::new(
             ErrorKind::NotFound,
             format!(
-                "no bucket list: there is no parameter {name}; make it, or set bucket_para_file"
+                "no bucket list: there is no parameter {name}; create it, or set bucket_para_file"
             ),
         )),
     }
@@ -58,8 +58,8 @@ pub async fn load_pairs(
 pub async fn load_stored(name: &str, parameters: &dyn ParameterStore) -> Result<StoredCredentials> {
     let text = parameters.get(name).await?.ok_or_else(|| {
         let message = format!(
-            "there is no parameter {name}: make a SecureString of \
-             {{\"aws_access_key_id\", \"aws_secret_access_key\", \"region\"}}, or set Credentials"
+            "there is no parameter {name}: create a SecureString of {{\"aws_access_key_id\", \
+             \"aws_secret_access_key\", \"region\"}}, or set Credentials"
         );
         Error::new(ErrorKind::NotFound, message)
     })?;

@@ -139,86 +139,90 @@ impl Quirk {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::EndsListingsEarly => {
-                "this store ends its listings early: every listing is continued after its last key \
-                 until nothing more comes"
+                "this store ends its listings early: every listing is continued after its last \
+                 key until no more keys come"
             }
-            Self::ListsByVersion1 => "this store does not know ListObjectsV2: version 1 is used",
+            Self::ListsByVersion1 => "this store does not support ListObjectsV2: version 1 is used",
             Self::RepeatsKeys => {
                 "this store lists a page's last key again on the next page: it is counted once"
             }
             Self::IgnoresStartAfter => {
-                "this store ignores start-after: version 1 and its marker are used; where those are \
-                 ignored too, its listing is not split, and its end cannot be checked"
+                "this store ignores start-after: version 1 and its marker are used; if the marker \
+                 is ignored too, listings are not split and their end cannot be checked"
             }
             Self::ListsUnencoded => {
-                "this store calls its listings encoded and leaves keys as they are: they are not decoded"
+                "this store says that its listings are encoded, but the keys are not: they are not decoded"
             }
             Self::EncodesTwice => {
                 "this store encodes the keys of its listings twice: they are decoded twice"
             }
             Self::PlusIsLiteral => {
-                "this store leaves + as it is in encoded listings: it is not read as a blank"
+                "this store does not encode + in encoded listings: it is not read as a blank"
             }
             Self::HidesFolderKeys => {
-                "this store does not list every key that it has, one that is the folder of another for \
-                 instance: what its listing lacks is looked at by itself"
+                "this store does not list every key that it has, for instance a key that is also \
+                 the folder of another: keys missing from its listing are looked up one by one"
             }
             Self::OwnEtags => {
-                "this store's ETags are no MD5s: bytes are verified by Content-MD5 or a checksum"
+                "this store's ETags are not MD5s: bytes are verified by Content-MD5 or a checksum"
             }
             Self::OwnMultipartEtags => {
-                "this store's ETags of objects in parts are its own: the parts' ETags and the size \
-                 are compared instead"
+                "this store has its own kind of ETags for objects in parts: the parts' ETags and \
+                 the size are compared instead"
             }
             Self::NoPartSizes => {
-                "this store does not tell the sizes of an object's parts: the source's ETag is kept \
-                 only where the likely part sizes give it"
+                "this store does not give the sizes of an object's parts: the copy keeps the \
+                 source's ETag only if a usual part size yields it"
             }
             Self::NoUploadListing => {
-                "unfinished uploads cannot be listed here: only uploads on record are resumed"
+                "this store does not list unfinished uploads: only uploads on record are resumed"
             }
             Self::NoPartListing => {
-                "the parts of an upload cannot be listed here: uploads are not resumed"
+                "this store does not list the parts of an upload: uploads are not resumed"
             }
-            Self::SignedBodies => "this store wants bodies signed: their SHA-256 is computed",
-            Self::NoTags => "this store does not take tags: objects arrive without them (CopyTags)",
+            Self::SignedBodies => "this store demands signed bodies: their SHA-256 is computed",
+            Self::NoTags => {
+                "this store does not accept tags: objects arrive without them (CopyTags)"
+            }
             Self::NoStorageClass => {
-                "this store does not take the storage class: objects go without one (StorageClass)"
-            }
-            Self::OtherClasses => {
-                "this store does not know some storage classes: objects are given another one \
+                "this store does not accept the storage class: objects go without one \
                  (StorageClass)"
             }
-            Self::NoAcl => "this store takes no ACL: objects go without one (ACL)",
+            Self::OtherClasses => {
+                "this store does not support some storage classes: objects get another one \
+                 (StorageClass)"
+            }
+            Self::NoAcl => "this store accepts no ACL: objects go without one (ACL)",
             Self::NoWebsiteRedirect => {
-                "this store takes no x-amz-website-redirect-location: objects go without it"
+                "this store accepts no x-amz-website-redirect-location: objects go without it"
             }
             Self::NoLengths => {
-                "bodies come without their length here: HEAD, a range or the listing tells it"
+                "this store sends bodies without their length: HEAD, a range or the listing gives \
+                 it"
             }
             Self::DecompressesGzip => {
-                "this store decompresses gzip objects for those who do not ask for gzip: it is \
-                 asked for"
+                "this store decompresses gzip objects unless the request accepts gzip: every \
+                 request does"
             }
             Self::NoContentMd5 => "this store refuses Content-MD5: answers are verified by ETag",
             Self::IgnoresContentMd5 => {
-                "this store takes bodies that differ from their Content-MD5: what neither its ETag \
-                 nor a checksum proves counts as not verified"
+                "this store accepts bodies that differ from their Content-MD5: a copy that \
+                 neither its ETag nor a checksum proves counts as not verified"
             }
             Self::NoIfMatch => {
-                "If-Match is not known or never matches here: the ETag of every answer is compared instead"
+                "this store does not support If-Match, or it never matches: the ETag of every answer is compared instead"
             }
             Self::NoChecksums => {
-                "this store refuses the question for checksums: copies are compared with its ETags only"
+                "this store refuses requests for checksums: copies are compared with its ETags only"
             }
             Self::EncodedMetadata => {
-                "this store takes user metadata in ASCII only: other characters are sent as encoded \
-                 words (RFC 2047), the form in which Amazon S3 answers them"
+                "this store accepts user metadata in ASCII only: other characters are sent as \
+                 encoded words (RFC 2047), the form in which Amazon S3 returns them"
             }
             Self::NoRanges => {
-                "this store does not know Range: objects are read from their beginning"
+                "this store does not support Range: objects are read from their beginning"
             }
-            Self::MaxParts => "this store takes fewer parts than 10,000: parts are made larger",
+            Self::MaxParts => "this store accepts fewer parts than 10,000: parts are made larger",
         }
     }
 

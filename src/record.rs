@@ -329,7 +329,7 @@ impl Proofs {
         let kinds = [
             (self.source, "compared with the source's own digest"),
             (self.transit, "verified on the way only: the source has no digest of the whole"),
-            (self.none, "not verified: the destination neither checks nor tells what it stored"),
+            (self.none, "not verified: the destination neither checks nor reports what it stored"),
         ];
         kinds.into_iter().filter(|(objects, _)| *objects > 0)
     }

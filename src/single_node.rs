@@ -243,7 +243,7 @@ impl Run {
                     format!("{first} and {others} more")
                 }
                 Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.exact(),
-                _ => "a message that is no job".to_owned(),
+                _ => "a message that is not a job".to_owned(),
             };
             report.failed.push(FailedObject { object, error: letter.reason });
         }

@@ -165,7 +165,7 @@ impl Database {
                 }
             })
             .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, "no thread to be had for the SQLite file")
+                Error::new(ErrorKind::Unavailable, "no thread could be started for the SQLite file")
                     .with_source(e)
             })?;
         let connection = Arc::new(Owner { tasks: Some(tasks), thread: Some(thread) });
@@ -359,11 +359,11 @@ fn translate(path: &Path, error: rusqlite::Error) -> Error {
         ),
         Some(ErrorCode::ReadOnly) => (Usage, "cannot be written; check its permissions"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (Unavailable, "is being written by another process for too long")
+            (Unavailable, "has been locked by another process for too long")
         }
         Some(ErrorCode::DiskFull) => (Unavailable, "cannot grow: the disk is full"),
         Some(_) => (Unavailable, "cannot be used"),
-        None => (Invalid, "holds what this program did not write"),
+        None => (Invalid, "holds data that this program did not write"),
     };
     Error::new(kind, format!("{} {what}", path.display())).with_source(error)
 }
@@ -381,7 +381,7 @@ mod tests {
             (ffi::SQLITE_CORRUPT, ErrorKind::Usage, "is damaged"),
             (ffi::SQLITE_CANTOPEN, ErrorKind::Usage, "cannot be opened"),
             (ffi::SQLITE_READONLY, ErrorKind::Usage, "cannot be written"),
-            (ffi::SQLITE_BUSY, ErrorKind::Unavailable, "written by another process"),
+            (ffi::SQLITE_BUSY, ErrorKind::Unavailable, "locked by another process"),
             (ffi::SQLITE_FULL, ErrorKind::Unavailable, "the disk is full"),
             (ffi::SQLITE_IOERR, ErrorKind::Unavailable, "cannot be used"),
         ] {

@@ -185,7 +185,7 @@ impl Teller {
     fn words(&mut self) -> String {
         let hung = self.subject.hung(self.stopped.map(|stopped| stopped.elapsed()));
         if let (Some(hung), None) = (hung, self.hung) {
-            error!("systemd gets no sign of life any more: {hung}");
+            error!("the watchdog of systemd is no longer notified: {hung}");
         }
         self.hung = hung;
         let (now, uploaded) = (Instant::now(), self.subject.uploaded());

@@ -252,7 +252,7 @@ impl RuleBook for Configured {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if self.has_listed.load(Ordering::Relaxed) {
                     return Err(
-                        error.note("it was there before: restart the workers to do without")
+                        error.note("it existed before: restart the workers to work without it")
                     );
                 }
                 Vec::new()

@@ -139,7 +139,7 @@ impl Worker {
             halt.stop.cancel();
             if !running.is_empty() {
                 let messages = running.len();
-                info!(messages, "stopping: running parts finish, the rest is given back");
+                info!(messages, "stopping: running parts finish, the rest goes back to the queue");
             }
             while let Some(ended) = running.join_next().await {
                 report_panic(ended);

@@ -65,7 +65,7 @@ impl Clock {
             let side = if seconds > 0 { "behind" } else { "ahead of" };
             warn!(
                 "this machine's clock is {hours} h {minutes} min {side} the store's: requests are \
-                 signed by the store's time; set the clock"
+                 signed with the store's time; set the clock"
             );
             known.correction = seconds;
             known.corrected = Some(Instant::now());

@@ -85,7 +85,8 @@ impl Dial {
         match timeout(HANDSHAKE, HttpsConnector::from((made, tls)).call(uri)).await {
             Ok(secured) => secured,
             Err(_) => {
-                let said = format!("no TLS within {HANDSHAKE:?}: {}", super::RIGHT_ENDPOINT);
+                let said =
+                    format!("no TLS handshake within {HANDSHAKE:?}: {}", super::RIGHT_ENDPOINT);
                 Err(io::Error::new(io::ErrorKind::TimedOut, said).into())
             }
         }
@@ -106,7 +107,7 @@ struct Tcp(HttpConnector);
 
 impl Tcp {
     async fn open(self, uri: Uri) -> Result<TokioIo<TcpStream>, Cause> {
-        let host = uri.host().ok_or("the URL names no host")?;
+        let host = uri.host().ok_or("the URL has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(usual);
@@ -203,7 +204,7 @@ where
             ended = tried.next() => match ended {
                 Some(Ok(stream)) => return Ok(stream),
                 Some(Err(error)) => failed = Some(failed.unwrap_or(error)),
-                None => return Err(failed.unwrap_or_else(|| "the name has no address".into())),
+                None => return Err(failed.unwrap_or_else(|| "the host has no address".into())),
             },
             () = sleep(NEXT_ADDRESS), if waiting.len() > 0 => {}
         }

@@ -33,7 +33,7 @@ impl CodeMeaning {
     pub(super) fn unfetched_credentials() -> Self {
         Self::with(
             ErrorKind::Unavailable,
-            "the credentials could not be fetched: where this machine has no role, set \
+            "the credentials could not be fetched: if this machine has no role, set \
              AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile",
         )
     }
@@ -151,8 +151,8 @@ fn misaddressed(code: &str, text: &str) -> Option<CodeMeaning> {
     (named || told.iter().any(|words| text.contains(words))).then(|| {
         CodeMeaning::with(
             ErrorKind::Invalid,
-            "this store does not take the bucket where it was put: set ForcePathStyle of this side \
-             (False puts it into the host name, True into the path)",
+            "this store does not accept the bucket's name in that place: set ForcePathStyle of \
+             this side (False puts it into the host name, True into the path)",
         )
     })
 }
@@ -173,7 +173,7 @@ fn denial(code: &str) -> Option<&'static str> {
         | "AllAccessDisabled"
         | "Forbidden"
         | "UnauthorizedOperation" => {
-            "allow this call in the IAM policy of whoever asks, and in the policy of the resource"
+            "allow this call in the caller's IAM policy, and in the resource's policy"
         }
         "AccountProblem" | "OptInRequired" | "InvalidPayer" => {
             "the service refuses this account: see its billing and activation"
@@ -189,8 +189,8 @@ fn denial(code: &str) -> Option<&'static str> {
         | "KmsOptInRequired"
         | "KmsInvalidKeyUsage"
         | "InvalidKeyId" => {
-            "the KMS key cannot be used: enable it, and allow kms:Decrypt and kms:GenerateDataKey \
-             in its key policy to whoever asks"
+            "the KMS key cannot be used: enable it, and allow the caller kms:Decrypt and \
+             kms:GenerateDataKey in its key policy"
         }
         _ => return None,
     })
@@ -206,11 +206,11 @@ fn unfitness(code: &str) -> Option<&'static str> {
         | "AuthFailure"
         | "NotSignedUp"
         | "MissingAuthenticationToken" => {
-            "the access key is not known here: check the credentials, and that they belong to this \
-             partition (AWS Global and AWS China know nothing of each other) and endpoint"
+            "the access key is not known here: check the credentials, and that they belong to \
+             this endpoint and partition (AWS Global and AWS China share no keys)"
         }
         "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
-            "the secret access key does not fit the access key: check the credentials"
+            "the secret access key does not match the access key: check the credentials"
         }
         _ if is_skewed(code) => {
             "this machine's clock differs from the service's by more than 15 minutes: set the clock"
@@ -258,22 +258,22 @@ fn by_code(request: Request, code: &str) -> Option<CodeMeaning> {
         // try asks the credentials provider again.
         _ if is_expired(code) => CodeMeaning::with(
             ErrorKind::Unavailable,
-            "the session token has expired or is not valid: where it does not come from a role that \
-             renews it, put a new one in place",
+            "the session token has expired or is not valid: if it does not come from a role that \
+             renews it, supply a new one",
         ),
         "NoSuchBucket" => CodeMeaning::with(
             ErrorKind::NotFound,
-            "there is no such bucket here: check its name, the region and the endpoint",
+            "the bucket does not exist here: check its name, the region and the endpoint",
         ),
         "MethodNotAllowed" => not_allowed(request),
         "InvalidTag" | "InvalidTagError" => CodeMeaning::with(
             ErrorKind::Invalid,
-            "the destination does not take these tags: CopyTags = False leaves them out",
+            "the destination does not accept these tags: CopyTags = False leaves them out",
         ),
         "InvalidStorageClass" => CodeMeaning::with(
             ErrorKind::Invalid,
-            "the destination does not know this storage class: set StorageClass = STANDARD, or \
-             another class that it knows",
+            "the destination does not support this storage class: set StorageClass = STANDARD, or \
+             a class that it supports",
         ),
         "NotImplemented" => not_implemented(),
         "NoSuchKey"
@@ -313,21 +313,21 @@ fn not_allowed(request: Request) -> CodeMeaning {
     if request == Request::Write {
         return CodeMeaning::with(
             ErrorKind::Invalid,
-            "something on the way does not let this be written: check Endpoint and what lies before \
-             the store",
+            "a proxy or web server does not allow this write: check Endpoint and any proxy in \
+             front of the store",
         );
     }
     CodeMeaning::with(
         ErrorKind::NotFound,
-        "this is not allowed here: a version that is a delete marker has no object; where no \
-         version was asked for, check Endpoint",
+        "this is not allowed here: a version that is a delete marker has no object; if no version \
+         was requested, check Endpoint",
     )
 }
 
 fn not_implemented() -> CodeMeaning {
     CodeMeaning::with(
         ErrorKind::Invalid,
-        "the store does not know this call or one of its headers: leave out what it cannot do \
+        "the store does not support this call or one of its headers: switch off what it cannot do \
          (CopyTags, ACL, SSE, StorageClass, Checksum)",
     )
 }
@@ -342,28 +342,28 @@ fn by_status(request: Request, status: u16) -> CodeMeaning {
         307 | 408 | 409 | 425 | 499 | 500.. => CodeMeaning::from(ErrorKind::Unavailable),
         401 | 403 => CodeMeaning::with(
             ErrorKind::Denied,
-            "allow this call in the IAM policy of whoever asks, and in the policy of the resource",
+            "allow this call in the caller's IAM policy, and in the resource's policy",
         ),
         404 | 410 => CodeMeaning::from(ErrorKind::NotFound),
         405 => not_allowed(request),
         412 | 416 => CodeMeaning::from(ErrorKind::SourceChanged),
         411 => CodeMeaning::with(
             ErrorKind::Invalid,
-            "something before the store wants to know the body's length in another way: check \
-             Endpoint and what lies before the store",
+            "a proxy or web server demands the body's length in another form: check Endpoint and \
+             any proxy in front of the store",
         ),
         413 => CodeMeaning::with(
             ErrorKind::Invalid,
-            "the body is larger than something before the store lets pass: make ChunkSize and \
-             ResumableThreshold smaller, or allow larger bodies there",
+            "the body is larger than a proxy or web server allows: lower ChunkSize and \
+             ResumableThreshold, or allow larger bodies there",
         ),
         414 => CodeMeaning::with(
             ErrorKind::Invalid,
-            "the key makes the address longer than something before the store lets pass",
+            "the key makes the URL longer than a proxy or web server allows",
         ),
         431 => CodeMeaning::with(
             ErrorKind::Invalid,
-            "the metadata makes the headers larger than something before the store lets pass: \
+            "the metadata makes the headers larger than a proxy or web server allows: \
              CopyMetadata = False leaves it out",
         ),
         // A success that could not be read was cut short in transit.

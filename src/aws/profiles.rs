@@ -112,7 +112,8 @@ impl AwsProfile {
     /// The error when its credentials cannot be obtained.
     pub fn failed(&self, error: &CredentialsError) -> Error {
         let said = super::texts(Some(error));
-        let said = format!("profile {} (in {}) gives no credentials: {said}", self.name, files());
+        let said =
+            format!("profile {} (in {}) provides no credentials: {said}", self.name, files());
         match error {
             CredentialsError::CredentialsNotLoaded(_)
             | CredentialsError::InvalidConfiguration(_) => Error::usage(format!(

@@ -30,7 +30,7 @@ fn the_message_names_the_call_the_answer_and_the_remedy() {
     assert_eq!(
         error.to_string(),
         "GetObject s3://b/k (source): AccessDenied: Access Denied (status 403, request R1); allow \
-         this call in the IAM policy of whoever asks, and in the policy of the resource"
+         this call in the caller's IAM policy, and in the resource's policy"
     );
     assert_eq!(code(&failure), Some("AccessDenied"));
 }

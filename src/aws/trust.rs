@@ -216,7 +216,7 @@ fn advice(error: &rustls::Error) -> Option<&'static str> {
             // An authority of the same name with another key causes the second error.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the server's certificate is signed by an authority that this machine does not \
-                 know: name the CA by the key CaBundle of this side, or by AWS_CA_BUNDLE"
+                 know: name the CA's file in CaBundle of this side, or in AWS_CA_BUNDLE"
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the server's certificate has expired: renew it there, or set this machine's clock"
@@ -225,16 +225,16 @@ fn advice(error: &rustls::Error) -> Option<&'static str> {
                 "the server's certificate is not valid yet: is this machine's clock right?"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name: Endpoint must have the name that \
-                 stands in it (with ForcePathStyle = False the bucket is part of the name)"
+                "the server's certificate is for another name: Endpoint must use a name in the \
+                 certificate (with ForcePathStyle = False the bucket is part of the name)"
             }
             _ => "the server's certificate cannot be trusted",
         },
         rustls::Error::InvalidMessage(_) => {
-            "what the server sent is no TLS: is Endpoint right (http or https)?"
+            "the server's answer is not TLS: is Endpoint right (http or https)?"
         }
         rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => {
-            "the server refuses this TLS: is Endpoint right (http or https)?"
+            "the server refuses the TLS handshake: is Endpoint right (http or https)?"
         }
         _ => return None,
     })

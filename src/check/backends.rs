@@ -98,7 +98,9 @@ impl Check<'_> {
         let file = path.display().to_string();
         let looked = match path.exists() {
             true => wiring::state(self.config).await.map(|_| file),
-            false => writable(&path).map(|()| format!("{file}, which is made when it is needed")),
+            false => {
+                writable(&path).map(|()| format!("{file}, which is created when it is needed"))
+            }
         };
         let (verdict, said) = match looked {
             Ok(said) => (CheckVerdict::Ok, said),
@@ -114,36 +116,39 @@ fn writable(path: &Path) -> Result<()> {
     let made = tempfile::tempfile_in(folder);
     made.map(drop).map_err(|error| {
         let (path, folder) = (path.display(), folder.display());
-        Error::usage(format!("{path} cannot be made in {folder}: {error}; set Path in [Backend]"))
+        Error::usage(format!(
+            "{path} cannot be created in {folder}: {error}; set Path in [Backend]"
+        ))
     })
 }
 
 fn queue_facts(facts: &QueueFacts) -> Judged {
-    let untried = "sending and receiving are not tried: a worker would take a test for work";
+    let untried = "sending and receiving are not tried: a worker would take a test message for a \
+                   job";
     let kept = facts.retention.map(retention);
     let judged = kept.into_iter().chain(facts.max_message.map(message_size));
     together(judged.chain([(CheckVerdict::Ok, untried.to_owned())]))
 }
 
 fn index(form: IndexForm, compares: bool) -> Judged {
-    let slow = "comparing versions asks for each key by itself, which is slow and is paid for";
-    let made = "make the index desBucket-index with the keys desBucket and desKey and all \
+    let slow = "comparing versions looks up each key by itself, which is slow and costs more";
+    let made = "create the index desBucket-index with the keys desBucket and desKey and all \
                 attributes";
     match (form, compares) {
-        (IndexForm::Whole, _) => (CheckVerdict::Ok, "key and index as they should be".to_owned()),
+        (IndexForm::Whole, _) => (CheckVerdict::Ok, "key and index are correct".to_owned()),
         (_, false) => (
             CheckVerdict::Ok,
-            "its key is right; the index is not, and is not needed now".to_owned(),
+            "its key is correct; the index is not, but is not needed now".to_owned(),
         ),
         (IndexForm::Missing, true) => {
             (CheckVerdict::Warning, format!("it has no index desBucket-index: {slow}; {made}"))
         }
         (IndexForm::Unordered, true) => {
-            (CheckVerdict::Warning, format!("its index has no order of keys: {slow}; {made}"))
+            (CheckVerdict::Warning, format!("its index has no sort key: {slow}; {made}"))
         }
         (IndexForm::Partial, true) => (
             CheckVerdict::Warning,
-            format!("its index has not all attributes, or is being made: {slow}; {made}"),
+            format!("its index lacks attributes, or is still being created: {slow}; {made}"),
         ),
     }
 }

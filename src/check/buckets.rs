@@ -66,7 +66,7 @@ impl Check<'_> {
             };
             let number = if value == 1 { String::new() } else { format!("={value}") };
             let said = format!("{} [{quirk}{number}]", quirk.meaning());
-            let what = format!("{side} bucket {}, its ways", bucket.escape_debug());
+            let what = format!("{side} bucket {}, its quirks", bucket.escape_debug());
             self.say(what, (verdict, said), Reached::NotAsked);
         }
     }
@@ -80,12 +80,12 @@ impl Check<'_> {
         let who = wiring::credentials(self.config, side, false);
         let opened = match has_keys || who != Credentials::Ssm {
             true => wiring::store(self.config, parameters, side, false).await,
-            false => Err(Error::usage("the credentials for it were not found")),
+            false => Err(Error::usage("its credentials were not found")),
         };
         match opened {
             Ok(store) => Some(store),
             Err(error) => {
-                let said = format!("not looked at: {error}");
+                let said = format!("not checked: {error}");
                 self.say(side.to_string(), (CheckVerdict::Failed, said), Reached::NotAsked);
                 None
             }
@@ -103,7 +103,7 @@ impl Check<'_> {
         match found {
             Some(id) => self.object(store, &what, &id).await,
             None => {
-                let said = "nothing is there that reading could be tried on".to_owned();
+                let said = "there is no object to test reading with".to_owned();
                 self.say(format!("{what}, read"), (CheckVerdict::Warning, said), Reached::NotAsked);
             }
         }
@@ -122,7 +122,7 @@ impl Check<'_> {
         self.clocks.push(clock);
         let judge = |found: &Option<ObjectId>| match found {
             Some(_) => ok("listed"),
-            None => ok("listed, nothing there yet"),
+            None => ok("listed, no object there yet"),
         };
         self.look(format!("{what}, list"), "s3:ListBucket", found, judge)
     }
@@ -138,9 +138,7 @@ impl Check<'_> {
         }
         let worker = self.roles.worker;
         let said = |meta: &ObjectMeta| match worker && meta.size == 0 {
-            true => {
-                ok(&format!("{key:?}, which is empty: that bytes can be decrypted is not tried"))
-            }
+            true => ok(&format!("{key:?}, which is empty: decryption is not tested")),
             false => ok(&format!("{key:?}")),
         };
         let Some(meta) = self.look(format!("{what}, read"), "s3:GetObject", read, said) else {

@@ -113,8 +113,8 @@ impl Check<'_> {
     async fn nobody_to_ask(&mut self, what: &str, who: Who<'_>, region: Option<&str>) {
         let name = &self.config.basic.ssm_parameter_credentials;
         let signer = identity::signer(who, region, name).await;
-        let said = "the account is not asked for: the endpoint is not of AWS, and no \
-                    AWS_ENDPOINT_URL_STS names its own";
+        let said = "the account is unknown: the endpoint is not AWS's, and AWS_ENDPOINT_URL_STS \
+                    names no STS of its own";
         let said = signer.map_or(said.to_owned(), |signer| format!("{signer}; {said}"));
         self.say(what, (CheckVerdict::Ok, said), Reached::NotAsked);
     }

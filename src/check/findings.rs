@@ -86,9 +86,12 @@ pub fn clock(ahead: i64) -> Judged {
         return (CheckVerdict::Ok, format!("within {} s of the services", seconds.max(1)));
     }
     if seconds <= LARGEST_SKEW {
-        return (CheckVerdict::Warning, format!("{off}: set the clock, as with chrony or NTP"));
+        return (
+            CheckVerdict::Warning,
+            format!("{off}: set the clock, for example with chrony or NTP"),
+        );
     }
-    let refused = "requests are refused beyond 15 minutes; set the clock, as with chrony";
+    let refused = "beyond 15 minutes requests are refused; set the clock, for example with chrony";
     (CheckVerdict::Failed, format!("{off}: {refused}"))
 }
 
@@ -111,8 +114,8 @@ pub fn redrive(max_receives: Option<u32>) -> Judged {
         Some(limit) if limit < FEWEST_RECEIVES => (
             CheckVerdict::Warning,
             format!(
-                "after {limit} receipts, which a few lost workers use up: raise maxReceiveCount in \
-                 the redrive policy, as to 60"
+                "after {limit} receipts, which a few lost workers use up: raise maxReceiveCount \
+                 in the redrive policy, for example to 60"
             ),
         ),
         Some(limit) => (CheckVerdict::Ok, format!("after {limit} receipts")),
@@ -131,7 +134,7 @@ pub fn retention(kept: Duration) -> Judged {
             CheckVerdict::Warning,
             format!(
                 "{kept_for}: jobs that wait longer are lost until the next comparison; raise \
-                 MessageRetentionPeriod, as to 14 days"
+                 MessageRetentionPeriod, for example to 14 days"
             ),
         ),
         false => (CheckVerdict::Ok, kept_for),

@@ -71,8 +71,8 @@ impl Scope {
             .into_iter()
             .filter(|(_, side)| side.buckets.is_empty() && side.asker != CallerKind::Nobody)
             .map(|(name, _)| format!("the {name}'s buckets: no bucket list names any"));
-        let keys = "customer managed KMS keys, but for the one that SSE names: kms:Decrypt on those \
-                    of the source, and kms:GenerateDataKey too on those of the destination";
+        let keys = "customer managed KMS keys, except the one that SSE names: kms:Decrypt on the \
+                    source's, kms:Decrypt and kms:GenerateDataKey on the destination's";
         unnamed.chain([keys.to_owned()]).collect()
     }
 }

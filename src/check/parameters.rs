@@ -39,7 +39,7 @@ impl Check<'_> {
         let pairs = match load_pairs(self.config, Some(parameters)).await {
             Err(error) if !self.roles.jobsender && error.kind() == ErrorKind::Denied => {
                 let said = "not readable: jobs are carried out, but S3 events wait until \
-                            ssm:GetParameter is allowed; so that its buckets are looked at, set \
+                            ssm:GetParameter is allowed; to have its buckets checked, set \
                             bucket_para_file";
                 self.say(what, (CheckVerdict::Warning, said.to_owned()), Reached::Yes);
                 Vec::new()
@@ -50,7 +50,7 @@ impl Check<'_> {
                         let said = "empty, and Des_bucket_default is not set: nothing is migrated";
                         (CheckVerdict::Warning, said.to_owned())
                     }
-                    0 => (CheckVerdict::Ok, "empty: objects come by S3 event alone".to_owned()),
+                    0 => (CheckVerdict::Ok, "empty: objects come only by S3 event".to_owned()),
                     1 => (CheckVerdict::Ok, "1 pair".to_owned()),
                     count => (CheckVerdict::Ok, format!("{count} pairs")),
                 };

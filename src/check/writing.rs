@@ -24,10 +24,11 @@ impl Check<'_> {
         // With the call that looks at copies.
         let current = first(|| store.current(&id)).await;
         let there = |meta: &Option<ObjectMeta>| match meta {
-            None => ok("a missing object is told to be missing"),
-            Some(_) => {
-                (CheckVerdict::Warning, format!("{} is there, left by whom?", id.key.as_str()))
-            }
+            None => ok("a missing object is reported as missing"),
+            Some(_) => (
+                CheckVerdict::Warning,
+                format!("{} exists, although this check did not write it", id.key.as_str()),
+            ),
         };
         self.look(format!("{what}, look"), "s3:GetObject", current, there);
         if let Some(found) = found {
@@ -49,7 +50,7 @@ impl Check<'_> {
         if let Err(error) = first(|| store.abort_upload(&nobodys)).await
             && error.kind() == ErrorKind::Denied
         {
-            let error = error.note("nothing is written that could not be removed");
+            let error = error.note("nothing is written, since it could not be removed");
             return self.look(what("abort"), "s3:AbortMultipartUpload", Err(error), |()| ok(""));
         }
         let created = store.create_upload(id, &self.new_object()).await;
@@ -59,7 +60,7 @@ impl Check<'_> {
             (false, true) => "s3:PutObject and s3:PutObjectTagging",
             (false, false) => "s3:PutObject",
         };
-        let begun = |_: &Created| ok("an upload begun");
+        let begun = |_: &Created| ok("an upload was created");
         let upload = self.look(what("write"), action, created, begun)?.upload;
         let proof = self.proof();
         let part = || async {
@@ -98,9 +99,13 @@ impl Check<'_> {
             }
         }
         let aborted = first(|| store.abort_upload(&upload)).await.map_err(|error| {
-            error.note(format_args!("the upload {} of {} is left", upload.id, id.key.as_str()))
+            error.note(format_args!(
+                "the upload {} of {} remains: abort it",
+                upload.id,
+                id.key.as_str()
+            ))
         });
-        let gone = |_: &()| ok("the upload is gone again");
+        let gone = |_: &()| ok("the upload was removed");
         self.look(what("abort"), "s3:AbortMultipartUpload", aborted, gone)
     }
 
@@ -111,7 +116,7 @@ impl Check<'_> {
         if !matches!(keeps, Ok(false)) {
             let why = match keeps {
                 Ok(_) => "the bucket keeps versions of what is removed",
-                Err(_) => "whether the bucket keeps what is removed is not told",
+                Err(_) => "it is unknown whether the bucket keeps versions of what is removed",
             };
             return self.untried(what("write an object"), why);
         }
@@ -122,7 +127,7 @@ impl Check<'_> {
         {
             return self.untried(what("write an object"), "it could not be removed again");
         }
-        let may = |_: &()| ok("what is not there is removed");
+        let may = |_: &()| ok("deleting a missing object is allowed");
         if self.look(what("delete"), "s3:DeleteObject", removable, may).is_none() {
             return;
         }
@@ -138,17 +143,17 @@ impl Check<'_> {
         self.look(what("read it back"), "s3:GetObject", read, |_| ok("it is there"));
         let removed = first(|| store.delete(id)).await;
         let removed = removed.map_err(|e| e.note(format_args!("{} is left", id.key.as_str())));
-        self.look(what("remove it"), "s3:DeleteObject", removed, |()| ok("it is gone again"));
+        self.look(what("remove it"), "s3:DeleteObject", removed, |()| ok("it was removed"));
     }
 
     /// Reports that writing was not tried. An upload needs the same permissions, but deleting needs
     /// its own.
     fn untried(&mut self, what: String, why: &str) {
         let judged = match self.scope.deletes {
-            false => ok(&format!("not tried, since {why}; the upload took the same permission")),
+            false => ok(&format!("not tried, since {why}; the upload needed the same permission")),
             true => (
                 CheckVerdict::Warning,
-                format!("not tried, and s3:DeleteObject neither, which is needed: {why}"),
+                format!("not tried, nor is s3:DeleteObject, which is needed: {why}"),
             ),
         };
         self.say(what, judged, Reached::NotAsked);

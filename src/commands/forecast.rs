@@ -138,7 +138,7 @@ impl Estimating {
         for told in results.iter().filter_map(|result| result.outlook.as_ref()) {
             all.work.merge(&told.work);
         }
-        let mut text = String::from("sizes of what is to be copied\n");
+        let mut text = String::from("sizes of the objects to copy\n");
         sizes(&mut text, results);
         self.say(&mut text, &self.estimate(&all.work));
         text
@@ -164,7 +164,7 @@ impl Estimating {
                 ("uploads", uploads),
                 ("parts", destination.upload_part),
                 (
-                    "requests about uploads",
+                    "other upload requests",
                     destination.list_uploads
                         + destination.list_parts
                         + uploads

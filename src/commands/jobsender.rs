@@ -48,7 +48,7 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
             Err(_) if halt.is_stopping() => {}
             // The next round would fail the same way.
             Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
-            Err(error) => warn!("this comparison failed, the next may not: {error}"),
+            Err(error) => warn!("this comparison failed, the next one may succeed: {error}"),
         }
         if halt.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(Exit::Done);
@@ -134,9 +134,12 @@ async fn once(
 
 /// With an empty bucket list, all objects come by events.
 fn nothing_listed(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
-    let nothing = "the bucket list is empty: there is nothing to compare, objects come by event";
+    let nothing = "the bucket list is empty: there is nothing to compare, objects come only by S3 \
+                   event";
     match config.basic.des_bucket_default.is_empty() {
-        true => warn!("{nothing}, and where to is not said: set Des_bucket_default in [Basic]"),
+        true => {
+            warn!("{nothing}, and these have no destination: set Des_bucket_default in [Basic]")
+        }
         false => info!("{nothing}"),
     }
     let results: [PairResult; 0] = [];
@@ -156,8 +159,8 @@ async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn RecordSt
         Err(error) if needed => Err(error),
         Err(error) => {
             warn!(
-                "what is sent is not noted, so that a comparison before the queue is empty sends \
-                   it again: {error}"
+                "what is sent is not noted: a comparison before the queue is empty will send it \
+                 again: {error}"
             );
             Ok(None)
         }
@@ -181,7 +184,7 @@ async fn remember(
     let keeps = retry(Policy::probe(), cancel, || queue.keeps()).await;
     let keeps = keeps.unwrap_or_else(|error| {
         let days = LONGEST_KEPT.as_secs() / (24 * 60 * 60);
-        warn!("how long the queue keeps a message is not known, {days} days are assumed: {error}");
+        warn!("it is unknown how long the queue keeps a message, {days} days are assumed: {error}");
         Some(LONGEST_KEPT)
     });
     let state = Arc::clone(state);
@@ -189,7 +192,7 @@ async fn remember(
     let sent = match opened.await {
         Ok(sent) => sent,
         Err(error) => {
-            warn!("what was sent is not known, so that it may be sent again: {error}");
+            warn!("it is unknown what was sent before: jobs may be sent twice: {error}");
             return Ok(None);
         }
     };
@@ -198,7 +201,7 @@ async fn remember(
             waiting = depth.waiting,
             running = depth.running,
             remembered = sent.len(),
-            "the queue still has messages; what is known to be among them is not sent again"
+            "the queue still has messages; jobs known to be among them are not sent again"
         );
     }
     Ok(Some(Arc::new(sent)))
@@ -225,7 +228,7 @@ async fn keep_counts(
     let note = comparison_note(config);
     let text = serde_json::to_vec(&counts).unwrap_or_default();
     if let Err(error) = retry(policy, cancel, || state.set_note(&note, &text)).await {
-        warn!("the accounts of this comparison could not be put on record: {error}");
+        warn!("the counts of this comparison could not be recorded: {error}");
     }
 }
 
@@ -256,7 +259,7 @@ pub(super) fn impossible(text: &mut String, summary: &Summary) {
     }
     if summary.unlisted > 0 {
         let unlisted = human::count(summary.unlisted);
-        let _ = writeln!(text, "  {unlisted} of those already there the destination does not list");
+        let _ = writeln!(text, "  the destination does not list {unlisted} of those already there");
     }
     if let Some(caveat) = summary.caveat() {
         let _ = writeln!(text, "  {caveat}");
@@ -295,8 +298,8 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     for (objects, what) in [
         (summary.size_differs, "with another size"),
         (summary.etag_differs, "with another ETag"),
-        (summary.version_differs, "of another version, or of one on no record"),
-        (summary.overwritten, "as they are, and copied as asked"),
+        (summary.version_differs, "with another version, or with one that no record names"),
+        (summary.overwritten, "already, and are overwritten as requested"),
     ] {
         if objects > 0 {
             let objects = human::count(objects);
@@ -320,17 +323,17 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     if summary.only_at_destination > 0 {
         let only = human::count(summary.only_at_destination);
         let what = if summary.to_delete > 0 { "" } else { ", left alone" };
-        let _ = writeln!(text, "  {only} more at the destination only{what}");
+        let _ = writeln!(text, "  {only} more exist only at the destination{what}");
     }
     if summary.to_delete > 0 {
         let (all, sent) = (human::count(summary.to_delete), human::count(summary.deletions_sent));
         let _ = match (&summary.deletions_refused, dry_run) {
             (Some(why), true) => {
-                writeln!(text, "  {all} of those to delete, WHICH WILL NOT BE: {why}")
+                writeln!(text, "  {all} of those to delete, BUT WILL NOT BE: {why}")
             }
             (Some(why), false) => writeln!(text, "  {all} DELETIONS NOT SENT: {why}"),
             (None, true) => writeln!(text, "  {all} of those to delete"),
-            (None, false) => writeln!(text, "  {sent} deletions of those sent"),
+            (None, false) => writeln!(text, "  {sent} deletions sent"),
         };
     }
     for missing in &summary.missing {

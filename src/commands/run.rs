@@ -169,8 +169,8 @@ fn text(report: &RunReport) -> String {
 fn verdict(report: &RunReport) -> String {
     if let Some(why) = &report.ended_by {
         return format!(
-            "ended before the end: {why}\nwhat was not tried is not recorded as failed: once that is \
-             mended, run the same command again"
+            "ended early: {why}\nobjects that were not tried are not recorded as failed: fix the \
+             cause, then run the same command again"
         );
     }
     match &report.closing {
@@ -208,8 +208,8 @@ fn verdict(report: &RunReport) -> String {
             }
             if closing.etag_differs > 0 {
                 text.push_str(
-                    "\n  what has another ETag than was written is copied again with --compare etag \
-                     where both sides' ETags are of a kind, or with --overwrite",
+                    "\n  to copy objects again whose ETag changed, use --compare etag if both \
+                     sides' ETags are of the same kind, or --overwrite",
                 );
             }
             if let Some(caveat) = closing.caveat() {
@@ -227,17 +227,19 @@ fn verdict(report: &RunReport) -> String {
 fn missing_or_different(report: &RunReport, objects: u64) -> &'static str {
     match report.failed_count {
         0 if report.copied > 0 && report.copied >= report.compared.to_copy => {
-            "missing or different, though all that was is copied: they came or changed meanwhile, or the \
-             destination does not list what it was given; another run tells which"
+            "missing or different, although every difference was copied: they appeared or changed \
+             meanwhile, or the destination does not list what it received; another run shows \
+             which"
         }
         0 => "missing or different; run the same command again to copy them",
         failed if failed >= objects => {
-            "missing or different: they failed for the reasons above; see to those first, another run \
-             changes nothing by itself"
+            "missing or different: they failed for the reasons above; fix those first, another \
+             run alone changes nothing"
         }
         _ => {
-            "missing or different: some failed for the reasons above, which another run does not mend; \
-             the others came or changed meanwhile, run the same command again to copy those"
+            "missing or different: some failed for the reasons above, which another run does not \
+             fix; the others appeared or changed meanwhile, run the same command again to copy \
+             those"
         }
     }
 }
@@ -248,7 +250,7 @@ fn unlisted(text: &mut String, objects: u64) {
         let objects = human::count(objects);
         let _ = write!(
             text,
-            "\n  {objects} of these the destination does not list; it has them when they are asked for"
+            "\n  the destination does not list {objects} of these, but has them when asked for each"
         );
     }
 }
@@ -268,15 +270,15 @@ mod tests {
             text(0, 2).contains("2 of 9 objects missing or different; run the same command again")
         );
         assert!(!text(2, 2).contains("run the same command"), "{}", text(2, 2));
-        assert!(text(2, 2).contains("another run changes nothing by itself"), "{}", text(2, 2));
-        assert!(text(1, 2).contains("the others came or changed meanwhile, run the same"));
+        assert!(text(2, 2).contains("another run alone changes nothing"), "{}", text(2, 2));
+        assert!(text(1, 2).contains("the others appeared or changed meanwhile, run the same"));
         let copied = RunReport {
             compared: Summary { to_copy: 2, ..Summary::default() },
             copied: 2,
             closing: Some(Summary { listed: 9, to_copy: 1, ..Summary::default() }),
             ..RunReport::default()
         };
-        assert!(verdict(&copied).contains("another run tells which"), "{}", verdict(&copied));
+        assert!(verdict(&copied).contains("another run shows which"), "{}", verdict(&copied));
         let interrupted = RunReport { interrupted: true, ..RunReport::default() };
         assert!(verdict(&interrupted).contains("run the same command again to continue"));
     }

@@ -131,7 +131,8 @@ impl Closing {
             if equal == 0 || has_own {
                 info!(
                     objects = doubtful,
-                    "on no record, and ETags are of no common kind {place}: they are not compared"
+                    "no record names these objects, and ETags {place} are of different kinds: \
+                     they are not compared"
                 );
                 continue;
             }
@@ -139,7 +140,7 @@ impl Closing {
             if more > 0 {
                 warn!(
                     objects = more,
-                    "on no record, with other ETags {place}, and not looked at since there are too many"
+                    "no record names these objects, and their ETags {place} differ; there are too many to look at each"
                 );
             }
             let looks = named.into_iter().map(|ids| async move {
@@ -163,7 +164,7 @@ async fn differs_after_all(
         let head = || async { store.head(id, None).await };
         match retry(Policy::control(max_retry), cancel, head).await {
             Ok(meta) if meta.md5().is_none() && meta.multipart_digest().is_none() => {
-                debug!(object = %id, "its ETag is no digest: it is not compared");
+                debug!(object = %id, "its ETag is not a digest: it is not compared");
                 return false;
             }
             Ok(_) => {}

@@ -289,7 +289,7 @@ impl Comparison {
         match (tally.error, error) {
             // If something has been sent, the summary says what was sent and what was not.
             (Some(unsent), _) if summary.sent > 0 && unsent.kind() != ErrorKind::Cancelled => {
-                error!("the queue does not take jobs any more, nothing more is compared: {unsent}");
+                error!("the queue no longer accepts jobs, so the comparison stops: {unsent}");
             }
             (Some(error), _) | (None, Some(error)) => return Err(error),
             (None, None) => {}
@@ -299,7 +299,7 @@ impl Comparison {
         }
         match summary.balances(self.outlet().is_some()) {
             true => Ok(summary),
-            false => Err(Error::invalid(format!("the accounts do not balance: {summary:?}"))),
+            false => Err(Error::invalid(format!("the counts do not add up: {summary:?}"))),
         }
     }
 }

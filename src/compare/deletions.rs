@@ -62,7 +62,7 @@ impl Deletions {
         if summaries.iter().any(|summary| !summary.missing.is_empty()) {
             Some("not all keys could be listed".to_owned())
         } else if summaries.iter().any(|summary| summary.unchecked_ends > 0) {
-            Some("whether a listing has ended could not be checked".to_owned())
+            Some("the end of a listing could not be checked".to_owned())
         } else if summaries.iter().any(|summary| summary.unreadable > 0) {
             Some("the source lists keys that cannot be read".to_owned())
         } else if summaries.iter().any(|summary| summary.failed_to_send > 0) {

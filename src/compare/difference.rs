@@ -80,10 +80,10 @@ impl Difference {
             Self::Missing => "missing at the destination",
             Self::SizeDiffers => "size differs",
             Self::EtagDiffers => "ETag differs",
-            Self::WrittenDiffers => "the destination lists another ETag than was written",
+            Self::WrittenDiffers => "the destination lists another ETag than the one written",
             Self::VersionDiffers => "another version was copied",
             Self::VersionUnknown => "no record says which version was copied",
-            Self::Overwritten => "overwritten, as asked",
+            Self::Overwritten => "overwritten, as requested",
         }
     }
 }

@@ -414,7 +414,7 @@ impl Listing {
         let is_older = |listed: Listed<'_>| listed.last_modified.is_none_or(|at| at < claimed);
         if fresh.any(is_older) || known >= page.len() {
             let last = shown(self.last.as_deref().unwrap_or_default());
-            let said = format!("a page that called itself the last ended with {last}");
+            let said = format!("a page that claimed to be the last ended with {last}");
             self.learn(Quirk::EndsListingsEarly, 1, said);
         }
     }
@@ -546,7 +546,9 @@ impl Listing {
     fn stuck(&self, what: &str) -> Error {
         let bucket = self.asked.request.bucket.escape_debug();
         let last = shown(self.last.as_deref().unwrap_or_default());
-        Error::invalid(format!("bucket {bucket} answers {what}; it does not get past key {last}"))
+        Error::invalid(format!(
+            "bucket {bucket} answers {what}; its listing does not get past key {last}"
+        ))
     }
 }
 

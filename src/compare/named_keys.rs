@@ -69,7 +69,7 @@ impl Names {
         if tokio::fs::metadata(self.path()).await.is_ok_and(is_pipe) {
             let path = self.path().display();
             return Err(Error::usage(format!(
-                "{path} is no regular file, and is read twice: save it"
+                "{path} is not a regular file, and is read twice: save it to a file"
             )));
         }
         let mut entries = self.read();
@@ -78,8 +78,8 @@ impl Names {
             if let Some(entry) = chunk.iter().find(is_strange) {
                 let bucket = entry.bucket.as_ref().map(|bucket| format!("{bucket}/"));
                 return Err(Error::usage(format!(
-                    "{}, line {}: {}{} belongs to no pair of buckets: the bucket or the prefix is \
-                     another one",
+                    "{}, line {}: {}{} belongs to no pair of buckets: its bucket or its prefix \
+                     differs",
                     self.path().display(),
                     entry.line,
                     bucket.unwrap_or_default(),

@@ -127,7 +127,7 @@ impl Sent {
             let ids: Vec<RecordId> = asked.iter().map(|(id, _)| id.clone()).collect();
             let ends = retry(self.policy, &self.cancel, || self.state.ends(&ids)).await;
             let ends = ends.unwrap_or_else(|error| {
-                self.tell("whether what was sent has ended is not known", &error);
+                self.tell("it is unknown whether earlier jobs have ended", &error);
                 vec![None; ids.len()]
             });
             for ((_, mark), end) in asked.iter().zip(ends) {
@@ -147,7 +147,7 @@ impl Sent {
     fn tell(&self, what: &str, error: &Error) {
         if !self.told.swap(true, Ordering::Relaxed) {
             warn!(
-                "{what}, so that a comparison before the queue is empty may be wrong about it: {error}"
+                "{what}; until the queue is empty, a comparison may send jobs twice or leave some out: {error}"
             );
         }
     }

@@ -235,13 +235,13 @@ impl Summary {
         match (self.doubtful_ends, self.unchecked_ends) {
             (0, 0) => None,
             (0, _) => Some(
-                "the end of a listing could not be checked, because the store does not list from a \
-                 given key on: this holds for what it listed",
+                "the end of a listing could not be checked, because the store does not list from \
+                 a given key on: the result holds for what it listed",
             ),
             _ => Some(
-                "the source may have more objects than it lists: the end of its listing could not be \
-                 checked, and its last page was full, or it has ended listings early before; compare \
-                 by an inventory or --keys",
+                "the source may have more objects than it lists: the end of its listing could not \
+                 be checked, and its last page was full, or it has ended listings early before; \
+                 compare with an inventory or --keys",
             ),
         }
     }
@@ -298,7 +298,7 @@ impl fmt::Display for Verdict<'_> {
             Self::KeyTooLong(bytes) => write!(
                 f,
                 "cannot be copied, its key with the destination's prefix has {bytes} bytes and S3 \
-                 takes {MAX_KEY_BYTES}: choose a shorter prefix"
+                 allows {MAX_KEY_BYTES}: choose a shorter prefix"
             ),
         }
     }

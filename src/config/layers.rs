@@ -135,7 +135,7 @@ impl Ini<'_> {
             Within::Unknown => return None,
             Within::Nothing => {
                 let shown = shown_name(name).unwrap_or("the key");
-                self.problem(line, format!("{shown} stands before the first [Section]"));
+                self.problem(line, format!("{shown} comes before the first [Section]"));
                 return None;
             }
         };
@@ -145,7 +145,7 @@ impl Ini<'_> {
         };
         if let Some(first) = self.lines.insert(key.path(), line) {
             self.lines.insert(key.path(), first);
-            self.problem(line, format!("{} is already set in line {first}", key.name));
+            self.problem(line, format!("{} is already set on line {first}", key.name));
             return None;
         }
         let value = match (key.kind, self.folder) {

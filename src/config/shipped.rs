@@ -3,15 +3,15 @@
 use super::keys::{KEYS, Key, SECTIONS};
 
 const HEADER: &str = "\
-# Configuration of s3-migration. Every key may be left out: the value that stands here is its
-# default. Names and True/False are matched in any case. A comment stands on a line of its own.
+# Configuration of s3-migration. Every key may be left out: the value here is its default.
+# Names and True/False are matched in any case. A comment needs its own line.
 #
 # The first of these is read: the file named by --config, ./s3_migration_config.ini,
 # /etc/s3-migration/s3_migration_config.ini.
 #
-# Environment variables come before this file. SECTION_KEY (as Source_Endpoint or MODE_MAXTHREAD)
-# works for every key, in any case; the key's name alone works too, spelled exactly as here, except
-# where the key says otherwise because its name is ambiguous or too general.
+# Environment variables override this file. SECTION_KEY (for example Source_Endpoint or
+# MODE_MAXTHREAD) works for every key, in any case. The key's name alone works too, spelled exactly
+# as here, unless the key's own comment names another variable as the only one.
 ";
 
 /// Column at which comments are wrapped.

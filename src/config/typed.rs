@@ -240,7 +240,7 @@ fn source(reader: &mut ValueReader<'_>, local_profiles: bool) -> SourceSide {
         request_payer: reader.bool("Source", "RequestPayer"),
     };
     if side.request_payer && side.endpoint.credentials == Some(Credentials::Anonymous) {
-        let message = "= True needs signed requests: somebody has to pay";
+        let message = "= True needs signed requests: the signer pays";
         reader.contradiction("Source", "RequestPayer", message);
     }
     side

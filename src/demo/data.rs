@@ -64,7 +64,7 @@ pub(super) async fn upload_folder(
     dir: &Path,
 ) -> Result<Uploaded> {
     if !dir.is_dir() {
-        return Err(Error::usage(format!("{} is no folder", dir.display())));
+        return Err(Error::usage(format!("{} is not a folder", dir.display())));
     }
     say(format_args!("putting the files of {} into the source ...", dir.display()));
     let (items, left_out) = {

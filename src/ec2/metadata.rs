@@ -31,7 +31,7 @@ impl Metadata {
             }
             Err(error) => Err(Error::new(
                 ErrorKind::Unavailable,
-                format!("the instance metadata service does not tell {path}: {error}"),
+                format!("the instance metadata service does not return {path}: {error}"),
             )),
         }
     }

@@ -46,7 +46,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Spot => "Spot interruption",
             Self::Rebalance => "rebalance recommendation",
-            Self::Group => "end by the autoscaling group",
+            Self::Group => "termination by the autoscaling group",
         })
     }
 }

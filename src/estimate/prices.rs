@@ -178,7 +178,7 @@ impl File {
                 let there: Vec<&str> = regions.keys().map(String::as_str).collect();
                 let (default, there) = (&self.default_region, there.join(", "));
                 problems.push(format!(
-                    "default_region is {default}, which is none of its regions ({there})"
+                    "default_region is {default}, which is not one of its regions ({there})"
                 ));
             }
             return Err(problems);
@@ -316,7 +316,10 @@ mod tests {
     #[test]
     fn the_default_region_and_the_standard_class_must_be_there() {
         let text = refused("\"default_region\": \"us-east-1\"", "\"default_region\": \"us-east\"");
-        assert!(text.contains("us-east, which is none of its regions (ap-northeast-1, "), "{text}");
+        assert!(
+            text.contains("us-east, which is not one of its regions (ap-northeast-1, "),
+            "{text}"
+        );
         let text = refused("\"STANDARD\"", "\"STANDART\"");
         assert!(text.contains("us-east-1.s3 has no class STANDARD"), "{text}");
     }

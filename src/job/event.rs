@@ -112,7 +112,9 @@ impl Events {
         let mut incoming = self.incoming;
         for heard in self.heard {
             if !heard.is_wanted(routes) {
-                incoming.dropped.push(heard.dropped("deletions stay, PropagateDelete is False"));
+                incoming.dropped.push(
+                    heard.dropped("deletions are not propagated, since PropagateDelete is False"),
+                );
                 continue;
             }
             match heard.jobs(routes) {
@@ -386,7 +388,7 @@ mod tests {
             incoming.dropped,
             [
                 "ObjectTagging:Put of s/t: no new object",
-                "ObjectRemoved:DeleteMarkerCreated of s/a b: deletions stay, PropagateDelete is False"
+                "ObjectRemoved:DeleteMarkerCreated of s/a b: deletions are not propagated, since PropagateDelete is False"
             ]
         );
         let empty = read(&json!({"Records": []})).unwrap();
@@ -448,7 +450,7 @@ mod tests {
         let incoming = read(&bridge("Object Deleted", "k")).unwrap();
         assert_eq!(
             incoming.dropped,
-            ["Object Deleted of s/k: deletions stay, PropagateDelete is False"]
+            ["Object Deleted of s/k: deletions are not propagated, since PropagateDelete is False"]
         );
         assert!(incoming.jobs.is_empty());
         let mut other = bridge("Object Created", "k");

@@ -181,7 +181,7 @@ pub(super) fn read(fields: &Fields) -> Result<Incoming, MessageRefusal> {
     let version = match fields.get(VERSION_FIELD).and_then(Value::as_u64) {
         Some(known @ COPIES_ONLY..=PACK_VERSION) => known,
         Some(newer) if newer > PACK_VERSION => return Err(MessageRefusal::Newer(newer)),
-        _ => return Err(not_a_job(format!("{VERSION_FIELD} is no version"))),
+        _ => return Err(not_a_job(format!("{VERSION_FIELD} is not a version"))),
     };
     let Some(Value::Array(groups)) = fields.get("Groups") else {
         return Err(not_a_job("Groups is not a list"));
@@ -213,7 +213,7 @@ fn read_group(
     let deletes = match group.get("Action") {
         None => false,
         Some(action) if action == DELETE && pack_version > COPIES_ONLY => true,
-        Some(_) => return Err(not_a_job(format!("{path}.Action is not known here"))),
+        Some(_) => return Err(not_a_job(format!("{path}.Action is unknown to this version"))),
     };
     let field = |name: &str| text(group, name, &format!("{path}.{name}"));
     let (src_bucket, des_bucket) = (field("Src_bucket")?, field("Des_bucket")?);
@@ -350,7 +350,7 @@ mod tests {
         };
         for (version, action) in [(1, "\"delete\""), (2, "\"move\""), (2, "null"), (2, "1")] {
             let refusal = read(&group(version, action)).unwrap_err().to_string();
-            assert!(refusal.contains("Groups[0].Action is not known"), "{refusal}");
+            assert!(refusal.contains("Groups[0].Action is unknown"), "{refusal}");
         }
         assert!(read(&group(2, "\"delete\"")).is_ok());
         let etag = group(2, "\"delete\"").replace(r#"["k",1]"#, r#"["k",1,null,null,5]"#);

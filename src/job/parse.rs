@@ -63,7 +63,7 @@ fn opened(body: &str, envelopes: usize) -> Result<Opened, MessageRefusal> {
     }
     match (says("Type").unwrap_or_default(), says("Message")) {
         ("Notification", Some(_)) if envelopes == MAX_ENVELOPES => {
-            Err(not_a_job("too many SNS envelopes in each other"))
+            Err(not_a_job("too many nested SNS envelopes"))
         }
         ("Notification", Some(inner)) => opened(inner, envelopes + 1),
         ("Notification", None) => {
@@ -71,7 +71,7 @@ fn opened(body: &str, envelopes: usize) -> Result<Opened, MessageRefusal> {
             Err(not_a_job(format!("Message is {is}")))
         }
         (kind @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation"), _) => {
-            let notices = vec![subscription(kind, says("TopicArn").unwrap_or("of no name"))];
+            let notices = vec![subscription(kind, says("TopicArn").unwrap_or("without a name"))];
             Ok(Opened::Incoming(Incoming { notices, ..Incoming::default() }))
         }
         _ => Err(not_a_job("none of the known forms: no Src_bucket, Records, detail-type or Type")),
@@ -85,13 +85,14 @@ fn subscription(kind: &str, topic: &str) -> String {
     let topic = shown(topic);
     match kind {
         "SubscriptionConfirmation" => format!(
-            "SNS topic {topic} waits for its subscription to be confirmed and sends nothing until then: \
-             subscribe this queue again as its own account (aws sns subscribe --topic-arn ... --protocol sqs \
-             --notification-endpoint ARN_OF_THE_QUEUE), which needs no confirmation"
+            "SNS topic {topic} waits for its subscription to be confirmed and sends nothing until \
+             then: subscribe this queue again from its own account (aws sns subscribe --topic-arn \
+             ... --protocol sqs --notification-endpoint ARN_OF_THE_QUEUE), which needs no \
+             confirmation"
         ),
         _ => format!(
-            "the queue's subscription to SNS topic {topic} was ended: it sends nothing any more; if that \
-             was not meant, subscribe the queue again (aws sns subscribe)"
+            "the queue's subscription to SNS topic {topic} was deleted: it sends nothing any \
+             more; if that was not intended, subscribe the queue again (aws sns subscribe)"
         ),
     }
 }
@@ -146,7 +147,7 @@ pub(super) fn object(
     if key.len() > MAX_KEY_BYTES {
         let len = key.len();
         return Err(not_a_job(format!(
-            "{key_path} has {len} bytes, at most {MAX_KEY_BYTES} are possible"
+            "{key_path} has {len} bytes, at most {MAX_KEY_BYTES} are allowed"
         )));
     }
     Ok(ObjectId::new(bucket, key))
@@ -300,7 +301,7 @@ mod tests {
     fn what_sns_asks_is_said_without_its_token() {
         for (kind, expected) in [
             ("SubscriptionConfirmation", "waits for its subscription to be confirmed"),
-            ("UnsubscribeConfirmation", "was ended"),
+            ("UnsubscribeConfirmation", "was deleted"),
         ] {
             let message = json!({
                 "Type": kind, "TopicArn": "arn:aws:sns:us-east-1:1:t\n\u{202e}", "Token": "SECRET",

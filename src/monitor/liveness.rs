@@ -54,14 +54,10 @@ impl fmt::Display for Hung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loop(time) => {
-                write!(
-                    f,
-                    "the loop that takes messages has not come round for {} s",
-                    time.as_secs()
-                )
+                write!(f, "the loop that receives messages has been stuck for {} s", time.as_secs())
             }
-            Self::Message(time) => write!(f, "a message is in work since {} s", time.as_secs()),
-            Self::Drain(time) => write!(f, "it was to end {} s ago", time.as_secs()),
+            Self::Message(time) => write!(f, "a message has been in work for {} s", time.as_secs()),
+            Self::Drain(time) => write!(f, "it should have ended {} s ago", time.as_secs()),
         }
     }
 }
@@ -141,6 +137,6 @@ mod tests {
     #[test]
     fn what_hangs_is_said_in_words() {
         let hung = Hung::Message(Duration::from_secs(9000));
-        assert_eq!(hung.to_string(), "a message is in work since 9000 s");
+        assert_eq!(hung.to_string(), "a message has been in work for 9000 s");
     }
 }

@@ -49,8 +49,8 @@ fn with_advice(error: Error) -> Error {
         ErrorKind::Denied => Error::new(
             ErrorKind::Denied,
             format!(
-                "{error}; reading it takes ssm:GetParameter and, for a SecureString, kms:Decrypt on \
-                 its key"
+                "{error}; reading it needs ssm:GetParameter and, for a SecureString, kms:Decrypt \
+                 on its key"
             ),
         ),
         _ => error,

@@ -214,7 +214,7 @@ impl Queue for SqliteQueue {
             .write(move |tx| match table::row(tx, &name, handle.id)? {
                 None => Ok(Ok(())),
                 Some(row) if row.lease == Some(handle.lease) => remove(tx, handle.id).map(Ok),
-                Some(_) => Ok(Err(lost("it has been received again or given back"))),
+                Some(_) => Ok(Err(lost("it has been received again or released"))),
             })
             .await?
     }
@@ -249,7 +249,7 @@ impl Queue for SqliteQueue {
                     remove(tx, handle.id)?;
                     Ok(Ok(true))
                 }
-                _ => Ok(Err(lost("it has been received again, given back or deleted"))),
+                _ => Ok(Err(lost("it has been received again, released or deleted"))),
             })
             .await?
     }

@@ -89,7 +89,7 @@ impl DynamoRecords {
             Err(e) if e.raw_response().is_some() && aws::code(&e) == Some(NOT_ALLOWED) => {
                 tracing::debug!(
                     state.table,
-                    "the table may not be described, its keys are unchecked"
+                    "no permission to describe the table: its keys are not checked"
                 );
             }
             Err(e) => return Err(state.error("DescribeTable", &e)),

@@ -50,7 +50,7 @@ impl Drop for Lock {
 fn already_running() -> Error {
     Error::usage(
         "this migration is already running in another process on this machine: wait for it, or \
-         stop it; to run another one, name another pair of places",
+         stop it; to run another migration, name another source or destination",
     )
 }
 

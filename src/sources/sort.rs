@@ -109,7 +109,7 @@ impl Sorter {
         match kept.len() {
             0..=MOST_ODD => Ok(()),
             count => Err(Error::invalid(format!(
-                "{count} objects and more have keys that cannot be carried, as {}",
+                "at least {count} objects have keys that cannot be copied, for example {}",
                 kept.first().map(Odd::to_string).unwrap_or_default()
             ))),
         }

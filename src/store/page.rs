@@ -68,7 +68,7 @@ impl Flaw {
     /// The flaw in words for the user.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::NotUtf8 => "its key is no UTF-8, and others are not carried",
+            Self::NotUtf8 => "its key is not UTF-8, and such keys are not copied",
             Self::Unreadable => "its key cannot be read in the listing",
             Self::NoKey => "it is listed without a key",
             Self::NoSize => "it is listed without a size",
@@ -269,7 +269,7 @@ mod tests {
         let odd = b"c\xff".to_vec();
         page.odd.push(Odd { at: odd.clone(), key: odd, size: None, flaw: Flaw::NotUtf8 });
         assert_eq!(page.end(), Some(&b"c\xff"[..]));
-        assert!(page.odd[0].to_string().starts_with("c\\xff: its key is no UTF-8"));
+        assert!(page.odd[0].to_string().starts_with("c\\xff: its key is not UTF-8"));
     }
 
     /// Promise 1.

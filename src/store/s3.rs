@@ -220,13 +220,14 @@ impl S3Store {
         unreached: bool,
     ) -> Error {
         if built.code() == "NoSuchBucket" {
-            return built.note(format_args!("{} was asked", self.asked()));
+            return built.note(format_args!("the request went to {}", self.asked()));
         }
         match (built.kind(), region) {
             (ErrorKind::Unavailable, None) if unreached => {
                 let asked = self.asked();
                 built.note(format_args!(
-                    "{asked} was asked: check Endpoint (http or https?), Region and the line"
+                    "the request went to {asked}: check Endpoint (http or https?), Region and the \
+                     network"
                 ))
             }
             (_, Some(region)) => {
@@ -234,7 +235,7 @@ impl S3Store {
             }
             (ErrorKind::Denied, None) => {
                 let identity = self.identity();
-                built.note(format_args!("{call} needs {permission}, asked with {identity}"))
+                built.note(format_args!("{call} needs {permission}, signed with {identity}"))
             }
             (ErrorKind::Unfit, None) => built.note(format_args!("asked with {}", self.identity())),
             _ => built,
@@ -411,7 +412,7 @@ impl ObjectStore for S3Store {
         };
         head.map_err(|error| match error.kind() {
             ErrorKind::Denied => error.note(format_args!(
-                "without s3:ListBucket on {} a key that is missing is refused in the same way",
+                "without s3:ListBucket on {}, a missing key is refused in the same way",
                 id.bucket
             )),
             _ => error,

@@ -59,7 +59,7 @@ impl Silence {
     ) -> Option<Error> {
         let silence = self.waiting.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
         let is_over = silence.as_mut().poll(context).is_ready();
-        is_over.then(|| stalled(id, side, "the body brought no byte", SILENCE))
+        is_over.then(|| stalled(id, side, "no byte of the body arrived", SILENCE))
     }
 
     /// Something has come.
@@ -190,7 +190,7 @@ impl Taking {
     async fn stalls(&self) -> (&'static str, Duration) {
         loop {
             let (since, what, limit) = match self.get() {
-                Taken::UpTo(since) => (since, "no byte of the part was taken", UNTAKEN),
+                Taken::UpTo(since) => (since, "no byte of the part was accepted", UNTAKEN),
                 Taken::Whole(since) => (since, "no answer to the part", ANSWER),
                 Taken::AllThereIs => (Instant::now(), "", UNTAKEN),
             };

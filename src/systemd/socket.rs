@@ -65,7 +65,7 @@ pub(super) fn tell(words: &[Word<'_>]) -> bool {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::WouldBlock => false,
         Err(error) => {
-            warn!("systemd could not be told: {error}");
+            warn!("could not notify systemd: {error}");
             false
         }
     }

@@ -9,7 +9,7 @@ pub(super) fn working(in_work: usize, turn: LoopTurn, counts: Counts, rate: u64)
     match (in_work, turn) {
         (0, LoopTurn::Outage) => format!("idle, the queue does not answer; {tally}"),
         (0, LoopTurn::Rests) => {
-            format!("resting, a bucket takes no objects now (see the log); {tally}")
+            format!("paused, a bucket accepts no objects now (see the log); {tally}")
         }
         (0, _) => format!("idle, the queue is empty; {tally}"),
         (_, LoopTurn::Outage) => {
@@ -111,7 +111,7 @@ mod tests {
         );
         assert_eq!(
             working(0, LoopTurn::Rests, COUNTS, 0),
-            "resting, a bucket takes no objects now (see the log); 1,204 objects done, 0 failed"
+            "paused, a bucket accepts no objects now (see the log); 1,204 objects done, 0 failed"
         );
         assert_eq!(worked(COUNTS), "ended; 1,204 objects done, 0 failed");
     }

@@ -213,7 +213,7 @@ async fn a_worker_whose_queue_hangs_gives_no_sign_of_life() {
     pass(120).await;
     let told = heard.take();
     assert!(told.iter().flatten().all(|line| line != "WATCHDOG=1"), "{told:?}");
-    assert!(told[0][0].starts_with("STATUS=hangs: the loop that takes messages"), "{told:?}");
+    assert!(told[0][0].starts_with("STATUS=hangs: the loop that receives messages"), "{told:?}");
 }
 
 #[tokio::test]
@@ -248,6 +248,6 @@ async fn a_worker_without_room_is_alive_until_its_message_takes_too_long() {
     heard.take();
     pass(30).await;
     let told = heard.take();
-    assert!(told[0][0].starts_with("STATUS=hangs: a message is in work"), "{told:?}");
+    assert!(told[0][0].starts_with("STATUS=hangs: a message has been in work"), "{told:?}");
     assert!(told.iter().flatten().all(|line| line != "WATCHDOG=1"), "{told:?}");
 }

@@ -102,7 +102,7 @@ impl Attempt<'_> {
                 return Err(error);
             }
             if self.max_parts() < max_parts {
-                debug!(%object, "begun anew in fewer parts: {error}");
+                debug!(%object, "starting again with fewer parts: {error}");
                 continue;
             }
             if error.kind() == ErrorKind::UploadGone
@@ -116,7 +116,7 @@ impl Attempt<'_> {
                 Box::pin(self.clear_away()).await;
                 return Err(given_up(error));
             }
-            debug!(%object, "begun anew: {error}");
+            debug!(%object, "starting again: {error}");
         }
     }
 
@@ -236,9 +236,9 @@ fn given_up(error: Error) -> Error {
             let copies = MAX_FRESH_STARTS + 1;
             Error::invalid(format!(
                 "keeps changing: replaced during each of {copies} copies; send it again when it \
-                 rests ({error})"
+                 no longer changes ({error})"
             ))
         }
-        _ => error.context(format_args!("begun anew {MAX_FRESH_STARTS} times")),
+        _ => error.context(format_args!("started again {MAX_FRESH_STARTS} times")),
     }
 }

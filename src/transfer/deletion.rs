@@ -43,7 +43,7 @@ impl Attempt<'_> {
                 None => return Ok(Done::Deleted),
                 Some(there) if !event_order::is_as_seen(seen.size, seen.etag.as_ref(), &there) => {
                     return Ok(Done::PassedOver(
-                        "the destination has another object than was seen",
+                        "the destination has another object than the one seen",
                     ));
                 }
                 Some(_) => {}

@@ -108,7 +108,10 @@ impl Engine {
 
     pub(super) fn note_opaque(&self, bucket: &str) {
         if self.evidence.known().opaque.insert(bucket.to_owned()) {
-            info!(bucket, "ETags prove no part there: parts are verified by a checksum in front");
+            info!(
+                bucket,
+                "ETags prove no part there: a checksum sent before each part verifies it"
+            );
         }
     }
 }
@@ -143,13 +146,15 @@ impl Attempt<'_> {
                 Ok(Some(false)) => others += 1,
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                Err(error) => debug!("an object that was to show what ETags are: {error}"),
+                Err(error) => {
+                    debug!("could not read an object to see whether ETags are MD5s: {error}")
+                }
             }
         }
         if others > 0 {
             let evidence = format_args!(
-                "{object} was read twice alike and its ETag is not its MD5, nor are those of \
-                 {others} others"
+                "two readings of {object} are equal, but its ETag is not their MD5; nor are those \
+                 of {others} others"
             );
             engine.source.profile().learn(bucket, Quirk::OwnEtags, evidence);
         }
@@ -221,9 +226,9 @@ impl Attempt<'_> {
     /// The error for an object whose bytes do not match its own digest.
     pub(super) fn damaged_at_source(&self, digest: &str) -> Error {
         Error::invalid(format!(
-            "{}: damaged at the source: two readings brought the same bytes, and they are not those \
-             that its {digest} was computed of; nothing was written: put the object right at the \
-             source, then send it again",
+            "{}: damaged at the source: two readings gave the same bytes, and these do not match \
+             its {digest}; nothing was written: repair the object at the source, then send it \
+             again",
             self.job.src
         ))
     }
@@ -257,13 +262,13 @@ impl Asker<'_> {
             Ok(refuses) => refuses,
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             Err(error) => {
-                debug!("whether Content-MD5 is verified could not be found out: {error}");
+                debug!("could not find out whether Content-MD5 is verified: {error}");
                 return Ok(false);
             }
         };
         engine.evidence.known().refuses.insert(bucket.clone(), refuses);
         if !refuses {
-            let evidence = "a part with a wrong one was taken";
+            let evidence = "a part with a wrong one was accepted";
             engine.destination.profile().learn(bucket, Quirk::IgnoresContentMd5, evidence);
         }
         Ok(refuses)
@@ -286,7 +291,7 @@ impl Asker<'_> {
             Err(error) => return Err(error),
         };
         if engine.evidence.known().unlisted.insert(bucket.clone()) {
-            warn!(bucket, "parts may not be listed there, so no upload is resumed: {refusal}");
+            warn!(bucket, "no permission to list parts there, so no upload is resumed: {refusal}");
         }
         Ok(true)
     }
@@ -341,7 +346,7 @@ impl Asker<'_> {
         }
         let expected = digest::single_etag(&md5);
         let why = match refuses {
-            true => "and would have refused another body by its Content-MD5",
+            true => "and would have refused any other body because of Content-MD5",
             false => "and gave the same bytes back",
         };
         let evidence = format_args!("{target}: it answered {etag} to a body of {expected}, {why}");

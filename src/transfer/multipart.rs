@@ -57,7 +57,7 @@ impl Attempt<'_> {
         };
         if self.could_have_source_etag(meta, planned, &mover, &parts) {
             // Either a part is damaged, or the source's parts are of unequal size after all.
-            info!(object = %self.job.src, "the parts do not make the source's ETag: read again");
+            info!(object = %self.job.src, "the parts do not give the source's ETag: read again");
             let proven = self.proven(&mover, parts).await?;
             parts = self.fill(&mover, proven).await?;
         }
@@ -340,7 +340,7 @@ impl Attempt<'_> {
     }
 
     fn no_object(&self) -> Error {
-        let message = format!("{}: the completion was answered without an object", self.job.des);
+        let message = format!("{}: the answer to the completion names no object", self.job.des);
         Error::new(ErrorKind::Unavailable, message)
     }
 
@@ -442,8 +442,8 @@ impl Attempt<'_> {
         let (etag, known) = (&written.etag, own());
         let damaged = |what: String| {
             let message = format!(
-                "{des}: the destination made {etag} of parts that make {expected}, {what}: damaged \
-                 while its parts were joined"
+                "{des}: the destination made {etag} from parts that give {expected}, {what}: \
+                 damaged while its parts were joined"
             );
             Err(Error::new(ErrorKind::Damaged, message))
         };
@@ -464,7 +464,7 @@ impl Attempt<'_> {
             return damaged("and other bytes were read back".to_owned());
         }
         let evidence = format_args!(
-            "{des}: {etag} of parts that make {expected}, of the right size and bytes"
+            "{des}: {etag} from parts that give {expected}, with the right size and bytes"
         );
         profile.learn(&des.bucket, Quirk::OwnMultipartEtags, evidence);
         known

@@ -64,7 +64,7 @@ impl Attempt<'_> {
 
     /// Brings the destination to the source's current state, regardless of what the job says.
     pub(super) async fn refresh(&self, record: Option<&Record>) -> Result<Done> {
-        info!(object = %self.job.src, "the destination is not what it was left as: copied anew");
+        info!(object = %self.job.src, "the destination changed since it was written: copied again");
         let current = Attempt { version: None, ..*self };
         match current.copied().await {
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -215,7 +215,8 @@ impl PartMover {
             Err(error) if has_too_high_number(number, &error) => {
                 let target = &self.upload.target;
                 let allowed = layout::parts_allowed(number, &said(&error));
-                let message = format!("{target}: no more than {allowed} parts are taken ({error})");
+                let message =
+                    format!("{target}: no more than {allowed} parts are accepted ({error})");
                 let known =
                     self.engine.destination.profile().value(&target.bucket, Quirk::MaxParts);
                 if known.is_none_or(|known| allowed < known) {
@@ -251,7 +252,7 @@ impl PartMover {
         }
         if !self.crc64nvme {
             let message =
-                format!("{target}: ETags are no MD5 there, so the upload needs checksums");
+                format!("{target}: ETags are not MD5s there, so the upload needs checksums");
             return Err(Error::new(ErrorKind::UploadGone, message));
         }
         Err(Error::invalid(format!(
@@ -458,7 +459,7 @@ impl PartMover {
                 let whole = whole.map_or("unknown".to_owned(), |whole| whole.to_string());
                 let message = format!(
                     "{}: {} of {} bytes were asked for under the ETag {}, and the source answers \
-                     {length} from byte {start}, of {whole}: a broken reading, nothing was written",
+                     {length} from byte {start}, of {whole}: a wrong answer, nothing was written",
                     self.src,
                     range.header(),
                     self.layout.size,

@@ -38,7 +38,7 @@ pub(super) fn compare(
     if let Some(md5) = sent.md5.filter(|_| written.etag_is_md5() && !opaque) {
         if written.etag.md5() != Some(md5) {
             let (expected, held) = (digest::single_etag(&md5), &written.etag);
-            let message = format!("{what}: the destination holds {held} where {expected} was sent");
+            let message = format!("{what}: the destination holds {held}, but {expected} was sent");
             return Err(Error::new(ErrorKind::Damaged, message));
         }
         verdict = ProofVerdict::Proven;
@@ -46,7 +46,7 @@ pub(super) fn compare(
     if let (Some(crc), Some(held)) = (sent.crc64nvme, written.crc64nvme) {
         if crc != held {
             let message = format!(
-                "{what}: the destination's CRC-64/NVME is {held:016x} where {crc:016x} was sent"
+                "{what}: the destination's CRC-64/NVME is {held:016x}, but {crc:016x} was sent"
             );
             return Err(Error::new(ErrorKind::Damaged, message));
         }

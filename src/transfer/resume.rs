@@ -43,7 +43,7 @@ impl Engine {
     pub async fn give_up(&self, target: &ObjectId, upload: &UploadRef, cancel: &CancellationToken) {
         let upload = Upload { target: target.clone(), id: upload.id.clone() };
         match self.at_destination(cancel).abort_upload(&upload).await {
-            Ok(()) => debug!(object = %target, upload = upload.id, "aborted a worthless upload"),
+            Ok(()) => debug!(object = %target, upload = upload.id, "aborted a useless upload"),
             Err(error) => warn!(object = %target, "an upload could not be aborted: {error}"),
         }
     }

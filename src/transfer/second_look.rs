@@ -68,7 +68,7 @@ impl PartMover {
             }
             last = Some(reading);
         }
-        let message = format!("{} part {number}: no two readings bring the same bytes", self.src);
+        let message = format!("{} part {number}: no two readings give the same bytes", self.src);
         Err(Error::new(ErrorKind::Damaged, message))
     }
 
@@ -120,7 +120,7 @@ impl Attempt<'_> {
         if made.is_some() && made == before {
             return Err(damaged);
         }
-        let message = format!("{}: its parts do not make the source's digest", self.job.src);
+        let message = format!("{}: its parts do not give the source's digest", self.job.src);
         Err(Error::new(ErrorKind::UploadGone, message))
     }
 
@@ -134,7 +134,7 @@ impl Attempt<'_> {
         parts: &mut Vec<Part>,
     ) -> Result<bool> {
         let object = &self.job.src;
-        info!(%object, "its parts do not make the source's digest: each is read again");
+        info!(%object, "its parts do not give the source's digest: each is read again");
         for _ in 0..MAX_ROUNDS {
             let look = mover.look_again(whole, parts).await?;
             if !look.right
@@ -161,7 +161,7 @@ impl Attempt<'_> {
                 return Ok(look.right);
             }
         }
-        let message = format!("{object}: parts were damaged on the way again and again");
+        let message = format!("{object}: parts were repeatedly damaged on the way");
         Err(Error::new(ErrorKind::Damaged, message))
     }
 }

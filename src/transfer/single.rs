@@ -98,7 +98,7 @@ impl Attempt<'_> {
             return self.store(meta, body, md5, vouched).await.map(Turn::Copied);
         }
         let message = format!(
-            "{}: read {MAX_READS} times, and the bytes are not those that its ETag says",
+            "{}: read {MAX_READS} times, and the bytes do not match its ETag",
             self.job.src
         );
         Err(Error::new(ErrorKind::Damaged, message))
@@ -126,7 +126,7 @@ impl Attempt<'_> {
             return Err(self.damaged_at_source(sum.algorithm().name()));
         }
         match self.is_damaged_at_source().await? {
-            true => Err(self.damaged_at_source("ETag, an MD5,")),
+            true => Err(self.damaged_at_source("ETag, an MD5")),
             false => Ok(false),
         }
     }

@@ -44,8 +44,8 @@ impl Attempt<'_> {
         };
         Ok(match same {
             Some(size) if size != meta.size => Err(Error::invalid(format!(
-                "{}: the source answers {} bytes under the ETag {} with which it lists {size}: a \
-                 broken reading each time, nothing was written",
+                "{}: the source sends {} bytes for the ETag {}, but lists {size}: a wrong answer \
+                 each time, nothing was written",
                 self.job.src, meta.size, meta.etag
             ))),
             _ => Ok(()),
@@ -78,7 +78,7 @@ impl Attempt<'_> {
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             // A worker may lack the permission to list.
             Err(error) => {
-                debug!("whether the size is right cannot be told: {error}");
+                debug!("cannot find out whether the size is right: {error}");
                 return Ok(None);
             }
         };

@@ -174,7 +174,7 @@ impl Passing {
                 && md5 != wanted
             {
                 let [read, said] = [md5, wanted].map(|md5| digest::single_etag(&md5));
-                let message = format!("the bytes read make {read}, the source's ETag is {said}");
+                let message = format!("the bytes read give {read}, the source's ETag is {said}");
                 self.end(Err(Error::new(ErrorKind::Damaged, message.as_str())), Some(md5));
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
@@ -182,7 +182,7 @@ impl Passing {
                 && sum.finish() != wanted
             {
                 let name = wanted.algorithm().name();
-                let message = format!("the bytes read have another {name} than the source tells");
+                let message = format!("the bytes read have another {name} than the source says");
                 self.end(Err(Error::new(ErrorKind::Damaged, message.as_str())), md5);
                 return Err(Error::new(ErrorKind::Damaged, message));
             }

@@ -29,8 +29,8 @@ impl Attempt<'_> {
         {
             let bucket = self.job.src.bucket.escape_debug();
             warn!(
-                "bucket {bucket} (source) does not say which objects have tags: from now on each is \
-                 asked, but {passed} copied before were not"
+                "bucket {bucket} (source) does not say which objects have tags: from now on each \
+                 object's tags are read, but those of {passed} copied before were not"
             );
         }
         Ok(tags)

@@ -78,7 +78,7 @@ impl Profiles {
         {
             for fact in facts {
                 if let Some(quirk) = Quirk::named(&fact.quirk) {
-                    debug!(bucket = fact.bucket, "known of this store: {}", quirk.meaning());
+                    debug!(bucket = fact.bucket, "known about this store: {}", quirk.meaning());
                     profile.remember(&fact.bucket, quirk, fact.value, at(fact.at));
                 }
             }
@@ -115,8 +115,8 @@ impl Profiles {
             let facts = merged(parse(&before), learned);
             let text = serde_json::to_vec(&facts).unwrap_or_default();
             match self.state.set_note(note, &text).await {
-                Ok(()) => info!(facts = facts.len(), "noted what this store does in its own way"),
-                Err(error) => debug!("what was learned of the store is not kept: {error}"),
+                Ok(()) => info!(facts = facts.len(), "noted the quirks of this store"),
+                Err(error) => debug!("could not save what was learned about the store: {error}"),
             }
         }
     }

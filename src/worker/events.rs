@@ -283,7 +283,7 @@ impl Worker {
             let first = match self.claim(&name, bucket, cut).await {
                 Err(error) if error.kind() == ErrorKind::Denied => {
                     warn!(
-                        "which bucket's events go to {} is not on record, so that workers may differ: \
+                        "no record says which bucket's events go to {}, so workers may disagree: \
                          {error}",
                         shown(des_bucket)
                     );
@@ -292,7 +292,8 @@ impl Worker {
                 first => first?,
             };
             info!(
-                "without a bucket list, events of bucket {} go to {}, and of no other bucket",
+                "without a bucket list, events of bucket {} go to {}, those of other buckets are \
+                 refused",
                 shown(&first),
                 shown(des_bucket)
             );

@@ -200,7 +200,7 @@ impl Gates {
 
     fn closed(&self, place: &Asked) -> Error {
         let why = self.with(place, |gate| gate.why.clone());
-        Error::cancelled().context(format_args!("{place} is not tried now, since {why}"))
+        Error::cancelled().context(format_args!("{place} is not tried at present: {why}"))
     }
 
     fn give_up(&self, place: &Asked, job: &Job) {
@@ -239,7 +239,7 @@ impl Gates {
         if let Some(closed) = closed {
             self.with(place, |gate| gate.why.clear());
             let seconds = closed.as_secs();
-            info!("{place} takes objects again, after {seconds} s: the work goes on");
+            info!("{place} accepts objects again after {seconds} s: the work continues");
         }
     }
 
@@ -263,7 +263,9 @@ impl Gates {
             was_closed
         });
         if was_closed {
-            info!("{place} takes others: what it refuses like this has failed ({error})");
+            info!(
+                "{place} accepts others: objects that it refuses like this have failed ({error})"
+            );
         }
     }
 
@@ -290,15 +292,15 @@ impl Gates {
 
     fn say_closed(&self, place: &Asked, blame: Blame, why: &str) {
         let what = match blame {
-            Blame::Room => "takes nothing more",
+            Blame::Room => "accepts nothing more",
             Blame::Side | Blame::Passing => "does not answer",
-            Blame::Place => "is not there for this worker",
-            Blame::Asker => "does not know this worker",
-            Blame::Unless | Blame::Object => "refuses one object like the other",
+            Blame::Place => "cannot be found by this worker",
+            Blame::Asker => "does not accept this worker's credentials",
+            Blame::Unless | Blame::Object => "refuses every object alike",
         };
         warn!(
-            "{place} {what}: no more objects are tried and none is recorded as failed; one is tried \
-             from time to time until it passes ({why})"
+            "{place} {what}: work on it pauses and no object is recorded as failed; one is tried \
+             from time to time until it is accepted ({why})"
         );
     }
 
@@ -317,7 +319,7 @@ impl Gates {
         });
         if let Some((_, since, _)) = told {
             let seconds = now.saturating_sub(since).as_secs();
-            warn!("{place} still takes no objects, since {seconds} s: {error}");
+            warn!("{place} has accepted no object for {seconds} s: {error}");
         }
     }
 
@@ -348,7 +350,8 @@ impl Gates {
         let answer = match tokio::time::timeout(NEUTRAL_LIMIT, asked).await {
             Ok(answer) => answer.map(drop),
             Err(_) => {
-                let message = format!("{place} gives no answer in {} s", NEUTRAL_LIMIT.as_secs());
+                let message =
+                    format!("{place} gave no answer within {} s", NEUTRAL_LIMIT.as_secs());
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
         };
@@ -640,8 +643,8 @@ impl Gates {
         let gates = self.gates();
         let (place, gate) = gates.iter().find(|(_, gate)| gate.breaker.is_hopeless())?;
         let message = format!(
-            "{place} refuses one object like the other, so the rest was not tried and none of it is \
-             recorded as failed: {}; what is not to be copied can be left out by the ignore list",
+            "{place} refuses every object alike, so the rest was not tried and none of it is \
+             recorded as failed: {}; to leave objects out, use the ignore list",
             gate.why
         );
         Some(Error::new(ErrorKind::Denied, message))

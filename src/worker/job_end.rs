@@ -141,7 +141,7 @@ impl Worker {
             }
             JobEnd::Back(error) => {
                 monitor.returned();
-                debug!(object = %job.src, "goes back through no fault of its own: {error}");
+                debug!(object = %job.src, "goes back to the queue, not its own fault: {error}");
             }
             JobEnd::Failed(error) if delivery.alone() => {
                 monitor.failed();

@@ -87,7 +87,7 @@ impl Worker {
     /// Gives back a message that cannot be understood at present, through no fault of its own.
     async fn put_off(&self, lease: Lease, error: &Error) {
         let job = lease.message().id.clone();
-        warn!(job, "where the objects of an event go is not known: {error}");
+        warn!(job, "the destination of an event's objects is unknown: {error}");
         let delay = rest(lease.message().receive_count).min(self.settings.visibility);
         log_failure("release", self.hand_back(lease, delay).await);
     }
@@ -98,7 +98,7 @@ impl Worker {
         let mut bodies = job::messages(&incoming.jobs);
         for Apart { body, refusal } in incoming.apart {
             let job = lease.message().id.clone();
-            warn!(job, "a part is refused and goes on by itself: {refusal}");
+            warn!(job, "part of the message is refused and sent on by itself: {refusal}");
             bodies.push(body);
         }
         let delay = rest(lease.message().receive_count).min(self.settings.visibility);
@@ -204,7 +204,7 @@ impl Worker {
         // One request each: if a later one fails, what has been sent is not sent again.
         for batch in left.chunks(MAX_BATCH) {
             if let Err(error) = lease.while_held(|| self.queue.send(batch)).await {
-                warn!("what is left of a message could not be sent on: {error}");
+                warn!("the unfinished jobs of a message could not be sent on: {error}");
                 return lease.release(delay).await;
             }
         }

@@ -32,7 +32,8 @@ pub(super) async fn record(
         passing.map_or(Ok(()), Err)
     })
     .await;
-    let why = tried.err().unwrap_or_else(|| Error::invalid("the record gave no answer"));
+    let why =
+        tried.err().unwrap_or_else(|| Error::invalid("the records' table or file did not answer"));
     let answers = into_inner(answers);
     answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(why.another()))).collect()
 }

@@ -319,9 +319,9 @@ impl Worker {
             _ => error,
         };
         let error =
-            error.note("the same credentials are good for others here, so it is this object");
+            error.note("the same credentials work for other objects here, so it is this object");
         match blame::oddities(job.des.key.as_str(), headers) {
-            odd if odd.is_empty() => error.note("nothing is odd about its key and headers"),
+            odd if odd.is_empty() => error.note("its key and headers show nothing unusual"),
             odd => error.note(odd.join(", ")),
         }
     }

@@ -261,7 +261,7 @@ async fn what_is_wrong_fails_its_own_lines_and_says_what_to_do() {
             &[("ssm_parameter_bucket", "nowhere")],
             &cast.credentials,
             &["bucket list in parameter nowhere"],
-            &["make it, or set bucket_para_file"],
+            &["create it, or set bucket_para_file"],
         ),
         (&[], "nowhere", &["credentials in parameter nowhere", "destination: "], &["SecureString"]),
     ] {

@@ -57,7 +57,9 @@ async fn a_job_whose_object_is_missing_is_on_record_and_a_dead_letter_at_its_fir
     assert_eq!((&record["jobStatus"], &record["tryTimes"]), (&"FAILED".into(), &"1".into()));
     assert!(record["lastError"].as_str().is_some_and(|e| e.contains("absent")), "{record}");
     // A bucket that is not there is not the object's fault: its job waits, and the others go on.
-    worker.until_logged(&format!("bucket {bucket} (destination) is not there")).await;
+    worker
+        .until_logged(&format!("bucket {bucket} (destination) cannot be found by this worker"))
+        .await;
     let status = stage.status().await;
     assert_eq!((&status["failed"], &status["done"]), (&1.into(), &0.into()), "{status}");
     assert!(worker.lives(), "{}", worker.log());

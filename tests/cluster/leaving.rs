@@ -138,7 +138,7 @@ async fn the_end_by_the_autoscaling_group_is_completed_when_the_worker_has_drain
     let mut scene = Scene::begin("60").await;
     scene.until_protected("true").await;
     scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
-    scene.worker.until_logged("end by the autoscaling group: draining").await;
+    scene.worker.until_logged("termination by the autoscaling group: draining").await;
     scene.another_job().await;
     scene.worker.terminate().await;
     assert_eq!(scene.around.called("CompleteLifecycleAction", &[]), 0, "it still works");
@@ -164,7 +164,7 @@ async fn the_hook_is_completed_where_the_metadata_service_has_fallen_silent() {
     let mut scene = Scene::begin("60").await;
     scene.until_protected("true").await;
     scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
-    scene.worker.until_logged("end by the autoscaling group: draining").await;
+    scene.worker.until_logged("termination by the autoscaling group: draining").await;
     scene.another_job().await;
     scene.around.fail("");
     scene.door.open();
@@ -226,7 +226,7 @@ async fn notices_are_looked_for_while_the_group_does_not_answer() {
     let scene = Scene::begin("3600").await;
     scene.around.hold("Action=RecordLifecycleActionHeartbeat");
     scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
-    scene.worker.until_logged("end by the autoscaling group: draining").await;
+    scene.worker.until_logged("termination by the autoscaling group: draining").await;
     until("all three are read while the group is waited for", async || {
         (scene.around.readings_while_held() > 3).then_some(())
     })
@@ -239,7 +239,7 @@ async fn notices_are_looked_for_while_the_group_does_not_answer() {
 async fn a_long_drain_prolongs_the_hooks_time() {
     let mut scene = Scene::begin("3600").await;
     scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
-    scene.worker.until_logged("end by the autoscaling group: draining").await;
+    scene.worker.until_logged("termination by the autoscaling group: draining").await;
     let prolonged = [("LifecycleHookName", "drain"), ("InstanceId", INSTANCE)];
     until("the hook's time is prolonged", async || {
         (scene.around.called("RecordLifecycleActionHeartbeat", &prolonged) > 0).then_some(())
@@ -287,7 +287,7 @@ async fn a_worker_without_a_metadata_service_works_and_says_nothing() {
     ];
     let mut worker = stage.worker(&nobody);
     stage.until_done(1).await;
-    worker.until_logged("no EC2 instance").await;
+    worker.until_logged("not an EC2 instance").await;
     worker.terminate().await;
     assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log());
     let log = worker.log();

@@ -202,7 +202,7 @@ async fn a_manager_that_is_gone_stops_no_worker() {
     local.run(&["jobsender"]).await.with_status(0);
     local.set("NOTIFY_SOCKET", Path::new("/no/such/socket").to_str().unwrap());
     let mut worker = local.spawn(&["worker"]);
-    worker.logs("systemd could not be told").await;
+    worker.logs("could not notify systemd").await;
     local.asked("PutObject", 1).await;
     worker.signal("TERM");
     worker.ended().await.with_status(0);
@@ -232,7 +232,7 @@ async fn a_manager_that_has_stopped_reading_stops_no_worker() {
         local.asked("PutObject", 1).await;
         worker.signal("TERM");
         let ended = worker.ended().await.with_status(0);
-        assert!(!ended.stderr.contains("systemd could not be told"), "{}", ended.all());
+        assert!(!ended.stderr.contains("could not notify systemd"), "{}", ended.all());
         assert_eq!(local.destination.keys().await, ["object"]);
         drop(manager);
     }

@@ -112,10 +112,10 @@ async fn waits_for_room(answer: Answer) {
     let stage = many(300).await;
     let switch = refuse_from(&stage, 50, answer, Request::writes);
     let mut running = stage.spawn(&RUN);
-    running.logs("takes nothing more").await;
+    running.logs("accepts nothing more").await;
     switch.store(false, Ordering::Relaxed);
     let ended = running.ended().await.with_status(0);
-    assert_says(&ended, &["full, or a quota", "takes objects again"]);
+    assert_says(&ended, &["full, or a quota", "accepts objects again"]);
     assert!(!ended.all().contains("IAM policy"), "{}", ended.all());
     assert_nothing_failed(&ended);
     stage.store.assert_whole();
@@ -166,7 +166,7 @@ async fn is_recorded_for_none(method: &str, refuses: fn(&Request) -> bool) {
     let denied = Answer::error(403, "AccessDenied", "Access Denied");
     let switch = refuse_from(&stage, 50, denied, refuses);
     let ended = stage.migrate().await.with_status(3);
-    assert_says(&ended, &["one object like the other", "IAM policy", "ignore list"]);
+    assert_says(&ended, &["every object alike", "IAM policy", "ignore list"]);
     assert_nothing_failed(&ended);
     let tried = stage.store.asked(|request| request.method == method && !request.key.is_empty());
     // What was under way, and one message after the other to see whether it passes.
@@ -271,7 +271,7 @@ async fn a_page_that_is_no_listing_is_shown() {
 async fn a_bucket_that_is_not_there_is_named_with_the_address() {
     let stage = many(1).await;
     let ended = stage.run(&["run", "s3://from-here", "s3://nowhere-here"]).await.with_status(3);
-    assert_says(&ended, &["NoSuchBucket", &format!("{} was asked", stage.store.url)]);
+    assert_says(&ended, &["NoSuchBucket", &format!("the request went to {}", stage.store.url)]);
 }
 
 const CLUSTER: &str = "[Basic]\nssm_parameter_ignore_list =\nbucket_para_file = pairs.json\n\

@@ -328,7 +328,7 @@ async fn who_may_not_list_parts_begins_anew_and_aborts_nothing() {
     let parts: Vec<usize> =
         stage.store.data().uploads.values().map(|upload| upload.parts.len()).collect();
     assert_eq!(parts, [2], "the upload begun earlier is left: {said}");
-    assert_eq!(said.matches("parts may not be listed").count(), 1, "{said}");
+    assert_eq!(said.matches("no permission to list parts").count(), 1, "{said}");
 }
 
 /// Promise 4.

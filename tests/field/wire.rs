@@ -257,7 +257,7 @@ async fn a_server_that_cannot_be_trusted_is_refused_at_once_with_the_cure() {
     for way in WAYS {
         let way = [("Debug_HttpPath", way.to_owned())];
         for (certificate, bundle, words) in [
-            ("good", "stranger.pem", ["name the CA by", "CaBundle", "AWS_CA_BUNDLE"]),
+            ("good", "stranger.pem", ["name the CA's file", "CaBundle", "AWS_CA_BUNDLE"]),
             ("expired", "authority.pem", ["has expired", "renew", "clock"]),
             ("name", "authority.pem", ["for another name", "Endpoint", "ForcePathStyle"]),
         ] {

@@ -307,7 +307,7 @@ async fn what_sns_asks_is_no_failure() {
     let asked = [asks("SubscriptionConfirmation"), asks("UnsubscribeConfirmation"), test];
     let worked = work(&stage, &asked).await.with_dead(&[]);
     worked.says(&["arn:aws:sns:us-east-1:1:topic waits for its subscription to be confirmed"]);
-    worked.says(&["was ended", "nothing to do: s3:TestEvent"]);
+    worked.says(&["was deleted", "nothing to do: s3:TestEvent"]);
     assert!(!worked.ended.all().contains("its-token"), "{}", worked.ended.all());
 }
 

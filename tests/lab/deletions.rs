@@ -190,7 +190,7 @@ async fn deletions_stay_where_they_are_not_propagated() {
     history.send_and_wait(&created).await;
     let removed = history.delete(2, None).await;
     history.send_and_wait(&removed).await;
-    worker.until_logged("deletions stay, PropagateDelete is False").await;
+    worker.until_logged("deletions are not propagated, since PropagateDelete is False").await;
     assert!(history.arrived().await == Some(history.content(1)));
     assert_eq!(history.cloud.destination.calls("DeleteObject"), 0);
 }
@@ -232,7 +232,7 @@ async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
     let left = ["moved/back", "moved/other", "moved/replaced"];
     assert_eq!(cloud.stage.arrived_keys().await, left);
     worker.until_logged("passed over: the source has the object now").await;
-    worker.until_logged("passed over: the destination has another object than was seen").await;
+    worker.until_logged("passed over: the destination has another object than the one seen").await;
     for key in ["gone", "also gone", "never there"] {
         let record = cloud.stage.record(key).await;
         assert_eq!((&record["deleted"], &record["Size"]), (&"True".into(), &"0".into()), "{key}");

@@ -126,7 +126,7 @@ async fn drain([interrupted, ended]: &mut [Instance; 2]) {
     interrupted.around.say("spot/instance-action", notice);
     ended.around.say("autoscaling/target-lifecycle-state", "Terminated");
     for (instance, why) in
-        [(&*interrupted, "Spot interruption"), (&*ended, "end by the autoscaling group")]
+        [(&*interrupted, "Spot interruption"), (&*ended, "termination by the autoscaling group")]
     {
         instance.worker.until_logged(&format!("{why}: draining")).await;
         instance.worker.until_logged("stopping: running parts finish").await;

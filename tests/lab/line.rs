@@ -186,7 +186,7 @@ async fn a_body_that_stalls_on_the_way_up_is_cut_and_sent_again() {
     let rules = vec![Rule::on("UploadPart", Fault::StallInRequest(70_000)).part(1).once()];
     let ended = bench.arrives_in_spite_of(Vec::new(), rules).await;
     // By the worker or by the system, whose limit is the same.
-    let cut = ["no byte of the part was taken", "Connection timed out"];
+    let cut = ["no byte of the part was accepted", "Connection timed out"];
     assert!(cut.iter().any(|why| ended.stderr.contains(why)), "{}", ended.all());
     assert_eq!(
         bench.destination.calls("UploadPart"),

@@ -112,7 +112,7 @@ async fn a_queue_that_refuses_from_some_point_on_leaves_accounts_that_balance() 
     assert_eq!((count("sent"), cloud.stage.depth().await), (40, (40, 0)), "{found}");
     assert_eq!(count("failed_to_send"), 80, "{found}");
     assert_eq!(count("listed"), 120, "{found}");
-    assert!(ran.stderr.contains("the queue does not take jobs any more"), "{ran:?}");
+    assert!(ran.stderr.contains("the queue no longer accepts jobs"), "{ran:?}");
 }
 
 /// Promise 1.

@@ -38,7 +38,7 @@ async fn a_file_of_keys_is_looked_at_key_by_key() {
         .run(&["jobsender", "--keys", "/dev/null"])
         .await
         .with_status(2)
-        .says(&["no regular file"]);
+        .says(&["not a regular file"]);
     local.write("keys.txt", &format!("a\n{}", "k".repeat(1025)));
     let wrong = local.run(&["jobsender", "--keys", "keys.txt"]).await.with_status(2);
     wrong.says(&["keys.txt:2:", "longer than 1024 bytes"]);

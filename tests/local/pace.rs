@@ -70,8 +70,8 @@ async fn a_store_that_asks_for_patience_is_asked_for_less_and_gets_everything() 
     assert!(first >= 16, "{first}: too few to be too many");
     // Without a limit of its own, a caller that only pauses after each refusal has more than 900.
     assert!(seen.refused < OBJECTS as usize, "{} refused", seen.refused);
-    assert!(last <= 8, "{last} at once after the store has asked for patience");
-    assert!(ended.stderr.contains("the destination asks for patience"), "{}", ended.all());
+    assert!(last <= 8, "{last} at once after the store has throttled");
+    assert!(ended.stderr.contains("the destination is throttling"), "{}", ended.all());
 }
 
 /// A store that answers PutObject in rounds: none of a round before all of it are there, however fast

@@ -65,7 +65,7 @@ async fn unusable_arguments_are_explained() {
         (&["run", "s3://", ALL[1]], "s3:// is not an address"),
         (&["run", "s3://two words", ALL[1]], "is not the name of a bucket"),
         (&["--config", "no-such.ini", "run", ALL[0], ALL[1]], "no-such.ini: cannot be read"),
-        (&["demo", "no-such-folder"], "no-such-folder is no folder"),
+        (&["demo", "no-such-folder"], "no-such-folder is not a folder"),
     ] {
         let ended = local.run(arguments).await.with_status(2);
         assert!(ended.stderr.contains(words), "no {words:?} in {}", ended.all());
@@ -125,7 +125,12 @@ async fn refused_credentials_are_named_and_never_shown() {
         local.spoil_credentials(side, Some(wrong), None);
         let ended = local.migrate().await.with_status(3);
         let place = format!("({name})");
-        ended.says(&["SignatureDoesNotMatch", &place, &profile, "secret access key does not fit"]);
+        ended.says(&[
+            "SignatureDoesNotMatch",
+            &place,
+            &profile,
+            "secret access key does not match",
+        ]);
         assert!(!ended.all().contains(wrong), "{}", ended.all());
 
         local.spoil_credentials(side, None, Some("AKIANOBODYKNOWS"));

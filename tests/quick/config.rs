@@ -178,7 +178,7 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
     assert_eq!(
         problems_with(text, &[("MaxParallelFile", "many"), ("Mode_CopyTags", "")]),
         [
-            "t.ini:1: JobType stands before the first [Section]",
+            "t.ini:1: JobType comes before the first [Section]",
             "t.ini:3: unknown key JobTyp in [Basic]; perhaps JobType is meant",
             "t.ini:4: [Basic] JobType = POST; allowed: PUT, GET",
             "t.ini:5: the section's name is not closed; allowed: [Section] by itself",
@@ -187,7 +187,7 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
             "t.ini:9: [Mode] MaxThread = 0 is out of range; allowed: a whole number from 1 to \
              1000, or auto",
             "t.ini:10: unknown key ChunkSize in [Mode]; it belongs to [Debug]",
-            "t.ini:12: MaxRetry is already set in line 11",
+            "t.ini:12: MaxRetry is already set on line 11",
             "t.ini:13: is not understood; allowed: [Section], key = value, a comment after # or ;",
             "environment variable MaxParallelFile: [Mode] MaxParallelFile = many; allowed: a whole \
              number from 1 to 1000, or auto",

@@ -36,7 +36,8 @@ pub(super) fn is_right(digests: impl FnOnce(&[Bytes]) -> Vec<[u8; 16]>) -> bool 
     let is_right = digests(&inputs) == expected;
     if !is_right {
         tracing::warn!(
-            "hashing in SIMD lanes gives wrong digests on this machine: md-5 hashes instead, slower"
+            "hashing in SIMD lanes gives wrong digests on this machine: falling back to md-5, \
+             which is slower"
         );
     }
     is_right

@@ -70,7 +70,7 @@ pub(super) fn held(
     Ok(match row(tx, queue, handle.id)? {
         None => Err(lost("it has been deleted")),
         Some(row) if row.lease != Some(handle.lease) => {
-            Err(lost("it has been received again or given back"))
+            Err(lost("it has been received again or released"))
         }
         Some(row) if row.visible_at <= now => Err(lost("its lease has run out")),
         Some(row) => Ok(row),
@@ -175,7 +175,7 @@ pub(super) fn sweep(
 }
 
 fn spent_reason(received: u32) -> String {
-    format!("received {received} times without an end")
+    format!("received {received} times and never finished")
 }
 
 pub(super) fn entomb(

@@ -59,11 +59,9 @@ impl Columns {
         )?;
         let (version, latest) = (find(VERSION), find(LATEST));
         if version.is_some() && latest.is_none() {
-            return Err(
-                "the inventory has VersionId and no IsLatest, so that the current versions \
-                        cannot be told from older ones"
-                    .to_owned(),
-            );
+            return Err("the inventory has VersionId but no IsLatest: current versions cannot be \
+                        distinguished from older ones"
+                .to_owned());
         }
         Ok(Self {
             count,

@@ -35,7 +35,7 @@ pub(super) fn read(
 fn seen<'a>(columns: &Columns, record: &'a ByteRecord) -> Result<InventoryRow<'a>, String> {
     if record.len() != columns.count {
         let (fields, count) = (record.len(), columns.count);
-        return Err(format!("{fields} fields, where fileSchema names {count}"));
+        return Err(format!("{fields} fields, but fileSchema names {count}"));
     }
     let cell = |at: Option<usize>, name: Name| match at {
         None => Ok(Cell::NoColumn),

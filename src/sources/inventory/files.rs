@@ -221,13 +221,9 @@ fn digest(file: &mut File) -> std::io::Result<(u64, Md5)> {
 
 fn check(file: &DataFile, (size, md5): (u64, Md5), kind: ErrorKind) -> Result<()> {
     let wrong = if size != file.size {
-        format!("{size} bytes, where the manifest says {}", file.size)
+        format!("{size} bytes, but the manifest says {}", file.size)
     } else if md5 != file.md5 {
-        format!(
-            "its MD5 is {}, where the manifest says {}",
-            hex::encode(md5),
-            hex::encode(file.md5)
-        )
+        format!("its MD5 is {}, but the manifest says {}", hex::encode(md5), hex::encode(file.md5))
     } else {
         return Ok(());
     };
@@ -250,7 +246,7 @@ fn find(manifest: &Path, key: &str) -> Result<PathBuf> {
     let mut places = std::iter::once(folder.join(name)).chain(data).chain(above);
     places.find(|path| path.is_file()).ok_or_else(|| {
         let message = format!(
-            "the inventory file {key} is missing: it is neither beside {}, nor in ../data, nor \
+            "the inventory file {key} is missing: it is neither next to {}, nor in ../data, nor \
              under its whole key in a folder above",
             manifest.display()
         );

@@ -66,7 +66,7 @@ fn unit(schema: &SchemaDescriptor, at: usize) -> Result<u32> {
         }),
         (None, ConvertedType::TIMESTAMP_MILLIS) => Ok(1_000),
         (None, ConvertedType::TIMESTAMP_MICROS) => Ok(1_000_000),
-        _ => Err(Error::usage(format!("the column {} is no time", MODIFIED.parquet))),
+        _ => Err(Error::usage(format!("the column {} is not a time", MODIFIED.parquet))),
     }
 }
 
@@ -184,7 +184,7 @@ fn date(time: i64, per_second: u32) -> Result<SystemTime, String> {
         true => UNIX_EPOCH.checked_sub(distance),
         false => UNIX_EPOCH.checked_add(distance),
     };
-    date.ok_or_else(|| "LastModifiedDate is no time".to_owned())
+    date.ok_or_else(|| "LastModifiedDate is not a time".to_owned())
 }
 
 /// One column of a row group, with some of its cells.

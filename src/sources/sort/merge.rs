@@ -80,7 +80,7 @@ impl Merge {
 
 fn twice(key: &[u8]) -> Error {
     let key = ObjectKey::new(String::from_utf8_lossy(key));
-    Error::invalid(format!("the key {key} is listed twice; of which object it speaks is not known"))
+    Error::invalid(format!("the key {key} is listed twice; it is unknown which row is right"))
 }
 
 impl Ord for Head {

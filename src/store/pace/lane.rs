@@ -102,8 +102,8 @@ impl Lane {
         match self.stubborn().refused(subject, self.opened.elapsed()) {
             None => error,
             Some(tries) => error.of_kind(ErrorKind::Invalid).note(format_args!(
-                "asked for patience {tries} times while the bucket {} answered others: the {} has \
-                 trouble with this object alone",
+                "throttled {tries} times while the bucket {} answered others: the {} has trouble \
+                 with this object alone",
                 self.bucket, self.side
             )),
         }
@@ -162,12 +162,11 @@ impl Lane {
             // The first time is news, the rest is only progress.
             match level.told.replace(Instant::now()) {
                 None => {
-                    warn!(bucket, "the {side} asks for patience: {requests} requests at once now")
+                    warn!(bucket, "the {side} is throttling: {requests} requests at once now")
                 }
-                Some(_) => info!(
-                    bucket,
-                    "the {side} asks for patience again: {requests} requests at once now"
-                ),
+                Some(_) => {
+                    info!(bucket, "the {side} is throttling again: {requests} requests at once now")
+                }
             }
         } else {
             debug!(bucket, "{side}: {requests} requests at once now");

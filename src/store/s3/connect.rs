@@ -190,7 +190,9 @@ async fn connect(
         }
         Credentials::Ssm => {
             let stored = stored.ok_or_else(|| {
-                Error::usage(format!("the {side}'s credentials are ssm, but there is no SSM"))
+                Error::usage(format!(
+                    "the {side}'s Credentials are ssm, but there is no Parameter Store"
+                ))
             })?;
             // Read now, so that a missing or broken parameter shows before anything is moved; the
             // other account's region is not this machine's.

@@ -169,7 +169,7 @@ impl Lean {
 const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 /// A success without an ETag is not the store's answer: something in transit has made it up.
-const NO_ETAG: &str = "the answer names no ETag, so it is not the store's";
+const NO_ETAG: &str = "the answer has no ETag, so it is not the store's";
 
 fn put_header(to: &mut HeaderMap, name: &str, value: &str) -> Result<(), Failure> {
     let unsendable = |part: &str| {

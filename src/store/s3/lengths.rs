@@ -203,7 +203,7 @@ impl S3Store {
             None => {
                 let said = self.said("HeadObject", id);
                 Err(Error::invalid(format!(
-                    "{said}: neither HEAD, GET nor the listing tells its size"
+                    "{said}: neither HEAD, GET nor the listing gives its size"
                 )))
             }
         }

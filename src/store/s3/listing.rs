@@ -321,7 +321,7 @@ impl S3Store {
                 || objects.odd.iter().any(|odd| below(&odd.key))
         };
         if !page.folders.iter().all(|folder| is_shown(&decode(folder))) {
-            return wrong("folders (CommonPrefixes) are listed in the place of their objects");
+            return wrong("folders (CommonPrefixes) are listed instead of their objects");
         }
         let goes_on = page.truncated.unwrap_or(page.token.is_some() || page.next.is_some());
         if !goes_on {
@@ -338,7 +338,9 @@ impl S3Store {
             (OBJECTS, None, None, Some(key)) => Some(own(AFTER, &key, "")),
             (_, _, Some(key), _) | (_, _, None, Some(key)) => Some(own(MARKER, &key, "")),
             (_, _, None, None) => {
-                return wrong("a page cut short: it says that there are more keys, and not where");
+                return wrong(
+                    "a page cut short: it says that there are more keys, but not where to continue",
+                );
             }
         };
         Ok(objects)

@@ -443,7 +443,7 @@ impl State {
             return Err(wrong("the page does not say whether it is the last (IsTruncated)"));
         }
         if !self.sized && page.objects.odd.iter().any(|odd| odd.flaw == Flaw::NoSize) {
-            return Err(wrong("the page tells no object's size (Size)"));
+            return Err(wrong("the page has objects without a size (Size)"));
         }
         page.objects.end = Some(self.last).filter(|last| !last.is_empty());
         page.objects.is_full = page.shown >= page.max_keys.unwrap_or(PAGE);

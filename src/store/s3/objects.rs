@@ -99,7 +99,7 @@ impl S3Store {
             Ok(Some(seen)) => return Ok(Some(seen)),
             Ok(None) => {
                 if self.counts_untold(bucket) >= MAX_UNTOLD {
-                    let said = "HeadObject with partNumber says nothing of parts";
+                    let said = "HeadObject with partNumber says nothing about parts";
                     self.profile.learn(bucket, Quirk::NoPartSizes, said);
                 }
                 return Ok(None);

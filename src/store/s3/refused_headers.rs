@@ -507,9 +507,13 @@ impl S3Store {
                     self.profile.learn(bucket, *quirk, refusal);
                 }
                 _ if *quirk == Quirk::EncodedMetadata => {
-                    warn!("bucket {bucket}: metadata goes as encoded words (RFC 2047): {refusal}");
+                    warn!(
+                        "bucket {bucket}: metadata is sent as encoded words (RFC 2047): {refusal}"
+                    );
                 }
-                _ => warn!("bucket {bucket}: an object goes without what it refused: {refusal}"),
+                _ => warn!(
+                    "bucket {bucket}: an object is sent without what the bucket refused: {refusal}"
+                ),
             }
         }
     }
@@ -590,7 +594,7 @@ mod tests {
     #[test]
     fn neither_the_key_nor_our_own_advice_is_what_the_store_has_said() {
         let message = "PutObject s3://b/x-amz-tagging (destination): NotImplemented: A header you \
-                       provided (status 501, request 1); leave out what it cannot do (CopyTags, \
+                       provided (status 501, request 1); switch off what it cannot do (CopyTags, \
                        ACL, SSE, StorageClass, Checksum)";
         let evidence = Evidence {
             status: 501,

@@ -125,7 +125,7 @@ fn answer(document: &[u8]) -> Result<XmlElement> {
         return Err(refusal.error("the answer holds an error"));
     }
     if root.name.eq_ignore_ascii_case("html") {
-        let message = "a page for people came instead of the store's answer: is Endpoint right?";
+        let message = "an HTML page came instead of the store's answer: is Endpoint right?";
         return Err(Error::new(ErrorKind::Unavailable, message));
     }
     Ok(root)

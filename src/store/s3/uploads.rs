@@ -61,7 +61,7 @@ impl S3Store {
         let said = self.said("CreateMultipartUpload", target);
         let message = format!("{said}: the answer names no upload");
         let error = Error::new(ErrorKind::Unavailable, message);
-        let left = "an upload may be left of this key: abort it there";
+        let left = "an unfinished upload of this key may remain: abort it there";
         let Ok(mut uploads) = self.uploads_of(target).await else { return error.note(left) };
         uploads.sort_by_key(|listed| listed.initiated);
         for ListedUpload { upload, .. } in uploads.into_iter().rev() {
@@ -337,7 +337,7 @@ impl S3Store {
 pub(super) async fn held(body: Body) -> Result<Bytes> {
     if body.length() > LARGEST_SIGNED {
         let most = LARGEST_SIGNED / crate::object::MIB;
-        let message = format!("HttpPath = sdk signs parts of at most {most} MiB: take lean");
+        let message = format!("HttpPath = sdk signs parts of at most {most} MiB: use lean");
         return Err(Error::invalid(message));
     }
     body.read_all().await

@@ -36,7 +36,7 @@ async fn a_body_that_falls_silent_is_cut() {
     }
     let error = body.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("b/key (source): the body brought no byte for 20 s"));
+    assert!(error.to_string().contains("b/key (source): no byte of the body arrived for 20 s"));
     assert_eq!(began.elapsed(), S * (39 + 20));
     assert!(body.next().await.is_none());
 }
@@ -91,7 +91,7 @@ async fn a_destination_that_takes_nothing_more_is_cut() {
     let (sent, after) = send(&destination(&[1, 29, 29], false), at_once).await;
     let error = sent.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("no byte of the part was taken for 30 s"), "{error}");
+    assert!(error.to_string().contains("no byte of the part was accepted for 30 s"), "{error}");
     assert_eq!(after, S * (59 + 30));
 }
 
@@ -134,6 +134,6 @@ fn asks_once() -> Arc<Paced> {
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_of_what_it_waited_for_is_cut() {
     let (sent, after) = send(&asks_once(), vec![S * 5]).await;
-    assert!(sent.unwrap_err().to_string().contains("no byte of the part was taken for 30 s"));
+    assert!(sent.unwrap_err().to_string().contains("no byte of the part was accepted for 30 s"));
     assert_eq!(after, S * (5 + 30));
 }

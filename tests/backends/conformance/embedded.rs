@@ -184,7 +184,7 @@ async fn dead_letters_keep_their_body_count_and_reason() {
         seen,
         [
             ("what is left", "access denied", 1),
-            ("spent", "received 3 times without an end", MAX_RECEIVES)
+            ("spent", "received 3 times and never finished", MAX_RECEIVES)
         ]
     );
     assert_eq!(queue.dead(1).await.unwrap().len(), 1);

@@ -113,7 +113,7 @@ async fn an_endpoint_that_is_not_there_is_named() {
         assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
         let said = refused.to_string();
         assert!(said.starts_with("GetObject s3://bucket/k (source): "), "{said}");
-        assert!(said.contains(&format!("{url} was asked: check Endpoint")), "{said}");
+        assert!(said.contains(&format!("the request went to {url}: check Endpoint")), "{said}");
     }
 }
 

@@ -30,7 +30,7 @@ async fn a_data_file_that_is_not_the_manifests_is_refused_before_it_is_read() {
         fs::write(&made.files[1], &content).unwrap();
         refused(&made, ErrorKind::Invalid, "the inventory file is damaged: its MD5 is ").await;
         fs::write(&made.files[1], &whole[..whole.len() - 1]).unwrap();
-        refused(&made, ErrorKind::Invalid, " bytes, where the manifest says ").await;
+        refused(&made, ErrorKind::Invalid, " bytes, but the manifest says ").await;
         fs::remove_file(&made.files[1]).unwrap();
         refused(&made, ErrorKind::NotFound, "data/0000-1.").await;
     }
@@ -133,7 +133,7 @@ async fn rows_that_contradict_the_manifest_are_refused_with_their_place() {
         (cells(BUCKET, "l", "", date), "line 2: l: Size is empty"),
         (cells(BUCKET, "l", "-1", date), "line 2: Size is \"-1\""),
         (cells(BUCKET, "l", "1", "soon"), "line 2: LastModifiedDate is \"soon\""),
-        ("\"source-bucket\",\"l\"\n".to_owned(), "line 2: 2 fields, where fileSchema names 7"),
+        ("\"source-bucket\",\"l\"\n".to_owned(), "line 2: 2 fields, but fileSchema names 7"),
         (cells(BUCKET, "k", "2", date), "the key k is listed twice"),
     ] {
         made.replace(1, &gzip((good.clone() + &bad).as_bytes()));

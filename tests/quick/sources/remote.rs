@@ -156,7 +156,7 @@ async fn a_file_that_is_not_the_manifests_is_refused() {
     let key = stage.key(&stage.made.files[0]);
     stage.put(&key, csv(CURRENT, &[object("other", 1)])).await;
     let error = stage.refused().await;
-    assert!(error.to_string().contains(" bytes, where the manifest says "), "{error}");
+    assert!(error.to_string().contains(" bytes, but the manifest says "), "{error}");
 }
 
 /// Promise 1.

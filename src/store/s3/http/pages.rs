@@ -55,7 +55,7 @@ async fn document(mut body: Arriving, room: usize) -> Result<BytesMut, Failure> 
     let mut all = BytesMut::with_capacity(room);
     loop {
         let chunk = tokio::time::timeout(SILENCE, body.next()).await.map_err(|_| {
-            Failure::unreached(format!("nothing has come for {} s", SILENCE.as_secs()))
+            Failure::unreached(format!("no byte has arrived for {} s", SILENCE.as_secs()))
         })?;
         match chunk {
             Some(chunk) => all.extend_from_slice(&chunk.map_err(Failure::cut)?),
