@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use s3_migration::digest;
 use s3_migration::digest::lanes::Lanes;
 use s3_migration::error::{Error, Result};

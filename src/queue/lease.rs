@@ -22,7 +22,7 @@ const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Tries of the final calls for a message while the heartbeat holds it: a few minutes.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 30;
 
 /// Why a lease was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
