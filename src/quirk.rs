@@ -254,7 +254,7 @@ impl Pins {
             };
             let (name, value) = rest.split_once('=').map_or((rest, None), |(n, v)| (n, Some(v)));
             let quirk = Quirk::named(&name.trim().to_ascii_lowercase());
-            let quirk = quirk.ok_or_else(|| format!("{word:?} is none of them"))?;
+            let quirk = quirk.ok_or_else(|| format!("{word:?} is not one of them"))?;
             let number = value.map(|value| value.trim().parse::<u64>());
             let pin = match (denied, quirk, number) {
                 (true, _, None) => None,
@@ -265,7 +265,7 @@ impl Pins {
                 (_, Quirk::MaxParts, _) => {
                     return Err(format!("{word:?} needs a number from 1 to 10000: max-parts=1000"));
                 }
-                _ => return Err(format!("{word:?} has no number")),
+                _ => return Err(format!("{word:?} takes no number")),
             };
             pins.insert(quirk, pin);
         }

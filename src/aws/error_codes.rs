@@ -160,8 +160,8 @@ fn misaddressed(code: &str, text: &str) -> Option<CodeMeaning> {
 fn another_region() -> CodeMeaning {
     CodeMeaning::with(
         ErrorKind::Invalid,
-        "the bucket is in another region or behind another endpoint: set the keys Region and \
-         Endpoint of this side",
+        "the bucket is in another region or at another endpoint: set Region and Endpoint of this \
+         side",
     )
 }
 
@@ -176,7 +176,7 @@ fn denial(code: &str) -> Option<&'static str> {
             "allow this call in the caller's IAM policy, and in the resource's policy"
         }
         "AccountProblem" | "OptInRequired" | "InvalidPayer" => {
-            "the service refuses this account: see its billing and activation"
+            "the service refuses this account: check its billing and activation"
         }
         "KMS.DisabledException"
         | "KMS.InvalidStateException"

@@ -42,7 +42,10 @@ impl StoredCredentials {
             wrong(format!("not valid JSON at line {} column {}", e.line(), e.column()))
         })?;
         let Value::Object(fields) = value else {
-            return Err(wrong("not a JSON object with aws_access_key_id and the like".to_owned()));
+            return Err(wrong(
+                "not a JSON object with aws_access_key_id, aws_secret_access_key and region"
+                    .to_owned(),
+            ));
         };
         let required = |field: &str| {
             optional(&fields, field)

@@ -152,7 +152,7 @@ pub fn message_size(bytes: u64) -> Judged {
             CheckVerdict::Warning,
             format!(
                 "{taken}: a message with many small objects may be refused; raise \
-                 MaximumMessageSize to 256 KiB or more, or set PackObjects lower"
+                 MaximumMessageSize to 256 KiB or more, or lower PackObjects"
             ),
         ),
         false => (CheckVerdict::Ok, taken),

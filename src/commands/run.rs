@@ -34,7 +34,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
         _ => {
             let pairs = load_pairs(config, Some(&*parameters)).await?;
             if pairs.is_empty() {
-                let nothing = "the bucket list is empty: name both places, run s3://FROM s3://TO";
+                let nothing = "the bucket list is empty: name both sides, run s3://FROM s3://TO";
                 return Err(Error::usage(nothing));
             }
             (pairs, wiring::ignore_list(config, Some(&*parameters)).await?)

@@ -32,8 +32,9 @@ impl Deletions {
                 let nested = first.starts_with(&second) || second.starts_with(&first);
                 if one.des_bucket == other.des_bucket && nested {
                     return Err(Error::usage(format!(
-                        "--delete cannot tell the copies of two pairs apart: both put objects below \
-                         s3://{}/{}; give them places of their own, or compare them without --delete",
+                        "--delete cannot tell the copies of two pairs apart: both put objects \
+                         below s3://{}/{}; give each pair its own destination, or compare them \
+                         without --delete",
                         one.des_bucket,
                         if first.len() < second.len() { first } else { second }
                     )));

@@ -334,7 +334,7 @@ impl Listing {
         if is_new || is_empty || self.walked.is_some() {
             self.idle = 0;
             if is_same && is_empty {
-                return Err(self.stuck("an empty page and its token once more"));
+                return Err(self.stuck("an empty page with the same token again"));
             }
             self.asked.request.token = Some(token);
             self.ask();
@@ -342,7 +342,7 @@ impl Listing {
         }
         self.idle += 1;
         match is_same {
-            _ if self.idle > STUCK => return Err(self.stuck("nothing but keys that were listed")),
+            _ if self.idle > STUCK => return Err(self.stuck("only keys that it has listed before")),
             true => self.ask_behind(),
             false => {
                 self.asked.request.token = Some(token);
@@ -400,7 +400,7 @@ impl Listing {
             let Some(token) = page.next.take() else { return Ok(None) };
             idle += u32::from(!page.is_empty());
             if idle > STUCK || self.asked.request.token.as_ref() == Some(&token) {
-                return Err(self.stuck("pages without an end"));
+                return Err(self.stuck("an endless row of pages"));
             }
             (self.asked.request.token, self.asked.request.max_keys) = (Some(token), None);
         }
@@ -461,7 +461,7 @@ impl Listing {
                 _ = self.asking.first.set(first.to_owned());
             }
             ListRequest { start_after: Some(after), .. } if self.begins_again(first, after) => {
-                let said = format!("asked for keys after {}", shown(after));
+                let said = format!("keys after {} were requested", shown(after));
                 self.begin_otherwise(said);
                 return Ok(None);
             }

@@ -93,7 +93,7 @@ impl Comparison {
                 page => page?,
             };
             if is_behind && ends.begins_again(&page) {
-                let said = "a page begins with the first key of all";
+                let said = "a page after the first begins with the first key";
                 let value = ignores.map_or(1, |_| IGNORES_MARKER);
                 let is_news = profile.learn_value(&bucket, Quirk::IgnoresStartAfter, value, said);
                 match ignores {
@@ -103,13 +103,19 @@ impl Comparison {
             }
             let (next, is_full) = (page.next.take(), page.is_full);
             if ends.see(&page) && is_behind {
-                profile.learn(&bucket, Quirk::EndsListingsEarly, "there were more keys");
+                profile.learn(
+                    &bucket,
+                    Quirk::EndsListingsEarly,
+                    "there were more keys after the last page",
+                );
             }
             sorter.keep_odd(page.odd.iter().cloned())?;
             sorter.push_page(rows(&page)).await?;
             match next {
                 Some(token) if request.token.as_ref() == Some(&token) => {
-                    return Err(Error::invalid(format!("bucket {bucket} repeats its token")));
+                    return Err(Error::invalid(format!(
+                        "bucket {bucket} answers a page of its listing with the token that was sent"
+                    )));
                 }
                 Some(token) => (request.token, request.max_keys) = (Some(token), None),
                 None => {

@@ -294,7 +294,7 @@ impl fmt::Display for Verdict<'_> {
             Self::AlreadyThere => f.write_str("skip, already there with the same size"),
             Self::Ignored(rule) => write!(f, "skip, ignored by {rule}"),
             Self::Archived => f.write_str("skip, archived: restore it first, then compare again"),
-            Self::InQueue => f.write_str("skip, sent before: its job waits or runs"),
+            Self::InQueue => f.write_str("skip, sent before: its job is waiting or running"),
             Self::KeyTooLong(bytes) => write!(
                 f,
                 "cannot be copied, its key with the destination's prefix has {bytes} bytes and S3 \

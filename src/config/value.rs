@@ -52,9 +52,9 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
             .ok_or_else(|| wrong(key, &shown(raw))),
         Kind::Moment => moment(raw).map(Parsed::Moment).ok_or_else(|| wrong(key, &shown(raw))),
         Kind::ParameterName if !is_parameter_name(raw) => {
-            Err(wrong(key, "is not a name (the value is not shown)"))
+            Err(wrong(key, "is not a valid name (the value is not shown)"))
         }
-        Kind::Url if !is_url(raw) => Err(wrong(key, "is not such a URL (the value is not shown)")),
+        Kind::Url if !is_url(raw) => Err(wrong(key, "is not a valid URL (the value is not shown)")),
         Kind::Quirks => match Pins::parse(raw) {
             Ok(_) => Ok(text()),
             Err(wrong_word) => Err(wrong(key, &format!("{}: {wrong_word}", shown(raw)))),

@@ -281,7 +281,7 @@ impl Queue for SqsQueue {
         let ranges =
             batch::batches(bodies.iter().map(String::len), self.max_bytes).map_err(|long| {
                 Error::invalid(format!(
-                    "SendMessageBatch {}: message {} has {} bytes, the queue takes {}",
+                    "SendMessageBatch {}: message {} has {} bytes, the queue accepts {}",
                     self.name, long.index, long.bytes, self.max_bytes
                 ))
             })?;

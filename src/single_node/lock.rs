@@ -22,7 +22,7 @@ impl Lock {
         path.push(format!(".{name}.lock"));
         let path = PathBuf::from(path);
         let cannot = |error: io::Error| {
-            Error::usage(format!("{} cannot be made or locked: {error}", path.display()))
+            Error::usage(format!("{} cannot be created or locked: {error}", path.display()))
         };
         loop {
             let file = File::options().create(true).append(true).open(&path).map_err(cannot)?;

@@ -59,7 +59,7 @@ impl<T: Send + 'static> Feed<T> {
                 end.map(|()| None)
             }
             (FeedEnd::Reached, None) => Ok(None),
-            (FeedEnd::Failed, None) => Err(Error::invalid("reading has failed before")),
+            (FeedEnd::Failed, None) => Err(Error::invalid("reading has already failed")),
             (FeedEnd::Ahead, None) => Err(self.lost().await),
         }
     }
@@ -69,7 +69,7 @@ impl<T: Send + 'static> Feed<T> {
         self.end = FeedEnd::Failed;
         match (&mut self.reader).await {
             Err(join) if join.is_panic() => {
-                Error::invalid("reading broke off: a fault of this program").with_source(join)
+                Error::invalid("reading stopped: a bug in this program").with_source(join)
             }
             _ => Error::cancelled(),
         }

@@ -142,7 +142,7 @@ impl Inventory {
             .map_err(|e| e.context(format_args!("inventory file {name}")))
         });
         reading.await.map_err(|join| {
-            Error::invalid(format!("inventory file {}: reading broke off", file.key))
+            Error::invalid(format!("inventory file {}: reading stopped early", file.key))
                 .with_source(join)
         })?
     }

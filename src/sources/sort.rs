@@ -132,7 +132,7 @@ impl Sorter {
 }
 
 fn over() -> Error {
-    Error::invalid("rows cannot be sorted any more: the sorter has ended or failed before")
+    Error::invalid("rows can no longer be sorted: the sorter has ended or failed")
 }
 
 /// Rows in byte order of their keys, each key once.

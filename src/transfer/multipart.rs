@@ -107,7 +107,7 @@ impl Attempt<'_> {
         let bucket = &self.job.des.bucket;
         if self.engine.is_opaque(bucket) {
             let object = &self.job.des;
-            warn!(%object, "its parts cannot be verified again, since their ETags are no MD5");
+            warn!(%object, "its parts cannot be verified again, since their ETags are not MD5s");
             return Ok(parts);
         }
         let proven = mover.proven(parts.clone()).await?;
@@ -388,7 +388,7 @@ impl Attempt<'_> {
             (Some(made), Some(own)) if made != own => {
                 self.abort(&mover.upload).await?;
                 let message = format!(
-                    "{}: the parts make a CRC-64/NVME of {made:016x}, the source's is {own:016x}",
+                    "{}: the CRC-64/NVME of its parts is {made:016x}, the source's is {own:016x}",
                     self.job.des
                 );
                 Err(Error::new(ErrorKind::UploadGone, message))

@@ -458,7 +458,7 @@ impl PartMover {
             Answered::Otherwise => {
                 let whole = whole.map_or("unknown".to_owned(), |whole| whole.to_string());
                 let message = format!(
-                    "{}: {} of {} bytes were asked for under the ETag {}, and the source answers \
+                    "{}: {} of {} bytes were requested with the ETag {}, and the source answers \
                      {length} from byte {start}, of {whole}: a wrong answer, nothing was written",
                     self.src,
                     range.header(),

@@ -176,7 +176,7 @@ impl Attempt<'_> {
             }
             _ if error.is_bare() => {
                 let error = error.of_kind(ErrorKind::Unavailable);
-                error.note("the bucket itself does not say that it is gone")
+                error.note("the bucket itself does not confirm that it is gone")
             }
             _ => error,
         }

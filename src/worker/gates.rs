@@ -478,7 +478,7 @@ impl Gates {
             return Ruled::Own(match error.kind() {
                 // It was retried for as long as a throttled bucket is, and the bucket answers.
                 ErrorKind::Throttled => error.of_kind(ErrorKind::Invalid).note(format_args!(
-                    "{place} answers others: it has trouble with this object alone"
+                    "{place} answers other requests: it has trouble with this object alone"
                 )),
                 _ => error,
             });

@@ -99,11 +99,11 @@ fn format(format: &str, schema: &str) -> Result<Format> {
         "CSV" => Columns::of_schema(schema).map(Format::Csv).map_err(Error::usage),
         "PARQUET" => Ok(Format::Parquet),
         "ORC" => Err(Error::usage(
-            "the inventory is in ORC, which is not read here; set its output format to CSV or \
+            "the inventory is in ORC, which cannot be read; set its output format to CSV or \
              Parquet (PutBucketInventoryConfiguration) and wait for the next one",
         )),
         _ => Err(Error::usage(format!(
-            "the inventory's fileFormat is {format:?}; CSV and Parquet are read here"
+            "the inventory's fileFormat is {format:?}; only CSV and Parquet can be read"
         ))),
     }
 }

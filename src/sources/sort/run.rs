@@ -22,7 +22,8 @@ impl<'a> Writer<'a> {
     pub(super) fn new(folder: &'a Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|e| {
             let folder = folder.display();
-            Error::usage(format!("no temporary file can be made in {folder}: {e}")).with_source(e)
+            Error::usage(format!("no temporary file can be created in {folder}: {e}"))
+                .with_source(e)
         })?;
         Ok(Self { folder, file: BufWriter::with_capacity(BUFFER, file) })
     }

@@ -285,7 +285,11 @@ impl S3Store {
             }
             (None, Ok(_)) => {
                 let said = self.said(call, place(request));
-                Err(Error::new(ErrorKind::Unavailable, format!("{said}: no document")).into())
+                Err(Error::new(
+                    ErrorKind::Unavailable,
+                    format!("{said}: the answer is not a document"),
+                )
+                .into())
             }
         }
     }

@@ -324,7 +324,7 @@ impl State {
     fn open(&mut self, name: &[u8]) -> Result<()> {
         if self.open.is_empty() && (self.ended || !is_root(name)) {
             let name = String::from_utf8_lossy(name).into_owned();
-            let message = format!("the answer is no listing but a document {name:?}");
+            let message = format!("the answer is not a listing but a document {name:?}");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let element = Element::named(self.open.len(), self.open.get(1).copied(), name);

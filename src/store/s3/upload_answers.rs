@@ -151,7 +151,7 @@ pub(super) fn parts(document: &[u8]) -> Result<PartsPage> {
     let parts = root.all("Part").map(part).collect::<Result<Vec<_>>>()?;
     let truncated = root.flag("IsTruncated")?;
     if truncated.is_none() && parts.is_empty() && !root.name.contains("Parts") {
-        return Err(strange(&root, "no list of parts"));
+        return Err(strange(&root, "not a list of parts"));
     }
     // A missing flag means the end only if no other page is named either.
     let marker = root.text("NextPartNumberMarker").and_then(|marker| marker.trim().parse().ok());
@@ -162,7 +162,8 @@ pub(super) fn parts(document: &[u8]) -> Result<PartsPage> {
 fn part(element: &XmlElement) -> Result<Part> {
     let number = |name: &str| element.text(name).and_then(|text| text.trim().parse::<u64>().ok());
     let whole = number("PartNumber").and_then(|n| u32::try_from(n).ok()).zip(number("Size"));
-    let (number, size) = whole.ok_or_else(|| Error::invalid("a part without number or size"))?;
+    let (number, size) =
+        whole.ok_or_else(|| Error::invalid("a part without a number or a size"))?;
     let etag = Etag::new(element.text("ETag").unwrap_or_default());
     let crc64nvme = element.text("ChecksumCRC64NVME").and_then(|text| parse_crc64nvme(text.trim()));
     Ok(Part { number, size, etag, crc64nvme })
@@ -198,7 +199,7 @@ pub(super) fn uploads(document: &[u8]) -> Result<Uploads> {
     let uploads: Vec<_> = root.all("Upload").filter_map(upload).collect();
     let truncated = root.flag("IsTruncated")?;
     if truncated.is_none() && uploads.is_empty() && !root.name.contains("Uploads") {
-        return Err(strange(&root, "no list of uploads"));
+        return Err(strange(&root, "not a list of uploads"));
     }
     let next = root.text("NextKeyMarker").and_then(key).zip(root.text("NextUploadIdMarker"));
     let next = next.map(|(key, id)| (key, id.trim().to_owned()));

@@ -208,5 +208,5 @@ async fn a_bucket_needs_a_store_and_sorting_a_folder() {
     let inventory = Inventory::open(Address::Local(made.manifest.clone()), access).await.unwrap();
     let error = collect(inventory.sorted(BUCKET, "").await.unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
-    assert!(error.to_string().starts_with("no temporary file can be made in "), "{error}");
+    assert!(error.to_string().starts_with("no temporary file can be created in "), "{error}");
 }

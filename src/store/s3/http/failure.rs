@@ -138,7 +138,7 @@ impl Failure {
         match self {
             Self::Unsendable(cause) => Error::new(
                 ErrorKind::Invalid,
-                format!("{call}: the request cannot be made: {cause}"),
+                format!("{call}: the request cannot be built: {cause}"),
             ),
             Self::Unanswered(cause) => match aws::own_error(Some(&**cause)) {
                 // The error of the body that was to be sent.
