@@ -313,5 +313,8 @@ async fn a_clock_that_is_off_is_told() {
     assert_eq!(own, format!("[\"arn:aws-cn:s3:::{}\"]", stage.source));
     let failed = lines(&report, "failed");
     assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(failed[0].contains("ahead of the services: beyond 15 minutes requests are refused"), "{failed:?}");
+    assert!(
+        failed[0].contains("ahead of the services: beyond 15 minutes requests are refused"),
+        "{failed:?}"
+    );
 }
