@@ -103,7 +103,7 @@ fn format(format: &str, schema: &str) -> Result<Format> {
              Parquet (PutBucketInventoryConfiguration) and wait for the next one",
         )),
         _ => Err(Error::usage(format!(
-            "the inventory's fileFormat is {format:?}; only CSV and Parquet can be read"
+            "the inventory's fileFormat is {format:?}; CSV and Parquet can be read"
         ))),
     }
 }
