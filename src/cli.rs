@@ -28,6 +28,9 @@ const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
 2 unusable arguments or configuration, 3 no service could be reached, or none accepted these \
 credentials";
 
+const VERIFY_STATUS: &str = "Exit status: 0 equal, 1 different, 2 unusable arguments or configuration, \
+3 a service could not be reached or refused, 4 nothing differs, but not everything could be looked at";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -41,6 +44,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed
     Status(StatusArgs),
+    /// Look at both sides once more, apart from all records: are they equal?
+    #[command(after_help = VERIFY_STATUS)]
+    Verify(VerifyArgs),
     /// Test whether a migration would work, with calls that leave nothing behind
     #[command(after_help = CHECK_STATUS)]
     Check(CheckArgs),
@@ -82,6 +88,27 @@ pub struct CompareArgs {
     /// What to compare if both sides have an object (default: Compare in the ini)
     #[arg(long, value_name = "size|etag", conflicts_with = "overwrite")]
     pub compare: Option<Compare>,
+    /// Which objects are in scope.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Delete at the destination what the source does not have; try it with --dry-run first
+    #[arg(long, conflicts_with_all = ["keys", "manifest"])]
+    pub delete: bool,
+    /// Delete nothing at all if there would be more deletions than this
+    #[arg(long, value_name = "N", requires = "delete", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_delete: u32,
+    /// Compare nothing: explain what happens to this key of each pair
+    #[arg(long, value_name = "KEY")]
+    pub explain: Option<String>,
+    /// Write every object that is not already at the destination to this file, one JSON object per
+    /// line: jobs as they are sent, and what is left out with the reason
+    #[arg(long, value_name = "FILE")]
+    pub job_list: Option<PathBuf>,
+}
+
+/// Which objects are in scope.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
     /// Only objects whose bucket/key matches; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
@@ -97,19 +124,6 @@ pub struct CompareArgs {
     /// Only objects written before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub modified_before: Option<SystemTime>,
-    /// Delete at the destination what the source does not have; try it with --dry-run first
-    #[arg(long, conflicts_with_all = ["keys", "manifest"])]
-    pub delete: bool,
-    /// Delete nothing at all if there would be more deletions than this
-    #[arg(long, value_name = "N", requires = "delete", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_delete: u32,
-    /// Compare nothing: explain what happens to this key of each pair
-    #[arg(long, value_name = "KEY")]
-    pub explain: Option<String>,
-    /// Write every object that is not already at the destination to this file, one JSON object per
-    /// line: jobs as they are sent, and what is left out with the reason
-    #[arg(long, value_name = "FILE")]
-    pub job_list: Option<PathBuf>,
 }
 
 /// Where the keys come from; without any of these options both sides are listed.
@@ -216,6 +230,49 @@ pub struct StatusArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Where the objects are, s3://BUCKET/PREFIX; without it, the bucket list is used
+    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
+    pub source: Option<String>,
+    /// Where their copies are, s3://BUCKET/PREFIX, as for run
+    #[arg(value_name = "s3://DST/PREFIX")]
+    pub destination: Option<String>,
+    /// Compare checksums, headers, metadata, tags and class by HEAD on both sides: of all objects, of
+    /// none, or of one in N
+    #[arg(long, value_name = "all|none|N", default_value = "100")]
+    pub head: String,
+    /// Read both objects and compare every byte: of all objects, of none, of one in N, or of those
+    /// whose key begins with PREFIX
+    #[arg(long, value_name = "all|none|N|PREFIX", default_value = "none")]
+    pub deep: String,
+    /// What only the destination has is no difference
+    #[arg(long)]
+    pub one_way: bool,
+    /// Write all that is not equal to files in this folder, one JSON object per line
+    #[arg(long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+    /// Keep in this file how far it has come; the same command with the same file goes on there
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Write the checkpoint after this many objects
+    #[arg(long, value_name = "N", requires = "checkpoint", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub checkpoint_every: u64,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which objects are in scope.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Read the source's keys from an S3 Inventory: its manifest.json, s3://BUCKET/KEY or a file
+    #[arg(long, value_name = "ADDRESS")]
+    pub inventory: Option<String>,
+    /// Read the destination's keys from an S3 Inventory
+    #[arg(long, value_name = "ADDRESS")]
+    pub destination_inventory: Option<String>,
 }
 
 /// Arguments of `check`.

@@ -21,6 +21,7 @@ mod jobsender;
 mod origins;
 mod run;
 mod status;
+mod verify;
 mod worker;
 
 /// The exit status of a command that ran to its end.
@@ -32,6 +33,8 @@ pub enum Exit {
     Incomplete,
     /// A service could not be reached, or refused.
     Unreached,
+    /// Nothing is wrong as far as was looked, but not everything could be looked at.
+    NotAllSeen,
 }
 
 impl Exit {
@@ -41,6 +44,7 @@ impl Exit {
             Self::Done => 0,
             Self::Incomplete => 1,
             Self::Unreached => 3,
+            Self::NotAllSeen => 4,
         }
     }
 }
@@ -67,6 +71,7 @@ async fn execute(cli: Cli) -> Result<Exit> {
         Command::Run(args) => run::execute(&config, &args).await,
         Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
+        Command::Verify(args) => verify::execute(&config, &args).await,
         Command::Check(args) => check::execute(&config, &args).await,
     };
     ended.inspect_err(logging::ended_by)

@@ -38,5 +38,6 @@ pub mod sqlite;
 pub mod store;
 pub mod systemd;
 pub mod transfer;
+pub mod verify;
 pub mod wiring;
 pub mod worker;

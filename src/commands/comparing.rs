@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::forecast::{Estimating, PairForecast};
 use super::{Exit, print};
-use crate::cli::CompareArgs;
+use crate::cli::{CompareArgs, FilterArgs};
 use crate::compare::difference::Criteria;
 use crate::compare::{Comparison, Deletions, Finds, Keys, Summary, Terms, Verdict};
 use crate::config::{Compare, Config, Sse};
@@ -43,6 +43,11 @@ pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
     // An `--overwrite` run copies everything: its closing comparison falls back to sizes.
     let given = if args.overwrite { Some(Compare::Size) } else { args.compare };
     config.mode.compare = given.unwrap_or(config.mode.compare);
+    filtered(config, &args.filter)
+}
+
+/// The configuration, with the filter of the command line.
+pub(super) fn filtered(mut config: Config, args: &FilterArgs) -> Result<Config> {
     let filter = &mut config.filter;
     if !args.include.is_empty() {
         filter.include =

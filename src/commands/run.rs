@@ -13,9 +13,10 @@ use crate::cli::RunArgs;
 use crate::compare::{Comparison, Terms};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::filter::patterns::Patterns;
 use crate::format::escape::shown;
 use crate::format::human;
-use crate::params::{Pair, load_pairs, same_place};
+use crate::params::{Pair, ParameterStore, load_pairs, same_place};
 use crate::record::sqlite::SqliteRecords;
 use crate::shutdown::Halt;
 use crate::single_node::{Run, RunReport};
@@ -26,20 +27,8 @@ use crate::wiring::{self, Sides};
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let config = &with_args(config, &args.compare)?;
     let parameters = wiring::parameters();
-    let (pairs, ignore) = match (&args.source, &args.destination) {
-        (Some(source), Some(destination)) => {
-            // Names on the command line need no parameter service.
-            (vec![pair(config, source, destination)?], wiring::ignore_list(config, None).await?)
-        }
-        _ => {
-            let pairs = load_pairs(config, Some(&*parameters)).await?;
-            if pairs.is_empty() {
-                let nothing = "the bucket list is empty: name both sides, run s3://FROM s3://TO";
-                return Err(Error::usage(nothing));
-            }
-            (pairs, wiring::ignore_list(config, Some(&*parameters)).await?)
-        }
-    };
+    let both = args.source.as_deref().zip(args.destination.as_deref());
+    let (pairs, ignore) = places(config, "run", both, &parameters).await?;
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
@@ -70,6 +59,27 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
         false if report.ended_by.is_some() => Exit::Unreached,
         false => Exit::Incomplete,
     })
+}
+
+/// The pairs and the ignore list: of two addresses on the command line, or of the bucket list.
+pub(super) async fn places(
+    config: &Config,
+    command: &str,
+    both: Option<(&str, &str)>,
+    parameters: &Arc<dyn ParameterStore>,
+) -> Result<(Vec<Pair>, Patterns)> {
+    if let Some((source, destination)) = both {
+        // Names on the command line need no parameter service.
+        let pair = pair(config, source, destination)?;
+        return Ok((vec![pair], wiring::ignore_list(config, None).await?));
+    }
+    let pairs = load_pairs(config, Some(&**parameters)).await?;
+    if pairs.is_empty() {
+        return Err(Error::usage(format!(
+            "the bucket list is empty: name both sides, {command} s3://FROM s3://TO"
+        )));
+    }
+    Ok((pairs, wiring::ignore_list(config, Some(&**parameters)).await?))
 }
 
 async fn dry_run(

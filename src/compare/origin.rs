@@ -34,18 +34,14 @@ pub enum KeyOrigin {
 
 impl KeyOrigin {
     /// Whether it can be read in ranges.
-    pub(super) fn has_ranges(&self) -> bool {
+    pub fn has_ranges(&self) -> bool {
         matches!(self, Self::Listing)
     }
 }
 
 impl Comparison {
     /// Both sides' pages; what must be sorted is sorted first.
-    pub(super) async fn pages(
-        &self,
-        pair: &Pair,
-        [from, to]: &[KeyOrigin; 2],
-    ) -> Result<[Pages; 2]> {
+    pub async fn pages(&self, pair: &Pair, [from, to]: &[KeyOrigin; 2]) -> Result<[Pages; 2]> {
         let [source, destination] = self.terms.requests(pair);
         tokio::try_join!(self.side(from, source), self.side(to, destination))
             .map(|(source, destination)| [source, destination])

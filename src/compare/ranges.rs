@@ -197,7 +197,8 @@ impl Ranges {
         bounds.into_iter().map(|bounds| self.begin(bounds)).collect()
     }
 
-    fn begin(&mut self, bounds: Bounds) -> RangeId {
+    /// One more range: of an interval that the others do not have.
+    pub fn begin(&mut self, bounds: Bounds) -> RangeId {
         let id = RangeId(self.begun);
         self.begun += 1;
         let range = Range { bounds, fetched: None, alike: 0, left: None, splits: 0 };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +9,8 @@ use crate::compare::listing::{Asking, Listing, Pages};
 use crate::error::Result;
 use crate::object::{ObjectId, ObjectKey};
 use crate::retry::Policy;
-use crate::store::{Body, GetRequest, ListRequest, ObjectStore};
+use crate::store::{GetRequest, ListRequest, ObjectStore};
+use crate::verify::bytes::same_bytes;
 
 const OBJECTS_AT_ONCE: usize = 8;
 
@@ -88,53 +88,5 @@ async fn compare(
     match same_bytes(original.body, copy.body).await? {
         true => Ok(Ok(should)),
         false => Ok(Err(format!("{key}: other bytes"))),
-    }
-}
-
-/// Compares two bodies as they arrive, however they are split into pieces.
-async fn same_bytes(mut left: Body, mut right: Body) -> Result<bool> {
-    let (mut a, mut b) = (Bytes::new(), Bytes::new());
-    loop {
-        refill(&mut a, &mut left).await?;
-        refill(&mut b, &mut right).await?;
-        let common = a.len().min(b.len());
-        if common == 0 {
-            return Ok(a.is_empty() && b.is_empty());
-        }
-        if a[..common] != b[..common] {
-            return Ok(false);
-        }
-        a.advance(common);
-        b.advance(common);
-    }
-}
-
-/// Leaves `piece` empty only at the end of the body.
-async fn refill(piece: &mut Bytes, body: &mut Body) -> Result<()> {
-    while piece.is_empty()
-        && let Some(next) = body.try_next().await?
-    {
-        *piece = next;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn body(pieces: &[&'static [u8]]) -> Body {
-        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let pieces: Vec<Result<Bytes>> =
-            pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
-        Body::new(stream::iter(pieces), length)
-    }
-
-    #[tokio::test]
-    async fn bodies_are_equal_by_bytes_not_by_pieces() {
-        assert!(same_bytes(body(&[b"ab", b"cd"]), body(&[b"a", b"bcd"])).await.unwrap());
-        assert!(!same_bytes(body(&[b"ab"]), body(&[b"ab", b"c"])).await.unwrap());
-        assert!(!same_bytes(body(&[b"ab"]), body(&[b"ax"])).await.unwrap());
-        assert!(same_bytes(body(&[]), body(&[])).await.unwrap());
     }
 }

@@ -118,6 +118,11 @@ impl Patterns {
         self.numbers.get(first).copied()
     }
 
+    /// The patterns, in their order.
+    pub fn rules(&self) -> &[String] {
+        &self.rules
+    }
+
     /// Number of patterns.
     pub fn len(&self) -> usize {
         self.rules.len()

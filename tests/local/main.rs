@@ -13,4 +13,5 @@ mod pace;
 mod packs;
 mod proofs;
 mod run;
+mod verify;
 mod wrong_input;
