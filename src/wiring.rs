@@ -63,16 +63,37 @@ impl Sides {
         parameters: &Arc<dyn ParameterStore>,
         standalone: bool,
     ) -> Result<Self> {
-        // Concurrently, since finding a region or a role may take seconds.
-        let (source, destination) = tokio::try_join!(
-            store(config, parameters, Side::Source, standalone),
-            store(config, parameters, Side::Destination, standalone),
-        )?;
+        let (source, destination) = stores(config, parameters, standalone).await?;
         Ok(Self {
             source: paced(config, source, Side::Source),
             destination: paced(config, destination, Side::Destination),
         })
     }
+
+    /// The same, for reading only: the destination is asked for the checksums that it keeps, too.
+    pub async fn open_to_read(
+        config: &Config,
+        parameters: &Arc<dyn ParameterStore>,
+        standalone: bool,
+    ) -> Result<Self> {
+        let (source, destination) = stores(config, parameters, standalone).await?;
+        Ok(Self {
+            source: paced(config, source, Side::Source),
+            destination: paced(config, destination.asking_for_sums(), Side::Destination),
+        })
+    }
+}
+
+async fn stores(
+    config: &Config,
+    parameters: &Arc<dyn ParameterStore>,
+    standalone: bool,
+) -> Result<(S3Store, S3Store)> {
+    // Concurrently, since finding a region or a role may take seconds.
+    tokio::try_join!(
+        store(config, parameters, Side::Source, standalone),
+        store(config, parameters, Side::Destination, standalone),
+    )
 }
 
 /// One side without its wrapper: nothing paces its calls or watches its bodies.

@@ -43,7 +43,7 @@ pub(super) async fn execute(config: &Config, args: &VerifyArgs) -> Result<Exit> 
     let (checkpoint, output) = (args.checkpoint.as_deref(), args.output.as_deref());
     // With two addresses both sides take the default chain, as for `run`; with the bucket list
     // JobType decides, as for `jobsender`.
-    let sides = Sides::open(config, &parameters, both.is_some()).await?;
+    let sides = Sides::open_to_read(config, &parameters, both.is_some()).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let verification =

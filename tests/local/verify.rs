@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_sdk_s3::types::StorageClass;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use testkit::gate::Hold;
@@ -157,6 +159,24 @@ async fn etags_of_two_kinds_that_look_alike_are_outweighed_by_bytes() {
     let ended = verify(&local, &["--json"]).await.with_status(1);
     assert_eq!(ended.json()["pairs"][0]["differing_by"]["etag"], 1, "nobody says what they are");
     verify(&local, &["--deep", "all"]).await.with_status(0);
+}
+
+/// Promise 0.
+#[tokio::test]
+async fn stored_checksums_are_compared_where_both_have_one() {
+    let local = Local::with_own_etags([false, true]).await;
+    for (at, place) in [&local.source, &local.destination].into_iter().enumerate() {
+        for (key, body) in [("same", noise(100, 1)), ("other", noise(100, at as u64))] {
+            let crc = BASE64_STANDARD.encode(s3_migration::digest::crc64nvme(&body).to_be_bytes());
+            let put = place.client.put_object().bucket(BUCKETS[at]).key(key).body(body.into());
+            put.checksum_crc64_nvme(crc).send().await.unwrap();
+        }
+    }
+    let found = verify(&local, &["--head", "all", "--json"]).await.with_status(1).json();
+    let pair = &found["pairs"][0];
+    assert_eq!(pair["equal_by"]["checksum"], 1, "equal checksums outweigh ETags: {found}");
+    assert_eq!(pair["differing_by"]["checksum"], 1, "{found}");
+    assert_eq!(found["examples"][0]["how"], json!(["etag", "checksum"]), "{found}");
 }
 
 /// Promise 0.

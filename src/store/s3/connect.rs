@@ -56,6 +56,12 @@ impl S3Store {
         Ok(store)
     }
 
+    /// Asks for the checksum that the store keeps of an object whenever it reads or heads one.
+    pub fn asking_for_sums(mut self) -> Self {
+        self.checksums = true;
+        self
+    }
+
     /// A store at `url` with a fixed key, as the demo has on each side. It ignores the environment
     /// and the profiles.
     pub async fn with_key(side: Side, url: &str, access_key: &str, secret_key: &str) -> Self {
