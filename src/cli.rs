@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Compare, Words as _};
 
-/// Migrates objects between S3 buckets that replication cannot connect, and proves it.
+/// Migrates objects between S3 buckets, across accounts, partitions and stores, and proves that they arrived.
 #[derive(Debug, Parser)]
 #[command(name = "s3-migration", version, about, after_help = EXIT_STATUS)]
 pub struct Cli {

@@ -1,4 +1,4 @@
-//! Counts everything once: for progress, summaries, traffic lines and signs of life.
+//! Counts objects and bytes once: for progress, summaries, traffic lines, this process's watchdog.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

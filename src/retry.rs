@@ -1,4 +1,6 @@
-//! The one place where a failed call is tried again. SDK clients are built without retries.
+//! The one place where a failed call is tried again; callers choose a policy per operation.
+//!
+//! SDK clients are built without retries.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};

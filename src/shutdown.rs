@@ -1,4 +1,4 @@
-//! Two ways to end work: `stop` (nothing new) and `abort` (at once, keeping what is there).
+//! Two ways to end work, both final: `stop` (nothing new) and `abort` (at once, keeping parts).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -199,7 +199,7 @@ impl Comparison {
     }
 
     /// What a closing comparison compares with.
-    pub(super) fn written(&self) -> Option<&Closing> {
+    pub(super) fn as_closing(&self) -> Option<&Closing> {
         match &self.purpose {
             Purpose::Closing(closing) => Some(closing),
             Purpose::DryRun | Purpose::Sending(_) => None,
@@ -208,7 +208,7 @@ impl Comparison {
 
     /// After a closing comparison of all pairs: the objects that are on no record and do differ.
     pub async fn doubts(&self) -> Vec<ObjectId> {
-        let Some(closing) = self.written() else { return Vec::new() };
+        let Some(closing) = self.as_closing() else { return Vec::new() };
         let sides = [&*self.terms.source, &*self.terms.destination];
         closing.doubts(sides, self.terms.max_retry, &self.cancel).await
     }

@@ -112,7 +112,7 @@ impl Comparison {
         )?;
         let id = RecordId { src, des };
         let copied = self.copied(&id).await?;
-        let written = match self.written() {
+        let written = match self.as_closing() {
             None => None,
             Some(closing) => self.written_of(closing, &id).await?,
         };
@@ -210,7 +210,7 @@ impl OnePair {
         let mut verdict = self.judge.judge(listed, copy, copied.as_ref().map(Option::as_ref));
         // If the entry names a version, another one may have been written since.
         let looks = verdict == Verdict::AlreadyThere && entry.version.is_none();
-        if let (true, Some(copy), Some(closing)) = (looks, copy, self.comparison.written())
+        if let (true, Some(copy), Some(closing)) = (looks, copy, self.comparison.as_closing())
             && closing.differs(&self.judge.pair, listed, copy, written.as_ref())
         {
             verdict = Verdict::Copy(Difference::WrittenDiffers);

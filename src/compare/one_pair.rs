@@ -93,7 +93,7 @@ impl OnePair {
     /// The records of what was copied, if versions or what was written are compared.
     pub(super) fn copies(&self, after: Option<&str>) -> Option<Copies> {
         let terms = &self.comparison.terms;
-        let written = self.comparison.written().map(|closing| closing.state());
+        let written = self.comparison.as_closing().map(|closing| closing.state());
         let state = Arc::clone(terms.versions.as_ref().or(written)?);
         let policy = Policy::control(terms.max_retry);
         Some(Copies::new(state, &self.judge.pair, after, policy, self.cancel.clone()))

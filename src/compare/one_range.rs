@@ -170,7 +170,7 @@ impl OneRange {
                     let versions = versions.map(|copied| copied.map(|copied| &copied.revision));
                     let mut verdict = pair.judge.judge(left, copy, versions);
                     if let (Verdict::AlreadyThere, Some(copy), Some(closing)) =
-                        (&verdict, copy, pair.comparison.written())
+                        (&verdict, copy, pair.comparison.as_closing())
                         && closing.differs(&pair.judge.pair, left, copy, copied.flatten())
                     {
                         verdict = Verdict::Copy(Difference::WrittenDiffers);

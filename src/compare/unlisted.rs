@@ -68,7 +68,7 @@ impl OnePair {
             profile.has(des_bucket, Quirk::HidesFolderKeys)
         };
         let is_looked_at =
-            is_missing && (self.comparison.written().is_some() || hides()) && self.looks.take();
+            is_missing && (self.comparison.as_closing().is_some() || hides()) && self.looks.take();
         is_looked_at.then(|| Unlisted {
             job: self.job(listed),
             mark: self.judge.mark(listed),
@@ -132,7 +132,7 @@ impl OnePair {
             difference::version_difference(source, revision.map(|copied| &copied.revision))
         };
         let of_written = || {
-            let closing = self.comparison.written()?;
+            let closing = self.comparison.as_closing()?;
             let differs = closing.differs(&self.judge.pair, source, copy, known.flatten());
             differs.then_some(Difference::WrittenDiffers)
         };

@@ -185,7 +185,7 @@ pub static KEYS: &[Key] = &[
     key("Mode", "GraceTime", seconds(0, 3600), "30",
         "how long running parts may take to finish after a stop"),
     key("Mode", "MaxMemory", mib(16, 16_777_216), "",
-        "object data in memory at once; empty: a share of what the machine or its cgroup has"),
+        "the most object data held in memory; empty: half of the memory of the machine or its cgroup"),
     key("Mode", "PreserveEtag", Choice(PreserveEtag::WORDS), "auto",
         "auto: an object that was uploaded in equal parts is written in parts of the same size, so that both sides' ETags are equal"),
     key("Mode", "Checksum", Choice(Checksum::WORDS), "MD5",
@@ -250,7 +250,7 @@ pub static KEYS: &[Key] = &[
     key("Source", "ForcePathStyle", Bool, "",
         "the bucket's name goes into the path instead of the host name; empty: only with an Endpoint"),
     key("Source", "Credentials", Choice(Credentials::WORDS), "",
-        "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, otherwise as JobType says"),
+        "default: the SDK's own chain; ssm: the stored credentials; empty: profile if Profile is set, otherwise as JobType says"),
     key("Source", "Profile", Text, "",
         "the local profile that credentials, region, endpoint_url and ca_bundle come from, before the environment"),
     key("Source", "Quirks", Kind::Quirks, "",
@@ -271,7 +271,7 @@ pub static KEYS: &[Key] = &[
     key("Destination", "ForcePathStyle", Bool, "",
         "the bucket's name goes into the path instead of the host name; empty: only with an Endpoint"),
     key("Destination", "Credentials", Choice(Credentials::WORDS), "",
-        "default: the SDK's own chain; ssm: the stored credentials; empty: profile with a Profile, otherwise as JobType says"),
+        "default: the SDK's own chain; ssm: the stored credentials; empty: profile if Profile is set, otherwise as JobType says"),
     key("Destination", "Profile", Text, "",
         "the local profile that credentials, region, endpoint_url and ca_bundle come from, before the environment"),
     key("Destination", "Quirks", Kind::Quirks, "",
@@ -356,8 +356,8 @@ impl Key {
                 let names: Vec<_> = Quirk::ALL.into_iter().map(Quirk::name).collect();
                 names.join(", ")
             }
-            Kind::Path => "a file".to_owned(),
-            Kind::PathBesideIni => "a file, relative to this one's folder".to_owned(),
+            Kind::Path => "a path".to_owned(),
+            Kind::PathBesideIni => "a path, relative to this one's folder".to_owned(),
         };
         if self.optional { format!("{allowed}; or empty") } else { allowed }
     }

@@ -5,7 +5,7 @@
 
 use tracing::info;
 
-use super::ordered::left;
+use super::in_event_order::left;
 use super::{Attempt, Done};
 use crate::error::Result;
 use crate::job::SeenCopy;

@@ -110,7 +110,7 @@ impl Engine {
         if self.evidence.known().opaque.insert(bucket.to_owned()) {
             info!(
                 bucket,
-                "ETags prove no part there: a checksum sent before each part verifies it"
+                "the destination's ETags are not MD5s: each part is verified by a checksum that is sent before it"
             );
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures_util::TryStreamExt;
 use tracing::{debug, info, warn};
 
-use super::part::{PartMover, WINDOW};
+use super::parts::{PartMover, WINDOW};
 use super::proof;
 use super::resume::{Begun, Found, MOST_PROVEN_BYTES};
 use super::stream::{self, BodyWants};
@@ -442,7 +442,7 @@ impl Attempt<'_> {
         let (etag, known) = (&written.etag, own());
         let damaged = |what: String| {
             let message = format!(
-                "{des}: the destination made {etag} from parts that give {expected}, {what}: \
+                "{des}: the parts give the ETag {expected}, but the destination made {etag}, {what}: \
                  damaged while its parts were joined"
             );
             Err(Error::new(ErrorKind::Damaged, message))

@@ -108,7 +108,7 @@ impl Attempt<'_> {
                 None => {}
             }
         }
-        info!(object = %self.job.src, "the upload begun earlier is of another object, damaged, or gone");
+        info!(object = %self.job.src, "starts over: the earlier upload belongs to another version of the object, is damaged, or no longer exists");
         self.progress.anew.store(true, Ordering::Relaxed);
         self.abort(&upload).await?;
         Ok(None)

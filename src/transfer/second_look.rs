@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tracing::info;
 
 use super::Attempt;
-use super::part::{PartMover, WINDOW};
+use super::parts::{PartMover, WINDOW};
 use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::whole_digest::{Held, Reading, Running, Vow, Whole};

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
-use super::part::WINDOW;
+use super::parts::WINDOW;
 use super::proof::ProofVerdict;
 use super::single::Readings;
 use super::stream::{self, BodyWants};

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::Attempt;
 use super::memory::{MemoryBudget, Spare};
-use super::part::{PartMover, WINDOW};
+use super::parts::{PartMover, WINDOW};
 use super::resume::MOST_PROVEN_BYTES;
 use super::stream::{self, BodyWants, Seen};
 use crate::digest::Md5Hasher;

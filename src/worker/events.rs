@@ -264,7 +264,7 @@ impl Worker {
         if unlikely && is_news {
             let bucket = shown(bucket).to_string();
             let keys = if heard.is_decoded { "encoded" } else { "as they are, not encoded" };
-            info!(bucket, "its events have keys {keys}, as its objects show");
+            info!(bucket, "its events carry keys {keys}: a lookup of its objects showed this");
         }
     }
 

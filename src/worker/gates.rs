@@ -264,7 +264,7 @@ impl Gates {
         });
         if was_closed {
             info!(
-                "{place} accepts others: objects that it refuses like this have failed ({error})"
+                "{place} accepts other objects, so objects that it refuses with this error are recorded as failed ({error})"
             );
         }
     }

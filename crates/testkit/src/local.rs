@@ -64,7 +64,7 @@ impl Local {
         Self::set_up(gate.map(|gate| gate as Arc<dyn Gate>), [false, false]).await
     }
 
-    /// Of the sides that are `true`, no ETag is an MD5: the source, the destination.
+    /// `true` for source or destination: that side's ETags are not MD5s.
     pub async fn with_own_etags(sides: [bool; 2]) -> Self {
         Self::set_up(None, sides).await
     }

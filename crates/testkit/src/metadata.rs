@@ -43,7 +43,7 @@ struct State {
 type Answer = (&'static str, String);
 
 impl Surroundings {
-    /// An instance of which nothing bad is said.
+    /// An instance with no interruption notice.
     pub async fn begin() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");

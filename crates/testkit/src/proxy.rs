@@ -101,7 +101,7 @@ impl Proxy {
         &self.url
     }
 
-    /// From now on these rules are in force, behind those that are already.
+    /// Adds these rules after the ones already in force.
     pub fn inject(&self, seed: u64, rules: Vec<Rule>) -> Arc<Faults> {
         let faults = Faults::new(seed, rules);
         self.shared.faults().push(Arc::clone(&faults));

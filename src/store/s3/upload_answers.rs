@@ -220,7 +220,7 @@ pub(super) fn completed(document: &[u8]) -> Result<Option<(Etag, Option<u64>)>> 
 
 /// A different document than was requested: something in transit has made it up.
 fn strange(root: &XmlElement, what: &str) -> Error {
-    let message = format!("the answer is {what} but a document {:?}", root.name);
+    let message = format!("the answer is {what}: its root element is {:?}", root.name);
     Error::new(ErrorKind::Unavailable, message)
 }
 

@@ -98,7 +98,7 @@ impl Fault {
         Self::Instead(Answer::of(status, code))
     }
 
-    /// How it is called in what was counted.
+    /// The fault's name in the counts.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Answer(answer) => answer.code,
@@ -269,8 +269,8 @@ impl Rule {
     }
 }
 
-/// Rules that are in force together until they are ended. Of several that fit a call the first one
-/// that wants it has it.
+/// Rules that are in force together until they are ended. If several match a call, the first
+/// one applies.
 pub struct Faults {
     seed: u64,
     rules: Vec<Rule>,

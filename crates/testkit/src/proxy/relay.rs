@@ -158,7 +158,7 @@ impl Relay {
                     passed = &mut passing, if !over => match passed {
                         Ok(Some(stop)) => break stop,
                         Ok(None) => (over, whole) = (true, true),
-                        // The server may have closed its ear after it had said why.
+                        // The server may have stopped reading after it answered with the reason.
                         Err(_) => over = true,
                     },
                     answer = server.input.head() => match answer? {

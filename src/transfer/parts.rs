@@ -1,4 +1,5 @@
-//! One part: a ranged GET that feeds an UploadPart, hashed on the way.
+//! The parts of one object: which are missing, in what order and how many at once they move; each is
+//! a ranged GET that feeds an UploadPart, hashed on the way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
