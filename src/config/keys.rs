@@ -356,8 +356,8 @@ impl Key {
                 let names: Vec<_> = Quirk::ALL.into_iter().map(Quirk::name).collect();
                 names.join(", ")
             }
-            Kind::Path => "a path".to_owned(),
-            Kind::PathBesideIni => "a path, relative to this one's folder".to_owned(),
+            Kind::Path => "a file".to_owned(),
+            Kind::PathBesideIni => "a file, relative to this one's folder".to_owned(),
         };
         if self.optional { format!("{allowed}; or empty") } else { allowed }
     }
