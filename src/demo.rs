@@ -45,6 +45,8 @@ const PART: u64 = 5 * MIB;
 const VISIBILITY_SECONDS: u64 = 10;
 const MAX_RETRY: u32 = 20;
 const LOOK: Duration = Duration::from_millis(200);
+/// If nothing is finished for this long after the kill, only the killed worker's objects are left.
+const QUIET: Duration = Duration::from_secs(1);
 /// The longest wait for parts that are on their way before their worker is killed.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -223,36 +225,34 @@ impl Stage {
             }
         };
         // A held part keeps its job in flight, so the queue is not empty before the kill.
-        let (death, waited) = tokio::try_join!(kill, self.wait_until_empty(compared, &counts))?;
+        let (death, waited) = tokio::try_join!(kill, self.wait_until_empty(&counts))?;
         progress.finish();
         self.fleet.drain().await?;
         Ok((death, waited))
     }
 
-    /// Returns how long the killed worker's object was all that was left, and nobody had it.
-    async fn wait_until_empty(&self, sent: &Summary, counts: &SharedCounts) -> Result<Duration> {
-        let (mut waits_since, mut waited) = (None, Duration::ZERO);
+    /// Returns how long nothing was copied, because all that was left was the killed worker's.
+    async fn wait_until_empty(&self, counts: &SharedCounts) -> Result<Duration> {
+        let (mut done, mut since, mut is_waiting) = (0, Instant::now(), false);
+        let mut waited = Duration::ZERO;
         loop {
             let tally = self.state.tally(std::time::SystemTime::UNIX_EPOCH).await?;
             counts.set(tally.done, tally.done_bytes, tally.failed);
             if self.queue.is_empty().await? {
                 return Ok(waited);
             }
-            let only_its = tally.done + 1 == sent.to_copy && self.barrier.is_orphaned();
-            match (only_its, waits_since) {
-                (true, None) => {
-                    waits_since = Some(Instant::now());
-                    say(format_args!(
-                        "all else is copied; waiting until the lease of the killed worker runs \
-                         out (at most {VISIBILITY_SECONDS} s)"
-                    ));
-                }
-                (false, Some(since)) => {
+            if tally.done != done || !self.barrier.is_orphaned() {
+                if is_waiting {
                     waited += since.elapsed();
-                    waits_since = None;
-                    say("the other worker has the object now, and sends what is missing");
+                    say("the other worker has it now, and sends only the parts that are missing");
                 }
-                _ => {}
+                (done, since, is_waiting) = (tally.done, Instant::now(), false);
+            } else if !is_waiting && since.elapsed() > QUIET {
+                is_waiting = true;
+                say(format_args!(
+                    "the rest is copied; waiting for the lease of the killed worker to run out \
+                     (at most {VISIBILITY_SECONDS} s)"
+                ));
             }
             self.fleet.check_alive().await?;
             tokio::time::sleep(LOOK).await;
