@@ -132,7 +132,7 @@ async fn the_source_tells_how_the_keys_of_its_events_are_meant() {
         let events = [event("a+b", sender), event("%41%42", sender)];
         let worked = work(&stage, &[message(&events), message(&[event("c+d", sender)])]).await;
         let worked = worked.with_dead(&[]);
-        worked.says(&["its events have keys"]);
+        worked.says(&["its events carry keys"]);
         stage.store.assert_whole();
     }
 }
@@ -160,7 +160,7 @@ async fn a_key_that_is_not_found_as_its_neighbours_are_written_is_looked_for_the
         stage.store.put(key, Object::new("x"));
     }
     let events = ["a+b", "c+d", "e+f"].map(|key| event(key, "aws:s3"));
-    work(&stage, &[message(&events)]).await.with_dead(&[]).says(&["its events have keys"]);
+    work(&stage, &[message(&events)]).await.with_dead(&[]).says(&["its events carry keys"]);
     stage.store.assert_whole();
 }
 
