@@ -40,7 +40,7 @@ async fn what_is_missing_is_named_with_the_remedy() {
         ("status", "sqs_queue_name", ["no SQS queue nowhere", "create it"]),
         ("worker", "table_queue_name", ["no DynamoDB table nowhere", "create it"]),
         ("status", "table_queue_name", ["no DynamoDB table nowhere", "create it"]),
-        ("jobsender", "ssm_parameter_bucket", ["no parameter nowhere", "make it"]),
+        ("jobsender", "ssm_parameter_bucket", ["no parameter nowhere", "create it"]),
         ("jobsender", "ssm_parameter_credentials", ["no parameter nowhere", "SecureString"]),
         ("worker", "ssm_parameter_credentials", ["no parameter nowhere", "SecureString"]),
     ] {
