@@ -56,6 +56,11 @@ fuzz TARGET:
 demo *DIR:
     cargo run --release -- demo {{DIR}}
 
+# Draw the picture of the demo in README.md
+picture:
+    cargo build --release
+    python3 docs/pictures/terminal_svg.py target/release/s3-migration demo > docs/pictures/demo.svg
+
 # Write the shipped ini anew from the table of keys
 ini:
     UPDATE_SHIPPED_INI=1 cargo test --test quick shipped_ini
