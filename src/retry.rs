@@ -1,4 +1,4 @@
-//! The one place where a failed call is tried again; callers choose a policy per operation.
+//! Retries failed calls, and nothing else does; callers choose a policy per operation.
 //!
 //! SDK clients are built without retries.
 

@@ -63,11 +63,7 @@ impl Sides {
         parameters: &Arc<dyn ParameterStore>,
         standalone: bool,
     ) -> Result<Self> {
-        let (source, destination) = stores(config, parameters, standalone).await?;
-        Ok(Self {
-            source: paced(config, source, Side::Source),
-            destination: paced(config, destination, Side::Destination),
-        })
+        Ok(Self::paced(config, stores(config, parameters, standalone).await?))
     }
 
     /// The same, for reading only: the destination is asked for the checksums that it keeps, too.
@@ -77,10 +73,14 @@ impl Sides {
         standalone: bool,
     ) -> Result<Self> {
         let (source, destination) = stores(config, parameters, standalone).await?;
-        Ok(Self {
+        Ok(Self::paced(config, (source, destination.asking_for_sums())))
+    }
+
+    fn paced(config: &Config, (source, destination): (S3Store, S3Store)) -> Self {
+        Self {
             source: paced(config, source, Side::Source),
-            destination: paced(config, destination.asking_for_sums(), Side::Destination),
-        })
+            destination: paced(config, destination, Side::Destination),
+        }
     }
 }
 

@@ -235,6 +235,20 @@ impl Listing {
         Some(self.stripped(last.key))
     }
 
+    /// [`Self::fill`] for two listings at once; returns the key up to which both are known, `None`: to
+    /// the end. The source's error comes first: it is what the user must look at first.
+    pub async fn fill_both(
+        source: &mut Self,
+        destination: &mut Self,
+        goes_on: impl Fn(&str) -> bool + Copy,
+    ) -> Result<Option<String>> {
+        let (seen, copies) = tokio::join!(source.fill(goes_on), destination.fill(goes_on));
+        seen?;
+        copies?;
+        let known = [source.known_through(), destination.known_through()];
+        Ok(known.into_iter().flatten().min().map(str::to_owned))
+    }
+
     /// The key up to which everything is fetched; `None` if all that is wanted is.
     pub fn known_through(&self) -> Option<&str> {
         self.ahead.as_ref().and(self.last_at_hand())

@@ -117,13 +117,7 @@ impl OneRange {
     async fn fill(&mut self) -> Result<Option<String>> {
         let (all, id) = (&self.all, self.id);
         let goes_on = |key: &str| all.ranges().goes_beyond(id, key);
-        let (source, destination) =
-            tokio::join!(self.source.fill(goes_on), self.destination.fill(goes_on));
-        // The source's error comes first: it is what the user must look at first.
-        source?;
-        destination?;
-        let known = [self.source.known_through(), self.destination.known_through()];
-        Ok(known.into_iter().flatten().min().map(str::to_owned))
+        Listing::fill_both(&mut self.source, &mut self.destination, goes_on).await
     }
 
     /// Takes the keys up to `claim`; `false` if the range ends with them or before.

@@ -83,7 +83,7 @@ impl Inventory {
         self.manifest.created
     }
 
-    /// How old it is at `now`; zero if a clock is behind.
+    /// Its age at `now`; zero if it is dated in the future, since clocks differ.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.created()).unwrap_or_default()
     }

@@ -117,7 +117,7 @@ impl Paced {
         answer
     }
 
-    /// Counts a success, and adds to an error where it happened.
+    /// Counts a success; to an error, adds the place that it came from.
     async fn noted<T>(&self, call: PacedCall<'_>, answer: Result<T>) -> Result<T> {
         let lane = self.lane(call.bucket);
         let error = match answer {

@@ -302,7 +302,7 @@ fn read(path: &Path, arguments: &Arguments) -> Result<Option<Saved>> {
         None => Ok(Some(saved)),
         Some(other) => Err(Error::usage(format!(
             "{} is the checkpoint of another verification ({other}): name another file, or delete \
-             this one to begin anew",
+             this one to start again",
             path.display()
         ))),
     }

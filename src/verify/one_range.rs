@@ -91,12 +91,7 @@ impl OneRange {
         let (pair, id) = (&self.pair, self.id);
         let goes_on =
             |key: &str| pair.journal().ranges().is_some_and(|ranges| ranges.goes_beyond(id, key));
-        let (source, destination) =
-            tokio::join!(self.source.fill(goes_on), self.destination.fill(goes_on));
-        source?;
-        destination?;
-        let known = [self.source.known_through(), self.destination.known_through()];
-        Ok(known.into_iter().flatten().min().map(str::to_owned))
+        Listing::fill_both(&mut self.source, &mut self.destination, goes_on).await
     }
 
     /// Takes the keys up to `claim`; `false` if the range ends with them or before.

@@ -1,4 +1,4 @@
-//! What stands behind the traits: queues, records, parameters, each with the server or file that it uses.
+//! The implementations of the traits (queues, records, parameters), each with its real server or file.
 //!
 //! | file | holds |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Holding calls back, so that a test knows where a process stands.
+//! Holds calls back, so that a test knows how far a process has got.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `process` | the binary as a process: started, signalled, listened to and waited for |
 //! | `local` | the binary between two endpoints of our own |
-//! | `gate` | calls held back, so that a test knows where a process stands |
+//! | `gate` | holds calls back, so that a test knows how far a process has got |
 //! | `stage` | the binary between two accounts on ministack |
 //! | `ministack`, `resources`, `iam` | the stand-in for AWS, what a test makes in it, its users |
 //! | `metadata` | an EC2 instance's surroundings |

@@ -294,7 +294,7 @@ impl S3Store {
         }
     }
 
-    /// The objects of a page, their keys decoded, and where the next page begins.
+    /// The objects of a page with decoded keys, and the token or marker of the next page.
     async fn objects_of(
         &self,
         request: &ListRequest,
