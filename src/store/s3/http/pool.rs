@@ -4,7 +4,7 @@
 //! itself, which saves a channel and two wake-ups for every piece of a body, and a dropped call
 //! closes its connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +34,8 @@ const MAX_IDLE: Duration = Duration::from_secs(15);
 /// The connections of one store.
 pub(super) struct Pool {
     dial: Dial,
-    idle: Mutex<HashMap<String, Vec<Line>>>,
+    /// By origin; the one that has been idle for the longest first.
+    idle: Mutex<HashMap<String, VecDeque<Line>>>,
     /// An answer had more headers than hyper reads by default (100). Room for more is set to zero for
     /// each answer, which costs a small object 2 % of its CPU, so it is given only if it is needed.
     many_headers: AtomicBool,
@@ -80,17 +81,18 @@ impl Pool {
         line.0.idle_since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = idle.get_mut(&line.0.origin) {
-            lines.retain(|line| line.0.idle_since.elapsed() < MAX_IDLE);
-            lines.push(line);
+            while lines.front().is_some_and(Line::is_stale) {
+                lines.pop_front();
+            }
+            lines.push_back(line);
         } else {
-            idle.insert(line.0.origin.clone(), vec![line]);
+            idle.insert(line.0.origin.clone(), VecDeque::from([line]));
         }
     }
 
     fn take(&self, origin: &str) -> Option<Line> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = idle.get_mut(origin)?.pop()?;
-        (line.0.idle_since.elapsed() < MAX_IDLE).then_some(line)
+        idle.get_mut(origin)?.pop_back().filter(|line| !line.is_stale())
     }
 
     async fn connect(&self, origin: &str) -> Result<Line, Failure> {
@@ -142,6 +144,11 @@ impl Line {
     pub(super) fn drive(&mut self, context: &mut Context<'_>) -> bool {
         self.0.open = self.0.open && self.0.connection.poll_unpin(context).is_pending();
         self.0.open
+    }
+
+    /// Whether the server has probably closed it.
+    fn is_stale(&self) -> bool {
+        self.0.idle_since.elapsed() >= MAX_IDLE
     }
 
     /// Whether it is open and may take a request.
