@@ -24,6 +24,10 @@ pub struct Cli {
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
 2 unusable arguments or configuration, 3 a service could not be reached or refused";
 
+const COMPARE_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
+2 unusable arguments or configuration, 3 a service could not be reached or refused, \
+5 a source lists no object, or a pattern matches no key";
+
 const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
 2 unusable arguments or configuration, 3 no service could be reached, or none accepted these \
 credentials";
@@ -35,10 +39,12 @@ const VERIFY_STATUS: &str = "Exit status: 0 equal, 1 different, 2 unusable argum
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compare the buckets and send a job for every object that differs
+    #[command(after_help = COMPARE_STATUS)]
     Jobsender(JobsenderArgs),
     /// Take jobs and move objects, until stopped
     Worker(WorkerArgs),
     /// Migrate with this process alone: no queue service, no table, no ini needed
+    #[command(after_help = COMPARE_STATUS)]
     Run(RunArgs),
     /// Show a real migration between two S3 endpoints inside this process
     Demo(DemoArgs),
@@ -91,6 +97,9 @@ pub struct CompareArgs {
     /// Which objects are in scope.
     #[command(flatten)]
     pub filter: FilterArgs,
+    /// A source that lists no object, or a pattern that matches no key, is no failure
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Delete at the destination what the source does not have; try it with --dry-run first
     #[arg(long, conflicts_with_all = ["keys", "manifest"])]
     pub delete: bool,
@@ -112,6 +121,9 @@ pub struct FilterArgs {
     /// Only objects whose bucket/key matches; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
+    /// Leave out objects whose bucket/key matches, like a line of the ignore list; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
     /// Only objects of at least this many bytes
     #[arg(long, value_name = "BYTES")]
     pub min_size: Option<u64>,

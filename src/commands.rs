@@ -35,6 +35,8 @@ pub enum Exit {
     Unreached,
     /// Nothing is wrong as far as was looked, but not everything could be looked at.
     NotAllSeen,
+    /// A source lists no object, or a pattern matches no key.
+    NothingMatched,
 }
 
 impl Exit {
@@ -45,6 +47,7 @@ impl Exit {
             Self::Incomplete => 1,
             Self::Unreached => 3,
             Self::NotAllSeen => 4,
+            Self::NothingMatched => 5,
         }
     }
 }

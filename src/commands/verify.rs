@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::comparing::filtered;
+use super::comparing::{excluding, filtered};
 use super::origins::keys;
 use super::run::places;
 use super::{Exit, print, stop_on_signal};
@@ -37,6 +37,7 @@ pub(super) async fn execute(config: &Config, args: &VerifyArgs) -> Result<Exit> 
     let parameters = wiring::parameters();
     let both = args.source.as_deref().zip(args.destination.as_deref());
     let (pairs, ignore) = places(config, "verify", both, &parameters).await?;
+    let ignore = excluding(&ignore, &args.filter)?;
     let rules = rules(config, &ignore);
     let arguments = arguments(config, args, [&head, &deep], &rules, &ignore);
     let names = pairs.iter().map(names).collect();

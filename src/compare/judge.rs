@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Verdict;
 use super::comparison::Comparison;
 use super::sent_notes::{Mark, Sent};
+use super::{Matched, Verdict};
 use crate::compare::difference::{self, Criteria};
 use crate::digest;
 use crate::filter::Filter;
@@ -27,6 +27,8 @@ pub(super) struct Judge {
     pub(super) ignore: Arc<Patterns>,
     pub(super) filter: Arc<Filter>,
     pub(super) criteria: Criteria,
+    /// Which patterns have matched a key.
+    matched: Arc<Matched>,
     /// What earlier comparisons have sent; `None`: ignored.
     pub(super) sent: Option<Arc<Sent>>,
     /// The prefix of the path that rules are matched against.
@@ -48,7 +50,7 @@ impl Judge {
         let (ignore, filter) = (Arc::clone(&terms.ignore), Arc::clone(&terms.filter));
         let judge = Self::new(pair, ignore, filter, terms.criteria, sent);
         let locked = terms.source.profile().has_locked_archives(&pair.src_bucket);
-        Self { reads_archives: !locked, ..judge }
+        Self { reads_archives: !locked, matched: Arc::clone(&terms.matched), ..judge }
     }
 
     fn new(
@@ -60,8 +62,8 @@ impl Judge {
     ) -> Self {
         let path = format!("{}/", pair.src_bucket);
         let prefix = pair.added_bytes();
-        let reads_archives = false;
-        Self { pair: pair.clone(), ignore, filter, criteria, sent, path, prefix, reads_archives }
+        let (pair, matched, reads_archives) = (pair.clone(), Arc::default(), false);
+        Self { pair, ignore, filter, criteria, matched, sent, path, prefix, reads_archives }
     }
 
     /// The object with this key, and its copy.
@@ -108,6 +110,7 @@ impl Judge {
         let mut path = String::with_capacity(self.path.len() + listed.key.len());
         path.push_str(&self.path);
         path.push_str(listed.key);
+        self.matched.see(&path, &self.ignore, &self.filter.include);
         let bound = || self.filter.leaves_out(&path, Some(listed.size), listed.last_modified);
         self.ignore.matches(&path).or_else(bound)
     }

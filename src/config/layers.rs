@@ -13,8 +13,9 @@ use ini_roundtrip::{Item, Parser};
 
 use super::keys::{self, KEYS, Key, Kind, SECTIONS};
 use crate::aws::trust::{self, Bundle};
+use crate::format::likeness::nearest;
 
-use super::problem::{Problems, nearest, shown_name};
+use super::problem::{Problems, shown_name};
 
 /// One value and the place it came from.
 #[derive(Clone, Debug)]

@@ -13,5 +13,6 @@ mod pace;
 mod packs;
 mod proofs;
 mod run;
+mod unmatched;
 mod verify;
 mod wrong_input;
