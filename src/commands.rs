@@ -64,7 +64,7 @@ async fn execute(cli: Cli) -> Result<Exit> {
     // The demo has its own configuration, so that it is the same on every machine.
     let config = match cli.command {
         Command::Demo(_) => Config::default(),
-        _ => Config::load(cli.config.as_deref(), std::env::vars_os())
+        _ => Config::load_with(cli.config.as_deref(), std::env::vars_os(), &cli.given())
             .inspect_err(logging::unusable)?,
     };
     logging::start(&config.debug)?;

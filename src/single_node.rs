@@ -326,8 +326,9 @@ impl Finds for Differing {
 fn queue_name(config: &Config, pairs: &[Pair]) -> String {
     let urls = [&config.source.endpoint.url, &config.destination.endpoint.url];
     let urls = urls.into_iter().map(|url| url.as_deref().unwrap_or_default());
-    let pairs = pairs.iter().flat_map(|Pair { src_bucket, src_prefix, des_bucket, des_prefix }| {
-        [src_bucket, src_prefix, des_bucket, des_prefix]
+    let namings: Vec<_> = pairs.iter().map(Pair::naming).collect();
+    let pairs = pairs.iter().zip(&namings).flat_map(|(pair, naming)| {
+        [&*pair.src_bucket, &*pair.src_prefix, &*pair.des_bucket, naming]
     });
-    format!("run-{:016x}", digest::lasting_id(urls.chain(pairs.map(String::as_str))))
+    format!("run-{:016x}", digest::lasting_id(urls.chain(pairs)))
 }

@@ -30,7 +30,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let config = &with_args(config, &args.compare)?;
     let parameters = wiring::parameters();
     let both = args.source.as_deref().zip(args.destination.as_deref());
-    let (pairs, ignore) = places(config, "run", both, &parameters).await?;
+    let (pairs, ignore) = places(config, "run", both, args.strip_prefix, &parameters).await?;
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
@@ -68,11 +68,12 @@ pub(super) async fn places(
     config: &Config,
     command: &str,
     both: Option<(&str, &str)>,
+    strip: bool,
     parameters: &Arc<dyn ParameterStore>,
 ) -> Result<(Vec<Pair>, Patterns)> {
     if let Some((source, destination)) = both {
         // Names on the command line need no parameter service.
-        let pair = pair(config, source, destination)?;
+        let pair = pair(config, source, destination, strip)?;
         return Ok((vec![pair], wiring::ignore_list(config, None).await?));
     }
     let pairs = load_pairs(config, Some(&**parameters)).await?;
@@ -102,10 +103,10 @@ async fn dry_run(
 }
 
 /// Makes a pair of two addresses, under the same rules as a line of the bucket list.
-fn pair(config: &Config, source: &str, destination: &str) -> Result<Pair> {
+fn pair(config: &Config, source: &str, destination: &str, strip: bool) -> Result<Pair> {
     let (src_bucket, src_prefix) = address(source)?;
     let (des_bucket, des_prefix) = address(destination)?;
-    let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix };
+    let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix, strip };
     // By default, `run` uses the same credentials on both sides.
     let (one, other) = (&config.source.endpoint, &config.destination.endpoint);
     match pair.problems(one == other || same_place(config)).first() {

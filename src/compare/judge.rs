@@ -10,7 +10,7 @@ use crate::compare::difference::{self, Criteria};
 use crate::digest;
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
-use crate::object::{MAX_KEY_BYTES, ObjectId, Revision};
+use crate::object::{ObjectId, Revision};
 use crate::params::Pair;
 use crate::record::RecordId;
 use crate::store::Listed;
@@ -31,10 +31,10 @@ pub(super) struct Judge {
     matched: Arc<Matched>,
     /// What earlier comparisons have sent; `None`: ignored.
     pub(super) sent: Option<Arc<Sent>>,
+    /// The longest key of the source whose copy's key is not too long.
+    longest: usize,
     /// The prefix of the path that rules are matched against.
     path: String,
-    /// By how many bytes the destination's keys are longer than the source's.
-    prefix: usize,
     /// Reads archived objects anyway: only Amazon S3 shows in a listing which of them are restored,
     /// and elsewhere an object of such a class may be readable like any other. An object that
     /// cannot be read fails by name.
@@ -61,9 +61,9 @@ impl Judge {
         sent: Option<Arc<Sent>>,
     ) -> Self {
         let path = format!("{}/", pair.src_bucket);
-        let prefix = pair.added_bytes();
+        let longest = pair.longest_key();
         let (pair, matched, reads_archives) = (pair.clone(), Arc::default(), false);
-        Self { pair, ignore, filter, criteria, matched, sent, path, prefix, reads_archives }
+        Self { pair, ignore, filter, criteria, matched, sent, longest, path, reads_archives }
     }
 
     /// The object with this key, and its copy.
@@ -83,8 +83,8 @@ impl Judge {
         if let Some(rule) = self.left_out(listed) {
             return Verdict::Ignored(rule);
         }
-        if listed.key.len() + self.prefix > MAX_KEY_BYTES {
-            return Verdict::KeyTooLong(listed.key.len() + self.prefix);
+        if listed.key.len() > self.longest {
+            return Verdict::KeyTooLong(self.pair.target_len(listed.key.len()));
         }
         let difference = difference::difference(self.criteria, listed, copy)
             .or_else(|| copied.and_then(|copied| difference::version_difference(listed, copied)));
@@ -104,6 +104,9 @@ impl Judge {
 
     /// The rule or filter that leaves an object out.
     pub(super) fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
+        if self.pair.leaves_nothing_of(listed.key) {
+            return Some("strip_prefix: nothing is left of its key");
+        }
         if self.ignore.is_empty() && !self.filter.asks_path() {
             return self.filter.leaves_out("", Some(listed.size), listed.last_modified);
         }
@@ -117,7 +120,8 @@ impl Judge {
 
     /// The object's mark, which is kept for later comparisons.
     pub(super) fn mark(&self, listed: Listed<'_>) -> Mark {
-        let Pair { src_bucket, des_bucket, des_prefix, .. } = &self.pair;
+        let Pair { src_bucket, des_bucket, .. } = &self.pair;
+        let des_prefix = &*self.pair.naming();
         let time = listed.last_modified.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
         let numbers = format!("{} {:?}", listed.size, time.map(|time| time.as_millis()));
         let (etag, version) = (listed.etag.unwrap_or(""), listed.version.unwrap_or(""));
@@ -136,6 +140,7 @@ mod tests {
     use super::*;
     use crate::compare::difference::Difference;
     use crate::config::Compare;
+    use crate::object::MAX_KEY_BYTES;
 
     fn judge() -> Judge {
         let pair = Pair {
@@ -143,6 +148,7 @@ mod tests {
             src_prefix: String::new(),
             des_bucket: "des".into(),
             des_prefix: "p/".into(),
+            strip: false,
         };
         let ignore = Arc::new(Patterns::parse("src/no/*").unwrap());
         let filter = Arc::new(Filter { max_size: Some(9), ..Filter::default() });
