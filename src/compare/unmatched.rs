@@ -338,6 +338,7 @@ mod tests {
             src_prefix: String::new(),
             des_bucket: "to".into(),
             des_prefix: String::new(),
+            strip: false,
         };
         let matched = Matched::new(&ignore, excludes_from, &include, &[pair]);
         keys.iter().for_each(|key| matched.see(&format!("from/{key}"), &ignore, &include));
