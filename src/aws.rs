@@ -46,8 +46,8 @@ pub const FALLBACK_REGION: &str = "us-east-1";
 /// A longer pause is an outage; the retry policy decides about those.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The beginning of the SDK's multi-line message that none of its usual places has credentials; our
-/// advice is shorter.
+/// The beginning of the SDK's multi-line message that none of its usual places has credentials: a line
+/// for each place.
 const EMPTY_CHAIN: &str = "no credentials found in chain";
 
 /// Error texts are cut to this length: some services put whole requests into them.
@@ -316,7 +316,8 @@ pub fn is_of_credentials(first: Option<&(dyn StdError + 'static)>) -> bool {
 
 fn built(call: impl fmt::Display, verdict: CodeMeaning, said: &str) -> Error {
     let message = match verdict.advice {
-        Some(advice) if said.contains(EMPTY_CHAIN) => format!("{call}: {advice}"),
+        // What to do first; which places the SDK tried matters only to some.
+        Some(advice) if verdict.lacks_credentials() => format!("{call}: {advice} ({said})"),
         Some(advice) => format!("{call}: {said}; {advice}"),
         None => format!("{call}: {said}"),
     };
@@ -433,7 +434,11 @@ fn causes<E: StdError + 'static>(error: &SdkError<E, HttpResponse>) -> String {
 
 pub(crate) fn texts(first: Option<&(dyn StdError + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();
-    for text in chain(first).map(|cause| one_line(&cause.to_string())) {
+    let flat = |text: String| match text.contains(EMPTY_CHAIN) {
+        true => text.lines().map(str::trim).collect::<Vec<_>>().join(" "),
+        false => text,
+    };
+    for text in chain(first).map(|cause| one_line(&flat(cause.to_string()))) {
         if !texts.iter().any(|earlier| earlier.contains(&text)) {
             texts.push(text);
         }

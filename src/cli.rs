@@ -6,7 +6,11 @@ use std::time::{Duration, SystemTime};
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Compare, Words as _};
+use crate::config::{Compare, Given, Words as _};
+
+mod sides;
+
+pub use sides::{LoudnessArgs, SidesArgs};
 
 /// Migrates objects between S3 buckets, across accounts, partitions and stores, and proves that they arrived.
 #[derive(Debug, Parser)]
@@ -16,13 +20,35 @@ pub struct Cli {
     /// /etc/s3-migration/s3_migration_config.ini
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// How much is said.
+    #[command(flatten)]
+    pub loudness: LoudnessArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+impl Cli {
+    /// The keys of the configuration that the command line sets.
+    pub fn given(&self) -> Vec<Given> {
+        let sides = match &self.command {
+            Command::Run(args) => args.sides.given.as_slice(),
+            Command::Verify(args) => &args.sides.given,
+            Command::Check(args) => &args.sides.given,
+            Command::Jobsender(_) | Command::Worker(_) | Command::Demo(_) | Command::Status(_) => {
+                &[]
+            }
+        };
+        sides.iter().cloned().chain(self.loudness.given()).collect()
+    }
+}
+
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
 2 unusable arguments or configuration, 3 a service could not be reached or refused";
+
+const COMPARE_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
+2 unusable arguments or configuration, 3 a service could not be reached or refused, \
+5 a source lists no object, or a pattern matches no key";
 
 const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
 2 unusable arguments or configuration, 3 no service could be reached, or none accepted these \
@@ -35,10 +61,12 @@ const VERIFY_STATUS: &str = "Exit status: 0 equal, 1 different, 2 unusable argum
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compare the buckets and send a job for every object that differs
+    #[command(after_help = COMPARE_STATUS)]
     Jobsender(JobsenderArgs),
     /// Take jobs and move objects, until stopped
     Worker(WorkerArgs),
     /// Migrate with this process alone: no queue service, no table, no ini needed
+    #[command(after_help = COMPARE_STATUS)]
     Run(RunArgs),
     /// Show a real migration between two S3 endpoints inside this process
     Demo(DemoArgs),
@@ -56,7 +84,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct JobsenderArgs {
     /// Send nothing; print what would be sent, and why the rest is skipped
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Send even what an earlier comparison has sent and the queue may still hold
     #[arg(long)]
@@ -91,6 +119,9 @@ pub struct CompareArgs {
     /// Which objects are in scope.
     #[command(flatten)]
     pub filter: FilterArgs,
+    /// A source that lists no object, or a pattern that matches no key, is no failure
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Delete at the destination what the source does not have; try it with --dry-run first
     #[arg(long, conflicts_with_all = ["keys", "manifest"])]
     pub delete: bool,
@@ -112,11 +143,14 @@ pub struct FilterArgs {
     /// Only objects whose bucket/key matches; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
-    /// Only objects of at least this many bytes
-    #[arg(long, value_name = "BYTES")]
+    /// Leave out objects whose bucket/key matches, like a line of the ignore list; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Only objects of at least this size, in bytes or like 64M
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub min_size: Option<u64>,
-    /// Only objects of at most this many bytes
-    #[arg(long, value_name = "BYTES")]
+    /// Only objects of at most this size, in bytes or like 5G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_size: Option<u64>,
     /// Only objects written at this time or later: 2026-01-31, or 2026-01-31T23:59:59Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -175,6 +209,11 @@ impl ValueEnum for Compare {
     }
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    let allowed = "write a number of bytes, or a size like 64M, 5G or 5GiB";
+    crate::config::size(text).ok_or_else(|| allowed.to_owned())
+}
+
 fn moment(text: &str) -> Result<SystemTime, String> {
     let allowed = "write a day like 2026-01-31, or a time like 2026-01-31T23:59:59Z (UTC)";
     crate::config::moment(text).ok_or_else(|| allowed.to_owned())
@@ -197,8 +236,11 @@ pub struct RunArgs {
     /// Where they go, s3://BUCKET/PREFIX; every key is placed after the prefix and one /
     #[arg(value_name = "s3://DST/PREFIX")]
     pub destination: Option<String>,
+    /// Place the keys without the source's prefix: s3://a/x/ to s3://b/y/ makes x/1.jpg y/1.jpg
+    #[arg(long, requires = "source")]
+    pub strip_prefix: bool,
     /// Copy nothing; print what would be copied, and why the rest is skipped
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Print the result as JSON
     #[arg(long)]
@@ -212,6 +254,9 @@ pub struct RunArgs {
     /// Assumptions for a dry run's estimate.
     #[command(flatten)]
     pub estimate: EstimateArgs,
+    /// What each side is.
+    #[command(flatten)]
+    pub sides: SidesArgs,
 }
 
 /// Arguments of `demo`.
@@ -241,6 +286,9 @@ pub struct VerifyArgs {
     /// Where their copies are, s3://BUCKET/PREFIX, as for run
     #[arg(value_name = "s3://DST/PREFIX")]
     pub destination: Option<String>,
+    /// The copies' keys are without the source's prefix, as run --strip-prefix makes them
+    #[arg(long, requires = "source")]
+    pub strip_prefix: bool,
     /// Compare checksums, headers, metadata, tags and class by HEAD on both sides: of all objects, of
     /// none, or of one in N
     #[arg(long, value_name = "all|none|N", default_value = "100")]
@@ -273,6 +321,9 @@ pub struct VerifyArgs {
     /// Read the destination's keys from an S3 Inventory
     #[arg(long, value_name = "ADDRESS")]
     pub destination_inventory: Option<String>,
+    /// What each side is.
+    #[command(flatten)]
+    pub sides: SidesArgs,
 }
 
 /// Arguments of `check`.
@@ -284,6 +335,9 @@ pub struct CheckArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// What each side is.
+    #[command(flatten)]
+    pub sides: SidesArgs,
 }
 
 /// A machine's role in a migration.

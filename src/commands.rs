@@ -35,6 +35,8 @@ pub enum Exit {
     Unreached,
     /// Nothing is wrong as far as was looked, but not everything could be looked at.
     NotAllSeen,
+    /// A source lists no object, or a pattern matches no key.
+    NothingMatched,
 }
 
 impl Exit {
@@ -45,6 +47,7 @@ impl Exit {
             Self::Incomplete => 1,
             Self::Unreached => 3,
             Self::NotAllSeen => 4,
+            Self::NothingMatched => 5,
         }
     }
 }
@@ -61,7 +64,7 @@ async fn execute(cli: Cli) -> Result<Exit> {
     // The demo has its own configuration, so that it is the same on every machine.
     let config = match cli.command {
         Command::Demo(_) => Config::default(),
-        _ => Config::load(cli.config.as_deref(), std::env::vars_os())
+        _ => Config::load_with(cli.config.as_deref(), std::env::vars_os(), &cli.given())
             .inspect_err(logging::unusable)?,
     };
     logging::start(&config.debug)?;

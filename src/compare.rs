@@ -24,9 +24,11 @@ mod recorded;
 mod sender;
 mod sent_notes;
 mod summary;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod unlisted;
+mod unmatched;
 
 pub use comparison::{Comparison, Keys, Outlet, Terms};
 pub use deletions::Deletions;
@@ -36,6 +38,8 @@ pub use origin::KeyOrigin;
 pub use reach::Reach;
 pub use sent_notes::Sent;
 pub use summary::{MissingRange, Summary, Verdict};
+pub use tally::Tally;
+pub use unmatched::{Matched, Unmatched, What};
 
 /// Batches of jobs that wait for the queue: how far listing may run ahead of sending.
 const JOBS_AHEAD: usize = 16;

@@ -15,6 +15,7 @@ mod layers;
 mod load;
 mod problem;
 mod shipped;
+mod size;
 mod typed;
 mod value;
 mod words;
@@ -22,8 +23,10 @@ mod words;
 use crate::aws::trust::Bundle;
 use crate::filter::Filter;
 
+pub use layers::Given;
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
+pub use size::size;
 pub use value::moment;
 pub use words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,

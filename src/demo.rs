@@ -191,6 +191,7 @@ impl Stage {
             src_prefix: String::new(),
             des_bucket: DESTINATION_BUCKET.to_owned(),
             des_prefix: String::new(),
+            strip: false,
         };
         comparison.compare(&pair, &[]).await
     }

@@ -5,7 +5,7 @@ mod key;
 pub mod sequencer;
 
 pub use etag::Etag;
-pub use key::{ObjectId, ObjectKey, destination_key, destination_prefix, is_bucket_name};
+pub use key::{KeyNames, ObjectId, ObjectKey, destination_key, destination_prefix, is_bucket_name};
 
 /// The longest key S3 takes, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
+use tracing::{Level, enabled};
 
 use crate::compare::{Finds, Verdict};
 use crate::format::human;
@@ -69,7 +70,7 @@ struct View {
 impl Progress {
     /// Starts to show the values of `counts` on stderr.
     pub fn start(totals: Arc<Totals>, counts: impl Fn() -> Counts + Send + Sync + 'static) -> Self {
-        let bar = io::stderr().is_terminal().then(bar);
+        let bar = (io::stderr().is_terminal() && enabled!(Level::INFO)).then(bar);
         let view = Arc::new(View { totals, counts: Box::new(counts), began: Instant::now(), bar });
         let every = if view.bar.is_some() { DRAW } else { LINE };
         let shown = Arc::clone(&view);
@@ -115,7 +116,8 @@ impl View {
                 bar.set_message(text);
                 bar.tick();
             }
-            None => eprintln!("{text}"),
+            None if enabled!(Level::INFO) => eprintln!("{text}"),
+            None => {}
         }
     }
 

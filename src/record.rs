@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::error::{Error, Next, Result};
+use crate::error::{Error, ErrorKind, Next, Result};
 use crate::object::sequencer::Sequencer;
 use crate::object::{Etag, ObjectId, ObjectKey, Revision};
 use crate::retry::retrying;
 
 pub mod dynamodb;
+pub mod rules;
 pub mod sqlite;
 
 /// The maximum number of outcomes that Amazon DynamoDB records per request
@@ -174,9 +175,9 @@ impl Record {
 
     /// The finished copy on record, if there is one.
     pub fn copy(self) -> Option<Copy> {
-        let is_there = self.status == JobStatus::Done && !self.deleted;
+        let is_copy = rules::is_copy(self.status, self.deleted);
         let revision = Revision::new(self.version, self.etag);
-        is_there.then_some(Copy { id: self.id, revision, written: self.written })
+        is_copy.then_some(Copy { id: self.id, revision, written: self.written })
     }
 }
 
@@ -272,33 +273,6 @@ pub struct Outcome {
     pub written: Option<Etag>,
     /// The state that the record must still have; `None`: any.
     pub order: Option<Order>,
-}
-
-impl Outcome {
-    /// The destination's ETag in its stored form: `None` if it equals the source's, empty if
-    /// unknown.
-    fn written_text(&self) -> Option<&str> {
-        match (&self.written, &self.etag, self.proven) {
-            (_, _, None) => None,
-            (Some(written), Some(etag), _) if written == etag => None,
-            (written, _, _) => Some(written.as_ref().map_or("", Etag::as_str)),
-        }
-    }
-
-    /// Whether the outcome says what is at the destination now: an object with this ETag, or none.
-    fn knows(&self) -> bool {
-        self.etag.is_some() || self.deleted
-    }
-}
-
-/// The reverse of [`Outcome::written_text`].
-fn written(proven: Option<Proven>, etag: Option<&Etag>, kept: Option<String>) -> Option<Etag> {
-    proven?;
-    match kept {
-        None => etag.cloned(),
-        Some(unknown) if unknown.is_empty() => None,
-        Some(own) => Some(Etag::new(own)),
-    }
 }
 
 /// Copies counted by how they were verified.
@@ -480,6 +454,11 @@ pub type Recorded = Result<Option<UploadRef>>;
 /// The same error for each of `count` outcomes.
 fn all_failed(error: &Error, count: usize) -> Vec<Recorded> {
     (0..count).map(|_| Err(error.another())).collect()
+}
+
+/// The answer to an attempt that no longer holds the record.
+fn taken_over(id: &RecordId) -> Error {
+    Error::new(ErrorKind::LeaseLost, format!("another attempt has taken over {}", id.src))
 }
 
 /// Keeps one record per object and destination.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use self::lock::Lock;
 use crate::compare::difference::Difference;
-use crate::compare::{Comparison, Finds, Outlet, Summary, Terms, Verdict};
+use crate::compare::{Comparison, Finds, Outlet, Summary, Tally, Terms, Unmatched, Verdict};
 use crate::config::Config;
 use crate::digest;
 use crate::error::{Error, Result};
@@ -71,6 +71,9 @@ pub struct RunReport {
     /// What copies are known to lack of what their sources have, other than bytes; found by
     /// comparing a sample of them.
     pub losses: Vec<MetadataLoss>,
+    /// What was named and matches nothing: a source that lists no object, a pattern.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmatched: Vec<Unmatched>,
     /// A signal stopped the run before it was finished.
     pub interrupted: bool,
     /// Why the work ended before it was finished, if no object was the cause.
@@ -178,16 +181,17 @@ impl Run {
             let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
             tokio::spawn(async move { worker.run(&halt).await })
         };
-        let copied = self.copy_all(&worker_halt).await;
+        let so_far = Arc::new(Tally::default());
+        let copied = self.copy_all(&worker_halt, &so_far).await;
         worker_halt.stop.cancel();
         let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
         self.profiles.keep().await;
         progress.finish();
         let interrupted = self.halt.is_stopping();
         let ended_by = worked.err().inspect(crate::logging::ended_by);
-        let compared = match copied {
+        let (compared, unmatched) = match copied {
             Err(error) if !interrupted && ended_by.is_none() => return Err(error),
-            copied => copied.unwrap_or_default(),
+            copied => copied.unwrap_or_else(|_| (so_far.summary(), Vec::new())),
         };
         let Counts { done, done_bytes, proofs, uploaded, deleted, .. } = self.monitor.counts();
         let mut report = RunReport {
@@ -197,6 +201,7 @@ impl Run {
             proofs,
             deleted,
             uploaded_bytes: uploaded,
+            unmatched,
             interrupted,
             ended_by: ended_by.map(|error| error.to_string()),
             ..RunReport::default()
@@ -212,25 +217,39 @@ impl Run {
     }
 
     /// Sends what differs, and waits until the queue is empty or the run is stopped.
-    async fn copy_all(&self, worker: &Halt) -> Result<Summary> {
+    async fn copy_all(
+        &self,
+        worker: &Halt,
+        so_far: &Arc<Tally>,
+    ) -> Result<(Summary, Vec<Unmatched>)> {
         let queue = Arc::<SqliteQueue>::clone(&self.queue);
         let outlet = Outlet { queue, packs: self.packs, sent: None, resend: false };
         // If the worker ends with an error, further listing is pointless.
         let comparison = Comparison::sending(self.terms.clone(), outlet, worker.stop.clone());
         let mut summary = Summary::default();
         let mut of_pairs = Vec::with_capacity(self.pairs.len());
+        let mut finds = self.finds.clone();
+        finds.push(Arc::<Tally>::clone(so_far));
         for pair in &self.pairs {
-            of_pairs.push(comparison.compare(pair, &self.finds).await?);
+            of_pairs.push(comparison.compare(pair, &finds).await?);
         }
         comparison.send_deletions(of_pairs.iter_mut().collect()).await;
+        let of_all: Vec<&Summary> = of_pairs.iter().collect();
+        let unmatched = self.terms.unmatched(&self.pairs, &of_all, &worker.stop).await;
+        unmatched.iter().for_each(|one| warn!("{one}"));
         of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
         self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
         let look = Policy::control(self.terms.max_retry);
-        while !worker.is_stopping() && !retry(look, &worker.stop, || self.queue.is_empty()).await? {
-            worker.stop.run_until_cancelled(tokio::time::sleep(TICK)).await;
+        while !worker.is_stopping() {
+            match retry(look, &worker.stop, || self.queue.is_empty()).await {
+                Ok(true) => break,
+                Ok(false) => drop(worker.unless_stopping(tokio::time::sleep(TICK)).await),
+                Err(_) if worker.is_stopping() => break,
+                Err(error) => return Err(error),
+            }
         }
-        Ok(summary)
+        Ok((summary, unmatched))
     }
 
     async fn add_failures(&self, report: &mut RunReport) -> Result<()> {
@@ -307,8 +326,9 @@ impl Finds for Differing {
 fn queue_name(config: &Config, pairs: &[Pair]) -> String {
     let urls = [&config.source.endpoint.url, &config.destination.endpoint.url];
     let urls = urls.into_iter().map(|url| url.as_deref().unwrap_or_default());
-    let pairs = pairs.iter().flat_map(|Pair { src_bucket, src_prefix, des_bucket, des_prefix }| {
-        [src_bucket, src_prefix, des_bucket, des_prefix]
+    let namings: Vec<_> = pairs.iter().map(Pair::naming).collect();
+    let pairs = pairs.iter().zip(&namings).flat_map(|(pair, naming)| {
+        [&*pair.src_bucket, &*pair.src_prefix, &*pair.des_bucket, naming]
     });
-    format!("run-{:016x}", digest::lasting_id(urls.chain(pairs.map(String::as_str))))
+    format!("run-{:016x}", digest::lasting_id(urls.chain(pairs)))
 }

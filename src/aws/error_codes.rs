@@ -38,6 +38,12 @@ impl CodeMeaning {
         )
     }
 
+    /// Whether the request was not sent because there was nothing to sign it with.
+    pub(super) fn lacks_credentials(&self) -> bool {
+        let of = [Self::no_credentials(), Self::unfetched_credentials()];
+        self.advice.is_some() && of.iter().any(|lack| lack.advice == self.advice)
+    }
+
     /// The other side's identity is not trusted.
     pub(super) fn untrusted(advice: &'static str) -> Self {
         Self::with(ErrorKind::Unfit, advice)

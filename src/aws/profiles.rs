@@ -62,7 +62,7 @@ impl AwsProfile {
         let is_set = std::env::var_os(trust::CA_BUNDLE).is_some_and(|file| !file.is_empty());
         let bundles = |file: &str| if is_set { Ok(None) } else { read_bundle(name, file) };
         match (Self::of(&set, name, bundles)?, &given) {
-            (None, Some(_)) => Err(missing(name, &set, &format!(", which {VARIABLE} names"))),
+            (None, Some(_)) => Err(missing(name, &set, &format!(", which {VARIABLE} names,"))),
             (profile, _) => Ok(profile),
         }
     }
@@ -186,12 +186,12 @@ fn missing(name: &str, set: &aws_config::profile::ProfileSet, by: &str) -> Error
     let more = names.len().saturating_sub(MOST_NAMES);
     names.truncate(MOST_NAMES);
     let there = match names.is_empty() {
-        true => "there are no profiles".to_owned(),
-        false => format!("the profiles there are {}", names.join(", ")),
+        true => "there is none".to_owned(),
+        false => format!("there: {}", names.join(", ")),
     };
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let name = name.escape_debug();
-    Error::usage(format!("there is no profile {name}{by} in {}: {there}{more}", files()))
+    Error::usage(format!("profile {name}{by} is not in {} ({there}{more})", files()))
 }
 
 /// The files that profiles are read from, for messages.

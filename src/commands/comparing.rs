@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::forecast::{Estimating, PairForecast};
 use super::{Exit, print};
 use crate::cli::{CompareArgs, FilterArgs};
 use crate::compare::difference::Criteria;
-use crate::compare::{Comparison, Deletions, Finds, Keys, Summary, Terms, Verdict};
+use crate::compare::{
+    Comparison, Deletions, Finds, Keys, Matched, Summary, Terms, Unmatched, Verdict,
+};
 use crate::config::{Compare, Config, Sse};
 use crate::error::{Error, Result};
 use crate::filter::patterns::Patterns;
@@ -48,6 +51,12 @@ pub(super) fn with_args(config: &Config, args: &CompareArgs) -> Result<Config> {
 
 /// The configuration, with the filter of the command line.
 pub(super) fn filtered(mut config: Config, args: &FilterArgs) -> Result<Config> {
+    for (option, patterns) in [("--include", &args.include), ("--exclude", &args.exclude)] {
+        // In a list such a line is a comment: an include would then include everything.
+        if let Some(none) = patterns.iter().find(|p| p.trim().is_empty() || p.starts_with('#')) {
+            return Err(Error::usage(format!("{option} {none:?} is not a pattern")));
+        }
+    }
     let filter = &mut config.filter;
     if !args.include.is_empty() {
         filter.include =
@@ -63,15 +72,25 @@ pub(super) fn filtered(mut config: Config, args: &FilterArgs) -> Result<Config> 
     }
 }
 
+/// The ignore list, with the patterns of `--exclude` as its last lines.
+pub(super) fn excluding(ignore: &Patterns, args: &FilterArgs) -> Result<Patterns> {
+    let lines = ignore.rules().iter().chain(&args.exclude);
+    let lines = lines.map(String::as_str).collect::<Vec<_>>().join("\n");
+    Patterns::parse(&lines).map_err(|e| e.context("--exclude"))
+}
+
 /// What is compared according to the configuration and the command line; versions are not.
 pub(super) fn terms(
     config: &Config,
     sides: &Sides,
-    ignore: Patterns,
+    ignore: &Patterns,
     args: &CompareArgs,
     pairs: &[Pair],
     keys: Keys,
 ) -> Result<Terms> {
+    let excludes_from = ignore.len();
+    let ignore = excluding(ignore, &args.filter)?;
+    let matched = Matched::new(&ignore, excludes_from, &config.filter.include, pairs);
     let deletions = args.delete.then(|| Deletions::new(args.max_delete as usize, pairs));
     let criteria = Criteria {
         compare: config.mode.compare,
@@ -83,6 +102,7 @@ pub(super) fn terms(
         criteria,
         ignore: Arc::new(ignore),
         filter: Arc::new(config.filter.clone()),
+        matched: Arc::new(matched),
         keys,
         deletions: deletions.transpose()?.map(Arc::new),
         at_once: wiring::list_concurrency(config),
@@ -137,6 +157,43 @@ async fn compare_one(
         summary,
         outlook,
     })
+}
+
+/// How many patterns and sources that match nothing are named.
+const NAMED: usize = 20;
+
+/// What matches nothing, a line each.
+pub(super) fn said(unmatched: &[Unmatched]) -> Vec<String> {
+    let mut lines: Vec<String> = unmatched.iter().take(NAMED).map(ToString::to_string).collect();
+    if unmatched.len() > NAMED {
+        lines.push(format!("and {} more match nothing", unmatched.len() - NAMED));
+    }
+    lines
+}
+
+/// What matches nothing, after these results. If they are printed as JSON, the log names it.
+pub(super) async fn unmatched(
+    comparison: &Comparison,
+    pairs: &[Pair],
+    results: &[PairResult],
+    json: bool,
+    cancel: &CancellationToken,
+) -> Vec<Unmatched> {
+    let summaries: Vec<&Summary> = results.iter().map(|result| &result.summary).collect();
+    let unmatched = comparison.terms().unmatched(pairs, &summaries, cancel).await;
+    if json {
+        said(&unmatched).iter().for_each(|line| warn!("{line}"));
+    }
+    unmatched
+}
+
+/// The exit status of a comparison that is otherwise done: what was named and matches nothing is
+/// no success, unless that is allowed.
+pub(super) fn matched(unmatched: &[Unmatched], args: &CompareArgs) -> Exit {
+    match !args.allow_empty && unmatched.iter().any(Unmatched::is_failure) {
+        true => Exit::NothingMatched,
+        false => Exit::Done,
+    }
 }
 
 /// Where the counts of the last comparison are kept.

@@ -13,7 +13,7 @@ use super::forecast::Estimating;
 use super::origins::keys;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
-use crate::compare::{Comparison, Keys, Outlet, Reach, Sent, Summary, Terms};
+use crate::compare::{Comparison, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
@@ -86,7 +86,7 @@ async fn once(
     let terms = Terms {
         versions: state.clone().filter(|_| config.mode.jobsender_compare_version_id),
         reach: Arc::clone(reach),
-        ..comparing::terms(config, &sides, ignore, &args.compare, &pairs, keys)?
+        ..comparing::terms(config, &sides, &ignore, &args.compare, &pairs, keys)?
     };
     terms.probe(&pairs, &halt.stop).await?;
     reach.begin();
@@ -128,8 +128,10 @@ async fn once(
             warn!("old notes of what was sent could not be removed: {error}");
         }
     }
-    print(args.json, &results, || text(&results, estimating.as_ref()))?;
-    Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
+    let unmatched =
+        comparing::unmatched(&comparison, &pairs, &results, args.json, &halt.stop).await;
+    print(args.json, &results, || text(&results, estimating.as_ref(), &unmatched))?;
+    Ok(if is_whole { comparing::matched(&unmatched, &args.compare) } else { Exit::Incomplete })
 }
 
 /// With an empty bucket list, all objects come by events.
@@ -233,13 +235,20 @@ async fn keep_counts(
 }
 
 /// `estimating`: set for a dry run.
-pub(super) fn text(results: &[PairResult], estimating: Option<&Estimating>) -> String {
+pub(super) fn text(
+    results: &[PairResult],
+    estimating: Option<&Estimating>,
+    unmatched: &[Unmatched],
+) -> String {
     let mut text = String::new();
     let dry_run = estimating.is_some();
     for result in results {
         let (source, destination) = (shown(&result.source), shown(&result.destination));
         let _ = writeln!(text, "{source} -> {destination}");
         accounts(&mut text, &result.summary, dry_run);
+    }
+    for line in comparing::said(unmatched) {
+        let _ = writeln!(text, "  {line}");
     }
     if let Some(estimating) = estimating {
         text.push_str(&estimating.text(results));

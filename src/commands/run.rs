@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::comparing::{Audience, compare_all, explain, terms, with_args};
+use super::comparing::{
+    Audience, compare_all, explain, matched, said, terms, unmatched, with_args,
+};
 use super::forecast::Estimating;
 use super::jobsender::{impossible, text as comparison_text};
 use super::origins::keys;
@@ -28,12 +30,12 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let config = &with_args(config, &args.compare)?;
     let parameters = wiring::parameters();
     let both = args.source.as_deref().zip(args.destination.as_deref());
-    let (pairs, ignore) = places(config, "run", both, &parameters).await?;
+    let (pairs, ignore) = places(config, "run", both, args.strip_prefix, &parameters).await?;
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let keys = keys(config, &args.origins, &pairs, &sides, &halt.stop).await?;
-    let mut terms = terms(config, &sides, ignore, &args.compare, &pairs, keys)?;
+    let mut terms = terms(config, &sides, &ignore, &args.compare, &pairs, keys)?;
     // Before any file is created, so that a mistyped name leaves nothing behind.
     terms.probe(&pairs, &halt.stop).await?;
     if args.dry_run || args.compare.explain.is_some() {
@@ -44,7 +46,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
         let comparison = Comparison::dry_run(terms, halt.stop.clone());
         return match &args.compare.explain {
             Some(key) => explain(&comparison, &pairs, key).await,
-            None => dry_run(config, &comparison, &pairs, args).await,
+            None => dry_run(config, &comparison, &pairs, args, &halt).await,
         };
     }
     let audience = Audience::new(&args.compare, false)?;
@@ -55,7 +57,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     audience.finish()?;
     print(args.json, &report, || text(&report))?;
     Ok(match report.is_complete() {
-        true => Exit::Done,
+        true => matched(&report.unmatched, &args.compare),
         false if report.ended_by.is_some() => Exit::Unreached,
         false => Exit::Incomplete,
     })
@@ -66,11 +68,12 @@ pub(super) async fn places(
     config: &Config,
     command: &str,
     both: Option<(&str, &str)>,
+    strip: bool,
     parameters: &Arc<dyn ParameterStore>,
 ) -> Result<(Vec<Pair>, Patterns)> {
     if let Some((source, destination)) = both {
         // Names on the command line need no parameter service.
-        let pair = pair(config, source, destination)?;
+        let pair = pair(config, source, destination, strip)?;
         return Ok((vec![pair], wiring::ignore_list(config, None).await?));
     }
     let pairs = load_pairs(config, Some(&**parameters)).await?;
@@ -87,21 +90,23 @@ async fn dry_run(
     comparison: &Comparison,
     pairs: &[Pair],
     args: &RunArgs,
+    halt: &Halt,
 ) -> Result<Exit> {
     let estimating = Estimating::new(config, &args.estimate, true)?;
     let audience = Audience::new(&args.compare, !args.json)?;
     let results = compare_all(comparison, pairs, &audience.finds, Some(&estimating)).await?;
     audience.finish()?;
-    print(args.json, &results, || comparison_text(&results, Some(&estimating)))?;
+    let unmatched = unmatched(comparison, pairs, &results, args.json, &halt.stop).await;
+    print(args.json, &results, || comparison_text(&results, Some(&estimating), &unmatched))?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
-    Ok(if is_whole { Exit::Done } else { Exit::Incomplete })
+    Ok(if is_whole { matched(&unmatched, &args.compare) } else { Exit::Incomplete })
 }
 
 /// Makes a pair of two addresses, under the same rules as a line of the bucket list.
-fn pair(config: &Config, source: &str, destination: &str) -> Result<Pair> {
+fn pair(config: &Config, source: &str, destination: &str, strip: bool) -> Result<Pair> {
     let (src_bucket, src_prefix) = address(source)?;
     let (des_bucket, des_prefix) = address(destination)?;
-    let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix };
+    let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix, strip };
     // By default, `run` uses the same credentials on both sides.
     let (one, other) = (&config.source.endpoint, &config.destination.endpoint);
     match pair.problems(one == other || same_place(config)).first() {
@@ -170,6 +175,9 @@ fn text(report: &RunReport) -> String {
             "metadata lost"
         );
     }
+    for line in said(&report.unmatched) {
+        let _ = writeln!(text, "  {line}");
+    }
     let rate = human::rate(report.uploaded_bytes, took);
     let _ = writeln!(text, "  in {}, {rate} to the destination", human::duration(took));
     text.push_str(&verdict(report));
@@ -191,6 +199,13 @@ fn verdict(report: &RunReport) -> String {
         Some(closing) if closing.to_copy == 0 && closing.is_whole() => {
             let there = human::count(closing.already_there);
             let mut text = match closing.caveat() {
+                None if closing.listed == 0 => {
+                    "closing comparison: the source lists no object".to_owned()
+                }
+                None if closing.already_there == 0 => format!(
+                    "closing comparison: of {} objects none is in scope, all are ignored",
+                    human::count(closing.listed)
+                ),
                 None => format!("closing comparison: all {there} objects are at the destination"),
                 Some(caveat) => format!(
                     "closing comparison: the {there} objects that were listed are at the \

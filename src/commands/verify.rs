@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::comparing::filtered;
+use super::comparing::{excluding, filtered};
 use super::origins::keys;
 use super::run::places;
 use super::{Exit, print, stop_on_signal};
@@ -36,9 +36,10 @@ pub(super) async fn execute(config: &Config, args: &VerifyArgs) -> Result<Exit> 
     }
     let parameters = wiring::parameters();
     let both = args.source.as_deref().zip(args.destination.as_deref());
-    let (pairs, ignore) = places(config, "verify", both, &parameters).await?;
+    let (pairs, ignore) = places(config, "verify", both, args.strip_prefix, &parameters).await?;
+    let ignore = excluding(&ignore, &args.filter)?;
     let rules = rules(config, &ignore);
-    let arguments = arguments(config, args, [&head, &deep], &rules, &ignore);
+    let arguments = arguments(config, args, [&head, &deep], &rules, &ignore, &pairs);
     let names = pairs.iter().map(names).collect();
     let (checkpoint, output) = (args.checkpoint.as_deref(), args.output.as_deref());
     // With two addresses both sides take the default chain, as for `run`; with the bucket list
@@ -149,6 +150,7 @@ fn arguments(
     [head, deep]: [&Extent; 2],
     rules: &[String],
     ignore: &Patterns,
+    pairs: &[Pair],
 ) -> Arguments {
     let file = |path: &Option<_>| {
         path.as_deref().map_or("none".to_owned(), |path: &Path| path.display().to_string())
@@ -164,7 +166,10 @@ fn arguments(
     let patterns = digest::lasting_id(patterns.concat().iter().map(String::as_str));
     let mode = &config.mode;
     let kept = format!("{} {} {}", mode.copy_metadata, mode.copy_tags, mode.storage_class);
+    let is_stripped = pairs.iter().any(|pair| pair.strip);
+    let naming = if is_stripped { "without the source's prefix" } else { "whole keys" };
     [
+        ("copies' keys", naming.to_owned()),
         ("source endpoint", place(&source.url)),
         ("destination endpoint", place(&destination.url)),
         ("source keys", origin(&args.inventory, source.sorts_keys)),

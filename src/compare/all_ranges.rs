@@ -14,7 +14,7 @@ use super::origin::KeyOrigin;
 use super::ranges::{Bounds, RangeId, Ranges};
 use crate::error::{Error, Result};
 use crate::mutex::lock;
-use crate::object::{MAX_KEY_BYTES, ObjectKey};
+use crate::object::{KeyNames, ObjectKey};
 use crate::params::Pair;
 use crate::retry::Policy;
 use crate::store::ListRequest;
@@ -41,7 +41,7 @@ pub(super) async fn compare(pair: &Arc<OnePair>, origins: &[KeyOrigin; 2]) -> Re
     let Pair { src_prefix, .. } = &pair.judge.pair;
     // No key lies after those that begin with the prefix.
     let bounds = Bounds { after: None, through: keyspace::behind(src_prefix) };
-    let longest = MAX_KEY_BYTES.saturating_sub(pair.judge.pair.added_bytes());
+    let longest = pair.judge.pair.longest_key();
     let (ranges, first) = Ranges::new(bounds, at_once, longest);
     // Each is a running range, so the channel always has room.
     let (new, begun) = mpsc::channel(at_once.max(1));
@@ -105,19 +105,19 @@ impl AllRanges {
     /// Both sides' listings after the source's key `after`.
     pub(super) fn listings(&self, after: Option<&str>) -> [Listing; 2] {
         let (pair, terms) = (&self.pair.judge.pair, &self.pair.comparison.terms);
-        let strip = [0, pair.added_bytes()];
+        let names = [KeyNames::default(), pair.names_of_copies()];
         let bytes = |key: ObjectKey| key.as_str().as_bytes().to_vec();
         let after = after.map(ObjectKey::new);
         let target = after.as_ref().map(|after| pair.target(after).key);
         let after = [after, target].map(|after| after.map(bytes));
         let policy = Policy::listing(terms.max_retry);
         let requests = terms.requests(pair).into_iter().zip(&self.pages);
-        let requests = requests.zip(strip).zip(after).zip(&self.firsts);
+        let requests = requests.zip(names).zip(after).zip(&self.firsts);
         let mut listings =
-            requests.map(|(((((_, request), pages), strip), start_after), first)| {
+            requests.map(|(((((_, request), pages), names), start_after), first)| {
                 let (first, cancel) = (Arc::clone(first), self.pair.cancel.clone());
                 let asking = Asking { pages: pages.clone(), policy, first, cancel };
-                Listing::new(asking, ListRequest { start_after, ..request }, strip)
+                Listing::new(asking, ListRequest { start_after, ..request }, names)
             });
         std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
     }

@@ -16,7 +16,8 @@ use super::one_range::RangeEnd;
 use super::sender::{Sender, SentTally};
 use super::sent_notes::Sent;
 use super::{
-    Finds, ForecastCounts, JOBS_AHEAD, KeyOrigin, MissingRange, Names, Reach, Summary, all_ranges,
+    Finds, ForecastCounts, JOBS_AHEAD, KeyOrigin, Matched, MissingRange, Names, Reach, Summary,
+    all_ranges,
 };
 use crate::config::Compare;
 use crate::error::{Error, ErrorKind, Next, Result};
@@ -58,6 +59,8 @@ pub struct Terms {
     pub ignore: Arc<Patterns>,
     /// Objects to look at.
     pub filter: Arc<Filter>,
+    /// Which of these patterns have matched a key.
+    pub matched: Arc<Matched>,
     /// Which keys are compared.
     pub keys: Keys,
     /// Records that say which version was copied; `None` if versions are not compared.
@@ -86,6 +89,7 @@ impl Terms {
             criteria: Criteria::only(Compare::Size),
             ignore: Arc::default(),
             filter: Arc::default(),
+            matched: Arc::default(),
             keys: Keys::default(),
             versions: None,
             deletions: None,
@@ -164,6 +168,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// What is compared.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     /// Finds what differs and sends nothing.
     pub fn dry_run(terms: Terms, cancel: CancellationToken) -> Self {
         Self { terms, purpose: Purpose::DryRun, cancel }

@@ -129,6 +129,7 @@ mod tests {
             src_prefix: src_prefix.into(),
             des_bucket: bucket.into(),
             des_prefix: des_prefix.into(),
+            strip: false,
         };
         for (one, other, allowed) in [
             (pair("a/", "d", ""), pair("b/", "d", ""), true),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Verdict;
 use super::comparison::Comparison;
 use super::sent_notes::{Mark, Sent};
+use super::{Matched, Verdict};
 use crate::compare::difference::{self, Criteria};
 use crate::digest;
 use crate::filter::Filter;
 use crate::filter::patterns::Patterns;
-use crate::object::{MAX_KEY_BYTES, ObjectId, Revision};
+use crate::object::{ObjectId, Revision};
 use crate::params::Pair;
 use crate::record::RecordId;
 use crate::store::Listed;
@@ -27,12 +27,14 @@ pub(super) struct Judge {
     pub(super) ignore: Arc<Patterns>,
     pub(super) filter: Arc<Filter>,
     pub(super) criteria: Criteria,
+    /// Which patterns have matched a key.
+    matched: Arc<Matched>,
     /// What earlier comparisons have sent; `None`: ignored.
     pub(super) sent: Option<Arc<Sent>>,
+    /// The longest key of the source whose copy's key is not too long.
+    longest: usize,
     /// The prefix of the path that rules are matched against.
     path: String,
-    /// By how many bytes the destination's keys are longer than the source's.
-    prefix: usize,
     /// Reads archived objects anyway: only Amazon S3 shows in a listing which of them are restored,
     /// and elsewhere an object of such a class may be readable like any other. An object that
     /// cannot be read fails by name.
@@ -48,7 +50,7 @@ impl Judge {
         let (ignore, filter) = (Arc::clone(&terms.ignore), Arc::clone(&terms.filter));
         let judge = Self::new(pair, ignore, filter, terms.criteria, sent);
         let locked = terms.source.profile().has_locked_archives(&pair.src_bucket);
-        Self { reads_archives: !locked, ..judge }
+        Self { reads_archives: !locked, matched: Arc::clone(&terms.matched), ..judge }
     }
 
     fn new(
@@ -59,9 +61,9 @@ impl Judge {
         sent: Option<Arc<Sent>>,
     ) -> Self {
         let path = format!("{}/", pair.src_bucket);
-        let prefix = pair.added_bytes();
-        let reads_archives = false;
-        Self { pair: pair.clone(), ignore, filter, criteria, sent, path, prefix, reads_archives }
+        let longest = pair.longest_key();
+        let (pair, matched, reads_archives) = (pair.clone(), Arc::default(), false);
+        Self { pair, ignore, filter, criteria, matched, sent, longest, path, reads_archives }
     }
 
     /// The object with this key, and its copy.
@@ -81,8 +83,8 @@ impl Judge {
         if let Some(rule) = self.left_out(listed) {
             return Verdict::Ignored(rule);
         }
-        if listed.key.len() + self.prefix > MAX_KEY_BYTES {
-            return Verdict::KeyTooLong(listed.key.len() + self.prefix);
+        if listed.key.len() > self.longest {
+            return Verdict::KeyTooLong(self.pair.target_len(listed.key.len()));
         }
         let difference = difference::difference(self.criteria, listed, copy)
             .or_else(|| copied.and_then(|copied| difference::version_difference(listed, copied)));
@@ -102,19 +104,24 @@ impl Judge {
 
     /// The rule or filter that leaves an object out.
     pub(super) fn left_out(&self, listed: Listed<'_>) -> Option<&str> {
+        if self.pair.leaves_nothing_of(listed.key) {
+            return Some("strip_prefix: nothing is left of its key");
+        }
         if self.ignore.is_empty() && !self.filter.asks_path() {
             return self.filter.leaves_out("", Some(listed.size), listed.last_modified);
         }
         let mut path = String::with_capacity(self.path.len() + listed.key.len());
         path.push_str(&self.path);
         path.push_str(listed.key);
+        self.matched.see(&path, &self.ignore, &self.filter.include);
         let bound = || self.filter.leaves_out(&path, Some(listed.size), listed.last_modified);
         self.ignore.matches(&path).or_else(bound)
     }
 
     /// The object's mark, which is kept for later comparisons.
     pub(super) fn mark(&self, listed: Listed<'_>) -> Mark {
-        let Pair { src_bucket, des_bucket, des_prefix, .. } = &self.pair;
+        let Pair { src_bucket, des_bucket, .. } = &self.pair;
+        let des_prefix = &*self.pair.naming();
         let time = listed.last_modified.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
         let numbers = format!("{} {:?}", listed.size, time.map(|time| time.as_millis()));
         let (etag, version) = (listed.etag.unwrap_or(""), listed.version.unwrap_or(""));
@@ -133,6 +140,7 @@ mod tests {
     use super::*;
     use crate::compare::difference::Difference;
     use crate::config::Compare;
+    use crate::object::MAX_KEY_BYTES;
 
     fn judge() -> Judge {
         let pair = Pair {
@@ -140,6 +148,7 @@ mod tests {
             src_prefix: String::new(),
             des_bucket: "des".into(),
             des_prefix: "p/".into(),
+            strip: false,
         };
         let ignore = Arc::new(Patterns::parse("src/no/*").unwrap());
         let filter = Arc::new(Filter { max_size: Some(9), ..Filter::default() });

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::object::Etag;
+use crate::object::{Etag, KeyNames};
 use crate::quirk::Quirk;
 use crate::retry::{Policy, retry};
 use crate::sources::sort::{KeyRow, Sorted};
@@ -104,9 +104,10 @@ pub struct Asking {
 pub struct Listing {
     asking: Asking,
     asked: PageRequest,
-    /// Bytes to cut off the beginning of every key.
-    strip: usize,
+    names: KeyNames,
     page: ListPage,
+    /// The page with its keys renamed, if that takes more than cutting them.
+    renamed: Option<ListPage>,
     at: usize,
     /// The last key that was listed, or the place after which the listing begins.
     last: Option<Vec<u8>>,
@@ -152,11 +153,12 @@ impl Drop for Task {
 }
 
 impl Listing {
-    /// Lists the keys from the page that `request` asks for to the last, each without its first
-    /// `strip` bytes. The first page is requested at once.
-    pub fn new(asking: Asking, request: ListRequest, strip: usize) -> Self {
+    /// Lists the keys from the page that `request` asks for to the last, renamed as `names` says. The
+    /// first page is requested at once.
+    pub fn new(asking: Asking, request: ListRequest, names: KeyNames) -> Self {
         let mut listing = Self {
-            strip,
+            names,
+            renamed: None,
             last: request.start_after.clone(),
             page: ListPage::default(),
             at: 0,
@@ -196,7 +198,7 @@ impl Listing {
             let (is_new, is_empty) = (self.is_news(&page, known), page.is_empty());
             let is_full = page.is_full;
             self.put(page, known);
-            let end = self.page.last().filter(|_| is_new).map(|last| self.stripped(last.key));
+            let end = self.view().last().filter(|_| is_new).map(|last| self.stripped(last.key));
             if !end.is_none_or(&goes_on) {
                 continue;
             }
@@ -215,7 +217,7 @@ impl Listing {
 
     /// The current object, if [`Self::fill`] has found one.
     pub fn peek(&self) -> Option<Listed<'_>> {
-        let listed = self.page.get(self.at)?;
+        let listed = self.view().get(self.at)?;
         Some(Listed { key: self.stripped(listed.key), ..listed })
     }
 
@@ -226,12 +228,12 @@ impl Listing {
 
     /// The current key; `None` if there is none.
     pub fn first_at_hand(&self) -> Option<&str> {
-        Some(self.stripped(self.page.get(self.at)?.key))
+        Some(self.stripped(self.view().get(self.at)?.key))
     }
 
     /// The last key of the current page; `None` if no object is left on it.
     pub fn last_at_hand(&self) -> Option<&str> {
-        let last = self.page.last().filter(|_| self.at < self.page.len())?;
+        let last = self.view().last().filter(|_| self.at < self.page.len())?;
         Some(self.stripped(last.key))
     }
 
@@ -261,29 +263,27 @@ impl Listing {
 
     /// The keys left on the current page, in order.
     pub fn keys_at_hand(&self) -> impl Iterator<Item = &str> {
-        (self.at..self.page.len()).filter_map(|at| Some(self.stripped(self.page.get(at)?.key)))
+        (self.at..self.page.len()).filter_map(|at| Some(self.stripped(self.view().get(at)?.key)))
     }
 
     /// Up to `count` objects of the current page, spread over it.
     pub fn sample(&self, count: usize) -> impl Iterator<Item = Listed<'_>> + Clone {
-        let rest = &self.page;
+        let rest = self.view();
         let at = move |i| Some(rest.len() * i / count).filter(|_| i < rest.len());
-        let listed = (0..count).filter_map(at).filter_map(|at| self.page.get(at));
+        let listed = (0..count).filter_map(at).filter_map(|at| rest.get(at));
         listed.map(|listed| Listed { key: self.stripped(listed.key), ..listed })
     }
 
-    /// Takes the odd objects up to `through`, each without its first `strip` bytes.
+    /// Takes the odd objects up to `through`, each with the source's key.
     pub fn take_odd(&mut self, through: Option<&str>) -> Vec<Odd> {
-        let strip = self.strip;
-        let is_within = |odd: &Odd| {
-            let at = odd.at.get(strip..).unwrap_or_default();
-            through.is_none_or(|through| at <= through.as_bytes())
-        };
+        let names = self.names.clone();
+        let is_within =
+            |odd: &Odd| through.is_none_or(|through| *names.of(&odd.at) <= *through.as_bytes());
         let (taken, left): (Vec<Odd>, _) =
             std::mem::take(&mut self.odd).into_iter().partition(is_within);
         self.odd = left;
         let stripped = |odd: Odd| match odd.is_known() {
-            true => Odd { key: odd.key.get(strip..).unwrap_or_default().to_vec(), ..odd },
+            true => Odd { key: names.of(&odd.key), ..odd },
             false => odd,
         };
         taken.into_iter().map(stripped).collect()
@@ -300,7 +300,14 @@ impl Listing {
     }
 
     fn stripped<'a>(&self, key: &'a str) -> &'a str {
-        key.get(self.strip..).unwrap_or_default()
+        match &self.renamed {
+            Some(_) => key,
+            None => key.get(self.names.cut..).unwrap_or_default(),
+        }
+    }
+
+    fn view(&self) -> &ListPage {
+        self.renamed.as_ref().unwrap_or(&self.page)
     }
 
     fn ask(&mut self) {
@@ -459,6 +466,8 @@ impl Listing {
             odd.into_iter().filter(|odd| !(odd.is_known() && self.is_past(odd))).collect();
         self.odd.extend(new);
         if known < page.len() {
+            let KeyNames { cut, add } = &self.names;
+            self.renamed = (!add.is_empty()).then(|| page.renamed(*cut, add));
             (self.page, self.at) = (page, known);
         }
         self.last = end.max(self.last.take());

@@ -108,7 +108,12 @@ impl Comparison {
         let des = pair.target(&src.key);
         let (meta, copy) = tokio::try_join!(
             self.head(&self.terms.source, &src, entry.version.as_deref()),
-            self.head(&self.terms.destination, &des, None),
+            async {
+                match pair.leaves_nothing_of(src.key.as_str()) {
+                    true => Ok(None),
+                    false => self.head(&self.terms.destination, &des, None).await,
+                }
+            },
         )?;
         let id = RecordId { src, des };
         let copied = self.copied(&id).await?;

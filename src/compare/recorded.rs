@@ -122,7 +122,7 @@ mod tests {
 
     fn pair() -> Pair {
         let [src_bucket, des_bucket, des_prefix] = ["src", "des", "to"].map(str::to_owned);
-        Pair { src_bucket, src_prefix: "p/".to_owned(), des_bucket, des_prefix }
+        Pair { src_bucket, src_prefix: "p/".to_owned(), des_bucket, des_prefix, strip: false }
     }
 
     fn done(bucket: &str, key: &str) -> Outcome {

@@ -137,7 +137,8 @@ const PREFIX: &str = "to/";
 
 fn pair() -> Pair {
     let [src_bucket, des_bucket] = ["src", "des"].map(str::to_owned);
-    Pair { src_bucket, src_prefix: String::new(), des_bucket, des_prefix: PREFIX.to_owned() }
+    let (src_prefix, des_prefix) = (String::new(), PREFIX.to_owned());
+    Pair { src_bucket, src_prefix, des_bucket, des_prefix, strip: false }
 }
 
 fn of_sizes(source: Arc<dyn ObjectStore>, copies: Arc<dyn ObjectStore>) -> Comparison {

@@ -5,6 +5,7 @@ use super::words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
     PreserveEtag, QueueBackend, StateBackend, Words,
 };
+use crate::object::MIB;
 use crate::quirk::Quirk;
 use Kind::{Bool, Choice, CountOrAuto, ParameterName, PathBesideIni, Text, Url};
 
@@ -33,6 +34,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Any text on one line.
     Text,
+    /// The beginning of keys, byte for byte, or patterns of them.
+    KeyText,
     /// A bucket's name.
     Bucket,
     /// The name of a parameter in Parameter Store, never the content itself.
@@ -161,7 +164,7 @@ pub static KEYS: &[Key] = &[
         "a file with the ignore list, used instead of the parameter"),
     key("Basic", "Des_bucket_default", Kind::Bucket, "",
         "the bucket for objects that arrive by S3 event if the bucket list is empty; it serves one source bucket; without a bucket list and without this key, events are refused"),
-    key("Basic", "Des_prefix_default", Text, "",
+    key("Basic", "Des_prefix_default", Kind::KeyText, "",
         "the prefix in that bucket"),
 
     optional(key("Mode", "StorageClass", Choice(StorageClass::WORDS), "STANDARD",
@@ -209,7 +212,7 @@ pub static KEYS: &[Key] = &[
     key("Mode", "PropagateDelete", Bool, "False",
         "if an S3 event says that an object was deleted, and the source no longer has it, it is deleted at the destination too"),
 
-    key("Filter", "Include", Text, "",
+    key("Filter", "Include", Kind::KeyText, "",
         "only objects whose bucket/key matches one of these patterns, separated by |; empty: all"),
     optional(key("Filter", "MinSize", bytes(), "",
         "only objects of at least this size")),
@@ -333,11 +336,23 @@ impl Key {
         same_name == 1 && !TOO_GENERAL.contains(&self.name)
     }
 
+    /// The bytes of one unit, if the value is a size.
+    pub fn size_unit(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Integer { unit: "MiB", .. } => Some(MIB),
+            Kind::Integer { unit: "bytes", .. } => Some(1),
+            _ => None,
+        }
+    }
+
     /// The allowed values, for messages and the shipped ini.
     pub fn allowed(&self) -> String {
         let allowed = match self.kind {
             Kind::Bool => "True or False".to_owned(),
             Kind::Integer { min, max, unit: "" } => format!("a whole number from {min} to {max}"),
+            Kind::Integer { min, max, unit } if self.size_unit().is_some() => {
+                format!("a whole number from {min} to {max} ({unit}), or a size like 64M or 5G")
+            }
             Kind::Integer { min, max, unit } => {
                 format!("a whole number from {min} to {max} ({unit})")
             }
@@ -345,7 +360,7 @@ impl Key {
                 format!("a whole number from {min} to {max}, or auto")
             }
             Kind::Choice(words) => words.join(", "),
-            Kind::Text => "text".to_owned(),
+            Kind::Text | Kind::KeyText => "text".to_owned(),
             Kind::Bucket => "the name of a bucket, without s3:// and prefix".to_owned(),
             Kind::ParameterName => "the name of a parameter".to_owned(),
             Kind::Url => "a URL that begins with http:// or https://".to_owned(),

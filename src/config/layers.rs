@@ -13,8 +13,9 @@ use ini_roundtrip::{Item, Parser};
 
 use super::keys::{self, KEYS, Key, Kind, SECTIONS};
 use crate::aws::trust::{self, Bundle};
+use crate::format::likeness::nearest;
 
-use super::problem::{Problems, nearest, shown_name};
+use super::problem::{Problems, shown_name};
 
 /// One value and the place it came from.
 #[derive(Clone, Debug)]
@@ -45,6 +46,61 @@ pub(super) fn defaults() -> Layer {
     let found =
         |key: &'static Key| FoundValue { key, value: key.default.into(), place: place.into() };
     Layer(KEYS.iter().map(found).collect())
+}
+
+/// What the command line says about one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The key's section.
+    pub section: &'static str,
+    /// The key's name.
+    pub name: &'static str,
+    /// Its value, as the ini would spell it.
+    pub value: String,
+    /// The option, for messages: `--source-region`.
+    pub option: &'static str,
+}
+
+/// The keys that the command line sets. Naming one kind of credentials discards the others that the
+/// ini or the environment names for the same side.
+pub(super) fn command_line(given: &[Given]) -> Layer {
+    let mut all = Vec::new();
+    for Given { section, name, option, .. } in given {
+        let mut set = |name: &str, value: &str| {
+            let is_given = |other: &Given| other.section == *section && other.name == name;
+            match keys::find(section, name) {
+                Some(key) if !given.iter().any(is_given) => {
+                    all.push(FoundValue {
+                        key,
+                        value: value.to_owned(),
+                        place: option.to_string(),
+                    });
+                }
+                _ => {}
+            }
+        };
+        match *name {
+            "Profile" => {
+                set("Credentials", "profile");
+                set("NoSignRequest", "False");
+            }
+            "Credentials" => {
+                set("Profile", "");
+                set("NoSignRequest", "False");
+            }
+            "NoSignRequest" => {
+                set("Credentials", "");
+                set("Profile", "");
+            }
+            _ => {}
+        }
+    }
+    let found = |given: &Given| {
+        let key = keys::find(given.section, given.name).expect("the option's key is in the table");
+        FoundValue { key, value: given.value.trim().to_owned(), place: given.option.to_owned() }
+    };
+    all.extend(given.iter().map(found));
+    Layer(all)
 }
 
 /// Reads the text of an ini called `name`; files that it names relative to itself are in `folder`.
@@ -201,7 +257,15 @@ where
         }
         let full = KEYS.iter().find(|k| k.env_name().eq_ignore_ascii_case(&name));
         let alone = || KEYS.iter().find(|k| k.name == name && k.env_by_name_alone());
-        let Some(key) = full.or_else(alone) else { continue };
+        let Some(key) = full.or_else(alone) else {
+            if let Some(meant) = meant(&name) {
+                let message = format!(
+                    "is no key; perhaps {meant} is meant; if it is not for this program, unset it"
+                );
+                problems.add(format!("environment variable {name}"), message);
+            }
+            continue;
+        };
         let place = format!("environment variable {name}");
         let Ok(value) = value.into_string() else {
             problems.add(place, "is not valid UTF-8; allowed: text in UTF-8");
@@ -223,6 +287,20 @@ where
     by_name.retain(|found| !by_section.iter().any(|full| std::ptr::eq(full.key, found.key)));
     by_name.extend(by_section);
     Layer(by_name)
+}
+
+/// The variable that is likely meant by one of the form `SECTION_KEY` that is no key's. Other
+/// programs have variables such as `SOURCE_DATE_EPOCH`, so a letter or two may differ, not more.
+fn meant(name: &str) -> Option<String> {
+    let plain = |text: &str| text.replace('_', "").to_lowercase();
+    let (section, rest) = name.split_once('_')?;
+    let section = keys::find_section(section)?.name;
+    let rest = plain(rest);
+    let distance = |key: &Key| strsim::osa_distance(&rest, &plain(key.name));
+    let is_near = |key: &&Key| distance(key) <= if rest.len() > 5 { 2 } else { 1 };
+    let here = KEYS.iter().filter(|key| key.section == section).filter(is_near);
+    let key = here.min_by_key(|key| distance(key))?;
+    Some(key.env_name().to_uppercase())
 }
 
 /// The variable that all AWS tools share is not a key of this program, but the file it names must

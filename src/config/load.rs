@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::problem::Problems;
-use super::{Config, layers, typed};
+use super::{Config, Given, layers, typed};
 use crate::error::{Error, Result};
 
 /// Where the ini is looked for if none is named; the first file that exists is read.
@@ -25,9 +25,22 @@ impl Config {
         K: Into<OsString>,
         V: Into<OsString>,
     {
+        Self::load_with(explicit, env, &[])
+    }
+
+    /// The same, with what the command line says laid over both.
+    pub fn load_with<K, V>(
+        explicit: Option<&Path>,
+        env: impl IntoIterator<Item = (K, V)>,
+        given: &[Given],
+    ) -> Result<Self>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
         match explicit {
-            Some(file) => load_first(&[file], true, env),
-            None => load_first(&DEFAULT_FILES.map(Path::new), false, env),
+            Some(file) => load_first(&[file], true, env, given),
+            None => load_first(&DEFAULT_FILES.map(Path::new), false, env, given),
         }
     }
 
@@ -60,6 +73,7 @@ fn load_first<K, V>(
     files: &[&Path],
     required: bool,
     env: impl IntoIterator<Item = (K, V)>,
+    given: &[Given],
 ) -> Result<Config>
 where
     K: Into<OsString>,
@@ -85,6 +99,7 @@ where
         }
     }
     found.push(layers::environment(env, &mut problems));
+    found.push(layers::command_line(given));
     Ok(Config { file: read, ..merge(found, folder, problems)? })
 }
 
@@ -124,11 +139,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [one, two, three] = ["1.ini", "2.ini", "3.ini"].map(|name| folder.path().join(name));
         let files = [one.as_path(), two.as_path(), three.as_path()];
-        let none = load_first(&files, false, NOBODY).unwrap();
+        let none = load_first(&files, false, NOBODY, &[]).unwrap();
         assert_eq!((none.folder.clone(), none), (None, Config::default()));
         std::fs::write(&two, "[Mode]\nMaxThread = 2").unwrap();
         std::fs::write(&three, "[Mode]\nMaxThread = 3\nnonsense").unwrap();
-        let second = load_first(&files, false, NOBODY).unwrap();
+        let second = load_first(&files, false, NOBODY, &[]).unwrap();
         assert_eq!((second.mode.max_thread, second.file), (Count::Fixed(2), Some(two)));
     }
 
@@ -137,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let two = folder.path().join("2.ini");
         std::fs::write(&two, "").unwrap();
-        let error = load_first(&[folder.path(), &two], false, NOBODY).unwrap_err();
+        let error = load_first(&[folder.path(), &two], false, NOBODY, &[]).unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
     }
 }

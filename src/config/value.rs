@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::keys::{Key, Kind};
+use super::size;
 use crate::object::is_bucket_name;
 use crate::quirk::Pins;
 
@@ -36,14 +37,17 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
     if raw.chars().any(char::is_control) {
         return Err(wrong(key, "has a control character in it"));
     }
+    if let Some(habit) = foreign_habit(key, raw) {
+        return Err(wrong(key, habit));
+    }
     let text = || Parsed::Text(raw.to_owned());
     match key.kind {
         Kind::Bool => boolean(raw).map(Parsed::Bool).ok_or_else(|| wrong(key, &shown(raw))),
         Kind::CountOrAuto { .. } if raw.eq_ignore_ascii_case("auto") => Ok(Parsed::Auto),
-        Kind::Integer { min, max, .. } | Kind::CountOrAuto { min, max } => match raw.parse() {
-            Ok(n) if (min..=max).contains(&n) => Ok(Parsed::Integer(n)),
-            Ok(_) => Err(wrong(key, &format!("{} is out of range", shown(raw)))),
-            Err(_) => Err(wrong(key, &shown(raw))),
+        Kind::Integer { min, max, .. } | Kind::CountOrAuto { min, max } => match number(key, raw) {
+            Some(n) if (min..=max).contains(&n) => Ok(Parsed::Integer(n)),
+            Some(_) => Err(wrong(key, &format!("{} is out of range", shown(raw)))),
+            None => Err(wrong(key, &shown(raw))),
         },
         Kind::Choice(words) => words
             .iter()
@@ -54,19 +58,56 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
         Kind::ParameterName if !is_parameter_name(raw) => {
             Err(wrong(key, "is not a valid name (the value is not shown)"))
         }
-        Kind::Url if !is_url(raw) => Err(wrong(key, "is not a valid URL (the value is not shown)")),
+        Kind::Url if !is_url(raw) => Err(wrong(key, &not_a_url(raw))),
         Kind::Quirks => match Pins::parse(raw) {
             Ok(_) => Ok(text()),
             Err(wrong_word) => Err(wrong(key, &format!("{}: {wrong_word}", shown(raw)))),
         },
         Kind::Bucket if !is_bucket_name(raw) => Err(wrong(key, &shown(raw))),
         Kind::Text
+        | Kind::KeyText
         | Kind::Path
         | Kind::PathBesideIni
         | Kind::ParameterName
         | Kind::Url
         | Kind::Bucket => Ok(text()),
     }
+}
+
+/// A number in the key's unit; a size may have a unit of its own.
+fn number(key: &Key, raw: &str) -> Option<u64> {
+    let with_unit = || size::multiple(raw, key.size_unit()?);
+    raw.parse().ok().or_else(with_unit)
+}
+
+/// What other formats allow around a value and an ini takes for a part of it. Keys and patterns may
+/// have such characters, and a file's name may contain a `#`.
+fn foreign_habit(key: &Key, raw: &str) -> Option<&'static str> {
+    let is_quoted = |quote| raw.len() > 1 && raw.starts_with(quote) && raw.ends_with(quote);
+    let has_comment = || {
+        let behind_blank = raw.split(char::is_whitespace).skip(1);
+        behind_blank.into_iter().any(|word| word.starts_with(['#', ';']))
+    };
+    match key.kind {
+        Kind::KeyText => None,
+        _ if is_quoted('"') || is_quoted('\'') => {
+            Some("has quotes around its value, which would be part of it: leave them out")
+        }
+        Kind::Path | Kind::PathBesideIni => None,
+        _ if has_comment() => {
+            Some("has a comment after its value: put the comment on a line of its own")
+        }
+        _ => None,
+    }
+}
+
+/// Why a text is not the URL of an endpoint; shown only if it is plainly a host.
+fn not_a_url(raw: &str) -> String {
+    let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-.:/[]".contains(&b);
+    if raw.contains("://") || raw.len() > LONGEST_SHOWN * 2 || !raw.bytes().all(is_host) {
+        return "is not a valid URL (the value is not shown)".to_owned();
+    }
+    format!("= {raw} has no scheme: write https://{raw}, or http://{raw} for plain HTTP")
 }
 
 fn wrong(key: &Key, what: &str) -> String {
@@ -154,9 +195,14 @@ mod tests {
         assert_eq!(read("Debug", "ChunkSize", "5120"), Ok(Parsed::Integer(5120)));
         assert_eq!(
             read("Debug", "ChunkSize", "4").unwrap_err(),
-            "[Debug] ChunkSize = 4 is out of range; allowed: a whole number from 5 to 5120 (MiB)"
+            "[Debug] ChunkSize = 4 is out of range; allowed: a whole number from 5 to 5120 \
+             (MiB), or a size like 64M or 5G"
         );
-        for raw in ["5 MiB", "-5", "5.0", "99999999999999999999"] {
+        for (raw, mib) in [("5M", 5), ("5 MiB", 5), ("5g", 5120), ("1GiB", 1024)] {
+            assert_eq!(read("Debug", "ChunkSize", raw), Ok(Parsed::Integer(mib)), "{raw}");
+        }
+        assert_eq!(read("Filter", "MinSize", "5K"), Ok(Parsed::Integer(5120)));
+        for raw in ["-5", "5.0", "99999999999999999999", "512K", "6G", "5 apples"] {
             assert!(read("Debug", "ChunkSize", raw).is_err(), "{raw}");
         }
         assert!(read("Mode", "ResumableThreshold", "0").is_ok());
@@ -164,6 +210,36 @@ mod tests {
         assert!(read("Mode", "MaxThread", "1001").is_err());
         assert!(read("Mode", "VisibilityTimeout", "9").is_err());
         assert!(read("Mode", "VisibilityTimeout", "43201").is_err());
+    }
+
+    #[test]
+    fn the_habits_of_other_formats_are_told_apart() {
+        for (section, name, raw, words) in [
+            ("Source", "Region", "\"eu-west-1\"", "quotes around its value"),
+            ("Source", "Endpoint", "'https://minio.example'", "quotes around its value"),
+            ("Mode", "MaxThread", "20  # many", "a comment after its value"),
+            ("Source", "Region", "eu-west-1 ; home", "a comment after its value"),
+            ("Source", "Endpoint", "https://minio.example # ours", "a comment after its value"),
+            (
+                "Source",
+                "Endpoint",
+                "minio.example:9000",
+                "write https://minio.example:9000, or http:",
+            ),
+            ("Source", "Endpoint", "user:hunter2@host", "not shown"),
+            ("Mode", "MaxThread", "many", "= many; allowed"),
+        ] {
+            let wrong = read(section, name, raw).unwrap_err();
+            assert!(wrong.contains(words), "{raw}: {wrong}");
+            assert!(!wrong.contains("hunter2"), "{wrong}");
+        }
+        for (section, name, raw) in [
+            ("Basic", "Des_prefix_default", "\"quoted\" # and more"),
+            ("Filter", "Include", "b/a #1"),
+            ("Debug", "LogFile", "log #1"),
+        ] {
+            assert!(read(section, name, raw).is_ok(), "{raw}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compare::listing::{Asking, Listing, Pages};
 use crate::error::Result;
-use crate::object::{ObjectId, ObjectKey};
+use crate::object::{KeyNames, ObjectId, ObjectKey};
 use crate::retry::Policy;
 use crate::store::{GetRequest, ListRequest, ObjectStore};
 use crate::verify::bytes::same_bytes;
@@ -54,7 +54,7 @@ async fn keys((store, bucket): Place<'_>) -> Result<Vec<ObjectKey>> {
     let request = ListRequest { bucket: bucket.to_owned(), ..ListRequest::default() };
     let (pages, first) = (Pages::Store(Arc::clone(store)), Arc::default());
     let asking = Asking { pages, policy: Policy::probe(), first, cancel };
-    let mut listing = Listing::new(asking, request, 0);
+    let mut listing = Listing::new(asking, request, KeyNames::default());
     let mut keys = Vec::new();
     loop {
         listing.fill(|_| true).await?;

@@ -113,6 +113,21 @@ impl Patterns {
         self.rules.get(first).map(String::as_str)
     }
 
+    /// Calls `seen` with the number of every pattern that matches `path`. Of equal patterns, the
+    /// first counts.
+    pub fn each_match(&self, path: &str, mut seen: impl FnMut(usize)) {
+        self.whole.get(path).copied().into_iter().for_each(&mut seen);
+        self.beginnings.each(path, &mut seen);
+        if !self.endings.is_empty() {
+            let backwards: String = path.chars().rev().collect();
+            self.endings.each(&backwards, &mut seen);
+        }
+        if !self.numbers.is_empty() {
+            let others = self.others.matches(path).into_iter();
+            others.filter_map(|at| self.numbers.get(at)).copied().for_each(seen);
+        }
+    }
+
     fn other(&self, path: &str) -> Option<usize> {
         let first = self.others.matches(path).into_iter().next()?;
         self.numbers.get(first).copied()
@@ -134,9 +149,19 @@ impl Patterns {
     }
 }
 
-/// Sorted prefixes of paths, each with the number of its rule.
+/// A prefix of paths.
+#[derive(Clone, Debug)]
+struct Literal {
+    text: String,
+    /// The number of its rule.
+    rule: usize,
+    /// The lowest number of all rules whose literals are prefixes of this one.
+    first: usize,
+}
+
+/// Sorted prefixes of paths.
 #[derive(Clone, Debug, Default)]
-struct Literals(Vec<(String, usize)>);
+struct Literals(Vec<Literal>);
 
 impl Literals {
     /// Each literal gets the lowest number of all literals that are its prefixes, so that the
@@ -144,14 +169,14 @@ impl Literals {
     fn new(mut literals: Vec<(String, usize)>) -> Self {
         literals.sort();
         literals.dedup_by(|next, one| next.0 == one.0);
-        let mut sorted = Self(literals);
-        for at in 0..sorted.0.len() {
-            let (text, number) = &sorted.0[at];
+        let mut sorted: Vec<Literal> = Vec::with_capacity(literals.len());
+        for (text, rule) in literals {
             // The literals before it have their number already.
-            let shorter = Self::longest(&sorted.0[..at], text).map(|at| sorted.0[at].1);
-            sorted.0[at].1 = shorter.map_or(*number, |shorter| shorter.min(*number));
+            let shorter = Self::longest(&sorted, &text).map(|at| sorted[at].first);
+            let first = shorter.map_or(rule, |shorter| shorter.min(rule));
+            sorted.push(Literal { text, rule, first });
         }
-        sorted
+        Self(sorted)
     }
 
     fn is_empty(&self) -> bool {
@@ -160,17 +185,28 @@ impl Literals {
 
     /// The number of the first rule whose literal is a prefix of `path`.
     fn first(&self, path: &str) -> Option<usize> {
-        Self::longest(&self.0, path).map(|at| self.0[at].1)
+        Self::longest(&self.0, path).map(|at| self.0[at].first)
+    }
+
+    /// Calls `seen` with the number of each rule whose literal is a prefix of `path`.
+    fn each(&self, path: &str, mut seen: impl FnMut(usize)) {
+        let mut end = self.0.len();
+        while let Some(at) = Self::longest(&self.0[..end], path) {
+            seen(self.0[at].rule);
+            // Shorter prefixes of the path come before it.
+            end = at;
+        }
     }
 
     /// The index of the longest literal that is a prefix of `path`.
-    fn longest(sorted: &[(String, usize)], path: &str) -> Option<usize> {
+    fn longest(sorted: &[Literal], path: &str) -> Option<usize> {
         let mut path = path;
         loop {
             // The greatest literal not above the path is the match, or shares at least as much of
             // the path as the match is long.
-            let at = sorted.partition_point(|(text, _)| text.as_str() <= path).checked_sub(1)?;
-            let text = sorted[at].0.as_str();
+            let at = sorted.partition_point(|literal| literal.text.as_str() <= path);
+            let at = at.checked_sub(1)?;
+            let text = sorted[at].text.as_str();
             if path.starts_with(text) {
                 return Some(at);
             }
@@ -434,6 +470,21 @@ mod tests {
             assert_eq!(nested.matches(path), Some(expected), "{path}");
         }
         assert_eq!(nested.matches("b/c/"), None);
+    }
+
+    #[test]
+    fn every_pattern_that_matches_is_seen_even_behind_an_earlier_one() {
+        let list =
+            Patterns::parse("b/*\nb/dir/*\nb/d*\n*.tmp\n*p\n*/x?\nb/dir/a.tmp\nc/*\nb/*").unwrap();
+        let seen = |path: &str| {
+            let mut seen = Vec::new();
+            list.each_match(path, |number| seen.push(number));
+            seen.sort_unstable();
+            seen
+        };
+        assert_eq!(seen("b/dir/a.tmp"), [0, 1, 2, 3, 4, 6]);
+        assert_eq!(seen("b/x1"), [0, 5]);
+        assert_eq!(seen("d/y"), [0; 0]);
     }
 
     /// Promise 1.

@@ -598,6 +598,7 @@ mod tests {
             src_prefix: prefix.into(),
             des_bucket: des.into(),
             des_prefix: String::new(),
+            strip: false,
         };
         let pairs = vec![pair("s", "a/", "d1"), pair("s", "a/b", "d2")];
         let routes = Routes { pairs, ..target() };

@@ -51,6 +51,7 @@ impl Routes {
             src_prefix: String::new(),
             des_bucket: self.bucket.clone(),
             des_prefix: self.prefix.clone(),
+            strip: false,
         }
     }
 
@@ -70,6 +71,7 @@ mod tests {
             src_prefix: src_prefix.into(),
             des_bucket: des_bucket.into(),
             des_prefix: des_prefix.into(),
+            strip: false,
         }
     }
 

@@ -108,6 +108,22 @@ pub fn destination_prefix(prefix: &str) -> String {
     }
 }
 
+/// Turns the keys of copies into their sources'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyNames {
+    /// Bytes to cut off the beginning of every key.
+    pub cut: usize,
+    /// What stands there instead.
+    pub add: String,
+}
+
+impl KeyNames {
+    /// The source's key, of any bytes.
+    pub fn of(&self, key: &[u8]) -> Vec<u8> {
+        [self.add.as_bytes(), key.get(self.cut..).unwrap_or_default()].concat()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,16 @@
 //! The bucket list: what is migrated where.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use crate::aws::partition::Partition;
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};
-use crate::object::{ObjectId, ObjectKey, destination_key, destination_prefix, is_bucket_name};
+use crate::object::{
+    KeyNames, MAX_KEY_BYTES, ObjectId, ObjectKey, destination_key, destination_prefix,
+    is_bucket_name,
+};
 
 /// One entry of the bucket list: everything under a prefix is copied to a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,29 +23,65 @@ pub struct Pair {
     pub des_bucket: String,
     /// The prefix of every destination key, as [`destination_key`] takes it.
     pub des_prefix: String,
+    /// Copies have their keys without `src_prefix`.
+    pub strip: bool,
 }
 
 impl Pair {
     /// Whether the copies land in what the pair lists, if both sides are the same store: an object
     /// would be copied onto itself, or every run would find the copies of the last one.
     pub fn feeds_itself(&self) -> bool {
-        self.src_bucket == self.des_bucket && self.copies_prefix().starts_with(&self.src_prefix)
+        let copies = self.copies_prefix();
+        // Without its prefix, a key may begin with anything, even with the source's prefix again.
+        let leads_back = self.strip && self.src_prefix.starts_with(&copies);
+        self.src_bucket == self.des_bucket && (leads_back || copies.starts_with(&self.src_prefix))
     }
 
     /// Where the source's object `key` is copied to. Nothing else maps a key.
     pub fn target(&self, key: &ObjectKey) -> ObjectId {
-        let key = destination_key(&self.des_prefix, key);
+        let stripped = key.as_str().strip_prefix(&*self.src_prefix).filter(|_| self.strip);
+        let key = match stripped {
+            Some(rest) => ObjectKey::new(destination_prefix(&self.des_prefix) + rest),
+            None => destination_key(&self.des_prefix, key),
+        };
         ObjectId { bucket: self.des_bucket.clone(), key }
     }
 
     /// The prefix of every copy's key.
     pub fn copies_prefix(&self) -> String {
-        destination_prefix(&self.des_prefix) + &self.src_prefix
+        let kept = if self.strip { "" } else { &*self.src_prefix };
+        destination_prefix(&self.des_prefix) + kept
     }
 
-    /// By how many bytes the copies' keys are longer than the source's.
-    pub fn added_bytes(&self) -> usize {
-        destination_prefix(&self.des_prefix).len()
+    /// How the copies' keys become the source's.
+    pub fn names_of_copies(&self) -> KeyNames {
+        let add = if self.strip { self.src_prefix.clone() } else { String::new() };
+        KeyNames { cut: destination_prefix(&self.des_prefix).len(), add }
+    }
+
+    /// The length of a copy's key, from that of its source.
+    pub fn target_len(&self, source: usize) -> usize {
+        let KeyNames { cut, add } = self.names_of_copies();
+        (source + cut).saturating_sub(add.len())
+    }
+
+    /// The longest key of the source whose copy's key is not too long.
+    pub fn longest_key(&self) -> usize {
+        let KeyNames { cut, add } = self.names_of_copies();
+        (MAX_KEY_BYTES + add.len()).saturating_sub(cut).min(MAX_KEY_BYTES)
+    }
+
+    /// Whether a copy of this key would have none: the marker of the folder that is stripped.
+    pub fn leaves_nothing_of(&self, key: &str) -> bool {
+        self.strip && key == self.src_prefix && destination_prefix(&self.des_prefix).is_empty()
+    }
+
+    /// What copies are named by: the destination's prefix, and what is stripped.
+    pub fn naming(&self) -> Cow<'_, str> {
+        match self.strip {
+            true => format!("{}\n{}", self.des_prefix, self.src_prefix).into(),
+            false => (&*self.des_prefix).into(),
+        }
     }
 
     /// What is wrong with the pair, in words for the user. `same_place`: both sides are the same
@@ -54,6 +95,12 @@ impl Pair {
             } else if !is_bucket_name(bucket) {
                 problems.push(format!("{field} {bucket:?} is not the name of a bucket"));
             }
+        }
+        if self.strip && !self.src_prefix.is_empty() && !self.src_prefix.ends_with('/') {
+            problems.push(format!(
+                "only a source prefix that ends with / can be stripped, {:?} does not",
+                self.src_prefix
+            ));
         }
         if problems.is_empty() && same_place && self.feeds_itself() {
             problems.push(format!(
@@ -95,10 +142,12 @@ struct PairEntry {
     src_prefix: Option<String>,
     des_bucket: String,
     des_prefix: Option<String>,
+    #[serde(default)]
+    strip_prefix: bool,
 }
 
-/// Reads `[{"src_bucket", "src_prefix", "des_bucket", "des_prefix"}, ...]`. The prefixes are
-/// optional, and the list may be empty: then only events bring jobs. `name`: the source of the
+/// Reads `[{"src_bucket", "src_prefix", "des_bucket", "des_prefix", "strip_prefix"}, ...]`. All but the
+/// buckets are optional, and the list may be empty: then only events bring jobs. `name`: the source of the
 /// text, for errors; `same_place`: both sides are the same store, so a pair could feed itself.
 pub fn parse_pairs(name: &str, text: &str, same_place: bool) -> Result<Vec<Pair>> {
     let text = text.trim_start_matches('\u{feff}');
@@ -124,6 +173,7 @@ fn pair(entry: PairEntry) -> Pair {
         src_prefix,
         des_bucket: entry.des_bucket,
         des_prefix: entry.des_prefix.unwrap_or_default(),
+        strip: entry.strip_prefix,
     }
 }
 
@@ -150,6 +200,7 @@ mod tests {
             src_prefix: src_prefix.into(),
             des_bucket: des_bucket.into(),
             des_prefix: des_prefix.into(),
+            strip: false,
         }
     }
 
@@ -203,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_is_stripped_as_a_folder() {
+        let text = r#"[{"src_bucket":"a","src_prefix":"x/","des_bucket":"b","des_prefix":"y",
+                        "strip_prefix":true}]"#;
+        let pair = parse_pairs("x", text, false).unwrap().remove(0);
+        for (key, copy) in [("x/1.jpg", "y/1.jpg"), ("x/", "y/"), ("x/x/1", "y/x/1")] {
+            assert_eq!(pair.target(&ObjectKey::new(key)).key.as_str(), copy);
+            assert_eq!(pair.target_len(key.len()), copy.len());
+        }
+        assert_eq!((pair.copies_prefix(), pair.longest_key()), ("y/".to_owned(), MAX_KEY_BYTES));
+        let bare = Pair { des_prefix: String::new(), ..pair };
+        assert!(bare.leaves_nothing_of("x/") && !bare.leaves_nothing_of("x/1"));
+        assert_eq!(bare.target(&ObjectKey::new("x/1")).key.as_str(), "1");
+        assert!(wrong(&text.replace("x/", "x")).contains("ends with / can be stripped"));
+    }
+
+    #[test]
     fn a_pair_must_not_feed_itself() {
         for (pair, feeds) in [
             (a_pair("b", "", "b", ""), true),
@@ -218,6 +285,11 @@ mod tests {
         ] {
             assert_eq!(pair.feeds_itself(), feeds, "{pair:?}");
         }
+        let stripped = |pair: Pair| Pair { strip: true, ..pair }.feeds_itself();
+        assert!(stripped(a_pair("b", "a/", "b", "")), "a/a/k becomes a/k");
+        assert!(stripped(a_pair("b", "a/b/", "b", "a")), "a/b/b/k becomes a/b/k");
+        assert!(stripped(a_pair("b", "a/", "b", "a/c")));
+        assert!(!stripped(a_pair("b", "a/", "b", "c")));
         let text = r#"[{"src_bucket":"b","des_bucket":"b","des_prefix":"copy"}]"#;
         assert!(wrong(text).contains("entry 1: the copies would land in the source"));
         assert!(parse_pairs("x", text, false).is_ok());

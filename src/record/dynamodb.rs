@@ -24,7 +24,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use self::item::Item;
-use self::update::{OldUpload, Update, WriteRefusal};
+use self::update::Update;
+use super::rules::{Change, Refusal, Row, Write};
 use super::{
     AttemptEnd, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey, Outcome, Record,
     RecordId, RecordStore, RecordTally, Recorded, Seal, Start,
@@ -144,7 +145,8 @@ impl DynamoRecords {
 
     /// Writes to the record of `id`: under its primary key, or under the alternate one if the
     /// primary belongs to another destination.
-    async fn write(&self, id: &RecordId, update: &Update) -> Result<WriteResult> {
+    async fn write(&self, id: &RecordId, write: Write<'_>) -> Result<WriteResult> {
+        let update = &Update::new(id, write);
         for key in [item::primary_key(id), item::alternate_key(id)] {
             let Some(item) = self.update(key, update).await? else { return Ok(WriteResult::Done) };
             if item::is_of(&item, id) {
@@ -167,7 +169,7 @@ impl DynamoRecords {
             .update_expression(update.expression())
             .condition_expression(update.condition())
             .set_expression_attribute_names(Some(update.names.clone()))
-            .set_expression_attribute_values(Some(update.values()))
+            .set_expression_attribute_values(Some(update.values.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -193,17 +195,18 @@ impl DynamoRecords {
         Error::new(ErrorKind::Unavailable, message)
     }
 
-    async fn finish_one(&self, outcome: &Outcome) -> Recorded {
-        let mut dropped = None;
-        for old in [OldUpload::Keep, OldUpload::Drop] {
-            let item = match self.write(&outcome.id, &Update::finish(outcome, old)).await? {
-                WriteResult::Done => return Ok(dropped),
+    async fn carry_out(&self, change: Change<'_>) -> Recorded {
+        let (id, mut write, mut obsolete) = (change.id(), change.write(), None);
+        // The second write is about the upload that the first was refused for.
+        for _ in 0..2 {
+            let item = match self.write(id, write).await? {
+                WriteResult::Done => return Ok(obsolete),
                 WriteResult::Refused(item) => item,
             };
-            match update::refused_finish(outcome, &item) {
-                WriteRefusal::Repeated => return Ok(None),
-                WriteRefusal::Fenced => return Err(taken_over(&outcome.id)),
-                WriteRefusal::OtherUpload => dropped = item::unfinished_upload(&item),
+            match change.refused(&item::row(&item)) {
+                Refusal::Repeated => return Ok(None),
+                Refusal::Fenced => return Err(super::taken_over(id)),
+                Refusal::OtherUpload { instead, dropped } => (write, obsolete) = (instead, dropped),
             }
         }
         Err(self.changed_meanwhile())
@@ -253,20 +256,12 @@ impl DynamoRecords {
     }
 }
 
-fn taken_over(id: &RecordId) -> Error {
-    Error::new(ErrorKind::LeaseLost, format!("another attempt has taken over {}", id.src))
-}
-
 /// DynamoDB's answer if a permission is missing.
 const NOT_ALLOWED: &str = "AccessDeniedException";
 
-fn count(tally: &mut RecordTally, item: &Item, since: SystemTime) {
-    if item.contains_key(notes::NOTE) {
-        return;
-    }
-    let size = item::integer(item, "Size").unwrap_or(0);
-    let end = item::moment(item, "endTime");
-    match item::status(item) {
+fn count(tally: &mut RecordTally, row: &Row<'_>, since: SystemTime) {
+    let size = row.size();
+    match row.status() {
         JobStatus::Running => {
             tally.running += 1;
             tally.running_bytes += size;
@@ -275,10 +270,10 @@ fn count(tally: &mut RecordTally, item: &Item, since: SystemTime) {
         JobStatus::Done => {
             tally.done += 1;
             tally.done_bytes += size;
-            if let Some(proven) = item::proven(item) {
+            if let Some(proven) = row.proven() {
                 tally.proofs.count(proven);
             }
-            if end.is_some_and(|end| end >= since) {
+            if row.end_time().is_some_and(|end| end >= since) {
                 tally.recent += 1;
                 tally.recent_bytes += size;
             }
@@ -300,25 +295,11 @@ impl RecordStore for DynamoRecords {
     }
 
     async fn begin(&self, start: &Start) -> Result<()> {
-        let WriteResult::Refused(item) = self.write(&start.id, &Update::begin(start)).await? else {
-            return Ok(());
-        };
-        match update::refused_begin(start, &item) {
-            WriteRefusal::Repeated => return Ok(()),
-            WriteRefusal::Fenced => return Err(taken_over(&start.id)),
-            WriteRefusal::OtherUpload => {}
-        }
-        match self.write(&start.id, &Update::begin_again(start)).await? {
-            WriteResult::Done => Ok(()),
-            WriteResult::Refused(_) => Err(self.changed_meanwhile()),
-        }
+        self.carry_out(Change::Begin(start)).await.map(drop)
     }
 
     async fn seal(&self, seal: &Seal) -> Result<()> {
-        match self.write(&seal.id, &Update::seal(seal)).await? {
-            WriteResult::Done => Ok(()),
-            WriteResult::Refused(_) => Err(taken_over(&seal.id)),
-        }
+        self.carry_out(Change::Seal(seal)).await.map(drop)
     }
 
     /// Inserts new records 25 to a request; writes every outcome whose record exists already with a
@@ -327,7 +308,7 @@ impl RecordStore for DynamoRecords {
         let mut answers = self.insert_new(outcomes).await;
         let mut writes = Vec::new();
         for (at, outcome) in outcomes.iter().enumerate().filter(|(at, _)| answers[*at].is_none()) {
-            writes.push(async move { (at, self.finish_one(outcome).await) });
+            writes.push(async move { (at, self.carry_out(Change::Finish(outcome)).await) });
         }
         let mut written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
         while let Some((at, answer)) = written.next().await {
@@ -382,10 +363,11 @@ impl RecordStore for DynamoRecords {
         let (mut first, mut last) = (None, None);
         let mut pages = std::pin::pin!(self.scan(Some(NEEDED), None));
         while let Some(page) = pages.next().await {
-            for item in &page? {
-                count(&mut tally, item, since);
-                first = first.into_iter().chain(item::moment(item, "firstTime")).min();
-                last = last.into_iter().chain(item::moment(item, "endTime")).max();
+            for item in page?.iter().filter(|item| !item.contains_key(notes::NOTE)) {
+                let row = item::row(item);
+                count(&mut tally, &row, since);
+                first = first.into_iter().chain(row.first_time()).min();
+                last = last.into_iter().chain(row.end_time()).max();
             }
         }
         tally.span = first.zip(last);

@@ -164,6 +164,16 @@ impl ListPage {
         })
     }
 
+    /// The same objects with other keys: without the first `cut` bytes, which `add` replaces.
+    pub fn renamed(&self, cut: usize, add: &str) -> Self {
+        let mut page = Self::default();
+        for listed in self.iter() {
+            let key = [add, listed.key.get(cut..).unwrap_or_default()].concat();
+            page.push(Listed { key: &key, ..listed });
+        }
+        page
+    }
+
     /// The last object.
     pub fn last(&self) -> Option<Listed<'_>> {
         self.get(self.len().checked_sub(1)?)

@@ -50,7 +50,7 @@ impl Attempt<'_> {
             }
         }
         self.at_destination().delete(&self.job.des).await?;
-        info!(object = %self.job.src, "deleted at the destination, the source has none");
+        info!(object = %self.job.des, "deleted at the destination, the source has none");
         Ok(Done::Deleted)
     }
 }

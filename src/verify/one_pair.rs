@@ -17,7 +17,7 @@ use crate::compare::ranges::{Bounds, RangeId, Ranges};
 use crate::compare::{Comparison, KeyOrigin, Terms, keyspace};
 use crate::error::{Error, Next, Result};
 use crate::mutex::lock;
-use crate::object::{MAX_KEY_BYTES, ObjectKey};
+use crate::object::{KeyNames, ObjectKey};
 use crate::params::Pair;
 use crate::quirk::Quirk;
 use crate::retry::Policy;
@@ -58,7 +58,7 @@ pub(super) async fn look_at(
     let has_ranges = verification.origins.iter().all(KeyOrigin::has_ranges);
     // Sorted pages are read once, from beginning to end, so they make a single range.
     let at_once = if has_ranges { verification.at_once.max(1) } else { 1 };
-    let longest = MAX_KEY_BYTES.saturating_sub(pair.added_bytes());
+    let longest = pair.longest_key();
     let (ranges, first) = Ranges::new(first, at_once, longest);
     // Each is a running range, so the channel always has room.
     let (new, begun) = mpsc::channel(at_once);
@@ -209,8 +209,16 @@ impl OnePair {
         };
         let copies = self.pair.copies_prefix();
         [
-            Listing::new(asking(0), request(src_bucket, src_prefix.clone(), after), 0),
-            Listing::new(asking(1), request(des_bucket, copies, target), self.pair.added_bytes()),
+            Listing::new(
+                asking(0),
+                request(src_bucket, src_prefix.clone(), after),
+                KeyNames::default(),
+            ),
+            Listing::new(
+                asking(1),
+                request(des_bucket, copies, target),
+                self.pair.names_of_copies(),
+            ),
         ]
     }
 
@@ -222,7 +230,8 @@ impl OnePair {
             true => String::new(),
             false => format!("{}/{}", self.pair.src_bucket, listed.key),
         };
-        ignore.matches(&path).is_some()
+        self.pair.leaves_nothing_of(listed.key)
+            || ignore.matches(&path).is_some()
             || filter.leaves_out(&path, Some(listed.size), listed.last_modified).is_some()
     }
 }

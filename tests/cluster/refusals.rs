@@ -200,7 +200,10 @@ async fn who_is_refused_is_told_which_side_which_call_and_whose_credentials() {
 
     // With everything allowed the same program works.
     allow(server, ACCOUNT_A, role, &["s3:*", "sqs:*", "dynamodb:*", "ssm:*", "kms:*"]);
-    let allowed = ran(guarded.program("jobsender", own, stored).await).await;
+    let mut allowed = guarded.program("jobsender", own, stored).await;
+    // Nothing is in the source.
+    allowed.arg("--allow-empty");
+    let allowed = ran(allowed).await;
     assert_eq!(allowed.code, Some(0), "{allowed:?}");
 }
 

@@ -139,14 +139,24 @@ async fn a_profile_that_is_not_there_or_has_nothing_is_an_error_at_the_start() {
         stage.migrate().await.with_status(2).says(words);
         assert_eq!(stage.store.data().log.len(), 0, "something was asked");
     };
-    refused("Profile = tow", None, &["no profile tow", "credentials", "one, two", "source"]).await;
+    refused(
+        "Profile = tow",
+        None,
+        &["profile tow is not in", "credentials (there: one, two)", "source"],
+    )
+    .await;
     refused("Profile = empty", None, &["profile empty", "no credentials", "config"]).await;
-    refused("Credentials = default", Some("tow"), &["no profile tow", "AWS_PROFILE"]).await;
+    refused(
+        "Credentials = default",
+        Some("tow"),
+        &["profile tow, which AWS_PROFILE names, is not in"],
+    )
+    .await;
     // Local profiles without a name: the one called default.
     let mut stage = with_sides("").await;
     profiles(&mut stage, TWO, "");
     stage.set("Debug_LocalProfileMode", "True");
-    stage.migrate().await.with_status(2).says(&["no profile default"]);
+    stage.migrate().await.with_status(2).says(&["profile default is not in"]);
 }
 
 #[tokio::test]

@@ -13,5 +13,7 @@ mod pace;
 mod packs;
 mod proofs;
 mod run;
+mod sides;
+mod unmatched;
 mod verify;
 mod wrong_input;

@@ -76,7 +76,7 @@ fn only_main_ends_the_process() {
 
 #[test]
 fn only_the_command_line_names_clap() {
-    only(&["cli.rs", "main.rs"], |word| word == "clap");
+    only(&["cli", "main.rs"], |word| word == "clap");
 }
 
 #[test]

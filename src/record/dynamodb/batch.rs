@@ -19,10 +19,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use tracing::warn;
 
-use super::update::{OldUpload, Update};
-use super::{DynamoRecords, NOT_ALLOWED, item};
+use super::{DynamoRecords, NOT_ALLOWED, item, update};
 use crate::aws;
 use crate::error::{Error, ErrorKind, Result};
+use crate::record::rules::Change;
 use crate::record::{MAX_WRITTEN, Outcome, Recorded, all_failed};
 
 /// The error code of a service without this operation.
@@ -88,10 +88,10 @@ impl DynamoRecords {
 
     /// `INSERT` of the item that the outcome's UpdateItem would create.
     fn statement(&self, outcome: &Outcome) -> Result<BatchStatementRequest> {
-        let update = Update::finish(outcome, OldUpload::Keep);
+        let item = update::new_item(&outcome.id, Change::Finish(outcome).write());
         let key = ("Key".to_owned(), AttributeValue::S(item::primary_key(&outcome.id)));
-        let (names, values): (Vec<String>, Vec<AttributeValue>) = update
-            .into_item()
+        let (names, values): (Vec<String>, Vec<AttributeValue>) = item
+            .into_iter()
             .chain([key])
             .map(|(name, value)| (format!("'{name}': ?"), value))
             .unzip();

@@ -125,6 +125,5 @@ fn copy(item: &Item) -> Option<Copy> {
     let text = |name| item::text(item, name);
     let des = ObjectId::new(text("desBucket")?, text("desKey")?);
     let src = item::source(text("Key")?, text("srcBucket"), &des).ok()?;
-    let (revision, written) = (item::copied(item)?, item::written(item));
-    Some(Copy { id: RecordId { src, des }, revision, written })
+    item::row(item).copy(RecordId { src, des })
 }

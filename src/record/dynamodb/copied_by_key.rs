@@ -8,7 +8,7 @@ use super::item::{self, Item};
 use super::{DynamoRecords, RecordId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Revision;
-use crate::record::{AttemptEnd, JobStatus, MAX_LOOKED_UP};
+use crate::record::{AttemptEnd, MAX_LOOKED_UP};
 
 /// The attributes read of an item.
 const ATTRIBUTES: [&str; 8] =
@@ -16,17 +16,13 @@ const ATTRIBUTES: [&str; 8] =
 
 impl DynamoRecords {
     pub(super) async fn copied_from(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
-        Ok(self.found(ids).await?.iter().map(|item| item::copied(item.as_ref()?)).collect())
+        let found = self.found(ids).await?;
+        Ok(found.iter().map(|item| item::row(item.as_ref()?).copied()).collect())
     }
 
     pub(super) async fn ends_of(&self, ids: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>> {
-        let end = |item: &Option<Item>| {
-            let item = item.as_ref()?;
-            let status = item::status(item);
-            let time = item::moment(item, "endTime").filter(|_| status != JobStatus::Running)?;
-            Some(AttemptEnd { status, time })
-        };
-        Ok(self.found(ids).await?.iter().map(end).collect())
+        let found = self.found(ids).await?;
+        Ok(found.iter().map(|item| item::row(item.as_ref()?).end()).collect())
     }
 
     /// Each item under its primary key, or under the alternate one if the primary belongs to

@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use md5::{Digest, Md5};
-use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
-use crate::object::sequencer::Sequencer;
-use crate::object::{Etag, NO_VERSION, ObjectId, Revision};
-use crate::record::{JobStatus, Proven, Record, RecordId, Stamp, UploadRef};
+use crate::object::{NO_VERSION, ObjectId};
+use crate::record::rules::{Column, Kind, Row, Value};
+use crate::record::{Record, RecordId};
+
+/// An error text is cut to this many bytes: an item is billed by the kibibyte.
+const MAX_ERROR: usize = 1024;
 
 /// An item as the SDK gives it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -33,6 +35,15 @@ fn alternate_suffix(des: &ObjectId) -> String {
     format!(" -> {}", hex::encode(digest))
 }
 
+/// The attributes that name source and destination, next to the key.
+pub(super) fn identity(id: &RecordId) -> [(&'static str, &str); 3] {
+    [
+        ("srcBucket", id.src.bucket.as_str()),
+        ("desBucket", id.des.bucket.as_str()),
+        ("desKey", id.des.key.as_str()),
+    ]
+}
+
 /// Whether the item is the record of `id` and not of another destination of the same source.
 pub(super) fn is_of(item: &Item, id: &RecordId) -> bool {
     text(item, "desBucket") == Some(id.des.bucket.as_str())
@@ -42,16 +53,6 @@ pub(super) fn is_of(item: &Item, id: &RecordId) -> bool {
 /// An attribute of type S.
 pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
-}
-
-/// An attribute of type N that is a whole number.
-pub(super) fn integer(item: &Item, name: &str) -> Option<u64> {
-    number(item, name).map(|n| n.as_secs())
-}
-
-/// An attribute of type N that is a time: seconds since 1970.
-pub(super) fn moment(item: &Item, name: &str) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(number(item, name)?)
 }
 
 /// An attribute of type N, never negative here, with up to nine decimals.
@@ -64,7 +65,7 @@ fn number(item: &Item, name: &str) -> Option<Duration> {
 
 /// Seconds with as many decimals as needed: nothing is lost in a round trip, and a whole number has
 /// the original's form.
-pub(super) fn seconds(duration: Duration) -> String {
+fn seconds(duration: Duration) -> String {
     match duration.subsec_nanos() {
         0 => duration.as_secs().to_string(),
         nanos => {
@@ -75,82 +76,49 @@ pub(super) fn seconds(duration: Duration) -> String {
 }
 
 /// Seconds since 1970.
-pub(super) fn epoch(time: SystemTime) -> String {
+fn epoch(time: SystemTime) -> String {
     seconds(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// The form of the original's `startTime_f` and `endTime_f`, in UTC.
-pub(super) fn readable(time: SystemTime) -> String {
-    let t = OffsetDateTime::from(time);
-    format!("{} {:02}:{:02}:{:02}", t.date(), t.hour(), t.minute(), t.second())
+/// The value of a flag that is set.
+const YES: &str = "True";
+
+/// A column's value as an attribute.
+pub(super) fn attribute(column: Column, value: &Value<'_>) -> AttributeValue {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    match value {
+        Value::Text(error) if column == Column::LastError => {
+            text(&error[..error.floor_char_boundary(MAX_ERROR)])
+        }
+        Value::Text(value) => text(value),
+        Value::Yes => text(YES),
+        Value::NoVersion => text(NO_VERSION),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::Time(time) => AttributeValue::N(epoch(*time)),
+        Value::Span(span) => AttributeValue::N(seconds(*span)),
+    }
 }
 
-/// The version in its stored form.
-pub(super) fn version(version: Option<&str>) -> &str {
-    version.unwrap_or(NO_VERSION)
-}
-
-/// The content that was copied, if the copy succeeded.
-pub(super) fn copied(item: &Item) -> Option<Revision> {
-    let version = text(item, "versionId").map(str::to_owned);
-    let done = status(item) == JobStatus::Done && !is_deleted(item);
-    done.then(|| Revision::new(version, text(item, "sourceEtag").map(Etag::new)))
-}
-
-/// The status of an item. The original may have written another text: such an item has ended if it
-/// has an end time.
-pub(super) fn status(item: &Item) -> JobStatus {
-    let otherwise = match item.contains_key("endTime") {
-        true => JobStatus::Failed,
-        false => JobStatus::Running,
-    };
-    text(item, "jobStatus").and_then(JobStatus::parse).unwrap_or(otherwise)
-}
-
-/// The value of the attribute `deleted`, if present.
-pub(super) const DELETED: &str = "True";
-
-/// Whether the last success was a deletion.
-fn is_deleted(item: &Item) -> bool {
-    text(item, "deleted") == Some(DELETED)
-}
-
-/// The latest event whose job succeeded.
-pub(super) fn sequencer(item: &Item) -> Option<Sequencer> {
-    text(item, "sequencer").and_then(Sequencer::parse)
-}
-
-/// How the copy was verified.
-pub(super) fn proven(item: &Item) -> Option<Proven> {
-    text(item, "proof").and_then(Proven::parse)
-}
-
-/// The ETag that the destination returned, if known.
-pub(super) fn written(item: &Item) -> Option<Etag> {
-    let etag = text(item, "sourceEtag").map(Etag::new);
-    let kept = text(item, "desEtag").map(str::to_owned);
-    let done = status(item) == JobStatus::Done;
-    super::super::written(proven(item), etag.as_ref(), kept).filter(|_| done)
-}
-
-fn tries(item: &Item) -> u32 {
-    integer(item, "tryTimes").and_then(|n| n.try_into().ok()).unwrap_or(0)
-}
-
-/// Which state of the record an item is.
-pub(super) fn stamp(item: &Item) -> Stamp {
-    Stamp { tries: tries(item), end_time: moment(item, "endTime") }
-}
-
-/// The upload that an item names.
-pub(super) fn upload(item: &Item) -> Option<UploadRef> {
-    let (id, part_size) = text(item, "uploadId").zip(integer(item, "partSize"))?;
-    Some(UploadRef { id: id.to_owned(), part_size })
-}
-
-/// The upload that an item names, if it has not become an object.
-pub(super) fn unfinished_upload(item: &Item) -> Option<UploadRef> {
-    upload(item).filter(|_| status(item) != JobStatus::Done)
+/// The item's columns. An attribute of another type than ours counts as absent.
+pub(super) fn row(item: &Item) -> Row<'_> {
+    let mut row = Row::default();
+    for column in Column::ALL {
+        let name = column.name();
+        *row.slot(column) = match column.kind() {
+            Kind::Text => text(item, name).map(Value::text),
+            Kind::Version => text(item, name).map(|version| match version {
+                NO_VERSION => Value::NoVersion,
+                version => Value::text(version),
+            }),
+            Kind::Number => number(item, name).map(|number| Value::Number(number.as_secs())),
+            Kind::Time => {
+                number(item, name).and_then(|since| UNIX_EPOCH.checked_add(since)).map(Value::Time)
+            }
+            Kind::Span => number(item, name).map(Value::Span),
+            Kind::Flag => (text(item, name) == Some(YES)).then_some(Value::Yes),
+        };
+    }
+    row
 }
 
 /// Reads an item. Attributes that the original does not write may be missing; only the names are
@@ -163,34 +131,7 @@ pub(super) fn record(item: &Item) -> Result<Record> {
     };
     let des = ObjectId::new(demanded("desBucket")?, demanded("desKey")?);
     let src = source(demanded("Key")?, text(item, "srcBucket"), &des)?;
-    let start_time = moment(item, "startTime");
-    let upload_id = text(item, "uploadId");
-    // The seal of another upload says nothing about this one.
-    let sealed = upload_id.is_some() && text(item, "targetUploadId") == upload_id;
-    let first_time = moment(item, "firstTime").or(start_time).unwrap_or(UNIX_EPOCH);
-    let etag = text(item, "sourceEtag").map(Etag::new);
-    Ok(Record {
-        proven: proven(item),
-        written: written(item),
-        id: RecordId { src, des },
-        size: integer(item, "Size").unwrap_or(0),
-        version: text(item, "versionId").filter(|v| *v != NO_VERSION).map(str::to_owned),
-        etag,
-        upload: upload(item),
-        target_etag: text(item, "targetEtag").filter(|_| sealed).map(Etag::new),
-        status: status(item),
-        instance: text(item, "instanceID").unwrap_or_default().to_owned(),
-        lease: text(item, "lease").map(str::to_owned),
-        tries: tries(item),
-        first_time,
-        start_time: start_time.unwrap_or(first_time),
-        end_time: moment(item, "endTime"),
-        spent: number(item, "totalSpentTime"),
-        progress: integer(item, "lastTimeProgress").map_or(0, |n| n.min(100) as u8),
-        last_error: text(item, "lastError").map(str::to_owned),
-        sequencer: sequencer(item),
-        deleted: is_deleted(item),
-    })
+    Ok(row(item).record(RecordId { src, des }))
 }
 
 /// The source that a partition key names. The bucket may be an access point's ARN, which contains a
@@ -212,6 +153,7 @@ pub(super) fn source(key: &str, bucket: Option<&str>, des: &ObjectId) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::JobStatus;
 
     fn id(src: &str, des: &str) -> RecordId {
         RecordId { src: ObjectId::new("src", src), des: ObjectId::new("des", des) }
@@ -245,7 +187,6 @@ mod tests {
             let item = Item::from([("n".to_owned(), AttributeValue::N(expected.to_owned()))]);
             assert_eq!(number(&item, "n"), Some(duration));
         }
-        assert_eq!(readable(UNIX_EPOCH + Duration::from_secs(86_461)), "1970-01-02 00:01:01");
     }
 
     #[test]

@@ -15,11 +15,13 @@ mod batches;
 mod copies;
 mod notes;
 mod order;
+mod rules;
 
 pub use batches::*;
 pub use copies::*;
 pub use notes::*;
 pub use order::*;
+pub use rules::*;
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
 /// `async fn() -> Fresh<dyn RecordStore>` that makes a store without records.
@@ -75,6 +77,7 @@ macro_rules! state_suite {
             notes_are_answered_in_the_order_asked,
             removed_notes_are_gone_and_no_others,
             notes_are_no_records,
+            any_sequence_of_changes_leaves_what_the_rules_say,
             records_are_tallied,
             records_are_found_by_status,
         );

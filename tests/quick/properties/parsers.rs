@@ -55,6 +55,7 @@ pub fn message(text: &str) {
         src_prefix: src_prefix.to_owned(),
         des_bucket: des_bucket.to_owned(),
         des_prefix: "to".to_owned(),
+        strip: false,
     };
     let pairs = vec![pair("src", "", "one"), pair("src", "a", "two")];
     let listed = Routes { pairs, ..target };
