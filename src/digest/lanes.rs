@@ -13,12 +13,14 @@ use md5_many::{Md5Many, Md5State};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Md5Hasher;
+use super::{Md5Hasher, md5};
 use crate::error::{Error, ErrorKind, Result};
 
+mod held;
 mod self_test;
 mod thread;
 
+use held::HeldBodies;
 use thread::{Inbox, Post};
 
 /// A stream waits once this many of its bytes are queued: enough to keep its lane busy while its
@@ -40,6 +42,8 @@ pub struct Lanes(Arc<Shared>);
 struct Shared {
     /// The lanes have proven themselves; otherwise every stream is hashed by `md-5`.
     is_proven: bool,
+    engine: Md5Many,
+    held: HeldBodies,
     inbox: Arc<Inbox>,
     /// Started by the first stream that is long enough; `None`: it could not be started.
     thread: OnceLock<Option<JoinHandle<()>>>,
@@ -53,7 +57,21 @@ impl Lanes {
     }
 
     fn proven(is_proven: bool) -> Self {
-        Self(Arc::new(Shared { is_proven, inbox: Arc::default(), thread: OnceLock::new() }))
+        let (engine, held) = (Md5Many::new(), HeldBodies::default());
+        let (inbox, thread) = (Arc::default(), OnceLock::new());
+        Self(Arc::new(Shared { is_proven, engine, held, inbox, thread }))
+    }
+
+    /// The MD5 of a body in memory. Small ones that come at the same time are hashed in one pass.
+    pub async fn md5(&self, body: &Bytes) -> [u8; 16] {
+        match self.0.is_proven && body.len() < HANDED_OVER {
+            true => self.0.held.md5(self.0.engine, body).await,
+            false => {
+                let mut hasher = self.hasher();
+                hasher.push(body.clone()).await;
+                hasher.finish().await.unwrap_or_else(|_| md5(body))
+            }
+        }
     }
 
     /// A hasher for one stream.
@@ -77,7 +95,7 @@ impl Shared {
     /// The thread's inbox; `None` if a thread would not pay off, or could not be started.
     fn inbox(&self) -> Option<&Arc<Inbox>> {
         let start = || {
-            let (engine, inbox) = (Md5Many::new(), Arc::clone(&self.inbox));
+            let (engine, inbox) = (self.engine, Arc::clone(&self.inbox));
             let builder = std::thread::Builder::new().name("md5-lanes".to_owned());
             (self.is_proven && engine.lanes() > 1)
                 .then(|| builder.spawn(move || thread::run(engine, &inbox)).ok())?

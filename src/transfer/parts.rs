@@ -344,7 +344,7 @@ impl PartMover {
     async fn put(&self, number: u32, bytes: Bytes) -> Result<Written> {
         let (engine, upload, len) = (&self.engine, &self.upload, bytes.len() as u64);
         let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
-        let md5 = digest::md5(&bytes);
+        let md5 = engine.lanes.md5(&bytes).await;
         let proof = Proof { md5: Some(md5), crc64nvme };
         let what = format!("{} part {number}", upload.target);
         let put = || async {

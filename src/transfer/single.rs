@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::proof::{self, ProofVerdict};
 use super::{Attempt, Copied, Turn};
-use crate::digest;
 use crate::digest::sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Proven;
@@ -87,7 +86,7 @@ impl Attempt<'_> {
                 readings.broken(broken)?;
                 continue;
             }
-            let md5 = digest::md5(&body);
+            let md5 = engine.lanes.md5(&body).await;
             let vouched = match self.vouched(&meta, &body, md5) {
                 Vouched::Yes => true,
                 Vouched::Untold => false,

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use md5_many::{Md5Many, Md5State};
 
-use super::thread;
+use super::{held, thread};
 use crate::digest::md5;
 
 /// Lengths around the ends of a block, of a short piece and of a step; more streams than there are
@@ -22,7 +22,9 @@ pub(super) fn lanes_are_right() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let engine = Md5Many::new();
-        is_right(|inputs| thread::digests(engine, inputs)) && is_right(one_by_one)
+        is_right(|inputs| thread::digests(engine, inputs))
+            && is_right(one_by_one)
+            && is_right(|inputs| held_together(engine, inputs))
     })
 }
 
@@ -50,4 +52,20 @@ fn one_by_one(inputs: &[Bytes]) -> Vec<[u8; 16]> {
         state.finalize()
     };
     inputs.iter().map(digest).collect()
+}
+
+/// In passes of any size, of bodies of any length and of the same.
+fn held_together(engine: Md5Many, inputs: &[Bytes]) -> Vec<[u8; 16]> {
+    let same = |body: &Bytes| body.slice(..body.len().min(1000));
+    let right_if_same = (1..=inputs.len()).all(|most| {
+        let bodies: Vec<Bytes> = inputs.iter().rev().take(most).map(same).collect();
+        let bodies: Vec<&[u8]> = bodies.iter().map(|body| &body[..]).collect();
+        let expected: Vec<[u8; 16]> = bodies.iter().map(|body| md5(body)).collect();
+        held::together(engine, &bodies) == expected
+    });
+    let bodies: Vec<&[u8]> = inputs.iter().map(|body| &body[..]).collect();
+    match right_if_same {
+        true => bodies.chunks(5).flat_map(|few| held::together(engine, few)).collect(),
+        false => Vec::new(),
+    }
 }

@@ -140,3 +140,20 @@ async fn lanes_that_give_a_wrong_digest_are_not_used() {
     assert!(lanes.0.inbox().is_none(), "and there is no thread");
     assert_eq!(hasher.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
 }
+
+/// Promise 3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_in_memory_have_the_digests_of_md5_at_any_length() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for is_proven in [true, false] {
+        let lanes = Lanes::proven(is_proven);
+        let mut tasks = JoinSet::new();
+        for length in [0, 1, 55, 64, 4096, HANDED_OVER - 1, HANDED_OVER, 1 << 20].repeat(5) {
+            let (lanes, body) = (lanes.clone(), noise(length, &mut random));
+            tasks.spawn(async move { (lanes.md5(&body).await, Md5::digest(&body), length) });
+        }
+        for (digest, expected, length) in tasks.join_all().await {
+            assert_eq!(digest[..], expected[..], "{length} bytes, {is_proven}");
+        }
+    }
+}

@@ -78,9 +78,10 @@ pub(super) fn told_sum<T: AsRef<str>>(
     kind: Option<&str>,
     etag: &str,
 ) -> Option<Sum> {
-    let in_parts = Etag::new(etag).parts().is_some();
     let mut told = Algorithm::ALL.into_iter().filter_map(|algorithm| {
-        Sum::of_whole(algorithm, header(algorithm)?.as_ref(), kind, in_parts)
+        let sum = header(algorithm)?;
+        let in_parts = Etag::new(etag).parts().is_some();
+        Sum::of_whole(algorithm, sum.as_ref(), kind, in_parts)
     });
     told.next()
 }

@@ -134,12 +134,12 @@ impl Lean {
             let (method, url) = (method.as_str(), &format!("{}{path}", place.origin));
             let (host, held) = (&place.host, body.bytes());
             let unsigned = Unsigned { method, url, host, headers, body: payload.signable(&held) };
-            let (signature, chunks) = signer.sign(scope, unsigned).await?;
-            for (name, value) in signature.headers() {
+            let signature = signer.sign(scope, unsigned).await?;
+            for (name, value) in signature.headers.headers() {
                 put_header(&mut put, name, value)?;
             }
-            signed_by = Some(chunks.identity());
-            body.sign_chunks(chunks);
+            body.sign_chunks(|| signature.chunks(scope));
+            signed_by = Some(signature.identity);
         } else if let Some(name) = payload.name() {
             put_header(&mut put, "x-amz-content-sha256", name)?;
         }

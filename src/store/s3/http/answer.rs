@@ -34,9 +34,8 @@ pub(super) struct AnsweredObject {
 pub(super) fn object(headers: &HeaderMap) -> AnsweredObject {
     let named: Vec<(&str, &HeaderValue)> =
         headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
-    let text = |name: &str| {
-        joined(named.iter().filter(|(own, _)| *own == name).map(|(_, value)| *value))
-    };
+    let text =
+        |name: &str| joined(named.iter().filter(|(own, _)| *own == name).map(|(_, value)| *value));
     let range = text("content-range");
     let length: Option<u64> = text("content-length").and_then(|length| length.parse().ok());
     let length = length.or_else(|| range_length(range.as_deref()));
@@ -46,8 +45,7 @@ pub(super) fn object(headers: &HeaderMap) -> AnsweredObject {
     let (etag, kind) = (text("etag").unwrap_or_default(), text("x-amz-checksum-type"));
     let sum = told_sum(|algorithm| text(algorithm.header()), kind.as_deref(), &etag);
     let user = headers.keys().map(HeaderName::as_str);
-    let user =
-        user.filter_map(|name| Some((name.strip_prefix(META)?.to_owned(), text(name)?)));
+    let user = user.filter_map(|name| Some((name.strip_prefix(META)?.to_owned(), text(name)?)));
     let meta = ObjectMeta {
         size,
         etag: Etag::new(etag),

@@ -116,10 +116,10 @@ impl Outgoing {
         }
     }
 
-    /// Sets the signer of the chunks.
-    pub(super) fn sign_chunks(&mut self, chunks: Chunks) {
+    /// Sets the signer of the chunks, if the body is sent in signed chunks.
+    pub(super) fn sign_chunks(&mut self, chunks: impl FnOnce() -> Chunks) {
         if let Some(signing) = &mut self.signing {
-            signing.chunks = Some(chunks);
+            signing.chunks = Some(chunks());
         }
     }
 

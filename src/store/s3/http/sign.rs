@@ -34,13 +34,29 @@ pub(super) struct Unsigned<'a> {
     pub(super) body: SignableBody<'a>,
 }
 
+/// What a signed request carries, and what the chunks of its body are signed with.
+pub(super) struct Signature {
+    pub(super) headers: SigningInstructions,
+    pub(super) identity: Identity,
+    time: SystemTime,
+    text: String,
+}
+
+impl Signature {
+    /// The signer of the chunks of the request's body.
+    pub(super) fn chunks(&self, scope: &SigningScope) -> Chunks {
+        let (identity, region) = (self.identity.clone(), scope.region.clone());
+        Chunks { identity, region, time: self.time, before: self.text.clone() }
+    }
+}
+
 impl Signer {
-    /// The headers that sign a request, and the signer of the chunks of its body.
+    /// Signs a request.
     pub(super) async fn sign(
         &self,
         scope: &SigningScope,
         request: Unsigned<'_>,
-    ) -> Result<(SigningInstructions, Chunks), Failure> {
+    ) -> Result<Signature, Failure> {
         let identity = self.credentials.identity().await.map_err(Failure::unreached)?;
         let time = self.clock.now();
         let params = params(&identity, &scope.region, time, settings())?.into();
@@ -49,8 +65,9 @@ impl Signer {
         let headers = headers.chain([(HOST.as_str(), host)]);
         let request = SignableRequest::new(method, url, headers, body);
         let signed = sign(request.map_err(Failure::unsendable)?, &params);
-        let (instructions, before) = signed.map_err(Failure::unsendable)?.into_parts();
-        Ok((instructions, Chunks { identity, region: scope.region.clone(), time, before }))
+        let (headers, text) = signed.map_err(Failure::unsendable)?.into_parts();
+        drop(params);
+        Ok(Signature { headers, identity, time, text })
     }
 }
 
@@ -79,11 +96,6 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// The identity that signs.
-    pub(super) fn identity(&self) -> Identity {
-        self.identity.clone()
-    }
-
     /// The signature of the next chunk.
     pub(super) fn sign(&mut self, chunk: &Bytes) -> Done<&str> {
         let invalid = |error: String| Error::invalid(format!("a chunk cannot be signed: {error}"));
