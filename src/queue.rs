@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::retry::retrying;
 
 pub mod lease;
 pub mod sqlite;
@@ -116,4 +117,12 @@ pub trait Queue: Send + Sync + fmt::Debug {
 
     /// The number of messages.
     async fn depth(&self) -> Result<Depth>;
+}
+
+// The calls about a message are made by its lease, which knows how long they may be tried.
+retrying! { Queue:
+    send(bodies: &[String]) -> ();
+    release(receipt: &Receipt, delay: Duration) -> ();
+    keeps() -> Option<Duration>;
+    depth() -> Depth;
 }

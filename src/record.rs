@@ -537,4 +537,12 @@ retrying! { RecordStore:
     load(id: &RecordId) -> Option<Record>;
     begin(start: &Start) -> ();
     seal(seal: &Seal) -> ();
+    copied(ids: &[RecordId]) -> Vec<Option<Revision>>;
+    ends(ids: &[RecordId]) -> Vec<Option<AttemptEnd>>;
+    copies(request: &CopiesRequest) -> Option<CopiesPage>;
+    add_note(key: &NoteKey, text: &[u8]) -> bool;
+    set_note(key: &NoteKey, text: &[u8]) -> ();
+    notes(keys: &[NoteKey]) -> Vec<Option<Vec<u8>>>;
+    remove_notes(keys: &[NoteKey]) -> ();
+    tally(since: SystemTime) -> RecordTally;
 }

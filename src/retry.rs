@@ -122,24 +122,59 @@ where
     }
 }
 
-/// A store or a record whose calls are tried again, each by the policy of its operation.
+/// A store, a queue or a record whose calls are tried again.
 #[derive(Debug)]
 pub struct Retrying<'a, S: ?Sized> {
     /// Makes each call once.
     pub inner: &'a S,
-    max_retry: u32,
+    by: By,
     cancel: &'a CancellationToken,
 }
 
+/// Which policy a call has.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    /// That of its operation, with this many tries.
+    Operation(u32),
+    /// The same as all others.
+    Policy(Policy),
+}
+
+impl<S: ?Sized> Clone for Retrying<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: ?Sized> Copy for Retrying<'_, S> {}
+
 impl<'a, S: ?Sized> Retrying<'a, S> {
-    /// At most `max_retry` tries for each call; `cancel` drops the running one.
+    /// Each call by the policy of its operation, with at most `max_retry` tries; `cancel` drops the
+    /// running one.
     pub fn new(inner: &'a S, max_retry: u32, cancel: &'a CancellationToken) -> Self {
-        Self { inner, max_retry, cancel }
+        Self { inner, by: By::Operation(max_retry), cancel }
+    }
+
+    /// All calls by one policy.
+    pub fn by(inner: &'a S, policy: Policy, cancel: &'a CancellationToken) -> Self {
+        Self { inner, by: By::Policy(policy), cancel }
+    }
+
+    /// All calls as the first of a command: see [`Policy::probe`].
+    pub fn probing(inner: &'a S, cancel: &'a CancellationToken) -> Self {
+        Self::by(inner, Policy::probe(), cancel)
     }
 
     /// With this many tries: for calls that only find something out.
     pub fn with_tries(self, max_retry: u32) -> Self {
-        Self { max_retry, ..self }
+        Self { by: By::Operation(max_retry), ..self }
+    }
+
+    fn policy(&self, of_operation: impl FnOnce(u32) -> Policy) -> Policy {
+        match self.by {
+            By::Operation(max_retry) => of_operation(max_retry),
+            By::Policy(policy) => policy,
+        }
     }
 
     /// For a call, or several at once, without object data.
@@ -147,7 +182,7 @@ impl<'a, S: ?Sized> Retrying<'a, S> {
     where
         F: Future<Output = Result<T>>,
     {
-        retry(Policy::control(self.max_retry), self.cancel, call).await
+        retry(self.policy(Policy::control), self.cancel, call).await
     }
 
     /// For calls that move `bytes` in all.
@@ -155,7 +190,8 @@ impl<'a, S: ?Sized> Retrying<'a, S> {
     where
         F: Future<Output = Result<T>>,
     {
-        retry(Policy::data(self.max_retry, bytes), self.cancel, call).await
+        let policy = self.policy(|max_retry| Policy::data(max_retry, bytes));
+        retry(policy, self.cancel, call).await
     }
 
     /// For the completion of an upload.
@@ -163,7 +199,7 @@ impl<'a, S: ?Sized> Retrying<'a, S> {
     where
         F: Future<Output = Result<T>>,
     {
-        retry(Policy::completion(self.max_retry), self.cancel, call).await
+        retry(self.policy(Policy::completion), self.cancel, call).await
     }
 }
 

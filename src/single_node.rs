@@ -22,7 +22,7 @@ use crate::queue::Queue;
 use crate::queue::sqlite::SqliteQueue;
 use crate::record::sqlite::SqliteRecords;
 use crate::record::{Proofs, RecordStore};
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::Listed;
@@ -240,9 +240,9 @@ impl Run {
         of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
         self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
-        let look = Policy::control(self.terms.max_retry);
+        let queue = Retrying::new(&*self.queue, self.terms.max_retry, &worker.stop);
         while !worker.is_stopping() {
-            match retry(look, &worker.stop, || self.queue.is_empty()).await {
+            match queue.control(|| queue.inner.is_empty()).await {
                 Ok(true) => break,
                 Ok(false) => drop(worker.unless_stopping(tokio::time::sleep(TICK)).await),
                 Err(_) if worker.is_stopping() => break,

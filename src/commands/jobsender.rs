@@ -21,7 +21,7 @@ use crate::format::human;
 use crate::params::load_pairs;
 use crate::queue::{LONGEST_KEPT, Queue};
 use crate::record::RecordStore;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 use crate::shutdown::Halt;
 use crate::systemd::ServiceReport;
 use crate::transfer::memory::MemoryBudget;
@@ -177,14 +177,14 @@ async fn remember(
     state: Option<&Arc<dyn RecordStore>>,
     cancel: &CancellationToken,
 ) -> Result<Option<Arc<Sent>>> {
-    let depth = retry(Policy::probe(), cancel, || queue.depth()).await?;
+    let queue = Retrying::probing(queue, cancel);
+    let depth = queue.depth().await?;
     let is_empty = depth.waiting + depth.running == 0;
     let Some(state) = state else { return Ok(None) };
     let room = MemoryBudget::of_machine(config.mode.max_memory).total() / 4 / REMEMBERED;
     let most = usize::try_from(room).unwrap_or(usize::MAX);
     let (name, policy) = (&config.basic.sqs_queue_name, Policy::control(config.mode.max_retry));
-    let keeps = retry(Policy::probe(), cancel, || queue.keeps()).await;
-    let keeps = keeps.unwrap_or_else(|error| {
+    let keeps = queue.keeps().await.unwrap_or_else(|error| {
         let days = LONGEST_KEPT.as_secs() / (24 * 60 * 60);
         warn!("it is unknown how long the queue keeps a message, {days} days are assumed: {error}");
         Some(LONGEST_KEPT)
@@ -224,12 +224,12 @@ async fn keep_counts(
     state: &dyn RecordStore,
     results: &[PairResult],
 ) {
-    let policy = Policy::control(config.mode.max_retry);
+    let state = Retrying::new(state, config.mode.max_retry, cancel);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let counts = KeptCounts { ended: since.as_secs(), pairs: results };
     let note = comparison_note(config);
     let text = serde_json::to_vec(&counts).unwrap_or_default();
-    if let Err(error) = retry(policy, cancel, || state.set_note(&note, &text)).await {
+    if let Err(error) = state.set_note(&note, &text).await {
         warn!("the counts of this comparison could not be recorded: {error}");
     }
 }

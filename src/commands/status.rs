@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::format::human;
 use crate::queue::{Depth, Queue};
 use crate::record::{Proofs, RecordStore, RecordTally};
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 use crate::shutdown::Halt;
 use crate::wiring;
 use crate::wiring::known_stores::{self, KnownStore, StoreFact};
@@ -131,7 +131,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
     loop {
         let missing = places.open(config).await?;
         let depth = match &places.queue {
-            Some(queue) => retry(Policy::probe(), &halt.stop, || queue.depth()).await?,
+            Some(queue) => Retrying::probing(&**queue, &halt.stop).depth().await?,
             None => Depth { dead: Some(0), ..Depth::default() },
         };
         let tally = match &places.state {
@@ -142,7 +142,7 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
         if let Some(state) = &places.state {
             let note = [comparison_note(config)];
             // The other numbers are valid without it.
-            let kept = retry(Policy::probe(), &halt.stop, || state.notes(&note)).await;
+            let kept = Retrying::probing(&**state, &halt.stop).notes(&note).await;
             let kept = kept.unwrap_or_default().into_iter().flatten().next();
             status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
             status.stores = known_stores::printed(known_stores::kept(config, &**state).await);
@@ -178,7 +178,7 @@ async fn count(
     let began = Instant::now();
     let since = SystemTime::now().checked_sub(WINDOW).unwrap_or(SystemTime::UNIX_EPOCH);
     let policy = Policy { timeout: LONGEST_COUNT, ..Policy::probe() };
-    let tally = retry(policy, cancel, || state.tally(since)).await?;
+    let tally = Retrying::by(state, policy, cancel).tally(since).await?;
     *last = Some((tally, Instant::now() + began.elapsed().saturating_mul(10)));
     Ok(tally)
 }

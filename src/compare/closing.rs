@@ -13,7 +13,7 @@ use crate::object::{Etag, ObjectId};
 use crate::params::Pair;
 use crate::quirk::Quirk;
 use crate::record::{Copy, RecordStore};
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::store::{Listed, ObjectStore};
 
 /// How many objects of a bucket pair are looked up by themselves before their ETags are said to
@@ -161,8 +161,7 @@ async fn differs_after_all(
     cancel: &CancellationToken,
 ) -> bool {
     for (store, id) in [(destination, des), (source, src)] {
-        let head = || async { store.head(id, None).await };
-        match retry(Policy::control(max_retry), cancel, head).await {
+        match Retrying::new(store, max_retry, cancel).head(id, None).await {
             Ok(meta) if meta.md5().is_none() && meta.multipart_digest().is_none() => {
                 debug!(object = %id, "its ETag is not a digest: it is not compared");
                 return false;

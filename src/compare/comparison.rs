@@ -28,7 +28,7 @@ use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::queue::Queue;
 use crate::record::RecordStore;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 use crate::store::{ListRequest, ObjectStore};
 
 /// Which keys are compared.
@@ -107,7 +107,7 @@ impl Terms {
             if matches!(origin, KeyOrigin::Inventory(_)) {
                 return Ok(());
             }
-            retry(Policy::probe(), cancel, || store.list(&request)).await.map(drop)
+            Retrying::probing(&**store, cancel).list(&request).await.map(drop)
         };
         for pair in pairs {
             let [source, destination] = self.requests(pair);

@@ -5,7 +5,7 @@ use super::comparison::{Comparison, Listing};
 use super::judge::Judge;
 use crate::error::Result;
 use crate::params::Pair;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 use crate::store::{ListPage, ListRequest, Listed};
 
 impl Comparison {
@@ -25,8 +25,8 @@ impl Comparison {
         // The key itself is the first of all keys that begin with it.
         let page = async |(store, request): Listing<'_>, key: &str| {
             let request = ListRequest { prefix: key.to_owned(), ..request };
-            retry(Policy::listing(self.terms.max_retry), &self.cancel, || store.list(&request))
-                .await
+            let policy = Policy::listing(self.terms.max_retry);
+            Retrying::by(&**store, policy, &self.cancel).list(&request).await
         };
         let (source, destination) = tokio::try_join!(page(source, key), page(destination, target))?;
         fn first<'a>(page: &'a ListPage, key: &str) -> Option<Listed<'a>> {

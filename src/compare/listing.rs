@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 use crate::object::{Etag, KeyNames};
 use crate::quirk::Quirk;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying, retry};
 use crate::sources::sort::{KeyRow, Sorted};
 use crate::store::profile::Profile;
 use crate::store::{ListPage, ListRequest, Listed, ObjectStore, Odd};
@@ -346,7 +346,8 @@ impl Listing {
     async fn learn_refusal(&self, refusal: Error) -> Result<()> {
         let Pages::Store(store) = &self.asking.pages else { return Err(refusal) };
         let Asking { policy, cancel, .. } = &self.asking;
-        learn_refusal(&**store, &self.asked.request, *policy, cancel, refusal).await
+        let store = Retrying::by(&**store, *policy, cancel);
+        learn_refusal(store, &self.asked.request, refusal).await
     }
 
     /// Requests the page with this token, after a page that did or did not bring something new.
@@ -403,7 +404,8 @@ impl Listing {
             self.note_asked();
             let request = &self.asked.request;
             self.pages += 1;
-            let mut page = match retry(policy, &cancel, || store.list(request)).await {
+            let listing = Retrying::by(&*store, policy, &cancel);
+            let mut page = match listing.list(request).await {
                 Err(error) if refuses_to_begin(&error, request) => {
                     self.learn_refusal(error).await?;
                     break;

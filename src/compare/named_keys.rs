@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{NO_VERSION, ObjectId, Revision};
 use crate::params::Pair;
 use crate::record::{Copy, RecordId};
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::sources::{Feed, NamedObject, batch_manifest, key_file};
 use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
 
@@ -127,14 +127,14 @@ impl Comparison {
     /// What is on record as copied, if versions are compared.
     pub(super) async fn copied(&self, id: &RecordId) -> Result<Option<Option<Revision>>> {
         let Some(records) = &self.terms.versions else { return Ok(None) };
-        let (ids, policy) = ([id.clone()], Policy::control(self.terms.max_retry));
-        let copied = retry(policy, &self.cancel, || records.copied(&ids)).await?;
+        let records = Retrying::new(&**records, self.terms.max_retry, &self.cancel);
+        let copied = records.copied(std::slice::from_ref(id)).await?;
         Ok(Some(copied.into_iter().next().flatten()))
     }
 
     async fn written_of(&self, closing: &Closing, id: &RecordId) -> Result<Option<Copy>> {
-        let (policy, state) = (Policy::control(self.terms.max_retry), closing.state());
-        let record = retry(policy, &self.cancel, || state.load(id)).await?;
+        let state = Retrying::new(&**closing.state(), self.terms.max_retry, &self.cancel);
+        let record = state.load(id).await?;
         Ok(record.and_then(|record| record.copy()))
     }
 
@@ -144,9 +144,9 @@ impl Comparison {
         id: &ObjectId,
         version: Option<&str>,
     ) -> Result<Option<ObjectMeta>> {
-        let policy = Policy::control(self.terms.max_retry);
+        let store = Retrying::new(&**store, self.terms.max_retry, &self.cancel);
         let version = version.filter(|version| *version != NO_VERSION);
-        match retry(policy, &self.cancel, || store.head(id, version)).await {
+        match store.head(id, version).await {
             Ok(meta) => Ok(Some(meta)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::object::{Etag, ObjectKey};
 use crate::params::Pair;
 use crate::quirk::Quirk;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 use crate::sources::inventory::Inventory;
 use crate::sources::sort::{KeyRow, Sorted, Sorter};
 use crate::store::{ListPage, ListRequest, ObjectStore};
@@ -71,19 +71,18 @@ impl Comparison {
         mut request: ListRequest,
         sorter: Sorter,
     ) -> Result<(Sorted, ListingEnd)> {
-        let cancel = &self.cancel;
-        let (policy, profile, bucket) =
-            (Policy::listing(self.terms.max_retry), store.profile(), request.bucket.clone());
+        let policy = Policy::listing(self.terms.max_retry);
+        let pages = Retrying::by(&**store, policy, &self.cancel);
+        let (profile, bucket) = (store.profile(), request.bucket.clone());
         let mut ends = Ends::default();
         let mut claimed = LastPage { by_token: false, is_full: false };
         loop {
             let is_behind = request.start_after.is_some() && request.token.is_none();
             let ignores = profile.value(&bucket, Quirk::IgnoresStartAfter);
-            let page = retry(policy, cancel, || store.list(&request)).await;
-            let mut page = match page {
+            let mut page = match pages.list(&request).await {
                 // Directory buckets do not support it.
                 Err(error) if refuses_to_begin(&error, &request) => {
-                    learn_refusal(&**store, &request, policy, cancel, error).await?;
+                    learn_refusal(pages, &request, error).await?;
                     return Ok((sorter.finish(), claimed.unchecked(&**store, &bucket)));
                 }
                 page => page?,

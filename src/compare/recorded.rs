@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::object::{ObjectId, ObjectKey, Revision};
 use crate::params::Pair;
 use crate::record::{CopiesRequest, Copy, MAX_LOOKED_UP, RecordId, RecordStore};
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 
 /// Requests at once that look up records: one page of the listing.
 const AT_ONCE: usize = 10;
@@ -52,8 +52,8 @@ impl Copies {
         let wanted: Vec<&str> = keys.collect();
         let Some(last) = wanted.last().map(|key| self.target(key)) else { return Ok(()) };
         while !self.ended && self.read_through.as_ref().is_none_or(|through| *through <= last) {
-            let (state, request) = (&self.state, &self.request);
-            let page = retry(self.policy, &self.cancel, || state.copies(request)).await?;
+            let state = Retrying::by(&*self.state, self.policy, &self.cancel);
+            let page = state.copies(&self.request).await?;
             let Some(page) = page else { return self.look_up(&wanted).await };
             self.ended = page.next.is_none();
             self.request.token = page.next;
@@ -82,7 +82,7 @@ impl Copies {
         let look = |ids: Vec<RecordId>| {
             let (state, policy, cancel) =
                 (Arc::clone(&self.state), self.policy, self.cancel.clone());
-            async move { retry(policy, &cancel, || state.copied(&ids)).await }
+            async move { Retrying::by(&*state, policy, &cancel).copied(&ids).await }
         };
         let chunks: Vec<Vec<RecordId>> =
             ids.chunks(MAX_LOOKED_UP).map(<[RecordId]>::to_vec).collect();

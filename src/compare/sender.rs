@@ -15,7 +15,7 @@ use super::sent_notes::{Mark, Sent, UNMARKED};
 use crate::error::{Error, Result};
 use crate::job::{PackLimits, Packer};
 use crate::queue::{MAX_BATCH, Queue};
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 
 /// Concurrent requests to the queue: ten messages each, a thousand small objects.
 const AT_ONCE: usize = 8;
@@ -160,7 +160,7 @@ impl Sender {
         async move {
             let bodies: Vec<String> = batch.iter().map(|(body, _)| body.clone()).collect();
             debug!(messages = bodies.len(), "send");
-            let sent = retry(policy, &stop, || queue.send(&bodies)).await;
+            let sent = Retrying::by(&*queue, policy, &stop).send(&bodies).await;
             if let (Ok(()), Some(notes)) = (&sent, notes) {
                 // Only now: an object that is noted but not sent would be missed.
                 let marks = batch.iter().flat_map(|(_, marks)| marks.iter().copied());

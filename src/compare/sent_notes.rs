@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::error::{Error, Result};
 use crate::mutex::lock;
 use crate::record::{MAX_LOOKED_UP, NoteKey, RecordId, RecordStore};
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retrying};
 
 /// Notes read per request.
 const PAGE: u64 = MAX_LOOKED_UP as u64;
@@ -104,6 +104,10 @@ impl Sent {
         Ok(sent)
     }
 
+    fn on_record(&self) -> Retrying<'_, dyn RecordStore> {
+        Retrying::by(&*self.state, self.policy, &self.cancel)
+    }
+
     /// The number of remembered objects.
     pub fn len(&self) -> usize {
         self.marks.len()
@@ -125,7 +129,7 @@ impl Sent {
         let mut waiting = Vec::with_capacity(asked.len());
         for asked in asked.chunks(MAX_LOOKED_UP) {
             let ids: Vec<RecordId> = asked.iter().map(|(id, _)| id.clone()).collect();
-            let ends = retry(self.policy, &self.cancel, || self.state.ends(&ids)).await;
+            let ends = self.on_record().ends(&ids).await;
             let ends = ends.unwrap_or_else(|error| {
                 self.tell("it is unknown whether earlier jobs have ended", &error);
                 vec![None; ids.len()]
@@ -156,7 +160,7 @@ impl Sent {
     async fn more(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         let from = self.old.end;
         let keys: Vec<NoteKey> = (from..from.saturating_add(PAGE)).map(|n| self.key(n)).collect();
-        let notes = retry(self.policy, &self.cancel, || self.state.notes(&keys)).await?;
+        let notes = self.on_record().notes(&keys).await?;
         let Some(last) = notes.iter().rposition(Option::is_some) else { return Ok(None) };
         self.old.end = from + last as u64 + 1;
         Ok(Some(notes.into_iter().flatten().collect()))
@@ -164,8 +168,7 @@ impl Sent {
 
     /// The number of the first note.
     async fn first(&self) -> Result<u64> {
-        let head = [self.head()];
-        let head = retry(self.policy, &self.cancel, || self.state.notes(&head)).await?;
+        let head = self.on_record().notes(&[self.head()]).await?;
         let head = head.into_iter().flatten().next().unwrap_or_default();
         Ok(read(&head).next().unwrap_or_default())
     }
@@ -199,7 +202,7 @@ impl Sent {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let key = self.key(number);
-            match retry(self.policy, &self.cancel, || self.state.add_note(&key, text)).await {
+            match self.on_record().add_note(&key, text).await {
                 Ok(true) => return Ok(()),
                 // Another jobsender has taken the number.
                 Ok(false) => {}
@@ -227,9 +230,9 @@ impl Sent {
         }
         let old: Vec<NoteKey> = self.old.clone().map(|n| self.key(n)).collect();
         let (head, first) = (self.head(), self.old.end.max(first).to_be_bytes());
-        retry(self.policy, &self.cancel, || self.state.set_note(&head, &first)).await?;
+        self.on_record().set_note(&head, &first).await?;
         for old in old.chunks(PAGE as usize) {
-            retry(self.policy, &self.cancel, || self.state.remove_notes(old)).await?;
+            self.on_record().remove_notes(old).await?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::object::Etag;
 use crate::quirk::Quirk;
 use crate::record::Copy;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::store::Listed;
 
 /// How many objects one comparison looks up this way.
@@ -117,9 +117,9 @@ impl OnePair {
     /// be asked, the object is missing, as the listing says.
     async fn difference(&self, unlisted: &Unlisted) -> Option<Difference> {
         let Unlisted { job, etag, version, copied, .. } = unlisted;
-        let policy = Policy::control(self.comparison.terms.max_retry);
-        let look = || self.comparison.terms.destination.current(&job.des);
-        let Ok(Some(copy)) = retry(policy, &self.cancel, look).await else {
+        let terms = &self.comparison.terms;
+        let destination = Retrying::new(&*terms.destination, terms.max_retry, &self.cancel);
+        let Ok(Some(copy)) = destination.current(&job.des).await else {
             return Some(Difference::Missing);
         };
         let key = job.src.key.as_str();

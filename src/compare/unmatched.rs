@@ -15,7 +15,7 @@ use crate::format::escape::shown;
 use crate::format::likeness::nearest;
 use crate::mutex::lock;
 use crate::params::Pair;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::store::ListRequest;
 
 /// How many keys are kept to find out what a pattern was meant as.
@@ -303,7 +303,7 @@ impl Terms {
                 ..request
             };
             // A hint is worth no patience.
-            let page = retry(Policy::probe(), cancel, || store.list(&request)).await;
+            let page = Retrying::probing(&**store, cancel).list(&request).await;
             let Ok(page) = page else { break };
             let keys =
                 (0..).map_while(|at| page.get(at)).map(|listed| name_below(folder, listed.key));

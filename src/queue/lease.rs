@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::{Message, Queue};
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 
 /// Amazon SQS hides a message for at most 12 hours from its receipt, in all
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
@@ -129,8 +129,8 @@ impl Lease {
     pub async fn release(mut self, delay: Duration) -> Result<()> {
         self.settle().await;
         let (queue, receipt) = (&self.queue, &self.message.receipt);
-        let release = || queue.release(receipt, delay);
-        retry(Policy::probe(), &CancellationToken::new(), release).await
+        let never = CancellationToken::new();
+        Retrying::probing(&**queue, &never).release(receipt, delay).await
     }
 
     /// Moves the message to the dead letters as `body`, with `reason`. `Ok(false)`: there is no
@@ -148,11 +148,12 @@ impl Lease {
         &self,
         mut call: impl FnMut() -> F,
     ) -> Result<T> {
-        let patient = retry(Policy::control(PATIENCE), &self.work, &mut call).await;
+        let patient = Retrying::new(&*self.queue, PATIENCE, &self.work).control(&mut call).await;
         let is_cut = |error: &Error| error.kind() == ErrorKind::Cancelled;
         match patient {
             Err(error) if is_cut(&error) && !self.is_gone() => {
-                retry(Policy::probe(), &CancellationToken::new(), call).await
+                let never = CancellationToken::new();
+                Retrying::probing(&*self.queue, &never).control(call).await
             }
             ended => ended,
         }

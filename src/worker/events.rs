@@ -22,7 +22,7 @@ use crate::job::{Apart, Events, Heard, Incoming, MessageRefusal, Opened, Routes,
 use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::NoteKey;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::store::ObjectStore;
 
 /// How long a bucket list stays valid after it was read.
@@ -238,9 +238,8 @@ impl Worker {
             return;
         }
         let there = |id: ObjectId| async move {
-            let policy = Policy::probe();
-            let current = || async { self.engine.source.current(&id).await };
-            retry(policy, cut, current).await.map(|meta| meta.is_some())
+            let source = Retrying::probing(&*self.engine.source, cut);
+            source.current(&id).await.map(|meta| meta.is_some())
         };
         let told = match known {
             None => tokio::join!(there(heard.src.clone()), there(other)),
@@ -306,13 +305,12 @@ impl Worker {
     /// Records `bucket` as the one that is served, unless another one already is; returns the one
     /// served.
     async fn claim(&self, name: &str, bucket: &str, cut: &CancellationToken) -> Result<String> {
-        let (state, key) = (&self.engine.state, [NoteKey::new(name)]);
-        let policy = Policy::probe();
-        let text = bucket.as_bytes();
-        if retry(policy, cut, || state.add_note(&key[0], text)).await? {
+        let state = Retrying::probing(&*self.engine.state, cut);
+        let key = [NoteKey::new(name)];
+        if state.add_note(&key[0], bucket.as_bytes()).await? {
             return Ok(bucket.to_owned());
         }
-        let notes = retry(policy, cut, || state.notes(&key)).await?;
+        let notes = state.notes(&key).await?;
         let first = notes.into_iter().flatten().next().unwrap_or_default();
         Ok(String::from_utf8(first).unwrap_or_default())
     }

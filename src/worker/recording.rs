@@ -3,35 +3,32 @@
 
 use std::sync::Mutex;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::error::{Error, Next};
 use crate::mutex::{into_inner, lock};
 use crate::record::{Outcome, RecordStore, Recorded};
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 
 /// Records `outcomes`; returns one answer for each, in order.
 pub(super) async fn record(
-    state: &dyn RecordStore,
+    state: Retrying<'_, dyn RecordStore>,
     outcomes: &[Outcome],
-    policy: Policy,
-    cancel: &CancellationToken,
 ) -> Vec<Recorded> {
     let answers = Mutex::new(outcomes.iter().map(|_| None).collect::<Vec<Option<Recorded>>>());
-    let tried = retry(policy, cancel, || async {
-        // Computed again for each try, since a try may have been dropped midway.
-        let left: Vec<usize> = unanswered(&lock(&answers));
-        let asked: Vec<Outcome> = left.iter().map(|at| outcomes[*at].clone()).collect();
-        let mut passing = None;
-        for (at, answer) in left.into_iter().zip(state.finish_each(&asked).await) {
-            match answer {
-                Err(error) if error.kind().next() == Next::Retry => passing = Some(error),
-                answer => lock(&answers)[at] = Some(answer),
+    let tried = state
+        .control(|| async {
+            // Computed again for each try, since a try may have been dropped midway.
+            let left: Vec<usize> = unanswered(&lock(&answers));
+            let asked: Vec<Outcome> = left.iter().map(|at| outcomes[*at].clone()).collect();
+            let mut passing = None;
+            for (at, answer) in left.into_iter().zip(state.inner.finish_each(&asked).await) {
+                match answer {
+                    Err(error) if error.kind().next() == Next::Retry => passing = Some(error),
+                    answer => lock(&answers)[at] = Some(answer),
+                }
             }
-        }
-        passing.map_or(Ok(()), Err)
-    })
-    .await;
+            passing.map_or(Ok(()), Err)
+        })
+        .await;
     let why =
         tried.err().unwrap_or_else(|| Error::invalid("the records' table or file did not answer"));
     let answers = into_inner(answers);
@@ -47,6 +44,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use async_trait::async_trait;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::error::{ErrorKind, Result};
@@ -55,6 +53,7 @@ mod tests {
         AttemptEnd, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record, RecordId, RecordTally,
         Seal, Start,
     };
+    use crate::retry::Policy;
 
     const POLICY: Policy = Policy {
         tries: 3,
@@ -159,7 +158,9 @@ mod tests {
             ("d", ErrorKind::Unavailable, 9),
         ];
         let outcomes = ["a", "b", "c", "d"].map(outcome);
-        let answers = record(&store, &outcomes, POLICY, &CancellationToken::new()).await;
+        let cancel = CancellationToken::new();
+        let answers =
+            record(Retrying::by(&store as &dyn RecordStore, POLICY, &cancel), &outcomes).await;
         let kinds: Vec<_> =
             answers.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect();
         let expected = [None, None, Some(ErrorKind::LeaseLost), Some(ErrorKind::Unavailable)];
@@ -174,7 +175,8 @@ mod tests {
     async fn a_lost_lease_ends_the_recording() {
         let (store, cancel) = (Moody::default(), CancellationToken::new());
         cancel.cancel();
-        let answers = record(&store, &["a", "b"].map(outcome), POLICY, &cancel).await;
+        let state = Retrying::by(&store as &dyn RecordStore, POLICY, &cancel);
+        let answers = record(state, &["a", "b"].map(outcome)).await;
         assert!(answers.into_iter().all(|a| a.is_err_and(|e| e.kind() == ErrorKind::Cancelled)));
     }
 }

@@ -21,7 +21,7 @@ use crate::error::{Asked, Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
 use crate::record::{JobStatus, MAX_WRITTEN, Outcome, RecordId, Recorded};
-use crate::retry::Policy;
+use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::ObjectStore;
 use crate::transfer::{Claim, Delivered, Done, Report, Standing};
@@ -355,8 +355,8 @@ impl Worker {
     ) -> Vec<Finished> {
         let outcomes: Vec<Outcome> =
             batch.iter().filter_map(|finished| finished.outcome.clone()).collect();
-        let policy = Policy::control(self.settings.max_retry);
-        let answers = record(&*self.engine.state, &outcomes, policy, &delivery.held).await;
+        let state = Retrying::new(&*self.engine.state, self.settings.max_retry, &delivery.held);
+        let answers = record(state, &outcomes).await;
         self.give_up_dropped(&delivery.jobs, &batch, &answers, &delivery.held).await;
         let mut answers = answers.into_iter();
         let recorded = batch.into_iter().map(|mut finished| {

@@ -1,5 +1,5 @@
-//! What the benchmarks share: endpoints that cost nothing, in a process of their own, and what a
-//! process costs.
+//! Shared by the benchmarks: endpoints that cost next to nothing, in a separate process, and
+//! measurements of a process.
 
 pub mod listing;
 pub mod measure;

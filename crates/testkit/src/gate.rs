@@ -1,4 +1,4 @@
-//! Holds calls back, so that a test knows how far a process has got.
+//! Holds calls back at a known point of a process's work.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::process::BOUND;
 
-/// Lets so many calls of one operation pass and holds the next ones.
+/// Lets a number of calls of one operation pass and holds the rest.
 #[derive(Debug)]
 pub struct Hold {
     operation: &'static str,
@@ -16,7 +16,7 @@ pub struct Hold {
     end: watch::Sender<Option<Release>>,
 }
 
-/// What becomes of the calls that are held.
+/// What happens to held calls.
 #[derive(Clone, Copy, Debug)]
 enum Release {
     Passed,
@@ -24,7 +24,7 @@ enum Release {
 }
 
 impl Hold {
-    /// Lets `pass` calls of `operation` through before it holds.
+    /// Lets `pass` calls of `operation` through, then holds the next.
     pub fn new(operation: &'static str, pass: u64) -> Arc<Self> {
         let (asked, end) = (watch::Sender::new(0), watch::Sender::new(None));
         Arc::new(Self { operation, pass, asked, end })
@@ -37,13 +37,13 @@ impl Hold {
         assert!(tokio::time::timeout(BOUND, held).await.is_ok(), "no call is held");
     }
 
-    /// Lets pass what is held and all that comes.
+    /// Lets held and later calls pass.
     pub fn open(&self) {
         self.end.send_replace(Some(Release::Passed));
     }
 
-    /// Lets pass all that comes. What is held never arrives: a request of a process that was
-    /// killed may be whole in the machine's buffers, and would count or not as it happens.
+    /// Lets later calls pass, but held ones never arrive. A request of a killed process may be
+    /// complete in the system's buffers; whether it counted would be left to chance.
     pub fn forget(&self) {
         self.end.send_replace(Some(Release::Lost));
     }

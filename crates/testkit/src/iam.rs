@@ -1,7 +1,8 @@
-//! Users of IAM, for a server that enforces it (`AUTH=true`).
+//! IAM users, for a server that enforces IAM (`AUTH=true`).
 //!
-//! On ministack an account's own 12-digit key is its root user, whose secret is not looked at. A user
-//! made here has a secret that is, and may do nothing until a policy allows it.
+//! On ministack an account's 12-digit number is the access key of its root user, whose secret is not
+//! checked. The secret of a user made here is checked, and the user may do nothing until a policy
+//! allows it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,7 +20,7 @@ pub struct User {
     pub secret: String,
 }
 
-/// A new user of `account` without any permission.
+/// Makes a user of `account` without permissions.
 pub fn user(server: &Ministack, account: &str) -> User {
     let name = unique("user");
     call(server, account, &format!("Action=CreateUser&UserName={name}"));
@@ -28,7 +29,7 @@ pub fn user(server: &Ministack, account: &str) -> User {
     User { name, key, secret: element(&answer, "SecretAccessKey") }
 }
 
-/// Gives the user a policy of its own; `document` is its JSON.
+/// Gives the user an inline policy; `document` is its JSON.
 pub fn allow(server: &Ministack, account: &str, user: &User, document: &serde_json::Value) {
     let document = document.to_string();
     let document =
@@ -45,8 +46,8 @@ fn call(server: &Ministack, account: &str, form: &str) -> String {
     answer
 }
 
-/// One call of a service's query API as the account's root user, which needs no signature that is
-/// right: the whole answer.
+/// Makes one call to a service's query API and returns the whole answer. The caller is the account's
+/// root user, so the signature need not be right.
 pub fn query(server: &Ministack, account: &str, service: &str, form: &str) -> String {
     let request = format!(
         "POST / HTTP/1.1\r\nHost: {service}.us-east-1.amazonaws.com\r\nConnection: close\r\n\
@@ -63,7 +64,7 @@ pub fn query(server: &Ministack, account: &str, service: &str, form: &str) -> St
     answer
 }
 
-/// The text of the first element of this name.
+/// The text of the first element with this name.
 pub fn element(xml: &str, name: &str) -> String {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let text = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));

@@ -1,20 +1,20 @@
-//! What the tests and the benchmarks share.
+//! Shared by the tests and the benchmarks.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `process` | the binary as a process: started, signalled, listened to and waited for |
-//! | `local` | the binary between two endpoints of our own |
-//! | `gate` | holds calls back, so that a test knows how far a process has got |
+//! | `process` | the binary as a process: start it, signal it, read its output, wait for it |
+//! | `local` | the binary between two S3 endpoints of our own |
+//! | `gate` | holds calls back at a known point of a process's work |
 //! | `stage` | the binary between two accounts on ministack |
-//! | `ministack`, `resources`, `iam` | the stand-in for AWS, what a test makes in it, its users |
-//! | `metadata` | an EC2 instance's surroundings |
+//! | `ministack`, `resources`, `iam` | the stand-in for AWS, the resources of a test, IAM users |
+//! | `metadata` | the metadata service and the autoscaling group of an EC2 instance |
 //! | `proxy` | a bad network between the binary and any server |
 //! | `python` | tools from the Python package index |
-//! | `scaling` | how the cluster scales, on a model clock |
-//! | `bench` | endpoints that cost nothing, and what a process costs |
+//! | `scaling` | a simulation of how the cluster scales |
+//! | `bench` | endpoints that cost next to nothing; measures a process |
 //!
-//! The binary is the one that cargo has built for the tests of the main package; nothing here depends on
-//! that package, so a change of its sources does not build this crate again.
+//! Cargo builds the binary for the tests of the main package. Nothing here depends on that package, so
+//! changes to its sources do not rebuild this crate.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,5 +1,5 @@
-//! The real binary between two endpoints of the crate's own, each with a key of its own, in a
-//! folder and an environment where nothing of the user's AWS set-up can be seen.
+//! Runs the real binary between two S3 endpoints of our own, each with its own access key. Folder and
+//! environment hide the user's AWS set-up.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,33 +21,33 @@ use crate::process::{Ended, Running, program, until};
 
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
-/// The source's only bucket, and the destination's.
+/// The only bucket of the source, and of the destination.
 pub const BUCKETS: [&str; 2] = ["from-here", "to-there"];
-/// The addresses of the two whole buckets.
+/// The URLs of both buckets.
 pub const ALL: [&str; 2] = ["s3://from-here", "s3://to-there"];
 /// The file of the embedded queue and records.
 pub const SQLITE: &str = "s3_migration.sqlite";
 
 /// The access key of each side.
 pub const ACCESS_KEYS: [&str; 2] = ["AKIASOURCESIDE", "AKIADESTINATIONSIDE"];
-/// What no output may show.
+/// The secrets, which no output may show.
 pub const SECRETS: [&str; 2] = ["source+Secret/0123456789", "destination+Secret/9876543210"];
 const PROFILES: [&str; 2] = ["source-side", "destination-side"];
 
-/// One endpoint and a client of our own for it.
+/// One endpoint and a client for it.
 pub struct Place {
     /// The server.
     pub endpoint: Endpoint,
-    /// Signs with the endpoint's own key.
+    /// Signs with the endpoint's access key.
     pub client: Client,
     bucket: &'static str,
 }
 
 /// Two endpoints, a folder to work in, and the binary.
 pub struct Local {
-    /// The side that is read.
+    /// The source.
     pub source: Place,
-    /// The side that is written.
+    /// The destination.
     pub destination: Place,
     folder: TempDir,
     settings: Vec<(String, String)>,
@@ -59,12 +59,12 @@ impl Local {
         Self::gated(None::<Arc<Hold>>).await
     }
 
-    /// `gate` stands before the destination.
+    /// `gate` guards the destination.
     pub async fn gated(gate: Option<Arc<impl Gate>>) -> Self {
         Self::set_up(gate.map(|gate| gate as Arc<dyn Gate>), [false, false]).await
     }
 
-    /// `true` for source or destination: that side's ETags are not MD5s.
+    /// `true` for the source or the destination: that side's ETags are not MD5s.
     pub async fn with_own_etags(sides: [bool; 2]) -> Self {
         Self::set_up(None, sides).await
     }
@@ -80,20 +80,20 @@ impl Local {
             local.set(&format!("{side}_Endpoint"), &local.places()[at].endpoint.url());
             local.set(&format!("{side}_Profile"), PROFILES[at]);
         }
-        // Requests are counted; `tests/field/stores.rs` has the sample.
+        // Tests count requests, so no samples here; `tests/field/stores.rs` tests them.
         local.set("SampleRate", "0");
-        // Whatever is said at the chattiest level may be seen by others.
+        // Secrets must not appear even at the most verbose level.
         local.set("LoggingLevel", "DEBUG");
         local
     }
 
-    /// Sets a key of the configuration by its environment variable; the last setting counts.
+    /// Sets a configuration key by its environment variable; the last value counts.
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
     /// Takes the bucket list from a file, and queue and records from [`SQLITE`], as `jobsender` and
-    /// `worker` do where there is no AWS.
+    /// `worker` do without AWS.
     pub fn embedded(&mut self) {
         let [from, to] = BUCKETS;
         self.write("pairs.json", &format!(r#"[{{"src_bucket":"{from}","des_bucket":"{to}"}}]"#));
@@ -107,7 +107,7 @@ impl Local {
         [&self.source, &self.destination]
     }
 
-    /// Puts other keys into the file that the binary reads; the endpoints keep theirs.
+    /// Writes other access keys into the binary's file; the endpoints keep theirs.
     pub fn write_credentials(&self, secrets: [&str; 2], access_keys: [&str; 2]) {
         let profiles = [0, 1].map(|at| {
             let (profile, key, secret) = (PROFILES[at], access_keys[at], secrets[at]);
@@ -116,7 +116,7 @@ impl Local {
         std::fs::write(self.folder.path().join("credentials"), profiles.concat()).unwrap();
     }
 
-    /// As [`Self::write_credentials`], with another secret or another access key on one side.
+    /// Like [`Self::write_credentials`], but with another secret or access key on one side.
     pub fn spoil_credentials(&self, side: usize, secret: Option<&str>, access_key: Option<&str>) {
         let (mut secrets, mut keys) = (SECRETS, ACCESS_KEYS);
         secrets[side] = secret.unwrap_or(secrets[side]);
@@ -129,12 +129,12 @@ impl Local {
         self.folder.path().join("work")
     }
 
-    /// The names of the files there.
+    /// The names of the files in it.
     pub fn files(&self) -> Vec<String> {
         files(&self.work())
     }
 
-    /// Writes a file there.
+    /// Writes a file into it.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.work().join(name), text).unwrap();
     }
@@ -151,23 +151,23 @@ impl Local {
         Running::start(self.command(arguments))
     }
 
-    /// Runs the binary to its end.
+    /// Runs the binary until it ends.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
         self.spawn(arguments).ended().await
     }
 
-    /// `run` of the two whole buckets.
+    /// Runs `run` on both buckets.
     pub async fn migrate(&self) -> Ended {
         self.run(&["run", ALL[0], ALL[1]]).await
     }
 
-    /// Waits until the destination has been asked `operation` so often.
+    /// Waits until the destination has received this many requests for `operation`.
     pub async fn asked(&self, operation: &str, times: u64) {
         let enough = async || self.destination.requests(operation) >= times;
         until(&format!("{times} {operation}"), enough).await;
     }
 
-    /// Asserts that the binary has changed nothing on either side and left no file.
+    /// Asserts that the binary has changed neither side and has left no file.
     pub async fn assert_untouched(&self, what: &str) {
         for place in self.places() {
             let stats = place.endpoint.stats();
@@ -203,7 +203,7 @@ impl Place {
         Self { endpoint, client, bucket }
     }
 
-    /// From now on the endpoint takes another access key only; the client here has it.
+    /// From now on the endpoint accepts only another access key, which this client uses too.
     pub fn rotate(&mut self, access_key: &str, secret: &str) {
         self.endpoint.rotate(access_key, secret);
         self.client = client(&self.endpoint.url(), access_key, secret);
@@ -215,7 +215,7 @@ impl Place {
         put.send().await.unwrap();
     }
 
-    /// Uploads an object in these parts.
+    /// Uploads an object as these parts.
     pub async fn put_in_parts(&self, key: &str, parts: &[&[u8]]) {
         let create = self.client.create_multipart_upload().bucket(self.bucket).key(key);
         let upload = create.send().await.unwrap().upload_id.unwrap();
@@ -237,14 +237,14 @@ impl Place {
         head.e_tag().unwrap().trim_matches('"').to_owned()
     }
 
-    /// The bytes of an object that is there.
+    /// The bytes of an object, which must exist.
     pub async fn get(&self, key: &str) -> Vec<u8> {
         let get = self.client.get_object().bucket(self.bucket).key(key).send().await;
         let get = get.unwrap_or_else(|error| panic!("{key:?}: {error:?}"));
         get.body.collect().await.unwrap().to_vec()
     }
 
-    /// All keys, in the order of the listing.
+    /// All keys, in listing order.
     pub async fn keys(&self) -> Vec<String> {
         let list = self.client.list_objects_v2().bucket(self.bucket);
         let listing = list.encoding_type(EncodingType::Url).send().await.unwrap();
@@ -252,7 +252,7 @@ impl Place {
         keys.map(|key| percent_decode_str(&key).decode_utf8().unwrap().into_owned()).collect()
     }
 
-    /// How many uploads are unfinished.
+    /// The number of unfinished uploads.
     pub async fn uploads(&self) -> usize {
         let list = self.client.list_multipart_uploads().bucket(self.bucket);
         list.send().await.unwrap().uploads().len()
@@ -270,19 +270,19 @@ impl Place {
         parts
     }
 
-    /// How often the endpoint was asked this.
+    /// The number of requests for this operation.
     pub fn requests(&self, operation: &str) -> u64 {
         self.endpoint.stats().get(operation).map_or(0, |stats| stats.requests)
     }
 
-    /// Requests by operation.
+    /// The number of requests by operation.
     pub fn all_requests(&self) -> BTreeMap<String, u64> {
         let stats = self.endpoint.stats().into_iter();
         stats.map(|(operation, stats)| (operation, stats.requests)).collect()
     }
 }
 
-/// The names in a folder, sorted.
+/// The names in a folder, in order.
 pub fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
@@ -291,7 +291,7 @@ pub fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Bytes that repeat nowhere near; another seed, other bytes.
+/// Bytes with a long period; each seed gives other bytes.
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     fastrand::Rng::with_seed(seed).fill(&mut bytes);

@@ -1,10 +1,10 @@
-//! An EC2 instance's surroundings on loopback: its metadata service, in the second version and no
-//! other, and its autoscaling group, which writes down what it is asked.
+//! What an EC2 instance has around it, on loopback: its metadata service (version 2 only) and its
+//! autoscaling group, which records its calls.
 //!
-//! As AWS describes it
-//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>):
-//! a token by PUT with a time to live, and every reading with that token. Whoever reads without one
-//! is refused, and the test fails.
+//! As AWS documents it
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>),
+//! a PUT returns a token with a time to live, and every read must carry that token. A read without
+//! one is refused and fails the test.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -19,7 +19,7 @@ pub const INSTANCE: &str = "i-0123456789abcdef0";
 
 const TOKEN: &str = "a-token-of-the-test";
 
-/// The surroundings of one instance. Dropping them ends them.
+/// The surroundings of one instance. Dropping this stops them.
 pub struct Surroundings {
     url: String,
     state: Arc<Mutex<State>>,
@@ -35,15 +35,15 @@ struct State {
     failing: Vec<String>,
     lost: Vec<String>,
     held: Vec<String>,
-    /// Calls that wait for their answer, each with how often something had been read before it.
+    /// Calls without an answer yet, each with the number of reads before it.
     waiting: Vec<(u64, u64)>,
 }
 
-/// A status and a body.
+/// Status and body of an answer.
 type Answer = (&'static str, String);
 
 impl Surroundings {
-    /// An instance with no interruption notice.
+    /// An instance without an interruption notice.
     pub async fn begin() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -55,12 +55,12 @@ impl Surroundings {
         surroundings
     }
 
-    /// Its address, for `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_ENDPOINT_URL_AUTO_SCALING`.
+    /// The URL for `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_ENDPOINT_URL_AUTO_SCALING`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The environment in which a program finds them.
+    /// The environment variables by which a program finds them.
     pub fn environment(&self) -> [(&'static str, &str); 3] {
         [
             ("AWS_EC2_METADATA_DISABLED", "false"),
@@ -69,12 +69,12 @@ impl Surroundings {
         ]
     }
 
-    /// From now on `path` below `/latest/meta-data/` says this.
+    /// From now on `path`, below `/latest/meta-data/`, returns this.
     pub fn say(&self, path: &str, text: &str) {
         self.lock().texts.insert(path.to_owned(), text.to_owned());
     }
 
-    /// From now on the metadata service has a role's credentials.
+    /// From now on the metadata service has credentials of a role.
     pub fn lend_role(&self, key: &str, secret: &str) {
         let credentials = serde_json::json!({
             "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-01-01T00:00:00Z",
@@ -85,39 +85,38 @@ impl Surroundings {
         self.say("iam/security-credentials/worker", &credentials.to_string());
     }
 
-    /// From now on the metadata service fails for every path that begins so.
+    /// From now on the metadata service fails for every path with this prefix.
     pub fn fail(&self, path: &str) {
         self.lock().failing.push(path.to_owned());
     }
 
-    /// From now on a call with this parameter, as `Name=value`, is carried out, and its answer lost.
+    /// From now on a call with this parameter (`Name=value`) is carried out, but its answer is lost.
     pub fn lose(&self, parameter: &str) {
         self.lock().lost.push(parameter.to_owned());
     }
 
-    /// From now on a call with this parameter, as `Name=value`, is never answered.
+    /// From now on a call with this parameter (`Name=value`) is never answered.
     pub fn hold(&self, parameter: &str) {
         self.lock().held.push(parameter.to_owned());
     }
 
-    /// How often something was read since the oldest call that still waits for its answer; 0 where
-    /// none does.
+    /// The number of reads since the oldest call that still waits for its answer; 0 if none does.
     pub fn readings_while_held(&self) -> u64 {
         let state = self.lock();
         state.waiting.iter().map(|(_, before)| state.readings - before).max().unwrap_or(0)
     }
 
-    /// How often something was read.
+    /// The number of reads.
     pub fn readings(&self) -> u64 {
         self.lock().readings
     }
 
-    /// What the autoscaling group was asked: the call, and its parameters in any order.
+    /// The calls of the autoscaling group: each with its parameters, in any order.
     pub fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
     }
 
-    /// How many of these calls had all these parameters.
+    /// The number of these calls that had all these parameters.
     pub fn called(&self, action: &str, parameters: &[(&str, &str)]) -> usize {
         let has = |call: &str, name: &str, value: &str| {
             call.split('&').any(|pair| pair == format!("{name}={value}"))
@@ -126,7 +125,7 @@ impl Surroundings {
         calls.filter(|call| parameters.iter().all(|(name, value)| has(call, name, value))).count()
     }
 
-    /// Whether the group was told to leave the instance alone, each time that it was told.
+    /// Each change of the instance's scale-in protection: whether it was protected.
     pub fn protections(&self) -> Vec<bool> {
         let calls = self.calls().into_iter();
         let calls = calls.filter(|call| call.contains("Action=SetInstanceProtection"));
@@ -159,7 +158,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     }
 }
 
-/// One request, one answer.
+/// Serves one request.
 async fn connection(mut client: TcpStream, shared: Arc<Mutex<State>>) -> std::io::Result<()> {
     let mut request = Vec::new();
     let head = loop {
@@ -203,7 +202,7 @@ async fn connection(mut client: TcpStream, shared: Arc<Mutex<State>>) -> std::io
     client.write_all(answer.as_bytes()).await
 }
 
-/// Answers nothing until the client gives up.
+/// Sends no answer, until the client gives up.
 async fn wait(mut client: TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
     let number = lock(shared).begin_waiting();
     let mut rest = Vec::new();
@@ -240,7 +239,7 @@ impl State {
         number
     }
 
-    /// `None`: it gets no answer.
+    /// `None`: the call gets no answer.
     fn call(&mut self, form: String) -> Option<Answer> {
         let has = |parameters: &[String]| {
             form.split('&').any(|pair| parameters.iter().any(|parameter| pair == parameter))

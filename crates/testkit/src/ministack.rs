@@ -1,10 +1,9 @@
-//! A local stand-in for AWS that we did not write: ministack, installed and started by the tests
-//! themselves.
+//! A local stand-in for AWS that we did not write: ministack. The tests install and start it.
 //!
-//! It is installed once into a virtual environment under the build's own folder, or under
+//! It is installed once, into a virtual environment in the build folder or in
 //! `S3_MIGRATION_TEST_CACHE`. It keeps everything in memory, listens on loopback only, and ends
-//! with the test binary however that ends. Nothing here is ever skipped: without Python the tests
-//! fail and say so.
+//! with the test binary, however that ends. Tests are never skipped: without Python they fail and
+//! say so.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -22,43 +21,43 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use crate::python::{cache, python_with};
 
-/// Pinned: what the tests know of its differences from AWS holds for this one.
+/// Pinned, because the tests know how this version differs from AWS.
 const VERSION: &str = "1.5.33";
 
-/// It starts in about a second; on a machine under load this is still enough.
+/// It starts in about a second; this is enough even on a machine under load.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// Between two looks at its health.
+/// The pause between health checks.
 const HEALTH_POLL: Duration = Duration::from_millis(50);
 
-/// The region of everything in the tests, ministack's own default.
+/// The region of all tests, which is ministack's default.
 pub const REGION: &str = "us-east-1";
 
-/// Two accounts that know nothing of each other: ministack takes a 12-digit access key as the
-/// number of the account.
+/// The first of two separate accounts: ministack takes a 12-digit access key as the account's
+/// number.
 pub const ACCOUNT_A: &str = "111111111111";
-/// The other one.
+/// The second account.
 pub const ACCOUNT_B: &str = "222222222222";
 
-/// Ends the server when the pipe to it closes, which the system does for us however the test
-/// binary ends; `statics` are never dropped, and a killed process drops nothing.
+/// Starts ministack with corrections, and ends it when the pipe to it closes. The system closes the
+/// pipe however the test binary ends; statics are never dropped, and a killed process drops nothing.
 ///
-/// ministack answers a range of an old version with all of it; Amazon S3 does not, and a part that
-/// is read from a version is such a range
+/// ministack answers a request for a range of an old version with the whole object. Amazon S3
+/// returns the range, and workers read the parts of a version that way
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
 ///
-/// Its CloudFormation refuses alarms on metric math, which AWS has; they are made here without their
-/// metrics, so that a stack that has some can be made. Nothing is tested of such an alarm.
+/// Its CloudFormation refuses alarms on metric math, which AWS supports. They are created without
+/// their metrics, so that stacks with such alarms can be created; no test looks at these alarms.
 ///
-/// Where it asks for permissions by the names of calls, AWS asks by others: a batch takes what its
-/// single call takes
+/// It checks a permission named after the call. AWS checks others: a batch needs the permission of
+/// the single call
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>),
-/// a PartiQL statement what it does
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html>), tags and ACLs in a
-/// write their own
+/// a PartiQL statement that of what it does
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html>), and tags and ACLs
+/// in a write their own
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>).
 ///
-/// It listens without TLS; policies that refuse such requests are met as if it had it.
+/// It listens without TLS; policies that require TLS are evaluated as if it had it.
 const BOOTSTRAP: &str = "
 import os, shutil, sys, threading
 def watch():
@@ -119,7 +118,7 @@ iam_evaluator.EvalContext.secure_transport = property(lambda self: True, lambda 
 main()
 ";
 
-/// A running server. Dropping it ends it.
+/// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Ministack {
     child: Child,
@@ -127,19 +126,18 @@ pub struct Ministack {
 }
 
 impl Ministack {
-    /// The server that all tests of this binary share, without authorization. Tests keep apart by
-    /// [`unique`] names.
+    /// The server that all tests of this binary share, without authorization. Tests stay apart by
+    /// using [`unique`] names.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Ministack> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// A server of one's own, such as one with `("AUTH", "true")`, which enforces signatures and
-    /// IAM.
+    /// A separate server; with `("AUTH", "true")`, for example, it enforces signatures and IAM.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let python = python_with("ministack", VERSION, "import ministack.app");
         let mut last = String::new();
-        // Between finding a free port and its use another process may take it.
+        // Another process may take a free port before it is used.
         for _ in 0..5 {
             match launch(&python, settings) {
                 Ok(server) => return server,
@@ -154,7 +152,7 @@ impl Ministack {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -176,7 +174,7 @@ impl Ministack {
             .build()
     }
 
-    /// The environment in which the real binary acts as `account`.
+    /// The environment variables with which the real binary acts as `account`.
     pub fn environment(&self, account: &str) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint()),
@@ -195,7 +193,7 @@ impl Drop for Ministack {
     }
 }
 
-/// A name that nobody else uses, on this server and on a shared one.
+/// A name that no other test uses.
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))

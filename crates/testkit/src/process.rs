@@ -1,4 +1,4 @@
-//! The binary as a process: started, signalled, listened to and waited for.
+//! The binary as a process: start it, signal it, read its output, wait for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,24 +10,24 @@ use tokio::sync::watch;
 
 use crate::local::SECRETS;
 
-/// Longer than anything here takes; what is not there by then will never come.
+/// Longer than anything here takes: whatever has not come by then never will.
 pub const BOUND: Duration = Duration::from_secs(90);
-/// Between two looks at what cannot be waited on.
+/// The pause between polls.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How the binary ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit status; `None` where a signal ended it.
+    /// The exit status; `None` if a signal ended it.
     pub status: Option<i32>,
-    /// All that it printed.
+    /// Everything it printed.
     pub stdout: String,
-    /// All that it logged.
+    /// Everything it logged.
     pub stderr: String,
 }
 
 impl Ended {
-    /// Everything that was said, for the message of an assertion.
+    /// All output, for the message of an assertion.
     pub fn all(&self) -> String {
         format!("status {:?}\n{}\n{}", self.status, self.stdout, self.stderr)
     }
@@ -39,7 +39,7 @@ impl Ended {
         self
     }
 
-    /// Asserts what a failed command says: one line, each of these words in it, and no more.
+    /// Asserts that a failed command says a single line, with each of these words in it.
     #[track_caller]
     pub fn says(&self, words: &[&str]) {
         let last = self.stderr.lines().rfind(|line| line.starts_with("s3-migration: "));
@@ -50,19 +50,19 @@ impl Ended {
         assert_eq!(self.stdout, "", "a failed command has no result");
     }
 
-    /// The result of a command with `--json`.
+    /// The JSON result of a command with `--json`.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.all()))
     }
 }
 
-/// The file of the binary. Cargo names it to the tests and benchmarks of the package that it is of.
+/// The path of the binary. Cargo passes it to the tests and benchmarks of the binary's package.
 pub fn binary() -> PathBuf {
     let file = std::env::var_os("CARGO_BIN_EXE_s3-migration");
     file.expect("cargo sets CARGO_BIN_EXE_s3-migration: start the tests by cargo").into()
 }
 
-/// The binary with an environment that names nobody.
+/// The binary with an environment without any identity.
 pub fn program(home: &Path, folder: &Path) -> Command {
     let mut command = Command::new(binary());
     command.current_dir(folder).env_clear().kill_on_drop(true);
@@ -72,14 +72,14 @@ pub fn program(home: &Path, folder: &Path) -> Command {
     command
 }
 
-/// A running binary whose output is read as it comes.
+/// A running binary, whose output is read as it comes.
 pub struct Running {
     child: Child,
     stdout: watch::Receiver<Said>,
     stderr: watch::Receiver<Said>,
 }
 
-/// What has been said so far, and whether that is all.
+/// The output so far, and whether it has ended.
 #[derive(Clone, Default)]
 struct Said {
     bytes: Vec<u8>,
@@ -93,7 +93,7 @@ impl Said {
 }
 
 impl Running {
-    /// Starts it with nothing on stdin.
+    /// Starts it with an empty stdin.
     pub fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -102,7 +102,7 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id().expect("it is running")
     }
@@ -122,12 +122,12 @@ impl Running {
         signal(name, &self.id().to_string());
     }
 
-    /// SIGKILL, and waits until it is dead.
+    /// Kills it with SIGKILL and waits until it is dead.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Waits for its end. No output ever shows a secret.
+    /// Waits until it ends. Asserts that its output shows no secret.
     pub async fn ended(mut self) -> Ended {
         let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
         let Ok(status) = ended else {
@@ -168,14 +168,14 @@ fn collect(mut stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiv
     receiver
 }
 
-/// Sends a signal to a process, or to a process group by its negated id.
+/// Sends a signal to a process, or to a process group if the id is negative.
 pub fn signal(name: &str, target: &str) {
     let script = format!("kill -s {name} -- {target}");
     assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
 }
 
-/// Whether the calling test is alone in its process, so that the process's memory is the test's. If it is
-/// not, it has been run again in a process of its own, and has passed there.
+/// Whether the calling test has its process to itself, so that the process's memory is the test's. If
+/// not, this runs the test again in its own process, where it must pass.
 pub fn is_alone(test: &str) -> bool {
     const ALONE: &str = "S3_MIGRATION_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
@@ -185,13 +185,13 @@ pub fn is_alone(test: &str) -> bool {
     again.args(["--exact", test, "--nocapture"]).env(ALONE, "1");
     let ended = again.output().unwrap();
     let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    // No test of another name would pass as well.
+    // If the name matched no test, the process would succeed too.
     let has_passed = ended.status.success() && said[0].contains("1 passed");
     assert!(has_passed, "{test} in a process of its own: {}\n{}", said[0], said[1]);
     false
 }
 
-/// Waits for what cannot be subscribed to.
+/// Polls until `reached` returns true.
 pub async fn until(what: &str, reached: impl AsyncFn() -> bool) {
     let looking = async {
         while !reached().await {

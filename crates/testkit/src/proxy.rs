@@ -1,15 +1,15 @@
-//! A proxy between the real binary and any server, where things go wrong as a seed says.
+//! A proxy between the real binary and any server, with faults chosen by a seed.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `proxy.rs` | the proxy: its socket, what it saw, when it is out |
-//! | `relay.rs` | one connection: one request after the other, each with its fault |
-//! | `fault.rs` | what goes wrong, where, and how often |
-//! | `call.rs` | what a request asks for |
-//! | `http.rs` | HTTP/1.1 as it is on the wire |
+//! | `proxy.rs` | the proxy: its socket, its log of requests, its outages |
+//! | `relay.rs` | one connection: request after request, each with its fault |
+//! | `fault.rs` | the faults: what goes wrong, where, and how often |
+//! | `call.rs` | which call a request is |
+//! | `http.rs` | HTTP/1.1 on the wire |
 //!
-//! Requests are passed on as they came, Host header included: signatures stay valid. Bodies are
-//! streamed. A reset is a real one.
+//! Requests are forwarded unchanged, including the Host header, so signatures stay valid. Bodies are
+//! streamed. A reset is a real TCP reset.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,27 +28,27 @@ mod relay;
 pub use call::Call;
 pub use fault::{Answer, Fault, Faults, Rule};
 
-/// Longer than anything here takes; what is not there by then will never come.
+/// Longer than anything here takes: whatever has not come by then never will.
 const BOUND: Duration = Duration::from_secs(90);
 
-/// What the system takes of a connection that nobody reads: so little that a request that stalls is
-/// not there whole, and several segments of loopback (64 KiB), without which each would wait for the
-/// acknowledgement of the one before.
+/// The receive buffer of a connection. Small enough that a stalled request does not fit into it, but
+/// several loopback segments (64 KiB) large; otherwise each segment would wait for the acknowledgement
+/// of the one before.
 const RECEIVED: u32 = 256 * 1024;
 
-/// Stands in front of a server. Dropping it cuts every connection.
+/// A proxy in front of a server. Dropping it cuts every connection.
 pub struct Proxy {
     url: String,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
 }
 
-/// One request, as it was seen.
+/// One request.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// What was asked for.
+    /// The call.
     pub call: Call,
-    /// What went wrong with it.
+    /// Its fault.
     pub fault: Option<&'static str>,
     /// How it ended.
     pub outcome: Outcome,
@@ -57,9 +57,9 @@ pub struct Seen {
 /// How a request ended for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is under way.
+    /// It is in progress.
     Open,
-    /// The answer had this status and was passed on as far as the fault let it.
+    /// The answer had this status and was forwarded as far as the fault allowed.
     Status(u16),
     /// There was no answer.
     None,
@@ -69,13 +69,13 @@ struct Shared {
     target: SocketAddr,
     faults: Mutex<Vec<Arc<Faults>>>,
     seen: watch::Sender<Vec<Seen>>,
-    /// Whether it refuses, and how many connections it has refused.
+    /// Whether it refuses connections, and how many it has refused.
     out: watch::Sender<bool>,
     refused: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// On a free port of loopback, before the server that listens at `target`.
+    /// Starts a proxy on a free loopback port, in front of the server at `target`.
     pub async fn before(target: SocketAddr) -> Self {
         let listener = listen().expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -90,13 +90,13 @@ impl Proxy {
         Self { url: format!("http://{address}"), shared, server }
     }
 
-    /// As [`Self::before`], of a server by its `http://` URL.
+    /// Like [`Self::before`], but with the server's `http://` URL.
     pub async fn before_url(url: &str) -> Self {
         let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
         Self::before(address.expect("an address of loopback")).await
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -116,17 +116,17 @@ impl Proxy {
         self.shared.out.send_replace(false);
     }
 
-    /// The server is gone: connections are cut, new ones refused.
+    /// Starts an outage: connections are cut, new ones refused.
     pub fn go_out(&self) {
         self.shared.out.send_replace(true);
     }
 
-    /// It is there again.
+    /// Ends the outage.
     pub fn come_back(&self) {
         self.shared.out.send_replace(false);
     }
 
-    /// Waits until so many connections in all were refused.
+    /// Waits until this many connections in all were refused.
     pub async fn refused(&self, times: u64) {
         let mut refused = self.shared.refused.subscribe();
         let enough = refused.wait_for(|refused| *refused >= times);
@@ -136,7 +136,7 @@ impl Proxy {
         );
     }
 
-    /// How many connections were refused so far.
+    /// The number of connections refused so far.
     pub fn refusals(&self) -> u64 {
         *self.shared.refused.borrow()
     }
@@ -146,7 +146,7 @@ impl Proxy {
         self.shared.seen.borrow().clone()
     }
 
-    /// How many calls of an operation were made.
+    /// The number of calls of an operation.
     pub fn calls(&self, operation: &str) -> usize {
         self.shared.seen.borrow().iter().filter(|seen| seen.call.operation == operation).count()
     }
@@ -162,7 +162,7 @@ impl Proxy {
         counts
     }
 
-    /// Waits until what was seen is as `enough` wants it.
+    /// Waits until `enough` holds for the requests seen.
     pub async fn until(&self, what: &str, enough: impl Fn(&[Seen]) -> bool) {
         let mut seen = self.shared.seen.subscribe();
         let enough = seen.wait_for(|seen| enough(seen));
@@ -170,7 +170,7 @@ impl Proxy {
         assert!(reached.is_ok(), "never seen by the proxy: {what}");
     }
 
-    /// Waits until an operation was called so often.
+    /// Waits until an operation was called this many times.
     pub async fn until_calls(&self, operation: &str, times: usize) {
         let count = |seen: &[Seen]| {
             seen.iter().filter(|seen| seen.call.operation == operation).count() >= times
@@ -201,13 +201,13 @@ impl Shared {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What goes wrong with a call, and by whose rules.
+    /// The fault of a call, and the rules it comes from.
     fn fault(&self, call: &Call) -> Option<(Arc<Faults>, Fault)> {
         let faults = self.faults();
         faults.iter().find_map(|faults| Some((Arc::clone(faults), faults.of(call)?)))
     }
 
-    /// Notes a request; its number.
+    /// Logs a request; returns its number.
     fn begins(&self, call: Call, fault: Option<&'static str>) -> usize {
         let mut number = 0;
         self.seen.send_modify(|seen| {
@@ -222,23 +222,23 @@ impl Shared {
     }
 }
 
-/// Listens on a free port of loopback. Whoever connects has [`RECEIVED`] bytes taken of it.
+/// Listens on a free loopback port, with receive buffers of [`RECEIVED`] bytes.
 fn listen() -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    // Sockets that are accepted inherit it.
+    // Accepted sockets inherit it.
     socket.set_recv_buffer_size(RECEIVED)?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     socket.listen(1024)
 }
 
-/// Accepts until it is dropped, and owns every connection.
+/// Accepts connections until it is dropped; owns all of them.
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
         if *shared.out.borrow() {
-            // A listener that is closed for a while might not get its port back: a reset at once
-            // is as near as it gets.
+            // A listener that is closed might not get its port back, so this resets at once,
+            // which comes closest to a refusal.
             let _ = stream.set_zero_linger();
             drop(stream);
             shared.refused.send_modify(|refused| *refused += 1);

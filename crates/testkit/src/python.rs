@@ -1,11 +1,11 @@
-//! Tools from the Python package index, each in a virtual environment of its own, installed by the tests
-//! themselves: once, under the build's own folder or under `S3_MIGRATION_TEST_CACHE`.
+//! Tools from the Python package index. The tests install each once, into its own virtual environment in
+//! the build folder or in `S3_MIGRATION_TEST_CACHE`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where tools are kept between runs.
+/// The folder that keeps tools between runs.
 pub fn cache() -> PathBuf {
     match std::env::var_os("S3_MIGRATION_TEST_CACHE") {
         Some(folder) => PathBuf::from(folder),
@@ -13,15 +13,15 @@ pub fn cache() -> PathBuf {
     }
 }
 
-/// The target folder: a test lies two folders below it, as `debug/deps/local-0123`.
+/// The target folder, two folders above a test binary such as `debug/deps/local-0123`.
 fn build_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     test.ancestors().nth(3).expect("cargo puts tests into folders").to_owned()
 }
 
-/// The Python that has this version of a package, installed if it is not there yet; `probe` is a
-/// program that shows whether it works. Test binaries that run at the same time wait for the first
-/// one's installation.
+/// A Python with this version of a package, which is installed if it is missing. `probe` is a
+/// program that shows whether the installation works. Test binaries that run at the same time wait
+/// for the first one to install it.
 pub fn python_with(package: &str, version: &str, probe: &str) -> PathBuf {
     let folder = cache().join(format!("{package}-{version}"));
     let python = folder.join("bin/python");
@@ -29,7 +29,7 @@ pub fn python_with(package: &str, version: &str, probe: &str) -> PathBuf {
     let lock = File::create(cache().join(format!("{package}-{version}.lock")))
         .expect("the lock file can be created");
     lock.lock().expect("the lock file can be locked");
-    // Looked at by running it: the Python that the environment was made from may be gone.
+    // Run it to find out: the Python that the environment was made from may be gone.
     let probed = Command::new(&python)
         .args(["-c", probe])
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! Queues, tables, parameters and buckets for one test each.
+//! Queues, tables, parameters and buckets, each for one test.
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
@@ -21,7 +21,7 @@ pub struct Queues {
     pub dead_url: String,
 }
 
-/// A queue whose messages are dead letters after `max_receive_count` receipts.
+/// Makes a queue whose messages become dead letters after `max_receive_count` receipts.
 pub async fn queues(config: &SdkConfig, max_receive_count: u32) -> Queues {
     let client = aws_sdk_sqs::Client::new(config);
     let name = unique("queue");
@@ -48,7 +48,7 @@ pub async fn queues(config: &SdkConfig, max_receive_count: u32) -> Queues {
     Queues { name, url: main.queue_url.expect("a queue has a URL"), dead_url }
 }
 
-/// A queue without a dead letter queue; its name.
+/// Makes a queue without a dead letter queue; returns its name.
 pub async fn plain_queue(config: &SdkConfig) -> String {
     let name = unique("plain");
     let client = aws_sdk_sqs::Client::new(config);
@@ -56,17 +56,17 @@ pub async fn plain_queue(config: &SdkConfig) -> String {
     name
 }
 
-/// A table as the product's templates make it, whose index keeps the order of keys; its name.
+/// Makes a table as the product's templates do, with an index in key order; returns its name.
 pub async fn table(config: &SdkConfig) -> String {
     create_table(config, "Key", true).await
 }
 
-/// A table as the original's templates make it: its index has no sort key; its name.
+/// Makes a table as the original's templates do: its index has no sort key. Returns its name.
 pub async fn table_of_the_original(config: &SdkConfig) -> String {
     create_table(config, "Key", false).await
 }
 
-/// A table whose partition key is called `key`; its name.
+/// Makes a table whose partition key is called `key`; returns its name.
 pub async fn table_with_key(config: &SdkConfig, key: &str) -> String {
     create_table(config, key, true).await
 }
@@ -106,7 +106,7 @@ async fn create_table(config: &SdkConfig, key: &str, ordered: bool) -> String {
     name
 }
 
-/// A parameter with this value; its name.
+/// Makes a parameter with this value; returns its name.
 pub async fn parameter(config: &SdkConfig, kind: ParameterType, value: &str) -> String {
     let name = unique("parameter");
     aws_sdk_ssm::Client::new(config)
@@ -120,13 +120,13 @@ pub async fn parameter(config: &SdkConfig, kind: ParameterType, value: &str) -> 
     name
 }
 
-/// Puts another value into a parameter.
+/// Replaces the value of a parameter.
 pub async fn put_parameter(config: &SdkConfig, name: &str, value: &str) {
     let put = aws_sdk_ssm::Client::new(config).put_parameter().overwrite(true).name(name);
     put.value(value).send().await.expect("PutParameter");
 }
 
-/// An empty bucket; its name.
+/// Makes an empty bucket; returns its name.
 pub async fn bucket(config: &SdkConfig) -> String {
     let name = unique("bucket");
     let client = s3(config);
@@ -134,13 +134,13 @@ pub async fn bucket(config: &SdkConfig) -> String {
     name
 }
 
-/// An S3 client with the bucket in the path, as the host name cannot carry it here.
+/// An S3 client with the bucket in the path: this host name cannot carry it.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(builder.build())
 }
 
-/// Lets a bucket keep versions, or suspends that.
+/// Enables a bucket's versioning, or suspends it.
 pub async fn set_versioning(client: &aws_sdk_s3::Client, bucket: &str, enabled: bool) {
     use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
     let status = match enabled {

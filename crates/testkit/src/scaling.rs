@@ -1,13 +1,13 @@
-//! The scaling of the cluster's template, played through. What the template says stands in `policy.rs`
-//! and nowhere else; `tests/deploy/scaling.rs` compares the two.
+//! Simulates how the cluster of the template scales. Only `policy.rs` repeats what the template says;
+//! `tests/deploy/scaling.rs` compares the two.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `policy.rs` | the template's policy, the original's, and what they decide |
-//! | `trace.rs` | what arrives, and what EC2 takes away |
-//! | `queue.rs` | messages: waiting, in work, come back |
+//! | `policy.rs` | the template's policies, the original's, and their decisions |
+//! | `trace.rs` | when messages arrive, and when EC2 takes instances away |
+//! | `queue.rs` | messages: waiting, in flight, returned |
 //! | `fleet.rs` | instances and the jobs on them |
-//! | `simulation.rs` | a policy against a trace, second by second |
+//! | `simulation.rs` | runs a policy on a trace, second by second |
 //! | `report.rs`, `picture.rs` | tables and pictures |
 
 pub mod fleet;

@@ -1,4 +1,4 @@
-//! Two accounts with everything a migration needs, and the real program run in it.
+//! Two accounts with everything a migration needs; runs the real program in them.
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -20,12 +20,12 @@ use crate::resources::{self, Queues};
 
 pub use crate::local::{MIB, noise};
 
-/// Far more than anything here takes on a machine under load; reaching it is a failure.
+/// Far more than anything here takes, even on a machine under load; a test that waits longer fails.
 pub const PATIENCE: Duration = Duration::from_secs(100);
-/// Between two looks at what is waited for.
+/// The pause between polls.
 const LOOK: Duration = Duration::from_millis(40);
 
-/// The machine's account A and the other account B. Queue, table and parameters are A's.
+/// Account A, which is the machine's, and account B. Queue, table and parameters are in A.
 pub struct Stage {
     /// The stand-in for AWS.
     pub server: &'static Ministack,
@@ -33,17 +33,17 @@ pub struct Stage {
     pub a: SdkConfig,
     /// Clients of account B.
     pub b: SdkConfig,
-    /// The bucket that is read.
+    /// The source bucket.
     pub source: String,
-    /// The bucket that is written.
+    /// The destination bucket.
     pub destination: String,
-    /// The queue of jobs and that of dead letters.
+    /// The queue of jobs and its dead letter queue.
     pub queues: Queues,
     /// The table of records.
     pub table: String,
-    /// The parameter with account B's keys.
+    /// The parameter with account B's access key.
     pub credentials: String,
-    /// PackObjects.
+    /// `PackObjects`.
     pub pack_objects: u32,
     job_type: &'static str,
     bucket_list: String,
@@ -52,13 +52,13 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// JobType PUT: the source is A's, the destination B's. A message is a dead letter after
+    /// JobType PUT: the source is in A, the destination in B. A message becomes a dead letter after
     /// `max_receives` receipts.
     pub async fn put(max_receives: u32) -> Self {
         Self::new("PUT", max_receives, "").await
     }
 
-    /// JobType GET: the source is B's, the destination A's.
+    /// JobType GET: the source is in B, the destination in A.
     pub async fn get() -> Self {
         Self::new("GET", 5, "").await
     }
@@ -81,7 +81,7 @@ impl Stage {
             let a = &a;
             async move { resources::parameter(a, ParameterType::String, &text).await }
         };
-        // Parameter Store takes no empty text.
+        // Parameter Store refuses an empty text.
         let ignored = if ignored.is_empty() { "# nothing" } else { ignored };
         Self {
             server,
@@ -101,7 +101,7 @@ impl Stage {
         }
     }
 
-    /// The configuration of account and client that may read and write the source.
+    /// The SDK configuration of the account that may read and write the source.
     pub fn at_source(&self) -> &SdkConfig {
         if self.job_type == "PUT" { &self.a } else { &self.b }
     }
@@ -111,7 +111,7 @@ impl Stage {
         if self.job_type == "PUT" { &self.b } else { &self.a }
     }
 
-    /// The file that the program is configured by.
+    /// The program's configuration file.
     fn ini(&self) -> PathBuf {
         let file = self.folder.path().join("s3_migration_config.ini");
         let Self { job_type, bucket_list, ignore_list, credentials, table, .. } = self;
@@ -124,14 +124,14 @@ impl Stage {
              [Mode]\nPackObjects = {}\n[Debug]\nLogFormat = text\n",
             self.queues.name, self.destination, self.pack_objects
         );
-        // A program that has just been started may be reading it: it is never empty in between.
+        // A program that has just started may be reading it, so it must never be empty.
         if std::fs::read_to_string(&file).ok().as_ref() != Some(&text) {
             std::fs::write(&file, text).expect("the ini can be written");
         }
         file
     }
 
-    /// The program as account A, with nothing of this process's environment.
+    /// The program as account A, with none of this process's environment.
     pub fn program(&self, args: &[&str]) -> Command {
         let mut program = program(args);
         program.arg("--config").arg(self.ini());
@@ -139,19 +139,19 @@ impl Stage {
         program
     }
 
-    /// Runs a command to its end.
+    /// Runs a command until it ends.
     pub async fn run(&self, args: &[&str]) -> Ran {
         ran(self.program(args)).await
     }
 
-    /// A running worker; `settings` are keys of the configuration, as environment variables.
+    /// Starts a worker; `settings` are configuration keys, passed as environment variables.
     pub fn worker(&self, settings: &[(&str, &str)]) -> Worker {
         let mut program = self.program(&["worker"]);
         program.envs(settings.iter().copied());
         Worker::start(program)
     }
 
-    /// What `status --json` says.
+    /// The output of `status --json`.
     pub async fn status(&self) -> Value {
         let ran = self.run(&["status", "--json"]).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -175,7 +175,7 @@ impl Stage {
         put.body(body.to_vec().into()).send().await.expect("PutObject");
     }
 
-    /// The bytes of an object at the destination, if it is there.
+    /// The bytes of an object at the destination, if it exists.
     pub async fn arrived(&self, key: &str) -> Option<Vec<u8>> {
         let client = resources::s3(self.at_destination());
         let answer = client.get_object().bucket(&self.destination).key(key).send().await.ok()?;
@@ -190,14 +190,14 @@ impl Stage {
         page.contents().iter().filter_map(|object| object.key.clone()).collect()
     }
 
-    /// Sends a message as it is.
+    /// Sends a message with this body.
     pub async fn send(&self, body: &str) {
         let client = aws_sdk_sqs::Client::new(&self.a);
         let sent = client.send_message().queue_url(&self.queues.url).message_body(body);
         sent.send().await.expect("SendMessage");
     }
 
-    /// Messages that can be received, and messages that somebody holds.
+    /// The number of messages that can be received, and of those in flight.
     pub async fn depth(&self) -> (u64, u64) {
         use QueueAttributeName as Name;
         let client = aws_sdk_sqs::Client::new(&self.a);
@@ -210,7 +210,7 @@ impl Stage {
         (count(&names[0]), count(&names[1]))
     }
 
-    /// Takes up to ten messages out of the queue: their bodies.
+    /// Takes up to ten messages out of the queue; returns their bodies.
     pub async fn take(&self) -> Vec<String> {
         let client = aws_sdk_sqs::Client::new(&self.a);
         let receive = client.receive_message().queue_url(&self.queues.url);
@@ -225,7 +225,7 @@ impl Stage {
         bodies
     }
 
-    /// Waits until the jobsender has left so many notes of what it has sent.
+    /// Waits until the jobsender has left this many notes of what it has sent.
     pub async fn until_notes(&self, notes: usize) {
         until(&format!("{notes} notes"), async || {
             let client = aws_sdk_dynamodb::Client::new(&self.a);
@@ -239,7 +239,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits for a dead letter and takes it away: its body, and the reason beside it.
+    /// Waits for a dead letter and removes it; returns its body and its reason.
     pub async fn dead_letter(&self) -> (String, Option<String>) {
         let client = aws_sdk_sqs::Client::new(&self.a);
         until("a message is a dead letter", async || {
@@ -255,7 +255,7 @@ impl Stage {
         .await
     }
 
-    /// The records with this `jobStatus`, each as a JSON object of plain texts.
+    /// The records with this `jobStatus`, each as a JSON object without DynamoDB's types.
     pub async fn records(&self, status: &str) -> Vec<Value> {
         let client = aws_sdk_dynamodb::Client::new(&self.a);
         let answer = client.scan().table_name(&self.table).consistent_read(true).send().await;
@@ -263,7 +263,7 @@ impl Stage {
         items.filter(|item| item["jobStatus"] == status).collect()
     }
 
-    /// The one record of this source key.
+    /// The only record of this source key.
     pub async fn record(&self, key: &str) -> Value {
         use aws_sdk_dynamodb::types::AttributeValue::S;
         let client = aws_sdk_dynamodb::Client::new(&self.a);
@@ -272,7 +272,7 @@ impl Stage {
         plain(answer.expect("GetItem").item.unwrap_or_else(|| panic!("no record of {key}")))
     }
 
-    /// The sizes of the parts of the one unfinished upload at the destination.
+    /// The sizes of the parts of the only unfinished upload at the destination.
     pub async fn parts(&self) -> Vec<i64> {
         let client = resources::s3(self.at_destination());
         let bucket = &self.destination;
@@ -281,13 +281,13 @@ impl Stage {
         let [upload] = listed.uploads() else { return Vec::new() };
         let parts = client.list_parts().bucket(bucket).set_key(upload.key.clone());
         let parts = parts.set_upload_id(upload.upload_id.clone()).send().await;
-        // It may have been completed meanwhile.
+        // It may have been completed in the meantime.
         let parts = parts.map(|page| page.parts.unwrap_or_default()).unwrap_or_default();
         parts.iter().filter_map(|part| part.size).collect()
     }
 }
 
-/// An item with its types left out.
+/// An item without DynamoDB's types.
 fn plain(
     item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>,
 ) -> Value {
@@ -297,7 +297,7 @@ fn plain(
     item.into_iter().map(|(name, value)| (name, Value::from(text(value)))).collect()
 }
 
-/// The real program with nothing of this process's environment.
+/// The real program, with none of this process's environment.
 pub fn program(args: &[&str]) -> Command {
     let mut program = Command::new(binary());
     program.args(args).env_clear().stdin(Stdio::null()).kill_on_drop(true);
@@ -308,15 +308,15 @@ pub fn program(args: &[&str]) -> Command {
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit status; `None` where a signal ended it.
+    /// The exit status; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// All that it printed.
+    /// Everything it printed.
     pub stdout: String,
-    /// All that it logged.
+    /// Everything it logged.
     pub stderr: String,
 }
 
-/// Runs a program to its end.
+/// Runs a program until it ends.
 pub async fn ran(mut program: Command) -> Ran {
     let output = tokio::time::timeout(PATIENCE, program.output()).await;
     let output = output.expect("the command ends").expect("the program can be run");
@@ -328,12 +328,12 @@ pub async fn ran(mut program: Command) -> Ran {
 pub struct Worker {
     child: Child,
     log: Arc<Mutex<String>>,
-    /// Ends once everything is in the log.
+    /// Ends once the whole log has been read.
     reader: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts a program as it is.
+    /// Starts this program.
     pub fn start(mut program: Command) -> Self {
         let mut child = program.spawn().expect("the program can be run");
         let lines = BufReader::new(child.stderr.take().expect("stderr is piped"));
@@ -353,17 +353,17 @@ impl Worker {
         lock(&self.log).clone()
     }
 
-    /// Waits until the log has this text.
+    /// Waits until the log contains this text.
     pub async fn until_logged(&self, text: &str) {
         until(text, async || self.log().contains(text).then_some(())).await;
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id().expect("the worker runs")
     }
 
-    /// Ends it by SIGKILL.
+    /// Kills it with SIGKILL.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the worker can be killed");
     }
@@ -377,7 +377,7 @@ impl Worker {
         self.until_logged("SIGTERM").await;
     }
 
-    /// Waits for the worker's own end, and until everything that it said is in the log.
+    /// Waits until the worker ends by itself and its whole log has been read.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let ended = ended.unwrap_or_else(|_| panic!("the worker goes on: {}", self.log()));
@@ -388,7 +388,7 @@ impl Worker {
         ended.expect("the worker can be waited for")
     }
 
-    /// Whether it is still running.
+    /// Whether it is running.
     pub fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -406,12 +406,12 @@ fn lock(log: &Mutex<String>) -> MutexGuard<'_, String> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks again and again until there is an answer; a test that waits too long fails.
+/// Polls until there is an answer; panics after too long a wait.
 pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     until_within(PATIENCE, what, look).await
 }
 
-/// The same with another patience, for what takes its time by itself.
+/// The same with another limit, for what is slow by nature.
 pub async fn until_within<T>(
     patience: Duration,
     what: &str,

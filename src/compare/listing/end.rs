@@ -1,11 +1,9 @@
 //! How a listing ended, and how that is known.
 
-use tokio_util::sync::CancellationToken;
-
 use super::{A_FEW, IGNORES_MARKER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::quirk::Quirk;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::store::{ListRequest, ObjectStore};
 
 /// How a listing's end is known.
@@ -54,21 +52,20 @@ pub fn refuses_to_begin(error: &Error, request: &ListRequest) -> bool {
 /// key and answers a request without a start. Fails if it refuses that too, since then the refusal
 /// has another reason.
 pub async fn learn_refusal(
-    store: &dyn ObjectStore,
+    store: Retrying<'_, dyn ObjectStore>,
     request: &ListRequest,
-    policy: Policy,
-    cancel: &CancellationToken,
     refusal: Error,
 ) -> Result<()> {
     let few = ListRequest { start_after: None, max_keys: Some(A_FEW), ..request.clone() };
-    retry(policy, cancel, || store.list(&few)).await?;
+    store.list(&few).await?;
     let plain = [request.prefix.as_bytes(), b"0"].concat();
     let few = ListRequest { start_after: Some(plain), ..few };
-    match retry(policy, cancel, || store.list(&few)).await {
+    match store.list(&few).await {
         Err(error) if refuses_to_begin(&error, &few) => {
             let (bucket, quirk) = (&request.bucket, Quirk::IgnoresStartAfter);
-            if store.profile().value(bucket, quirk) < Some(IGNORES_MARKER) {
-                store.profile().learn_value(bucket, quirk, IGNORES_MARKER, refusal);
+            let profile = store.inner.profile();
+            if profile.value(bucket, quirk) < Some(IGNORES_MARKER) {
+                profile.learn_value(bucket, quirk, IGNORES_MARKER, refusal);
             }
             Ok(())
         }

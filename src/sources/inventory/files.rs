@@ -17,7 +17,7 @@ use super::{Access, Address};
 use crate::digest::{Md5Hasher, md5};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::ObjectId;
-use crate::retry::{Policy, retry};
+use crate::retry::Retrying;
 use crate::store::{GetRequest, Md5, ObjectStore};
 
 /// The longest manifest that is read: about 300,000 data files.
@@ -133,9 +133,9 @@ impl Remote {
 
     /// The whole content of a small object.
     async fn small(&self, id: &ObjectId) -> Result<Vec<u8>> {
-        let policy = Policy::data(self.max_retry, USUAL_MANIFEST);
-        retry(policy, &self.cancel, || async {
-            let mut body = self.store.get(&whole(id.clone())).await?.body;
+        let store = Retrying::new(&*self.store, self.max_retry, &self.cancel);
+        let read = || async {
+            let mut body = store.inner.get(&whole(id.clone())).await?.body;
             let mut text = Vec::new();
             while let Some(bytes) = body.try_next().await? {
                 text.extend(bytes);
@@ -144,15 +144,15 @@ impl Remote {
                 }
             }
             Ok(text)
-        })
-        .await
+        };
+        store.data(USUAL_MANIFEST, read).await
     }
 
     /// A data file, copied to a temporary one: it is verified before any of its rows counts, and a
     /// cut connection costs no more than fetching it again.
     async fn data(&self, file: &DataFile) -> Result<File> {
-        let policy = Policy::data(self.max_retry, file.size);
-        retry(policy, &self.cancel, || self.fetch(file)).await
+        let store = Retrying::new(&*self.store, self.max_retry, &self.cancel);
+        store.data(file.size, || self.fetch(file)).await
     }
 
     async fn fetch(&self, file: &DataFile) -> Result<File> {

@@ -1,6 +1,6 @@
-//! An endpoint that makes its listings up: keys are arithmetic, so no bucket has to be filled.
+//! An endpoint with computed listings: keys are arithmetic, so no bucket has to be filled.
 //!
-//! `tests/quick/listing_endpoint.rs` compares its pages with a plain sorted model.
+//! `tests/quick/listing_endpoint.rs` compares its pages with a sorted list.
 
 pub mod ask;
 pub mod bucket;

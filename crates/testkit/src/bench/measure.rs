@@ -1,29 +1,29 @@
-//! What a process costs: its CPU time, its memory, its time.
+//! Measures a process: CPU time, memory, elapsed time.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Between two looks at a process.
+/// The pause between polls of a process.
 const LOOK: Duration = Duration::from_millis(10);
-/// The unit of the times in /proc (`getconf CLK_TCK`; Linux has shown 100 to user space since 2.6).
+/// Clock ticks per second in /proc (`getconf CLK_TCK`; always 100 in user space since Linux 2.6).
 const TICKS: f64 = 100.0;
 
-/// What a process has cost.
+/// The cost of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     /// Seconds from start to end.
     pub wall: f64,
-    /// User and system CPU seconds of all its threads, and of the children that it has waited for.
+    /// User and system CPU seconds of all its threads and of the children it has waited for.
     pub cpu: f64,
-    /// Bytes of the peak of its resident memory; children's are not in it.
+    /// Peak resident memory in bytes, without its children's.
     pub peak: u64,
-    /// Its exit status was 0.
+    /// Whether its exit status was 0.
     pub fine: bool,
 }
 
-/// Runs a command to its end. What it prints is kept in a file, its log in another where one is
-/// named.
+/// Runs a command until it ends. Its output goes to a file, and its log to another one if that is
+/// given.
 pub fn run(
     command: &mut Command,
     output: fs::File,
@@ -38,7 +38,7 @@ pub fn run(
     Ok(cost)
 }
 
-/// Looks at the process until it has ended and only its accounts are left (a zombie).
+/// Polls the process until it is a zombie: ended, with its counts still readable.
 fn watch(child: &Child, began: Instant) -> Cost {
     let mut cost = Cost::default();
     loop {
@@ -58,7 +58,7 @@ fn watch(child: &Child, began: Instant) -> Cost {
     cost
 }
 
-/// State and CPU seconds (proc(5): fields 3 and 14 to 17, behind the name in parentheses).
+/// State and CPU seconds (proc(5): fields 3 and 14 to 17, after the name in parentheses).
 fn stat(pid: u32) -> Option<(char, f64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
@@ -66,14 +66,14 @@ fn stat(pid: u32) -> Option<(char, f64)> {
     Some((fields.first()?.chars().next()?, ticks / TICKS))
 }
 
-/// The highest resident memory so far, bytes; a zombie has none.
+/// Peak resident memory so far, in bytes; a zombie has none.
 fn peak(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The machine, in a line.
+/// The machine, in one line.
 pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");

@@ -1,7 +1,8 @@
-//! Two S3 endpoints that cost next to nothing: synthetic sources, discarding sinks.
+//! Two S3 endpoints that cost next to nothing: a synthetic source and a sink that discards.
 //!
-//! They run in a process of their own, so that its CPU time is nobody else's. Signatures are not
-//! verified. Bodies are compared with what they must be: a benchmark of wrong bytes is worth nothing.
+//! They run in a separate process, so that its CPU time is counted apart. They do not verify
+//! signatures, but they do compare bodies with the expected bytes: a benchmark of wrong bytes is
+//! worth nothing.
 
 mod call;
 mod chunked;
@@ -33,28 +34,28 @@ use shaped::Shaped;
 
 /// The bucket with the synthetic objects.
 pub const SOURCE: &str = "bench-source";
-/// The bucket that forgets what it is given.
+/// The bucket that discards what is written.
 pub const SINK: &str = "bench-sink";
-/// Part size that the ETags of large source objects were made of.
+/// The part size from which the ETags of large source objects follow.
 const SOURCE_PART: u64 = 16 * 1024 * 1024;
-/// Larger source objects have been written in parts.
+/// Source objects above this size have the ETag of a multipart upload.
 const SOURCE_SINGLE: u64 = 64 * 1024 * 1024;
-/// Bytes handed to the connection at once.
+/// Bytes per write to the connection.
 const PIECE: u64 = 256 * 1024;
 const PAGE: usize = 1000;
 const DATE: &str = "Wed, 01 Jan 2025 00:00:00 GMT";
 const DATE_ISO: &str = "2025-01-01T00:00:00.000Z";
 
-/// What is served, and over which line.
+/// What to serve, and over which line.
 #[derive(Clone, Copy, Debug)]
 pub struct Serve {
     /// Objects in the source.
     pub objects: u64,
-    /// Bytes of each.
+    /// The size of each, in bytes.
     pub size: u64,
-    /// Before each answer, and for each new connection.
+    /// The delay of each answer and of each new connection.
     pub latency: Duration,
-    /// Bytes a second of each connection in each direction.
+    /// The rate of each connection in each direction, in bytes a second.
     pub rate: Option<u64>,
 }
 
@@ -68,19 +69,19 @@ struct Null {
     counts: Mutex<BTreeMap<String, u64>>,
 }
 
-/// By number: size and MD5.
+/// Size and MD5 by part number.
 type Parts = BTreeMap<u32, (u64, [u8; 16])>;
 
 #[derive(Default)]
 struct Sunk {
-    /// Size and ETag.
+    /// Size and ETag by key.
     objects: BTreeMap<String, (u64, String)>,
-    /// By upload id: key and parts.
+    /// Key and parts by upload id.
     uploads: HashMap<String, (String, Parts)>,
     begun: u64,
 }
 
-/// Serves both endpoints on free ports of loopback, prints these, and ends when stdin does.
+/// Serves both endpoints on free loopback ports, which it prints, and ends when stdin does.
 pub fn serve(serve: Serve) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async move {
@@ -113,7 +114,7 @@ async fn accept(listener: TcpListener, null: Arc<Null>) {
                 let null = Arc::clone(&null);
                 async move { Ok::<_, Infallible>(null.answer(request).await) }
             });
-            // A connection that its client closes is no event.
+            // Ignored: the client may close its connection.
             let _ = http1::Builder::new().serve_connection(stream, answer).await;
         });
     }
@@ -134,7 +135,7 @@ impl Null {
         let answer = match operation {
             "UploadPart" | "PutObject" => self.store(operation, &call, request.into_body()).await,
             _ => {
-                // Nothing is kept of it, but the connection is to be used again.
+                // The body is discarded, but must be read so that the connection can be used again.
                 let _ = request.into_body().collect().await;
                 self.without_body(operation, &call)
             }
@@ -223,8 +224,8 @@ impl Null {
         listing(call, page.map(object))
     }
 
-    /// The number of the first object whose key comes behind this text, which need be nobody's key:
-    /// keys have the order of their numbers.
+    /// The number of the first object whose key comes after this text, which need not be a key. Keys
+    /// are in the order of their numbers.
     fn first_behind(&self, after: &str) -> u64 {
         let (mut from, mut to) = (0, self.serve.objects);
         while from < to {
@@ -247,7 +248,7 @@ impl Null {
         listing(call, page.map(|(key, (size, etag))| (key.clone(), *size, etag.clone())))
     }
 
-    /// PutObject and UploadPart.
+    /// Handles PutObject and UploadPart.
     async fn store(&self, operation: &str, call: &Call, mut body: Incoming) -> Response<Body> {
         let mut arrival = Arrival::new(&self.content);
         let mut framing = chunked::is_framed(&call.headers).then(Unframed::default);
@@ -393,7 +394,7 @@ fn error(status: StatusCode, code: &str) -> Response<Body> {
     answer
 }
 
-/// An answer with what S3 says of every object.
+/// An answer with the headers that S3 sends for every object.
 fn head(answer: hyper::http::response::Builder, etag: &str) -> Response<Body> {
     answer
         .header("etag", format!("\"{etag}\""))

@@ -1,19 +1,19 @@
-//! Endpoints in a process of their own: the bench itself, told to serve.
+//! Endpoints in a separate process: the benchmark itself, started to serve.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-/// The endpoints' process; it ends with this.
+/// The process of the endpoints. Dropping this ends it.
 pub struct Served {
     process: Child,
     addresses: Vec<String>,
 }
 
 impl Served {
-    /// Starts this very program with `arguments`. It prints as many addresses as are awaited, one a
-    /// line, and ends when its stdin does.
+    /// Starts this same program with `arguments`. It must print the expected number of addresses, one a
+    /// line, and end when its stdin does.
     pub fn start(
         arguments: impl IntoIterator<Item = String>,
         addresses: usize,
@@ -37,7 +37,7 @@ impl Served {
         format!("http://{}", self.addresses[at])
     }
 
-    /// What the first endpoint answers to this path.
+    /// The first endpoint's answer for this path.
     pub fn get(&self, path: &str) -> Result<String, Box<dyn Error>> {
         let mut stream = TcpStream::connect(&self.addresses[0])?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;

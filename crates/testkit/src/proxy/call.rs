@@ -1,35 +1,35 @@
-//! What a request asks for.
+//! Which call a request is.
 
 use percent_encoding::percent_decode_str;
 
 use super::http::Head;
 
-/// A call of S3, or of a service that is asked by `X-Amz-Target` (SQS, DynamoDB, SSM).
+/// A call of S3, or of a service that names its calls in `X-Amz-Target` (SQS, DynamoDB, SSM).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// Such as `GetObject`, `SendMessage`.
     pub operation: String,
-    /// Empty where the operation has none.
+    /// Empty if the operation has none.
     pub bucket: String,
-    /// The decoded key; of a call by target its whole JSON body.
+    /// The decoded key; for a call by target, its whole JSON body.
     pub key: String,
-    /// The part's number of an UploadPart.
+    /// The part number of an UploadPart.
     pub part: Option<u32>,
     /// The Range header.
     pub range: Option<String>,
-    /// The id of the access key that signed it.
+    /// The access key id that signed it.
     pub signed_by: String,
-    /// The lines of its head, in small letters.
+    /// Its head, in lower case.
     pub head: String,
 }
 
 impl Call {
-    /// Whether it is asked by `X-Amz-Target`, so that its body tells what it is about.
+    /// Whether `X-Amz-Target` names the call, so that only its body says what it is about.
     pub fn is_by_target(head: &Head) -> bool {
         head.header("x-amz-target").is_some()
     }
 
-    /// What a request with this head asks for; `body` is that of a call by target.
+    /// The call of a request with this head; `body` is the body of a call by target.
     pub fn of(head: &Head, body: &str) -> Self {
         let signed_by = head.header("authorization").and_then(access_key).unwrap_or_default();
         let range = head.header("range").map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What goes wrong, where, and how often.
+//! The faults: what goes wrong, where, and how often.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,46 +14,46 @@ use super::call::Call;
 /// One fault. Offsets count the bytes of a body, not its framing.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// The server never sees the request; this is the answer.
+    /// The server never sees the request; the client gets this answer.
     Answer(Answer),
-    /// The server does what it was asked; this is the answer.
+    /// The server carries the call out; the client gets this answer.
     Instead(Answer),
     /// The connection is reset before the server sees anything.
     Reset,
-    /// ... after so many bytes of the request's body were passed on.
+    /// The connection is reset after this many bytes of the request's body were forwarded.
     ResetInRequest(u64),
-    /// ... after so many bytes of the answer's body were passed on.
+    /// The connection is reset after this many bytes of the answer's body were forwarded.
     ResetInAnswer(u64),
-    /// The server does what it was asked, then the connection is reset.
+    /// The server carries the call out, then the connection is reset.
     LostAnswer,
-    /// The connection is closed after so many bytes of the answer's body, fewer than announced.
+    /// The connection is closed after this many bytes of the answer's body, fewer than announced.
     CutAnswer(u64),
-    /// The answer is announced and sent with so many bytes less at its end.
+    /// The answer's body lacks this many bytes at its end, and the announced length agrees.
     ShortAnswer(u64),
-    /// The answer is announced and sent with so many more bytes at its end.
+    /// The answer's body has this many extra bytes at its end, and the announced length agrees.
     LongAnswer(u64),
-    /// So many bytes come behind the answer's body, beyond what was announced.
+    /// This many bytes follow the answer's body, beyond the announced length.
     BytesBehindAnswer(u64),
-    /// A bit of the request's body is flipped, at this offset.
+    /// A bit of the request's body flips at this offset.
     FlipInRequest(u64),
-    /// A bit of the answer's body is flipped, at this offset.
+    /// A bit of the answer's body flips at this offset.
     FlipInAnswer(u64),
-    /// After so many bytes of the answer's body nothing comes until the client gives up or the
-    /// faults end; then the connection is closed.
+    /// After this many bytes of the answer's body nothing more comes until the client gives up or
+    /// the faults end; then the connection is closed.
     StallInAnswer(u64),
-    /// The server takes so many bytes of the request's body, then nothing moves until the faults
-    /// end; what the system has not taken by then stays with the client.
+    /// After this many bytes of the request's body nothing more is read until the faults end; what
+    /// does not fit into the system's buffers stays with the client.
     StallInRequest(u64),
-    /// The answer's body is another one, made of the server's; its length is announced as it then is.
+    /// The answer has another body, made from the server's; the announced length agrees.
     Rewritten(&'static str, fn(Vec<u8>) -> Vec<u8>),
-    /// The request waits before it is passed on.
+    /// The request is delayed before it is forwarded.
     Delay(Duration),
-    /// Both bodies go no faster than so many bytes a second.
+    /// Both bodies are limited to this many bytes a second.
     Slow(u64),
     /// The request waits until the test lets it go: [`Faults::held`], [`Faults::let_go`],
     /// [`Faults::drop_held`].
     Hold,
-    /// As [`Self::Hold`], but the server has done what it was asked, and the answer waits.
+    /// Like [`Self::Hold`], but the server has carried the call out, and the answer waits.
     HoldAnswer,
 }
 
@@ -62,16 +62,16 @@ pub enum Fault {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The service's name of the error.
+    /// The service's error code.
     pub code: &'static str,
-    /// The text in its XML.
+    /// The message in the XML.
     pub message: &'static str,
     /// Seconds of a Retry-After header.
     pub retry_after: Option<u32>,
 }
 
 impl Answer {
-    /// An answer without more to say than its code.
+    /// An error with its code as its only information.
     pub fn of(status: u16, code: &'static str) -> Self {
         Self { status, code, message: "injected", retry_after: None }
     }
@@ -88,12 +88,12 @@ impl Fault {
         Self::error(500, "InternalError")
     }
 
-    /// An error in place of the call.
+    /// Answers with an error in place of the call.
     pub fn error(status: u16, code: &'static str) -> Self {
         Self::Answer(Answer::of(status, code))
     }
 
-    /// An error after the call.
+    /// Answers with an error after the call.
     pub fn error_after_the_work(status: u16, code: &'static str) -> Self {
         Self::Instead(Answer::of(status, code))
     }
@@ -123,7 +123,7 @@ impl Fault {
         }
     }
 
-    /// How the request's body is bent.
+    /// How the request's body is altered.
     pub fn of_request(&self) -> Shape {
         match *self {
             Self::ResetInRequest(at) => Shape::stopped(at, Stop::Reset),
@@ -134,7 +134,7 @@ impl Fault {
         }
     }
 
-    /// How the answer's body is bent.
+    /// How the answer's body is altered.
     pub fn of_answer(&self) -> Shape {
         match *self {
             Self::ResetInAnswer(at) => Shape::stopped(at, Stop::Reset),
@@ -147,18 +147,18 @@ impl Fault {
     }
 }
 
-/// What happens to a body on its way.
+/// How a body is altered on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
-    /// The byte that is damaged.
+    /// The offset of the damaged byte.
     pub flip: Option<u64>,
-    /// The byte before which it stops, and how.
+    /// The offset at which it stops, and how.
     pub stop: Option<(u64, Stop)>,
-    /// `None`: as fast as it goes.
+    /// `None`: unlimited.
     pub bytes_per_second: Option<u64>,
 }
 
-/// How a body ends before its end.
+/// How a body is cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     Reset,
@@ -167,13 +167,13 @@ pub enum Stop {
 }
 
 impl Shape {
-    /// Whole up to this byte.
+    /// Unaltered up to this offset.
     pub fn stopped(at: u64, how: Stop) -> Self {
         Self { stop: Some((at, how)), ..Self::default() }
     }
 
-    /// The same, but inside a body of this length: a fault that is wanted happens, also to a short
-    /// body. An empty one has nothing to bend.
+    /// The same, with offsets moved inside a body of this length, so that the fault also happens to
+    /// a short body. An empty body cannot be altered.
     pub fn within(self, length: Option<u64>) -> Self {
         let last = length.map_or(u64::MAX, |length| length.saturating_sub(1));
         Self {
@@ -184,7 +184,7 @@ impl Shape {
     }
 }
 
-/// Which calls a fault happens to.
+/// Which calls a fault affects.
 #[derive(Clone, Debug)]
 pub struct Rule {
     operation: Option<&'static str>,
@@ -219,38 +219,38 @@ impl Rule {
         }
     }
 
-    /// Of those, the ones whose key (or JSON body) has this text in it.
+    /// Of those, the ones whose key (or JSON body) contains this text.
     pub fn containing(mut self, text: impl Into<String>) -> Self {
         self.containing.push(text.into());
         self
     }
 
-    /// Of those, the ones with this part's number.
+    /// Of those, the ones with this part number.
     pub fn part(self, number: u32) -> Self {
         Self { part: Some(number), ..self }
     }
 
-    /// Of those, the ones signed with the access key of this id.
+    /// Of those, the ones signed with this access key id.
     pub fn signed_by(self, id: impl Into<String>) -> Self {
         Self { signed_by: Some(id.into()), ..self }
     }
 
-    /// Of those, the ones without this text in their head, written in small letters.
+    /// Of those, the ones whose head does not contain this text, which must be in lower case.
     pub fn lacking(self, text: &'static str) -> Self {
         Self { lacking: Some(text), ..self }
     }
 
-    /// Of those, about this share, chosen by the seed.
+    /// Of those, about this proportion, chosen by the seed.
     pub fn chance(self, chance: f64) -> Self {
         Self { chance, ..self }
     }
 
-    /// Of those, not the first ones.
+    /// Of those, all except this many at the start.
     pub fn after(self, skip: u64) -> Self {
         Self { skip, ..self }
     }
 
-    /// Of those, the first ones.
+    /// Of those, this many at the start.
     pub fn most(self, most: u64) -> Self {
         Self { most, ..self }
     }
@@ -269,8 +269,8 @@ impl Rule {
     }
 }
 
-/// Rules that are in force together until they are ended. If several match a call, the first
-/// one applies.
+/// Rules that are in force until they are ended together. If several match a call, the first one
+/// applies.
 pub struct Faults {
     seed: u64,
     rules: Vec<Rule>,
@@ -282,23 +282,23 @@ pub struct Faults {
 
 #[derive(Default)]
 struct Counts {
-    /// Of each rule: calls that it wanted, and that it had.
+    /// For each rule: the calls that matched it, and those that it affected.
     rules: BTreeMap<usize, (u64, u64)>,
-    /// How often one and the same call was made.
+    /// How often each call was made.
     calls: BTreeMap<(usize, String), u64>,
 }
 
-/// What becomes of calls that are held or stalled.
+/// What happens to held or stalled calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// They go on.
     LetGo,
-    /// They were never made: their connections are reset.
+    /// They are never made: their connections are reset.
     Dropped,
 }
 
 impl Faults {
-    /// What these rules do, by this seed.
+    /// These rules, with this seed.
     pub fn new(seed: u64, rules: Vec<Rule>) -> Arc<Self> {
         Arc::new(Self {
             seed,
@@ -310,18 +310,18 @@ impl Faults {
         })
     }
 
-    /// Nothing goes wrong by these rules any more; what is held goes on, unless it was dropped.
+    /// Ends these rules. Held calls go on, unless they were dropped.
     pub fn end(&self) {
         self.over.store(true, Ordering::Release);
         self.end.send_if_modified(|end| end.replace(end.unwrap_or(End::LetGo)).is_none());
     }
 
-    /// How often they made something go wrong.
+    /// The number of faults they have caused.
     pub fn injected(&self) -> u64 {
         self.counts().rules.values().map(|(_, had)| had).sum()
     }
 
-    /// The rules that have made nothing go wrong.
+    /// The rules that have caused no fault.
     pub fn missed(&self) -> Vec<&Rule> {
         let counts = self.counts();
         let had = |at| counts.rules.get(&at).is_some_and(|(_, had)| *had > 0);
@@ -333,19 +333,19 @@ impl Faults {
         self.held_at_least(1).await;
     }
 
-    /// Waits until so many calls are held.
+    /// Waits until this many calls are held.
     pub async fn held_at_least(&self, calls: u64) {
         let mut held = self.held.subscribe();
         let reached = tokio::time::timeout(BOUND, held.wait_for(|held| *held >= calls)).await;
         assert!(reached.is_ok(), "fewer than {calls} calls are held");
     }
 
-    /// What is held goes on, and nothing is held any more.
+    /// Lets held calls go on, and holds none from now on.
     pub fn let_go(&self) {
         self.end.send_replace(Some(End::LetGo));
     }
 
-    /// What is held was never made, and nothing is held any more.
+    /// Drops held calls, and holds none from now on.
     pub fn drop_held(&self) {
         self.end.send_replace(Some(End::Dropped));
     }
@@ -363,15 +363,15 @@ impl Faults {
         }
     }
 
-    /// What goes wrong with a call. The same seed gives the same answer to the same call made the
-    /// same number of times, whatever else is asked in between.
+    /// The fault of a call. With the same seed, the n-th time of the same call always has the same
+    /// fault, whatever calls come in between.
     pub(super) fn of(&self, call: &Call) -> Option<Fault> {
         if self.over.load(Ordering::Acquire) {
             return None;
         }
         let mut counts = self.counts();
         for (at, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.fits(call)) {
-            // The body of a call by target has receipts and times in it.
+            // The body of a call by target contains receipts and times, which differ each time.
             let key = if call.bucket.is_empty() { "" } else { &call.key };
             let what = format!("{} {key} {:?} {:?}", call.operation, call.part, call.range);
             let times = counts.calls.entry((at, what.clone())).or_default();
@@ -389,7 +389,7 @@ impl Faults {
         None
     }
 
-    /// A number from 0 up to 1.
+    /// A number from 0 to below 1.
     fn drawn(&self, rule: usize, what: &str, times: u64) -> f64 {
         let mut hasher = DefaultHasher::new();
         (self.seed, rule, what, times).hash(&mut hasher);

@@ -1,6 +1,6 @@
-//! HTTP/1.1 as it is on the wire: heads as they came, bodies in pieces that know which of their
-//! bytes are data. Nothing is put together anew, so that what is passed on is what was sent, Host
-//! header and signature included.
+//! HTTP/1.1 on the wire: heads unchanged, bodies in pieces that know which of their bytes are data.
+//! Nothing is reassembled, so the server gets exactly what the client sent, including the Host
+//! header and the signature.
 
 use std::io;
 
@@ -9,50 +9,50 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Longer heads and lines do not occur.
+/// The longest head or line that occurs.
 const LONGEST_HEAD: usize = 256 * 1024;
-/// Bytes that are read at once.
+/// Bytes per read.
 const READ: usize = 64 * 1024;
 
 /// One side of a connection.
 pub struct Wire {
-    /// What comes.
+    /// Incoming bytes.
     pub input: Input,
-    /// What goes.
+    /// Outgoing bytes.
     pub output: OwnedWriteHalf,
 }
 
-/// What comes in, and was not used yet.
+/// Incoming bytes, with those that are not used yet.
 pub struct Input {
     stream: OwnedReadHalf,
     buffer: BytesMut,
 }
 
 impl Wire {
-    /// Sends small pieces at once.
+    /// Sends small pieces without delay.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let (stream, output) = stream.into_split();
         Ok(Self { input: Input { stream, buffer: BytesMut::new() }, output })
     }
 
-    /// Ends the connection by a reset: what was not delivered yet never is.
+    /// Resets the connection: undelivered bytes are lost.
     pub fn reset(self) {
         if let Ok(stream) = self.input.stream.reunite(self.output) {
-            // Without it the reset is a close, which is a fault as well.
+            // If this fails, the reset is a close, which is a fault too.
             let _ = stream.set_zero_linger();
         }
     }
 }
 
 impl Input {
-    /// Reads more; false at the end of the stream.
+    /// Reads more; `false` at the end of the stream.
     async fn more(&mut self) -> io::Result<bool> {
         self.buffer.reserve(READ);
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
-    /// The next head with the empty line behind it; `None` where the stream ends before it.
+    /// The next head, including the empty line after it; `None` if the stream ends first.
     pub async fn head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
@@ -67,7 +67,7 @@ impl Input {
         }
     }
 
-    /// The first `length` bytes of what follows, which stay there.
+    /// The next `length` bytes, without consuming them.
     pub async fn peek(&mut self, length: usize) -> io::Result<Bytes> {
         while self.buffer.len() < length {
             if !self.more().await? {
@@ -77,14 +77,14 @@ impl Input {
         Ok(Bytes::copy_from_slice(&self.buffer[..length]))
     }
 
-    /// Whether the other side has closed the connection, or said what nobody asked for.
+    /// Whether the other side has closed the connection or sent unexpected bytes.
     pub fn is_over(&mut self) -> bool {
         let mut probe = [0];
         let nothing = self.stream.try_read(&mut probe);
         !matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Waits until the other side closes the connection; what it says until then is lost.
+    /// Waits until the other side closes the connection; discards what it sends until then.
     pub async fn closed(&mut self) {
         while matches!(self.more().await, Ok(true)) {
             self.buffer.clear();
@@ -102,7 +102,7 @@ impl Input {
         }
     }
 
-    /// At most `most` bytes, at least one.
+    /// Between one and `most` bytes.
     async fn some(&mut self, most: u64) -> io::Result<Option<Bytes>> {
         if self.buffer.is_empty() && !self.more().await? {
             return Ok(None);
@@ -125,12 +125,12 @@ impl Head {
         Ok(Self { text })
     }
 
-    /// As it came.
+    /// Unchanged.
     pub fn bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
 
-    /// The first line's word number `at`.
+    /// Word number `at` of the first line.
     pub fn word(&self, at: usize) -> &str {
         self.text.lines().next().and_then(|line| line.split(' ').nth(at)).unwrap_or_default()
     }
@@ -146,17 +146,17 @@ impl Head {
         fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
-    /// Whether a header has this word in it.
+    /// Whether a header contains this word.
     pub fn has(&self, name: &str, word: &str) -> bool {
         self.header(name).is_some_and(|value| value.to_ascii_lowercase().contains(word))
     }
 
-    /// The length that is announced.
+    /// The announced length.
     pub fn content_length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()
     }
 
-    /// The same head with another length of its body.
+    /// The same head with another body length.
     pub fn with_content_length(&self, length: u64) -> Self {
         let line = |line: &str| match line.split_once(':') {
             Some((name, _)) if name.eq_ignore_ascii_case("content-length") => {
@@ -167,7 +167,7 @@ impl Head {
         Self { text: self.text.lines().map(line).collect() }
     }
 
-    /// The same head with a body of this length, whatever the framing was.
+    /// The same head for a body of this length, whatever its framing was.
     pub fn with_body_of(&self, length: u64) -> Self {
         let framing = |line: &&str| {
             let name = line.split(':').next().unwrap_or_default();
@@ -187,7 +187,7 @@ impl Head {
         }
     }
 
-    /// The body of an answer with this head to a request of `method`.
+    /// The body of an answer with this head, to a request with `method`.
     pub fn answer_body(&self, method: &str) -> Body {
         let none = method == "HEAD" || matches!(self.status(), 100..=199 | 204 | 304);
         match (none, self.content_length()) {
@@ -216,12 +216,12 @@ enum Rest {
     Over,
 }
 
-/// The next bytes of a body, as they are on the wire.
+/// The next bytes of a body.
 #[derive(Debug)]
 pub struct Piece {
     /// As they are on the wire.
     pub bytes: Bytes,
-    /// The body's own bytes, and not its framing.
+    /// The body's own bytes, without framing.
     pub is_data: bool,
 }
 
@@ -234,7 +234,7 @@ impl Body {
         Self { rest: Rest::ChunkSize }
     }
 
-    /// Whether nothing of it is left.
+    /// Whether it has ended.
     pub fn is_over(&self) -> bool {
         matches!(self.rest, Rest::Over)
     }
@@ -244,7 +244,7 @@ impl Body {
         matches!(self.rest, Rest::UntilClose)
     }
 
-    /// The next piece; `None` behind the last.
+    /// The next piece; `None` after the last.
     pub async fn piece(&mut self, input: &mut Input) -> io::Result<Option<Piece>> {
         let (bytes, is_data) = match self.rest {
             Rest::Over => return Ok(None),
@@ -313,7 +313,7 @@ fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Passes a body on, bent as `shape` says; why it was not passed on to its end.
+/// Forwards a body, altered as `shape` says; returns why it was cut short.
 pub async fn pass(
     body: &mut Body,
     from: &mut Input,
@@ -344,7 +344,7 @@ pub async fn pass(
     Ok(None)
 }
 
-/// Leaves nothing of `bytes` unwritten: in slices of a fiftieth of a second.
+/// Writes all of `bytes`, in slices of a fiftieth of a second.
 async fn slowly(bytes: &mut Bytes, to: &mut OwnedWriteHalf, rate: u64) -> io::Result<()> {
     let slice = usize::try_from(rate / 50).unwrap_or(usize::MAX).max(1);
     while bytes.has_remaining() {

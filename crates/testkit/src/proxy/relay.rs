@@ -1,4 +1,4 @@
-//! One connection: one request after the other, each with its fault.
+//! One connection: request after request, each with its fault.
 
 use std::io;
 use std::pin::pin;
@@ -13,14 +13,14 @@ use super::fault::{Answer, End, Fault, Faults, Shape, Stop};
 use super::http::{self, Body, Head, Wire};
 use super::{Outcome, Shared};
 
-/// A connection to the server that was idle for longer may be closed by it at any moment.
+/// The server may close a connection that was idle for longer than this at any moment.
 const FRESH: Duration = Duration::from_secs(1);
-/// A server that does not want the rest of a body has said why within this.
+/// A server that refuses the rest of a body says why within this time.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Chunks of `aws-chunked` begin with a line of their own, which is no data.
+/// The chunks of `aws-chunked` begin with a line that is not data.
 const AWS_CHUNK_LINE: u64 = 96;
 
-/// What becomes of the connection after a request.
+/// What happens to the connection after a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Again,
@@ -28,14 +28,14 @@ enum Then {
     Reset,
 }
 
-/// The client's connection, and the one to the server that belongs to it.
+/// The client's connection, with its own connection to the server.
 struct Relay {
     shared: Arc<Shared>,
     client: Wire,
     server: Option<(Wire, Instant)>,
 }
 
-/// Serves a client until either side ends the connection or the server is gone.
+/// Serves a client until either side ends the connection or an outage begins.
 pub async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let mut out = shared.out.subscribe();
     let Ok(client) = Wire::new(stream) else { return };
@@ -133,7 +133,7 @@ impl Relay {
         })
     }
 
-    /// Sends the request to the server, and waits for the head of its answer.
+    /// Sends the request to the server and waits for the head of the answer.
     async fn ask(
         &mut self,
         head: &Head,
@@ -158,7 +158,7 @@ impl Relay {
                     passed = &mut passing, if !over => match passed {
                         Ok(Some(stop)) => break stop,
                         Ok(None) => (over, whole) = (true, true),
-                        // The server may have stopped reading after it answered with the reason.
+                        // The server may have stopped reading because it has answered with an error.
                         Err(_) => over = true,
                     },
                     answer = server.input.head() => match answer? {
@@ -175,14 +175,14 @@ impl Relay {
             }
         };
         if let (Stop::Stall, Some((faults, _))) = (stopped, fault) {
-            // Nothing is read meanwhile, not even to see whether the client has closed: what is read
-            // has left the client, for whom nothing stalls then.
+            // Reads nothing in the meantime, not even to see whether the client has closed: to the
+            // client, whatever is read has been sent, so nothing would stall.
             faults.hold().await;
         }
         Ok(Asked::Stopped(stopped.then()))
     }
 
-    /// A connection to the server that it has not closed.
+    /// A connection that the server has not closed.
     async fn server(&mut self) -> io::Result<&mut Wire> {
         let usable = self.server.take().filter(|(_, since)| since.elapsed() < FRESH);
         let usable = usable.and_then(|(mut wire, _)| (!wire.input.is_over()).then_some(wire));
@@ -193,7 +193,7 @@ impl Relay {
         Ok(&mut self.server.insert((wire, Instant::now())).0)
     }
 
-    /// Passes the answer on, as far as the fault lets it.
+    /// Forwards the answer as far as the fault allows.
     async fn answer(
         &mut self,
         head: &Head,
@@ -225,7 +225,7 @@ impl Relay {
             None => Ok(None),
             Some(stop) => {
                 if let (Stop::Stall, Some((faults, _))) = (stop, fault) {
-                    // The request was read whole: what comes now is the client's end.
+                    // The whole request has been read: only the client's close can come now.
                     tokio::select! {
                         () = client.input.closed() => {}
                         _ = faults.hold() => {}
@@ -236,7 +236,7 @@ impl Relay {
         }
     }
 
-    /// Passes on an answer whose body is made of the server's.
+    /// Forwards an answer with a body made from the server's.
     async fn rewritten(
         &mut self,
         head: &Head,
@@ -263,7 +263,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Gives an answer that is no server's. `unread`: the request's body is still to come.
+    /// Sends a canned answer. `unread`: the request's body is still to come.
     async fn canned(&mut self, head: &Head, answer: &Answer, unread: bool) -> io::Result<Then> {
         let waits = head.has("expect", "100-continue");
         if unread && !waits {
@@ -305,13 +305,13 @@ impl Stop {
 
 /// How a request went.
 enum Asked {
-    /// It has no answer.
+    /// There is no answer.
     Stopped(Then),
-    /// The head of the answer, and whether the whole request was passed on.
+    /// The head of the answer, and whether the whole request was forwarded.
     Answered(Head, bool),
 }
 
-/// A request under way; its outcome is noted however it ends.
+/// A request in progress; its outcome is logged however it ends.
 struct Noted {
     shared: Arc<Shared>,
     number: usize,

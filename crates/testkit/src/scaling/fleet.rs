@@ -1,47 +1,47 @@
-//! Instances, and the jobs on them, as the product's worker behaves.
+//! Instances and the jobs on them, behaving like the product's worker.
 
 use super::queue::{Message, Queue};
 
-/// `MaxParallelFile`: messages that a worker has in work at once.
+/// `MaxParallelFile`: the number of messages that a worker works on at once.
 pub const PLACES: usize = 5;
-/// `JobTimeout`, milliseconds: then a job goes back to the queue, keeping its parts.
+/// `JobTimeout`, milliseconds: after it a job goes back to the queue and keeps its parts.
 pub const JOB_TIMEOUT: u32 = 3_500_000;
-/// `GraceTime`: what is not finished so long after a notice is given back, seconds.
+/// `GraceTime`, seconds: after a notice a worker has this long, then it releases what is unfinished.
 pub const GRACE: u32 = 30;
-/// A Spot instance is told so long before it is taken, seconds
+/// How long before its end a Spot instance gets its notice, seconds
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>).
 const SPOT_NOTICE: u32 = 120;
-/// From the launch until the group counts an instance as in service, seconds (assumed).
+/// From launch until the group counts an instance as in service, seconds (assumed).
 const LAUNCH: u32 = 30;
-/// From the launch until the worker takes jobs, seconds (assumed; an image that has the program).
+/// From launch until the worker takes jobs, seconds (assumed, for an image with the program on it).
 const BOOT: u32 = 90;
 /// An idle worker gives up its scale-in protection after this, seconds (`src/ec2/notices.rs`).
 const REST: u32 = 15;
-/// From the group's decision until an idle instance is gone: it hears of it from its metadata and
-/// completes the hook, seconds (assumed).
+/// From the group's decision until an idle instance is gone, seconds (assumed): the instance learns
+/// of it from its metadata and completes the hook.
 const ENDING: u32 = 15;
-/// What an interrupted large object loses: the parts that were under way, milliseconds (assumed).
+/// The work that an interrupted large object loses with its unfinished parts, milliseconds (assumed).
 const PART: u32 = 5_000;
-/// Billed at least, seconds
+/// The minimum that is billed, seconds
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/concepts.html>).
 const BILLED: u32 = 60;
 
 #[derive(Debug)]
 struct Job {
     message: Message,
-    /// Milliseconds in this attempt.
+    /// The duration of this attempt, milliseconds.
     spent: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Started, or at work.
+    /// Starting or working.
     There,
-    /// Takes no more jobs; the rest is given back at this second, or was.
+    /// Takes no more jobs; releases the rest at this second, if it has not done so.
     Drains(u32),
 }
 
-/// One machine.
+/// One instance.
 #[derive(Debug)]
 struct Instance {
     launched: u32,
@@ -56,27 +56,27 @@ struct Instance {
 pub struct Account {
     /// Messages done.
     pub done: u32,
-    /// The longest time from sending a message to its end, seconds.
+    /// The longest time from sending a message until it was done, seconds.
     pub oldest: u32,
-    /// When the last one was done, seconds.
+    /// When the last message was done, seconds.
     pub last: u32,
-    /// Billed seconds of instances.
+    /// Billed instance seconds.
     pub billed: u32,
-    /// Of these, those with no job in work.
+    /// Those of them in which the instance had no job.
     pub idle: u32,
-    /// Most instances at once.
+    /// The largest number of instances.
     pub peak: u32,
-    /// Messages that were given back or lost, and begun again.
+    /// Messages that were released or lost, and started again.
     pub again: u32,
-    /// Work of these that had to be done twice, milliseconds.
+    /// Their work that had to be repeated, milliseconds.
     pub twice: u64,
 }
 
-/// All machines of the group.
+/// All instances of the group.
 #[derive(Debug, Default)]
 pub struct Fleet {
     instances: Vec<Instance>,
-    /// What it has cost and done.
+    /// What the fleet has cost and done.
     pub account: Account,
 }
 
@@ -93,7 +93,7 @@ impl Instance {
         self.is_there() && now >= self.launched + BOOT
     }
 
-    /// Whether its group may end it: a worker that has, or had just now, a job is protected.
+    /// Whether the group may end it: a worker with a job, now or a moment ago, is protected.
     fn may_end(&self, now: u32) -> bool {
         self.is_there() && self.jobs.is_empty() && now >= self.idle_since + REST
     }
@@ -122,18 +122,18 @@ impl Fleet {
         count(&self.instances, warm)
     }
 
-    /// Messages in work.
+    /// Messages being worked on.
     pub fn in_work(&self) -> u32 {
         self.instances.iter().map(|instance| instance.jobs.len() as u32).sum()
     }
 
-    /// When the oldest message in work was sent, seconds.
+    /// When the oldest message being worked on was sent, seconds.
     pub fn oldest(&self) -> Option<u32> {
         let jobs = self.instances.iter().flat_map(|instance| &instance.jobs);
         jobs.map(|job| job.message.sent).min()
     }
 
-    /// Launches and ends until there are `desired`, as far as no job is in the way.
+    /// Launches or ends instances until there are `desired`, unless jobs protect them.
     pub fn reconcile(&mut self, desired: u32, now: u32) {
         for _ in self.size()..desired {
             let there = State::There;
@@ -155,7 +155,7 @@ impl Fleet {
         self.account.peak = self.account.peak.max(self.size());
     }
 
-    /// EC2 tells some of those in service that they will be taken.
+    /// Gives a notice to some of the instances in service.
     pub fn reclaim(&mut self, share: f64, now: u32, random: &mut fastrand::Rng) {
         for at in self.chosen(share, now, random) {
             let instance = &mut self.instances[at];
@@ -164,7 +164,7 @@ impl Fleet {
         }
     }
 
-    /// Some of those in service are gone, without a notice.
+    /// Takes some of the instances in service without notice.
     pub fn kill(&mut self, share: f64, now: u32, queue: &mut Queue, random: &mut fastrand::Rng) {
         for at in self.chosen(share, now, random) {
             let instance = &mut self.instances[at];
@@ -185,7 +185,7 @@ impl Fleet {
         running
     }
 
-    /// One second of work.
+    /// Simulates one second.
     pub fn tick(&mut self, now: u32, queue: &mut Queue) {
         for instance in &mut self.instances {
             instance.work(now, queue, &mut self.account);
@@ -209,7 +209,7 @@ impl Fleet {
 }
 
 impl Instance {
-    /// Each place works for a second, on several messages where they are short.
+    /// Lets each slot work for a second, on several messages if they are short.
     fn work(&mut self, now: u32, queue: &mut Queue, account: &mut Account) {
         let mut places: Vec<Option<Job>> = self.jobs.drain(..).map(Some).collect();
         places.resize_with(PLACES, || None);
@@ -248,8 +248,8 @@ impl Account {
         self.oldest = self.oldest.max(now - message.sent);
     }
 
-    /// What is left of a job that was interrupted: of a large object the parts under way are lost, of a
-    /// small one everything.
+    /// The remaining work of an interrupted job: a large object loses its unfinished parts, a small one
+    /// everything.
     fn interrupted(&mut self, job: Job) -> Message {
         let lost = if job.message.resumes { job.spent.min(PART) } else { job.spent };
         self.again += 1;

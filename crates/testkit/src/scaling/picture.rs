@@ -1,5 +1,5 @@
-//! One picture for a trace: what waits, and how many work, under each policy. SVG that follows the
-//! reader's light or dark.
+//! Draws a trace as SVG: waiting messages and workers under each policy. It follows the reader's light
+//! or dark mode.
 
 use std::fmt::Write;
 
@@ -12,10 +12,10 @@ const RIGHT: f64 = 16.0;
 const PANEL: f64 = 150.0;
 const TOPS: [f64; 2] = [64.0, 258.0];
 const HEIGHT: f64 = 446.0;
-/// Points of a line; more than can be told apart.
+/// Points of a line; more could not be told apart.
 const POINTS: usize = 240;
 
-/// Colours that can be told apart on white and on black, also by those who see fewer.
+/// Colours that are distinct on white and on black, for colour-blind readers too.
 const STYLE: &str = "\
 svg{background:#fff;font:12px sans-serif}\
 text{fill:#333}.grid{stroke:#ddd}.axis{stroke:#888}\
@@ -88,20 +88,20 @@ fn panel(svg: &mut String, runs: &[Vec<Minute>], top: f64, title: &str, value: V
     }
 }
 
-/// At most so many points, each the average of its minutes.
+/// At most this many points, each the average of its minutes.
 fn thinned(minutes: &[Minute], value: Value) -> Vec<(usize, f64)> {
     let width = minutes.len().div_ceil(POINTS).max(1);
     let average = |chunk: &[Minute]| chunk.iter().map(value).sum::<f64>() / chunk.len() as f64;
     minutes.chunks(width).enumerate().map(|(at, chunk)| (at * width, average(chunk))).collect()
 }
 
-/// Full hours below the axis, about eight of them.
+/// Labels of full hours below the axis, about eight.
 fn hours(minutes: usize) -> impl Iterator<Item = usize> {
     let hours = (minutes - 1) / 60;
     (0..=hours).step_by(hours.div_ceil(8).max(1))
 }
 
-/// The next number of the form 1, 2, 4 or 5 times a power of ten.
+/// The next number that is 1, 2, 4 or 5 times a power of ten.
 fn round_up(number: f64) -> f64 {
     let mut power = 1.0;
     loop {

@@ -1,7 +1,7 @@
-//! What decides how many workers there shall be: the template's policies and the original's, as pure
-//! functions of what CloudWatch shows.
+//! Decides the number of workers: the template's policies and the original's, as pure functions of what
+//! CloudWatch shows.
 
-/// The parameters' defaults in the template: the same names.
+/// The defaults of the template's parameters of the same names.
 pub const TARGET_MINUTES: f64 = 15.0;
 /// See `TARGET_MINUTES`.
 pub const MESSAGES_PER_MINUTE: f64 = 60.0;
@@ -12,31 +12,31 @@ pub const MAX_WORKERS: u32 = 10;
 pub const WARMUP: u32 = 180;
 /// Threshold of the alarm `FirstJob`, messages.
 pub const FIRST_JOB: f64 = 1.0;
-/// Threshold of the alarm `FloodComes`: so many times `TargetMinutes` of work for each worker.
+/// Threshold of the alarm `FloodComes`: work for each worker, in multiples of `TargetMinutes`.
 pub const FLOOD: f64 = 2.0;
-/// Threshold of the alarm `JobsLate`: the oldest message is so many times `TargetMinutes` old.
+/// Threshold of the alarm `JobsLate`: age of the oldest message, in multiples of `TargetMinutes`.
 pub const LATE: f64 = 2.0;
 /// Workers that the policy `Late` adds.
 pub const LATE_STEP: u32 = 1;
-/// Steps of the policy `Flood`: from so much above the threshold, so many workers more. For one worker
-/// they are what is missing; where more are running they are less than that, and the target tracking
-/// brings the rest.
+/// Steps of the policy `Flood`: distance above the threshold, and workers to add. If one worker is
+/// running, they add all that are missing; if more are running, they add fewer, and target tracking
+/// adds the rest.
 pub const FLOOD_STEPS: [(f64, u32); 6] =
     [(0.0, 1), (1.0, 2), (3.0, 4), (7.0, 8), (15.0, 16), (31.0, 32)];
 
-/// Target tracking's own alarms, which nobody can set: scale out after 3 minutes above the target, in
-/// after 15 below a tenth less than it
-/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-target-tracking.html>: scale in
-/// is slower on purpose, "usually more than 10 %" under the target; the counts are those of the alarms
-/// that it makes).
+/// The alarms that target tracking makes, which cannot be configured: scale out after 3 minutes above
+/// the target, scale in after 15 minutes more than a tenth below it
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-target-tracking.html>: scaling
+/// in is slower on purpose, "usually more than 10 %" under the target; the minutes are those of the
+/// alarms that it makes).
 const HIGH_DATAPOINTS: usize = 3;
 const LOW_DATAPOINTS: usize = 15;
 const LOW_SHARE: f64 = 0.9;
-/// How fast it scales in is not published ("gradually"): a tenth of the capacity a minute is assumed,
-/// at least one.
+/// How fast it scales in is not published ("gradually"); assumed: a tenth of the capacity a minute, at
+/// least one.
 const LOW_STEP: u32 = 10;
 
-/// What CloudWatch shows of one minute.
+/// What CloudWatch shows for one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
     /// `ApproximateNumberOfMessagesVisible`; 0 while the queue is not watched.
@@ -53,37 +53,37 @@ pub struct Sample {
     pub wanted: u32,
 }
 
-/// What the group knows of itself.
+/// The state of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Its desired capacity.
     pub desired: u32,
     /// Instances in service whose warmup is over.
     pub warm: u32,
-    /// Whether any is still warming up, or not yet in service.
+    /// Whether an instance is warming up, or not in service yet.
     pub warming: bool,
-    /// Its bounds.
+    /// Its smallest size.
     pub min: u32,
-    /// See `min`.
+    /// Its largest size.
     pub max: u32,
 }
 
-/// What an alarm looks at.
+/// The metric of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// Minutes of work for each running worker, in multiples of the target.
     TimesTarget,
-    /// The age of the oldest message while any waits, in multiples of the target.
+    /// The age of the oldest message if any waits, in multiples of the target.
     Late,
-    /// Messages that wait while no worker is wanted.
+    /// Messages that wait while the desired capacity is 0.
     WithoutWorker,
     /// Messages that wait.
     Visible,
-    /// 1 where nothing waits, nothing is in work and more than one instance is there.
+    /// 1 if nothing waits, nothing is in flight and there is more than one instance.
     Finished,
 }
 
-/// What a step does.
+/// The effect of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adjustment {
     /// `ChangeInCapacity`, upwards.
@@ -97,36 +97,36 @@ pub enum Adjustment {
 /// A step policy and its alarm, which compares with "at least".
 #[derive(Clone, Debug)]
 pub struct Steps {
-    /// What is looked at.
+    /// The metric.
     pub metric: Metric,
-    /// A datapoint is the largest of so many minutes.
+    /// A datapoint is the maximum of this many minutes.
     pub period: usize,
-    /// So many datapoints in a row.
+    /// The number of datapoints in a row.
     pub datapoints: usize,
-    /// From here on.
+    /// The threshold.
     pub threshold: f64,
-    /// Lower bounds above the threshold, rising, and what is done from there.
+    /// The steps: lower bounds above the threshold, in order, and their effects.
     pub steps: Vec<(f64, Adjustment)>,
 }
 
 /// All policies of a group.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// In the tables.
+    /// The name in the tables.
     pub name: &'static str,
     /// `MinSize`.
     pub min: u32,
-    /// Seconds in service until an instance counts.
+    /// The seconds in service after which an instance counts.
     pub warmup: u32,
-    /// Target tracking on minutes of work for each worker.
+    /// The target of target tracking: minutes of work for each worker.
     pub tracking: Option<f64>,
-    /// Whether the last worker stays while messages come in.
+    /// Whether the last worker stays as long as messages arrive.
     pub held: bool,
     /// Step policies.
     pub steps: Vec<Steps>,
 }
 
-/// The template's, with its defaults.
+/// The template's policies, with its defaults.
 pub fn template() -> Policy {
     let mut policy = without_flood_step();
     policy.name = "template";
@@ -134,13 +134,13 @@ pub fn template() -> Policy {
     policy
 }
 
-/// The policy `Flood` from `threshold` on, with these steps.
+/// The policy `Flood` with this threshold and these steps.
 pub fn flood(threshold: f64, steps: &[(f64, Adjustment)]) -> Steps {
     let metric = Metric::TimesTarget;
     Steps { metric, period: 1, datapoints: 1, threshold, steps: steps.to_vec() }
 }
 
-/// The template's without `Flood`.
+/// The template's policies without `Flood`.
 pub fn without_flood_step() -> Policy {
     let first = Steps {
         metric: Metric::WithoutWorker,
@@ -166,11 +166,11 @@ pub fn without_flood_step() -> Policy {
     }
 }
 
-/// The original's, as its stack has them (aws-samples/amazon-s3-resumable-upload,
-/// `cluster/cdk-cluster/cdk/cdk_ec2_stack.py`): at least two workers; from 100 messages one more, from 500
-/// two more, by the largest of five minutes; when the queue has been empty for three times five minutes,
-/// one worker, of which the group makes two. Its warmup is not set, so it is the default cooldown
-/// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutScalingPolicy.html>), 300 s.
+/// The original's policies, as in its stack (aws-samples/amazon-s3-resumable-upload,
+/// `cluster/cdk-cluster/cdk/cdk_ec2_stack.py`). At least two workers; one more from 100 messages on, two
+/// more from 500 on, by the maximum of five minutes. After the queue has been empty for three times five
+/// minutes: one worker, which the group raises to two. The stack sets no warmup, so that is the default
+/// cooldown (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutScalingPolicy.html>), 300 s.
 pub fn original() -> Policy {
     let more = Steps {
         metric: Metric::Visible,
@@ -196,13 +196,13 @@ pub fn original() -> Policy {
     }
 }
 
-/// Minutes of work for each running worker, of which there is at least one for the sake of the division.
+/// Minutes of work for each running worker; none counts as one, to avoid a division by zero.
 pub fn minutes(sample: &Sample) -> f64 {
     f64::from(sample.visible) / f64::from(sample.running.max(1)) / MESSAGES_PER_MINUTE
 }
 
-/// What target tracking looks at, as the template's `Backlog` says: the same, but while messages come in,
-/// the last worker stays, or each message of a trickle would start one anew.
+/// The metric of target tracking, the template's `Backlog`: the same, except that the last worker stays
+/// as long as messages arrive. Otherwise each message of a trickle would launch a worker.
 pub fn backlog(sample: &Sample, target: f64, held: bool) -> f64 {
     let minutes = minutes(sample);
     let held = held && sample.sent > 0 && sample.running <= 1 && minutes < target;
@@ -227,10 +227,10 @@ impl Metric {
 }
 
 impl Policy {
-    /// The desired capacity that follows from the minutes so far. An alarm that stays calls its policy
-    /// once a minute
-    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-actions.html>); of
-    /// several policies the largest capacity counts
+    /// The desired capacity, given the minutes so far. An alarm calls its policy once a minute as long as
+    /// it lasts
+    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-actions.html>); if several
+    /// policies apply, the largest capacity counts
     /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scale-based-on-demand.html>).
     pub fn decide(&self, samples: &[Sample], group: Group) -> u32 {
         let target = self.tracking.unwrap_or(TARGET_MINUTES);
@@ -254,8 +254,7 @@ impl Steps {
             return None;
         }
         let (_, adjustment) = self.steps.iter().rev().find(|(from, _)| above >= *from)?;
-        // What is still warming up counts as added, not as there: the same breach, minute after
-        // minute, adds once
+        // Instances that are warming up count as added: a breach that lasts for minutes adds only once
         // (https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-simple-step.html).
         let there = group.warm.min(group.desired);
         match *adjustment {
@@ -267,8 +266,8 @@ impl Steps {
     }
 }
 
-/// Target tracking. The calculation itself is not published: the capacity that has warmed up, times the
-/// metric over the target, is what its documents describe.
+/// Target tracking. The exact calculation is not published; its documents describe the warm capacity
+/// multiplied by the metric and divided by the target.
 fn track(samples: &[Sample], group: Group, target: f64, held: bool) -> Option<u32> {
     let backlog = |sample: &Sample| backlog(sample, target, held);
     let last = |count: usize| samples.get(samples.len().checked_sub(count)?..);
@@ -278,7 +277,7 @@ fn track(samples: &[Sample], group: Group, target: f64, held: bool) -> Option<u3
         return Some(group.desired.max(share(group.warm.min(group.desired))));
     }
     let low = last(LOW_DATAPOINTS)?.iter().all(|sample| backlog(sample) < target * LOW_SHARE);
-    // In only when every instance is warm
+    // Scales in only if every instance is warm
     // (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-default-instance-warmup.html).
     if !low || group.warming {
         return None;

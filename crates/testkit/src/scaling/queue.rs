@@ -1,4 +1,4 @@
-//! The queue: messages that wait, and those that come back when nobody prolongs their lease.
+//! The queue: messages that wait, and those that return once nobody renews their lease.
 
 use std::collections::VecDeque;
 
@@ -12,15 +12,15 @@ pub const MAX_RECEIVES: u32 = 60;
 pub struct Message {
     /// When it was sent, seconds.
     pub sent: u32,
-    /// Work that is left, milliseconds of one of a worker's places.
+    /// Remaining work, milliseconds of one of a worker's slots.
     pub left: u32,
-    /// Whether what has been done of it stays done: a large object keeps its parts.
+    /// Whether finished work stays done: a large object keeps its parts.
     pub resumes: bool,
-    /// How often it was received.
+    /// The number of receipts.
     pub receives: u32,
 }
 
-/// All messages that nobody is working on.
+/// All messages that no worker is working on.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<Message>,
@@ -30,12 +30,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A new message.
+    /// Adds a new message.
     pub fn send(&mut self, message: Message) {
         self.waiting.push_back(message);
     }
 
-    /// A message for a worker. One that has been received too often is a dead letter.
+    /// Hands a message to a worker. One that was received too often becomes a dead letter instead.
     pub fn receive(&mut self) -> Option<Message> {
         loop {
             let mut message = self.waiting.pop_front()?;
@@ -47,17 +47,17 @@ impl Queue {
         }
     }
 
-    /// Given back by a worker that ends: visible at once.
+    /// Takes back a message from a worker that is ending: it is visible at once.
     pub fn release(&mut self, message: Message) {
         self.waiting.push_front(message);
     }
 
-    /// The worker is gone without a word: visible when the lease has ended.
+    /// Takes over a message whose worker has vanished: it is visible once its lease has ended.
     pub fn lose(&mut self, message: Message, now: u32) {
         self.lost.push((now + LEASE, message));
     }
 
-    /// Lets leases end.
+    /// Ends leases that are due.
     pub fn tick(&mut self, now: u32) {
         let (back, still): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.lost).into_iter().partition(|(until, _)| *until <= now);
@@ -70,12 +70,12 @@ impl Queue {
         u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
     }
 
-    /// When the oldest that can be received was sent, seconds: what came back is in front.
+    /// When the oldest message that can be received was sent, seconds; returned ones come first.
     pub fn oldest(&self) -> Option<u32> {
         self.waiting.front().map(|message| message.sent)
     }
 
-    /// Messages whose worker is gone.
+    /// Messages whose worker has vanished.
     pub fn leased(&self) -> u32 {
         u32::try_from(self.lost.len()).unwrap_or(u32::MAX)
     }

@@ -1,4 +1,4 @@
-//! Every trace under every policy: tables as Markdown, and the pictures.
+//! All policies on all traces: Markdown tables and pictures.
 
 use std::fmt::Write;
 
@@ -7,12 +7,12 @@ use super::policy::{self, Adjustment, Metric, Policy};
 use super::simulation::{Run, play};
 use super::trace::{self, Trace};
 
-/// A trace and what each policy made of it.
+/// A trace with the result of each policy.
 #[derive(Clone, Debug)]
 pub struct Result {
-    /// What was played.
+    /// The trace.
     pub trace: Trace,
-    /// In the order of `policies`.
+    /// The results, in the order of `policies`.
     pub runs: Vec<Run>,
 }
 
@@ -21,7 +21,7 @@ pub fn policies() -> [Policy; 3] {
     [policy::template(), policy::without_flood_step(), policy::original()]
 }
 
-/// Plays everything.
+/// Runs every policy on every trace.
 pub fn all() -> Vec<Result> {
     let run = |trace: Trace| {
         let runs = policies().iter().map(|policy| play(policy, &trace)).collect();
@@ -30,8 +30,7 @@ pub fn all() -> Vec<Result> {
     trace::all().into_iter().map(run).collect()
 }
 
-/// The tables: one for each trace; what other steps for a flood, and what other targets, would have made
-/// of some.
+/// The tables: one for each trace; then, for some traces, other steps for a flood and other targets.
 pub fn markdown(results: &[Result]) -> String {
     let mut text = String::new();
     for result in results {
@@ -65,7 +64,8 @@ fn row(text: &mut String, name: &str, run: &Run) {
     );
 }
 
-/// What the template has beside target tracking and the step for a flood, and what it is without.
+/// The template's other policies, next to target tracking and the step for a flood, and the result
+/// without them.
 fn additions() -> String {
     let (all, mut never_late) = (policy::template(), policy::template());
     never_late.steps.retain(|steps| steps.metric != Metric::Late);
@@ -94,12 +94,12 @@ fn additions() -> String {
     text
 }
 
-/// As it stands in the middle of a sentence.
+/// The form for the middle of a sentence.
 fn lower(title: &str) -> String {
     title.chars().take(1).flat_map(char::to_lowercase).chain(title.chars().skip(1)).collect()
 }
 
-/// The step for a flood as it might be.
+/// Alternatives to the step for a flood.
 fn choices() -> String {
     let add = policy::FLOOD_STEPS.map(|(from, more)| (from, Adjustment::Add(more)));
     let percent = [(0.0, 100), (2.0, 300), (6.0, 700)];
@@ -154,7 +154,7 @@ fn floors() -> String {
     text
 }
 
-/// The pictures, each with its file's name.
+/// The pictures, each with its file name.
 pub fn pictures(results: &[Result]) -> Vec<(String, String)> {
     let one = |result: &Result| (format!("{}.svg", result.trace.name), picture::draw(result));
     results.iter().map(one).collect()

@@ -1,53 +1,53 @@
-//! A policy against a trace, second by second of a clock that only counts.
+//! Runs a policy on a trace, second by second of a simulated clock.
 
 use super::fleet::{Account, Fleet};
 use super::policy::{Group, Policy, Sample};
 use super::queue::{Message, Queue};
 use super::trace::{Arrival, Loss, Trace};
 
-/// CloudWatch has the datapoint of a minute so long after the minute's end, seconds (assumed). Both
+/// The time from the end of a minute until CloudWatch has its datapoint, seconds (assumed). Both
 /// services send once a minute
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/monitoring-using-cloudwatch.html>,
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-metrics.html>).
 const LAG: u32 = 60;
-/// After so long without any call a queue is not watched any more, seconds; and when it is used again,
-/// up to so long passes until it is (the first page above).
+/// CloudWatch stops watching a queue after this long without a call, seconds. Once the queue is used
+/// again, it may take as long until CloudWatch watches it (the first page above).
 const INACTIVE: u32 = 6 * 3600;
 const WAKING: u32 = 15 * 60;
-/// Every run of a trace meets the same storms.
+/// One seed, so that every run of a trace meets the same storms.
 const SEED: u64 = 5;
-/// It is over when all is done and the fleet has been as small as it will be for so long, seconds.
+/// A run ends once all is done and the fleet has had its final size for this long, seconds.
 const QUIET: u32 = 600;
-/// Nothing takes longer, seconds.
+/// The longest run, seconds.
 const HORIZON: u32 = 72 * 3600;
 
-/// What became of a trace under a policy.
+/// The result of a policy on a trace.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The policy's.
+    /// The policy's name.
     pub name: &'static str,
-    /// What it has cost and done.
+    /// What the fleet has cost and done.
     pub account: Account,
     /// When the first message was sent, seconds.
     pub first: u32,
-    /// Workers that are left when all is done and quiet.
+    /// Workers left at the end.
     pub end: u32,
     /// Messages sent.
     pub sent: u32,
     /// Dead letters.
     pub dead: u32,
-    /// How often the desired capacity changed its direction.
+    /// How often the desired capacity changed direction.
     pub turns: u32,
-    /// What happened, minute by minute.
+    /// The run, minute by minute.
     pub minutes: Vec<Minute>,
 }
 
-/// One minute of it.
+/// One minute of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Minute {
-    /// Messages that wait or are in work, at its end.
+    /// Messages waiting or in flight, at the end of the minute.
     pub messages: f64,
-    /// Workers that take jobs, on average.
+    /// Workers taking jobs, on average.
     pub workers: f64,
 }
 
@@ -68,7 +68,7 @@ struct World<'a> {
     rising: Option<bool>,
 }
 
-/// Plays it through until everything is done and the fleet is as small as it will be.
+/// Runs the trace until everything is done and the fleet has its final size.
 pub fn play(policy: &Policy, trace: &Trace) -> Run {
     let mut world = World::new(policy, trace);
     let end = trace.arrivals.last().map_or(0, |arrival| arrival.at);
@@ -156,7 +156,7 @@ impl<'a> World<'a> {
         self.run.sent += arrival.messages;
     }
 
-    /// Somebody uses the queue: it is watched, at once or after a while.
+    /// Notes that the queue is used: CloudWatch watches it, at once or after a while.
     fn called(&mut self, now: u32) {
         if now - self.last_call > INACTIVE {
             self.watched_from = now + WAKING;

@@ -1,41 +1,41 @@
-//! What arrives in the queue, and what EC2 takes away.
+//! When messages arrive in the queue, and when EC2 takes instances away.
 
 use std::ops::Range;
 
 use super::policy::MAX_WORKERS;
 
-/// Messages that are sent at once.
+/// Messages that are sent at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// When, seconds.
     pub at: u32,
-    /// How many.
+    /// The number of messages.
     pub messages: u32,
 }
 
 /// What EC2 does to the instances in service.
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
-    /// A share of them is reclaimed, two minutes ahead.
+    /// Reclaims a share of them, with two minutes' notice.
     Reclaimed(f64),
-    /// A share of them is gone at once.
+    /// Takes a share of them without notice.
     Killed(f64),
 }
 
 /// A day in the life of a cluster.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// Of its picture, and in the tests.
+    /// The name of its picture; the tests use it too.
     pub name: &'static str,
-    /// In the tables.
+    /// The name in the tables.
     pub title: &'static str,
-    /// Rising in time.
+    /// In order of time.
     pub arrivals: Vec<Arrival>,
-    /// Work of each message, milliseconds of a worker's place, from and to.
+    /// The least and the most work of a message, milliseconds of one of a worker's slots.
     pub work: (u32, u32),
-    /// Whether the messages are large objects, which keep what was done of them.
+    /// Whether the messages are large objects, which keep their parts when interrupted.
     pub large: bool,
-    /// Rising in time, seconds.
+    /// In order of time, seconds.
     pub losses: Vec<(u32, Loss)>,
     /// `MaxWorkers`.
     pub max: u32,
@@ -43,10 +43,10 @@ pub struct Trace {
 
 const MINUTE: u32 = 60;
 const HOUR: u32 = 3600;
-/// Five places at once make 60 messages a minute of these.
+/// Five slots work through 60 of these messages a minute.
 const USUAL: (u32, u32) = (2500, 7500);
 
-/// All of them.
+/// All traces.
 pub fn all() -> Vec<Trace> {
     vec![
         flood(),
@@ -79,7 +79,7 @@ fn wide_flood() -> Trace {
     Trace { max: 40, ..plain("wide_flood", title, at_once(100_000)) }
 }
 
-/// So many messages a minute, evenly, from one minute to another.
+/// This many messages a minute, evenly, from one minute to another.
 fn evenly(minutes: Range<u32>, every: u32, messages: u32) -> impl Iterator<Item = Arrival> {
     let times = (minutes.start * MINUTE..minutes.end * MINUTE).step_by(every as usize);
     times.map(move |at| Arrival { at, messages })
@@ -92,7 +92,7 @@ fn rising() -> Trace {
 
 fn trickle() -> Trace {
     let arrivals = (0..6 * 60).map(|minute| {
-        // Three a minute on average, in no order that anybody could rely on.
+        // Three a minute on average, at irregular times.
         Arrival { at: minute * MINUTE + minute * 37 % 60, messages: 1 + minute * 7 % 5 }
     });
     plain("trickle", "Trickle: three messages a minute for six hours", arrivals.collect())
@@ -103,7 +103,7 @@ fn giants() -> Trace {
     Trace { work: (3_600_000, 3_600_000), large: true, ..plain("giants", title, at_once(40)) }
 }
 
-/// Half of the fleet, so many times, each fourth time without a notice.
+/// Takes half of the fleet this many times, every fourth time without notice.
 fn halved(times: u32, every: u32) -> Vec<(u32, Loss)> {
     let loss = |storm| if storm % 4 == 0 { Loss::Killed(0.5) } else { Loss::Reclaimed(0.5) };
     (1..=times).map(|storm| (storm * every, loss(storm))).collect()

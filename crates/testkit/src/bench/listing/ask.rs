@@ -1,30 +1,30 @@
-//! What a ListObjectsV2 asks for
+//! A ListObjectsV2 request
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
 
 use percent_encoding::percent_decode_str;
 
-/// Keys of a page at most.
+/// The maximum number of keys per page.
 const PAGE: usize = 1000;
 
 /// A request, parsed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ask {
-    /// Keys begin with this.
+    /// The prefix of the keys.
     pub prefix: Vec<u8>,
-    /// Keys come after this.
+    /// Only keys after this one.
     pub start_after: Vec<u8>,
-    /// The number of the key that the page begins with.
+    /// The number of the page's first key.
     pub token: Option<u64>,
-    /// Keys and folders of a page at most.
+    /// The maximum number of keys and folders on the page.
     pub max_keys: usize,
-    /// `delimiter=/`: what lies below a folder is rolled up.
+    /// `delimiter=/`: a folder stands for the keys below it.
     pub by_folder: bool,
-    /// `encoding-type=url`. No character of the keys needs it.
+    /// `encoding-type=url`. The keys need no encoding.
     pub encoded: bool,
 }
 
 impl Ask {
-    /// Out of a query string; `None` where it asks for what is not served here.
+    /// Parses a query string; `None` if it asks for something that is not served here.
     pub fn read(query: &str) -> Option<Self> {
         let mut ask = Self { max_keys: PAGE, ..Self::default() };
         let mut version = false;

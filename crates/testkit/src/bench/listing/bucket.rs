@@ -1,15 +1,15 @@
-//! Which of the made-up keys a bucket has, and what the object is.
+//! Which of the computed keys a bucket has, and their objects.
 
 use super::keys::hash;
 
-/// Of a thousand source objects, so many are missing at the destination.
+/// Of a thousand source objects, the number missing at the destination.
 const MISSING: u64 = 20;
-/// And so many have another size there.
+/// Of a thousand source objects, the number with another size at the destination.
 const DIFFERENT: u64 = 20;
-/// Sizes are below this, in bytes: most objects fit into a pack.
+/// All sizes are below this, in bytes: most objects fit into a pack.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// Whose bucket it is.
+/// Which bucket it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Every key.
@@ -20,21 +20,21 @@ pub enum Side {
     Empty,
 }
 
-/// What is listed of one object besides its key.
+/// What a listing says of an object besides its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Bytes.
     pub size: u64,
-    /// What the ETag's digits are made of.
+    /// The number that the ETag is computed from.
     pub etag: u64,
 }
 
-/// What of the source the destination lacks.
+/// How the destination differs from the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lacks {
-    /// Objects that are not there.
+    /// Missing objects.
     pub missing: u64,
-    /// Objects of another size.
+    /// Objects with another size.
     pub different: u64,
 }
 
@@ -58,7 +58,7 @@ fn lot(number: u64) -> u64 {
 }
 
 impl Side {
-    /// The object of this number, where there is one.
+    /// The object with this number, if there is one.
     pub fn object(self, number: u64) -> Option<Object> {
         let bits = hash(number.wrapping_mul(3));
         let same = Object { size: bits % LARGEST, etag: bits };

@@ -1,7 +1,7 @@
-//! An endpoint that makes listings up: a process of its own, so that its CPU time is nobody else's.
+//! An endpoint with computed listings, in a separate process so that its CPU time is counted apart.
 //!
-//! Signatures are not verified. One thread serves every connection: rendering a page takes it 0.1 to
-//! 0.2 ms, and the other cores are the product's.
+//! It does not verify signatures. One thread serves all connections: a page takes it 0.1 to 0.2 ms, and
+//! the other cores are left to the product.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -30,17 +30,17 @@ pub const BUCKETS: [(&str, Side); 3] = [
     ("bench-destination", Side::Destination),
     ("bench-empty", Side::Empty),
 ];
-/// Where [`Stats`] are to be had.
+/// The path of [`Stats`].
 pub const STATS: &str = "/_stats";
 
-/// What has been asked of all buckets together.
+/// Counts of all buckets together.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
-    /// Pages asked for.
+    /// Requested pages.
     pub requests: u64,
-    /// Keys in them.
+    /// Keys on them.
     pub keys: u64,
-    /// The most requests that were under way at once.
+    /// The largest number of simultaneous requests.
     pub most_at_once: u64,
 }
 
@@ -52,7 +52,7 @@ struct Counts {
     most_at_once: AtomicU64,
 }
 
-/// A request under way.
+/// A request in progress.
 struct Running<'a>(&'a Counts);
 
 impl<'a> Running<'a> {
@@ -76,8 +76,8 @@ struct Listings {
     counts: Counts,
 }
 
-/// Serves `count` keys on a free port of loopback, prints it, and ends when stdin does. Each answer
-/// is held back for `latency`.
+/// Serves `count` keys on a free loopback port, which it prints, and ends when stdin does. Delays each
+/// answer by `latency`.
 pub fn serve(layout: Layout, count: u64, latency: Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async move {
@@ -101,7 +101,7 @@ async fn accept(listener: TcpListener, listings: Arc<Listings>) {
             let listings = Arc::clone(&listings);
             async move { Ok::<_, Infallible>(listings.answer(&request).await) }
         });
-        // A connection that its client closes is no event.
+        // Ignored: the client may close its connection.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
 }

@@ -1,37 +1,37 @@
-//! Keys that are made up: the i-th one is arithmetic, and so is where any text stands among them.
+//! Computed keys: the i-th key is arithmetic, and so is the position of any text among them.
 
-/// Bytes that no key is longer than.
+/// The length of the longest key, in bytes.
 pub const LONGEST: usize = 48;
 
-/// How keys look.
+/// The form of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// One prefix: `data/000000000042-9f86d081884c7d65.bin`.
     Flat,
-    /// `2023/06/15/00/part-0000042-9f86d081.parquet`, with folders that hold far more than others.
+    /// `2023/06/15/00/part-0000042-9f86d081.parquet`, with some folders far larger than others.
     Tree,
 }
 
-/// Years of folders, of twelve months of 28 days, so that no calendar is needed.
+/// Years of folders. A year has twelve months of 28 days, so that no calendar is needed.
 const FIRST_YEAR: u64 = 2022;
 const YEARS: u64 = 3;
 const HOURS_OF_YEAR: u64 = 12 * 28 * 24;
 const FOLDERS: u64 = YEARS * HOURS_OF_YEAR;
-/// Noon has so many times the keys of another hour.
+/// The folder of noon has this many times the keys of another hour.
 const NOON: u64 = 30;
-/// This folder has a third of all keys.
+/// The folder that has a third of all keys.
 const HUGE_FOLDER: u64 = FOLDERS / 2;
 
 /// `count` keys in byte order, numbered from 0.
 #[derive(Debug)]
 pub struct Keyspace {
     count: u64,
-    /// The first key's number of each folder; empty in a flat space.
+    /// The number of each folder's first key; empty without folders.
     folders: Vec<u64>,
 }
 
 impl Keyspace {
-    /// `count` keys of this layout.
+    /// `count` keys of this form.
     pub fn new(layout: Layout, count: u64) -> Self {
         let folders = match layout {
             Layout::Flat => Vec::new(),
@@ -59,7 +59,7 @@ impl Keyspace {
         to.extend_from_slice(b".parquet");
     }
 
-    /// The number of the first key of which `before` does not hold, as it does of all below.
+    /// The number of the first key for which `before` is false; it is true for all keys below.
     fn first_not(&self, before: impl Fn(&[u8]) -> bool) -> u64 {
         let (mut low, mut high) = (0, self.count);
         let mut key = Vec::with_capacity(LONGEST);
@@ -75,7 +75,7 @@ impl Keyspace {
         low
     }
 
-    /// The number of the first key that is `text` or above it.
+    /// The number of the first key at or above `text`.
     pub fn from(&self, text: &[u8]) -> u64 {
         self.first_not(|key| key < text)
     }
@@ -91,7 +91,7 @@ impl Keyspace {
     }
 }
 
-/// Numbers of the folders' first keys: by their weights, the huge one's third apart.
+/// The numbers of the folders' first keys, by weight; the huge folder gets its third apart from that.
 fn folders(count: u64) -> Vec<u64> {
     let weight = |folder: u64| if folder % 24 == 12 { NOON } else { 1 };
     let common: u64 = (0..FOLDERS).map(weight).sum();
@@ -114,7 +114,7 @@ fn write_folder(folder: u64, to: &mut Vec<u8>) {
     }
 }
 
-/// A number with as many digits, zeros in front.
+/// Appends a number with this many digits, with leading zeros.
 pub fn digits(mut number: u64, width: usize, to: &mut Vec<u8>) {
     let end = to.len() + width;
     to.resize(end, b'0');
@@ -124,7 +124,7 @@ pub fn digits(mut number: u64, width: usize, to: &mut Vec<u8>) {
     }
 }
 
-/// The lowest `width` hexadecimal digits.
+/// Appends the lowest `width` hexadecimal digits.
 pub fn hex(mut number: u64, width: usize, to: &mut Vec<u8>) {
     let end = to.len() + width;
     to.resize(end, b'0');

@@ -1,16 +1,16 @@
-//! A page of a listing, in the form of S3's own answers.
+//! A page of a listing, in the form of S3's answers.
 
 use super::ask::Ask;
 use super::bucket::{Object, Side};
 use super::keys::{Keyspace, digits, hash, hex};
 
-/// Bytes of one entry, about.
+/// Approximate bytes per entry.
 const ENTRY: usize = 256;
 
-/// What one answer holds.
+/// An entry of a page.
 enum Entry {
     Key(u64, Object),
-    /// A folder, by the key without what lies below it.
+    /// A folder: a key up to and including its `/`.
     Folder(Vec<u8>),
 }
 
@@ -18,11 +18,11 @@ enum Entry {
 pub struct Page {
     /// The answer's body.
     pub xml: Vec<u8>,
-    /// Keys and folders in it.
+    /// The number of keys and folders.
     pub entries: usize,
 }
 
-/// The page of the bucket `name` that is asked for.
+/// The requested page of the bucket `name`.
 pub fn render(keys: &Keyspace, side: Side, name: &str, ask: &Ask) -> Page {
     let (entries, next) = entries(keys, side, ask);
     let mut xml = Vec::with_capacity(1024 + entries.len() * ENTRY);
@@ -43,7 +43,7 @@ pub fn render(keys: &Keyspace, side: Side, name: &str, ask: &Ask) -> Page {
     Page { xml, entries: entries.len() }
 }
 
-/// What the page holds, and the number of the key that the next one begins with.
+/// The entries of the page, and the number of the key that the next page begins with.
 fn entries(keys: &Keyspace, side: Side, ask: &Ask) -> (Vec<Entry>, Option<u64>) {
     let mut entries = Vec::with_capacity(ask.max_keys);
     let mut at = match ask.token {
@@ -74,7 +74,7 @@ fn entries(keys: &Keyspace, side: Side, ask: &Ask) -> (Vec<Entry>, Option<u64>) 
     (entries, None)
 }
 
-/// The key up to the first `/` behind the prefix, if it has one there.
+/// The key up to the first `/` after the prefix, if there is one.
 fn folder(keys: &Keyspace, number: u64, prefix: usize) -> Option<Vec<u8>> {
     let mut key = Vec::new();
     keys.write(number, &mut key);
@@ -124,7 +124,7 @@ fn element(name: &str, value: &[u8], xml: &mut Vec<u8>) {
     xml.push(b'>');
 }
 
-/// What a client has sent, which may have any character.
+/// A text of the client, which may contain any character.
 fn text(value: &[u8], encoded: bool, xml: &mut Vec<u8>) {
     for byte in value {
         match byte {

@@ -1,4 +1,4 @@
-//! What a request asks for.
+//! Which call a request is.
 
 use std::collections::HashMap;
 
@@ -9,20 +9,20 @@ use percent_encoding::percent_decode_str;
 
 /// A request without its body.
 pub struct Call {
-    /// From the path.
+    /// The bucket, from the path.
     pub bucket: String,
-    /// From the path, decoded; empty for a bucket.
+    /// The decoded key, from the path; empty for a bucket.
     pub key: String,
-    /// Decoded.
+    /// The query parameters, decoded.
     pub query: HashMap<String, String>,
-    /// As it came.
+    /// The method.
     pub method: Method,
-    /// As they came.
+    /// The headers, unchanged.
     pub headers: HeaderMap,
 }
 
 impl Call {
-    /// Reads what comes before the body.
+    /// Reads everything before the body.
     pub fn read(request: &Request<Incoming>) -> Self {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let path = request.uri().path().trim_start_matches('/');
@@ -56,7 +56,7 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The operation's name, as S3 has it.
+    /// S3's name of the operation.
     pub fn operation(&self) -> &'static str {
         let of_key = !self.key.is_empty();
         match self.method {
@@ -77,14 +77,14 @@ impl Call {
         }
     }
 
-    /// The key that a page begins after.
+    /// The key after which the page begins.
     pub fn after(&self) -> Option<String> {
         let keys = ["continuation-token", "start-after", "marker"].map(|name| self.value(name));
         keys.into_iter().find(|key| !key.is_empty()).map(str::to_owned)
     }
 }
 
-/// First byte and length of a `Range`, cut to the object.
+/// The first byte and the length of a `Range`, limited to the object.
 pub fn range_of(text: &str, size: u64) -> Option<(u64, u64)> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let first: u64 = first.parse().ok()?;

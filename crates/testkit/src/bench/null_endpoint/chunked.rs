@@ -1,4 +1,4 @@
-//! Bodies framed as `aws-chunked`, and the checksums that a store repeats in its answer.
+//! Bodies in `aws-chunked` framing, and the checksums that a store repeats in its answer.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>
 
 use base64::Engine as _;
@@ -24,19 +24,19 @@ pub fn checksums(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, Heade
     headers.iter().filter(move |(name, _)| of_checksum(name)).map(|(n, v)| (n.clone(), v.clone()))
 }
 
-/// Takes the frames off a body: `HEX[;extension] CRLF data CRLF`, up to a frame of length 0 and
-/// the trailer behind it.
+/// Removes the frames from a body: `HEX[;extension] CRLF data CRLF`, up to a frame of length 0 and
+/// the trailer after it.
 #[derive(Default)]
 pub struct Unframed {
     line: Vec<u8>,
-    /// Data bytes of this frame that are still to come.
+    /// The remaining data bytes of this frame.
     left: usize,
     trailing: bool,
     trailer: Vec<(String, String)>,
 }
 
 impl Unframed {
-    /// Takes the next bytes of the body; `data` gets what is in the frames.
+    /// Reads the next bytes of the body; passes the content of the frames to `data`.
     pub fn take(&mut self, mut bytes: &[u8], mut data: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -58,7 +58,7 @@ impl Unframed {
 
     fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-        // An empty line stands behind the data of each frame, and behind the trailer.
+        // An empty line follows the data of each frame, and the trailer.
         if line.is_empty() {
             return;
         }

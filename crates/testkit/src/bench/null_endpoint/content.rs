@@ -1,7 +1,7 @@
-//! What the synthetic objects hold: one block of noise, over and over.
+//! The content of the synthetic objects: one block of noise, repeated.
 //!
-//! So any range is a slice, every digest is computed once, and what arrives can be compared with
-//! what it must be at the speed of memory.
+//! Any range is a slice, every digest is computed only once, and incoming bytes are compared with the
+//! expected ones at the speed of memory.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,18 +9,18 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
-/// Bytes of the block.
+/// The size of the block in bytes.
 pub const BLOCK: u64 = 8 * 1024 * 1024;
-/// Objects and parts begin in the block at multiples of this.
+/// Objects and parts begin at multiples of this offset in the block.
 const GRAIN: u64 = 4096;
-/// Up to this size, each of 2,048 objects in a row begins elsewhere in the block.
+/// Up to this size, 2,048 consecutive objects all begin at different offsets.
 const SMALL: u64 = 64 * 1024;
 
-/// The block, and what is known of it.
+/// The block with its known digests.
 pub struct Content {
-    /// Twice, so that a slice never wraps.
+    /// The block twice, so that a slice never wraps.
     twice: Bytes,
-    /// Where in the block its first eight bytes are, for every grain.
+    /// The offset of every grain by its first eight bytes.
     starts: HashMap<[u8; 8], u64>,
     digests: Mutex<HashMap<(u64, u64), [u8; 16]>>,
 }
@@ -36,13 +36,13 @@ impl Content {
         Self { twice: twice.into(), starts, digests: Mutex::default() }
     }
 
-    /// Where in the block the object of this number begins.
+    /// The offset in the block at which the object with this number begins.
     pub fn start_of(number: u64, size: u64) -> u64 {
         let step = if size <= SMALL { GRAIN } else { 1024 * 1024 };
         number * step % BLOCK
     }
 
-    /// The pieces of a range that begins there in the block.
+    /// The pieces of a range that begins at this offset in the block.
     pub fn pieces(
         &self,
         start: u64,
@@ -71,7 +71,7 @@ impl Content {
         md5
     }
 
-    /// The ETag of an object as S3 makes it: of one part, or of parts of this size.
+    /// The ETag that S3 would give an object: written in one piece, or in parts of this size.
     pub fn etag(&self, start: u64, size: u64, part: Option<u64>) -> String {
         let Some(part) = part else { return hex::encode(self.md5(start, size)) };
         let parts = (0..size.div_ceil(part)).map(|n| {
@@ -82,7 +82,7 @@ impl Content {
     }
 }
 
-/// The ETag of an object made of parts with these MD5s.
+/// The ETag of an object whose parts have these MD5s.
 pub fn etag_of_parts(parts: impl Iterator<Item = [u8; 16]>) -> String {
     let mut hash = Md5::new();
     let count = parts.inspect(|md5| hash.update(md5)).count();
@@ -93,8 +93,8 @@ fn first_eight(bytes: &[u8]) -> Option<[u8; 8]> {
     bytes.get(..8)?.try_into().ok()
 }
 
-/// A body on its way into nowhere. Where it begins like the block it is compared with it, and its
-/// MD5 is looked up; any other is hashed.
+/// A body that is discarded. If it begins like the block, it is compared with the block and its MD5
+/// is looked up; otherwise it is hashed.
 pub struct Arrival<'a> {
     content: &'a Content,
     start: Option<u64>,
@@ -104,12 +104,12 @@ pub struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
-    /// Nothing has arrived yet.
+    /// A body of which nothing has arrived yet.
     pub fn new(content: &'a Content) -> Self {
         Self { content, start: None, hash: None, length: 0, differs: false }
     }
 
-    /// Compares the next bytes with what they must be.
+    /// Compares the next bytes with the expected ones.
     pub fn take(&mut self, bytes: &[u8]) {
         if self.length == 0 {
             self.start = first_eight(bytes).and_then(|b| self.content.starts.get(&b).copied());
@@ -128,12 +128,12 @@ impl<'a> Arrival<'a> {
         self.length += bytes.len() as u64;
     }
 
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The MD5; `None` where the body began like the block and went on otherwise.
+    /// The MD5; `None` if the body began like the block but did not continue like it.
     pub fn md5(self) -> Option<[u8; 16]> {
         match (self.hash, self.start) {
             (Some(hash), _) => Some(hash.finalize().into()),

@@ -1,4 +1,4 @@
-//! A connection as slow as a long line: so many bytes a second in each direction.
+//! A connection that is as slow as a long line: limited in bytes a second in each direction.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes that pass at once.
+/// Bytes that pass without delay.
 const STEP: usize = 32 * 1024;
 
 /// A connection of limited speed.
