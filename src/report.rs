@@ -40,6 +40,9 @@ pub mod totals;
 /// written, and 16 MiB are about 200,000 objects.
 const FULL: usize = 16 * 1024 * 1024;
 
+/// What writes reports.
+const PROGRAM: &str = concat!("s3-migration ", env!("CARGO_PKG_VERSION"));
+
 /// Which records are in a report.
 #[derive(Clone, Debug, Default)]
 pub struct ReportScope {
@@ -192,7 +195,13 @@ impl ReportWriter {
         let page = Bytes::from(page::page(&facts, &totals, &files, &hex::encode(root)));
         place.put(page::FILE, "text/html; charset=utf-8", &page, &self.cancel).await?;
         files.push(CertifiedFile::new(page::FILE, 0, &page));
-        let certificate = Certificate::new(created, self.scope.words(), tree.lines(), root, files)?;
+        let certificate = Certificate::new(
+            [created, PROGRAM.to_owned()],
+            self.scope.words(),
+            tree.lines(),
+            root,
+            files,
+        )?;
         let text = Bytes::from(certificate.text()?);
         place.put(certificate::FILE, "application/json", &text, &self.cancel).await?;
         Ok(Reported { place: place.to_string(), certificate })

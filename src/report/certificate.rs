@@ -57,9 +57,9 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Certifies these files.
+    /// Certifies these files. The first two texts: when they were written, and by what.
     pub fn new(
-        created: String,
+        [created, program]: [String; 2],
         scope: Vec<String>,
         lines: u64,
         root: Hash,
@@ -68,7 +68,7 @@ impl Certificate {
         let mut certificate = Self {
             format: FORMAT.to_owned(),
             created,
-            program: concat!("s3-migration ", env!("CARGO_PKG_VERSION")).to_owned(),
+            program,
             scope,
             lines,
             root: hex::encode(root),
@@ -116,7 +116,8 @@ mod tests {
         let files = vec![CertifiedFile::new("objects-00001.jsonl.gz", 1, b"x")];
         let created = "2026-01-01T00:00:00.000Z".to_owned();
         let scope = vec!["all records".to_owned()];
-        let certificate = Certificate::new(created, scope, 1, [7; 32], files).unwrap();
+        let certificate =
+            Certificate::new([created, "s".to_owned()], scope, 1, [7; 32], files).unwrap();
         let text = certificate.text().unwrap().into_bytes();
         assert_eq!(Certificate::parse(&text).unwrap(), certificate);
         for at in 0..text.len() {

@@ -155,13 +155,13 @@ impl<'a> Line<'a> {
         match format {
             LineFormat::Json => serde_json::to_writer(&mut *to, self)
                 .map_err(|e| Error::invalid("a line of the report").with_source(e))?,
-            LineFormat::Csv => self.csv(to),
+            LineFormat::Csv => self.values(to),
         }
         to.push(b'\n');
         Ok(())
     }
 
-    fn csv(&self, to: &mut Vec<u8>) {
+    fn values(&self, to: &mut Vec<u8>) {
         let text = |text: Option<&'a str>| text.map(plain).unwrap_or_default();
         let own = |text: String| Cow::<str>::Owned(text);
         let cells: [Cow<'_, str>; COLUMNS.len()] = [
