@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Compare, Given, Words as _};
+use crate::config::{Compare, Given, ReportFormat, Words as _};
 
 mod sides;
 
@@ -35,6 +35,7 @@ impl Cli {
             Command::Run(args) => args.sides.given.as_slice(),
             Command::Verify(args) => &args.sides.given,
             Command::Check(args) => &args.sides.given,
+            Command::Report(args) => &args.sides.given,
             Command::Jobsender(_) | Command::Worker(_) | Command::Demo(_) | Command::Status(_) => {
                 &[]
             }
@@ -57,6 +58,9 @@ credentials";
 const VERIFY_STATUS: &str = "Exit status: 0 equal, 1 different, 2 unusable arguments or configuration, \
 3 a service could not be reached or refused, 4 nothing differs, but not everything could be looked at";
 
+const REPORT_STATUS: &str = "Exit status: 0 written, or nothing was altered, 1 --check: something was \
+altered, 2 unusable arguments or configuration, 3 a service could not be reached or refused";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -75,6 +79,9 @@ pub enum Command {
     /// Look at both sides once more, apart from all records: are they equal?
     #[command(after_help = VERIFY_STATUS)]
     Verify(VerifyArgs),
+    /// Write what became of every object: lines, a page for people, a certificate
+    #[command(after_help = REPORT_STATUS)]
+    Report(ReportArgs),
     /// Test whether a migration would work, with calls that leave nothing behind
     #[command(after_help = CHECK_STATUS)]
     Check(CheckArgs),
@@ -92,6 +99,10 @@ pub struct JobsenderArgs {
     /// Repeat the comparison, with this pause in between, for example 1h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "dry_run")]
     pub every: Option<Duration>,
+    /// Once nothing is left to send and the queue has no more jobs, write a report to a new folder
+    /// below this one (default: ReportTo in the ini)
+    #[arg(long, value_name = "FOLDER|s3://BUCKET/PREFIX", conflicts_with = "dry_run")]
+    pub report: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -209,6 +220,20 @@ impl ValueEnum for Compare {
     }
 }
 
+impl ValueEnum for ReportFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::VALUES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Json => "A JSON object a line",
+            Self::Csv => "Comma-separated values, with their names in the first line",
+        };
+        Some(PossibleValue::new(self.word()).help(help))
+    }
+}
+
 fn size(text: &str) -> Result<u64, String> {
     let allowed = "write a number of bytes, or a size like 64M, 5G or 5GiB";
     crate::config::size(text).ok_or_else(|| allowed.to_owned())
@@ -242,6 +267,9 @@ pub struct RunArgs {
     /// Copy nothing; print what would be copied, and why the rest is skipped
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// At the end, write a report to a new folder below this one (default: ReportTo in the ini)
+    #[arg(long, value_name = "FOLDER|s3://BUCKET/PREFIX", conflicts_with = "dry_run")]
+    pub report: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -321,6 +349,38 @@ pub struct VerifyArgs {
     /// Read the destination's keys from an S3 Inventory
     #[arg(long, value_name = "ADDRESS")]
     pub destination_inventory: Option<String>,
+    /// What each side is.
+    #[command(flatten)]
+    pub sides: SidesArgs,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Only objects copied from here, s3://BUCKET/PREFIX; without it, all that are on record
+    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination", conflicts_with = "check")]
+    pub source: Option<String>,
+    /// To here, s3://BUCKET/PREFIX, as for run
+    #[arg(value_name = "s3://DST/PREFIX")]
+    pub destination: Option<String>,
+    /// The keys were placed without the source's prefix, as by run --strip-prefix
+    #[arg(long, requires = "source")]
+    pub strip_prefix: bool,
+    /// Write to a new folder below this one, or below a prefix in a bucket of the destination side
+    #[arg(long, value_name = "FOLDER|s3://BUCKET/PREFIX", required_unless_present = "check")]
+    pub output: Option<String>,
+    /// How the lines are written (default: ReportFormat in the ini)
+    #[arg(long, value_name = "json|csv", conflicts_with = "check")]
+    pub format: Option<ReportFormat>,
+    /// Only objects that were tried at this time or later: 2026-01-31, or 2026-01-31T23:59:59Z
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "check")]
+    pub since: Option<SystemTime>,
+    /// Write nothing; compare a report, or one file of it, with its certificate
+    #[arg(long, value_name = "FILE|FOLDER|s3://BUCKET/PREFIX", conflicts_with = "output")]
+    pub check: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
     /// What each side is.
     #[command(flatten)]
     pub sides: SidesArgs,

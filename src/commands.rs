@@ -19,6 +19,7 @@ mod comparing;
 mod forecast;
 mod jobsender;
 mod origins;
+mod report;
 mod run;
 mod status;
 mod verify;
@@ -75,6 +76,7 @@ async fn execute(cli: Cli) -> Result<Exit> {
         Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
         Command::Verify(args) => verify::execute(&config, &args).await,
+        Command::Report(args) => report::execute(&config, &args).await,
         Command::Check(args) => check::execute(&config, &args).await,
     };
     ended.inspect_err(logging::ended_by)

@@ -30,7 +30,7 @@ pub use size::size;
 pub use value::moment;
 pub use words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
-    PreserveEtag, QueueBackend, StateBackend, Words,
+    PreserveEtag, QueueBackend, ReportFormat, StateBackend, Words,
 };
 
 /// Everything the ini and the environment can say, validated.
@@ -50,6 +50,8 @@ pub struct Config {
     pub destination: DestinationSide,
     /// `[Backend]`
     pub backend: Backend,
+    /// `[Report]`
+    pub report: ReportConfig,
     /// `[Instance]`
     pub instance: InstanceConfig,
     /// The folder of the ini that was read; `None` if there was none.
@@ -322,6 +324,15 @@ pub struct Backend {
     /// How often the embedded queue delivers a message before it becomes a dead letter (Amazon SQS
     /// keeps this in its redrive policy).
     pub max_receive_count: u32,
+}
+
+/// `[Report]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportConfig {
+    /// Where reports are written; `None`: nowhere.
+    pub to: Option<String>,
+    /// How their lines are written.
+    pub format: ReportFormat,
 }
 
 /// `[Instance]`: the EC2 instance that a worker runs on.

@@ -30,6 +30,7 @@ pub mod progress;
 pub mod queue;
 pub mod quirk;
 pub mod record;
+pub mod report;
 pub mod retry;
 pub mod shutdown;
 pub mod single_node;

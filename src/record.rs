@@ -351,6 +351,33 @@ pub struct CopiesPage {
     pub next: Option<String>,
 }
 
+/// One page of records to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct RecordsRequest {
+    /// Only records of this bucket at the destination whose keys there have this prefix; `None`: all
+    /// records.
+    pub within: Option<ObjectId>,
+    /// The token from the previous page; for every page after the first.
+    pub token: Option<String>,
+}
+
+impl RecordsRequest {
+    fn is_within(&self, des: &ObjectId) -> bool {
+        self.within.as_ref().is_none_or(|within| {
+            within.bucket == des.bucket && des.key.as_str().starts_with(within.key.as_str())
+        })
+    }
+}
+
+/// One page of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordsPage {
+    /// The records, in the backend's order; a page may be empty and not be the last.
+    pub records: Vec<Record>,
+    /// The token for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
 /// Names a note: data that the jobsender keeps from one comparison to the next. Notes are stored in
 /// the same table as the records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -528,6 +555,10 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
     /// Counts all records; `recent` counts those that ended at or after `since`.
     async fn tally(&self, since: SystemTime) -> Result<RecordTally>;
 
+    /// One page of records, each exactly once over all pages unless it is written meanwhile; writes
+    /// of the last second may be missing. It costs as much as reading these records.
+    async fn records(&self, request: &RecordsRequest) -> Result<RecordsPage>;
+
     /// Up to `limit` records with `status`, in the backend's order.
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>>;
 }
@@ -545,4 +576,5 @@ retrying! { RecordStore:
     notes(keys: &[NoteKey]) -> Vec<Option<Vec<u8>>>;
     remove_notes(keys: &[NoteKey]) -> ();
     tally(since: SystemTime) -> RecordTally;
+    records(request: &RecordsRequest) -> RecordsPage;
 }

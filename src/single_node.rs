@@ -79,6 +79,9 @@ pub struct RunReport {
     /// Why the work ended before it was finished, if no object was the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
+    /// The report that was written, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<serde_json::Value>,
     /// Seconds from start to end.
     pub seconds: f64,
 }

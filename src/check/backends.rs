@@ -80,7 +80,8 @@ impl Check<'_> {
         let jobsender = JOBSENDER.into_iter().filter(|_| self.roles.jobsender);
         let jobsender = jobsender.filter(|call| !both(call));
         let has_index = facts.is_some_and(|facts| facts.index != IndexForm::Missing);
-        let query = Some(TableCall::Query).filter(|_| compares && has_index);
+        let reads = compares || (self.scope.reports && self.roles.jobsender);
+        let query = Some(TableCall::Query).filter(|_| reads && has_index);
         for call in worker.chain(jobsender).chain(query).collect::<Vec<_>>() {
             self.rehearse(&table, &what, call).await;
         }

@@ -59,6 +59,8 @@ pub struct Scope {
     pub copies_tags: bool,
     /// New objects are given an ACL (`ACL`).
     pub sets_acl: bool,
+    /// The jobsender writes a report of the records at the end (`ReportTo`).
+    pub reports: bool,
     /// Deletions are propagated to the destination (`PropagateDelete`, or `jobsender --delete`).
     pub deletes: bool,
 }
@@ -163,7 +165,7 @@ fn jobsender(scope: &Scope) -> Vec<Value> {
             "dynamodb:PutItem",
         ],
     ));
-    let index = scope.table.as_ref().filter(|_| scope.compares_versions);
+    let index = scope.table.as_ref().filter(|_| scope.compares_versions || scope.reports);
     let index = index.map(|table| format!("{table}/index/{INDEX}"));
     statements.extend(on(&index, "Index", &["dynamodb:Query"]));
     let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];

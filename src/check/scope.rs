@@ -39,6 +39,7 @@ pub(super) fn of(config: &Config) -> Scope {
             .map(|name| GroupScope { name, hook: config.instance.lifecycle_hook.is_some() }),
         reads_versions: mode.get_object_with_version_id,
         compares_versions: mode.jobsender_compare_version_id,
+        reports: config.report.to.is_some(),
         copies_tags: mode.copy_tags,
         sets_acl: config.destination.acl.is_some(),
         deletes: mode.propagate_delete,

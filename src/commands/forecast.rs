@@ -17,6 +17,7 @@ use crate::estimate::work::{Work, Workers};
 use crate::estimate::{CostItem, Estimate, PricedPlaces, TransferWay, estimate};
 use crate::format::human;
 use crate::job::MAX_PACK_DATA;
+use crate::report::page::CostFacts;
 use crate::wiring;
 
 /// What is needed to make an estimate.
@@ -91,6 +92,52 @@ impl Estimating {
         })
     }
 
+    /// No objects yet, and how they are copied.
+    pub(super) fn empty(&self) -> Work {
+        self.work.clone()
+    }
+
+    /// The requests and the cost of what was copied, in words.
+    pub(super) fn of_copies(&self, copied: &Work) -> CostFacts {
+        let mut work = copied.clone();
+        self.add_messages(&mut work);
+        let Estimate { source, destination, queue, table, costs, total, .. } = self.estimate(&work);
+        let queue = queue.send + queue.receive + queue.delete;
+        let parts = destination.upload_part;
+        let uploads = destination.list_uploads
+            + destination.create_upload
+            + destination.list_parts
+            + destination.complete_upload;
+        let requests = [
+            ("source: HEAD", source.head),
+            ("source: GET", source.get),
+            ("destination: PUT", destination.put),
+            ("destination: parts", parts),
+            ("destination: other upload requests", uploads),
+            ("destination: DELETE", destination.delete),
+            ("queue", if self.services.queue { queue } else { 0 }),
+            (
+                "table: writes",
+                if self.services.table { table.write + table.index_write } else { 0 },
+            ),
+        ];
+        let Prices { as_of, currency, .. } = &self.prices;
+        let amount = |amount: f64| format!("{amount:.2} {currency}");
+        let note = match costs.is_empty() {
+            true => "No prices are known for these stores.".to_owned(),
+            false => format!(
+                "List prices of {as_of}, all objects as class STANDARD at the source. Listings, \
+                 retries and tags are not included."
+            ),
+        };
+        CostFacts {
+            requests: requests.map(|(name, count)| (name.to_owned(), count)).into(),
+            costs: costs.iter().map(|c| (item(c.what).to_owned(), amount(c.amount))).collect(),
+            total: amount(total),
+            note: format!("Computed from the sizes of the copied objects, not measured. {note}"),
+        }
+    }
+
     /// Where a comparison of a pair begins to add up its counts.
     pub(super) fn outlook(&self) -> ForecastCounts {
         ForecastCounts::new(self.work.clone())
@@ -110,6 +157,13 @@ impl Estimating {
     fn complete(&self, work: &mut Work, summary: &Summary) {
         work.lists.source = summary.source_pages * self.comparisons;
         work.lists.destination = summary.destination_pages * self.comparisons;
+        self.add_messages(work);
+        work.deletes = summary.to_delete;
+        work.versions_compared = if self.versions { summary.already_there } else { 0 };
+    }
+
+    /// The messages that carry the objects.
+    fn add_messages(&self, work: &mut Work) {
         let total = work.total();
         let by_count = total.small.div_ceil(self.packs);
         work.messages.packs = by_count.max(total.small_bytes.div_ceil(MAX_PACK_DATA));
@@ -117,8 +171,6 @@ impl Estimating {
         if self.packs <= 1 {
             (work.messages.packs, work.messages.singles) = (0, total.small + total.large);
         }
-        work.deletes = summary.to_delete;
-        work.versions_compared = if self.versions { summary.already_there } else { 0 };
     }
 
     fn estimate(&self, work: &Work) -> Estimate {

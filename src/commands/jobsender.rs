@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::closing_report::ClosingReport;
 use super::comparing::{self, Audience, PairResult, compare_all, comparison_note, with_args};
 use super::forecast::Estimating;
 use super::origins::keys;
@@ -27,6 +28,8 @@ use crate::systemd::ServiceReport;
 use crate::transfer::memory::MemoryBudget;
 use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides};
+
+mod closing_report;
 
 /// Bytes of memory for each remembered object that was sent before.
 const REMEMBERED: u64 = 32;
@@ -89,6 +92,10 @@ async fn once(
         ..comparing::terms(config, &sides, &ignore, &args.compare, &pairs, keys)?
     };
     terms.probe(&pairs, &halt.stop).await?;
+    let reporting = match sends {
+        true => ClosingReport::open(config, args, state.as_ref(), &halt.stop).await?,
+        false => None,
+    };
     reach.begin();
     telling.get_or_insert_with(|| ServiceReport::jobsender(reach, halt));
     if let Some(key) = &args.compare.explain {
@@ -116,8 +123,14 @@ async fn once(
     if let Some(profiles) = profiles {
         profiles.keep().await;
     }
+    let mut reported = reporting.as_ref().is_some_and(|report| report.is_written(&results));
+    let report = match reporting {
+        Some(report) => report.write(config, &pairs, &results, &halt.stop).await,
+        None => Ok(None),
+    };
+    reported |= matches!(report, Ok(Some(_)));
     if let Some(state) = state.filter(|_| sends) {
-        keep_counts(config, &halt.stop, &*state, &results).await;
+        keep_counts(config, &halt.stop, &*state, &results, reported).await;
         // Nothing is known about objects in a missing range, or outside a file of names.
         let has_seen_all = |result: &PairResult| {
             result.summary.missing.is_empty() && result.summary.doubtful_ends == 0
@@ -131,6 +144,9 @@ async fn once(
     let unmatched =
         comparing::unmatched(&comparison, &pairs, &results, args.json, &halt.stop).await;
     print(args.json, &results, || text(&results, estimating.as_ref(), &unmatched))?;
+    if let (Some(report), false) = (report?, args.json) {
+        print(false, &(), || report.text())?;
+    }
     Ok(if is_whole { comparing::matched(&unmatched, &args.compare) } else { Exit::Incomplete })
 }
 
@@ -214,6 +230,8 @@ async fn remember(
 struct KeptCounts<'a> {
     /// Seconds since 1970.
     ended: u64,
+    /// Nothing was left to do, and a report of that is written.
+    reported: bool,
     pairs: &'a [PairResult],
 }
 
@@ -223,10 +241,11 @@ async fn keep_counts(
     cancel: &CancellationToken,
     state: &dyn RecordStore,
     results: &[PairResult],
+    reported: bool,
 ) {
     let state = Retrying::new(state, config.mode.max_retry, cancel);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let counts = KeptCounts { ended: since.as_secs(), pairs: results };
+    let counts = KeptCounts { ended: since.as_secs(), reported, pairs: results };
     let note = comparison_note(config);
     let text = serde_json::to_vec(&counts).unwrap_or_default();
     if let Err(error) = state.set_note(&note, &text).await {

@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::comparing::{
     Audience, compare_all, explain, matched, said, terms, unmatched, with_args,
 };
 use super::forecast::Estimating;
 use super::jobsender::{impossible, text as comparison_text};
 use super::origins::keys;
+use super::report::{ReportResult, Reporting};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
 use crate::compare::{Comparison, Terms};
@@ -20,6 +23,8 @@ use crate::format::escape::shown;
 use crate::format::human;
 use crate::params::{Pair, ParameterStore, load_pairs, same_place};
 use crate::record::sqlite::SqliteRecords;
+use crate::report::ReportScope;
+use crate::report::place::Place;
 use crate::shutdown::Halt;
 use crate::single_node::{Run, RunReport};
 use crate::sqlite::Database;
@@ -49,18 +54,62 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
             None => dry_run(config, &comparison, &pairs, args, &halt).await,
         };
     }
+    let to = args.report.as_deref().or(config.report.to.as_deref());
+    let reporting = match to {
+        Some(to) => Some(report_to(config, to, &pairs, &halt.stop).await?),
+        None => None,
+    };
     let audience = Audience::new(&args.compare, false)?;
-    let finds = audience.finds.clone();
+    let (finds, cancel) = (audience.finds.clone(), halt.stop.clone());
     let run = Run::open(config, sides, terms, pairs, finds, halt).await?;
-    let report = run.execute().await?;
+    let mut report = run.execute().await?;
+    // Without a closing comparison the run is not at its end.
+    let reported = match reporting.filter(|_| report.closing.is_some()) {
+        Some((place, scope)) => Some(write_report(config, place, scope, &report, &cancel).await),
+        None => None,
+    };
     signals.abort();
     audience.finish()?;
-    print(args.json, &report, || text(&report))?;
+    if let Some(Ok(written)) = &reported {
+        report.report = serde_json::to_value(written).ok();
+    }
+    print(args.json, &report, || match &reported {
+        Some(Ok(written)) => format!("{}\n{}", text(&report), written.text()),
+        _ => text(&report),
+    })?;
+    reported.transpose()?;
     Ok(match report.is_complete() {
         true => matched(&report.unmatched, &args.compare),
         false if report.ended_by.is_some() => Exit::Unreached,
         false => Exit::Incomplete,
     })
+}
+
+/// Where the report of a run goes, and what is in it. Fails before anything is copied if it cannot
+/// be written there.
+async fn report_to(
+    config: &Config,
+    to: &str,
+    pairs: &[Pair],
+    cancel: &CancellationToken,
+) -> Result<(Place, ReportScope)> {
+    let place = super::report::place(config, to, true).await?;
+    place.probe(cancel).await?;
+    Ok((place, ReportScope { pairs: pairs.to_vec(), ..ReportScope::default() }))
+}
+
+async fn write_report(
+    config: &Config,
+    place: Place,
+    scope: ReportScope,
+    report: &RunReport,
+    cancel: &CancellationToken,
+) -> Result<ReportResult> {
+    let state = Arc::new(SqliteRecords::new(&Database::open(&config.backend.path).await?));
+    let format = config.report.format;
+    let reporting = Reporting { config, state, scope, format, place, standalone: true };
+    let closing = (verdict(report), report.is_complete());
+    reporting.write(Some(closing), cancel).await
 }
 
 /// The pairs and the ignore list: of two addresses on the command line, or of the bucket list.
@@ -103,7 +152,7 @@ async fn dry_run(
 }
 
 /// Makes a pair of two addresses, under the same rules as a line of the bucket list.
-fn pair(config: &Config, source: &str, destination: &str, strip: bool) -> Result<Pair> {
+pub(super) fn pair(config: &Config, source: &str, destination: &str, strip: bool) -> Result<Pair> {
     let (src_bucket, src_prefix) = address(source)?;
     let (des_bucket, des_prefix) = address(destination)?;
     let pair = Pair { src_bucket, src_prefix, des_bucket, des_prefix, strip };
@@ -116,7 +165,7 @@ fn pair(config: &Config, source: &str, destination: &str, strip: bool) -> Result
 }
 
 /// Splits `s3://BUCKET/PREFIX` into bucket and prefix; the prefix may be empty.
-fn address(text: &str) -> Result<(String, String)> {
+pub(super) fn address(text: &str) -> Result<(String, String)> {
     let rest = text.strip_prefix("s3://").unwrap_or_default();
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {

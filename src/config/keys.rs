@@ -3,7 +3,7 @@
 use super::StorageClass;
 use super::words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
-    PreserveEtag, QueueBackend, StateBackend, Words,
+    PreserveEtag, QueueBackend, ReportFormat, StateBackend, Words,
 };
 use crate::object::MIB;
 use crate::quirk::Quirk;
@@ -87,6 +87,7 @@ pub static SECTIONS: &[Section] = &[
     Section { name: "Source", meaning: "the side from which objects are read" },
     Section { name: "Destination", meaning: "the side to which objects are written" },
     Section { name: "Backend", meaning: "storage of jobs and records" },
+    Section { name: "Report", meaning: "what is written when everything is done" },
     Section { name: "Instance", meaning: "the EC2 instance on which a worker runs, if any" },
 ];
 
@@ -298,6 +299,11 @@ pub static KEYS: &[Key] = &[
         "the folder in which listings and inventories that are not in byte order are sorted; it needs room for all their keys; empty: the system's folder for temporary files"),
     key("Backend", "MaxReceiveCount", count(1, 1000), "60",
         "how often a message is received before it becomes a dead letter; the redrive policy of an SQS queue can lower this"),
+
+    key("Report", "ReportTo", Text, "",
+        "where a report of every object is written once a closing comparison finds nothing left to do: a folder, or s3://BUCKET/PREFIX on the destination side; each report gets a folder of its own below; empty: nowhere"),
+    key("Report", "ReportFormat", Choice(ReportFormat::WORDS), "json",
+        "how the lines of a report are written; csv: for spreadsheets"),
 
     key("Instance", "WatchInstance", Bool, "True",
         "the worker asks the instance metadata service, if there is one, and drains on a Spot interruption, a rebalance recommendation, and when its autoscaling group ends the instance"),

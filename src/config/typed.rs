@@ -144,6 +144,10 @@ pub(super) fn config(reader: &mut ValueReader<'_>, folder: Option<PathBuf>) -> C
         source: source(reader, debug.local_profile_mode),
         destination: destination(reader, debug.local_profile_mode),
         backend: backend(reader),
+        report: ReportConfig {
+            to: reader.optional_text("Report", "ReportTo"),
+            format: reader.choice("Report", "ReportFormat"),
+        },
         instance: instance(reader),
         filter: filter(reader),
         debug,

@@ -53,6 +53,14 @@ words! {
         Get = "GET",
     }
 
+    /// How the lines of a report are written.
+    ReportFormat {
+        /// A JSON object a line.
+        Json = "json",
+        /// Comma-separated values.
+        Csv = "csv",
+    }
+
     /// What is compared if both sides have an object.
     Compare {
         /// The number of bytes.

@@ -28,7 +28,7 @@ use self::update::Update;
 use super::rules::{Change, Refusal, Row, Write};
 use super::{
     AttemptEnd, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey, Outcome, Record,
-    RecordId, RecordStore, RecordTally, Recorded, Seal, Start,
+    RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal, Start,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
@@ -40,6 +40,7 @@ mod copied_by_key;
 mod examine;
 mod item;
 mod notes;
+mod pages;
 mod update;
 
 /// An answer must begin within this time; the service normally answers within milliseconds.
@@ -372,6 +373,12 @@ impl RecordStore for DynamoRecords {
         }
         tally.span = first.zip(last);
         Ok(tally)
+    }
+
+    /// Costs half a read unit for each 4 KB: of the index if the records of one bucket are asked for
+    /// and the index can be read, otherwise of the whole table.
+    async fn records(&self, request: &RecordsRequest) -> Result<RecordsPage> {
+        self.page_of_records(request).await
     }
 
     /// Reads the table until it has found `limit` records: see [`Self::scan`] for the cost.

@@ -9,7 +9,7 @@ use self::row::{instant, seconds, status, unsigned};
 use super::rules::{Carried, Change};
 use super::{
     AttemptEnd, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome, Proofs, Record,
-    RecordId, RecordStore, RecordTally, Recorded, Seal, Start,
+    RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal, Start,
 };
 use crate::error::Result;
 use crate::object::{ObjectKey, Revision};
@@ -116,6 +116,11 @@ impl RecordStore for SqliteRecords {
         self.db.read(move |tx| tally(tx, since)).await
     }
 
+    async fn records(&self, request: &RecordsRequest) -> Result<RecordsPage> {
+        let request = request.clone();
+        self.db.read(move |tx| records(tx, &request)).await
+    }
+
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>> {
         self.db.read(move |tx| row::with_status(tx, status, limit)).await
     }
@@ -165,6 +170,22 @@ fn copies(tx: &Transaction<'_>, request: &CopiesRequest) -> rusqlite::Result<Cop
     let next = next.map(|(row, copy)| format!("{row}/{}", copy.id.des.key.as_str()));
     let copies = rows.into_iter().map(|(_, copy)| copy).filter(is_within).collect();
     Ok(CopiesPage { copies, next })
+}
+
+fn records(tx: &Transaction<'_>, request: &RecordsRequest) -> rusqlite::Result<RecordsPage> {
+    let token = request.token.as_deref().and_then(|token| token.split_once('/'));
+    let first = request.within.as_ref().map_or("", |within| within.key.as_str());
+    let (row, after) = token.unwrap_or(("", first));
+    let row: i64 = row.parse().unwrap_or(i64::MIN);
+    let rows = match &request.within {
+        None => row::all(tx, row, PAGE),
+        Some(within) => row::within(tx, &within.bucket, (after, row), PAGE),
+    }?;
+    let is_within = |record: &Record| request.is_within(&record.id.des);
+    let next = rows.last().filter(|(_, record)| rows.len() == PAGE && is_within(record));
+    let next = next.map(|(row, record)| format!("{row}/{}", record.id.des.key.as_str()));
+    let records = rows.into_iter().map(|(_, record)| record).filter(is_within).collect();
+    Ok(RecordsPage { records, next })
 }
 
 /// One pass over a covering index, so that `status --watch` does not read the whole file.

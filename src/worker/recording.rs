@@ -51,7 +51,7 @@ mod tests {
     use crate::object::{ObjectId, Revision};
     use crate::record::{
         AttemptEnd, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record, RecordId, RecordTally,
-        Seal, Start,
+        RecordsPage, RecordsRequest, Seal, Start,
     };
     use crate::retry::Policy;
 
@@ -122,6 +122,9 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn tally(&self, _: SystemTime) -> Result<RecordTally> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn records(&self, _: &RecordsRequest) -> Result<RecordsPage> {
             unreachable!("only outcomes are put on record")
         }
         async fn with_status(&self, _: JobStatus, _: usize) -> Result<Vec<Record>> {

@@ -13,6 +13,7 @@
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
 //! | `check.rs` | `check`: what is told of a sound set-up and of each fault, and its policies by trial |
+//! | `report.rs` | `report` on the table, and what it costs to read the records |
 //! | `store.rs`, `store/` | the promises of `ObjectStore`, on ministack and on the demo's endpoint |
 
 mod check;
@@ -25,4 +26,5 @@ mod ledger;
 mod migration;
 mod packs;
 mod refusals;
+mod report;
 mod store;

@@ -12,6 +12,7 @@ mod origins;
 mod pace;
 mod packs;
 mod proofs;
+mod report;
 mod run;
 mod sides;
 mod unmatched;

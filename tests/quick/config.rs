@@ -183,7 +183,7 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
             "t.ini:4: [Basic] JobType = POST; allowed: PUT, GET",
             "t.ini:5: the section's name is not closed; allowed: [Section] by itself",
             "t.ini:6: unknown section [Mods]; perhaps Mode is meant; allowed: Basic, Mode, \
-             Filter, Debug, Source, Destination, Backend, Instance",
+             Filter, Debug, Source, Destination, Backend, Report, Instance",
             "t.ini:9: [Mode] MaxThread = 0 is out of range; allowed: a whole number from 1 to \
              1000, or auto",
             "t.ini:10: unknown key ChunkSize in [Mode]; it belongs to [Debug]",

@@ -52,12 +52,32 @@ impl DynamoRecords {
         &self,
         request: &CopiesRequest,
     ) -> Result<Option<CopiesPage>> {
+        let after = request.after.as_ref().map(ObjectKey::as_str);
+        let Some((items, last)) =
+            self.query(&request.bucket, &request.prefix, after, request.token.as_deref()).await?
+        else {
+            return Ok(None);
+        };
+        let next = next(last.as_ref(), &request.prefix);
+        let is_within = |copy: &Copy| copy.id.des.key.as_str().starts_with(&request.prefix);
+        let copies = items.iter().filter_map(copy).filter(is_within).collect();
+        Ok(Some(CopiesPage { copies, next }))
+    }
+
+    /// One Query of the index for the keys of a bucket with a prefix: the items, and the key of the
+    /// last one if more follow. `None` if reading the index is or was denied.
+    pub(super) async fn query(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<Option<(Vec<Item>, Option<Item>)>> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let (condition, from) = condition(request);
-        let mut values = HashMap::from([(":bucket".to_owned(), text(&request.bucket))]);
+        let (condition, from) = condition(prefix, after);
+        let mut values = HashMap::from([(":bucket".to_owned(), text(bucket))]);
         values.extend(from.map(|from| (":from".to_owned(), text(from))));
-        let start =
-            request.token.as_deref().map(|token| start(&request.bucket, token)).transpose()?;
+        let start = token.map(|token| start(bucket, token)).transpose()?;
         let asked = self
             .client
             .query()
@@ -73,14 +93,7 @@ impl DynamoRecords {
             Err(refused) if self.may_not_query(&refused) => return Ok(None),
             Err(failed) => return Err(self.error("Query", &failed)),
         };
-        let items = answer.items.unwrap_or_default();
-        let last = answer.last_evaluated_key.as_ref();
-        let passed = last.and_then(|key| item::text(key, "desKey"));
-        let goes_on = passed.is_some_and(|key| key.starts_with(&request.prefix));
-        let next = last.filter(|_| goes_on).and_then(token);
-        let is_within = |copy: &Copy| copy.id.des.key.as_str().starts_with(&request.prefix);
-        let copies = items.iter().filter_map(copy).filter(is_within).collect();
-        Ok(Some(CopiesPage { copies, next }))
+        Ok(Some((answer.items.unwrap_or_default(), answer.last_evaluated_key)))
     }
 
     /// Whether reading the index is denied; if so, it is not tried again.
@@ -97,13 +110,19 @@ impl DynamoRecords {
     }
 }
 
+/// The token of the page after the item with this key, unless the keys with the prefix have ended.
+pub(super) fn next(last: Option<&Item>, prefix: &str) -> Option<String> {
+    let goes_on =
+        |key: &&Item| item::text(key, "desKey").is_some_and(|key| key.starts_with(prefix));
+    last.filter(goes_on).and_then(token)
+}
+
 /// The keys to read: those after a key, or those with the prefix. No operand may be empty.
-fn condition(request: &CopiesRequest) -> (&'static str, Option<&str>) {
-    let after = request.after.as_ref().map(ObjectKey::as_str);
-    match after.filter(|after| *after >= request.prefix.as_str() && !after.is_empty()) {
+fn condition<'a>(prefix: &'a str, after: Option<&'a str>) -> (&'static str, Option<&'a str>) {
+    match after.filter(|after| *after >= prefix && !after.is_empty()) {
         Some(after) => ("desBucket = :bucket AND desKey > :from", Some(after)),
-        None if request.prefix.is_empty() => ("desBucket = :bucket", None),
-        None => ("desBucket = :bucket AND begins_with(desKey, :from)", Some(&request.prefix)),
+        None if prefix.is_empty() => ("desBucket = :bucket", None),
+        None => ("desBucket = :bucket AND begins_with(desKey, :from)", Some(prefix)),
     }
 }
 

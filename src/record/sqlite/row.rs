@@ -58,6 +58,22 @@ static SELECT_COPIES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Records of one bucket in the order of its keys.
+static SELECT_WITHIN: LazyLock<String> = LazyLock::new(|| {
+    let (identity, columns) = (IDENTITY.join(", "), names(&Column::ALL));
+    format!(
+        r#"SELECT {identity}, {columns}, rowid FROM record INDEXED BY "desBucket-index"
+        WHERE desBucket = ?1 AND (desKey, rowid) > (?2, ?3) ORDER BY desKey, rowid LIMIT ?4"#
+    )
+});
+
+static SELECT_ALL: LazyLock<String> = LazyLock::new(|| {
+    let (identity, columns) = (IDENTITY.join(", "), names(&Column::ALL));
+    format!(
+        "SELECT {identity}, {columns}, rowid FROM record WHERE rowid > ?1 ORDER BY rowid LIMIT ?2"
+    )
+});
+
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let all: Vec<&str> = IDENTITY.into_iter().chain(Column::ALL.map(Column::name)).collect();
     let marks = vec!["?"; all.len()].join(", ");
@@ -131,6 +147,38 @@ pub(super) fn with_status(
             Ok(in_millis(read(row, IDENTITY.len(), &Column::ALL)?.record(identity(row)?)))
         })?
         .collect()
+}
+
+/// Up to `limit` records with their rowids, after a rowid.
+pub(super) fn all(
+    tx: &Transaction<'_>,
+    rowid: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(i64, Record)>> {
+    with_rowids(tx, &SELECT_ALL, params![rowid, limit as i64])
+}
+
+/// Up to `limit` records of a bucket with their rowids, after a destination key and rowid.
+pub(super) fn within(
+    tx: &Transaction<'_>,
+    bucket: &str,
+    (key, rowid): (&str, i64),
+    limit: usize,
+) -> rusqlite::Result<Vec<(i64, Record)>> {
+    with_rowids(tx, &SELECT_WITHIN, params![bucket, key, rowid, limit as i64])
+}
+
+fn with_rowids(
+    tx: &Transaction<'_>,
+    sql: &str,
+    params: impl Params,
+) -> rusqlite::Result<Vec<(i64, Record)>> {
+    let mut select = tx.prepare_cached(sql)?;
+    let rows = select.query_map(params, |row| {
+        let record = read(row, IDENTITY.len(), &Column::ALL)?.record(identity(row)?);
+        Ok((row.get(IDENTITY.len() + Column::ALL.len())?, in_millis(record)))
+    })?;
+    rows.collect()
 }
 
 /// Up to `limit` finished copies with their rowids, after a destination key and rowid.

@@ -15,12 +15,14 @@ mod batches;
 mod copies;
 mod notes;
 mod order;
+mod pages;
 mod rules;
 
 pub use batches::*;
 pub use copies::*;
 pub use notes::*;
 pub use order::*;
+pub use pages::*;
 pub use rules::*;
 
 /// Makes the suite's promises tests of the calling module. `$fresh` is an
@@ -70,6 +72,8 @@ macro_rules! state_suite {
             copies_of_a_prefix_and_behind_a_key,
             copies_of_two_pairs_are_told_apart,
             many_copies_come_on_pages,
+            every_record_comes_once_page_by_page,
+            records_of_a_bucket_and_prefix_come_alone,
             a_note_is_added_once_and_may_be_set_again,
             of_many_who_add_one_note_one_does,
             notes_are_bytes_under_any_name,
