@@ -267,6 +267,9 @@ pub struct RunArgs {
     /// Copy nothing; print what would be copied, and why the rest is skipped
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Do not ask before it copies; without a terminal it never asks
+    #[arg(long)]
+    pub yes: bool,
     /// At the end, write a report to a new folder below this one (default: ReportTo in the ini)
     #[arg(long, value_name = "FOLDER|s3://BUCKET/PREFIX", conflicts_with = "dry_run")]
     pub report: Option<String>,

@@ -113,7 +113,7 @@ fn print(json: bool, result: &impl Serialize, text: impl FnOnce() -> String) -> 
     };
     let text = match json {
         true => escape::json(&serde_json::to_string(result).map_err(|e| cannot(e.into()))?),
-        false => escape::lines(&text()),
+        false => logging::result(escape::lines(&text())),
     };
     match writeln!(io::stdout(), "{text}") {
         // The reader has read enough.

@@ -18,7 +18,7 @@ use crate::logging::say;
 use crate::monitor::Counts;
 use crate::object::{MIB, ObjectId};
 use crate::params::Pair;
-use crate::progress::{Progress, Totals};
+use crate::progress::{Phase, Progress, Totals};
 use crate::queue::sqlite::SqliteQueue;
 use crate::record::RecordStore;
 use crate::record::sqlite::SqliteRecords;
@@ -210,7 +210,7 @@ impl Stage {
         self.fleet.start(2).await?;
         let totals = Arc::new(Totals::default());
         totals.add(compared.to_copy, compared.to_copy_bytes);
-        totals.listing_done();
+        totals.enter(Phase::Copying);
         let counts = Arc::new(SharedCounts::default());
         let progress = Progress::start(totals, {
             let counts = Arc::clone(&counts);

@@ -1,7 +1,8 @@
 //! Logging: text or JSON on stderr, the systemd journal, a file.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::MultiProgress;
 use systemd_journal_logger::connected_to_journal;
@@ -22,16 +23,29 @@ mod fields;
 mod file;
 mod journal;
 pub mod scope;
+mod terminal;
 
 use fields::{Fields, Spans, around, level};
 use file::LogFile;
 use journal::Journal;
+use terminal::Terminal;
 
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
 /// The progress bars of this process; log lines step around them.
 pub fn bars() -> &'static MultiProgress {
     BARS.get_or_init(MultiProgress::new)
+}
+
+/// Set if lines are read by programs: JSON, or the journal.
+static STRUCTURED: AtomicBool = AtomicBool::new(false);
+
+/// Writes how far the work is: to stderr as it is, or as a log line if programs read those.
+pub fn progress(line: &str) {
+    match STRUCTURED.load(Ordering::Relaxed) {
+        true => tracing::info!("{line}"),
+        false => drop(writeln!(io::stderr(), "{line}")),
+    }
 }
 
 /// Writes a line to stdout, stepping around progress bars. If stdout is closed, the work goes on.
@@ -67,9 +81,15 @@ pub fn start(config: &Debug) -> Result<()> {
         LogFormat::Journal => true,
         LogFormat::Text | LogFormat::Json => false,
     };
+    STRUCTURED.store(to_journal || format == LogFormat::Json, Ordering::Relaxed);
     let file = config.log_file.as_deref().map(LogFile::open).transpose()?;
     let journal = to_journal.then(Journal::connect).transpose()?;
-    let lines = (!to_journal).then_some(StderrLines { json: format == LogFormat::Json });
+    let style = match format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Auto if io::stderr().is_terminal() => Style::Terminal(terminal()),
+        _ => Style::Text,
+    };
+    let lines = (!to_journal).then_some(StderrLines { style });
     let registry = tracing_subscriber::registry().with(targets).with(Spans);
     let started = registry.with(journal).with(lines).with(file).try_init();
     started.map_err(|error| Error::usage("logging was started twice").with_source(error))
@@ -100,9 +120,27 @@ fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }
 
+fn terminal() -> Terminal {
+    let [no_color, term] = ["NO_COLOR", "TERM"].map(|name| std::env::var(name).ok());
+    Terminal::new(no_color.as_deref(), term.as_deref())
+}
+
+/// A result for stdout, with its failures set off if that is a terminal with colours.
+pub fn result(text: String) -> String {
+    if io::stdout().is_terminal() { terminal().result(&text) } else { text }
+}
+
+/// How lines look on stderr.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    Json,
+    Text,
+    Terminal(Terminal),
+}
+
 /// Writes every event as one line on stderr, stepping around progress bars.
 struct StderrLines {
-    json: bool,
+    style: Style,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLines {
@@ -111,9 +149,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLines {
             return;
         }
         let (fields, level) = (Fields::of(event), level(event));
-        let line = match self.json {
-            true => fields.json(level, &now(), &around(event, &context)),
-            false => fields.text(level, &now()),
+        let line = match self.style {
+            Style::Json => fields.json(level, &now(), &around(event, &context)),
+            Style::Text => fields.text(level, &now()),
+            Style::Terminal(terminal) => {
+                terminal.line(level, OffsetDateTime::now_utc(), &fields.words())
+            }
         };
         let write = || drop(writeln!(io::stderr(), "{line}"));
         match BARS.get() {

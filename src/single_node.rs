@@ -3,12 +3,18 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::lock::Lock;
+use self::sign::Sign;
+use self::state::StateKeeper;
 use crate::compare::difference::Difference;
-use crate::compare::{Comparison, Finds, Outlet, Summary, Tally, Terms, Unmatched, Verdict};
+use crate::compare::{
+    Comparison, Finds, ForecastCounts, Outlet, Summary, Tally, Terms, Unmatched, Verdict,
+};
 use crate::config::Config;
 use crate::digest;
 use crate::error::{Error, Result};
@@ -17,7 +23,7 @@ use crate::monitor::{Counts, Monitor};
 use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::params::Pair;
-use crate::progress::{Progress, Totals};
+use crate::progress::{Phase, Progress, Totals, Watched};
 use crate::queue::Queue;
 use crate::queue::sqlite::SqliteQueue;
 use crate::record::sqlite::SqliteRecords;
@@ -31,6 +37,10 @@ use crate::wiring::{self, Sides};
 use crate::worker::Worker;
 
 mod lock;
+mod sign;
+mod state;
+
+pub use state::{RunEnd, RunState, runs};
 
 /// An object that has failed this often counts as a failure of the run; a cluster has a queue that
 /// waits.
@@ -74,6 +84,9 @@ pub struct RunReport {
     /// What was named and matches nothing: a source that lists no object, a pattern.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unmatched: Vec<Unmatched>,
+    /// Nothing was copied: the user was asked, and said no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub declined: bool,
     /// A signal stopped the run before it was finished.
     pub interrupted: bool,
     /// Why the work ended before it was finished, if no object was the cause.
@@ -100,7 +113,62 @@ impl RunReport {
     pub fn is_complete(&self) -> bool {
         let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
         let whole = whole && self.compared.deletions_refused.is_none();
-        !self.interrupted && self.ended_by.is_none() && self.failed_count == 0 && whole
+        !self.interrupted
+            && !self.declined
+            && self.ended_by.is_none()
+            && self.failed_count == 0
+            && whole
+    }
+}
+
+/// How a run ended, for `status`.
+fn end_of(ended: &Result<RunReport>) -> RunEnd {
+    match ended {
+        Ok(report) if report.is_complete() => RunEnd::Complete,
+        Ok(report) if report.interrupted || report.declined => RunEnd::Stopped,
+        Ok(report) if report.ended_by.is_none() => RunEnd::Incomplete,
+        Ok(_) | Err(_) => RunEnd::Failed,
+    }
+}
+
+/// Asks whether a run may copy what its comparison has found.
+#[async_trait]
+pub trait Consent: Send + Sync {
+    /// Where the comparison of a pair begins to add up its costs.
+    fn outlook(&self) -> ForecastCounts;
+
+    /// Shows what was found for these pairs, and asks.
+    async fn ask(&self, pairs: &[Pair], found: Vec<(Summary, ForecastCounts)>) -> Result<bool>;
+}
+
+/// What the first comparison of a run found.
+struct Found {
+    summary: Summary,
+    unmatched: Vec<Unmatched>,
+    /// Whether it may be copied.
+    consented: bool,
+}
+
+impl Found {
+    /// Of a comparison that has not come to its end.
+    fn so_far(tally: &Tally) -> Self {
+        Self { summary: tally.summary(), unmatched: Vec::new(), consented: true }
+    }
+}
+
+/// What the progress of a run is made of.
+struct Watch {
+    monitor: Arc<Monitor>,
+    worker: Arc<Worker>,
+}
+
+impl Watched for Watch {
+    fn counts(&self) -> Counts {
+        self.monitor.counts()
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.worker.waits_for()
     }
 }
 
@@ -117,6 +185,8 @@ pub struct Run {
     finds: Vec<Arc<dyn Finds>>,
     halt: Halt,
     profiles: Profiles,
+    name: String,
+    sign: Option<Sign>,
     _lock: Lock,
 }
 
@@ -135,6 +205,7 @@ impl Run {
         let name = queue_name(config, &pairs);
         let database = Database::open(&config.backend.path).await?;
         let lock = Lock::take(&config.backend.path, &name)?;
+        let sign = Sign::leave(&name, &config.backend.path)?;
         let receives = config.backend.max_receive_count;
         let queue = Arc::new(SqliteQueue::open(&database, &name, receives).await?);
         queue.clear().await?;
@@ -168,81 +239,146 @@ impl Run {
             finds,
             halt,
             profiles,
+            name,
+            sign,
             _lock: lock,
         })
     }
 
-    /// Compares, copies, compares again.
-    pub async fn execute(self) -> Result<RunReport> {
+    /// Compares, copies, compares again. With a `consent`, everything is compared before anything is
+    /// copied, and nothing is copied without it.
+    pub async fn execute(mut self, consent: Option<&dyn Consent>) -> Result<RunReport> {
         let began = Instant::now();
-        let progress = Progress::start(Arc::clone(&self.totals), {
-            let monitor = Arc::clone(&self.monitor);
-            move || monitor.counts()
-        });
+        if consent.is_some() {
+            self.totals.enter(Phase::Listing);
+        }
+        let watched =
+            Watch { monitor: Arc::clone(&self.monitor), worker: Arc::clone(&self.worker) };
+        let progress = Progress::start(Arc::clone(&self.totals), watched);
+        let (state, view) = (Arc::clone(&self.state), progress.view());
+        let keeper = StateKeeper::start(state, &self.name, &self.pairs, view).await;
+        let mut ended = self.work(consent, &progress).await;
+        progress.finish();
+        if let Ok(report) = &mut ended {
+            report.seconds = began.elapsed().as_secs_f64();
+        }
+        keeper.end(end_of(&ended)).await;
+        let is_complete = ended.as_ref().is_ok_and(RunReport::is_complete);
+        if let Some(sign) = self.sign.take().filter(|_| is_complete) {
+            sign.remove();
+        }
+        ended
+    }
+
+    async fn work(&self, consent: Option<&dyn Consent>, progress: &Progress) -> Result<RunReport> {
         let worker_halt = self.halt.child();
+        // Without a question the worker copies while it is compared.
+        let go = CancellationToken::new();
+        if consent.is_none() {
+            go.cancel();
+        }
         let worker = {
-            let (worker, halt) = (Arc::clone(&self.worker), worker_halt.clone());
-            tokio::spawn(async move { worker.run(&halt).await })
+            let (worker, halt, go) = (Arc::clone(&self.worker), worker_halt.clone(), go.clone());
+            tokio::spawn(async move {
+                match halt.unless_stopping(go.cancelled()).await {
+                    Some(()) => worker.run(&halt).await,
+                    None => Ok(()),
+                }
+            })
         };
         let so_far = Arc::new(Tally::default());
-        let copied = self.copy_all(&worker_halt, &so_far).await;
+        let copied = async {
+            let found = self.compare(&worker_halt, &so_far, consent, progress).await?;
+            if found.consented {
+                go.cancel();
+                self.totals.enter(Phase::Copying);
+                self.wait_until_empty(&worker_halt).await?;
+            }
+            Ok::<_, Error>(found)
+        };
+        let copied = copied.await;
         worker_halt.stop.cancel();
         let worked = worker.await.map_err(|join| Error::cancelled().with_source(join))?;
         self.profiles.keep().await;
-        progress.finish();
         let interrupted = self.halt.is_stopping();
         let ended_by = worked.err().inspect(crate::logging::ended_by);
-        let (compared, unmatched) = match copied {
+        let found = match copied {
             Err(error) if !interrupted && ended_by.is_none() => return Err(error),
-            copied => copied.unwrap_or_else(|_| (so_far.summary(), Vec::new())),
+            copied => copied.unwrap_or_else(|_| Found::so_far(&so_far)),
         };
+        if !found.consented {
+            self.queue.clear().await?;
+        }
         let Counts { done, done_bytes, proofs, uploaded, deleted, .. } = self.monitor.counts();
         let mut report = RunReport {
-            compared,
+            compared: found.summary,
             copied: done,
             copied_bytes: done_bytes,
             proofs,
             deleted,
             uploaded_bytes: uploaded,
-            unmatched,
+            unmatched: found.unmatched,
+            declined: !found.consented,
             interrupted,
             ended_by: ended_by.map(|error| error.to_string()),
             ..RunReport::default()
         };
         self.add_failures(&mut report).await?;
-        if !interrupted && report.ended_by.is_none() {
+        if !interrupted && !report.declined && report.ended_by.is_none() {
             self.close(&mut report).await?;
             self.profiles.keep().await;
         }
         report.losses = self.profiles.losses();
-        report.seconds = began.elapsed().as_secs_f64();
         Ok(report)
     }
 
-    /// Sends what differs, and waits until the queue is empty or the run is stopped.
-    async fn copy_all(
+    /// Compares all pairs, sends what differs, and asks for the consent that is needed.
+    async fn compare(
         &self,
         worker: &Halt,
         so_far: &Arc<Tally>,
-    ) -> Result<(Summary, Vec<Unmatched>)> {
+        consent: Option<&dyn Consent>,
+        progress: &Progress,
+    ) -> Result<Found> {
         let queue = Arc::<SqliteQueue>::clone(&self.queue);
         let outlet = Outlet { queue, packs: self.packs, sent: None, resend: false };
         // If the worker ends with an error, further listing is pointless.
         let comparison = Comparison::sending(self.terms.clone(), outlet, worker.stop.clone());
         let mut summary = Summary::default();
-        let mut of_pairs = Vec::with_capacity(self.pairs.len());
+        let (mut of_pairs, mut forecasts) = (Vec::with_capacity(self.pairs.len()), Vec::new());
         let mut finds = self.finds.clone();
         finds.push(Arc::<Tally>::clone(so_far));
         for pair in &self.pairs {
-            of_pairs.push(comparison.compare(pair, &finds).await?);
+            match consent {
+                None => of_pairs.push(comparison.compare(pair, &finds).await?),
+                Some(consent) => {
+                    let forecast = comparison.forecast(pair, &finds, consent.outlook()).await?;
+                    of_pairs.push(forecast.0);
+                    forecasts.push(forecast.1);
+                }
+            }
         }
         comparison.send_deletions(of_pairs.iter_mut().collect()).await;
         let of_all: Vec<&Summary> = of_pairs.iter().collect();
         let unmatched = self.terms.unmatched(&self.pairs, &of_all, &worker.stop).await;
         unmatched.iter().for_each(|one| warn!("{one}"));
         of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
-        self.totals.listing_done();
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
+        let consented = match consent {
+            Some(consent) if summary.sent + summary.deletions_sent > 0 => {
+                progress.pause();
+                let found = of_pairs.into_iter().zip(forecasts).collect();
+                let asked = worker.unless_stopping(consent.ask(&self.pairs, found)).await;
+                progress.go_on();
+                asked.transpose()?.unwrap_or(false)
+            }
+            _ => true,
+        };
+        Ok(Found { summary, unmatched, consented })
+    }
+
+    /// Waits until everything is copied, or the run is stopped.
+    async fn wait_until_empty(&self, worker: &Halt) -> Result<()> {
         let queue = Retrying::new(&*self.queue, self.terms.max_retry, &worker.stop);
         while !worker.is_stopping() {
             match queue.control(|| queue.inner.is_empty()).await {
@@ -252,7 +388,7 @@ impl Run {
                 Err(error) => return Err(error),
             }
         }
-        Ok((summary, unmatched))
+        Ok(())
     }
 
     async fn add_failures(&self, report: &mut RunReport) -> Result<()> {
@@ -277,7 +413,9 @@ impl Run {
         let records = Arc::<SqliteRecords>::clone(&self.state);
         let comparison = Comparison::closing(self.terms.clone(), records, self.halt.stop.clone());
         let differing = Arc::new(Differing::default());
-        let finds: [Arc<dyn Finds>; 1] = [Arc::<Differing>::clone(&differing)];
+        let finds: [Arc<dyn Finds>; 2] =
+            [Arc::<Differing>::clone(&differing), Arc::<Totals>::clone(&self.totals)];
+        self.totals.enter(Phase::Closing);
         let mut closing = Summary::default();
         for pair in &self.pairs {
             closing.add(&comparison.compare(pair, &finds).await?);

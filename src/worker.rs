@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{Instrument, error, info, warn};
 
 use crate::config::Config;
@@ -40,6 +41,8 @@ use witness::Witnesses;
 
 /// This many attempts in a row that fail because of this worker, not of the object, end the worker.
 const MAX_UNFIT: usize = 3;
+/// While the queue does not answer, the log repeats it this often.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
 /// A loop that waits for room runs this often, as a sign of life.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -102,6 +105,8 @@ pub struct Worker {
     witnesses: Witnesses,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
+    /// Why the queue does not answer.
+    outage: Mutex<Option<String>>,
     /// The error which shows for good that this worker is at fault.
     ended: Mutex<Option<Error>>,
 }
@@ -125,9 +130,31 @@ impl Worker {
         let source = Arc::clone(&engine.source);
         let both = Both { source, destination: Arc::clone(&engine.destination) };
         let gates = Gates::new(both, settings.parallel);
-        let (unfit, ended) = (Mutex::default(), Mutex::default());
+        let (unfit, outage, ended) = (Mutex::default(), Mutex::default(), Mutex::default());
         let witnesses = Witnesses::default();
-        Arc::new(Self { queue, engine, settings, line, listener, gates, witnesses, unfit, ended })
+        Arc::new(Self {
+            queue,
+            engine,
+            settings,
+            line,
+            listener,
+            gates,
+            witnesses,
+            unfit,
+            outage,
+            ended,
+        })
+    }
+
+    /// What the work waits for, if it is known to wait.
+    pub fn waits_for(&self) -> Option<String> {
+        let outage = lock(&self.outage).clone();
+        outage.map(|why| format!("waiting: {why}")).or_else(|| self.gates.closed_place())
+    }
+
+    /// What becomes of an object that is not done yet. Whoever watches a `run` knows of no queue.
+    fn put_back(&self) -> &'static str {
+        if self.settings.watched { "is tried again later" } else { "goes back to the queue" }
     }
 
     /// Works until `halt` says stop, then lets running parts finish and gives back the rest. Ends
@@ -137,9 +164,16 @@ impl Worker {
             let mut running = JoinSet::new();
             let ended = self.take_jobs(&mut running, halt).await;
             halt.stop.cancel();
-            if !running.is_empty() {
-                let messages = running.len();
-                info!(messages, "stopping: running parts finish, the rest goes back to the queue");
+            while let Some(ended) = running.try_join_next() {
+                report_panic(ended);
+            }
+            // If everything is done, there is nothing to stop.
+            if !running.is_empty() && (halt.cause().is_some() || ended.is_err()) {
+                let rest = match self.settings.watched {
+                    true => "is left for the next run",
+                    false => "goes back to the queue",
+                };
+                info!(running = running.len(), "stopping: running parts finish, the rest {rest}");
             }
             while let Some(ended) = running.join_next().await {
                 report_panic(ended);
@@ -160,7 +194,7 @@ impl Worker {
     }
 
     async fn take_jobs(self: &Arc<Self>, running: &mut JoinSet<()>, halt: &Halt) -> Result<()> {
-        let mut outage = 0;
+        let (mut outage, mut told) = (0, None);
         while !halt.is_stopping() {
             while let Some(ended) = running.try_join_next() {
                 report_panic(ended);
@@ -194,6 +228,7 @@ impl Worker {
             match receive.await {
                 Ok(messages) => {
                     outage = 0;
+                    lock(&self.outage).take();
                     for message in messages {
                         let (worker, halt) = (Arc::clone(self), halt.child());
                         let in_work = self.engine.monitor.begin_message();
@@ -208,7 +243,7 @@ impl Worker {
                 Err(error) if error.kind().next() == Next::Retry => {
                     outage += 1;
                     self.engine.monitor.turned(LoopTurn::Outage);
-                    warn!(outage, "the queue does not answer, waiting: {error}");
+                    self.tell_outage(&error, &mut told);
                     let pause = Duration::from_secs(1 << outage.min(5));
                     halt.unless_stopping(tokio::time::sleep(pause)).await;
                 }
@@ -216,6 +251,19 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Says that the queue does not answer, once a minute.
+    fn tell_outage(&self, error: &Error, told: &mut Option<Instant>) {
+        *lock(&self.outage) = Some(error.to_string());
+        if told.is_some_and(|told| told.elapsed() < SAID_AGAIN) {
+            return;
+        }
+        *told = Some(Instant::now());
+        match self.settings.watched {
+            true => warn!("waiting: {error}"),
+            false => warn!("the queue does not answer, waiting: {error}"),
+        }
     }
 
     /// Returns an error as soon as too many attempts in a row failed because of this worker: more

@@ -19,8 +19,8 @@ use crate::compare::{
 use crate::config::{Compare, Config, Sse};
 use crate::error::{Error, Result};
 use crate::filter::patterns::Patterns;
-use crate::format::escape::lines;
 use crate::job::Job;
+use crate::logging;
 use crate::mutex::lock;
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
@@ -38,6 +38,17 @@ pub(super) struct PairResult {
     /// What copying will cost; only of a dry run.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(super) outlook: Option<PairForecast>,
+}
+
+impl PairResult {
+    pub(super) fn new(pair: &Pair, summary: Summary, outlook: Option<PairForecast>) -> Self {
+        Self {
+            source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
+            destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
+            summary,
+            outlook,
+        }
+    }
 }
 
 /// The configuration, overridden by the command line.
@@ -151,12 +162,7 @@ async fn compare_one(
             (summary, Some(forecast))
         }
     };
-    Ok(PairResult {
-        source: format!("s3://{}/{}", pair.src_bucket, pair.src_prefix),
-        destination: format!("s3://{}/{}", pair.des_bucket, pair.des_prefix),
-        summary,
-        outlook,
-    })
+    Ok(PairResult::new(pair, summary, outlook))
 }
 
 /// How many patterns and sources that match nothing are named.
@@ -215,14 +221,12 @@ struct PrintedFinds;
 
 impl Finds for PrintedFinds {
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
-        let line = format!("{}\t{}\t{verdict}", job.src, listed.size);
-        // A closed pipe ends the naming, not the comparison.
-        let _ = writeln!(std::io::stdout(), "{}", lines(&line));
+        logging::say(format_args!("{}\t{}\t{verdict}", job.src, listed.size));
     }
 
     fn doomed(&self, des: &ObjectId, listed: Listed<'_>) {
-        let line = format!("{des}\t{}\tdelete, the source does not have it", listed.size);
-        let _ = writeln!(std::io::stdout(), "{}", lines(&line));
+        let size = listed.size;
+        logging::say(format_args!("{des}\t{size}\tdelete, the source does not have it"));
     }
 }
 

@@ -234,8 +234,8 @@ impl Estimating {
         } else {
             " at least: give --bandwidth to count the bytes"
         };
-        let workers = self.work.workers.count;
-        let _ = writeln!(text, "  {:<14} {} with {workers} workers{by}", "time", time(hours.total));
+        let workers = human::things(u64::from(self.work.workers.count), "worker");
+        let _ = writeln!(text, "  {:<14} {} with {workers}{by}", "time", time(hours.total));
         let Prices { as_of, currency, .. } = &self.prices;
         for cost in &estimate.costs {
             let mark = if cost.estimated { " (price estimated)" } else { "" };
@@ -287,8 +287,8 @@ fn sizes(text: &mut String, results: &[PairResult]) {
         let class =
             up_to.map_or("larger".to_owned(), |up_to| format!("to {}", human::bytes(up_to)));
         if objects > 0 {
-            let (objects, bytes) = (human::count(objects), human::bytes(bytes));
-            let _ = writeln!(text, "  {class:<14} {objects:>12} objects  {bytes:>12}");
+            let (objects, bytes) = (human::column(objects), human::bytes(bytes));
+            let _ = writeln!(text, "  {class:<14} {objects}  {bytes:>12}");
         }
     }
 }

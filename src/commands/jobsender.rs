@@ -14,12 +14,14 @@ use super::forecast::Estimating;
 use super::origins::keys;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
-use crate::compare::{Comparison, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
+use crate::compare::{Comparison, Finds, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
 use crate::format::human;
-use crate::params::load_pairs;
+use crate::monitor::Counts;
+use crate::params::{Pair, load_pairs};
+use crate::progress::{Phase, Progress, Totals};
 use crate::queue::{LONGEST_KEPT, Queue};
 use crate::record::RecordStore;
 use crate::retry::{Policy, Retrying};
@@ -117,7 +119,7 @@ async fn once(
         false => None,
     };
     let audience = Audience::new(&args.compare, args.dry_run && !args.json)?;
-    let results = compare_all(&comparison, &pairs, &audience.finds, estimating.as_ref()).await?;
+    let results = listed(&comparison, &pairs, &audience.finds, estimating.as_ref()).await?;
     audience.finish()?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
     if let Some(profiles) = profiles {
@@ -148,6 +150,21 @@ async fn once(
         print(false, &(), || report.text())?;
     }
     Ok(if is_whole { comparing::matched(&unmatched, &args.compare) } else { Exit::Incomplete })
+}
+
+/// Compares all pairs and shows how far the listing is.
+pub(super) async fn listed(
+    comparison: &Comparison,
+    pairs: &[Pair],
+    finds: &[Arc<dyn Finds>],
+    estimating: Option<&Estimating>,
+) -> Result<Vec<PairResult>> {
+    let totals = Arc::new(Totals::of_phase(Phase::Listing));
+    let progress = Progress::start(Arc::clone(&totals), Counts::default);
+    let finds: Vec<Arc<dyn Finds>> = finds.iter().cloned().chain([totals as _]).collect();
+    let results = compare_all(comparison, pairs, &finds, estimating).await?;
+    progress.finish();
+    Ok(results)
 }
 
 /// With an empty bucket list, all objects come by events.
@@ -259,13 +276,7 @@ pub(super) fn text(
     estimating: Option<&Estimating>,
     unmatched: &[Unmatched],
 ) -> String {
-    let mut text = String::new();
-    let dry_run = estimating.is_some();
-    for result in results {
-        let (source, destination) = (shown(&result.source), shown(&result.destination));
-        let _ = writeln!(text, "{source} -> {destination}");
-        accounts(&mut text, &result.summary, dry_run);
-    }
+    let mut text = accounts_of(results, estimating.is_some());
     for line in comparing::said(unmatched) {
         let _ = writeln!(text, "  {line}");
     }
@@ -276,11 +287,32 @@ pub(super) fn text(
     text.trim_end().to_owned()
 }
 
+/// What copying takes, before it begins.
+pub(super) fn outlook_text(results: &[PairResult], estimating: &Estimating) -> String {
+    let text = accounts_of(results, true) + &estimating.text(results);
+    text.trim_end().to_owned()
+}
+
+fn accounts_of(results: &[PairResult], dry_run: bool) -> String {
+    let mut text = String::new();
+    for result in results {
+        let (source, destination) = (shown(&result.source), shown(&result.destination));
+        let _ = writeln!(text, "{source} -> {destination}");
+        accounts(&mut text, &result.summary, dry_run);
+    }
+    text
+}
+
+fn plural(number: u64) -> &'static str {
+    if number == 1 { "" } else { "s" }
+}
+
 /// Names the objects that cannot be copied.
 pub(super) fn impossible(text: &mut String, summary: &Summary) {
     if summary.impossible > 0 {
-        let (what, count) = ("impossible", human::count(summary.impossible));
-        let _ = writeln!(text, "  {what:<14} {count:>12} objects, each is named in the log");
+        let (what, count) = ("impossible", human::column(summary.impossible));
+        let count = count.trim_end();
+        let _ = writeln!(text, "  {what:<14} {count}, each is named in the log");
         for named in &summary.impossible_named {
             let _ = writeln!(text, "    {named}");
         }
@@ -314,14 +346,14 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     ] {
         if always || objects > 0 {
             let bytes = bytes.map(human::bytes).unwrap_or_default();
-            let objects = human::count(objects);
-            let line = format!("  {what:<14} {objects:>12} objects  {bytes:>12}");
+            let objects = human::column(objects);
+            let line = format!("  {what:<14} {objects}  {bytes:>12}");
             let _ = writeln!(text, "{}", line.trim_end());
         }
     }
     if summary.messages > 0 {
         let messages = human::count(summary.messages);
-        let _ = writeln!(text, "  {:<14} {messages:>12} messages", "in");
+        let _ = writeln!(text, "  {:<14} {messages:>12} message{}", "in", plural(summary.messages));
     }
     for (objects, what) in [
         (summary.size_differs, "with another size"),
@@ -331,15 +363,17 @@ fn accounts(text: &mut String, summary: &Summary, dry_run: bool) {
     ] {
         if objects > 0 {
             let objects = human::count(objects);
-            let _ = writeln!(text, "  of those {copied}, {objects} are at the destination {what}");
+            let are = if objects == "1" { "is" } else { "are" };
+            let _ =
+                writeln!(text, "  of those {copied}, {objects} {are} at the destination {what}");
         }
     }
     if summary.key_too_long > 0 {
         let _ = writeln!(
             text,
-            "  {:<14} {:>12} objects: the key would be too long at the destination",
+            "  {:<14} {}: the key would be too long at the destination",
             "impossible",
-            human::count(summary.key_too_long)
+            human::column(summary.key_too_long).trim_end()
         );
     }
     impossible(text, summary);

@@ -1,32 +1,33 @@
 //! `run`: one process, and no services except the two object stores.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::comparing::{
-    Audience, compare_all, explain, matched, said, terms, unmatched, with_args,
-};
+use super::comparing::{Audience, PairResult, explain, matched, said, terms, unmatched, with_args};
 use super::forecast::Estimating;
-use super::jobsender::{impossible, text as comparison_text};
+use super::jobsender::{impossible, listed, outlook_text, text as comparison_text};
 use super::origins::keys;
 use super::report::{ReportResult, Reporting};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
-use crate::compare::{Comparison, Terms};
+use crate::compare::{Comparison, ForecastCounts, Summary, Terms};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::filter::patterns::Patterns;
-use crate::format::escape::shown;
+use crate::format::escape::{lines, shown};
 use crate::format::human;
 use crate::params::{Pair, ParameterStore, load_pairs, same_place};
 use crate::record::sqlite::SqliteRecords;
 use crate::report::ReportScope;
 use crate::report::place::Place;
 use crate::shutdown::Halt;
-use crate::single_node::{Run, RunReport};
+use crate::single_node::{Consent, Run, RunReport};
 use crate::sqlite::Database;
 use crate::wiring::known_stores::MetadataLoss;
 use crate::wiring::{self, Sides};
@@ -61,8 +62,10 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     };
     let audience = Audience::new(&args.compare, false)?;
     let (finds, cancel) = (audience.finds.clone(), halt.stop.clone());
+    let asking = asks(args).then(|| Asking::new(config, args)).transpose()?;
     let run = Run::open(config, sides, terms, pairs, finds, halt).await?;
-    let mut report = run.execute().await?;
+    let consent = asking.as_ref().map(|asking| asking as &dyn Consent);
+    let mut report = run.execute(consent).await?;
     // Without a closing comparison the run is not at its end.
     let reported = match reporting.filter(|_| report.closing.is_some()) {
         Some((place, scope)) => Some(write_report(config, place, scope, &report, &cancel).await),
@@ -143,12 +146,54 @@ async fn dry_run(
 ) -> Result<Exit> {
     let estimating = Estimating::new(config, &args.estimate, true)?;
     let audience = Audience::new(&args.compare, !args.json)?;
-    let results = compare_all(comparison, pairs, &audience.finds, Some(&estimating)).await?;
+    let results = listed(comparison, pairs, &audience.finds, Some(&estimating)).await?;
     audience.finish()?;
     let unmatched = unmatched(comparison, pairs, &results, args.json, &halt.stop).await;
     print(args.json, &results, || comparison_text(&results, Some(&estimating), &unmatched))?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
     Ok(if is_whole { matched(&unmatched, &args.compare) } else { Exit::Incomplete })
+}
+
+/// Whether somebody can answer a question, and is not spared it.
+fn asks(args: &RunArgs) -> bool {
+    !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks before anything is copied, with the numbers of a dry run.
+struct Asking {
+    estimating: Estimating,
+}
+
+impl Asking {
+    fn new(config: &Config, args: &RunArgs) -> Result<Self> {
+        Ok(Self { estimating: Estimating::new(config, &args.estimate, true)? })
+    }
+}
+
+#[async_trait]
+impl Consent for Asking {
+    fn outlook(&self) -> ForecastCounts {
+        self.estimating.outlook()
+    }
+
+    async fn ask(&self, pairs: &[Pair], found: Vec<(Summary, ForecastCounts)>) -> Result<bool> {
+        let of_pair = |(pair, (summary, outlook)): (&Pair, (Summary, ForecastCounts))| {
+            let forecast = self.estimating.finish(outlook, &summary);
+            PairResult::new(pair, summary, Some(forecast))
+        };
+        let results: Vec<PairResult> = pairs.iter().zip(found).map(of_pair).collect();
+        let text = outlook_text(&results, &self.estimating);
+        eprint!("{}\n\ncopy this? [y/N] ", lines(&text));
+        // A read from a terminal cannot be cut short: it must not hold up the end of the process.
+        let (answered, answer) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = io::stdin().read_line(&mut line);
+            drop(answered.send(read.map(|_| line)));
+        });
+        let answer = answer.await.ok().and_then(|line| line.ok()).unwrap_or_default();
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
 }
 
 /// Makes a pair of two addresses, under the same rules as a line of the bucket list.
@@ -180,8 +225,8 @@ fn text(report: &RunReport) -> String {
     let mut text = String::new();
     let took = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();
     let mut line = |what: &str, objects: u64, bytes: u64| {
-        let (objects, bytes) = (human::count(objects), human::bytes(bytes));
-        let _ = writeln!(text, "  {what:<14} {objects:>12} objects  {bytes:>12}");
+        let (objects, bytes) = (human::column(objects), human::bytes(bytes));
+        let _ = writeln!(text, "  {what:<14} {objects}  {bytes:>12}");
     };
     let compared = &report.compared;
     line("listed", compared.listed, compared.listed_bytes);
@@ -195,11 +240,12 @@ fn text(report: &RunReport) -> String {
         line("archived", compared.archived, compared.archived_bytes);
     }
     if compared.key_too_long > 0 {
-        let impossible = human::count(compared.key_too_long);
+        let impossible = human::column(compared.key_too_long);
         let _ = writeln!(
             text,
-            "  {:<14} {impossible:>12} objects: the key would be too long at the destination",
-            "impossible"
+            "  {:<14} {}: the key would be too long at the destination",
+            "impossible",
+            impossible.trim_end()
         );
     }
     impossible(&mut text, compared);
@@ -207,9 +253,9 @@ fn text(report: &RunReport) -> String {
         let _ = writeln!(text, "  nothing was deleted: {why}");
     }
     for (objects, what) in report.proofs.in_words() {
-        let _ = writeln!(text, "  {:<14} {:>12} objects {what}", "proven", human::count(objects));
+        let _ = writeln!(text, "  {:<14} {} {what}", "proven", human::column(objects));
     }
-    let _ = writeln!(text, "  {:<14} {:>12} objects", "failed", human::count(report.failed_count));
+    let _ = writeln!(text, "  {:<14} {}", "failed", human::column(report.failed_count).trim_end());
     for failure in &report.failed {
         let _ = writeln!(text, "    {}: {}", shown(&failure.object), shown(&failure.error));
     }
@@ -217,10 +263,11 @@ fn text(report: &RunReport) -> String {
         let _ = writeln!(text, "    and {} more", report.failed_count - report.failed.len() as u64);
     }
     for MetadataLoss { side, bucket, what, objects } in &report.losses {
-        let (objects, bucket) = (human::count(*objects), bucket.escape_debug());
+        let (objects, bucket) = (human::column(*objects), bucket.escape_debug());
+        let objects = objects.trim_end();
         let _ = writeln!(
             text,
-            "  {:<14} {objects:>12} objects: {what} is not kept by the {side}, bucket {bucket}",
+            "  {:<14} {objects}: {what} is not kept by the {side}, bucket {bucket}",
             "metadata lost"
         );
     }
@@ -241,6 +288,7 @@ fn verdict(report: &RunReport) -> String {
         );
     }
     match &report.closing {
+        _ if report.declined => "nothing was copied".to_owned(),
         _ if report.interrupted => {
             "stopped before the end: run the same command again to continue".to_owned()
         }
@@ -252,9 +300,12 @@ fn verdict(report: &RunReport) -> String {
                     "closing comparison: the source lists no object".to_owned()
                 }
                 None if closing.already_there == 0 => format!(
-                    "closing comparison: of {} objects none is in scope, all are ignored",
-                    human::count(closing.listed)
+                    "closing comparison: of {} none is in scope, all are ignored",
+                    human::objects(closing.listed)
                 ),
+                None if closing.already_there == 1 => {
+                    "closing comparison: the object is at the destination".to_owned()
+                }
                 None => format!("closing comparison: all {there} objects are at the destination"),
                 Some(caveat) => format!(
                     "closing comparison: the {there} objects that were listed are at the \
@@ -272,8 +323,8 @@ fn verdict(report: &RunReport) -> String {
                 (closing.key_too_long + closing.impossible, "impossible, each is named in the log"),
             ] {
                 if objects > 0 {
-                    let (objects, of) = (human::count(objects), human::count(closing.listed));
-                    let _ = write!(text, "\n  {objects} of {of} objects {what}");
+                    let (objects, of) = (human::count(objects), human::objects(closing.listed));
+                    let _ = write!(text, "\n  {objects} of {of} {what}");
                 }
             }
             unlisted(&mut text, closing.unlisted);

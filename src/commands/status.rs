@@ -14,11 +14,14 @@ use super::{Exit, print, stop_on_signal};
 use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
+use crate::format::escape::shown;
 use crate::format::human;
+use crate::progress::Phase;
 use crate::queue::{Depth, Queue};
 use crate::record::{Proofs, RecordStore, RecordTally};
 use crate::retry::{Policy, Retrying};
 use crate::shutdown::Halt;
+use crate::single_node::{self, RunEnd, RunState};
 use crate::wiring;
 use crate::wiring::known_stores::{self, KnownStore, StoreFact};
 
@@ -91,6 +94,13 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Whether anything was ever sent by a `jobsender`.
+    fn is_in_use(&self) -> bool {
+        self.comparison.is_some() || self.waiting + self.running > 0
+    }
+}
+
 /// The time that the recent numbers cover: a migration younger than the window counts from its
 /// first start. At least one second.
 fn window(tally: &RecordTally, now: SystemTime) -> Duration {
@@ -124,35 +134,36 @@ impl OpenBackends {
     }
 }
 
+/// What `status` prints.
+#[derive(Debug, Serialize)]
+struct Shown {
+    /// The runs of this folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<RunState>,
+    /// The queue and the records of `jobsender` and `worker`; `None`: they are not in use here.
+    #[serde(flatten)]
+    status: Option<Status>,
+}
+
 pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> {
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let (mut places, mut tally) = (OpenBackends::default(), None);
     loop {
-        let missing = places.open(config).await?;
-        let depth = match &places.queue {
-            Some(queue) => Retrying::probing(&**queue, &halt.stop).depth().await?,
-            None => Depth { dead: Some(0), ..Depth::default() },
+        let runs = single_node::runs(&config.backend.path).await?;
+        let (status, missing) = match runs.is_empty() || asks_queue(config) {
+            true => look(config, &mut places, &mut tally, &halt).await?,
+            false => (None, None),
         };
-        let tally = match &places.state {
-            Some(state) => count(&**state, &mut tally, &halt.stop).await?,
-            None => RecordTally::default(),
-        };
-        let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
-        if let Some(state) = &places.state {
-            let note = [comparison_note(config)];
-            // The other numbers are valid without it.
-            let kept = Retrying::probing(&**state, &halt.stop).notes(&note).await;
-            let kept = kept.unwrap_or_default().into_iter().flatten().next();
-            status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
-            status.stores = known_stores::printed(known_stores::kept(config, &**state).await);
-        }
-        print(args.json, &status, || match missing {
+        // Next to runs, a queue that nobody has used is not worth a word.
+        let status = status.filter(|status| runs.is_empty() || status.is_in_use());
+        let shown = Shown { runs, status };
+        print(args.json, &shown, || match missing {
             Some(file) => format!(
                 "nothing yet: there is no {}, nothing has been sent or recorded there",
                 file.display()
             ),
-            None => text(&status),
+            None => shown.text(),
         })?;
         let again =
             args.watch && halt.stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some();
@@ -161,6 +172,128 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
             return Ok(Exit::Done);
         }
     }
+}
+
+/// Whether this configuration is that of a cluster, or of `jobsender` and `worker` on one machine.
+/// In a folder with runs, it is not if nothing about queue and table has been configured.
+fn asks_queue(config: &Config) -> bool {
+    let default = Config::default();
+    let (own, others) = (&config.basic, &default.basic);
+    let named = (&own.sqs_queue_name, &own.table_queue_name)
+        != (&others.sqs_queue_name, &others.table_queue_name);
+    named || config.backend.queue == QueueBackend::Embedded
+}
+
+/// The numbers of the queue and the records, and the file that is not there yet.
+async fn look<'a>(
+    config: &'a Config,
+    places: &mut OpenBackends,
+    tally: &mut Option<(RecordTally, Instant)>,
+    halt: &Halt,
+) -> Result<(Option<Status>, Option<&'a Path>)> {
+    let missing = places.open(config).await?;
+    let depth = match &places.queue {
+        Some(queue) => Retrying::probing(&**queue, &halt.stop).depth().await?,
+        None => Depth { dead: Some(0), ..Depth::default() },
+    };
+    let tally = match &places.state {
+        Some(state) => count(&**state, tally, &halt.stop).await?,
+        None => RecordTally::default(),
+    };
+    let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
+    if let Some(state) = &places.state {
+        let note = [comparison_note(config)];
+        // The other numbers are valid without it.
+        let kept = Retrying::probing(&**state, &halt.stop).notes(&note).await;
+        let kept = kept.unwrap_or_default().into_iter().flatten().next();
+        status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
+        status.stores = known_stores::printed(known_stores::kept(config, &**state).await);
+    }
+    Ok((Some(status), missing))
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        let runs = self.runs.iter().map(run_text);
+        runs.chain(self.status.as_ref().map(text)).collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+/// A run in words: its pairs, what it is doing or how it ended, and how far it has come.
+fn run_text(run: &RunState) -> String {
+    let mut text = String::new();
+    for [source, destination] in &run.pairs {
+        let _ = writeln!(text, "{} -> {}", shown(source), shown(destination));
+    }
+    let progress = &run.progress;
+    let time = |at: u64| {
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at));
+        at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
+    };
+    let (began, updated) = (time(run.began), time(run.updated));
+    let stands = match (run.is_running, run.end) {
+        (true, _) => format!("{}, since {began} (process {})", doing(progress.phase), run.process),
+        (false, Some(RunEnd::Complete)) => format!("complete at {updated}"),
+        (false, Some(RunEnd::Incomplete)) => format!("ended at {updated}, not everything arrived"),
+        (false, Some(RunEnd::Stopped)) => {
+            format!("stopped at {updated}: run the same command again to continue")
+        }
+        (false, Some(RunEnd::Failed)) => format!("ended by an error at {updated}"),
+        (false, None) => {
+            format!("killed after {updated}: run the same command again to continue")
+        }
+    };
+    let _ = writeln!(text, "  {stands}");
+    let is_listing = matches!(progress.phase, Phase::Comparing | Phase::Listing);
+    let more = if is_listing { " so far" } else { "" };
+    let mut line = |what: &str, value: String| {
+        let _ = writeln!(text, "  {what:<8} {value}");
+    };
+    line("listed", format!("{}{more}", human::objects(progress.listed)));
+    let (objects, bytes) = (human::objects(progress.objects), human::bytes(progress.bytes));
+    line("to copy", format!("{objects}, {bytes}{more}"));
+    let (done, moved) = (human::objects(progress.done), human::bytes(progress.moved));
+    line("copied", format!("{done}, {moved}"));
+    line("failed", human::objects(progress.failed));
+    if progress.phase == Phase::Closing {
+        line("closing", format!("{} looked at", human::objects(progress.looked)));
+    }
+    if run.is_running {
+        let rate = human::bytes(progress.bytes_per_second as u64);
+        let objects = progress.objects_per_second;
+        line("rate", format!("{rate}/s, {objects:.1} objects/s over the last minute"));
+        line("left", left(run));
+    }
+    text.trim_end().to_owned()
+}
+
+fn doing(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Comparing => "comparing and copying",
+        Phase::Copying => "copying",
+        Phase::Closing => "closing comparison",
+        Phase::Listing => "comparing",
+    }
+}
+
+/// What is left of a run.
+fn left(run: &RunState) -> String {
+    let progress = &run.progress;
+    let rest = progress.objects.saturating_sub(progress.done + progress.failed);
+    let objects = match progress.phase {
+        Phase::Comparing | Phase::Listing => format!("{} or more", human::objects(rest)),
+        Phase::Copying => human::objects(rest),
+        Phase::Closing => {
+            let looks = progress.listed.saturating_sub(progress.looked);
+            format!("{} to look at", human::objects(looks))
+        }
+    };
+    let time = match (&progress.waits_for, progress.seconds_left) {
+        (Some(why), _) => why.clone(),
+        (None, Some(left)) => format!("about {}", human::about(Duration::from_secs(left))),
+        (None, None) => "time unknown".to_owned(),
+    };
+    format!("{objects}, {time}")
 }
 
 /// Counts the records, unless they were counted recently: in DynamoDB that reads the whole table,

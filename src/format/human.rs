@@ -30,6 +30,21 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
+/// `1 object`, `1,234 objects`.
+pub fn objects(number: u64) -> String {
+    things(number, "object")
+}
+
+/// The number of these things; the plural of `thing` takes an s.
+pub fn things(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// `     1,234 objects`: a count in a column.
+pub fn column(number: u64) -> String {
+    format!("{:>12} {:<7}", count(number), if number == 1 { "object" } else { "objects" })
+}
+
 /// Bytes per second, `-` if no time has passed.
 pub fn rate(bytes_moved: u64, elapsed: Duration) -> String {
     match elapsed.as_secs_f64() {
@@ -56,6 +71,12 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// An estimate in its two largest units: `2days 3h`, `12h 30m`, `2m 43s`.
+pub fn about(duration: Duration) -> String {
+    let all = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
+    all.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +90,11 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!((objects(0), objects(1)), ("0 objects".to_owned(), "1 object".to_owned()));
+        assert_eq!(column(1), "           1 object ");
+        assert_eq!(things(1_000, "key"), "1,000 keys");
+        assert_eq!(about(Duration::from_secs(3_723)), "1h 2m");
+        assert_eq!(about(Duration::from_secs(43)), "43s");
         assert_eq!(rate(3072, Duration::from_secs(2)), "1.5 KiB/s");
         assert_eq!(rate(1, Duration::ZERO), "-");
         assert_eq!(duration(Duration::from_millis(1_234)), "1.2s");

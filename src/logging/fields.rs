@@ -1,5 +1,6 @@
 //! The content of a line: level, message, and fields, including those of the enclosing spans.
 
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
@@ -9,11 +10,19 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::format::escape::{json, shown};
 use crate::object::ObjectKey;
 
+/// A field: a text, a number or a boolean.
+pub(super) type Named = (&'static str, Value);
+
 /// The message and the fields of a line, or the fields of a span.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
     pub(super) message: String,
-    pub(super) others: Vec<(&'static str, String)>,
+    pub(super) others: Vec<Named>,
+}
+
+/// A field's value as text.
+pub(super) fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Fields {
@@ -27,37 +36,55 @@ impl Fields {
     pub(super) fn text(&self, level: &str, now: &str) -> String {
         let mut line = format!("{level} {now} {}", shown(&self.message));
         for (name, value) in &self.others {
-            line.push_str(&format!(" {name}={}", shown(value)));
+            line.push_str(&format!(" {name}={}", shown(&plain(value))));
         }
         line
     }
 
-    /// The same as JSON, with the fields of the enclosing spans. JSON keeps the exact text.
-    pub(super) fn json(&self, level: &str, now: &str, around: &[(&'static str, String)]) -> String {
+    /// `OBJECT: message (name value, ...)`, for people at a terminal.
+    pub(super) fn words(&self) -> String {
+        let object = self.others.iter().find(|(name, _)| *name == "object");
+        let object = object.map(|(_, object)| format!("{}: ", shown(&plain(object))));
+        let others = self.others.iter().filter(|(name, _)| *name != "object");
+        let others: Vec<String> = others
+            .map(|(name, value)| format!("{} {}", name.replace('_', " "), shown(&plain(value))))
+            .collect();
+        let others = match others.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", others.join(", ")),
+        };
+        format!("{}{}{others}", object.unwrap_or_default(), shown(&self.message))
+    }
+
+    /// The same as JSON, with the fields of the enclosing spans. JSON keeps the exact text, and
+    /// numbers as numbers.
+    pub(super) fn json(&self, level: &str, now: &str, around: &[Named]) -> String {
         let mut line = serde_json::Map::new();
         let fixed = [("time", now), ("level", level), ("message", &self.message)];
         for (name, value) in fixed {
             line.insert(name.to_owned(), value.into());
         }
         for (name, value) in self.with(around) {
-            line.insert(name.to_owned(), value.into());
+            line.insert(name.to_owned(), value);
         }
-        json(&serde_json::Value::Object(line).to_string())
+        json(&Value::Object(line).to_string())
     }
 
     /// All fields, each once: the line's own take precedence over those of the spans, which are in
     /// `around` from the outermost to the innermost. A field `object` adds its bucket and key.
-    pub(super) fn with(&self, around: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+    pub(super) fn with(&self, around: &[Named]) -> Vec<Named> {
         let mut all = self.others.clone();
         let object = self.others.iter().find(|(name, _)| *name == "object");
-        let (bucket, key) = object.and_then(|(_, object)| object.split_once('/')).unzip();
-        let within = |name: &str| around.iter().rev().find(|(named, _)| *named == name);
-        // A key in a line is escaped; the span of the same object has the exact key.
-        let same = |(_, exact): &(_, String)| {
-            key.is_some_and(|key| ObjectKey::new(exact).to_string() == key)
+        let object = object.and_then(|(_, object)| object.as_str());
+        let (bucket, key) = object.and_then(|object| object.split_once('/')).unzip();
+        let within = |name: &str| {
+            let found = around.iter().rev().find(|(named, _)| *named == name);
+            found.and_then(|(_, value)| value.as_str())
         };
+        // A key in a line is escaped; the span of the same object has the exact key.
+        let same = |exact: &str| key.is_some_and(|key| ObjectKey::new(exact).to_string() == key);
         let split = match within("bucket") {
-            Some((_, inside))
+            Some(inside)
                 if bucket.is_some_and(|bucket| bucket == shown(inside).to_string())
                     && within("key").is_some_and(same) =>
             {
@@ -66,7 +93,7 @@ impl Fields {
             _ => bucket.zip(key),
         };
         if let Some((bucket, key)) = split {
-            all.extend([("bucket", bucket.to_owned()), ("key", key.to_owned())]);
+            all.extend([("bucket", bucket.into()), ("key", key.into())]);
         }
         let of_a_bucket = all.iter().any(|(name, _)| *name == "bucket");
         for (name, value) in around.iter().rev() {
@@ -82,13 +109,29 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.others.push((field.name(), value.to_owned()));
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.push((field.name(), value.into()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
-            name => self.others.push((name, format!("{value:?}"))),
+            name => self.others.push((name, format!("{value:?}").into())),
         }
     }
 }
@@ -124,7 +167,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 pub(super) fn around<S: Subscriber + for<'a> LookupSpan<'a>>(
     event: &Event<'_>,
     context: &Context<'_, S>,
-) -> Vec<(&'static str, String)> {
+) -> Vec<Named> {
     let mut all = Vec::new();
     for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
         if let Some(fields) = span.extensions().get::<Fields>() {
@@ -138,8 +181,8 @@ pub(super) fn around<S: Subscriber + for<'a> LookupSpan<'a>>(
 mod tests {
     use super::*;
 
-    fn fields(others: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        others.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    fn fields(others: &[(&'static str, &str)]) -> Vec<Named> {
+        others.iter().map(|(name, value)| (*name, Value::from(*value))).collect()
     }
 
     fn line(others: &[(&'static str, &str)]) -> Fields {
@@ -155,6 +198,17 @@ mod tests {
         assert_eq!(json["level"], "WARNING");
         assert_eq!(json["object"], "b/\"k\"");
         assert_eq!(json["part"], "3");
+    }
+
+    #[test]
+    fn at_a_terminal_a_line_is_words_and_in_json_a_number_is_a_number() {
+        let mut line = line(&[("object", "b/k")]);
+        line.others.extend([("to_copy", 3.into()), ("whole", true.into())]);
+        line.message = "compared".to_owned();
+        assert_eq!(line.words(), "b/k: compared (to copy 3, whole true)");
+        let json: Value = serde_json::from_str(&line.json("INFO", "now", &[])).unwrap();
+        assert_eq!((&json["to_copy"], &json["whole"]), (&3.into(), &true.into()));
+        assert!(line.text("INFO", "now").ends_with("object=b/k to_copy=3 whole=true"));
     }
 
     #[test]

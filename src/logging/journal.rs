@@ -6,7 +6,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::fields::{Fields, around, level};
+use super::fields::{Fields, around, level, plain};
 use crate::error::{Error, Result};
 use crate::format::escape::shown;
 
@@ -28,13 +28,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let fields = Fields::of(event);
         let mut all = vec![("level", level(event).to_owned())];
-        all.extend(fields.with(&around(event, &context)).into_iter().map(
-            |(name, value)| match name {
-                // Exact, since users filter by them; journalctl displays them in its own way.
-                "bucket" | "key" => (name, value),
-                _ => (name, shown(&value).to_string()),
-            },
-        ));
+        let with = fields.with(&around(event, &context)).into_iter();
+        all.extend(with.map(|(name, value)| match name {
+            // Exact, since users filter by them; journalctl displays them in its own way.
+            "bucket" | "key" => (name, plain(&value)),
+            _ => (name, shown(&plain(&value)).to_string()),
+        }));
         let priority = match *event.metadata().level() {
             tracing::Level::ERROR => log::Level::Error,
             tracing::Level::WARN => log::Level::Warn,

@@ -28,6 +28,17 @@ impl SqliteRecords {
     pub fn new(db: &Database) -> Self {
         Self { db: db.clone() }
     }
+
+    /// All notes whose keys begin like `key`.
+    pub async fn notes_like(&self, key: &NoteKey) -> Result<Vec<Vec<u8>>> {
+        let (from, to) = (key.as_str().to_owned(), format!("{}\u{10ffff}", key.as_str()));
+        let notes = move |tx: &Transaction<'_>| {
+            tx.prepare_cached(SELECT_NOTES)?
+                .query_map(params![from, to], |row| row.get(0))?
+                .collect()
+        };
+        self.db.read(notes).await
+    }
 }
 
 #[async_trait]
@@ -151,6 +162,7 @@ fn carry_out(tx: &Transaction<'_>, change: Change<'_>) -> rusqlite::Result<Carri
 const ADD_NOTE: &str = r#"INSERT OR IGNORE INTO note ("Key", note) VALUES (?1, ?2)"#;
 const SET_NOTE: &str = r#"INSERT OR REPLACE INTO note ("Key", note) VALUES (?1, ?2)"#;
 const SELECT_NOTE: &str = r#"SELECT note FROM note WHERE "Key" = ?1"#;
+const SELECT_NOTES: &str = r#"SELECT note FROM note WHERE "Key" >= ?1 AND "Key" < ?2"#;
 const REMOVE_NOTE: &str = r#"DELETE FROM note WHERE "Key" = ?1"#;
 
 /// Copies per page.

@@ -18,9 +18,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Locks the migration `name` on the SQLite file `database`.
     pub(super) fn take(database: &Path, name: &str) -> Result<Self> {
-        let mut path = database.to_owned().into_os_string();
-        path.push(format!(".{name}.lock"));
-        let path = PathBuf::from(path);
+        let path = path_of(database, name);
         let cannot = |error: io::Error| {
             Error::usage(format!("{} cannot be created or locked: {error}", path.display()))
         };
@@ -38,6 +36,20 @@ impl Lock {
             }
         }
     }
+}
+
+impl Lock {
+    /// Whether another process holds the lock of the migration `name`.
+    pub(super) fn is_held(database: &Path, name: &str) -> bool {
+        let file = File::options().append(true).open(path_of(database, name));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+fn path_of(database: &Path, name: &str) -> PathBuf {
+    let mut path = database.to_owned().into_os_string();
+    path.push(format!(".{name}.lock"));
+    PathBuf::from(path)
 }
 
 impl Drop for Lock {
@@ -73,6 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("d.sqlite");
         let first = Lock::take(&database, "one").unwrap();
+        assert!(Lock::is_held(&database, "one") && !Lock::is_held(&database, "two"));
         let again = Lock::take(&database, "one").unwrap_err();
         assert!(again.to_string().contains("already running"), "{again}");
         let other = Lock::take(&database, "two").unwrap();

@@ -638,6 +638,13 @@ impl Gates {
         Some(longest)
     }
 
+    /// A place that accepts no objects for now, and why.
+    pub(super) fn closed_place(&self) -> Option<String> {
+        let gates = self.gates();
+        let mut closed = gates.iter().filter(|(_, gate)| gate.breaker.is_closed().is_some());
+        closed.next().map(|(place, gate)| format!("waiting for {place}: {}", gate.why))
+    }
+
     /// Why waiting is pointless for somebody who watches.
     pub(super) fn hopeless(&self) -> Option<Error> {
         let gates = self.gates();

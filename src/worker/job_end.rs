@@ -126,6 +126,7 @@ impl Worker {
     /// Counts and logs the end of one object.
     pub(super) fn tell(&self, job: &Job, delivery: &Delivery, ended: &JobEnd) {
         let (monitor, receives) = (&self.engine.monitor, delivery.receives);
+        let back = self.put_back();
         let _lines = scope::of_object(&job.src).entered();
         match ended {
             JobEnd::Done(done) => {
@@ -137,11 +138,11 @@ impl Worker {
                 }
             }
             JobEnd::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
-                debug!(object = %job.src, "stopped, goes back to the queue");
+                debug!(object = %job.src, "stopped, {back}");
             }
             JobEnd::Back(error) => {
                 monitor.returned();
-                debug!(object = %job.src, "goes back to the queue, not its own fault: {error}");
+                debug!(object = %job.src, "{back}, not its own fault: {error}");
             }
             JobEnd::Failed(error) if delivery.alone() => {
                 monitor.failed();
@@ -149,7 +150,7 @@ impl Worker {
             }
             JobEnd::Stopped(error) | JobEnd::Again(error) | JobEnd::Failed(error) => {
                 monitor.returned();
-                warn!(object = %job.src, receives, "goes back to the queue: {error}");
+                warn!(object = %job.src, receives, "{back}: {error}");
             }
         }
     }

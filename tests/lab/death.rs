@@ -104,7 +104,7 @@ async fn a_source_replaced_between_the_last_part_and_the_completion_does_no_harm
     replaced(&mut bench, &held, "large", noise(LARGE + 1, 2)).await;
     // The old one arrives whole; the closing comparison finds that it is the old one.
     let ended = run.ended().await.with_status(1);
-    assert!(ended.stdout.contains("1 of 1 objects missing or different"), "{}", ended.all());
+    assert!(ended.stdout.contains("1 of 1 object missing or different"), "{}", ended.all());
     assert!(bench.local.destination.get("large").await == noise(LARGE, 1));
     bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
     bench.assert_arrived().await;

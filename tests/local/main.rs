@@ -15,6 +15,8 @@ mod proofs;
 mod report;
 mod run;
 mod sides;
+mod status;
+mod terminal;
 mod unmatched;
 mod verify;
 mod wrong_input;

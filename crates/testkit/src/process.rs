@@ -66,6 +66,7 @@ pub fn binary() -> PathBuf {
 pub fn program(home: &Path, folder: &Path) -> Command {
     let mut command = Command::new(binary());
     command.current_dir(folder).env_clear().kill_on_drop(true);
+    command.env("TMPDIR", home);
     command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
     command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("credentials"));
     command.env("AWS_CONFIG_FILE", home.join("no-config"));
