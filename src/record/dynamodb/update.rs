@@ -152,3 +152,48 @@ pub(super) fn new_item(id: &RecordId, write: Write<'_>) -> Item {
     let values = values.map(|(column, value)| (column.name(), item::attribute(column, &value)));
     texts.into_iter().chain(values).map(|(name, value)| (name.to_owned(), value)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use Condition::{Absent, Any, Equals, NotAll};
+
+    use super::*;
+    use crate::object::ObjectId;
+
+    #[test]
+    fn a_write_is_spelled_out_without_redundant_parentheses() {
+        let id = RecordId { src: ObjectId::new("src", "k"), des: ObjectId::new("des", "k") };
+        let lease = || Equals(Column::Lease, Value::text("l"));
+        let etag = Equals(Column::SourceEtag, Value::text("e"));
+        let write = Write {
+            assignments: vec![
+                (Column::Size, Assign::IfAbsent(Value::Number(7))),
+                (Column::Version, Assign::Set(Value::NoVersion)),
+                (Column::Tries, Assign::Add(1)),
+                (Column::Deleted, Assign::Remove),
+            ],
+            conditions: vec![
+                NotAll(vec![lease()]),
+                Any(vec![Absent(Column::UploadId), etag]),
+                NotAll(vec![Absent(Column::EndTime), lease()]),
+            ],
+        };
+        let item = new_item(&id, write.clone());
+        let update = Update::new(&id, write);
+        let set = "SET #srcBucket = :srcBucket, #desBucket = :desBucket, #desKey = :desKey, \
+                   #Size = if_not_exists(#Size, :Size), #versionId = :versionId";
+        let expected = format!("{set} REMOVE #deleted ADD #tryTimes :tryTimes");
+        assert_eq!(update.expression(), expected);
+        assert_eq!(
+            update.condition(),
+            "attribute_not_exists(#Key) OR (#desBucket = :desBucket AND #desKey = :desKey \
+             AND (attribute_not_exists(#lease) OR #lease <> :value3) \
+             AND (attribute_not_exists(#uploadId) OR #sourceEtag = :value4) \
+             AND (attribute_exists(#endTime) OR (attribute_not_exists(#lease) OR #lease <> :value5)))"
+        );
+        let texts = format!("{} {}", update.expression(), update.condition());
+        assert!(update.names.keys().chain(update.values.keys()).all(|name| texts.contains(name)));
+        let new = ["srcBucket", "desBucket", "desKey", "Size", "versionId", "tryTimes"];
+        assert!(item.len() == new.len() && new.iter().all(|name| item.contains_key(*name)));
+    }
+}
