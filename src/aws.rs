@@ -27,6 +27,7 @@ pub mod http;
 pub mod identity;
 pub mod partition;
 pub mod profiles;
+pub mod role;
 pub mod signer;
 pub mod stored_credentials;
 pub mod trust;

@@ -4,12 +4,15 @@
 //! decides what a line means, [`crate::check::iam`] what must be allowed.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::aws::clock::Clock;
+use crate::aws::identity::Caller;
 use crate::check::findings::{CheckEnd, CheckVerdict, Judged, Reached, clock, end};
 use crate::check::iam::{Policies, Scope};
 use crate::config::{Config, Credentials, QueueBackend, StateBackend};
 use crate::error::{Error, ErrorKind, Result};
+use crate::params::Pair;
 use crate::store::Side;
 use crate::wiring;
 
@@ -44,6 +47,15 @@ pub struct CheckLine {
     reached: Reached,
 }
 
+/// The trust policy that a role needs.
+#[derive(Debug, Serialize)]
+pub struct Trust {
+    /// The role's ARN.
+    pub role: String,
+    /// Its trust policy, as far as this migration goes.
+    pub policy: Value,
+}
+
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 pub struct CheckReport {
@@ -51,6 +63,8 @@ pub struct CheckReport {
     pub checks: Vec<CheckLine>,
     /// The smallest policies for this configuration.
     pub policies: Policies,
+    /// What the roles that are assumed must trust.
+    pub trust: Vec<Trust>,
     /// What the policies may lack, a sentence each.
     pub not_in_policies: Vec<String>,
 }
@@ -75,27 +89,52 @@ struct Check<'a> {
     /// The clocks of the services that are asked.
     clocks: Vec<Clock>,
     scope: Scope,
+    /// Who this machine is, once STS has said it.
+    own: Option<Caller>,
+    trust: Vec<Trust>,
+    /// For `run`, which needs nothing but the two stores and a file.
+    is_run: bool,
 }
 
-/// Makes all the looks that this configuration and these roles call for.
-pub async fn run(config: &Config, roles: Roles) -> CheckReport {
+/// Makes all the looks that this configuration and these roles call for; with a pair, those that
+/// `run` needs between its two places.
+pub async fn run(config: &Config, roles: Roles, pair: Option<Pair>) -> CheckReport {
     let (lines, clocks) = (Vec::new(), Vec::new());
-    let mut check = Check { config, roles, lines, clocks, scope: scope::of(config) };
+    let (own, trust) = (None, Vec::new());
+    let is_run = pair.is_some();
+    let mut check = Check {
+        config,
+        roles,
+        lines,
+        clocks,
+        scope: scope::of(config, is_run),
+        own,
+        trust,
+        is_run,
+    };
     check.configuration();
     check.machine().await;
     let parameters = wiring::parameters();
     let stored = check.credentials(&*parameters).await;
     check.others(stored.as_ref()).await;
-    let pairs = check.bucket_list(&*parameters).await;
-    check.ignore_list(&*parameters).await;
+    let pairs = match pair {
+        Some(pair) => vec![pair],
+        None => check.bucket_list(&*parameters).await,
+    };
+    check.ignore_list((!is_run).then_some(&*parameters)).await;
     let has_keys = stored.is_some() || !check.uses(Credentials::Ssm);
     check.buckets(&parameters, &pairs, has_keys).await;
     check.queue().await;
     check.table().await;
+    check.group().await;
     check.clock();
     CheckReport {
-        policies: Policies::of(&check.scope),
+        policies: match is_run {
+            true => Policies::of_run(&check.scope),
+            false => Policies::of(&check.scope),
+        },
         not_in_policies: check.scope.unknown(),
+        trust: check.trust,
         checks: check.lines,
     }
 }
@@ -113,12 +152,16 @@ impl Check<'_> {
         self.say("configuration", (CheckVerdict::Ok, said), Reached::NotAsked);
     }
 
-    fn asker(&self, side: Side) -> &'static str {
-        match wiring::credentials(self.config, side, false) {
+    fn asker(&self, side: Side) -> String {
+        let base = match wiring::credentials(self.config, side, false) {
             Credentials::Default => "this machine",
             Credentials::Ssm => "the stored credentials",
             Credentials::Profile => "a profile",
             Credentials::Anonymous => "unsigned requests",
+        };
+        match scope::role(self.config, side) {
+            Some(role) => format!("role {}, assumed with {base}", role.arn),
+            None => base.to_owned(),
         }
     }
 
@@ -175,7 +218,8 @@ impl Check<'_> {
         let config = self.config;
         let services = config.backend.queue == QueueBackend::Sqs
             || config.backend.state == StateBackend::DynamoDb;
-        services || self.uses(Credentials::Ssm) || config.basic.bucket_para_file.is_none()
+        let list = !self.is_run && config.basic.bucket_para_file.is_none();
+        services || self.uses(Credentials::Ssm) || list
     }
 
     /// Whether either side uses such credentials.

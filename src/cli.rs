@@ -133,6 +133,9 @@ pub struct CompareArgs {
     /// A source that lists no object, or a pattern that matches no key, is no failure
     #[arg(long)]
     pub allow_empty: bool,
+    /// With --dry-run: print what is skipped as well
+    #[arg(long, requires = "dry_run")]
+    pub all: bool,
     /// Delete at the destination what the source does not have; try it with --dry-run first
     #[arg(long, conflicts_with_all = ["keys", "manifest"])]
     pub delete: bool,
@@ -392,6 +395,19 @@ pub struct ReportArgs {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// Check what run needs between these two addresses, s3://BUCKET/PREFIX; without them, the
+    /// cluster's parts and the bucket list are checked
+    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
+    pub source: Option<String>,
+    /// Where the copies are to go, s3://BUCKET/PREFIX
+    #[arg(value_name = "s3://DST/PREFIX", conflicts_with = "role")]
+    pub destination: Option<String>,
+    /// Place the keys without the source's prefix, as run --strip-prefix does
+    #[arg(long, requires = "source")]
+    pub strip_prefix: bool,
+    /// Print the smallest IAM policies, too, even if nothing failed
+    #[arg(long)]
+    pub policies: bool,
     /// Check only what this role needs, with the permissions of the user who runs the check
     #[arg(long)]
     pub role: Option<Role>,

@@ -20,6 +20,7 @@ mod typed;
 mod value;
 mod words;
 
+pub use crate::aws::role::Role;
 use crate::aws::trust::Bundle;
 use crate::filter::Filter;
 
@@ -268,13 +269,8 @@ pub struct Endpoint {
     pub profile: Option<String>,
     /// `None`: JobType decides for jobsender and worker; `run` takes the default chain.
     pub credentials: Option<Credentials>,
-}
-
-impl Endpoint {
-    /// The profile for credentials, if they come from one.
-    pub fn profile_name(&self) -> &str {
-        self.profile.as_deref().unwrap_or(crate::aws::profiles::DEFAULT)
-    }
+    /// The role that is assumed with these credentials; without any, with the default chain's.
+    pub role: Option<Role>,
 }
 
 /// `[Source]`

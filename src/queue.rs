@@ -76,6 +76,31 @@ pub struct DeadLetters {
     pub retention: Option<Duration>,
 }
 
+/// A kind of call on the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueCall {
+    /// Sends a message.
+    Send,
+    /// Receives messages.
+    Receive,
+    /// Deletes a message.
+    Delete,
+    /// Hides a message for longer, or no more.
+    Hide,
+}
+
+impl QueueCall {
+    /// The permission that it needs, such as `sqs:SendMessage`.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Send => "sqs:SendMessage",
+            Self::Receive => "sqs:ReceiveMessage",
+            Self::Delete => "sqs:DeleteMessage",
+            Self::Hide => "sqs:ChangeMessageVisibility",
+        }
+    }
+}
+
 /// A queue of jobs.
 #[async_trait]
 pub trait Queue: Send + Sync + fmt::Debug {

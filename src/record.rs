@@ -458,6 +458,8 @@ pub enum TableCall {
     DeleteItem,
     /// Reads the index.
     Query,
+    /// Writes items by PartiQL.
+    Insert,
 }
 
 impl TableCall {
@@ -470,6 +472,7 @@ impl TableCall {
             Self::PutItem => "dynamodb:PutItem",
             Self::DeleteItem => "dynamodb:DeleteItem",
             Self::Query => "dynamodb:Query",
+            Self::Insert => "dynamodb:PartiQLInsert",
         }
     }
 }

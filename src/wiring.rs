@@ -144,7 +144,8 @@ pub fn credentials(config: &Config, side: Side, standalone: bool) -> Credentials
         (JobType::Put, Side::Source) | (JobType::Get, Side::Destination) => Credentials::Default,
         (JobType::Put, Side::Destination) | (JobType::Get, Side::Source) => Credentials::Ssm,
     };
-    let default = if standalone { Credentials::Default } else { by_job_type };
+    let is_own = standalone || endpoint.role.is_some();
+    let default = if is_own { Credentials::Default } else { by_job_type };
     endpoint.credentials.unwrap_or(default)
 }
 

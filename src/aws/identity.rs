@@ -11,6 +11,7 @@ use aws_sdk_sts::Client;
 use super::FALLBACK_REGION;
 use super::clock::Clock;
 use super::profiles::AwsProfile;
+use super::role::{Role, RoleProvider};
 use super::signer::{self, CredentialOrigin, ShownCredentials};
 use super::stored_credentials::StoredCredentials;
 use crate::aws;
@@ -18,7 +19,7 @@ use crate::aws::partition::is_aws_host;
 use crate::error::{Error, Result};
 
 /// An answer must begin within this.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Whose credentials sign the requests.
 #[derive(Clone, Copy, Debug)]
@@ -80,12 +81,29 @@ pub async fn signer(who: Who<'_>, region: Option<&str>, parameter: &str) -> Opti
     Some(signer::words(&origin, Some(&ShownCredentials::of(&keys)), None))
 }
 
+/// Who the caller is once it has assumed `role`: AssumeRole, and GetCallerIdentity by its session.
+pub async fn caller_in_role(
+    who: Who<'_>,
+    role: &Role,
+    region: Option<&str>,
+    clock: &Clock,
+) -> Result<Caller> {
+    let sdk = sdk_config(who, region).await?;
+    let session = RoleProvider::new(&sdk, sdk.credentials_provider(), None, role);
+    session.begin().await?;
+    let session = SharedCredentialsProvider::new(session);
+    identity(&sdk.into_builder().credentials_provider(session).build(), clock).await
+}
+
 /// GetCallerIdentity, which needs no permission
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>). It is not
 /// retried here. `clock` sees the answer.
 pub async fn caller(who: Who<'_>, region: Option<&str>, clock: &Clock) -> Result<Caller> {
-    let sdk = sdk_config(who, region).await?;
-    let builder = aws_sdk_sts::config::Builder::from(&sdk)
+    identity(&sdk_config(who, region).await?, clock).await
+}
+
+async fn identity(sdk: &SdkConfig, clock: &Clock) -> Result<Caller> {
+    let builder = aws_sdk_sts::config::Builder::from(sdk)
         .retry_config(RetryConfig::disabled())
         .timeout_config(aws::timeouts(Some(READ_TIMEOUT)))
         .interceptor(clock.clone());

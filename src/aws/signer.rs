@@ -12,6 +12,8 @@ pub enum CredentialOrigin {
     Profile(String),
     /// This parameter.
     Parameter(String),
+    /// A session of the role with this ARN.
+    Role(String),
     /// A key that was given.
     Fixed,
     /// Nowhere: requests are not signed.
@@ -94,6 +96,7 @@ pub fn words(
         CredentialOrigin::Fixed => return "a fixed key".to_owned(),
         CredentialOrigin::Profile(name) => format!("profile {name}"),
         CredentialOrigin::Parameter(name) => format!("the credentials in parameter {name}"),
+        CredentialOrigin::Role(arn) => format!("role {arn}"),
         CredentialOrigin::Chain(profile) => {
             more.extend(seen.and_then(|seen| seen.place.words(profile)));
             "the default credentials".to_owned()

@@ -1,13 +1,13 @@
 //! The callers' identities: the machine, and the other account's user.
 
-use super::Check;
+use super::{Check, Trust};
 use crate::aws::clock::Clock;
 use crate::aws::identity::{self, Caller, Who};
 use crate::aws::partition::Partition;
 use crate::aws::stored_credentials::StoredCredentials;
 use crate::check::findings::{CheckVerdict, Judged, Reached};
-use crate::check::iam::CallerKind;
-use crate::config::{Config, Credentials, Endpoint};
+use crate::check::iam::{self, CallerKind};
+use crate::config::{Config, Credentials, Endpoint, Role};
 use crate::error::Result;
 use crate::store::Side;
 use crate::wiring;
@@ -39,7 +39,8 @@ impl Check<'_> {
         if let Some(caller) = self.caller(MACHINE, Who::Chain, None).await {
             let place = &mut self.scope.place;
             place.partition = caller.partition().to_owned();
-            place.account = caller.account;
+            place.account.clone_from(&caller.account);
+            self.own = Some(caller);
         }
     }
 
@@ -48,6 +49,10 @@ impl Check<'_> {
         for side in [Side::Source, Side::Destination] {
             let who = wiring::credentials(self.config, side, false);
             let endpoint = endpoint(self.config, side);
+            if let Some(role) = &endpoint.role {
+                self.role(side, endpoint, role, stored).await;
+                continue;
+            }
             let asked = match (who, stored) {
                 (Credentials::Ssm, Some(stored)) => Some(Who::Stored(stored)),
                 (Credentials::Profile, _) => {
@@ -55,7 +60,11 @@ impl Check<'_> {
                 }
                 // The check has already said that they are missing.
                 (Credentials::Ssm, None) => None,
-                (Credentials::Default | Credentials::Anonymous, _) => continue,
+                (Credentials::Default, _) => {
+                    self.own_side(side, endpoint).await;
+                    continue;
+                }
+                (Credentials::Anonymous, _) => continue,
             };
             let partition = match asked {
                 Some(who) => self.other(side, endpoint, who).await,
@@ -69,6 +78,57 @@ impl Check<'_> {
                 Side::Destination => self.scope.destination.partition = partition,
             }
         }
+    }
+
+    /// Says who this machine is at a side that has no other credentials.
+    async fn own_side(&mut self, side: Side, endpoint: &Endpoint) {
+        let what = format!("identity at the {side}");
+        if !identity::has_sts(endpoint.url.as_deref()) {
+            return self.nobody_to_ask(&what, Who::Chain, endpoint.region.as_deref()).await;
+        }
+        if let Some(Caller { account, arn }) = &self.own {
+            let said = format!("this machine's, {arn}, account {account}");
+            self.say(what, (CheckVerdict::Ok, said), Reached::NotAsked);
+        }
+    }
+
+    /// Says whether the side's role can be assumed, and which trust policy that takes.
+    async fn role(
+        &mut self,
+        side: Side,
+        endpoint: &Endpoint,
+        role: &Role,
+        stored: Option<&StoredCredentials>,
+    ) {
+        let who = match (wiring::credentials(self.config, side, false), stored) {
+            (Credentials::Profile, _) => Who::Profile(endpoint.profile_name()),
+            (Credentials::Ssm, Some(stored)) => Who::Stored(stored),
+            _ => Who::Chain,
+        };
+        let region = endpoint.region.as_deref();
+        let caller = match who {
+            Who::Chain => self.own.clone(),
+            who => {
+                self.caller(&format!("identity at the {side}, before its role"), who, region).await
+            }
+        };
+        let arn = caller.map(|caller| caller.arn).unwrap_or_default();
+        self.trust.push(Trust {
+            role: role.arn.clone(),
+            policy: iam::trust(&arn, role.external_id.as_deref()),
+        });
+        let clock = Clock::default();
+        let asked = wiring::first(|| identity::caller_in_role(who, role, region, &clock)).await;
+        self.clocks.push(clock);
+        let judge = |caller: &Caller| -> Judged {
+            (CheckVerdict::Ok, format!("{}, account {}", caller.arn, caller.account))
+        };
+        self.look(format!("role at the {side}"), "sts:AssumeRole", asked, judge);
+        let scope = match side {
+            Side::Source => &mut self.scope.source,
+            Side::Destination => &mut self.scope.destination,
+        };
+        role.partition().clone_into(&mut scope.partition);
     }
 
     /// Says who the caller at this side is; returns the caller's partition.

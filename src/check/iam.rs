@@ -49,6 +49,8 @@ pub struct Scope {
     pub ignore_list: Option<String>,
     /// Name of the parameter with the other account's credentials.
     pub credentials: Option<String>,
+    /// ARNs of the roles that the machines assume.
+    pub roles: Vec<String>,
     /// The workers' autoscaling group.
     pub group: Option<GroupScope>,
     /// Objects are read by version (`GetObjectWithVersionId`).
@@ -97,7 +99,8 @@ pub struct Policies {
     pub worker: Value,
     /// For the role of the machine that runs `jobsender`.
     pub jobsender: Value,
-    /// For the user whose stored credentials (or profile) are used; `None`: there is no such user.
+    /// For the user whose stored credentials (or profile) are used, or for the role that is assumed;
+    /// `None`: there is neither.
     pub user: Option<Value>,
 }
 
@@ -110,6 +113,16 @@ impl Policies {
             jobsender: document(jobsender(scope)),
             user: (!user.is_empty()).then(|| document(user)),
         }
+    }
+
+    /// The policies for `run`: one process compares and copies, and uses no other service.
+    pub fn of_run(scope: &Scope) -> Self {
+        let mut own = calls::statements(scope, CallerKind::Machine, Duties::ALL);
+        let read = [&scope.credentials];
+        own.extend(parameters(scope, &read));
+        own.extend(assumption(scope));
+        let own = document(own);
+        Self { worker: own.clone(), jobsender: own, ..Self::of(scope) }
     }
 }
 
@@ -145,6 +158,7 @@ fn worker(scope: &Scope) -> Vec<Value> {
     // The bucket list decides where events go.
     let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];
     statements.extend(parameters(scope, &read));
+    statements.extend(assumption(scope));
     statements.extend(scope.group.as_ref().map(|group| group_statement(&scope.place, group)));
     statements
 }
@@ -170,7 +184,45 @@ fn jobsender(scope: &Scope) -> Vec<Value> {
     statements.extend(on(&index, "Index", &["dynamodb:Query"]));
     let read = [&scope.bucket_list, &scope.ignore_list, &scope.credentials];
     statements.extend(parameters(scope, &read));
+    statements.extend(assumption(scope));
     statements
+}
+
+/// Allows assuming the roles of the sides that have one.
+fn assumption(scope: &Scope) -> Option<Value> {
+    let roles: BTreeSet<&String> = scope.roles.iter().collect();
+    let roles: Vec<String> = roles.into_iter().cloned().collect();
+    (!roles.is_empty()).then(|| statement("Role", ["sts:AssumeRole"], roles))
+}
+
+/// A role's trust policy: who may assume it, and with which external id
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html>).
+pub fn trust(caller: &str, external_id: Option<&str>) -> Value {
+    let mut statement = json!({
+        "Sid": "Migration",
+        "Effect": "Allow",
+        "Principal": {"AWS": principal(caller)},
+        "Action": "sts:AssumeRole",
+    });
+    if let Some(id) = external_id {
+        statement["Condition"] = json!({"StringEquals": {"sts:ExternalId": id}});
+    }
+    document(vec![statement])
+}
+
+/// Who is to be trusted if `caller` assumes a role. A trust policy names a session's role: sessions
+/// come and go. Its path is not in the session's ARN.
+fn principal(caller: &str) -> String {
+    let parts: Vec<_> = caller.splitn(6, ':').collect();
+    let session =
+        |rest: &str| rest.strip_prefix("assumed-role/")?.split('/').next().map(str::to_owned);
+    match parts[..] {
+        [arn, partition, _, _, account, rest] => match session(rest) {
+            Some(role) => format!("{arn}:{partition}:iam::{account}:role/{role}"),
+            None => caller.to_owned(),
+        },
+        _ => "arn:aws:iam::ACCOUNT:role/MACHINE".to_owned(),
+    }
 }
 
 /// Allows reading the parameters, and decrypting the one that is secret.

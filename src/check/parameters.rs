@@ -64,11 +64,11 @@ impl Check<'_> {
     }
 
     /// Looks at the ignore list.
-    pub(super) async fn ignore_list(&mut self, parameters: &dyn ParameterStore) {
+    pub(super) async fn ignore_list(&mut self, parameters: Option<&dyn ParameterStore>) {
         if !self.roles.jobsender {
             return;
         }
-        let ignored = wiring::ignore_list(self.config, Some(parameters)).await;
+        let ignored = wiring::ignore_list(self.config, parameters).await;
         self.look("ignore list", READ, ignored, |patterns| match patterns.len() {
             0 => (CheckVerdict::Ok, "nothing is left out".to_owned()),
             1 => (CheckVerdict::Ok, "1 pattern".to_owned()),

@@ -216,11 +216,17 @@ pub(super) async fn explain(comparison: &Comparison, pairs: &[Pair], key: &str) 
     Ok(Exit::Done)
 }
 
-/// Prints each object with what happens to it.
-struct PrintedFinds;
+/// Prints each object to which something happens, or would have to.
+struct PrintedFinds {
+    /// Also those that are skipped because they are there already or ignored.
+    all: bool,
+}
 
 impl Finds for PrintedFinds {
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
+        if !self.all && matches!(verdict, Verdict::AlreadyThere | Verdict::Ignored(_)) {
+            return;
+        }
         logging::say(format_args!("{}\t{}\t{verdict}", job.src, listed.size));
     }
 
@@ -282,7 +288,7 @@ impl Audience {
         let list = args.job_list.as_deref().map(|path| JobList::create(path).map(Arc::new));
         let list = list.transpose()?;
         let mut finds: Vec<Arc<dyn Finds>> = Vec::new();
-        finds.extend(named.then(|| Arc::new(PrintedFinds) as Arc<dyn Finds>));
+        finds.extend(named.then(|| Arc::new(PrintedFinds { all: args.all }) as Arc<dyn Finds>));
         finds.extend(list.clone().map(|list| list as Arc<dyn Finds>));
         Ok(Self { finds, list })
     }

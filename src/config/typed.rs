@@ -292,7 +292,31 @@ fn endpoint(
         force_path_style: reader.optional_bool(section, "ForcePathStyle"),
         profile,
         credentials,
+        role: role(reader, section, credentials),
     }
+}
+
+fn role(
+    reader: &mut ValueReader<'_>,
+    section: &str,
+    credentials: Option<Credentials>,
+) -> Option<Role> {
+    let external_id = reader.optional_text(section, "ExternalId");
+    let Some(arn) = reader.optional_text(section, "RoleArn") else {
+        if external_id.is_some() {
+            reader.contradiction(section, "ExternalId", "has no meaning without RoleArn");
+        }
+        return None;
+    };
+    if !Role::is_arn(&arn) {
+        let message = "is not the ARN of a role; allowed: arn:aws:iam::123456789012:role/NAME";
+        reader.contradiction(section, "RoleArn", message);
+    }
+    if credentials == Some(Credentials::Anonymous) {
+        let message = "needs credentials to assume it with; allowed with it: default, ssm, profile";
+        reader.contradiction(section, "RoleArn", message);
+    }
+    Some(Role { arn, external_id })
 }
 
 /// Read at once, so that a bad file shows before anything is touched.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::aws::partition::Partition;
-use crate::config::{Config, Credentials};
+use crate::config::{Config, Credentials, Endpoint, Role};
 use crate::error::{Error, Result};
 use crate::object::{
     KeyNames, MAX_KEY_BYTES, ObjectId, ObjectKey, destination_key, destination_prefix,
@@ -120,8 +120,8 @@ pub fn same_place(config: &Config) -> bool {
     let (source, destination) = (&config.source.endpoint, &config.destination.endpoint);
     match (&source.url, &destination.url) {
         (Some(a), Some(b)) => a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/')),
-        (None, None) => match (&source.region, &destination.region) {
-            (Some(a), Some(b)) => Partition::of_region(a) == Partition::of_region(b),
+        (None, None) => match (partition(source), partition(destination)) {
+            (Some(a), Some(b)) => a == b,
             _ => {
                 source.credentials == destination.credentials
                     && source.profile == destination.profile
@@ -133,6 +133,12 @@ pub fn same_place(config: &Config) -> bool {
         },
         _ => false,
     }
+}
+
+/// The name of a side's partition, as far as the configuration shows.
+fn partition(side: &Endpoint) -> Option<&str> {
+    let by_region = side.region.as_deref().map(|region| Partition::of_region(region).name);
+    by_region.or_else(|| side.role.as_ref().map(Role::partition))
 }
 
 #[derive(Deserialize)]
@@ -308,6 +314,11 @@ mod tests {
             ("[Source]\nCredentials=default\n[Destination]\nCredentials=default", true),
             ("[Source]\nCredentials=default\n[Destination]\nCredentials=ssm", false),
             ("[Source]\nProfile=a\n[Destination]\nProfile=b", false),
+            (
+                "[Source]\nRoleArn=arn:aws:iam::111111111111:role/r\n\
+                 [Destination]\nRegion=eu-west-1",
+                true,
+            ),
         ] {
             assert_eq!(same_place(&config(ini)), same, "{ini}");
         }

@@ -27,4 +27,5 @@ mod migration;
 mod packs;
 mod refusals;
 mod report;
+mod role;
 mod store;

@@ -123,7 +123,12 @@ impl Guarded {
                             "des_prefix": "moved"}]);
         let list = resources::parameter(&a, ParameterType::String, &pairs.to_string()).await;
         let role = iam::user(&server, ACCOUNT_A);
-        allow(&server, ACCOUNT_A, &role, &["s3:*", "sqs:*", "dynamodb:*", "ssm:*", "kms:*"]);
+        allow(
+            &server,
+            ACCOUNT_A,
+            &role,
+            &["s3:*", "sqs:*", "dynamodb:*", "ssm:*", "kms:*", "autoscaling:*"],
+        );
         let (queues, table) = (resources::queues(&a, 3).await, resources::table(&a).await);
         Self { queue: queues.name, table, source, destination, list, role, server }
     }

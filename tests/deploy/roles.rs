@@ -147,6 +147,26 @@ async fn the_stacks_roles_have_the_policies_that_check_prints() {
     }
 }
 
+/// Promise 10.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_of_the_other_account_takes_the_place_of_the_stored_key() {
+    for job_type in ["PUT", "GET"] {
+        let role = format!("arn:aws:iam::{ACCOUNT_B}:role/migration");
+        let further = [("RoleArn", role.as_str()), ("ExternalId", "agreed")];
+        let cluster = Cluster::new(job_type, &further).await;
+        let side = if job_type == "PUT" { "Destination" } else { "Source" };
+        for line in [format!("{side}_RoleArn={role}"), format!("{side}_ExternalId=agreed")] {
+            assert!(cluster.settings.lines().any(|set| set == line), "{}", cluster.settings);
+        }
+        let printed = cluster.printed().await;
+        for (role_of, policy) in [("WorkerRole", "worker"), ("JobsenderRole", "jobsender")] {
+            let made = statements(&cluster.policy(role_of, policy));
+            assert_eq!(made, statements(&printed[policy]), "{job_type} {policy}");
+            assert!(made.contains_key("Role") && !made.contains_key("Credentials"), "{made:?}");
+        }
+    }
+}
+
 async fn works_by_its_roles_alone(job_type: &'static str) {
     let cluster = Cluster::new(job_type, &[("Versions", "integrity")]).await;
     let printed = cluster.printed().await;

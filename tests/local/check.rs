@@ -66,3 +66,39 @@ async fn where_nobody_answers_the_status_tells_so() {
     let ended = local.run(&["check"]).await.with_status(3);
     assert!(ended.stdout.contains("failed   source"), "{}", ended.all());
 }
+
+/// Promise 10.
+#[tokio::test]
+async fn two_addresses_are_checked_for_what_a_run_needs_and_nothing_else() {
+    let local = Local::new().await;
+    local.source.put("x/large", noise(MIB, 1)).await;
+    let addresses = ["check", "s3://from-here/x/", "s3://to-there/y/"];
+    let ended = local.run(&addresses).await.with_status(0);
+    for words in [
+        "ok       identity at the source: profile source-side",
+        "ok       identity at the destination: profile destination-side",
+        "ok       source s3://from-here/x/, read",
+        "ok       destination s3://to-there/y/x/, write a part",
+    ] {
+        assert!(ended.stdout.contains(words), "no {words:?} in {}", ended.all());
+    }
+    for words in ["Parameter", "parameter", "Statement", "queue s3_", "table "] {
+        assert!(!ended.stdout.contains(words), "{words:?} in {}", ended.all());
+    }
+    let is_narrow = |line: &str| line.chars().count() <= 80 || !line.trim().contains(' ');
+    assert!(ended.stdout.lines().all(is_narrow), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with(" 0 warning, 0 failed\n"), "{}", ended.all());
+    assert!(local.destination.keys().await.is_empty() && local.files().is_empty());
+    // Stripped, the copies are elsewhere. The policies come when they are asked for.
+    let asked = [&addresses[..], &["--strip-prefix", "--policies"]].concat();
+    let asked = local.run(&asked).await.with_status(0).stdout;
+    assert!(asked.contains("destination s3://to-there/y/, write"), "{asked}");
+    let (looks, policies) = asked.split_once(" 0 failed\n").expect("results first");
+    assert!(!looks.contains("Statement") && policies.contains("s3:PutObject"), "{asked}");
+    // Or when a look fails.
+    let failed = local.run(&["check", "s3://from-here", "s3://nowhere"]).await.with_status(1);
+    assert!(failed.stdout.contains("failed   destination s3://nowhere/, list"), "{}", failed.all());
+    assert!(failed.stdout.contains("The smallest policy for"), "{}", failed.all());
+    let wrong = local.run(&["check", "from-here", "s3://nowhere"]).await.with_status(2);
+    wrong.says(&["from-here is not an address"]);
+}

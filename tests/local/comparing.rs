@@ -68,7 +68,7 @@ async fn filters_leave_out_what_does_not_pass_and_are_named() {
         let counts = (&found["to_copy"], &found["ignored"], &found["listed"]);
         assert_eq!(counts, (&to_copy.into(), &(4 - to_copy).into(), &4.into()), "{arguments:?}");
     }
-    let named = local.run(&["run", ALL[0], ALL[1], "--dry-run", "--max-size", "99"]).await;
+    let named = local.run(&["run", ALL[0], ALL[1], "--dry-run", "--all", "--max-size", "99"]).await;
     assert!(
         named.stdout.contains("from-here/b.jpg\t100\tskip, ignored by MaxSize"),
         "{}",

@@ -69,7 +69,7 @@ async fn a_dry_run_names_every_object_and_why() {
     local.destination.put("theirs", vec![2; 6]).await;
     let before = local.destination.all_requests();
 
-    let dry = local.run(&["run", ALL[0], ALL[1], "--dry-run"]).await.with_status(0);
+    let dry = local.run(&["run", ALL[0], ALL[1], "--dry-run", "--all"]).await.with_status(0);
     for line in [
         "from-here/missing\t5\tcopy, missing at the destination",
         "from-here/there\t6\tskip, already there with the same size",
@@ -80,6 +80,11 @@ async fn a_dry_run_names_every_object_and_why() {
     ] {
         assert!(dry.stdout.lines().any(|l| l == line), "no {line:?} in {}", dry.stdout);
     }
+    // What is skipped is named on request only, and in the job list.
+    let short = local.run(&["run", ALL[0], ALL[1], "--dry-run"]).await.with_status(0);
+    let named = |text: &str| text.lines().filter(|line| line.contains('\t')).count();
+    assert_eq!((named(&dry.stdout), named(&short.stdout)), (5, 3), "{}", short.all());
+    assert!(!short.stdout.contains("\tskip, "), "{}", short.all());
     let json = local.run(&["run", ALL[0], ALL[1], "--dry-run", "--json"]).await.with_status(0);
     let pair = &json.json()[0];
     let number = |name: &str| pair[name].as_u64().unwrap();

@@ -114,6 +114,7 @@ async fn a_wrong_word_for_a_side_is_explained_before_anything_is_asked() {
     }
     assert!(local.source.all_requests().is_empty() && local.destination.all_requests().is_empty());
     // What only looks a little like one belongs to somebody else.
+    local.source.put("k", vec![1]).await;
     for stray in ["SOURCE_DATE_EPOCH", "SOURCE_VERSION", "DEBUG_COLORS", "INSTANCE_ID", "MODE"] {
         local.set(stray, "7");
     }
@@ -187,7 +188,7 @@ async fn what_stripping_cannot_do_is_said() {
     ended.with_status(2).says(&["only a source prefix that ends with / can be stripped"]);
     // At the root of a bucket the folder's own marker has no name left.
     let run = ["run", "s3://from-here/x/", ALL[1], "--strip-prefix"];
-    let dry = local.run(&[&run[..], &["--dry-run"]].concat()).await.with_status(0);
+    let dry = local.run(&[&run[..], &["--dry-run", "--all"]].concat()).await.with_status(0);
     said(dry, &["from-here/x/\t0\tskip, ignored by strip_prefix: nothing is left of its key"]);
     local.run(&run).await.with_status(0);
     assert_eq!(local.destination.keys().await, ["1"]);

@@ -63,7 +63,7 @@ async fn excluded_objects_stay_behind_like_ignored_ones() {
     let local = filled().await;
     let excluding =
         ["--include", "*/photos/*", "--exclude", "*.png", "--exclude", "from-here/videos/*"];
-    let dry = [&["run", ALL[0], ALL[1], "--dry-run"][..], &excluding].concat();
+    let dry = [&["run", ALL[0], ALL[1], "--dry-run", "--all"][..], &excluding].concat();
     let ended = local.run(&dry).await.with_status(0);
     let words = "from-here/photos/2.png\t10\tskip, ignored by *.png";
     assert!(ended.stdout.contains(words), "{}", ended.all());

@@ -131,6 +131,7 @@ fn other_value(key: &keys::Key) -> String {
         Kind::Url => "https://s3.example".into(),
         Kind::Moment => "2026-01-31".into(),
         Kind::Quirks => "no-tags, -own-etags, max-parts=1000".into(),
+        _ if key.name == "RoleArn" => "arn:aws:iam::123456789012:role/path/other".into(),
         // It is read at once.
         _ if key.name == "CaBundle" => {
             concat!(env!("CARGO_MANIFEST_DIR"), "/tests/field/certificates/authority.pem").into()
@@ -145,6 +146,9 @@ fn every_key_of_the_table_changes_the_configuration() {
         let needed = match key.name {
             "Des_prefix_default" => "[Basic]\nDes_bucket_default = b\n",
             "KmsKeyId" => "[Destination]\nSSE = aws:kms\n",
+            "ExternalId" => {
+                &format!("[{}]\nRoleArn = arn:aws:iam::123456789012:role/r\n", key.section)
+            }
             "LifecycleHook" => "[Instance]\nAutoScalingGroup = g\n",
             _ => "",
         };

@@ -29,11 +29,38 @@ pub fn user(server: &Ministack, account: &str) -> User {
     User { name, key, secret: element(&answer, "SecretAccessKey") }
 }
 
-/// Gives the user an inline policy; `document` is its JSON.
-pub fn allow(server: &Ministack, account: &str, user: &User, document: &serde_json::Value) {
+/// A new role of `account` with this trust policy and this policy of its own: its ARN.
+pub fn role(
+    server: &Ministack,
+    account: &str,
+    trust: &serde_json::Value,
+    document: &serde_json::Value,
+) -> String {
+    let (name, trust, document) = (unique("role"), encoded(trust), encoded(document));
+    let form = format!("Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={trust}");
+    let answer = call(server, account, &form);
+    let form =
+        format!("Action=PutRolePolicy&RoleName={name}&PolicyName=p&PolicyDocument={document}");
+    call(server, account, &form);
+    element(&answer, "Arn")
+}
+
+/// Replaces a role's trust policy.
+pub fn trust(server: &Ministack, account: &str, role: &str, document: &serde_json::Value) {
+    let name = role.rsplit('/').next().expect("a name");
+    let document = encoded(document);
+    let form = format!("Action=UpdateAssumeRolePolicy&RoleName={name}&PolicyDocument={document}");
+    call(server, account, &form);
+}
+
+fn encoded(document: &serde_json::Value) -> String {
     let document = document.to_string();
-    let document =
-        percent_encoding::utf8_percent_encode(&document, percent_encoding::NON_ALPHANUMERIC);
+    percent_encoding::utf8_percent_encode(&document, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Gives the user a policy of its own; `document` is its JSON.
+pub fn allow(server: &Ministack, account: &str, user: &User, document: &serde_json::Value) {
+    let document = encoded(document);
     let name = &user.name;
     let form =
         format!("Action=PutUserPolicy&UserName={name}&PolicyName=p&PolicyDocument={document}");

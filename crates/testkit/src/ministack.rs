@@ -52,7 +52,7 @@ pub const ACCOUNT_B: &str = "222222222222";
 /// It checks a permission named after the call. AWS checks others: a batch needs the permission of
 /// the single call
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>),
-/// a PartiQL statement that of what it does
+/// a PartiQL statement that of what it does, on the table that it names
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html>), and tags and ACLs
 /// in a write their own
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>).
@@ -104,6 +104,16 @@ def permission(service, method, path, headers, body, query):
                 return 'dynamodb:PartiQL' + verb.capitalize()
     return named
 iam_actions.extract_iam_action = permission
+import json
+by_table = iam_actions.dynamodb_resource_arns
+def tables(body, region, account):
+    data = json.loads(body or b'{}')
+    texts = [data.get('Statement')] + [each.get('Statement') for each in data.get('Statements', [])]
+    names = {text.split(chr(34))[1] for text in texts if text and chr(34) in text}
+    if not names:
+        return by_table(body, region, account)
+    return [f'arn:aws:dynamodb:{region}:{account}:table/{name}' for name in names]
+iam_actions.dynamodb_resource_arns = tables
 by_source = iam_actions.s3_additional_checks
 def further(method, path, headers, body, query):
     checks = by_source(method, path, headers, body, query)

@@ -1,4 +1,4 @@
-//! How a queue is set up, for `check`.
+//! How a queue is set up, and whether its calls are allowed, for `check`.
 
 use std::time::Duration;
 
@@ -6,9 +6,43 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use super::{Attributes, SqsQueue, max_receives, number};
 use crate::error::Result;
-use crate::queue::{DeadLetters, QueueFacts};
+use crate::queue::{DeadLetters, QueueCall, QueueFacts};
+
+/// A message that workers drop, if a service took it in spite of its delay.
+const TEST_EVENT: &str = r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#;
+/// A receipt of nothing.
+const NO_RECEIPT: &str = "s3-migration-check";
 
 impl SqsQueue {
+    /// Makes a call of this kind that cannot be carried out: a delay of more than the 15 minutes that
+    /// SQS allows, a batch of no messages, a receipt of nothing. What is refused for its content was
+    /// allowed.
+    pub async fn rehearse(&self, call: QueueCall) -> Result<()> {
+        let (client, url) = (&self.client, &self.url);
+        match call {
+            QueueCall::Send => {
+                let send = client.send_message().queue_url(url).message_body(TEST_EVENT);
+                let sent = send.delay_seconds(901).send().await;
+                sent.map(drop).map_err(|e| self.error("SendMessage", &e))
+            }
+            QueueCall::Receive => {
+                // Hides nothing even if a service answers with messages.
+                let receive = client.receive_message().queue_url(url).visibility_timeout(0);
+                let received = receive.max_number_of_messages(0).send().await;
+                received.map(drop).map_err(|e| self.error("ReceiveMessage", &e))
+            }
+            QueueCall::Delete => {
+                let delete = client.delete_message().queue_url(url).receipt_handle(NO_RECEIPT);
+                delete.send().await.map(drop).map_err(|e| self.error("DeleteMessage", &e))
+            }
+            QueueCall::Hide => {
+                let hide = client.change_message_visibility().queue_url(url).visibility_timeout(0);
+                let hidden = hide.receipt_handle(NO_RECEIPT).send().await;
+                hidden.map(drop).map_err(|e| self.error("ChangeMessageVisibility", &e))
+            }
+        }
+    }
+
     /// GetQueueAttributes of the queue.
     pub async fn facts(&self) -> Result<QueueFacts> {
         let wanted = [

@@ -1,8 +1,9 @@
 //! How a table is set up, and whether its calls are allowed, for `check`.
 //!
-//! No call here changes anything: writes carry a condition that cannot hold, and the service checks
-//! the permission first.
+//! No call here changes anything: writes carry a condition that cannot hold, or lack the table's key,
+//! and the service checks the permission first.
 
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeyType, TableDescription};
@@ -35,6 +36,19 @@ impl DynamoRecords {
             TableCall::UpdateItem => self.refused_update(&note).await,
             TableCall::PutItem => self.refused_put(&note).await,
             TableCall::Query => self.empty_query(&note).await,
+            TableCall::Insert => self.refused_insert().await,
+        }
+    }
+
+    /// An item without the table's key.
+    async fn refused_insert(&self) -> Result<()> {
+        let statement = format!("INSERT INTO \"{}\" VALUE {{'lastError': 'none'}}", self.table);
+        match self.client.execute_statement().statement(statement).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error().and_then(|error| error.code()) {
+                Some("ValidationException") => Ok(()),
+                _ => Err(self.error("ExecuteStatement", &error)),
+            },
         }
     }
 

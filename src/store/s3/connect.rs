@@ -3,6 +3,7 @@
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -19,6 +20,7 @@ use super::listing::KnownEncodings;
 use super::{S3Store, Writing};
 use crate::aws::clock::Clock;
 use crate::aws::partition::is_aws_host;
+use crate::aws::role::RoleProvider;
 use crate::aws::signer::CredentialOrigin;
 use crate::aws::stored_credentials::StoredProvider;
 use crate::aws::trust::Trust;
@@ -208,7 +210,25 @@ async fn connect(
             (origin, Some(SharedCredentialsProvider::new(stored)))
         }
     };
-    builder = builder.region(Region::new(region.unwrap_or_else(|| FALLBACK_REGION.to_owned())));
+    let region = region.unwrap_or_else(|| FALLBACK_REGION.to_owned());
+    builder = builder.region(Region::new(region.clone()));
+    if let (Some(profile), Some(provider)) = (&named, &provider) {
+        let keys =
+            || async { provider.provide_credentials().await.map_err(|e| profile.failed(&e)) };
+        let first = retry(Policy::probe(), &CancellationToken::new(), keys).await;
+        first.map_err(|error| error.context(format_args!("the {side}")))?;
+    }
+    let (origin, provider) = match &endpoint.role {
+        None => (origin, provider),
+        Some(role) => {
+            let session = RoleProvider::new(sdk, provider, Some(region), role);
+            // Now, so that a role that cannot be assumed shows before anything is moved.
+            let first = retry(Policy::probe(), &CancellationToken::new(), || session.begin()).await;
+            first.map_err(|error| error.context(format_args!("the {side}'s role")))?;
+            let origin = CredentialOrigin::Role(role.arn.clone());
+            (origin, Some(SharedCredentialsProvider::new(session)))
+        }
+    };
     let url = url(endpoint, named.as_ref(), sdk);
     if let Some(url) = &url {
         builder = builder.endpoint_url(url);
@@ -216,11 +236,6 @@ async fn connect(
     // Most compatible stores have no host name per bucket.
     builder = builder.force_path_style(endpoint.force_path_style.unwrap_or(url.is_some()));
     let credentials = provider.map(Renewed::new);
-    if let (Some(profile), Some(credentials)) = (&named, &credentials) {
-        let keys = || async { credentials.keys().await.map_err(|error| profile.failed(&error)) };
-        let first = retry(Policy::probe(), &CancellationToken::new(), keys).await;
-        first.map_err(|error| error.context(format_args!("the {side}")))?;
-    }
     let asked = ClientPlan { origin, url, trust: loaded.trust };
     let mut store = S3Store::of(side, builder, credentials, asked);
     store.profile = store.profile.pinned(&endpoint.quirks);

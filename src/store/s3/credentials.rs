@@ -13,8 +13,11 @@ use tracing::warn;
 
 use crate::aws::signer::ShownCredentials;
 
-/// Credentials are renewed this long before they expire, so that none expires in flight.
-const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
+/// Credentials are renewed this long before they expire, by the first who needs them then; everybody
+/// else goes on with the old ones meanwhile. A role's last an hour.
+const BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
+/// From then on everybody waits for new ones, so that none expires in flight.
+const LAST_MOMENT: Duration = Duration::from_secs(60);
 /// Credentials that do not say when they expire are fetched again this often, as the SDK does.
 const UNLIMITED_LAST: Duration = Duration::from_secs(15 * 60);
 /// While the last credentials stay in use because fetching fails, it is tried again this often.
@@ -52,6 +55,8 @@ struct KeptKeys {
     keys: Credentials,
     identity: Identity,
     until: SystemTime,
+    /// While others are fetched, these are still good until then.
+    good_until: SystemTime,
     fetched: Instant,
     /// They differ from the previous ones.
     changed: bool,
@@ -128,7 +133,11 @@ impl Renewed {
         if let Some(kept) = self.kept(&of) {
             return Ok(kept);
         }
-        let _one = self.0.fetching.lock().await;
+        let _one = match (self.0.fetching.try_lock(), self.still_good(&of)) {
+            (Ok(one), _) => one,
+            (Err(_), Some(kept)) => return Ok(kept),
+            (Err(_), None) => self.0.fetching.lock().await,
+        };
         if let Some(kept) = self.kept(&of) {
             return Ok(kept);
         }
@@ -149,16 +158,23 @@ impl Renewed {
             Some(expiry) => expiry.checked_sub(BEFORE_EXPIRY).unwrap_or(expiry).max(now + SHORTEST),
             None => now + UNLIMITED_LAST,
         };
+        let moment = keys.expiry().and_then(|expiry| expiry.checked_sub(LAST_MOMENT));
+        let good_until = moment.unwrap_or(until).max(until);
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         current.forget();
         let changed = current.before.as_deref().is_some_and(|key| key != keys.access_key_id());
         current.good = Some(keys.clone());
         current.seen = Some(ShownCredentials::of(&keys));
         let identity = Identity::from(keys.clone());
-        let kept = KeptKeys { keys, identity, until, fetched: Instant::now(), changed };
+        let kept = KeptKeys { keys, identity, until, good_until, fetched: Instant::now(), changed };
         let answer = of(&kept);
         current.kept = Some(kept);
         Ok(answer)
+    }
+
+    fn still_good<T>(&self, of: impl Fn(&KeptKeys) -> T) -> Option<T> {
+        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.kept.as_ref().filter(|kept| SystemTime::now() < kept.good_until).map(of)
     }
 
     fn kept<T>(&self, of: impl Fn(&KeptKeys) -> T) -> Option<T> {
@@ -250,6 +266,46 @@ mod tests {
         assert_eq!(key(&renewed).await, "KEY");
         renewed.expired(Some("KEY"));
         assert!(renewed.provide_credentials().await.is_err(), "these are good no more");
+    }
+
+    /// Expire in four minutes; the second fetch takes until the test lets it end.
+    #[derive(Debug, Default)]
+    struct Slow(AtomicU32, Arc<tokio::sync::Notify>);
+
+    impl ProvideCredentials for Slow {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                let fetch = self.0.fetch_add(1, Ordering::Relaxed);
+                if fetch > 0 {
+                    self.1.notified().await;
+                }
+                let end = SystemTime::now() + Duration::from_secs(240);
+                Ok(Credentials::new(format!("KEY{fetch}"), "s", None, Some(end), "test"))
+            })
+        }
+    }
+
+    /// Promise 9.
+    #[tokio::test]
+    async fn nobody_waits_for_a_renewal_while_the_old_ones_are_good() {
+        let slow = Slow::default();
+        let go_on = Arc::clone(&slow.1);
+        let renewed = Renewed::new(SharedCredentialsProvider::new(slow));
+        assert_eq!(key(&renewed).await, "KEY0");
+        // As if the renewal were due: its time is the clock's, which a test cannot move.
+        renewed.0.current.write().unwrap().kept.as_mut().unwrap().until = SystemTime::UNIX_EPOCH;
+        let renewing = tokio::spawn({
+            let renewed = renewed.clone();
+            async move { key(&renewed).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!([key(&renewed).await, key(&renewed).await], ["KEY0", "KEY0"]);
+        go_on.notify_one();
+        assert_eq!(renewing.await.unwrap(), "KEY1");
+        assert_eq!(key(&renewed).await, "KEY1");
     }
 
     async fn key(renewed: &Renewed) -> String {
