@@ -273,6 +273,13 @@ pub struct Endpoint {
     pub role: Option<Role>,
 }
 
+impl Endpoint {
+    /// The profile for credentials, if they come from one.
+    pub fn profile_name(&self) -> &str {
+        self.profile.as_deref().unwrap_or(crate::aws::profiles::DEFAULT)
+    }
+}
+
 /// `[Source]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSide {

@@ -62,13 +62,6 @@ impl Role {
     }
 }
 
-impl Endpoint {
-    /// The profile for credentials, if they come from one.
-    pub fn profile_name(&self) -> &str {
-        self.profile.as_deref().unwrap_or(crate::aws::profiles::DEFAULT)
-    }
-}
-
 /// Assumes a role with other credentials, anew whenever it is asked.
 #[derive(Debug)]
 pub struct RoleProvider {
