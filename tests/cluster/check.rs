@@ -330,3 +330,27 @@ async fn a_clock_that_is_off_is_told() {
         "{failed:?}"
     );
 }
+
+/// Promise 10.
+#[tokio::test]
+async fn a_table_without_its_index_is_told_with_what_to_create() {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    };
+    let stage = Stage::put(20).await;
+    let table = format!("{}-bare", stage.table);
+    let key = KeySchemaElement::builder().attribute_name("Key").key_type(KeyType::Hash).build();
+    let text = AttributeDefinition::builder().attribute_name("Key");
+    let text = text.attribute_type(ScalarAttributeType::S).build();
+    let create = aws_sdk_dynamodb::Client::new(&stage.a).create_table().table_name(&table);
+    let create = create.key_schema(key.unwrap()).attribute_definitions(text.unwrap());
+    create.billing_mode(BillingMode::PayPerRequest).send().await.expect("CreateTable");
+    let mut check = stage.program(&["check", "--json"]);
+    check.env("table_queue_name", &table).env("JobsenderCompareVersionId", "True");
+    let warned = lines(&report(&ran(check).await), "warning");
+    let is_told = |line: &String| {
+        line.starts_with(&format!("table {table}: it has no index desBucket-index"))
+            && line.contains("create the index desBucket-index with the keys desBucket and desKey")
+    };
+    assert!(warned.iter().any(is_told), "{warned:?}");
+}

@@ -11,6 +11,7 @@
 //! | `proof.rs` | bytes, ETags and parts that are not what they are said to be |
 //! | `proof_again.rs` | parts that are damaged on the way, found late, or continued by another attempt |
 //! | `blame.rs` | refusals and outages: of one object, of who asks, of a side, of everything |
+//! | `broken.rs` | `check` on set-ups that a store refuses |
 //! | `stores.rs` | headers, calls and answers that a store does not know, or gives in its own way |
 //! | `sums.rs` | checksums that the source keeps of its objects |
 //! | `wire.rs` | credentials, certificates, clocks and connections |
@@ -25,6 +26,7 @@ mod stage;
 mod store;
 
 mod blame;
+mod broken;
 mod interop;
 mod listing;
 mod plain;
