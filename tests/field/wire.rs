@@ -142,7 +142,7 @@ async fn a_profile_that_is_not_there_or_has_nothing_is_an_error_at_the_start() {
     refused(
         "Profile = tow",
         None,
-        &["profile tow is not in", "credentials (there: one, two)", "source"],
+        &["profile tow is not in", "credentials (there: empty, one, two)", "source"],
     )
     .await;
     refused("Profile = empty", None, &["profile empty", "no credentials", "config"]).await;
