@@ -12,6 +12,10 @@ mod sides;
 
 pub use sides::{LoudnessArgs, SidesArgs};
 
+mod limits;
+
+pub use limits::{LimitArgs, LimitedSide, PauseArgs, RunLimitArgs};
+
 /// Migrates objects between S3 buckets, across accounts, partitions and stores, and proves that they arrived.
 #[derive(Debug, Parser)]
 #[command(name = "s3-migration", version, about, after_help = EXIT_STATUS)]
@@ -76,6 +80,14 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed
     Status(StatusArgs),
+    /// Show or change the bandwidth and the requests of the whole fleet, while it runs
+    #[command(after_help = limits::EXAMPLES)]
+    Limit(LimitArgs),
+    /// Let nothing new begin, in the whole fleet; what has begun goes on
+    #[command(after_help = limits::PAUSE)]
+    Pause(PauseArgs),
+    /// Go on after a pause; if a budget was used up, it counts from zero again
+    Resume(PauseArgs),
     /// Look at both sides once more, apart from all records: are they equal?
     #[command(after_help = VERIFY_STATUS)]
     Verify(VerifyArgs),
@@ -285,6 +297,9 @@ pub struct RunArgs {
     /// Where the keys come from.
     #[command(flatten)]
     pub origins: OriginArgs,
+    /// Limits of bandwidth, requests and budget.
+    #[command(flatten)]
+    pub limits: RunLimitArgs,
     /// Assumptions for a dry run's estimate.
     #[command(flatten)]
     pub estimate: EstimateArgs,

@@ -18,6 +18,7 @@ mod check;
 mod comparing;
 mod forecast;
 mod jobsender;
+mod limit;
 mod origins;
 mod report;
 mod run;
@@ -75,6 +76,9 @@ async fn execute(cli: Cli) -> Result<Exit> {
         Command::Run(args) => run::execute(&config, &args).await,
         Command::Demo(args) => demo(&args).await,
         Command::Status(args) => status::execute(&config, &args).await,
+        Command::Limit(args) => limit::limit(&config, &args).await,
+        Command::Pause(args) => limit::pause(&config, &args).await,
+        Command::Resume(args) => limit::resume(&config, &args).await,
         Command::Verify(args) => verify::execute(&config, &args).await,
         Command::Report(args) => report::execute(&config, &args).await,
         Command::Check(args) => check::execute(&config, &args).await,

@@ -16,11 +16,13 @@ mod load;
 mod problem;
 mod shipped;
 mod size;
+pub mod timetable;
 mod typed;
 mod value;
 mod words;
 
 pub use crate::aws::role::Role;
+use self::timetable::Timetable;
 use crate::aws::trust::Bundle;
 use crate::filter::Filter;
 
@@ -28,7 +30,7 @@ pub use layers::Given;
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
 pub use size::size;
-pub use value::moment;
+pub use value::{moment, money};
 pub use words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
     PreserveEtag, QueueBackend, ReportFormat, StateBackend, Words,
@@ -55,6 +57,8 @@ pub struct Config {
     pub report: ReportConfig,
     /// `[Instance]`
     pub instance: InstanceConfig,
+    /// Limits of `[Source]` and `[Destination]`, and the budget of `[Mode]`.
+    pub limits: LimitsConfig,
     /// The folder of the ini that was read; `None` if there was none.
     pub folder: Option<PathBuf>,
     /// The ini that was read.
@@ -287,6 +291,30 @@ pub struct SourceSide {
     pub endpoint: Endpoint,
     /// Requests say that the requester pays.
     pub request_payer: bool,
+}
+
+/// What the whole fleet may do in a second, and in all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LimitsConfig {
+    /// At the source.
+    pub source: SideLimits,
+    /// At the destination.
+    pub destination: SideLimits,
+    /// Bytes read before the fleet pauses.
+    pub max_bytes: Option<u64>,
+    /// Millionths of the currency spent before the fleet pauses.
+    pub max_cost: Option<u64>,
+    /// Prices; `None`: the shipped ones.
+    pub price_file: Option<PathBuf>,
+}
+
+/// What the whole fleet may do on one side in a second.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SideLimits {
+    /// Bytes.
+    pub bandwidth: Timetable,
+    /// Requests.
+    pub requests: Timetable,
 }
 
 /// The encryption requested from the destination.

@@ -21,6 +21,7 @@ pub mod estimate;
 pub mod filter;
 pub mod format;
 pub mod job;
+pub mod limits;
 pub mod logging;
 pub mod monitor;
 pub mod mutex;

@@ -2,6 +2,7 @@
 //!
 //! The record is never the only trace of what is left to do: comparing the buckets finds it again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -397,6 +398,20 @@ impl NoteKey {
     }
 }
 
+/// A note of many parts, each written by a process of its own.
+pub type Board = BTreeMap<String, Vec<u8>>;
+
+/// A change of a board; by default, none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoardChange {
+    /// Parts to write.
+    pub set: Vec<(String, Vec<u8>)>,
+    /// Parts to remove; none of them is written, too.
+    pub remove: Vec<String>,
+    /// This part must be as given (`None`: missing), or nothing is changed.
+    pub only_if: Option<(String, Option<Vec<u8>>)>,
+}
+
 /// Counts over all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordTally {
@@ -554,6 +569,11 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
 
     /// Removes the notes under these keys; a missing note is not an error.
     async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()>;
+
+    /// Changes a board in one step and returns all of it as it is then, read consistently; `None` if
+    /// its condition refuses the change. A board that does not exist is empty. The board of a key
+    /// and the note of the same key are apart in no backend: use other keys.
+    async fn board(&self, key: &NoteKey, change: &BoardChange) -> Result<Option<Board>>;
 
     /// Counts all records; `recent` counts those that ended at or after `since`.
     async fn tally(&self, since: SystemTime) -> Result<RecordTally>;

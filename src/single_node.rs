@@ -19,6 +19,9 @@ use crate::config::Config;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::job::{Job, PackLimits};
+use crate::limits::beat::Member;
+use crate::limits::board_of_runs;
+use crate::limits::fleet::{Membership, begin_anew};
 use crate::monitor::{Counts, Monitor};
 use crate::mutex::lock;
 use crate::object::ObjectId;
@@ -33,7 +36,7 @@ use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::Listed;
 use crate::wiring::known_stores::{MetadataLoss, Profiles};
-use crate::wiring::{self, Sides};
+use crate::wiring::{self, Sides, fleets};
 use crate::worker::Worker;
 
 mod lock;
@@ -187,6 +190,7 @@ pub struct Run {
     profiles: Profiles,
     name: String,
     sign: Option<Sign>,
+    fleet: Membership,
     _lock: Lock,
 }
 
@@ -212,6 +216,8 @@ impl Run {
         let monitor = Arc::new(Monitor::default());
         let state = Arc::new(SqliteRecords::new(&database));
         let records: Arc<dyn RecordStore> = Arc::<SqliteRecords>::clone(&state);
+        begin_anew(&*records, &board_of_runs()).await?;
+        let fleet = fleets::join(config, &sides, &records, Member::Run, Some(&monitor)).await?;
         let profiles = Profiles::load(config, &sides, &records).await;
         let terms = match config.mode.jobsender_compare_version_id {
             true => Terms { versions: Some(records), ..terms },
@@ -241,6 +247,7 @@ impl Run {
             profiles,
             name,
             sign,
+            fleet,
             _lock: lock,
         })
     }
@@ -328,6 +335,7 @@ impl Run {
             self.close(&mut report).await?;
             self.profiles.keep().await;
         }
+        self.fleet.leave().await;
         report.losses = self.profiles.losses();
         Ok(report)
     }

@@ -35,6 +35,7 @@ use crate::transfer::{Engine, Looks, Settings, StoreEvidence};
 use crate::worker::{RuleBook, Rules};
 use crate::{aws, worker};
 
+pub mod fleets;
 pub mod known_stores;
 
 /// A stop waits for a running poll, since a dropped one would strand its messages. Amazon SQS
@@ -306,7 +307,7 @@ pub fn packs(config: &Config) -> PackLimits {
 /// This process's name in the records: the machine's name and the process id. On EC2's Nitro
 /// instances the machine's name is the instance's id, which the board's asset tag provides without
 /// a request (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html>).
-fn instance() -> String {
+pub fn instance() -> String {
     let text = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
     let tag = text("/sys/devices/virtual/dmi/id/board_asset_tag");
     let machine = match tag.starts_with("i-") {

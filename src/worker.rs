@@ -43,6 +43,8 @@ use witness::Witnesses;
 const MAX_UNFIT: usize = 3;
 /// While the queue does not answer, the log repeats it this often.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
+/// The grace time of a worker that is stopped while the fleet is paused.
+const PAUSED_GRACE: Duration = Duration::from_secs(2);
 /// A loop that waits for room runs this often, as a sign of life.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -183,7 +185,9 @@ impl Worker {
         // The grace time counts from the stop, even if a long poll is running then.
         let grace = async {
             halt.stop.cancelled().await;
-            tokio::time::sleep(self.settings.grace).await;
+            // What had begun before a pause has had its time, and the rest does not begin.
+            let most = if self.is_paused() { PAUSED_GRACE } else { self.settings.grace };
+            tokio::time::sleep(most.min(self.settings.grace)).await;
             halt.abort.cancel();
             std::future::pending().await
         };
@@ -201,6 +205,11 @@ impl Worker {
             }
             self.check_fitness()?;
             self.engine.monitor.turned(LoopTurn::Rests);
+            if self.is_paused() {
+                let resumed = self.engine.source.throttle().resumed();
+                let _ = halt.unless_stopping(tokio::time::timeout(BEAT, resumed)).await;
+                continue;
+            }
             let Some(rest) = halt.unless_stopping(self.gates.rest()).await else { break };
             let most = match rest {
                 Rest::Take => MAX_BATCH,
@@ -302,6 +311,11 @@ impl Worker {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Nothing new begins: see `crate::limits`.
+    fn is_paused(&self) -> bool {
+        self.engine.source.throttle().is_paused()
     }
 
     fn fit(&self) {

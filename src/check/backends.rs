@@ -23,8 +23,8 @@ const WORKER: [TableCall; 5] = [
     TableCall::PutItem,
     TableCall::Insert,
 ];
-const JOBSENDER: [TableCall; 3] =
-    [TableCall::BatchGetItem, TableCall::PutItem, TableCall::DeleteItem];
+const JOBSENDER: [TableCall; 4] =
+    [TableCall::BatchGetItem, TableCall::PutItem, TableCall::DeleteItem, TableCall::UpdateItem];
 
 /// The instance in rehearsed calls to an autoscaling group; no instance has this id.
 const NO_INSTANCE: &str = "i-00000000000000000";

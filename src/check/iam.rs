@@ -177,6 +177,7 @@ fn jobsender(scope: &Scope) -> Vec<Value> {
             "dynamodb:DeleteItem",
             "dynamodb:DescribeTable",
             "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
         ],
     ));
     let index = scope.table.as_ref().filter(|_| scope.compares_versions || scope.reports);

@@ -5,20 +5,19 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::comparing::PairResult;
-use crate::aws::partition::Partition;
 use crate::cli::EstimateArgs;
 use crate::compare::{ForecastCounts, Summary};
-use crate::config::{Checksum, Config, Endpoint, QueueBackend, StateBackend};
-use crate::error::{Error, Result};
+use crate::config::{Checksum, Config, QueueBackend, StateBackend};
+use crate::error::Result;
 use crate::estimate::histogram::Class;
 use crate::estimate::prices::Prices;
 use crate::estimate::requests::Manner;
 use crate::estimate::work::{Work, Workers};
-use crate::estimate::{CostItem, Estimate, PricedPlaces, TransferWay, estimate};
+use crate::estimate::{CostItem, Estimate, PricedPlaces, estimate};
 use crate::format::human;
 use crate::job::MAX_PACK_DATA;
 use crate::report::page::CostFacts;
-use crate::wiring;
+use crate::wiring::{self, fleets};
 
 /// What is needed to make an estimate.
 pub(super) struct Estimating {
@@ -42,15 +41,7 @@ struct Services {
 impl Estimating {
     /// `standalone`: the command `run`, which has its own queue and records and compares twice.
     pub(super) fn new(config: &Config, args: &EstimateArgs, standalone: bool) -> Result<Self> {
-        let prices = match &args.prices {
-            None => Prices::shipped()?,
-            Some(path) => {
-                let name = path.display().to_string();
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| Error::usage(format!("{name} cannot be read: {e}")))?;
-                Prices::parse(&name, &text)?
-            }
-        };
+        let prices = fleets::prices(config, args.prices.as_deref())?;
         let mode = &config.mode;
         let at_once = wiring::at_once(config);
         let manner = Manner {
@@ -74,20 +65,17 @@ impl Estimating {
             ..Workers::default()
         };
         let storage_class = mode.storage_class.of_all();
-        let own = std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
-        let own = own.unwrap_or_default();
-        let sides = [&config.source.endpoint, &config.destination.endpoint];
         Ok(Self {
             prices,
             work: Work { manner, storage_class, workers, ..Work::default() },
             packs: mode.pack_objects as u64,
             versions: mode.jobsender_compare_version_id,
             comparisons: if standalone { 2 } else { 1 },
-            regions: sides.map(|side| region(side, &own)),
+            regions: fleets::regions(config),
             services: Services {
                 queue: !standalone && config.backend.queue == QueueBackend::Sqs,
                 table: !standalone && config.backend.state == StateBackend::DynamoDb,
-                region: own,
+                region: fleets::own_region(),
             },
         })
     }
@@ -179,7 +167,7 @@ impl Estimating {
             .each_ref()
             .map(|region| region.as_ref().map(|region| self.prices.region(region)));
         let service = |costs: bool| costs.then(|| self.prices.region(&self.services.region));
-        let way = way(&self.regions);
+        let way = fleets::way(&self.regions);
         let (queue, table) = (service(self.services.queue), service(self.services.table));
         estimate(work, &PricedPlaces { source, destination, queue, table, way })
     }
@@ -258,23 +246,6 @@ pub(super) struct PairForecast {
     estimate: Estimate,
     #[serde(skip)]
     work: Work,
-}
-
-/// The region of a side on Amazon S3; `None`: it is somewhere else.
-fn region(side: &Endpoint, own: &str) -> Option<String> {
-    side.url.is_none().then(|| side.region.clone().unwrap_or_else(|| own.to_owned()))
-}
-
-/// How bytes leave the source.
-fn way([source, destination]: &[Option<String>; 2]) -> TransferWay {
-    let partition = |region: &str| Partition::of_region(region);
-    match (source, destination) {
-        (Some(source), Some(destination)) if source == destination => TransferWay::SameRegion,
-        (Some(source), Some(destination)) if partition(source) == partition(destination) => {
-            TransferWay::OtherRegion
-        }
-        _ => TransferWay::Internet,
-    }
 }
 
 fn sizes(text: &mut String, results: &[PairResult]) {

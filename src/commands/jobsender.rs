@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
 use crate::format::human;
+use crate::limits::beat::Member;
 use crate::monitor::Counts;
 use crate::params::{Pair, load_pairs};
 use crate::progress::{Phase, Progress, Totals};
@@ -29,7 +30,7 @@ use crate::shutdown::Halt;
 use crate::systemd::ServiceReport;
 use crate::transfer::memory::MemoryBudget;
 use crate::wiring::known_stores::Profiles;
-use crate::wiring::{self, Sides};
+use crate::wiring::{self, Sides, fleets};
 
 mod closing_report;
 
@@ -86,6 +87,12 @@ async fn once(
         Some(state) => Some(Profiles::load(config, &sides, state).await),
         None => None,
     };
+    let fleet = match &state {
+        Some(state) if sends => {
+            Some(fleets::join(config, &sides, state, Member::Jobsender, None).await?)
+        }
+        _ => None,
+    };
     let keys = keys(config, &args.origins, &pairs, &sides, &halt.stop).await?;
     let names_all = matches!(keys, Keys::All(_));
     let terms = Terms {
@@ -131,6 +138,9 @@ async fn once(
         None => Ok(None),
     };
     reported |= matches!(report, Ok(Some(_)));
+    if let Some(fleet) = fleet {
+        fleet.leave().await;
+    }
     if let Some(state) = state.filter(|_| sends) {
         keep_counts(config, &halt.stop, &*state, &results, reported).await;
         // Nothing is known about objects in a missing range, or outside a file of names.

@@ -33,7 +33,9 @@ use crate::wiring::known_stores::MetadataLoss;
 use crate::wiring::{self, Sides};
 
 pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
-    let config = &with_args(config, &args.compare)?;
+    let mut config = with_args(config, &args.compare)?;
+    args.limits.apply(&mut config.limits);
+    let config = &config;
     let parameters = wiring::parameters();
     let both = args.source.as_deref().zip(args.destination.as_deref());
     let (pairs, ignore) = places(config, "run", both, args.strip_prefix, &parameters).await?;

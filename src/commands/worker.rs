@@ -12,13 +12,14 @@ use crate::cli::WorkerArgs;
 use crate::config::{Config, QueueBackend};
 use crate::ec2::Instance;
 use crate::error::{Error, Result};
+use crate::limits::beat::Member;
 use crate::monitor::Monitor;
 use crate::params::{Pair, ParameterStore, load_pairs};
 use crate::record::Proofs;
 use crate::shutdown::Halt;
 use crate::systemd::ServiceReport;
 use crate::wiring::known_stores::Profiles;
-use crate::wiring::{self, Sides};
+use crate::wiring::{self, Sides, fleets};
 use crate::worker::{Worker, WorkerSettings};
 
 /// If loading the bucket list takes longer, the worker goes on without it.
@@ -30,6 +31,7 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     let state = wiring::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let monitor = Arc::new(Monitor::default());
+    let fleet = fleets::join(config, &sides, &state, Member::Worker, Some(&monitor)).await?;
     let profiles = Profiles::load(config, &sides, &state).await;
     let engine = wiring::engine(config, sides, state, Arc::clone(&monitor));
     let memory_mib = engine.budget.total() / crate::object::MIB;
@@ -60,6 +62,7 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
         instance.leave().await;
     }
     drop(telling);
+    fleet.leave().await;
     end.cancel();
     traffic.await.map_err(|join| Error::cancelled().with_source(join))?;
     learning.await.map_err(|join| Error::cancelled().with_source(join))?;

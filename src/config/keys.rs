@@ -1,6 +1,7 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
 use super::StorageClass;
+use super::timetable::{RateUnit, Timetable};
 use super::words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
     PreserveEtag, QueueBackend, ReportFormat, StateBackend, Words,
@@ -44,6 +45,10 @@ pub enum Kind {
     Url,
     /// A date, or a date and time.
     Moment,
+    /// A limit of bytes or requests a second that may follow the clock.
+    Timetable(RateUnit),
+    /// An amount of money.
+    Money,
     /// Names of a store's quirks, separated by commas.
     Quirks,
     /// A file, named relative to the working directory.
@@ -210,6 +215,12 @@ pub static KEYS: &[Key] = &[
         "the worker looks the version up when a copy begins and checks it at the end"),
     key("Mode", "GetObjectWithVersionId", Bool, "False",
         "the worker fetches the job's version instead of the latest one"),
+    optional(key("Mode", "MaxBytes", bytes(), "",
+        "when the fleet has read this many bytes from the source, it pauses until the command resume; empty: no limit")),
+    key("Mode", "MaxCost", Kind::Money, "",
+        "when the requests and the transfer of both sides have cost this much by the price file, in its currency, the fleet pauses until the command resume; empty: no limit"),
+    key("Mode", "PriceFile", PathBesideIni, "",
+        "the prices for MaxCost and status, in the form of prices.json; empty: the shipped ones"),
     key("Mode", "PropagateDelete", Bool, "False",
         "if an S3 event says that an object was deleted, and the source no longer has it, it is deleted at the destination too"),
 
@@ -263,6 +274,10 @@ pub static KEYS: &[Key] = &[
         "the external id that the role's trust policy asks for; empty: none"),
     key("Source", "Quirks", Kind::Quirks, "",
         "how this store differs from Amazon S3, by the names of docs/stores.md, separated by commas: no-part-sizes; max-parts=1000; -own-etags: it does not differ in this"),
+    optional(key("Source", "BandwidthLimit", Kind::Timetable(RateUnit::Bytes), "off",
+        "the most bytes a second that the whole fleet reads from this side; the command limit changes it while it runs")),
+    optional(key("Source", "RequestLimit", Kind::Timetable(RateUnit::Requests), "off",
+        "the most requests a second that the whole fleet sends to this side")),
     key("Source", "RequestPayer", Bool, "False",
         "requests say that the requester pays"),
     key("Source", "NoSignRequest", Bool, "False",
@@ -288,6 +303,10 @@ pub static KEYS: &[Key] = &[
         "the external id that the role's trust policy asks for; empty: none"),
     key("Destination", "Quirks", Kind::Quirks, "",
         "how this store differs from Amazon S3, by the names of docs/stores.md, separated by commas: no-tags; max-parts=1000; -own-etags: it does not differ in this"),
+    optional(key("Destination", "BandwidthLimit", Kind::Timetable(RateUnit::Bytes), "off",
+        "the most bytes a second that the whole fleet writes to this side; the command limit changes it while it runs")),
+    optional(key("Destination", "RequestLimit", Kind::Timetable(RateUnit::Requests), "off",
+        "the most requests a second that the whole fleet sends to this side")),
     key("Destination", "ACL", Choice(CANNED_ACLS), "",
         "the canned ACL of every new object; empty: none is sent"),
     key("Destination", "SSE", Choice(Encryption::WORDS), "",
@@ -381,6 +400,8 @@ impl Key {
             Kind::Moment => {
                 "a day like 2026-01-31, or a time like 2026-01-31T23:59:59Z (UTC)".to_owned()
             }
+            Kind::Timetable(unit) => Timetable::allowed(unit).to_owned(),
+            Kind::Money => "an amount like 250 or 12.50".to_owned(),
             Kind::Quirks => {
                 let names: Vec<_> = Quirk::ALL.into_iter().map(Quirk::name).collect();
                 names.join(", ")

@@ -8,6 +8,7 @@ use ::config::{Map, Value, ValueKind};
 
 use super::keys::{self, Key};
 use super::problem::Problems;
+use super::timetable::RateUnit;
 use super::value::{Parsed, parse};
 use super::*;
 use crate::aws::trust::{self, Bundle};
@@ -150,6 +151,7 @@ pub(super) fn config(reader: &mut ValueReader<'_>, folder: Option<PathBuf>) -> C
         },
         instance: instance(reader),
         filter: filter(reader),
+        limits: limits(reader),
         debug,
         folder,
         file: None,
@@ -200,6 +202,26 @@ fn mode(reader: &mut ValueReader<'_>) -> Mode {
         copy_metadata: reader.bool("Mode", "CopyMetadata"),
         copy_tags: reader.bool("Mode", "CopyTags"),
         grace_time: reader.seconds("Mode", "GraceTime"),
+    }
+}
+
+fn limits(reader: &mut ValueReader<'_>) -> LimitsConfig {
+    LimitsConfig {
+        source: side_limits(reader, "Source"),
+        destination: side_limits(reader, "Destination"),
+        max_bytes: reader.optional_integer("Mode", "MaxBytes"),
+        max_cost: reader.optional_integer("Mode", "MaxCost"),
+        price_file: reader.optional_text("Mode", "PriceFile").map(PathBuf::from),
+    }
+}
+
+/// The texts have been checked; a wrong one is noted, and there is no limit.
+fn side_limits(reader: &mut ValueReader<'_>, section: &str) -> SideLimits {
+    let mut timetable =
+        |name: &str, unit| Timetable::parse(&reader.text(section, name), unit).unwrap_or_default();
+    SideLimits {
+        bandwidth: timetable("BandwidthLimit", RateUnit::Bytes),
+        requests: timetable("RequestLimit", RateUnit::Requests),
     }
 }
 

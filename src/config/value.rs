@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::keys::{Key, Kind};
 use super::size;
+use super::timetable::Timetable;
 use crate::object::is_bucket_name;
 use crate::quirk::Pins;
 
@@ -63,6 +64,11 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
             Ok(_) => Ok(text()),
             Err(wrong_word) => Err(wrong(key, &format!("{}: {wrong_word}", shown(raw)))),
         },
+        Kind::Timetable(unit) => match Timetable::parse(raw, unit) {
+            Ok(_) => Ok(text()),
+            Err(wrong_word) => Err(wrong(key, &format!("{}: {wrong_word}", shown(raw)))),
+        },
+        Kind::Money => money(raw).map(Parsed::Integer).ok_or_else(|| wrong(key, &shown(raw))),
         Kind::Bucket if !is_bucket_name(raw) => Err(wrong(key, &shown(raw))),
         Kind::Text
         | Kind::KeyText
@@ -136,6 +142,13 @@ pub fn moment(raw: &str) -> Option<SystemTime> {
     let day = raw.len() == "2026-01-31".len();
     let text = if day { format!("{raw}T00:00:00Z") } else { raw.to_owned() };
     humantime::parse_rfc3339_weak(&text).ok()
+}
+
+/// An amount in millionths.
+pub fn money(raw: &str) -> Option<u64> {
+    let plain = raw.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let amount = raw.parse::<f64>().ok().filter(|amount| plain && *amount < 1e12)?;
+    Some((amount * 1e6).round() as u64)
 }
 
 /// Letters, digits and `. - _ /`, and `:` for an ARN

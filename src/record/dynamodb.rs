@@ -27,14 +27,16 @@ use self::item::Item;
 use self::update::Update;
 use super::rules::{Change, Refusal, Row, Write};
 use super::{
-    AttemptEnd, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey, Outcome, Record,
-    RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal, Start,
+    AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey,
+    Outcome, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal,
+    Start,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
 use crate::object::Revision;
 
 mod batch;
+mod board;
 mod copied_by_index;
 mod copied_by_key;
 mod examine;
@@ -354,6 +356,14 @@ impl RecordStore for DynamoRecords {
 
     async fn remove_notes(&self, keys: &[NoteKey]) -> Result<()> {
         self.delete_notes(keys).await
+    }
+
+    /// Costs a write unit for each KiB of the board, or to read only, a read unit for each 4 KiB.
+    async fn board(&self, key: &NoteKey, change: &BoardChange) -> Result<Option<Board>> {
+        match *change == BoardChange::default() {
+            true => Ok(Some(board::parts(self.get(key.as_str().to_owned()).await?))),
+            false => self.change_board(key, change).await,
+        }
     }
 
     /// Reads the whole table: see [`Self::scan`] for the cost.

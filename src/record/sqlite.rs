@@ -8,8 +8,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use self::row::{instant, seconds, status, unsigned};
 use super::rules::{Carried, Change};
 use super::{
-    AttemptEnd, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome, Proofs, Record,
-    RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal, Start,
+    AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome,
+    Proofs, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal,
+    Start,
 };
 use crate::error::Result;
 use crate::object::{ObjectKey, Revision};
@@ -123,6 +124,15 @@ impl RecordStore for SqliteRecords {
         self.db.write(remove).await
     }
 
+    /// Each part is a note of its own: the board's key, a line feed, the part's name.
+    async fn board(&self, key: &NoteKey, change: &BoardChange) -> Result<Option<Board>> {
+        let (first, change) = (format!("{}\n", key.as_str()), change.clone());
+        if change == BoardChange::default() {
+            return self.db.read(move |tx| board(tx, &first)).await.map(Some);
+        }
+        self.db.write(move |tx| changed_board(tx, &first, &change)).await
+    }
+
     async fn tally(&self, since: SystemTime) -> Result<RecordTally> {
         self.db.read(move |tx| tally(tx, since)).await
     }
@@ -164,6 +174,42 @@ const SET_NOTE: &str = r#"INSERT OR REPLACE INTO note ("Key", note) VALUES (?1, 
 const SELECT_NOTE: &str = r#"SELECT note FROM note WHERE "Key" = ?1"#;
 const SELECT_NOTES: &str = r#"SELECT note FROM note WHERE "Key" >= ?1 AND "Key" < ?2"#;
 const REMOVE_NOTE: &str = r#"DELETE FROM note WHERE "Key" = ?1"#;
+
+const SELECT_BOARD: &str = r#"SELECT "Key", note FROM note WHERE "Key" >= ?1 AND "Key" < ?2"#;
+
+fn board(tx: &Transaction<'_>, first: &str) -> rusqlite::Result<Board> {
+    // The first text after all that begin with this one.
+    let end = format!("{}\u{b}", first.trim_end_matches('\n'));
+    let mut select = tx.prepare_cached(SELECT_BOARD)?;
+    let parts = select.query_map(params![first, end], |row| {
+        let key: String = row.get(0)?;
+        Ok((key[first.len()..].to_owned(), row.get(1)?))
+    })?;
+    parts.collect()
+}
+
+fn changed_board(
+    tx: &Transaction<'_>,
+    first: &str,
+    change: &BoardChange,
+) -> rusqlite::Result<Option<Board>> {
+    let key = |part: &str| format!("{first}{part}");
+    if let Some((part, expected)) = &change.only_if {
+        let mut select = tx.prepare_cached(SELECT_NOTE)?;
+        let found: Option<Vec<u8>> =
+            select.query_row(params![key(part)], |row| row.get(0)).optional()?;
+        if found != *expected {
+            return Ok(None);
+        }
+    }
+    for part in &change.remove {
+        tx.prepare_cached(REMOVE_NOTE)?.execute(params![key(part)])?;
+    }
+    for (part, text) in &change.set {
+        tx.prepare_cached(SET_NOTE)?.execute(params![key(part), text])?;
+    }
+    board(tx, first).map(Some)
+}
 
 /// Copies per page.
 const PAGE: usize = 1000;

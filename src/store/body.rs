@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 
+use super::pace::throttle::Throttle;
 use super::pace::{Arrival, Permit};
 use super::stall::{Sending, Taking};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +38,10 @@ pub struct Body {
     arrival: Option<Box<Arrival>>,
     sending: Option<Sending>,
     room: Option<Permit>,
+    /// Each counts what passes, and may hold it up.
+    throttles: Vec<Arc<Throttle>>,
+    /// Bytes that wait for their turn at a throttle, and at how many they still have to.
+    held: Option<(Bytes, usize, BoxFuture<'static, ()>)>,
 }
 
 impl Body {
@@ -52,6 +58,8 @@ impl Body {
             arrival: None,
             sending: None,
             room: None,
+            throttles: Vec::new(),
+            held: None,
         }
     }
 
@@ -62,7 +70,7 @@ impl Body {
 
     /// Whether all its bytes have passed, and nothing follows them.
     pub fn is_whole(&self) -> bool {
-        self.left == 0 && self.last.is_none()
+        self.left == 0 && self.last.is_none() && self.held.is_none()
     }
 
     /// The `len` bytes after the first `skip`. What follows them is not read.
@@ -93,9 +101,41 @@ impl Body {
         Self { arrival: Some(Box::new(arrival)), ..self }
     }
 
+    /// Passes at the pace of this throttle, too.
+    pub(super) fn throttled(mut self, throttle: &Arc<Throttle>) -> Self {
+        self.throttles.push(Arc::clone(throttle));
+        self
+    }
+
     /// Shows what its destination takes of it.
     pub(super) fn taking(&mut self) -> Arc<Taking> {
         self.sending.get_or_insert_default().taking()
+    }
+
+    /// The next bytes, once every throttle lets them pass.
+    fn poll_throttled(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let (piece, mut at) = match self.held.take() {
+            Some((piece, at, mut turn)) => match turn.poll_unpin(context) {
+                Poll::Ready(()) => (piece, at),
+                Poll::Pending => {
+                    self.held = Some((piece, at, turn));
+                    return Poll::Pending;
+                }
+            },
+            None => match ready!(self.poll_counted(context)) {
+                Some(Ok(piece)) => (piece, 0),
+                ended => return Poll::Ready(ended),
+            },
+        };
+        while let Some(throttle) = self.throttles.get(at) {
+            at += 1;
+            let Some(mut turn) = throttle.bytes(piece.len()) else { continue };
+            if turn.poll_unpin(context).is_pending() {
+                self.held = Some((piece, at, turn));
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Some(Ok(piece)))
     }
 
     /// The next bytes that may pass. Bytes are counted here and nowhere else.
@@ -166,9 +206,9 @@ impl Stream for Body {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let Some(sending) = &mut this.sending else { return this.poll_counted(context) };
+        let Some(sending) = &mut this.sending else { return this.poll_throttled(context) };
         let waker = sending.asked(context);
-        let polled = this.poll_counted(&mut Context::from_waker(&waker));
+        let polled = this.poll_throttled(&mut Context::from_waker(&waker));
         let is_whole = this.is_whole();
         if let Some(sending) = &this.sending {
             sending.answered(&polled, is_whole);

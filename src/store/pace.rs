@@ -11,6 +11,9 @@
 //! neither slows the others down nor is it retried for ever (`stubborn`). It cuts bodies that stall
 //! (`stall`): a stalled body counts as not keeping up.
 //!
+//! Every request waits while the side is paused, and for its turn if there is a limit (`throttle`);
+//! the bytes of a body wait for theirs in `Body`.
+//!
 //! A streamed part takes the permit of its UploadPart before it asks for the permit of its GET.
 //! That cannot deadlock: these are two lanes, always taken in that order, and the holder of the
 //! second waits for no other.
@@ -26,13 +29,16 @@ use super::stall::{self, Silence};
 use super::*;
 use crate::error::ErrorKind;
 use crate::mutex::lock;
+use crate::retry::untimed;
 
 mod lane;
 pub mod level;
 mod stubborn;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 
+use self::throttle::{RequestClass, Throttle};
 use lane::Lane;
 pub use lane::Permit;
 use stubborn::Subject;
@@ -62,6 +68,7 @@ pub struct Paced {
     side: Side,
     pacing: Pacing,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    throttle: Arc<Throttle>,
 }
 
 /// One call, with what is needed to decide what its refusal applies to.
@@ -78,6 +85,14 @@ impl<'a> PacedCall<'a> {
         Self { name, bucket: &id.bucket, key: Some(id.key.as_str()) }
     }
 
+    fn class(&self) -> RequestClass {
+        match self.name {
+            "HeadObject" | "GetObjectTagging" => RequestClass::Read,
+            "DeleteObject" | "AbortMultipartUpload" => RequestClass::Free,
+            _ => RequestClass::Write,
+        }
+    }
+
     fn subject(&self) -> Option<Subject<'a>> {
         self.key.map(|key| (self.name, key))
     }
@@ -86,7 +101,25 @@ impl<'a> PacedCall<'a> {
 impl Paced {
     /// Paces `inner`.
     pub fn new(inner: Arc<dyn ObjectStore>, side: Side, pacing: Pacing) -> Self {
-        Self { inner, side, pacing, lanes: Mutex::default() }
+        Self { inner, side, pacing, lanes: Mutex::default(), throttle: Arc::default() }
+    }
+
+    /// The limits of this side, and the count of what has passed.
+    pub fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
+    }
+
+    /// Waits until a request with a body may begin.
+    async fn enter(&self, bucket: &str, class: RequestClass) -> Result<Permit> {
+        let stream = untimed(self.throttle.request_with_body(class)).await;
+        self.lane(bucket).enter(stream).await
+    }
+
+    /// Waits until bytes in memory may be sent.
+    async fn pass(&self, bytes: usize) {
+        if let Some(turn) = self.throttle.bytes(bytes) {
+            untimed(turn).await;
+        }
     }
 
     fn lane(&self, bucket: &str) -> Arc<Lane> {
@@ -107,6 +140,7 @@ impl Paced {
         call: PacedCall<'_>,
         asked: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        untimed(self.throttle.request(call.class())).await;
         let began = Instant::now();
         let answer = self.noted(call, asked.await).await;
         if let Err(error) = &answer
@@ -141,6 +175,7 @@ impl Paced {
             max_keys: Some(1),
             ..ListRequest::default()
         };
+        self.throttle.request(RequestClass::Write).await;
         let listed = tokio::time::timeout(NEUTRAL_LIMIT, self.inner.list(&request)).await;
         if let (Ok(Ok(_)), Some(subject)) = (listed, call.subject()) {
             self.lane(call.bucket).answered_alone(subject);
@@ -150,7 +185,7 @@ impl Paced {
     /// Waits until a body may be sent into `bucket`: see [`Body::with_room`]. Called before the
     /// body's source is opened, since a server cuts a body that is not read for minutes.
     pub async fn room(&self, bucket: &str) -> Result<Permit> {
-        let mut permit = self.lane(bucket).enter().await?;
+        let mut permit = self.enter(bucket, RequestClass::Write).await?;
         permit.rest();
         Ok(permit)
     }
@@ -171,8 +206,9 @@ impl Paced {
         let call = PacedCall::on(name, id);
         let mut permit = match body.take_room() {
             Some(permit) => permit,
-            None => self.lane(call.bucket).enter().await?,
+            None => self.enter(call.bucket, RequestClass::Write).await?,
         };
+        let mut body = body.throttled(&self.throttle);
         permit.begin();
         let taking = body.taking();
         let answer = taking.unless_stalled(id, self.side, send(body)).await;
@@ -211,13 +247,14 @@ impl ObjectStore for Paced {
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         let (id, side) = (&request.id, self.side);
         let call = PacedCall::on("GetObject", id);
-        let mut permit = self.lane(call.bucket).enter().await?;
+        let mut permit = self.enter(call.bucket, RequestClass::Read).await?;
         let answer = stall::answered(id, side, self.inner.get(request)).await;
         match self.noted(call, answer).await {
             Ok(GetAnswer { meta, start, whole, body }) => {
                 let (first_byte, silence) = (permit.heard(), Silence::default());
                 let arrival = Arrival { id: id.clone(), side, permit, first_byte, silence };
-                Ok(GetAnswer { meta, start, whole, body: body.arriving(arrival) })
+                let body = body.arriving(arrival).throttled(&self.throttle);
+                Ok(GetAnswer { meta, start, whole, body })
             }
             Err(error) => {
                 permit.failed(&error, call.subject());
@@ -233,7 +270,8 @@ impl ObjectStore for Paced {
         body: Bytes,
         proof: Proof,
     ) -> Result<Written> {
-        let permit = self.lane(&id.bucket).enter().await?;
+        let permit = self.enter(&id.bucket, RequestClass::Write).await?;
+        self.pass(body.len()).await;
         let short = body.len() <= SHORT_BYTES;
         let answer = self.inner.put(id, new, body, proof).await;
         self.settle(PacedCall::on("PutObject", id), permit, answer, short).await
@@ -250,7 +288,10 @@ impl ObjectStore for Paced {
             }
             // The request's own time limit is enough for what fits into memory.
             held => {
-                let permit = self.lane(&id.bucket).enter().await?;
+                let permit = self.enter(&id.bucket, RequestClass::Write).await?;
+                if let Payload::Held { bytes, .. } = &held {
+                    self.pass(bytes.len()).await;
+                }
                 let answer = self.inner.upload_part(upload, number, held).await;
                 self.settle(PacedCall::on(name, id), permit, answer, false).await
             }

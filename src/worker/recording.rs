@@ -50,8 +50,8 @@ mod tests {
     use crate::error::{ErrorKind, Result};
     use crate::object::{ObjectId, Revision};
     use crate::record::{
-        AttemptEnd, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record, RecordId, RecordTally,
-        RecordsPage, RecordsRequest, Seal, Start,
+        AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record,
+        RecordId, RecordTally, RecordsPage, RecordsRequest, Seal, Start,
     };
     use crate::retry::Policy;
 
@@ -119,6 +119,9 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn remove_notes(&self, _: &[NoteKey]) -> Result<()> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn board(&self, _: &NoteKey, _: &BoardChange) -> Result<Option<Board>> {
             unreachable!("only outcomes are put on record")
         }
         async fn tally(&self, _: SystemTime) -> Result<RecordTally> {

@@ -9,6 +9,7 @@
 //! | `migration.rs` | a whole migration by a jobsender and two workers; JobType GET; the packed form |
 //! | `events.rs` | objects that arrive by S3 event, in every form |
 //! | `leaving.rs` | a worker whose instance goes |
+//! | `limits.rs` | limits, pause and budget of a fleet |
 //! | `handover.rs` | a worker is stopped in the middle of an object |
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
@@ -23,6 +24,7 @@ mod failures;
 mod handover;
 mod leaving;
 mod ledger;
+mod limits;
 mod migration;
 mod packs;
 mod refusals;

@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod estimate;
 mod faults;
+mod limits;
 mod objects;
 mod origins;
 mod pace;

@@ -130,6 +130,8 @@ fn other_value(key: &keys::Key) -> String {
         }
         Kind::Url => "https://s3.example".into(),
         Kind::Moment => "2026-01-31".into(),
+        Kind::Timetable(_) => "08:00-18:00 500000, else off".into(),
+        Kind::Money => "12.50".into(),
         Kind::Quirks => "no-tags, -own-etags, max-parts=1000".into(),
         _ if key.name == "RoleArn" => "arn:aws:iam::123456789012:role/path/other".into(),
         // It is read at once.

@@ -107,7 +107,8 @@ fn a_jobsender_lists_and_sends_and_looks_at_objects() {
         ("DeadLetters", "sqs:GetQueueAttributes sqs:GetQueueUrl"),
         (
             "Table",
-            "dynamodb:BatchGetItem dynamodb:DeleteItem dynamodb:DescribeTable dynamodb:PutItem",
+            "dynamodb:BatchGetItem dynamodb:DeleteItem dynamodb:DescribeTable dynamodb:PutItem \
+             dynamodb:UpdateItem",
         ),
         ("Parameters", "ssm:GetParameter"),
         ("Credentials", "kms:Decrypt"),

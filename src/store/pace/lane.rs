@@ -15,6 +15,7 @@ use crate::mutex::lock;
 use crate::retry::untimed;
 use crate::store::Side;
 use crate::store::pace::level::{Ending, LoadSign, Pace};
+use crate::store::pace::throttle::Stream;
 
 /// A request that is dropped unanswered after this long was given up for lack of an answer: no time
 /// limit for data in `retry` is shorter.
@@ -62,13 +63,15 @@ impl Lane {
         }
     }
 
-    /// Waits for a permit. No task waits for a second one of the same lane while it holds one.
-    pub async fn enter(self: &Arc<Self>) -> Result<Permit> {
+    /// Waits for a permit for a body on its way. No task waits for a second one of the same lane
+    /// while it holds one.
+    pub async fn enter(self: &Arc<Self>, stream: Stream) -> Result<Permit> {
         let permit = untimed(Arc::clone(&self.permits).acquire_owned()).await;
         let permit = permit.map_err(|closed| Error::cancelled().with_source(closed))?;
         Ok(Permit {
             lane: Arc::clone(self),
             permit: Some(permit),
+            stream: Some(stream),
             began: Instant::now(),
             heard: false,
         })
@@ -190,6 +193,7 @@ pub struct Permit {
     lane: Arc<Lane>,
     /// Gone once the request is settled.
     permit: Option<OwnedSemaphorePermit>,
+    stream: Option<Stream>,
     began: Instant,
     /// The answer has begun.
     heard: bool,
@@ -235,6 +239,7 @@ impl Permit {
 
     fn release(&mut self) {
         let Some(permit) = self.permit.take() else { return };
+        self.stream = None;
         let mut level = self.lane.level();
         if level.owed > 0 {
             level.owed -= 1;

@@ -82,6 +82,8 @@ macro_rules! state_suite {
             removed_notes_are_gone_and_no_others,
             notes_are_no_records,
             any_sequence_of_changes_leaves_what_the_rules_say,
+            a_board_has_parts_and_each_change_answers_with_all,
+            a_board_changes_as_a_whole_or_not_at_all,
             records_are_tallied,
             records_are_found_by_status,
         );

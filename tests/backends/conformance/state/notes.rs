@@ -1,6 +1,6 @@
 //! What holds for notes beside the records.
 
-use s3_migration::record::{JobStatus, NoteKey, RecordStore, RecordTally};
+use s3_migration::record::{BoardChange, JobStatus, NoteKey, RecordStore, RecordTally};
 
 use super::{all_copies, at, control_texts, end, odd_texts};
 
@@ -122,4 +122,55 @@ pub async fn notes_are_no_records(store: &dyn RecordStore) {
     assert_eq!(store.with_status(JobStatus::Done, 10).await.unwrap().len(), 1);
     let keys = numbered(0..3);
     assert_eq!(store.notes(&keys).await.unwrap(), vec![Some(vec![7; 100]); 3]);
+}
+
+fn change(set: &[(&str, &str)]) -> BoardChange {
+    let set = set.iter().map(|(part, text)| ((*part).to_owned(), text.as_bytes().to_vec()));
+    BoardChange { set: set.collect(), ..BoardChange::default() }
+}
+
+async fn on_board(store: &dyn RecordStore, key: &NoteKey) -> Vec<(String, String)> {
+    let board = store.board(key, &BoardChange::default()).await.unwrap().unwrap();
+    let text = |(part, text)| (part, String::from_utf8(text).unwrap());
+    board.into_iter().map(text).collect()
+}
+
+fn parts(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter().map(|(part, text)| ((*part).to_owned(), (*text).to_owned())).collect()
+}
+
+/// Promise 9.
+pub async fn a_board_has_parts_and_each_change_answers_with_all(store: &dyn RecordStore) {
+    let (key, other) = (NoteKey::new("board"), NoteKey::new("board2"));
+    assert_eq!(on_board(store, &key).await, []);
+    store.board(&other, &change(&[("x", "apart")])).await.unwrap();
+    let answer = store.board(&key, &change(&[("a", "1"), ("member:b c~\"", "2")])).await.unwrap();
+    assert_eq!(answer.unwrap().len(), 2);
+    let both =
+        BoardChange { remove: vec!["a".to_owned(), "none".to_owned()], ..change(&[("d", "")]) };
+    let answer = store.board(&key, &both).await.unwrap().unwrap();
+    assert_eq!(answer.keys().collect::<Vec<_>>(), ["d", "member:b c~\""]);
+    assert_eq!(on_board(store, &key).await, parts(&[("d", ""), ("member:b c~\"", "2")]));
+    assert_eq!(on_board(store, &other).await, parts(&[("x", "apart")]));
+    assert_eq!(store.tally(at(0)).await.unwrap(), RecordTally::default(), "a board is no record");
+}
+
+/// Promise 9.
+pub async fn a_board_changes_as_a_whole_or_not_at_all(store: &dyn RecordStore) {
+    let key = NoteKey::new("conditional");
+    let only_if = |expected: Option<&str>, to: &str| BoardChange {
+        only_if: Some(("control".to_owned(), expected.map(|text| text.as_bytes().to_vec()))),
+        ..change(&[("control", to), ("mine", to)])
+    };
+    assert!(store.board(&key, &only_if(Some("a"), "b")).await.unwrap().is_none());
+    assert_eq!(on_board(store, &key).await, []);
+    assert!(store.board(&key, &only_if(None, "a")).await.unwrap().is_some());
+    assert!(store.board(&key, &only_if(None, "b")).await.unwrap().is_none());
+    assert_eq!(on_board(store, &key).await, parts(&[("control", "a"), ("mine", "a")]));
+    let texts: Vec<String> = (0..8).map(|n| n.to_string()).collect();
+    let changes: Vec<_> = texts.iter().map(|text| only_if(Some("a"), text)).collect();
+    let changed = changes.iter().map(|change| store.board(&key, change));
+    let changed = futures_util::future::join_all(changed).await;
+    let won = changed.into_iter().filter(|answer| answer.as_ref().unwrap().is_some()).count();
+    assert_eq!(won, 1, "of many at once one changes it");
 }
