@@ -75,7 +75,7 @@ pub enum Command {
     Worker(WorkerArgs),
     /// Migrate with this process alone: no queue service, no table, no ini needed
     #[command(after_help = COMPARE_STATUS)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show a real migration between two S3 endpoints inside this process
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed

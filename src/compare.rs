@@ -29,6 +29,7 @@ mod tally;
 mod tests;
 mod unlisted;
 mod unmatched;
+pub mod watched;
 
 pub use comparison::{Comparison, Keys, Outlet, Terms};
 pub use deletions::Deletions;

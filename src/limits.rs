@@ -9,6 +9,7 @@ use crate::record::NoteKey;
 
 pub mod beat;
 pub mod control;
+pub mod detail;
 pub mod fleet;
 pub mod pricing;
 pub mod view;

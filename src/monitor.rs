@@ -8,11 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
+use crate::monitor::activity::Activity;
 use crate::monitor::liveness::Signs;
 use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::{Proofs, Proven};
 
+pub mod activity;
 pub mod liveness;
 mod pulse;
 
@@ -49,6 +51,7 @@ pub struct Monitor {
     proofs: Mutex<Proofs>,
     tags_denied: AtomicBool,
     pulse: Pulse,
+    activity: Arc<Activity>,
 }
 
 /// A reading of the counters.
@@ -119,6 +122,11 @@ impl Monitor {
     /// Counts a message as in work until the returned value is dropped.
     pub fn begin_message(self: &Arc<Self>) -> InWork {
         InWork::begin(Arc::clone(self))
+    }
+
+    /// What it is doing, in more detail.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     /// The number of messages in work.

@@ -12,6 +12,7 @@ use self::lock::Lock;
 use self::sign::Sign;
 use self::state::StateKeeper;
 use crate::compare::difference::Difference;
+use crate::compare::watched::Watched;
 use crate::compare::{
     Comparison, Finds, ForecastCounts, Outlet, Summary, Tally, Terms, Unmatched, Verdict,
 };
@@ -22,7 +23,7 @@ use crate::job::{Job, PackLimits};
 use crate::limits::beat::Member;
 use crate::limits::board_of_runs;
 use crate::limits::fleet::{Membership, begin_anew};
-use crate::monitor::{Counts, Monitor};
+use crate::monitor::{Counts, Monitor, activity};
 use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::params::Pair;
@@ -190,7 +191,7 @@ pub struct Run {
     profiles: Profiles,
     name: String,
     sign: Option<Sign>,
-    fleet: Membership,
+    fleet: Option<Membership>,
     _lock: Lock,
 }
 
@@ -233,6 +234,7 @@ impl Run {
         let worker = Worker::new(Arc::<SqliteQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
         finds.push(Arc::<Totals>::clone(&totals));
+        finds.push(Arc::new(Watched(Arc::clone(monitor.activity()))));
         Ok(Self {
             terms,
             packs: wiring::packs(config),
@@ -247,7 +249,7 @@ impl Run {
             profiles,
             name,
             sign,
-            fleet,
+            fleet: Some(fleet),
             _lock: lock,
         })
     }
@@ -270,6 +272,9 @@ impl Run {
             report.seconds = began.elapsed().as_secs_f64();
         }
         keeper.end(end_of(&ended)).await;
+        if let Some(fleet) = self.fleet.take() {
+            fleet.leave().await;
+        }
         let is_complete = ended.as_ref().is_ok_and(RunReport::is_complete);
         if let Some(sign) = self.sign.take().filter(|_| is_complete) {
             sign.remove();
@@ -335,7 +340,6 @@ impl Run {
             self.close(&mut report).await?;
             self.profiles.keep().await;
         }
-        self.fleet.leave().await;
         report.losses = self.profiles.losses();
         Ok(report)
     }
@@ -349,6 +353,7 @@ impl Run {
         progress: &Progress,
     ) -> Result<Found> {
         let queue = Arc::<SqliteQueue>::clone(&self.queue);
+        self.monitor.activity().begin(activity::Phase::Comparing);
         let outlet = Outlet { queue, packs: self.packs, sent: None, resend: false };
         // If the worker ends with an error, further listing is pointless.
         let comparison = Comparison::sending(self.terms.clone(), outlet, worker.stop.clone());
@@ -371,6 +376,8 @@ impl Run {
         let unmatched = self.terms.unmatched(&self.pairs, &of_all, &worker.stop).await;
         unmatched.iter().for_each(|one| warn!("{one}"));
         of_pairs.iter().for_each(|of_pair| summary.add(of_pair));
+        self.monitor.activity().listed_all();
+        self.monitor.activity().begin(activity::Phase::Copying);
         info!(listed = summary.listed, to_copy = summary.to_copy, "compared");
         let consented = match consent {
             Some(consent) if summary.sent + summary.deletions_sent > 0 => {
@@ -421,8 +428,10 @@ impl Run {
         let records = Arc::<SqliteRecords>::clone(&self.state);
         let comparison = Comparison::closing(self.terms.clone(), records, self.halt.stop.clone());
         let differing = Arc::new(Differing::default());
-        let finds: [Arc<dyn Finds>; 2] =
-            [Arc::<Differing>::clone(&differing), Arc::<Totals>::clone(&self.totals)];
+        self.monitor.activity().begin(activity::Phase::Closing);
+        let watched = Arc::new(Watched(Arc::clone(self.monitor.activity())));
+        let finds: [Arc<dyn Finds>; 3] =
+            [Arc::<Differing>::clone(&differing), Arc::<Totals>::clone(&self.totals), watched];
         self.totals.enter(Phase::Closing);
         let mut closing = Summary::default();
         for pair in &self.pairs {

@@ -205,6 +205,7 @@ impl Worker {
             }
             self.check_fitness()?;
             self.engine.monitor.turned(LoopTurn::Rests);
+            self.engine.monitor.activity().waits(self.gates.waits());
             if self.is_paused() {
                 let resumed = self.engine.source.throttle().resumed();
                 let _ = halt.unless_stopping(tokio::time::timeout(BEAT, resumed)).await;

@@ -14,13 +14,14 @@ use super::forecast::Estimating;
 use super::origins::keys;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
+use crate::compare::watched::Watched;
 use crate::compare::{Comparison, Finds, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
 use crate::format::human;
 use crate::limits::beat::Member;
-use crate::monitor::Counts;
+use crate::monitor::{Counts, Monitor, activity};
 use crate::params::{Pair, load_pairs};
 use crate::progress::{Phase, Progress, Totals};
 use crate::queue::{LONGEST_KEPT, Queue};
@@ -87,9 +88,11 @@ async fn once(
         Some(state) => Some(Profiles::load(config, &sides, state).await),
         None => None,
     };
+    let monitor = Arc::new(Monitor::default());
+    monitor.activity().begin(activity::Phase::Comparing);
     let fleet = match &state {
         Some(state) if sends => {
-            Some(fleets::join(config, &sides, state, Member::Jobsender, None).await?)
+            Some(fleets::join(config, &sides, state, Member::Jobsender, Some(&monitor)).await?)
         }
         _ => None,
     };
@@ -125,7 +128,8 @@ async fn once(
         true => Some(Estimating::new(config, &args.estimate, false)?),
         false => None,
     };
-    let audience = Audience::new(&args.compare, args.dry_run && !args.json)?;
+    let mut audience = Audience::new(&args.compare, args.dry_run && !args.json)?;
+    audience.finds.push(Arc::new(Watched(Arc::clone(monitor.activity()))));
     let results = listed(&comparison, &pairs, &audience.finds, estimating.as_ref()).await?;
     audience.finish()?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());

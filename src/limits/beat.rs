@@ -117,6 +117,9 @@ pub struct Beat {
     /// Seconds until the next write.
     #[serde(rename = "e")]
     pub every: u64,
+    /// Where its detail is kept: see `super::detail`.
+    #[serde(rename = "i")]
+    pub place: u32,
     /// Which limits have held it up lately: a bit for each of [`super::view::LIMITS`].
     #[serde(rename = "w")]
     pub wants: u8,

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::beat::{Beat, Counts, Member};
 use super::control::{Control, Pause, rates};
+use super::detail::{Detail, ENDED, detail_note, ended_board};
 use super::pricing::Pricing;
 use super::view::{LIMITS, View};
 use super::{CONTROL, MEMBER, PAST};
@@ -17,13 +18,18 @@ use crate::config::{LimitsConfig, SideLimits};
 use crate::error::{Error, Result};
 use crate::format::human;
 use crate::monitor::Monitor;
+use crate::monitor::activity::Doing;
 use crate::record::{Board, BoardChange, NoteKey, RecordStore};
 use crate::store::pace::throttle::{Rate, Throttle};
 
+/// Others may change the same part at the same moment.
+const TRIES: usize = 5;
 /// One call; the table normally answers within milliseconds.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// A process that a limit has held up keeps its full share for this many looks.
 const KEPT: u8 = 3;
+/// How often a process writes what it is doing, if that costs something.
+const DETAIL: Duration = Duration::from_secs(30);
 /// The embedded records cost nothing to read, so a command is in force at once.
 const EMBEDDED: Duration = Duration::from_millis(500);
 /// A part that was written this long ago, by a clock of this machine, is of a process that ended.
@@ -65,6 +71,10 @@ pub struct Fleet {
     looked: Option<Instant>,
     told: Option<Told>,
     is_out: bool,
+    /// Where its detail is kept, once it knows the others.
+    place: Option<u32>,
+    detail: Detail,
+    detailed: Option<Instant>,
 }
 
 /// The task of a member. If it is dropped, the others see after a while that it is gone.
@@ -115,6 +125,9 @@ impl Fleet {
             looked: None,
             told: None,
             is_out: false,
+            place: None,
+            detail: Detail::default(),
+            detailed: None,
             terms,
         };
         fleet.look().await;
@@ -154,12 +167,15 @@ impl Fleet {
         let now = Instant::now();
         self.note_wants();
         let change = self.change();
+        let over = self.view.places(&change.remove);
         match self.ask(&change).await {
             Ok(Some(board)) => {
                 let since = self.looked.replace(now).map(|at| now.saturating_duration_since(at));
                 // If the table was out, the others could not write either.
                 let longest = self.interval().saturating_mul(3) / 2;
                 self.view.observe(&board, since.unwrap_or_default().min(longest));
+                self.keep_ended(&change.remove, &over).await;
+                self.place = Some(self.view.place(self.place));
                 if std::mem::take(&mut self.is_out) {
                     info!("the limits are shared again");
                 }
@@ -173,6 +189,63 @@ impl Fleet {
             }
         }
         self.apply();
+        self.keep_detail().await;
+    }
+
+    /// Writes what it is doing, from time to time.
+    async fn keep_detail(&mut self) {
+        let (Some(monitor), Some(place)) = (&self.terms.monitor, self.place) else { return };
+        self.detail.part.clone_from(&self.part);
+        self.detail.observe(monitor.activity().now(), unix_now());
+        let every = if self.terms.embedded { EMBEDDED } else { DETAIL };
+        if self.detailed.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        let note = detail_note(&self.terms.board, place);
+        let text = self.detail.text();
+        match tokio::time::timeout(CALL_LIMIT, self.terms.state.set_note(&note, &text)).await {
+            Ok(Ok(())) => self.detailed = Some(Instant::now()),
+            Ok(Err(error)) => debug!("what this process does was not written: {error}"),
+            Err(_) => debug!("what this process does was not written: the table does not answer"),
+        }
+    }
+
+    /// The details of those whose counts have just been moved to the past.
+    async fn keep_ended(&self, removed: &[String], places: &[(String, u32)]) {
+        if removed.is_empty() {
+            return;
+        }
+        let board = &self.terms.board;
+        let notes: Vec<_> = places.iter().map(|(_, place)| detail_note(board, *place)).collect();
+        let Ok(Ok(texts)) = tokio::time::timeout(CALL_LIMIT, self.terms.state.notes(&notes)).await
+        else {
+            return;
+        };
+        let details = texts.into_iter().flatten().filter_map(|text| Detail::parse(&text));
+        let mut ended = Doing::default();
+        details.filter(|detail| removed.contains(&detail.part)).for_each(|d| ended.plus(&d.doing));
+        self.add_ended(&ended).await;
+    }
+
+    /// Adds to what ended processes have done. It is for people: if it is lost, nothing is wrong.
+    async fn add_ended(&self, ended: &Doing) {
+        let key = ended_board(&self.terms.board);
+        for _ in 0..TRIES {
+            let Ok(Some(board)) = self.ask_for(&key, &BoardChange::default()).await else { return };
+            let before = board.get(ENDED);
+            let parsed = before.and_then(|text| serde_json::from_slice(text).ok());
+            let mut sum: Doing = parsed.unwrap_or_default();
+            sum.plus(ended);
+            let change = BoardChange {
+                set: vec![(ENDED.to_owned(), serde_json::to_vec(&sum).unwrap_or_default())],
+                only_if: Some((ENDED.to_owned(), before.cloned())),
+                ..BoardChange::default()
+            };
+            match self.ask_for(&key, &change).await {
+                Ok(None) => {}
+                _ => return,
+            }
+        }
     }
 
     async fn observe_only(&mut self) {
@@ -182,7 +255,11 @@ impl Fleet {
     }
 
     async fn ask(&self, change: &BoardChange) -> Result<Option<Board>> {
-        let call = self.terms.state.board(&self.terms.board, change);
+        self.ask_for(&self.terms.board, change).await
+    }
+
+    async fn ask_for(&self, key: &NoteKey, change: &BoardChange) -> Result<Option<Board>> {
+        let call = self.terms.state.board(key, change);
         let late =
             |_| Error::new(crate::error::ErrorKind::Unavailable, "the table does not answer");
         tokio::time::timeout(CALL_LIMIT, call).await.map_err(late)?
@@ -224,6 +301,7 @@ impl Fleet {
             began: self.began,
             at: unix_now(),
             every: self.interval().as_secs().max(1),
+            place: self.place.unwrap_or(u32::MAX),
             wants: (0..LIMITS).map(bit).sum(),
             counts: self.counts(),
         }
@@ -289,8 +367,11 @@ impl Fleet {
     /// Moves its counts to the past; if that does not work, one of the others does it later.
     async fn leave(mut self) {
         self.number += 1;
+        if let Some(monitor) = &self.terms.monitor {
+            self.add_ended(&monitor.activity().now()).await;
+        }
         let mine = self.counts();
-        for _ in 0..5 {
+        for _ in 0..TRIES {
             let (past, text) = self.view.past();
             let past = serde_json::to_vec(&past.plus(mine)).unwrap_or_default();
             let change = BoardChange {
@@ -342,7 +423,9 @@ pub async fn begin_anew(state: &dyn RecordStore, key: &NoteKey) -> Result<()> {
         remove: parts.cloned().collect(),
         only_if: Some((CONTROL.to_owned(), board.get(CONTROL).cloned())),
     };
-    state.board(key, &change).await.map(drop)
+    state.board(key, &change).await?;
+    let ended = BoardChange { remove: vec![ENDED.to_owned()], ..BoardChange::default() };
+    state.board(&ended_board(key), &ended).await.map(drop)
 }
 
 /// Seconds since 1970.

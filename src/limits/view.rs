@@ -100,6 +100,25 @@ impl View {
         1 + self.others.values().filter(|seen| seen.lives()).count()
     }
 
+    /// The lowest place for a detail that none of the others has; its own one, if it is alone there.
+    pub fn place(&self, mine: Option<u32>) -> u32 {
+        let taken = |place: u32| {
+            let mut others = self.others.iter();
+            others.any(|(part, seen)| {
+                let first = mine != Some(place) || *part < self.me;
+                seen.beat.place == place && first
+            })
+        };
+        mine.filter(|mine| !taken(*mine))
+            .unwrap_or_else(|| (0..u32::MAX).find(|place| !taken(*place)).unwrap_or_default())
+    }
+
+    /// Where the details of these parts are kept.
+    pub fn places(&self, parts: &[String]) -> Vec<(String, u32)> {
+        let others = self.others.iter().filter(|(part, _)| parts.contains(part));
+        others.map(|(part, seen)| (part.clone(), seen.beat.place)).collect()
+    }
+
     /// The share of limit number `at` that this process takes, out of 1.
     pub fn share(&self, at: usize, wants: u8) -> f64 {
         let weight = |wants: u8| if wants & (1 << at) == 0 { LITTLE } else { 1.0 };

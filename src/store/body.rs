@@ -40,8 +40,8 @@ pub struct Body {
     room: Option<Permit>,
     /// Each counts what passes, and may hold it up.
     throttles: Vec<Arc<Throttle>>,
-    /// Bytes that wait for their turn at a throttle, and at how many they still have to.
-    held: Option<(Bytes, usize, BoxFuture<'static, ()>)>,
+    /// Bytes that wait for their turn at a throttle, and where they go on.
+    held: Option<Box<(Bytes, usize, BoxFuture<'static, ()>)>>,
 }
 
 impl Body {
@@ -115,13 +115,13 @@ impl Body {
     /// The next bytes, once every throttle lets them pass.
     fn poll_throttled(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         let (piece, mut at) = match self.held.take() {
-            Some((piece, at, mut turn)) => match turn.poll_unpin(context) {
-                Poll::Ready(()) => (piece, at),
-                Poll::Pending => {
-                    self.held = Some((piece, at, turn));
+            Some(mut held) => {
+                if held.2.poll_unpin(context).is_pending() {
+                    self.held = Some(held);
                     return Poll::Pending;
                 }
-            },
+                (held.0, held.1)
+            }
             None => match ready!(self.poll_counted(context)) {
                 Some(Ok(piece)) => (piece, 0),
                 ended => return Poll::Ready(ended),
@@ -131,7 +131,7 @@ impl Body {
             at += 1;
             let Some(mut turn) = throttle.bytes(piece.len()) else { continue };
             if turn.poll_unpin(context).is_pending() {
-                self.held = Some((piece, at, turn));
+                self.held = Some(Box::new((piece, at, turn)));
                 return Poll::Pending;
             }
         }

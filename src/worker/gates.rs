@@ -547,6 +547,13 @@ impl Gates {
         closed.collect()
     }
 
+    /// The places that are closed, and why, in words.
+    pub(super) fn waits(&self) -> Vec<String> {
+        let gates = self.gates();
+        let closed = gates.iter().filter(|(_, gate)| gate.breaker.is_closed().is_some());
+        closed.map(|(place, gate)| format!("{place}: {}", gate.why)).collect()
+    }
+
     /// The places that are closed, whose fault that is, and when the next probe is due.
     fn closed_places(&self) -> Vec<(Asked, Blame, Option<Duration>)> {
         let gates = self.gates();

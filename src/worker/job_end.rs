@@ -132,7 +132,10 @@ impl Worker {
             JobEnd::Done(done) => {
                 self.fit();
                 match done {
-                    Done::Copied(copied) => monitor.done(copied.size, copied.proven, &job.src),
+                    Done::Copied(copied) => {
+                        monitor.done(copied.size, copied.proven, &job.src);
+                        monitor.activity().copied(&job.src, &job.des, copied.size);
+                    }
                     Done::Deleted => monitor.deleted(),
                     Done::PassedOver(why) => info!(object = %job.src, "passed over: {why}"),
                 }
@@ -146,6 +149,7 @@ impl Worker {
             }
             JobEnd::Failed(error) if delivery.alone() => {
                 monitor.failed();
+                monitor.activity().failed(&job.src, &job.des, job.size, error);
                 error!(object = %job.src, receives, "failed: {error}");
             }
             JobEnd::Stopped(error) | JobEnd::Again(error) | JobEnd::Failed(error) => {

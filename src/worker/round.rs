@@ -187,6 +187,7 @@ impl Worker {
             Err(closed) => return Finished { at, ended: JobEnd::Back(closed), outcome: None },
             Ok(probe) => probe,
         };
+        let _held = self.engine.monitor.activity().hold(&job.src, job.size);
         let Report { ended, standing, advanced } = self.tried(job, &claim, &delivery).await;
         let ended = match ended {
             Ok(done) => {

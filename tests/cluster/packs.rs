@@ -7,7 +7,7 @@ use s3_migration::estimate::work::{Messages, Work};
 use s3_migration::estimate::{Estimate, PricedPlaces, TransferWay, estimate};
 use serde_json::{Value, json};
 
-use crate::ledger::Ledger;
+use crate::ledger::{BOARD_CALLS, Ledger};
 use testkit::resources;
 use testkit::stage::{MIB, Stage, noise, ran};
 
@@ -49,6 +49,7 @@ async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
     worker.terminate().await;
     assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log());
 
+    assert!(counts[BOARD_CALLS] > 0, "{counts:?}");
     // How often a lease is extended is a matter of time.
     let queue = ["SendMessageBatch", "ReceiveMessage", "DeleteMessage"];
     assert!(sum(&counts, &queue) <= SMALL / 25, "{counts:?}");

@@ -167,7 +167,8 @@ async fn a_crash_between_an_upload_begun_anew_and_its_record_leaves_no_upload() 
     let (key, body) = ("object/00".to_owned(), testkit::local::noise(LARGE + 1, 99));
     cloud.stage.put_source(&key, &body).await;
     cloud.objects.insert(key, body);
-    let record = cloud.table.inject(1, vec![Rule::on("UpdateItem", Fault::Hold)]);
+    let record =
+        cloud.table.inject(1, vec![Rule::on("UpdateItem", Fault::Hold).containing("desBucket")]);
     part.let_go();
     record.held().await;
     drop(first);

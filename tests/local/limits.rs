@@ -123,7 +123,10 @@ async fn a_limit_is_kept_until_another_command_lifts_it() {
     run.ended().await.with_status(0);
     assert_eq!(local.destination.get("large").await, noise(20 * MIB, 1));
     let json = local.run(&["limit", "default", "--json"]).await.with_status(0).json();
-    assert_eq!((&json[0]["processes"], &json[0]["source"]["bandwidth"]), (&0.into(), &"off".into()));
+    assert_eq!(
+        (&json[0]["processes"], &json[0]["source"]["bandwidth"]),
+        (&0.into(), &"off".into())
+    );
 }
 
 /// Promise 9.

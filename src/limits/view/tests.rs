@@ -50,6 +50,18 @@ fn what_stands_still_is_dead_unless_nothing_could_be_read() {
 }
 
 #[test]
+fn everybody_has_a_place_of_its_own_for_the_detail() {
+    let at = |place| Beat { place, ..Beat::default() }.text();
+    let mut view = view();
+    assert_eq!(view.place(None), 0);
+    view.observe(&board([("a", at(0)), ("z", at(1))]), Duration::ZERO);
+    assert_eq!(view.place(None), 2);
+    assert_eq!(view.place(Some(1)), 1, "z gives way");
+    assert_eq!(view.place(Some(0)), 2, "a came first");
+    assert_eq!(view.places(&[format!("{MEMBER}z")]), [(format!("{MEMBER}z"), 1)]);
+}
+
+#[test]
 fn one_of_the_living_moves_the_counts_of_the_dead() {
     let dead = |n, past: u64| {
         let past = Counts { done: past, ..Counts::default() };
