@@ -40,9 +40,13 @@ impl Cli {
             Command::Verify(args) => &args.sides.given,
             Command::Check(args) => &args.sides.given,
             Command::Report(args) => &args.sides.given,
-            Command::Jobsender(_) | Command::Worker(_) | Command::Demo(_) | Command::Status(_) => {
-                &[]
-            }
+            Command::Jobsender(_)
+            | Command::Worker(_)
+            | Command::Demo(_)
+            | Command::Status(_)
+            | Command::Limit(_)
+            | Command::Pause(_)
+            | Command::Resume(_) => &[],
         };
         sides.iter().cloned().chain(self.loudness.given()).collect()
     }
