@@ -27,9 +27,9 @@ mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
+pub mod to_activity;
 mod unlisted;
 mod unmatched;
-pub mod watched;
 
 pub use comparison::{Comparison, Keys, Outlet, Terms};
 pub use deletions::Deletions;

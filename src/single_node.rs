@@ -12,7 +12,7 @@ use self::lock::Lock;
 use self::sign::Sign;
 use self::state::StateKeeper;
 use crate::compare::difference::Difference;
-use crate::compare::watched::Watched;
+use crate::compare::to_activity::ToActivity;
 use crate::compare::{
     Comparison, Finds, ForecastCounts, Outlet, Summary, Tally, Terms, Unmatched, Verdict,
 };
@@ -234,7 +234,7 @@ impl Run {
         let worker = Worker::new(Arc::<SqliteQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
         finds.push(Arc::<Totals>::clone(&totals));
-        finds.push(Arc::new(Watched(Arc::clone(monitor.activity()))));
+        finds.push(Arc::new(ToActivity(Arc::clone(monitor.activity()))));
         Ok(Self {
             terms,
             packs: wiring::packs(config),
@@ -429,7 +429,7 @@ impl Run {
         let comparison = Comparison::closing(self.terms.clone(), records, self.halt.stop.clone());
         let differing = Arc::new(Differing::default());
         self.monitor.activity().begin(activity::Phase::Closing);
-        let watched = Arc::new(Watched(Arc::clone(self.monitor.activity())));
+        let watched = Arc::new(ToActivity(Arc::clone(self.monitor.activity())));
         let finds: [Arc<dyn Finds>; 3] =
             [Arc::<Differing>::clone(&differing), Arc::<Totals>::clone(&self.totals), watched];
         self.totals.enter(Phase::Closing);

@@ -14,7 +14,7 @@ use super::forecast::Estimating;
 use super::origins::keys;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::JobsenderArgs;
-use crate::compare::watched::Watched;
+use crate::compare::to_activity::ToActivity;
 use crate::compare::{Comparison, Finds, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
@@ -129,7 +129,7 @@ async fn once(
         false => None,
     };
     let mut audience = Audience::new(&args.compare, args.dry_run && !args.json)?;
-    audience.finds.push(Arc::new(Watched(Arc::clone(monitor.activity()))));
+    audience.finds.push(Arc::new(ToActivity(Arc::clone(monitor.activity()))));
     let results = listed(&comparison, &pairs, &audience.finds, estimating.as_ref()).await?;
     audience.finish()?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());

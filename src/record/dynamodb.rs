@@ -28,8 +28,8 @@ use self::update::Update;
 use super::rules::{Change, Refusal, Row, Write};
 use super::{
     AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey,
-    Outcome, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal,
-    Start,
+    Outcome, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest,
+    Seal, Start,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};

@@ -9,8 +9,8 @@ use self::row::{instant, seconds, status, unsigned};
 use super::rules::{Carried, Change};
 use super::{
     AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome,
-    Proofs, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest, Seal,
-    Start,
+    Proofs, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest,
+    Seal, Start,
 };
 use crate::error::Result;
 use crate::object::{ObjectKey, Revision};

@@ -8,9 +8,9 @@ use crate::monitor::activity::Activity;
 use crate::store::Listed;
 
 /// Passes what is found on to the counts of this process.
-pub struct Watched(pub Arc<Activity>);
+pub struct ToActivity(pub Arc<Activity>);
 
-impl Finds for Watched {
+impl Finds for ToActivity {
     fn found(&self, job: &Job, listed: Listed<'_>, verdict: &Verdict<'_>) {
         let to_copy = matches!(verdict, Verdict::Copy(_));
         self.0.listed(&job.src, &job.des, listed.size, to_copy);
