@@ -21,8 +21,8 @@ mod typed;
 mod value;
 mod words;
 
-pub use crate::aws::role::Role;
 use self::timetable::Timetable;
+pub use crate::aws::role::Role;
 use crate::aws::trust::Bundle;
 use crate::filter::Filter;
 
