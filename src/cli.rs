@@ -5,10 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::config::{Compare, Given, ReportFormat, Words as _};
 
+mod after;
+pub mod pages;
 mod sides;
+pub mod topics;
 
 pub use sides::{LoudnessArgs, SidesArgs};
 
@@ -18,7 +22,7 @@ pub use limits::{LimitArgs, LimitedSide, PauseArgs, RunLimitArgs};
 
 /// Migrates objects between S3 buckets, across accounts, partitions and stores, and proves that they arrived.
 #[derive(Debug, Parser)]
-#[command(name = "s3-migration", version, about, after_help = EXIT_STATUS)]
+#[command(name = "s3-migration", version, about, after_help = after::ALL, disable_help_subcommand = true)]
 pub struct Cli {
     /// The configuration; default: ./s3_migration_config.ini, then
     /// /etc/s3-migration/s3_migration_config.ini
@@ -46,61 +50,81 @@ impl Cli {
             | Command::Status(_)
             | Command::Limit(_)
             | Command::Pause(_)
-            | Command::Resume(_) => &[],
+            | Command::Resume(_)
+            | Command::Completions(_)
+            | Command::Man(_)
+            | Command::Help(_) => &[],
         };
         sides.iter().cloned().chain(self.loudness.given()).collect()
     }
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
-2 unusable arguments or configuration, 3 a service could not be reached or refused";
-
-const COMPARE_STATUS: &str = "Exit status: 0 done, 1 finished but not everything arrived, \
-2 unusable arguments or configuration, 3 a service could not be reached or refused, \
-5 a source lists no object, or a pattern matches no key";
-
-const CHECK_STATUS: &str = "Exit status: 0 nothing failed, 1 something failed, \
-2 unusable arguments or configuration, 3 no service could be reached, or none accepted these \
-credentials";
-
-const VERIFY_STATUS: &str = "Exit status: 0 equal, 1 different, 2 unusable arguments or configuration, \
-3 a service could not be reached or refused, 4 nothing differs, but not everything could be looked at";
-
-const REPORT_STATUS: &str = "Exit status: 0 written, or nothing was altered, 1 --check: something was \
-altered, 2 unusable arguments or configuration, 3 a service could not be reached or refused";
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compare the buckets and send a job for every object that differs
-    #[command(after_help = COMPARE_STATUS)]
+    #[command(after_help = after::JOBSENDER)]
     Jobsender(JobsenderArgs),
     /// Take jobs and move objects, until stopped
+    #[command(after_help = after::WORKER)]
     Worker(WorkerArgs),
     /// Migrate with this process alone: no queue service, no table, no ini needed
-    #[command(after_help = COMPARE_STATUS)]
+    #[command(after_help = after::RUN)]
     Run(Box<RunArgs>),
     /// Show a real migration between two S3 endpoints inside this process
+    #[command(after_help = after::DEMO)]
     Demo(DemoArgs),
     /// Show what is waiting, running, done and failed
+    #[command(after_help = after::STATUS)]
     Status(StatusArgs),
     /// Show or change the bandwidth and the requests of the whole fleet, while it runs
     #[command(after_help = limits::EXAMPLES)]
     Limit(LimitArgs),
     /// Let nothing new begin, in the whole fleet; what has begun goes on
-    #[command(after_help = limits::PAUSE)]
+    #[command(after_help = after::PAUSE)]
     Pause(PauseArgs),
     /// Go on after a pause; if a budget was used up, it counts from zero again
+    #[command(after_help = after::RESUME)]
     Resume(PauseArgs),
     /// Look at both sides once more, apart from all records: are they equal?
-    #[command(after_help = VERIFY_STATUS)]
+    #[command(after_help = after::VERIFY)]
     Verify(VerifyArgs),
     /// Write what became of every object: lines, a page for people, a certificate
-    #[command(after_help = REPORT_STATUS)]
+    #[command(after_help = after::REPORT)]
     Report(ReportArgs),
     /// Test whether a migration would work, with calls that leave nothing behind
-    #[command(after_help = CHECK_STATUS)]
+    #[command(after_help = after::CHECK)]
     Check(CheckArgs),
+    /// Print the completions for a shell
+    #[command(after_help = after::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages to a folder
+    #[command(after_help = after::MAN)]
+    Man(ManArgs),
+    /// Show the help of a command, or a chapter of the guide
+    #[command(after_help = after::HELP)]
+    Help(HelpArgs),
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Where the pages go, such as ~/.local/share/man/man1
+    pub folder: PathBuf,
+}
+
+/// Arguments of `help`.
+#[derive(Debug, Args)]
+pub struct HelpArgs {
+    /// A command, or a part of a chapter's name; topics lists the chapters
+    pub topic: Vec<String>,
 }
 
 /// Arguments of `jobsender`.

@@ -17,6 +17,7 @@ use crate::shutdown::{Halt, signalled};
 mod check;
 mod comparing;
 mod forecast;
+mod help;
 mod jobsender;
 mod limit;
 mod origins;
@@ -63,8 +64,12 @@ pub fn execute_on(runtime: &Runtime, cli: Cli) -> Result<Exit> {
 }
 
 async fn execute(cli: Cli) -> Result<Exit> {
-    // The demo has its own configuration, so that it is the same on every machine.
-    let config = match cli.command {
+    let config = match &cli.command {
+        // What the program says about itself does not depend on an ini that may be wrong.
+        Command::Help(args) => return help::show(args),
+        Command::Completions(args) => return help::complete(args),
+        Command::Man(args) => return help::write_manual(args),
+        // The demo has its own configuration, so that it is the same on every machine.
         Command::Demo(_) => Config::default(),
         _ => Config::load_with(cli.config.as_deref(), std::env::vars_os(), &cli.given())
             .inspect_err(logging::unusable)?,
@@ -82,6 +87,8 @@ async fn execute(cli: Cli) -> Result<Exit> {
         Command::Verify(args) => verify::execute(&config, &args).await,
         Command::Report(args) => report::execute(&config, &args).await,
         Command::Check(args) => check::execute(&config, &args).await,
+        // Shown already.
+        Command::Help(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
     };
     ended.inspect_err(logging::ended_by)
 }

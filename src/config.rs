@@ -252,6 +252,8 @@ pub struct Debug {
     pub log_file: Option<PathBuf>,
     /// How often the traffic is summed up in one line at INFO.
     pub log_interval: Duration,
+    /// Every finished object has a line at INFO.
+    pub log_objects: bool,
 }
 
 /// The settings that both sides have.

@@ -66,6 +66,8 @@ pub struct WorkerSettings {
     /// A message received this often is not given back again: its failure is recorded. The queue's
     /// own limit applies if it is lower.
     pub max_receives: u32,
+    /// Every finished object has a line at INFO.
+    pub log_objects: bool,
     /// How events are handled.
     pub events: Arc<dyn RuleBook>,
     /// Both sides have just been listed with the same credentials, and somebody watches: a fault
@@ -84,6 +86,7 @@ impl WorkerSettings {
             grace: config.mode.grace_time,
             max_retry: config.mode.max_retry,
             max_receives,
+            log_objects: config.debug.log_objects,
             events: Arc::new(Rules::without_list(config)),
             watched: false,
         }

@@ -17,11 +17,9 @@ Examples:
   s3-migration limit default                         as the configuration says
 
 K, M, G and T are powers of 1,024. The limit is that of the fleet: every process takes a share, and shares \
-follow within a minute. It stays until another command replaces it.";
+follow within a minute. It stays until another command replaces it.
 
-pub(super) const PAUSE: &str = "\
-It meets the fleet of the configuration and the runs of this folder. In force within seconds for a run, within a \
-minute for a fleet; parts on their way finish. It stays until: s3-migration resume";
+Exit status: 0 done, 2 unusable arguments or configuration, 3 a service could not be reached or refused";
 
 /// One side, on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

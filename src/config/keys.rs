@@ -243,6 +243,8 @@ pub static KEYS: &[Key] = &[
         "a file that also gets every log line as text, for a log agent; empty: none"),
     key("Debug", "LogInterval", seconds(1, 3600), "10",
         "how often the traffic is summed into one line at INFO"),
+    key("Debug", "LogObjects", Bool, "False",
+        "one line at INFO for every object that is copied or deleted, with its bytes, milliseconds and parts; at DEBUG there is one in any case"),
     key("Debug", "ChunkSize", mib(5, MAX_PART_MIB), "5",
         "the size of a part; grows by itself so that an object has at most 10,000 parts"),
     key("Debug", "CleanUnfinishedUpload", Bool, "False",

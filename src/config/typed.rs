@@ -256,6 +256,7 @@ fn debug(reader: &mut ValueReader<'_>) -> Debug {
         log_format: reader.choice("Debug", "LogFormat"),
         log_file: reader.optional_text("Debug", "LogFile").map(PathBuf::from),
         log_interval: reader.seconds("Debug", "LogInterval"),
+        log_objects: reader.bool("Debug", "LogObjects"),
     }
 }
 

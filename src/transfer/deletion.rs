@@ -3,8 +3,6 @@
 //! Nothing is deleted unless the source itself says that it has no such key: a missing bucket, a
 //! missing permission or a missing answer is an error like any other.
 
-use tracing::info;
-
 use super::in_event_order::left;
 use super::{Attempt, Done};
 use crate::error::Result;
@@ -50,7 +48,6 @@ impl Attempt<'_> {
             }
         }
         self.at_destination().delete(&self.job.des).await?;
-        info!(object = %self.job.des, "deleted at the destination, the source has none");
         Ok(Done::Deleted)
     }
 }

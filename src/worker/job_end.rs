@@ -9,6 +9,7 @@ use super::round::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
+use crate::object::Etag;
 use crate::record::{JobStatus, Order, Outcome, RecordId};
 use crate::transfer::{Done, Standing};
 
@@ -121,6 +122,27 @@ impl Worker {
             end_time: SystemTime::now(),
             error: error.map(ToString::to_string),
         })
+    }
+
+    /// A line for an object that is copied or deleted. Millions of them cost more than they tell, so
+    /// it is at INFO only if it was asked for (`LogObjects`).
+    pub(super) fn tell_object(&self, outcome: &Outcome, receives: u32) {
+        let _lines = scope::of_object(&outcome.id.src).entered();
+        if outcome.deleted {
+            let object = &outcome.id.des;
+            return match self.settings.log_objects {
+                true => info!(%object, "deleted at the destination, the source has none"),
+                false => debug!(%object, "deleted at the destination, the source has none"),
+            };
+        }
+        let (object, bytes) = (&outcome.id.src, outcome.size);
+        let spent = outcome.end_time.duration_since(outcome.start_time).unwrap_or_default();
+        let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
+        let parts = outcome.written.as_ref().and_then(Etag::parts).unwrap_or(1);
+        match self.settings.log_objects {
+            true => info!(%object, bytes, spent_ms, parts, receives, "copied"),
+            false => debug!(%object, bytes, spent_ms, parts, receives, "copied"),
+        }
     }
 
     /// Counts and logs the end of one object.

@@ -363,7 +363,7 @@ impl Worker {
         let recorded = batch.into_iter().map(|mut finished| {
             let outcome = finished.outcome.take();
             let ordered = outcome.as_ref().is_some_and(|outcome| outcome.order.is_some());
-            let answer = outcome.and_then(|_| answers.next());
+            let answer = outcome.as_ref().and_then(|_| answers.next());
             let object = &delivery.jobs[finished.at].src;
             finished.ended = match (answer, finished.ended) {
                 // Another attempt owns the record; the object is there and proven all the same.
@@ -390,6 +390,9 @@ impl Worker {
                 (_, ended) => ended,
             };
             self.tell(&delivery.jobs[finished.at], &delivery, &finished.ended);
+            if let (JobEnd::Done(_), Some(outcome)) = (&finished.ended, &outcome) {
+                self.tell_object(outcome, delivery.receives);
+            }
             finished
         });
         recorded.collect()

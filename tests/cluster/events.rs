@@ -107,7 +107,7 @@ async fn objects_written_and_deleted_in_a_watched_bucket_end_as_at_the_source() 
 #[tokio::test]
 async fn deletions_by_event_bridge_and_by_lifecycle_are_propagated() {
     let stage = Stage::put(5).await;
-    let worker = stage.worker(&[("PropagateDelete", "True")]);
+    let worker = stage.worker(&[("PropagateDelete", "True"), ("LogObjects", "True")]);
     let bridge = |kind: &str, key: &str, sequencer: &str| {
         json!({"version": "0", "id": "i", "detail-type": kind, "source": "aws.s3",
             "detail": {"version": "0", "bucket": {"name": stage.source}, "reason": "PutObject",

@@ -40,6 +40,11 @@ fn everything_is_installed_where_the_units_and_the_template_look_for_it() {
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     for (file, mode) in [
         ("usr/local/bin/s3-migration", 0o755),
+        ("usr/local/share/man/man1/s3-migration.1", 0o644),
+        ("usr/local/share/man/man1/s3-migration-run.1", 0o644),
+        ("usr/local/share/bash-completion/completions/s3-migration", 0o644),
+        ("usr/local/share/zsh/site-functions/_s3-migration", 0o644),
+        ("usr/local/share/fish/vendor_completions.d/s3-migration.fish", 0o644),
         ("etc/s3-migration/s3_migration_config.ini", 0o644),
         ("etc/s3-migration/s3_migration_ignore_list.txt", 0o644),
         ("etc/systemd/system/s3-migration-worker.service", 0o644),
