@@ -94,7 +94,7 @@ fn outcome(n: u64) -> Outcome {
     let etag = fastrand::Rng::with_seed(n).u128(..);
     let etag = Some(Etag::new(format!("{etag:032x}")));
     let start = UNIX_EPOCH + Duration::from_millis(1_767_225_600_000 + n * 2);
-    let failed = n % FAILED == 0;
+    let failed = n.is_multiple_of(FAILED);
     let (src, des) = (ObjectId::new("from", &key), ObjectId::new("to", &key));
     Outcome {
         id: RecordId { src, des },
