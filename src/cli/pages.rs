@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
 
 use super::Cli;
@@ -39,12 +39,12 @@ pub fn manual(folder: &Path) -> Result<usize> {
     Ok(pages.len())
 }
 
-/// The long help of a command; `None` if there is none of this name.
+/// The help of a command; `None` if there is none of this name.
 pub fn help_of(name: &str) -> Option<String> {
-    let mut command = Cli::command();
-    command.build();
-    let command = command.find_subcommand_mut(name)?;
-    Some(command.render_long_help().to_string())
+    Cli::command().find_subcommand(name)?;
+    // As `--help` shows it.
+    let help = Cli::try_parse_from([NAME, name, "--help"]).err()?;
+    Some(help.to_string())
 }
 
 /// The help of the program.
