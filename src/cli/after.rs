@@ -131,7 +131,7 @@ mod tests {
         let example = example.split([">", "&&"][usize::from(example.contains("&&"))]).next();
         let quoted = example.unwrap_or_default().trim().split('\'').enumerate();
         let words = quoted.flat_map(|(at, text)| match at % 2 {
-            0 => text.split_whitespace().map(str::to_owned).collect(),
+            0 => text.split_whitespace().map(str::to_owned).collect::<Vec<String>>(),
             _ => vec![text.to_owned()],
         });
         words.collect()
