@@ -151,6 +151,17 @@ pub fn timeouts(read: Option<Duration>) -> TimeoutConfig {
     }
 }
 
+/// What a service's answer to `call` means, and what to do about it.
+pub fn meaning(
+    call: &str,
+    status: u16,
+    code: &str,
+    text: &str,
+) -> (ErrorKind, Option<&'static str>) {
+    let CodeMeaning { kind, advice } = judge(Request::of(call), status, code, text);
+    (kind, advice)
+}
+
 /// What a failed call means, without building the error.
 pub fn classify<E>(error: &SdkError<E, HttpResponse>) -> ErrorKind
 where

@@ -44,10 +44,12 @@ impl Cli {
             Command::Verify(args) => &args.sides.given,
             Command::Check(args) => &args.sides.given,
             Command::Report(args) => &args.sides.given,
+            Command::Cleanup(args) => &args.sides.given,
             Command::Jobsender(_)
             | Command::Worker(_)
             | Command::Demo(_)
             | Command::Status(_)
+            | Command::Failed(_)
             | Command::Limit(_)
             | Command::Pause(_)
             | Command::Resume(_)
@@ -86,6 +88,12 @@ pub enum Command {
     /// Go on after a pause; if a budget was used up, it counts from zero again
     #[command(after_help = after::RESUME)]
     Resume(PauseArgs),
+    /// Show the objects that failed, by reason with what cures it; send them again
+    #[command(after_help = after::FAILED)]
+    Failed(FailedArgs),
+    /// Show the unfinished uploads at the destination; abort those that this system began
+    #[command(after_help = after::CLEANUP)]
+    Cleanup(CleanupArgs),
     /// Look at both sides once more, apart from all records: are they equal?
     #[command(after_help = after::VERIFY)]
     Verify(VerifyArgs),
@@ -316,6 +324,9 @@ pub struct RunArgs {
     /// At the end, write a report to a new folder below this one (default: ReportTo in the ini)
     #[arg(long, value_name = "FOLDER|s3://BUCKET/PREFIX", conflicts_with = "dry_run")]
     pub report: Option<String>,
+    /// Write the keys of all objects that failed to this file, for --keys
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub failed_list: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -352,6 +363,78 @@ pub struct StatusArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `failed`.
+#[derive(Debug, Args)]
+pub struct FailedArgs {
+    /// Send the objects again, from the dead letters and the records; remove their cause first
+    #[arg(long)]
+    pub redrive: bool,
+    /// Also what was sent again before and has not been tried since
+    #[arg(long, requires = "redrive")]
+    pub force: bool,
+    /// Only objects that failed for this reason, as printed: denied-at-source; denied: on either side
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub reason: Option<String>,
+    /// Only objects whose key at the source begins with this; s3://BUCKET/PREFIX names the bucket too
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Print the reasons, not the objects
+    #[arg(long)]
+    pub summary: bool,
+    /// Write the objects to this file, one JSON object per line
+    #[arg(long, value_name = "FILE", conflicts_with = "redrive")]
+    pub export: Option<PathBuf>,
+    /// Write the keys of the objects to this file, for --keys
+    #[arg(long, value_name = "FILE", conflicts_with = "redrive")]
+    pub failed_list: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn reason(word: &str) -> Result<String, String> {
+    match crate::reason::is_known(word) {
+        true => Ok(word.to_owned()),
+        false => {
+            let known: Vec<_> = crate::reason::Reason::words().collect();
+            Err(format!(
+                "the reasons are {}; -at-source or -at-destination may follow",
+                known.join(", ")
+            ))
+        }
+    }
+}
+
+/// Arguments of `cleanup`.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// As for run, to look at this destination only; without it, the bucket list, or in a folder
+    /// with the SQLite file of a run all that this file names
+    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
+    pub source: Option<String>,
+    /// The destination, s3://BUCKET/PREFIX
+    #[arg(value_name = "s3://DST/PREFIX")]
+    pub destination: Option<String>,
+    /// The copies' keys are without the source's prefix, as run --strip-prefix makes them
+    #[arg(long, requires = "source")]
+    pub strip_prefix: bool,
+    /// Abort the uploads that this system began, except those that a worker may be filling
+    #[arg(long)]
+    pub abort: bool,
+    /// Abort only uploads of at least this age; their jobs would have to send all parts again
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1d", requires = "abort")]
+    pub older_than: Duration,
+    /// Prices to use instead of the shipped ones, in the format of prices.json
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What each side is.
+    #[command(flatten)]
+    pub sides: SidesArgs,
 }
 
 /// Arguments of `verify`.

@@ -14,11 +14,15 @@ use crate::format::escape;
 use crate::logging;
 use crate::shutdown::{Halt, signalled};
 
+mod backends;
 mod check;
+mod cleanup;
 mod comparing;
+mod failed;
 mod forecast;
 mod help;
 mod jobsender;
+mod key_list;
 mod limit;
 mod origins;
 mod report;
@@ -84,6 +88,8 @@ async fn execute(cli: Cli) -> Result<Exit> {
         Command::Limit(args) => limit::limit(&config, &args).await,
         Command::Pause(args) => limit::pause(&config, &args).await,
         Command::Resume(args) => limit::resume(&config, &args).await,
+        Command::Failed(args) => failed::execute(&config, &args).await,
+        Command::Cleanup(args) => cleanup::execute(&config, &args).await,
         Command::Verify(args) => verify::execute(&config, &args).await,
         Command::Report(args) => report::execute(&config, &args).await,
         Command::Check(args) => check::execute(&config, &args).await,

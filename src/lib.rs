@@ -9,6 +9,7 @@
 
 pub mod aws;
 pub mod check;
+pub mod cleanup;
 pub mod cli;
 pub mod commands;
 pub mod compare;
@@ -18,6 +19,7 @@ pub mod digest;
 pub mod ec2;
 pub mod error;
 pub mod estimate;
+pub mod failed;
 pub mod filter;
 pub mod format;
 pub mod job;
@@ -30,6 +32,7 @@ pub mod params;
 pub mod progress;
 pub mod queue;
 pub mod quirk;
+pub mod reason;
 pub mod record;
 pub mod report;
 pub mod retry;

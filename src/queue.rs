@@ -41,6 +41,27 @@ pub struct Message {
     pub deadline: Instant,
 }
 
+/// A message in the dead letter queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The queue's own id; it stays the same however often the letter is read.
+    pub id: String,
+    /// The receipt for [`Queue::remove_letter`] and [`Queue::show_letter`]; empty if reading does
+    /// not hide the letter.
+    pub receipt: Receipt,
+    /// The text as it was sent or buried.
+    pub body: String,
+    /// Why it is a dead letter.
+    pub reason: String,
+    /// How often it had been received.
+    pub receive_count: u32,
+}
+
+/// Why a message is a dead letter that no worker buried.
+pub(crate) fn spent_reason(received: impl fmt::Display) -> String {
+    format!("received {received} times and never finished")
+}
+
 /// How many messages a queue holds. Amazon SQS gives approximate numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -150,4 +171,24 @@ retrying! { Queue:
     release(receipt: &Receipt, delay: Duration) -> ();
     keeps() -> Option<Duration>;
     depth() -> Depth;
+}
+
+/// A queue whose dead letters can be read and sent again.
+#[async_trait]
+pub trait LetterBox: Queue {
+    /// The next dead letters, a few at a time; none if there are no more, or no dead letter queue.
+    /// An embedded queue gives those after `after`, in order. Amazon SQS has no order: it gives any
+    /// that are not hidden, and hides them for `hold`.
+    async fn dead_letters(
+        &self,
+        after: Option<&DeadLetter>,
+        hold: Duration,
+    ) -> Result<Vec<DeadLetter>>;
+
+    /// Removes a dead letter for good: its job has been sent again, or is done. Removing a missing
+    /// letter succeeds.
+    async fn remove_letter(&self, letter: &DeadLetter) -> Result<()>;
+
+    /// Ends the hiding of a dead letter that was only read.
+    async fn show_letter(&self, letter: &DeadLetter) -> Result<()>;
 }

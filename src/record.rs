@@ -166,9 +166,21 @@ pub struct Record {
     pub proven: Option<Proven>,
     /// The ETag that the destination returned, if it differs from the source's.
     pub written: Option<Etag>,
+    /// When the failure had ended for which the object was last sent again.
+    pub redriven: Option<SystemTime>,
+    /// How often the object was sent again after a failure.
+    pub redrives: u32,
 }
 
 impl Record {
+    /// Whether the failure on record has been answered by sending the object again, and no attempt
+    /// has ended since. It compares no clocks: a later failure has another end.
+    pub fn is_redriven(&self) -> bool {
+        self.status == JobStatus::Failed
+            && self.redriven.is_some()
+            && self.redriven == self.end_time
+    }
+
     /// Identifies this state of the record.
     pub fn stamp(&self) -> Stamp {
         Stamp { tries: self.tries, end_time: self.end_time }
@@ -584,6 +596,15 @@ pub trait RecordStore: Send + Sync + fmt::Debug {
 
     /// Up to `limit` records with `status`, in the backend's order.
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>>;
+
+    /// One page of the records with `status`, read consistently: each exactly once over all pages,
+    /// unless it is written meanwhile. A record that cannot be understood is left out and logged.
+    async fn page_with_status(&self, status: JobStatus, token: Option<&str>)
+    -> Result<RecordsPage>;
+
+    /// Marks a failed object as sent again. `false`: the record is no longer the failure that was
+    /// `seen`, and stays as it is.
+    async fn mark_redriven(&self, id: &RecordId, seen: Stamp) -> Result<bool>;
 }
 
 // Of a batch of outcomes, only those that are not on record are tried again: `worker/recording.rs`.

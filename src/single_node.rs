@@ -19,6 +19,7 @@ use crate::compare::{
 use crate::config::Config;
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::failed::{self, FailedObject, Failure, ReasonCount};
 use crate::job::{Job, PackLimits};
 use crate::limits::beat::Member;
 use crate::limits::board_of_runs;
@@ -28,7 +29,6 @@ use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::progress::{Phase, Progress, Totals, Watched};
-use crate::queue::Queue;
 use crate::queue::sqlite::SqliteQueue;
 use crate::record::sqlite::SqliteRecords;
 use crate::record::{Proofs, RecordStore};
@@ -50,7 +50,7 @@ pub use state::{RunEnd, RunState, runs};
 /// waits.
 const MAX_RECEIVES: u32 = 5;
 /// A single process cannot hand an object to another. Just below the queue's own limit of 12 hours.
-const JOB_TIMEOUT: Duration = Duration::from_secs(11 * 60 * 60);
+pub const JOB_TIMEOUT: Duration = Duration::from_secs(11 * 60 * 60);
 /// How often the queue is checked for being empty.
 const TICK: Duration = Duration::from_millis(200);
 /// Differences and failures that the summary names; the rest are only counted.
@@ -75,6 +75,10 @@ pub struct RunReport {
     pub failed: Vec<FailedObject>,
     /// Total number of failures.
     pub failed_count: u64,
+    /// Failures that are not named.
+    pub failed_left_out: u64,
+    /// All failures by reason, with what cures them.
+    pub failed_reasons: Vec<ReasonCount>,
     /// What the closing comparison found.
     pub closing: Option<Summary>,
     /// A note to the closing comparison's numbers, if those cannot include everything.
@@ -82,6 +86,8 @@ pub struct RunReport {
     pub caveat: Option<&'static str>,
     /// Keys that the closing comparison found to differ; at most twenty are named.
     pub differing: Vec<String>,
+    /// Keys that differ and are not named.
+    pub differing_left_out: u64,
     /// What copies are known to lack of what their sources have, other than bytes; found by
     /// comparing a sample of them.
     pub losses: Vec<MetadataLoss>,
@@ -101,15 +107,6 @@ pub struct RunReport {
     pub report: Option<serde_json::Value>,
     /// Seconds from start to end.
     pub seconds: f64,
-}
-
-/// One object that did not arrive.
-#[derive(Clone, Debug, Serialize)]
-pub struct FailedObject {
-    /// `bucket/key` at the source.
-    pub object: String,
-    /// The last error.
-    pub error: String,
 }
 
 impl RunReport {
@@ -175,6 +172,9 @@ impl Watched for Watch {
         self.worker.waits_for()
     }
 }
+
+/// Receives every object that failed.
+pub type Each<'a> = &'a mut (dyn FnMut(&Failure) -> Result<()> + Send);
 
 /// A migration by this process alone.
 pub struct Run {
@@ -254,9 +254,14 @@ impl Run {
         })
     }
 
-    /// Compares, copies, compares again. With a `consent`, everything is compared before anything is
-    /// copied, and nothing is copied without it.
-    pub async fn execute(mut self, consent: Option<&dyn Consent>) -> Result<RunReport> {
+    /// Compares, copies, compares again; calls `each` with every object that failed. With a
+    /// `consent`, everything is compared before anything is copied, and nothing is copied without
+    /// it.
+    pub async fn execute(
+        mut self,
+        consent: Option<&dyn Consent>,
+        each: Each<'_>,
+    ) -> Result<RunReport> {
         let began = Instant::now();
         if consent.is_some() {
             self.totals.enter(Phase::Listing);
@@ -266,7 +271,7 @@ impl Run {
         let progress = Progress::start(Arc::clone(&self.totals), watched);
         let (state, view) = (Arc::clone(&self.state), progress.view());
         let keeper = StateKeeper::start(state, &self.name, &self.pairs, view).await;
-        let mut ended = self.work(consent, &progress).await;
+        let mut ended = self.work(consent, each, &progress).await;
         progress.finish();
         if let Ok(report) = &mut ended {
             report.seconds = began.elapsed().as_secs_f64();
@@ -282,7 +287,12 @@ impl Run {
         ended
     }
 
-    async fn work(&self, consent: Option<&dyn Consent>, progress: &Progress) -> Result<RunReport> {
+    async fn work(
+        &self,
+        consent: Option<&dyn Consent>,
+        each: Each<'_>,
+        progress: &Progress,
+    ) -> Result<RunReport> {
         let worker_halt = self.halt.child();
         // Without a question the worker copies while it is compared.
         let go = CancellationToken::new();
@@ -335,7 +345,7 @@ impl Run {
             ended_by: ended_by.map(|error| error.to_string()),
             ..RunReport::default()
         };
-        self.add_failures(&mut report).await?;
+        self.add_failures(&mut report, each).await?;
         if !interrupted && !report.declined && report.ended_by.is_none() {
             self.close(&mut report).await?;
             self.profiles.keep().await;
@@ -406,20 +416,18 @@ impl Run {
         Ok(())
     }
 
-    async fn add_failures(&self, report: &mut RunReport) -> Result<()> {
-        report.failed_count = self.queue.depth().await?.dead.unwrap_or_default();
-        for letter in self.queue.dead(NAMED).await? {
-            let job = crate::job::parse(&letter.body, &Default::default());
-            let object = match job {
-                Ok(incoming) if incoming.jobs.len() > 1 => {
-                    let (first, others) = (incoming.jobs[0].src.exact(), incoming.jobs.len() - 1);
-                    format!("{first} and {others} more")
-                }
-                Ok(incoming) if !incoming.jobs.is_empty() => incoming.jobs[0].src.exact(),
-                _ => "a message that is not a job".to_owned(),
-            };
-            report.failed.push(FailedObject { object, error: letter.reason });
-        }
+    async fn add_failures(&self, report: &mut RunReport, each: Each<'_>) -> Result<()> {
+        let named = &mut report.failed;
+        let groups = failed::of_queue(&*self.queue, |failure| {
+            if named.len() < NAMED {
+                named.push(FailedObject::of(failure));
+            }
+            each(failure)
+        })
+        .await?;
+        (report.failed_count, ..) = groups.totals();
+        report.failed_left_out = report.failed_count - report.failed.len() as u64;
+        report.failed_reasons = groups.counts();
         Ok(())
     }
 
@@ -445,37 +453,50 @@ impl Run {
         }
         report.caveat = closing.caveat();
         report.closing = Some(closing);
-        report.differing = std::mem::take(&mut *differing.named());
+        let Named { named, left_out } = std::mem::take(&mut *differing.named());
+        (report.differing, report.differing_left_out) = (named, left_out);
         Ok(())
     }
 }
 
-/// The first keys that differ.
+/// The keys that differ.
 #[derive(Default)]
-struct Differing(Mutex<Vec<String>>);
+struct Differing(Mutex<Named>);
 
-impl Differing {
-    fn named(&self) -> MutexGuard<'_, Vec<String>> {
-        lock(&self.0)
+/// The first of them, and how many more there are.
+#[derive(Default)]
+struct Named {
+    named: Vec<String>,
+    left_out: u64,
+}
+
+impl Named {
+    fn add(&mut self, name: impl FnOnce() -> String) {
+        match self.named.len() < NAMED {
+            true => self.named.push(name()),
+            false => self.left_out += 1,
+        }
     }
 }
 
 impl Differing {
+    fn named(&self) -> MutexGuard<'_, Named> {
+        lock(&self.0)
+    }
+
     /// Adds objects whose ETags differ from the source's.
     fn add(&self, objects: &[ObjectId]) {
         let mut named = self.named();
-        let room = NAMED.saturating_sub(named.len());
         let why = Verdict::Copy(Difference::EtagDiffers);
-        named.extend(objects.iter().take(room).map(|object| format!("{object} ({why})")));
+        objects.iter().for_each(|object| named.add(|| format!("{object} ({why})")));
     }
 }
 
 impl Finds for Differing {
     fn found(&self, job: &Job, _: Listed<'_>, verdict: &Verdict<'_>) {
         let there = matches!(verdict, Verdict::AlreadyThere | Verdict::Ignored(_));
-        let mut named = self.named();
-        if !there && named.len() < NAMED {
-            named.push(format!("{} ({verdict})", job.src.exact()));
+        if !there {
+            self.named().add(|| format!("{} ({verdict})", job.src.exact()));
         }
     }
 }

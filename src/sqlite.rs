@@ -22,7 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const APPLICATION_ID: i32 = 0x5333_4d47;
 
 /// The schema version, kept in the file as `user_version`.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 
 /// The queue's times are milliseconds since 1970. A record's times are in the original's unit:
 /// seconds, with a fraction.
@@ -98,6 +98,13 @@ ALTER TABLE record ADD COLUMN proof TEXT;
 ALTER TABLE record ADD COLUMN desEtag TEXT;
 DROP INDEX record_tally;
 CREATE INDEX record_tally ON record (jobStatus, endTime, Size, firstTime, proof);
+"#;
+
+/// Migration from schema 3 to 4: which failure was answered by sending the object again, and how
+/// often that was done.
+const SINCE_3: &str = r#"
+ALTER TABLE record ADD COLUMN redriven REAL;
+ALTER TABLE record ADD COLUMN redrives INTEGER;
 "#;
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -329,7 +336,7 @@ fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<i32>> {
 
 /// Migrates the tables from this version to the one of this program.
 fn create(tx: &Transaction<'_>, version: i32) -> rusqlite::Result<()> {
-    for (since, sql) in [(1, SCHEMA), (2, SINCE_1), (3, SINCE_2)] {
+    for (since, sql) in [(1, SCHEMA), (2, SINCE_1), (3, SINCE_2), (4, SINCE_3)] {
         if version < since {
             tx.execute_batch(sql)?;
         }

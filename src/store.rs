@@ -276,6 +276,20 @@ pub struct ListedUpload {
     pub upload: Upload,
     /// When it was created.
     pub initiated: Option<SystemTime>,
+    /// The storage class of its object, if the store says.
+    pub class: Option<String>,
+}
+
+/// The key and the id of the upload after which the next page begins.
+pub type UploadMarker = (String, String);
+
+/// One page of unfinished uploads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadsPage {
+    /// The uploads, in the order of their keys.
+    pub uploads: Vec<ListedUpload>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<UploadMarker>,
 }
 
 /// A part that the store holds.
@@ -365,6 +379,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// All unfinished uploads of exactly this object, one request per 1,000.
     async fn list_uploads(&self, target: &ObjectId) -> Result<Vec<ListedUpload>>;
+
+    /// One page of the unfinished uploads in a bucket whose keys begin with that of `place`. Some
+    /// stores list uploads of one key only, and answer nothing here.
+    async fn uploads_below(
+        &self,
+        place: &ObjectId,
+        after: Option<&UploadMarker>,
+    ) -> Result<UploadsPage>;
 
     /// Makes the object from these parts; `crc64nvme` is the checksum of the whole object, which
     /// the store verifies. Fails with `UploadGone`. An error inside a 200 answer is an error. An

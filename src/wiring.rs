@@ -18,9 +18,9 @@ use crate::job::PackLimits;
 use crate::monitor::Monitor;
 use crate::params::ssm::SsmParameters;
 use crate::params::{InParameter, ParameterStore, load_ignore_list, load_pairs};
-use crate::queue::Queue;
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::sqs::SqsQueue;
+use crate::queue::{LetterBox, Queue};
 use crate::record::RecordStore;
 use crate::record::dynamodb::DynamoRecords;
 use crate::record::sqlite::SqliteRecords;
@@ -179,6 +179,11 @@ where
 
 /// The queue of the configuration.
 pub async fn queue(config: &Config) -> Result<Arc<dyn Queue>> {
+    Ok(letter_box(config).await?)
+}
+
+/// The same, with its dead letters.
+pub async fn letter_box(config: &Config) -> Result<Arc<dyn LetterBox>> {
     let name = &config.basic.sqs_queue_name;
     Ok(match config.backend.queue {
         QueueBackend::Sqs => Arc::new(sqs_queue(config).await?),

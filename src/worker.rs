@@ -29,6 +29,7 @@ mod gates;
 mod job_end;
 mod message;
 mod recording;
+mod repeats;
 mod round;
 mod settle;
 mod witness;
@@ -36,6 +37,7 @@ mod witness;
 use events::Listener;
 pub use events::{RuleBook, Rules};
 use gates::{Both, Gates, Rest};
+use repeats::Repeats;
 use round::WaitingLine;
 use witness::Witnesses;
 
@@ -73,6 +75,8 @@ pub struct WorkerSettings {
     /// Both sides have just been listed with the same credentials, and somebody watches: a fault
     /// that does not recover by itself ends the work instead of being waited for.
     pub watched: bool,
+    /// How often failures with the same reason are counted in the log.
+    pub log_interval: Duration,
 }
 
 impl WorkerSettings {
@@ -89,6 +93,7 @@ impl WorkerSettings {
             log_objects: config.debug.log_objects,
             events: Arc::new(Rules::without_list(config)),
             watched: false,
+            log_interval: config.debug.log_interval,
         }
     }
 
@@ -108,6 +113,7 @@ pub struct Worker {
     listener: Listener,
     gates: Gates,
     witnesses: Witnesses,
+    repeats: Repeats,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
     /// Why the queue does not answer.
@@ -136,7 +142,7 @@ impl Worker {
         let both = Both { source, destination: Arc::clone(&engine.destination) };
         let gates = Gates::new(both, settings.parallel);
         let (unfit, outage, ended) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let witnesses = Witnesses::default();
+        let (witnesses, repeats) = (Witnesses::default(), Repeats::default());
         Arc::new(Self {
             queue,
             engine,
@@ -145,6 +151,7 @@ impl Worker {
             listener,
             gates,
             witnesses,
+            repeats,
             unfit,
             outage,
             ended,
@@ -183,6 +190,7 @@ impl Worker {
             while let Some(ended) = running.join_next().await {
                 report_panic(ended);
             }
+            self.tell_repeats(Duration::ZERO);
             ended
         };
         // The grace time counts from the stop, even if a long poll is running then.
@@ -207,6 +215,7 @@ impl Worker {
                 report_panic(ended);
             }
             self.check_fitness()?;
+            self.tell_repeats(self.settings.log_interval);
             self.engine.monitor.turned(LoopTurn::Rests);
             self.engine.monitor.activity().waits(self.gates.waits());
             if self.is_paused() {

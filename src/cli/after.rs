@@ -156,3 +156,25 @@ mod tests {
         assert!(examples > 25, "{examples}");
     }
 }
+after!(
+    FAILED,
+    "  s3-migration failed --summary\n  \
+       s3-migration failed --reason denied-at-destination --export denied.jsonl\n  \
+       s3-migration failed --redrive --reason denied\n  \
+       s3-migration failed --prefix s3://my-bucket/photos/ --failed-list keys.txt",
+    "Failures are looked for in the queue and the table of the configuration; in a folder with the \
+     SQLite file of a run, in that file.\n\n\
+     Exit status: 0 done, whatever was found, 1 stopped before the end, 2 unusable arguments or \
+     configuration, 3 a service could not be reached or refused"
+);
+after!(
+    CLEANUP,
+    "  s3-migration cleanup\n  \
+       s3-migration cleanup --abort --older-than 7d\n  \
+       s3-migration cleanup s3://from s3://to/archive --json",
+    "An upload is held while a worker may be filling it, waiting if its job is to be tried again, \
+     failed if it failed for good, and unknown if no record names it. Held and unknown ones are \
+     never aborted.\n\n\
+     Exit status: 0 done, 1 stopped before the end or something could not be aborted, 2 unusable \
+     arguments or configuration, 3 a service could not be reached or refused"
+);

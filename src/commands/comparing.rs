@@ -299,7 +299,7 @@ impl Audience {
     }
 }
 
-fn cannot_write(path: &Path, error: std::io::Error) -> Error {
+pub(super) fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     Error::usage(format!("{} cannot be written: {error}", path.display())).with_source(error)
 }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::comparing::{Audience, PairResult, explain, matched, said, terms, unmatched, with_args};
 use super::forecast::Estimating;
 use super::jobsender::{impossible, listed, outlook_text, text as comparison_text};
+use super::key_list::KeyList;
 use super::origins::keys;
 use super::report::{ReportResult, Reporting};
 use super::{Exit, print, stop_on_signal};
@@ -19,6 +20,7 @@ use crate::cli::RunArgs;
 use crate::compare::{Comparison, ForecastCounts, Summary, Terms};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::failed::{Failure, ReasonCount};
 use crate::filter::patterns::Patterns;
 use crate::format::escape::{lines, shown};
 use crate::format::human;
@@ -67,7 +69,13 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let asking = asks(args).then(|| Asking::new(config, args)).transpose()?;
     let run = Run::open(config, sides, terms, pairs, finds, halt).await?;
     let consent = asking.as_ref().map(|asking| asking as &dyn Consent);
-    let mut report = run.execute(consent).await?;
+    let mut keys = args.failed_list.as_deref().map(KeyList::create).transpose()?;
+    let mut list = |failure: &Failure| match (&mut keys, &failure.objects) {
+        (Some(keys), Some((src, _))) => keys.add(src),
+        _ => Ok(()),
+    };
+    let mut report = run.execute(consent, &mut list).await?;
+    keys.map_or(Ok(()), KeyList::finish)?;
     // Without a closing comparison the run is not at its end.
     let reported = match reporting.filter(|_| report.closing.is_some()) {
         Some((place, scope)) => Some(write_report(config, place, scope, &report, &cancel).await),
@@ -258,12 +266,7 @@ fn text(report: &RunReport) -> String {
         let _ = writeln!(text, "  {:<14} {} {what}", "proven", human::column(objects));
     }
     let _ = writeln!(text, "  {:<14} {}", "failed", human::column(report.failed_count).trim_end());
-    for failure in &report.failed {
-        let _ = writeln!(text, "    {}: {}", shown(&failure.object), shown(&failure.error));
-    }
-    if report.failed_count > report.failed.len() as u64 {
-        let _ = writeln!(text, "    and {} more", report.failed_count - report.failed.len() as u64);
-    }
+    failures(&mut text, report);
     for MetadataLoss { side, bucket, what, objects } in &report.losses {
         let (objects, bucket) = (human::column(*objects), bucket.escape_debug());
         let objects = objects.trim_end();
@@ -280,6 +283,34 @@ fn text(report: &RunReport) -> String {
     let _ = writeln!(text, "  in {}, {rate} to the destination", human::duration(took));
     text.push_str(&verdict(report));
     text
+}
+
+/// The failures by reason with what cures each, then the first of the objects.
+fn failures(text: &mut String, report: &RunReport) {
+    let name = |object: &Option<String>| match object {
+        Some(object) => shown(object).to_string(),
+        None => "a message that is not a job".to_owned(),
+    };
+    for ReasonCount { reason, objects, cure, example, .. } in &report.failed_reasons {
+        let (number, s) = (human::count(*objects), if *objects == 1 { "" } else { "s" });
+        let (object, error) = (name(&example.object), shown(&example.error));
+        let _ = writeln!(
+            text,
+            "    {reason}: {number} object{s}\n      cure     {cure}\n      example  {object}: {error}"
+        );
+    }
+    if report.failed_count > report.failed_reasons.len() as u64 {
+        for failure in &report.failed {
+            let _ = writeln!(text, "    {}", name(&failure.object));
+        }
+    }
+    if report.failed_left_out > 0 {
+        let more = human::count(report.failed_left_out);
+        let _ = writeln!(
+            text,
+            "    and {more} more: s3-migration failed shows each, run --failed-list FILE writes all keys"
+        );
+    }
 }
 
 fn verdict(report: &RunReport) -> String {
@@ -332,6 +363,10 @@ fn verdict(report: &RunReport) -> String {
             unlisted(&mut text, closing.unlisted);
             for object in &report.differing {
                 let _ = write!(text, "\n    {}", shown(object));
+            }
+            if report.differing_left_out > 0 {
+                let more = human::count(report.differing_left_out);
+                let _ = write!(text, "\n    and {more} more");
             }
             if closing.etag_differs > 0 {
                 text.push_str(

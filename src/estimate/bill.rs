@@ -9,11 +9,11 @@ use crate::estimate::prices::{Priced, Requests, STANDARD};
 use crate::estimate::work::Work;
 
 /// Bytes of a billed GB.
-const GB: f64 = (1_u64 << 30) as f64;
+pub(super) const GB: f64 = (1_u64 << 30) as f64;
 /// Classes for which only the completion of an upload is billed at their own price, and everything
 /// before at that of STANDARD
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/aws-usage-report-understand.html>).
-const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+pub(super) const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
 /// How the bytes leave the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::estimate::bill::{ARCHIVES, GB};
 
 /// `prices.json` of the repository: its note says which figures are uncertain.
 const SHIPPED: &str = include_str!("../../prices.json");
@@ -77,6 +78,9 @@ pub struct Requests {
     /// Per GB (2^30 bytes) read.
     #[serde(default)]
     pub retrieval_per_gb: f64,
+    /// Per GB (2^30 bytes) kept for a month, first tier; `None`: the file does not say.
+    #[serde(default)]
+    pub storage_per_gb_month: Option<f64>,
     /// The figures are uncertain.
     #[serde(default)]
     pub estimated: bool,
@@ -215,6 +219,18 @@ impl Region {
             None => Requests { estimated: true, ..self.standard },
         }
     }
+
+    /// What `bytes` of parts of unfinished uploads with this class cost in a month, and whether that
+    /// is an estimate; `None` if the file has no such price. Parts of archived objects are billed as
+    /// STANDARD until the upload is completed
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuploadpricing>).
+    pub fn parts_per_month(&self, class: &str, bytes: u64) -> Option<(f64, bool)> {
+        let class = if ARCHIVES.contains(&class) { STANDARD } else { class };
+        let own = self.s3.get(class).filter(|own| own.storage_per_gb_month.is_some());
+        let requests = own.unwrap_or(&self.standard);
+        let per_gb = requests.storage_per_gb_month?;
+        Some((per_gb * bytes as f64 / GB, own.is_none() || requests.estimated))
+    }
 }
 
 impl FileRegion {
@@ -225,6 +241,10 @@ impl FileRegion {
                 (format!("s3.{class}.write_per_1000"), requests.write_per_1000),
                 (format!("s3.{class}.read_per_1000"), requests.read_per_1000),
                 (format!("s3.{class}.retrieval_per_gb"), requests.retrieval_per_gb),
+                (
+                    format!("s3.{class}.storage_per_gb_month"),
+                    requests.storage_per_gb_month.unwrap_or_default(),
+                ),
             ]
         });
         let others = [
@@ -289,6 +309,26 @@ mod tests {
         assert_eq!((elsewhere.code, elsewhere.substitute), ("us-east-1", true));
         let standard = elsewhere.region.s3(STANDARD);
         assert_eq!(elsewhere.region.s3("SNOW"), Requests { estimated: true, ..standard });
+    }
+
+    #[test]
+    fn parts_cost_what_their_class_does_until_the_upload_is_completed() {
+        let prices = Prices::shipped().unwrap();
+        let home = prices.region("us-east-1").region;
+        let gb = 1 << 30;
+        for (class, bytes, cents, estimated) in [
+            (STANDARD, 10 * gb, 23.0, false),
+            ("STANDARD_IA", 2 * gb, 2.5, false),
+            ("DEEP_ARCHIVE", gb, 2.3, false),
+            ("SNOW", gb, 2.3, true),
+        ] {
+            let (amount, is_estimated) = home.parts_per_month(class, bytes).unwrap();
+            assert!((amount * 100.0 - cents).abs() < 1e-9, "{class}: {amount}");
+            assert_eq!(is_estimated, estimated, "{class}");
+        }
+        let silent =
+            changed("\"storage_per_gb_month\": 0.023 }", "\"estimated\": false }").unwrap();
+        assert_eq!(silent.region("us-east-1").region.parts_per_month(STANDARD, gb), None);
     }
 
     /// Promise 1.

@@ -2,14 +2,14 @@
 //! one machine.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::params;
 use tokio::sync::Notify;
 
 use self::table::{Handle, entomb, held, hidden_until, lost, remove, sweep};
-use super::{Depth, Message, Queue, Receipt};
+use super::{DeadLetter, Depth, LetterBox, Message, Queue, Receipt};
 use crate::error::Result;
 use crate::sqlite::{Database, Moment, millis, write};
 
@@ -24,6 +24,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>).
 const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// Dead letters that are read at once.
+const LETTERS: usize = 100;
+
 /// A named queue; several may share one file.
 #[derive(Clone, Debug)]
 pub struct SqliteQueue {
@@ -31,19 +34,6 @@ pub struct SqliteQueue {
     name: Arc<str>,
     max_receive_count: u32,
     arrived: Arc<Notify>,
-}
-
-/// A message in the dead letter queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The text as it was sent or buried.
-    pub body: String,
-    /// Why it is a dead letter.
-    pub reason: String,
-    /// How often it had been received.
-    pub receive_count: u32,
-    /// When it became a dead letter.
-    pub since: SystemTime,
 }
 
 impl SqliteQueue {
@@ -86,26 +76,30 @@ impl SqliteQueue {
 
     /// Up to `limit` dead letters, the oldest first.
     pub async fn dead(&self, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.letters(0, limit).await
+    }
+
+    /// Up to `limit` dead letters after the one with this id, the oldest first.
+    async fn letters(&self, after: i64, limit: usize) -> Result<Vec<DeadLetter>> {
         let (name, max_receive_count) = (self.name.clone(), self.max_receive_count);
         self.db
             .write(move |tx| {
                 sweep(tx, &name, max_receive_count)?;
-                let mut select = tx.prepare_cached(
-                    "SELECT body, reason, receive_count, died_at FROM queue_dead
-                     WHERE queue = ?1 ORDER BY id LIMIT ?2",
-                )?;
-                let letters = select.query_map(params![name, table::count(limit)], |row| {
-                    let since = u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default();
-                    Ok(DeadLetter {
-                        body: row.get(0)?,
-                        reason: row.get(1)?,
-                        receive_count: row.get(2)?,
-                        since: SystemTime::UNIX_EPOCH + Duration::from_millis(since),
-                    })
-                })?;
-                letters.collect()
+                table::letters(tx, &name, after, limit)
             })
             .await
+    }
+
+    /// The names of all queues in `db` that hold a message or a dead letter, in order.
+    pub async fn names(db: &Database) -> Result<Vec<String>> {
+        db.read(|tx| {
+            tx.prepare_cached(
+                "SELECT queue FROM queue_message UNION SELECT queue FROM queue_dead ORDER BY 1",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+        })
+        .await
     }
 
     /// Sends every dead letter again, as a message never received; returns their number.
@@ -265,6 +259,33 @@ impl Queue for SqliteQueue {
     async fn depth(&self) -> Result<Depth> {
         let (name, max_receive_count) = (self.name.clone(), self.max_receive_count);
         self.db.read(move |tx| table::depth(tx, &name, max_receive_count)).await
+    }
+}
+
+#[async_trait]
+impl LetterBox for SqliteQueue {
+    async fn dead_letters(
+        &self,
+        after: Option<&DeadLetter>,
+        _hold: Duration,
+    ) -> Result<Vec<DeadLetter>> {
+        let after = after.and_then(|letter| letter.id.parse().ok()).unwrap_or(0);
+        self.letters(after, LETTERS).await
+    }
+
+    async fn remove_letter(&self, letter: &DeadLetter) -> Result<()> {
+        let (name, id) = (self.name.clone(), letter.id.clone());
+        self.db
+            .write(move |tx| {
+                tx.prepare_cached("DELETE FROM queue_dead WHERE id = ?1 AND queue = ?2")?
+                    .execute(params![id, name])
+                    .map(drop)
+            })
+            .await
+    }
+
+    async fn show_letter(&self, _: &DeadLetter) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod batch;
 mod examine;
 mod lease_clock;
+mod letters;
 mod send;
 
 use lease_clock::{LeaseClock, whole_seconds};
@@ -350,8 +351,7 @@ impl Queue for SqsQueue {
     }
 
     async fn bury(&self, message: &Message, body: &str, reason: &str) -> Result<bool> {
-        let attributes = self.attributes(&self.url, &[QueueAttributeName::RedrivePolicy]).await?;
-        let Some(dead) = self.dead_letter_url(&attributes).await? else { return Ok(false) };
+        let Some(dead) = self.dead_letters_url().await? else { return Ok(false) };
         self.client
             .send_message()
             .queue_url(&dead)

@@ -29,7 +29,7 @@ use super::rules::{Change, Refusal, Row, Write};
 use super::{
     AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey,
     Outcome, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest,
-    Seal, Start,
+    Seal, Stamp, Start,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
@@ -40,6 +40,7 @@ mod board;
 mod copied_by_index;
 mod copied_by_key;
 mod examine;
+mod failures;
 mod item;
 mod notes;
 mod pages;
@@ -403,6 +404,20 @@ impl RecordStore for DynamoRecords {
             }
         }
         Ok(records)
+    }
+
+    /// Reads the whole table over all pages: see [`Self::scan`] for the cost, which consistency
+    /// doubles.
+    async fn page_with_status(
+        &self,
+        status: JobStatus,
+        token: Option<&str>,
+    ) -> Result<RecordsPage> {
+        self.scan_page(status, token).await
+    }
+
+    async fn mark_redriven(&self, id: &RecordId, seen: Stamp) -> Result<bool> {
+        self.set_redriven(id, seen).await
     }
 }
 

@@ -10,7 +10,7 @@ use super::rules::{Carried, Change};
 use super::{
     AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome,
     Proofs, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest,
-    Seal, Start,
+    Seal, Stamp, Start,
 };
 use crate::error::Result;
 use crate::object::{ObjectKey, Revision};
@@ -140,6 +140,22 @@ impl RecordStore for SqliteRecords {
     async fn records(&self, request: &RecordsRequest) -> Result<RecordsPage> {
         let request = request.clone();
         self.db.read(move |tx| records(tx, &request)).await
+    }
+
+    async fn page_with_status(
+        &self,
+        status: JobStatus,
+        token: Option<&str>,
+    ) -> Result<RecordsPage> {
+        let after: i64 = token.and_then(|token| token.parse().ok()).unwrap_or(0);
+        let rows = self.db.read(move |tx| row::page_with_status(tx, status, after, PAGE)).await?;
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|(row, _)| row.to_string());
+        Ok(RecordsPage { records: rows.into_iter().map(|(_, record)| record).collect(), next })
+    }
+
+    async fn mark_redriven(&self, id: &RecordId, seen: Stamp) -> Result<bool> {
+        let id = id.clone();
+        self.db.write(move |tx| row::mark_redriven(tx, &id, seen)).await
     }
 
     async fn with_status(&self, status: JobStatus, limit: usize) -> Result<Vec<Record>> {

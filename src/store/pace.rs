@@ -356,6 +356,15 @@ impl ObjectStore for Paced {
         self.control(call, self.inner.list_uploads(target)).await
     }
 
+    async fn uploads_below(
+        &self,
+        place: &ObjectId,
+        after: Option<&UploadMarker>,
+    ) -> Result<UploadsPage> {
+        let call = PacedCall::on("ListMultipartUploads", place);
+        self.control(call, self.inner.uploads_below(place, after)).await
+    }
+
     async fn complete_upload(
         &self,
         upload: &Upload,

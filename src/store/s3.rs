@@ -444,6 +444,20 @@ impl ObjectStore for S3Store {
         self.uploads_of(target).await
     }
 
+    async fn uploads_below(
+        &self,
+        place: &ObjectId,
+        after: Option<&UploadMarker>,
+    ) -> Result<UploadsPage> {
+        let page = self.uploads_page(place, after.cloned()).await?;
+        let listed = |found: upload_answers::Unfinished| {
+            let target = ObjectId::new(&place.bucket, found.key);
+            let upload = Upload { target, id: found.id };
+            ListedUpload { upload, initiated: found.initiated, class: found.class }
+        };
+        Ok(UploadsPage { uploads: page.uploads.into_iter().map(listed).collect(), next: page.next })
+    }
+
     async fn complete_upload(
         &self,
         upload: &Upload,

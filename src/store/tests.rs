@@ -154,6 +154,10 @@ impl ObjectStore for Fake {
         unreachable!()
     }
 
+    async fn uploads_below(&self, _: &ObjectId, _: Option<&UploadMarker>) -> Result<UploadsPage> {
+        unreachable!()
+    }
+
     async fn complete_upload(&self, _: &Upload, _: &[Part], _: Option<u64>) -> Result<Written> {
         unreachable!()
     }

@@ -1,15 +1,17 @@
 //! How one object of a message ended: what it means for the job, and what goes on record.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
 use super::Worker;
+use super::repeats::{Event, Repeated};
 use super::round::Delivery;
 use crate::error::{Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
 use crate::object::Etag;
+use crate::reason::Reason;
 use crate::record::{JobStatus, Order, Outcome, RecordId};
 use crate::transfer::{Done, Standing};
 
@@ -172,11 +174,32 @@ impl Worker {
             JobEnd::Failed(error) if delivery.alone() => {
                 monitor.failed();
                 monitor.activity().failed(&job.src, &job.des, job.size, error);
-                error!(object = %job.src, receives, "failed: {error}");
+                match self.repeats.is_first(Event::Failed, Reason::of(&error.to_string())) {
+                    true => error!(object = %job.src, receives, "failed: {error}"),
+                    false => debug!(object = %job.src, receives, "failed: {error}"),
+                }
             }
             JobEnd::Stopped(error) | JobEnd::Again(error) | JobEnd::Failed(error) => {
                 monitor.returned();
-                warn!(object = %job.src, receives, "{back}: {error}");
+                match self.repeats.is_first(Event::Returned, Reason::of(&error.to_string())) {
+                    true => warn!(object = %job.src, receives, "{back}: {error}"),
+                    false => debug!(object = %job.src, receives, "{back}: {error}"),
+                }
+            }
+        }
+    }
+
+    /// Logs how many objects more than the first have failed or gone back for each reason, if it
+    /// was not logged within `interval`.
+    pub(super) fn tell_repeats(&self, interval: Duration) {
+        for Repeated { event, reason, objects } in self.repeats.due(interval) {
+            let (reason, s) = (reason.word(), if objects == 1 { "" } else { "s" });
+            let back = self.put_back();
+            match event {
+                Event::Failed => error!(objects, "failed: {objects} more object{s}, {reason}"),
+                Event::Returned => {
+                    warn!(objects, "{back}: {objects} more object{s}, {reason}");
+                }
             }
         }
     }

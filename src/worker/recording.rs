@@ -51,7 +51,7 @@ mod tests {
     use crate::object::{ObjectId, Revision};
     use crate::record::{
         AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record,
-        RecordId, RecordTally, RecordsPage, RecordsRequest, Seal, Start,
+        RecordId, RecordTally, RecordsPage, RecordsRequest, Seal, Stamp, Start,
     };
     use crate::retry::Policy;
 
@@ -128,6 +128,12 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn records(&self, _: &RecordsRequest) -> Result<RecordsPage> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn page_with_status(&self, _: JobStatus, _: Option<&str>) -> Result<RecordsPage> {
+            unreachable!("only outcomes are put on record")
+        }
+        async fn mark_redriven(&self, _: &RecordId, _: Stamp) -> Result<bool> {
             unreachable!("only outcomes are put on record")
         }
         async fn with_status(&self, _: JobStatus, _: usize) -> Result<Vec<Record>> {

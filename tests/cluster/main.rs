@@ -11,15 +11,19 @@
 //! | `leaving.rs` | a worker whose instance goes |
 //! | `limits.rs` | limits, pause and budget of a fleet |
 //! | `handover.rs` | a worker is stopped in the middle of an object |
+//! | `failed.rs` | `failed`: what it finds on record and among the dead letters, and sends again |
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
 //! | `check.rs` | `check`: what is told of a sound set-up and of each fault, and its policies by trial |
 //! | `report.rs` | `report` on the table, and what it costs to read the records |
+//! | `cleanup.rs` | `cleanup`: which uploads are whose, and which may be aborted |
 //! | `store.rs`, `store/` | the promises of `ObjectStore`, on ministack and on the demo's endpoint |
 
 mod check;
+mod cleanup;
 mod door;
 mod events;
+mod failed;
 mod failures;
 mod handover;
 mod leaving;

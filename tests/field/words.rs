@@ -3,8 +3,8 @@
 //! Messages come by the embedded queue: what a worker makes of them does not depend on who keeps them.
 
 use s3_migration::format::escape::is_plain;
-use s3_migration::queue::Queue;
-use s3_migration::queue::sqlite::{DeadLetter, SqliteQueue};
+use s3_migration::queue::sqlite::SqliteQueue;
+use s3_migration::queue::{DeadLetter, Queue};
 use s3_migration::record::sqlite::SqliteRecords;
 use s3_migration::record::{JobStatus, RecordStore};
 use s3_migration::sqlite::Database;

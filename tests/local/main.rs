@@ -2,10 +2,12 @@
 //! side, and what is left behind.
 
 mod check;
+mod cleanup;
 mod comparing;
 mod crash;
 mod demo;
 mod estimate;
+mod failed;
 mod faults;
 mod help;
 mod limits;

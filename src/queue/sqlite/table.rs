@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 
 use super::SqliteQueue;
 use crate::error::{Error, ErrorKind, Result};
-use crate::queue::{Depth, Message, Receipt};
+use crate::queue::{DeadLetter, Depth, Message, Receipt, spent_reason};
 use crate::sqlite::{Moment, millis};
 
 /// The content of a receipt: the message and the lease.
@@ -174,10 +174,6 @@ pub(super) fn sweep(
     })
 }
 
-fn spent_reason(received: u32) -> String {
-    format!("received {received} times and never finished")
-}
-
 pub(super) fn entomb(
     tx: &Transaction<'_>,
     queue: &str,
@@ -191,6 +187,29 @@ pub(super) fn entomb(
     )?
     .execute(params![queue, body, reason, receive_count, Moment::now().millis])
     .map(drop)
+}
+
+/// Up to `limit` dead letters after the one with this id, in order.
+pub(super) fn letters(
+    tx: &Transaction<'_>,
+    queue: &str,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<DeadLetter>> {
+    let mut select = tx.prepare_cached(
+        "SELECT id, body, reason, receive_count FROM queue_dead
+         WHERE queue = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let letters = select.query_map(params![queue, after, count(limit)], |row| {
+        Ok(DeadLetter {
+            id: row.get::<_, i64>(0)?.to_string(),
+            receipt: Receipt(String::new()),
+            body: row.get(1)?,
+            reason: row.get(2)?,
+            receive_count: row.get(3)?,
+        })
+    })?;
+    letters.collect()
 }
 
 pub(super) fn remove(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {

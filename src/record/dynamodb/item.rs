@@ -76,7 +76,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 /// Seconds since 1970.
-fn epoch(time: SystemTime) -> String {
+pub(super) fn epoch(time: SystemTime) -> String {
     seconds(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 

@@ -87,6 +87,10 @@ columns! {
     Proof = "proof": Text,
     /// The ETag that the destination returned, if it is not the source's; empty if it is unknown.
     DesEtag = "desEtag": Text,
+    /// When the failure had ended for which the object was last sent again.
+    Redriven = "redriven": Time,
+    /// How often it was sent again.
+    Redrives = "redrives": Number,
 }
 
 /// A kind of values.
@@ -326,6 +330,11 @@ impl<'a> Row<'a> {
             deleted: self.get(Column::Deleted).is_some(),
             proven: self.proven(),
             written: self.written(),
+            redriven: self.time(Column::Redriven),
+            redrives: self
+                .number(Column::Redrives)
+                .and_then(|number| number.try_into().ok())
+                .unwrap_or(0),
         }
     }
 }

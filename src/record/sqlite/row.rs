@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Params, ToSql, Transaction, params};
 
 use crate::object::{ObjectId, Revision};
 use crate::record::rules::{Column, Kind, Row, Value};
-use crate::record::{AttemptEnd, Copy, JobStatus, Record, RecordId};
+use crate::record::{AttemptEnd, Copy, JobStatus, Record, RecordId, Stamp};
 
 /// The columns that identify a row, in the order of the parameters.
 const IDENTITY: [&str; 4] = ["\"Key\"", "srcBucket", "desBucket", "desKey"];
@@ -73,6 +73,20 @@ static SELECT_ALL: LazyLock<String> = LazyLock::new(|| {
         "SELECT {identity}, {columns}, rowid FROM record WHERE rowid > ?1 ORDER BY rowid LIMIT ?2"
     )
 });
+
+/// The scan goes by the rowid, or each page would sort all records with the status.
+static PAGE_WITH_STATUS: LazyLock<String> = LazyLock::new(|| {
+    let (identity, columns) = (IDENTITY.join(", "), names(&Column::ALL));
+    format!(
+        "SELECT {identity}, {columns}, rowid FROM record NOT INDEXED
+        WHERE jobStatus = ?1 AND rowid > ?2 ORDER BY rowid LIMIT ?3"
+    )
+});
+
+const MARK_REDRIVEN: &str = r#"
+UPDATE record SET redriven = endTime, redrives = ifnull(redrives, 0) + 1
+WHERE "Key" = ?1 AND desBucket = ?2 AND desKey = ?3 AND jobStatus = 'FAILED'
+    AND tryTimes = ?4 AND round(endTime * 1000) IS ?5"#;
 
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let all: Vec<&str> = IDENTITY.into_iter().chain(Column::ALL.map(Column::name)).collect();
@@ -149,6 +163,16 @@ pub(super) fn with_status(
         .collect()
 }
 
+/// Up to `limit` records with this status and their rowids, after a rowid.
+pub(super) fn page_with_status(
+    tx: &Transaction<'_>,
+    status: JobStatus,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(i64, Record)>> {
+    with_rowids(tx, &PAGE_WITH_STATUS, params![status.as_str(), after, limit as i64])
+}
+
 /// Up to `limit` records with their rowids, after a rowid.
 pub(super) fn all(
     tx: &Transaction<'_>,
@@ -179,6 +203,23 @@ fn with_rowids(
         Ok((row.get(IDENTITY.len() + Column::ALL.len())?, in_millis(record)))
     })?;
     rows.collect()
+}
+
+/// Marks the failure that was `seen` as sent again; whether it is still on record.
+pub(super) fn mark_redriven(
+    tx: &Transaction<'_>,
+    id: &RecordId,
+    seen: Stamp,
+) -> rusqlite::Result<bool> {
+    let millis = seen.end_time.map(|time| (seconds(time) * 1000.0).round());
+    let changed = tx.prepare_cached(MARK_REDRIVEN)?.execute(params![
+        table_key(&id.src),
+        id.des.bucket,
+        id.des.key.as_str(),
+        seen.tries,
+        millis,
+    ])?;
+    Ok(changed > 0)
 }
 
 /// Up to `limit` finished copies with their rowids, after a destination key and rowid.
@@ -332,6 +373,7 @@ fn in_millis(record: Record) -> Record {
         first_time: rounded(record.first_time),
         start_time: rounded(record.start_time),
         end_time: record.end_time.map(rounded),
+        redriven: record.redriven.map(rounded),
         spent: record.spent.map(|spent| duration(spent.as_secs_f64())),
         ..record
     }

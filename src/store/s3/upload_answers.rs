@@ -175,6 +175,7 @@ pub(super) struct Unfinished {
     pub(super) key: String,
     pub(super) id: String,
     pub(super) initiated: Option<SystemTime>,
+    pub(super) class: Option<String>,
 }
 
 /// A page of unfinished uploads.
@@ -194,7 +195,8 @@ pub(super) fn uploads(document: &[u8]) -> Result<Uploads> {
     let upload = |upload: &XmlElement| {
         let key = upload.text("Key").and_then(key)?;
         let id = upload.text("UploadId")?.trim().to_owned();
-        Some(Unfinished { key, id, initiated: upload.text("Initiated").and_then(time) })
+        let class = upload.text("StorageClass").map(|class| class.trim().to_owned());
+        Some(Unfinished { key, id, initiated: upload.text("Initiated").and_then(time), class })
     };
     let uploads: Vec<_> = root.all("Upload").filter_map(upload).collect();
     let truncated = root.flag("IsTruncated")?;

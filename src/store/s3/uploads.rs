@@ -217,10 +217,10 @@ impl S3Store {
         let mut marker: Option<(String, String)> = None;
         loop {
             let page = self.uploads_page(target, marker.clone()).await?;
-            for upload_answers::Unfinished { key, id, initiated } in page.uploads {
+            for upload_answers::Unfinished { key, id, initiated, class } in page.uploads {
                 if key == target.key.as_str() {
                     let upload = Upload { target: target.clone(), id };
-                    uploads.push(ListedUpload { upload, initiated });
+                    uploads.push(ListedUpload { upload, initiated, class });
                 }
             }
             // With the key itself as the prefix, its own uploads come first.
@@ -232,7 +232,7 @@ impl S3Store {
         }
     }
 
-    async fn uploads_page(
+    pub(super) async fn uploads_page(
         &self,
         target: &ObjectId,
         after: Option<(String, String)>,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use s3_migration::error::{Error, ErrorKind};
 use s3_migration::queue::sqlite::SqliteQueue;
-use s3_migration::queue::{Queue, Receipt};
+use s3_migration::queue::{LetterBox, Queue, Receipt};
 use s3_migration::record::RecordStore;
 use s3_migration::record::sqlite::SqliteRecords;
 use s3_migration::sqlite::Database;
@@ -193,6 +193,31 @@ async fn dead_letters_keep_their_body_count_and_reason() {
     assert!(again.values().all(|m| m.receive_count == 1));
     assert!(again.values().any(|m| m.body == "what is left"));
     assert_eq!(queue.depth().await.unwrap().dead, Some(0));
+}
+
+/// Promise 1.
+#[tokio::test]
+async fn dead_letters_are_read_in_order_and_removed_by_themselves() {
+    let (queue, _dir) = queue().await;
+    for n in 0..205 {
+        let message = sent(&queue, &format!("job {n}"), HIDDEN).await;
+        queue.bury(&message, &message.body, "why").await.unwrap();
+    }
+    let (mut bodies, mut last) = (Vec::new(), None);
+    loop {
+        let page = queue.dead_letters(last.as_ref(), HIDDEN).await.unwrap();
+        bodies.extend(page.iter().map(|letter| letter.body.clone()));
+        let Some(end) = page.last() else { break };
+        queue.show_letter(end).await.unwrap();
+        last = Some(end.clone());
+    }
+    assert_eq!(bodies, (0..205).map(|n| format!("job {n}")).collect::<Vec<_>>());
+    let first = queue.dead_letters(None, HIDDEN).await.unwrap().remove(0);
+    // The second time it is no longer there.
+    for _ in 0..2 {
+        queue.remove_letter(&first).await.unwrap();
+        assert_eq!(queue.depth().await.unwrap().dead, Some(204));
+    }
 }
 
 #[tokio::test]
