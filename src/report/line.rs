@@ -265,6 +265,8 @@ pub(super) mod tests {
             deleted: false,
             proven: Some(Proven::Source),
             written: Some(Etag::new("0123456789abcdef0123456789abcdef")),
+            redriven: None,
+            redrives: 0,
         }
     }
 
