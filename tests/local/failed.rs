@@ -160,7 +160,8 @@ async fn what_is_chosen_is_sent_again_from_letters_and_records_alike() {
     let files = ["--export", "failed.jsonl", "--failed-list", "keys.txt", "--prefix", "a/"];
     failed(&local, &files).await;
     let read = |name: &str| std::fs::read_to_string(local.work().join(name)).unwrap();
-    assert_eq!(read("keys.txt"), "a/1\na/2\n");
+    let listed = read("keys.txt");
+    assert!(["a/1\na/2\n", "a/2\na/1\n"].contains(&listed.as_str()), "{listed}");
     let lines: Vec<Value> =
         read("failed.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
