@@ -63,6 +63,9 @@ never! {
     remove_notes(&[NoteKey]) -> Result<()>;
     tally(SystemTime) -> Result<RecordTally>;
     with_status(JobStatus, usize) -> Result<Vec<Record>>;
+    page_with_status(JobStatus, Option<&str>) -> Result<RecordsPage>;
+    mark_redriven(&RecordId, Stamp) -> Result<bool>;
+    records(&RecordsRequest) -> Result<RecordsPage>;
 }
 
 const MIB: u64 = 1 << 20;
