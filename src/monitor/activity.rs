@@ -291,7 +291,7 @@ mod tests {
     use crate::error::{ErrorKind, Evidence};
 
     fn ids(pair: usize) -> (ObjectId, ObjectId) {
-        (ObjectId::new(&format!("from-{pair:03}"), "k"), ObjectId::new("to", "k"))
+        (ObjectId::new(format!("from-{pair:03}"), "k"), ObjectId::new("to", "k"))
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn one_of_the_living_moves_the_counts_of_the_dead() {
     };
     let mut view = view();
     view.observe(&dead(1, 100), Duration::ZERO);
-    view.observe(&dead(2, 100), FORGOTTEN - SECOND);
+    view.observe(&dead(2, 100), FORGOTTEN.saturating_sub(SECOND));
     assert_eq!(view.forgotten(), None);
     view.observe(&dead(3, 100), SECOND);
     let (parts, past) = view.forgotten().unwrap();
