@@ -93,7 +93,7 @@ fn policies(text: &mut String, report: &CheckReport) {
         ],
     };
     let other = ("the other account's user or role", found.user.as_ref());
-    text.push_str("\n");
+    text.push('\n');
     for (whose, policy) in policies.into_iter().chain([other]) {
         if let Some(policy) = policy.filter(|policy| policy["Statement"] != json!([])) {
             let _ = write!(text, "\nThe smallest policy for {whose}:\n{policy:#}\n");
