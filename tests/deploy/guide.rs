@@ -57,11 +57,13 @@ fn says_as_shown(heading: &str, number: u32, said: &str) {
     let below = rest.split("\n**").next().unwrap_or_default();
     let shown = below.split("\n```text\n").nth(1).and_then(|rest| rest.split("\n```").next());
     let shown = shown.unwrap_or_else(|| panic!("nothing is shown below command {number}"));
+    // `check` breaks its lines before column 81.
+    let said = said.replace("\n         ", " ");
     let mut lines = said.lines();
     for line in shown.lines().filter(|line| *line != "...") {
         let fragments: Vec<String> = line.split("...").map(regex::escape).collect();
         let pattern = Regex::new(&format!("^{}$", fragments.join(".*"))).expect("a pattern");
-        let found = lines.any(|said| pattern.is_match(said.trim_end()));
+        let found = lines.any(|line| pattern.is_match(line.trim_end()));
         assert!(found, "command {number} does not say, or not in this order: {line}\n{said}");
     }
 }

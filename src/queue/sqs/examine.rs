@@ -8,21 +8,19 @@ use super::{Attributes, SqsQueue, max_receives, number};
 use crate::error::Result;
 use crate::queue::{DeadLetters, QueueCall, QueueFacts};
 
-/// A message that workers drop, if a service took it in spite of its delay.
-const TEST_EVENT: &str = r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#;
 /// A receipt of nothing.
 const NO_RECEIPT: &str = "s3-migration-check";
 
 impl SqsQueue {
-    /// Makes a call of this kind that cannot be carried out: a delay of more than the 15 minutes that
-    /// SQS allows, a batch of no messages, a receipt of nothing. What is refused for its content was
+    /// Makes a call of this kind that cannot be carried out: a message of more than the 1 MiB that SQS
+    /// takes, a batch of no messages, a receipt of nothing. What is refused for its content was
     /// allowed.
     pub async fn rehearse(&self, call: QueueCall) -> Result<()> {
         let (client, url) = (&self.client, &self.url);
         match call {
             QueueCall::Send => {
-                let send = client.send_message().queue_url(url).message_body(TEST_EVENT);
-                let sent = send.delay_seconds(901).send().await;
+                let send = client.send_message().queue_url(url).message_body(too_large());
+                let sent = send.send().await;
                 sent.map(drop).map_err(|e| self.error("SendMessage", &e))
             }
             QueueCall::Receive => {
@@ -74,6 +72,13 @@ impl SqsQueue {
         let retention = seconds(&attributes, &Name::MessageRetentionPeriod);
         Ok(Some(DeadLetters { arn, retention }))
     }
+}
+
+/// A test event, which workers would drop, of more than 1 MiB
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>).
+fn too_large() -> String {
+    let pad = "x".repeat(1024 * 1024);
+    format!(r#"{{"Service":"Amazon S3","Event":"s3:TestEvent","pad":"{pad}"}}"#)
 }
 
 fn seconds(attributes: &Attributes, name: &Name) -> Option<Duration> {
