@@ -140,23 +140,26 @@ struct Shown {
     /// The runs of this folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     runs: Vec<RunState>,
-    /// The queue and the records of `jobsender` and `worker`; `None`: they are not in use here.
+    /// The queue of `jobsender` and `worker`, and all records.
     #[serde(flatten)]
-    status: Option<Status>,
+    status: Status,
 }
 
 pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> {
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let (mut places, mut tally) = (OpenBackends::default(), None);
+    let mut of_runs = config.clone();
+    (of_runs.backend.queue, of_runs.backend.state) =
+        (QueueBackend::Embedded, StateBackend::Embedded);
     loop {
         let runs = single_node::runs(&config.backend.path).await?;
-        let (status, missing) = match runs.is_empty() || asks_queue(config) {
-            true => look(config, &mut places, &mut tally, &halt).await?,
-            false => (None, None),
-        };
-        // Next to runs, a queue that nobody has used is not worth a word.
-        let status = status.filter(|status| runs.is_empty() || status.is_in_use());
+        let backends = if runs.is_empty() || asks_queue(config) { config } else { &of_runs };
+        let (mut status, missing) = look(backends, &mut places, &mut tally, &halt).await?;
+        if runs.iter().any(|run| run.is_running) {
+            // What a run has left is in its block.
+            (status.seconds_left, status.seconds_left_at_most) = (None, None);
+        }
         let shown = Shown { runs, status };
         print(args.json, &shown, || match missing {
             Some(file) => format!(
@@ -190,7 +193,7 @@ async fn look<'a>(
     places: &mut OpenBackends,
     tally: &mut Option<(RecordTally, Instant)>,
     halt: &Halt,
-) -> Result<(Option<Status>, Option<&'a Path>)> {
+) -> Result<(Status, Option<&'a Path>)> {
     let missing = places.open(config).await?;
     let depth = match &places.queue {
         Some(queue) => Retrying::probing(&**queue, &halt.stop).depth().await?,
@@ -209,13 +212,18 @@ async fn look<'a>(
         status.comparison = kept.and_then(|text| serde_json::from_slice(&text).ok());
         status.stores = known_stores::printed(known_stores::kept(config, &**state).await);
     }
-    Ok((Some(status), missing))
+    Ok((status, missing))
 }
 
 impl Shown {
     fn text(&self) -> String {
-        let runs = self.runs.iter().map(run_text);
-        runs.chain(self.status.as_ref().map(text)).collect::<Vec<_>>().join("\n\n")
+        let mut blocks: Vec<String> = self.runs.iter().map(run_text).collect();
+        // Next to runs, a queue that nobody has used is not worth a word.
+        match self.runs.is_empty() || self.status.is_in_use() {
+            true => blocks.push(text(&self.status)),
+            false => blocks.extend(shown_of_records(&self.status)),
+        }
+        blocks.join("\n\n")
     }
 }
 
@@ -328,15 +336,36 @@ fn compared(comparison: &Value) -> Option<String> {
     Some(format!("compared {listed:>12}  objects, {sent} of them sent, at {ended}\n"))
 }
 
+/// What the records of all runs of the folder show, if anything.
+fn shown_of_records(status: &Status) -> Option<String> {
+    let lines = format!("{}{}", proven(status), known(status));
+    (!lines.is_empty()).then(|| format!("all runs of this folder\n{}", lines.trim_end()))
+}
+
+fn proven(status: &Status) -> String {
+    let line = |(objects, what)| format!("proven   {:>12}  {what}\n", human::count(objects));
+    status.proofs.in_words().map(line).collect()
+}
+
+fn known(status: &Status) -> String {
+    let mut text = String::new();
+    for KnownStore { side, facts } in &status.stores {
+        for StoreFact { bucket, quirk, value, .. } in facts {
+            let number = if *value == 1 { String::new() } else { format!("={value}") };
+            let bucket = bucket.escape_debug();
+            let _ = writeln!(text, "known    of the {side}'s bucket {bucket}: {quirk}{number}");
+        }
+    }
+    text
+}
+
 fn text(status: &Status) -> String {
     let mut text = status.comparison.as_ref().and_then(compared).unwrap_or_default();
     let _ = writeln!(text, "waiting  {:>12}  messages", human::count(status.waiting));
     let _ = writeln!(text, "running  {:>12}  messages", human::count(status.running));
     let done = human::count(status.done);
     let _ = writeln!(text, "done     {done:>12}  {}", human::bytes(status.done_bytes));
-    for (objects, what) in status.proofs.in_words() {
-        let _ = writeln!(text, "proven   {:>12}  {what}", human::count(objects));
-    }
+    text.push_str(&proven(status));
     let _ = writeln!(text, "failed   {:>12}", human::count(status.failed));
     if let Some(dead) = status.dead {
         let _ = writeln!(
@@ -348,13 +377,7 @@ fn text(status: &Status) -> String {
     let rate = human::bytes(status.bytes_per_second as u64);
     let objects = status.objects_per_second;
     let _ = writeln!(text, "rate     {rate}/s, {objects:.1} objects/s over the last five minutes");
-    for KnownStore { side, facts } in &status.stores {
-        for StoreFact { bucket, quirk, value, .. } in facts {
-            let number = if *value == 1 { String::new() } else { format!("={value}") };
-            let bucket = bucket.escape_debug();
-            let _ = writeln!(text, "known    of the {side}'s bucket {bucket}: {quirk}{number}");
-        }
-    }
+    text.push_str(&known(status));
     let time = |seconds| human::duration(Duration::from_secs(seconds));
     match (status.seconds_left, status.seconds_left_at_most) {
         (Some(0), Some(0)) => text.push_str("left     nothing"),

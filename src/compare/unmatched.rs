@@ -225,7 +225,7 @@ fn meant(pattern: &str, buckets: &[String], sample: &[String]) -> Option<String>
     let mut written = vec![bare.to_owned()];
     written.extend(buckets.iter().map(|bucket| format!("{bucket}/{key}")));
     written.push(format!("*/{key}"));
-    let ends = ["", "*", "/*"];
+    let ends = ["", "/*", "*"];
     let ways = ends.iter().flat_map(|end| written.iter().map(move |way| format!("{way}{end}")));
     ways.filter(|way| way != pattern).find(|way| {
         let one = Patterns::parse(way).unwrap_or_default();

@@ -358,9 +358,9 @@ impl Fleet {
             _ => {}
         }
         let unlimited = <[SideLimits; 2]>::default();
-        if before.as_ref().map_or(&unlimited, |told| &told.limits) != &now.limits {
-            let processes = self.view.living();
-            info!(processes, "limits of the fleet: {}", in_words(&now.limits));
+        let (words, processes) = (in_words(&now.limits), self.view.living());
+        if words != in_words(before.as_ref().map_or(&unlimited, |told| &told.limits)) {
+            info!(processes, "limits of the fleet: {words}");
         }
     }
 

@@ -192,7 +192,7 @@ async fn stops_no_other(prefix: &str, refuses: fn(&Request) -> bool) {
     let denied = prefix.to_owned();
     refuse(&stage, &on(), answer, move |r| refuses(r) && r.key().starts_with(&denied));
     let ended = stage.migrate().await.with_status(1);
-    assert_says(&ended, &[&format!("{prefix}0"), "AccessDenied", "250 failed"]);
+    assert_says(&ended, &[&format!("{prefix}0"), "AccessDenied", "250 objects"]);
     assert_eq!(stage.store.data().destination().len(), 300, "{prefix}: {}", ended.all());
 }
 
