@@ -18,7 +18,7 @@ async fn every_line_is_in_the_file_and_on_stderr() {
     let mut local = stage().await;
     local.set("LogFormat", "json");
     local.source.put("object", noise(1000, 1)).await;
-    local.run(&["jobsender"]).await.with_status(0);
+    let sent = local.run(&["jobsender"]).await.with_status(0);
     local.set("LogInterval", "1");
     let mut worker = local.spawn(&["worker"]);
     worker.logs("--->Complete 1000 from-here/object").await;
@@ -31,7 +31,8 @@ async fn every_line_is_in_the_file_and_on_stderr() {
         let in_file = text.lines().find(|line| line.contains(message)).unwrap();
         assert!(in_file.starts_with("INFO "), "{in_file}");
     }
-    assert_eq!(text.lines().count(), ended.stderr.lines().count(), "{text}\n{}", ended.stderr);
+    let on_stderr = format!("{}{}", sent.stderr, ended.stderr);
+    assert_eq!(text.lines().count(), on_stderr.lines().count(), "{text}\n{on_stderr}");
 }
 
 /// As logrotate's `copytruncate` does it.
