@@ -46,8 +46,8 @@ pub struct Message {
 pub struct DeadLetter {
     /// The queue's own id; it stays the same however often the letter is read.
     pub id: String,
-    /// The receipt for [`Queue::remove_letter`] and [`Queue::show_letter`]; empty if reading does
-    /// not hide the letter.
+    /// The receipt for [`LetterBox::remove_letter`] and [`LetterBox::show_letter`]; empty if
+    /// reading does not hide the letter.
     pub receipt: Receipt,
     /// The text as it was sent or buried.
     pub body: String,
