@@ -131,7 +131,13 @@ impl Bench {
     /// Every object is at the destination, byte for byte, and no other.
     pub async fn assert_equal(&self) {
         for (key, Object { body, .. }) in &self.objects {
-            assert!(&self.local.destination.get(key).await == body, "{key} is not what it was");
+            let there = self.local.destination.get(key).await;
+            let differs = there.iter().zip(body.iter()).filter(|(one, other)| one != other).count();
+            let (here, there) = (body.len(), there.len());
+            assert!(
+                differs == 0 && here == there,
+                "{key} is not what it was: {differs} bytes differ, of {here}, and {there} are there"
+            );
         }
         let expected: Vec<_> = self.objects.keys().cloned().collect();
         assert_eq!(self.local.destination.keys().await, expected);
