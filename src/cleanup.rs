@@ -245,7 +245,7 @@ impl Cleanup {
         }
     }
 
-    /// Aborts an upload of which `record` tells, unless it is held or younger than this.
+    /// Aborts the upload that `record` names, unless it is held or younger than this.
     async fn abort(&self, unfinished: &Unfinished, record: &Record, age: Duration) -> Outcome {
         let is_old =
             |since: SystemTime| SystemTime::now().duration_since(since).is_ok_and(|is| is >= age);

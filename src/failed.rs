@@ -34,8 +34,7 @@ pub struct Failures {
     pub records: Arc<dyn RecordStore>,
     /// The queues whose dead letters are read.
     pub queues: Vec<Arc<dyn LetterBox>>,
-    /// The queue that takes objects of which only the record knows; `None`: there is none that a
-    /// worker serves.
+    /// The queue for objects that only the record knows; `None` if no worker serves one.
     pub takes: Option<Arc<dyn LetterBox>>,
     /// How patient each call is.
     pub policy: Policy,
@@ -59,7 +58,7 @@ impl Wanted {
         self.reason.as_ref().is_none_or(|word| reason.is_meant(word)) && self.covers(src)
     }
 
-    /// Whether the object is within the prefix. A message that names none is if no prefix is given.
+    /// Whether the object is within the prefix. A message without an object passes if no prefix is given.
     fn covers(&self, src: Option<&ObjectId>) -> bool {
         match src {
             None => self.prefix.is_empty() && self.bucket.is_none(),
@@ -74,7 +73,7 @@ impl Wanted {
 /// One object that failed, or a message that no worker understands.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The object and where it was to go; `None` if the message names none.
+    /// The object and its destination; `None` if the message has none.
     pub objects: Option<(ObjectId, ObjectId)>,
     /// Its size in bytes, as far as known.
     pub size: u64,
@@ -88,7 +87,7 @@ pub struct Failure {
     pub tries: u32,
     /// When the last try ended, if that is on record.
     pub ended: Option<SystemTime>,
-    /// The failure is on record; otherwise only a dead letter tells of it.
+    /// The failure is on record; otherwise there is only a dead letter.
     pub on_record: bool,
     /// It was sent again, and no attempt has ended since.
     pub redriven: bool,

@@ -118,7 +118,7 @@ pub struct ReportWriter {
     pub cancel: CancellationToken,
 }
 
-/// A report that has been read and of which all but the page is written.
+/// A report that is written except for its page.
 #[derive(Debug)]
 pub struct Gathered {
     /// The numbers.

@@ -164,7 +164,7 @@ impl Worker {
         outage.map(|why| format!("waiting: {why}")).or_else(|| self.gates.closed_place())
     }
 
-    /// What becomes of an object that is not done yet. Whoever watches a `run` knows of no queue.
+    /// What happens to an object that is not done yet. A `run` has no queue that its user knows.
     fn put_back(&self) -> &'static str {
         if self.settings.watched { "is tried again later" } else { "goes back to the queue" }
     }

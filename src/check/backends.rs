@@ -93,7 +93,8 @@ impl Check<'_> {
         }
     }
 
-    /// One look by a call whose content the service must refuse: that tells that it is allowed.
+    /// One look by a call whose content the service must refuse: that refusal shows that the caller
+    /// has the permission.
     fn impossible(&mut self, what: String, action: &str, made: Result<()>) {
         let is_no_group = |error: &Error| error.to_string().contains("name not found");
         let made = match made {

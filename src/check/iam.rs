@@ -211,8 +211,8 @@ pub fn trust(caller: &str, external_id: Option<&str>) -> Value {
     document(vec![statement])
 }
 
-/// Who is to be trusted if `caller` assumes a role. A trust policy names a session's role: sessions
-/// come and go. Its path is not in the session's ARN.
+/// The principal of a trust policy that lets `caller` assume a role. For a session it is the
+/// session's role, which outlives it; the role's path is not in the session's ARN.
 fn principal(caller: &str) -> String {
     let parts: Vec<_> = caller.splitn(6, ':').collect();
     let session =

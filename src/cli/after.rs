@@ -16,7 +16,8 @@ after!(
        s3-migration run s3://source-bucket/photos s3://destination-bucket/archive --dry-run\n  \
        s3-migration help topics",
     "Exit status: 0 done, 1 finished but not everything arrived, 2 unusable arguments or \
-     configuration, 3 a service could not be reached or refused"
+     configuration, 3 a service could not be reached or refused; verify, run and jobsender have \
+     others: see their help"
 );
 after!(
     RUN,

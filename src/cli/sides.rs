@@ -55,7 +55,7 @@ static OPTIONS: &[SideOption] = options! {
     ]
 };
 
-/// What the command line says about each side; it stands above ini and environment.
+/// What the command line says about each side. It overrides the ini and the environment.
 #[derive(Clone, Debug, Default)]
 pub struct SidesArgs {
     /// The keys that it sets.

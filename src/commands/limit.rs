@@ -185,9 +185,9 @@ impl InForce {
 
 fn processes(count: usize) -> String {
     match count {
-        0 => "no process lives; what is said here holds for those to come".to_owned(),
-        1 => "1 process lives".to_owned(),
-        count => format!("{count} processes live"),
+        0 => "no process is alive; these limits apply to the next one that starts".to_owned(),
+        1 => "1 process is alive".to_owned(),
+        count => format!("{count} processes are alive"),
     }
 }
 

@@ -330,7 +330,7 @@ pub static KEYS: &[Key] = &[
         "how often a message is received before it becomes a dead letter; the redrive policy of an SQS queue can lower this"),
 
     key("Report", "ReportTo", Text, "",
-        "where a report of every object is written once a closing comparison finds nothing left to do: a folder, or s3://BUCKET/PREFIX on the destination side; each report gets a folder of its own below; empty: nowhere"),
+        "a folder, or s3://BUCKET/PREFIX on the destination side, for reports: one of every object is written when a closing comparison finds nothing left to do, in a new folder below this one; empty: no report"),
     key("Report", "ReportFormat", Choice(ReportFormat::WORDS), "json",
         "how the lines of a report are written; csv: for spreadsheets"),
 

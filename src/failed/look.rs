@@ -119,9 +119,9 @@ impl Failures {
     }
 }
 
-/// Whether the failure that the letter tells of is over: a worker recorded it, and the record says
-/// that the object was copied since. A letter that the queue itself made tells of no recorded
-/// failure: the record may be of an earlier copy.
+/// Whether the failure behind the letter is over: a worker recorded it, and the object was copied
+/// later. A letter that the queue itself made has no recorded failure: the record may be about an
+/// earlier copy.
 pub(super) fn is_outdated(letter: &DeadLetter, ends: &[Option<AttemptEnd>]) -> bool {
     let done = |end: &Option<AttemptEnd>| end.is_some_and(|end| end.status == JobStatus::Done);
     !ends.is_empty() && jobs_done(letter) && ends.iter().all(done)

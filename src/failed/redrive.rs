@@ -1,4 +1,4 @@
-//! Sends failed objects again, of which a dead letter or a record tells.
+//! Sends failed objects again, from dead letters and from the record.
 //!
 //! Letters go first, since they hold the job as it was sent. Each is sent, then marked on record,
 //! then removed: whatever interrupts this, the next redrive finds the object again, and a job that
@@ -160,7 +160,7 @@ impl Failures {
             done.not_a_job += 1;
             return Ok(Err(Some(letter)));
         }
-        // It failed again while this goes on: its cause is not removed.
+        // It failed again during this command: the cause is still there.
         if jobs.iter().any(|job| seen.has(names(job))) {
             done.more = true;
             return Ok(Err(Some(letter)));
@@ -219,7 +219,7 @@ impl Failures {
         self.call(|| self.records.mark_redriven(&record.id, record.stamp())).await
     }
 
-    /// Sends the failures on record of which no letter told.
+    /// Sends the failures on record that had no letter.
     async fn send_recorded(
         &self,
         wanted: &Wanted,

@@ -102,7 +102,7 @@ impl Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Beat {
-    /// Counts up with every write: whoever sees it change knows that the process lives.
+    /// Goes up with every write. A reader that sees it change knows that the process is alive.
     #[serde(rename = "n")]
     pub number: u64,
     /// What it is.

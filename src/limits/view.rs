@@ -131,7 +131,7 @@ impl View {
         mine / (mine + others)
     }
 
-    /// What all processes have done, of which this one `mine`.
+    /// What all processes have done; `mine` is this one's part.
     pub fn total(&self, mine: Counts) -> Counts {
         self.others.values().fold(self.past.plus(mine), |sum, seen| sum.plus(seen.beat.counts))
     }

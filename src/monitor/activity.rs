@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::mutex::lock;
 use crate::object::ObjectId;
 
-/// Pairs and reasons that are told apart; the others are counted together.
+/// Pairs and reasons that are counted separately; the rest are counted together.
 const MOST: usize = 40;
 /// Objects that are named, and bytes of a name.
 const MOST_HELD: usize = 8;

@@ -113,7 +113,7 @@ pub fn destination_prefix(prefix: &str) -> String {
 pub struct KeyNames {
     /// Bytes to cut off the beginning of every key.
     pub cut: usize,
-    /// What stands there instead.
+    /// What replaces it.
     pub add: String,
 }
 

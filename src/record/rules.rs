@@ -47,10 +47,10 @@ pub enum Refusal<'a> {
     },
 }
 
-/// What a change has come to.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
-    /// It is to be written. The upload that it has made obsolete is to be aborted.
+    /// Write it. The caller must abort the upload that it has made obsolete.
     Out(Option<UploadRef>),
     /// It is on record already.
     Repeated,

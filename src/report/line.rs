@@ -109,7 +109,7 @@ pub struct Line<'a> {
     destination_key: &'a str,
     source_etag: Option<&'a str>,
     destination_etag: Option<&'a str>,
-    /// `md5:` and 32 digits if both sides have told the same MD5.
+    /// `md5:` and 32 digits if both sides reported the same MD5.
     checksum: Option<String>,
     proof: Option<&'static str>,
     outcome: LineOutcome,

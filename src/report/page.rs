@@ -18,7 +18,7 @@ pub const FILE: &str = "report.html";
 const SHOWN: usize = 25;
 const STYLE: &str = include_str!("page.css");
 
-/// What is known beside the numbers.
+/// What the page says in addition to the numbers.
 #[derive(Clone, Debug, Default)]
 pub struct PageFacts {
     /// When the report was written.

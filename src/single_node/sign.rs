@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::error::{Error, Result};
 
 /// A locked file that names the run. A run that is complete removes it; one that is not leaves it,
-/// so that a run from another folder can tell where the work was begun.
+/// so that a run started in another folder can name the first folder.
 #[derive(Debug)]
 pub(super) struct Sign {
     path: PathBuf,

@@ -1,7 +1,7 @@
 //! An object in parts: resumed where an earlier attempt stopped, completed from what the
 //! destination itself lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -44,9 +44,13 @@ impl Attempt<'_> {
         };
         self.record_start(meta, &begun).await?;
         let (mover, nothing_held) = (self.mover(meta, &begun), begun.held.is_empty());
-        let held = match self.engine.settings.verify_twice {
-            true => self.proven(&mover, begun.held).await?,
-            false => begun.held,
+        let (held, mut unjudged) = match self.engine.settings.verify_twice {
+            true => (self.proven(&mover, begun.held).await?, BTreeSet::new()),
+            false if begun.judged => (begun.held, BTreeSet::new()),
+            false => {
+                let numbers = begun.held.iter().map(|part| part.number).collect();
+                (begun.held, numbers)
+            }
         };
         let mut parts = match self.fill(&mover, held).await {
             Ok(parts) => parts,
@@ -60,12 +64,15 @@ impl Attempt<'_> {
             info!(object = %self.job.src, "the parts do not give the source's ETag: read again");
             let proven = self.proven(&mover, parts).await?;
             parts = self.fill(&mover, proven).await?;
+            unjudged.clear();
         }
         let by_etag = self.makes_source_etag(meta, planned, &mover, &parts);
         let vouched = self.whole_is_right(meta, &mover, &mut parts, by_etag).await?;
-        let verified = self.parts_are_verified(&mover, &parts).await?;
+        let judged = vouched || self.judge_held(&mover, &mut parts, &unjudged).await?;
+        let verified = judged && self.parts_are_verified(&mover, &parts).await?;
         let proven = Proven::new(vouched, verified);
         let written = self.complete(meta, &mover, &parts, proven).await?;
+        self.clear_late_uploads(&mover.upload).await;
         Ok(copied(proven, written))
     }
 
@@ -90,6 +97,38 @@ impl Attempt<'_> {
             evidence.note_guess(bucket, mover.layout.part_size, makes);
         }
         makes
+    }
+
+    /// Compares the parts with these numbers, which an earlier attempt sent, with the source, and
+    /// sends damaged ones again: that attempt may have died between a damaged part and the answer
+    /// that shows the damage, and nothing vouches for the whole object. `false`: they cannot be
+    /// compared, or it would take longer than one turn.
+    async fn judge_held(
+        &self,
+        mover: &Arc<PartMover>,
+        parts: &mut Vec<Part>,
+        unjudged: &BTreeSet<u32>,
+    ) -> Result<bool> {
+        if unjudged.is_empty() {
+            return Ok(true);
+        }
+        // The ETags prove nothing. Each part was sent with its digest first, unless that attempt did
+        // not know yet that the ETags are the store's own.
+        if self.engine.is_opaque(&self.job.des.bucket) {
+            return Ok(false);
+        }
+        let is_unjudged = |part: &Part| unjudged.contains(&part.number);
+        let (held, mut good): (Vec<Part>, Vec<Part>) =
+            parts.iter().cloned().partition(|part| is_unjudged(part));
+        let (object, count) = (&self.job.src, held.len());
+        if held.iter().map(|part| part.size).sum::<u64>() > MOST_PROVEN_BYTES {
+            warn!(%object, parts = count, "the parts that an earlier attempt sent are too large to be read again: they are not verified");
+            return Ok(false);
+        }
+        info!(%object, parts = count, "the source has no digest of the whole: what an earlier attempt sent is read again");
+        good.extend(self.proven(mover, held).await?);
+        *parts = self.fill_again(mover, good).await?;
+        Ok(true)
     }
 
     /// Whether the destination has verified every part: it answers a digest of each, as its ETag or
@@ -194,7 +233,7 @@ impl Attempt<'_> {
                 return Box::pin(self.create(meta, layout)).await;
             }
         }
-        Ok(Begun { upload, layout, crc64nvme, held: Vec::new() })
+        Ok(Begun { upload, layout, crc64nvme, held: Vec::new(), judged: true })
     }
 
     /// Aborts empty uploads left by a creation whose answer was lost, or by a worker that died
@@ -208,6 +247,16 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An attempt that died while it began an upload may have begun it after this one had looked for
+    /// it. If the uploads cannot be listed now, an empty one costs nothing but a line in a list.
+    async fn clear_late_uploads(&self, own: &Upload) {
+        if self.claim.delivered.again
+            && let Err(error) = self.abort_empty_others(own).await
+        {
+            debug!(object = %self.job.des, "empty uploads may be left: {error}");
+        }
     }
 
     async fn record_start(&self, meta: &ObjectMeta, begun: &Begun) -> Result<()> {
@@ -243,7 +292,8 @@ impl Attempt<'_> {
     pub(super) async fn record_distrust(&self, meta: &ObjectMeta, mover: &PartMover) -> Result<()> {
         let layout = Layout { part_size: UploadRef::DISTRUSTED, ..mover.layout };
         let (upload, crc64nvme) = (mover.upload.clone(), mover.crc64nvme);
-        self.record_start(meta, &Begun { upload, layout, crc64nvme, held: Vec::new() }).await
+        let begun = Begun { upload, layout, crc64nvme, held: Vec::new(), judged: true };
+        self.record_start(meta, &begun).await
     }
 
     /// Sends what is missing until the destination's own list shows every part as it was sent.

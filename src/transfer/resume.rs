@@ -25,6 +25,10 @@ pub(super) struct Begun {
     /// It was created with CRC-64/NVME checksums.
     pub crc64nvme: bool,
     pub held: Vec<Part>,
+    /// Every held part is known to be what the source has: it was compared, or the destination took
+    /// it only with its checksum. Otherwise the attempt that sent it may have died before it
+    /// compared the answer.
+    pub judged: bool,
 }
 
 /// What an earlier attempt left.
@@ -155,14 +159,16 @@ impl Attempt<'_> {
         }
         let Some(begun) = self.continued(upload, layout, held) else { return Ok(None) };
         let proven = self.mover(meta, &begun).proven(begun.held.clone()).await?;
-        Ok((proven.len() == begun.held.len()).then_some(begun))
+        let is_proven = proven.len() == begun.held.len();
+        Ok(is_proven.then_some(Begun { judged: true, ..begun }))
     }
 
     /// An upload to continue; `None` if it lacks the checksums that a new one would have.
     fn continued(&self, upload: Upload, layout: Layout, held: Vec<Part>) -> Option<Begun> {
         let crc64nvme = held.iter().any(|part| part.crc64nvme.is_some());
         let wanted = self.engine.wants_crc64nvme(&upload.target.bucket, layout);
-        (crc64nvme || !wanted).then_some(Begun { upload, layout, crc64nvme, held })
+        let judged = crc64nvme;
+        (crc64nvme || !wanted).then_some(Begun { upload, layout, crc64nvme, held, judged })
     }
 
     /// What a missing object means. Only the bucket's own answer counts: a 404 without a code may

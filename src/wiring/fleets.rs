@@ -68,7 +68,7 @@ pub fn regions(config: &Config) -> [Option<String>; 2] {
     [region(&config.source.endpoint), region(&config.destination.endpoint)]
 }
 
-/// The region of the environment; empty if it names none.
+/// The region that the environment sets; empty if it sets none.
 pub fn own_region() -> String {
     let own = std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
     own.unwrap_or_default()

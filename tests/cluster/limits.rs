@@ -60,7 +60,7 @@ async fn a_fleet_is_limited_paused_and_resumed_by_one_command_each() {
         worker.terminate().await;
         assert!(worker.ended().await.success());
     }
-    assert_eq!(beats(&stage, &records).await, [], "whoever ends leaves the board");
+    assert_eq!(beats(&stage, &records).await, [], "a worker that ends leaves the board");
 }
 
 /// Promise 9.

@@ -5,9 +5,9 @@ use std::pin::pin;
 use fastrand::Rng;
 
 use crate::bench::{Bench, LARGE};
-use testkit::local::{ALL, noise};
-use testkit::process::signal;
-use testkit::proxy::{Fault, Faults, Rule};
+use testkit::local::{ALL, Local, noise};
+use testkit::process::{signal, until};
+use testkit::proxy::{Fault, Faults, Proxy, Rule};
 
 /// So many runs are ended before one is left alone.
 const DEATHS: usize = 6;
@@ -61,6 +61,68 @@ async fn runs_that_are_killed_at_any_moment_lose_nothing() {
 #[tokio::test]
 async fn runs_that_are_stopped_at_any_moment_lose_nothing() {
     runs_ended_by("TERM", 3).await;
+}
+
+/// A part is damaged on its way, and its run is killed before the answer shows that: the upload on
+/// record holds a part that no run has compared with anything.
+async fn a_damaged_part_is_left(own_etags: bool) -> Bench {
+    let local = Local::with_own_etags([own_etags, false]).await;
+    let mut bench = Bench::of(local).await;
+    let line = Proxy::before_url(bench.destination.url()).await;
+    bench.local.set("Destination_Endpoint", line.url());
+    bench.local.set("MaxThread", "1");
+    if own_etags {
+        // Known from the start, as it is after the first objects of a bucket.
+        bench.local.set("Source_Quirks", "own-etags");
+    }
+    bench.put("large", noise(LARGE, 1)).await;
+    line.inject(1, vec![Rule::on("UploadPart", Fault::FlipInRequest(100_000)).part(2)]);
+    let hold = Rule::on("UploadPart", Fault::HoldAnswer).part(2).once();
+    let held = bench.destination.inject(1, vec![hold]);
+    let run = bench.local.spawn(&["run", ALL[0], ALL[1]]);
+    held.held().await;
+    run.kill().await;
+    held.drop_held();
+    bench.local.set("Destination_Endpoint", bench.destination.url());
+    bench
+}
+
+/// Promise 3.
+#[tokio::test]
+async fn a_part_that_was_damaged_just_before_its_run_died_is_found() {
+    for own_etags in [false, true] {
+        let bench = a_damaged_part_is_left(own_etags).await;
+        let again = bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
+        bench.assert_arrived().await;
+        // Two by the run that died, the third, and the damaged one again.
+        assert_eq!(bench.destination.calls("UploadPart"), 4, "{own_etags}: {}", again.all());
+    }
+}
+
+/// Promise 8.
+#[tokio::test]
+async fn an_upload_that_a_dead_worker_begins_late_is_cleared_away() {
+    let mut bench = Bench::empty().await;
+    bench.local.embedded();
+    bench.local.set("VisibilityTimeout", "10");
+    bench.put("large", noise(LARGE, 1)).await;
+    bench.local.run(&["jobsender"]).await.with_status(0);
+    let hold = |operation| vec![Rule::on(operation, Fault::Hold).once()];
+    let late = bench.destination.inject(1, hold("CreateMultipartUpload"));
+    let worker = bench.local.spawn(&["worker"]);
+    late.held().await;
+    worker.kill().await;
+    let part = bench.destination.inject(1, hold("UploadPart"));
+    let worker = bench.local.spawn(&["worker"]);
+    part.held().await;
+    late.let_go();
+    until("the dead worker's upload begins", async || bench.local.destination.uploads().await == 2)
+        .await;
+    part.let_go();
+    until("no upload is left", async || bench.local.destination.uploads().await == 0).await;
+    worker.signal("TERM");
+    worker.ended().await.with_status(0);
+    bench.assert_arrived().await;
 }
 
 /// Replaces an object while a request of its copy is held.

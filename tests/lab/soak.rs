@@ -166,13 +166,9 @@ impl Soak {
 
     /// Faults on all four lines.
     fn break_everything(&self) {
-        // A CreateMultipartUpload whose answer is lost or late is left to `line.rs`: together with a
-        // worker's death it may leave an empty upload until the object is worked on again.
+        // A CreateMultipartUpload whose answer is lost is left to `line.rs`: together with a worker's
+        // death it may leave an empty upload until the object is worked on again.
         let lost = ["GetObject", "PutObject", "UploadPart", "CompleteMultipartUpload", "ListParts"];
-        let late = lost.into_iter().chain(["HeadObject", "ListObjectsV2"]);
-        let late =
-            late.map(|operation| Rule::on(operation, Fault::Delay(Duration::from_millis(20))));
-        let late: Vec<Rule> = late.map(|rule| rule.chance(0.1)).collect();
         let lost = lost.map(|operation| Rule::on(operation, Fault::LostAnswer).chance(0.02));
         let s3 = [
             Rule::always(Fault::slow_down()).chance(0.05),
@@ -187,9 +183,10 @@ impl Soak {
             Rule::on("UploadPart", Fault::FlipInRequest(100_000)).chance(0.03),
             Rule::on("CompleteMultipartUpload", Fault::error(200, "InternalError")).chance(0.2),
             Rule::on("CompleteMultipartUpload", Fault::error(409, "OperationAborted")).chance(0.1),
+            Rule::always(Fault::Delay(Duration::from_millis(20))).chance(0.1),
             Rule::on("ListObjectsV2", Fault::Rewritten("listing ended early", end_early)),
         ];
-        let s3 = || [&s3[..], &late, &lost].concat();
+        let s3 = || [&s3[..], &lost].concat();
         self.bench.source.inject(self.seed, s3());
         // The destination is full for a while, and one object is refused as long as there are faults.
         let full = Rule::on("PutObject", Fault::error(403, "QuotaExceeded")).after(60).most(20);

@@ -56,7 +56,7 @@ async fn a_paused_run_sends_nothing_until_it_is_resumed() {
     let mut run = local.spawn(&["run", ALL[0], ALL[1]]);
     hold.reached().await;
     let paused = local.run(&["pause"]).await.with_status(0);
-    assert!(paused.stdout.contains("1 process lives"), "{}", paused.all());
+    assert!(paused.stdout.contains("1 process is alive"), "{}", paused.all());
     assert!(paused.stdout.contains("paused: the command pause"), "{}", paused.all());
     run.logs("paused: the command pause; what has begun goes on, nothing new begins").await;
     hold.open();

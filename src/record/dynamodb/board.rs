@@ -66,7 +66,7 @@ struct Expressions {
 impl Expressions {
     fn of(change: &BoardChange) -> Self {
         let binary = |text: &[u8]| AttributeValue::B(Blob::new(text));
-        // The note's own attribute tells those who count records that this is none.
+        // The note's attribute keeps it out of every count of records.
         let mut names = HashMap::from([("#note".to_owned(), NOTE.to_owned())]);
         let mut values = HashMap::from([(":note".to_owned(), binary(b"board"))]);
         let mut update = "SET #note = :note".to_owned();

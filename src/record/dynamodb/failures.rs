@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::record::{JobStatus, RecordId, RecordsPage, Stamp};
 
 impl DynamoRecords {
-    /// One page of a Scan: about a megabyte of the table, of which only the records with `status`
-    /// come back.
+    /// One page of a Scan. It reads about a megabyte of the table and returns the records with
+    /// `status`.
     pub(super) async fn scan_page(
         &self,
         status: JobStatus,

@@ -268,7 +268,7 @@ fn identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<RecordId> {
     Ok(RecordId { src: ObjectId::new(bucket.as_str(), src), des })
 }
 
-/// Reads these columns, of which the first is at `offset`.
+/// Reads these columns, the first of them at `offset`.
 fn read<'r>(
     row: &'r rusqlite::Row<'_>,
     offset: usize,

@@ -1,7 +1,7 @@
 //! What a side may be asked and sent in a second: two rates and a pause, changed while they hold.
 //!
-//! A rate is a line: whoever comes takes a place in it, counted in bytes or requests, and passes
-//! when the line has moved that far. So it is fair, and a change of the rate reaches all who wait.
+//! A rate is a queue: a caller takes a position in it, counted in bytes or requests, and passes once
+//! the rate has allowed that much. So it is fair, and a change of the rate reaches every waiter.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -29,8 +29,8 @@ pub(super) struct AnsweredObject {
 
 /// The object of a GetObject.
 ///
-/// It asks for some thirty headers of which an answer has ten: names are compared one after another,
-/// which costs a third of as many look-ups in the map.
+/// It asks for some thirty headers, and an answer has about ten: comparing names one by one is
+/// cheaper than thirty lookups in the map.
 pub(super) fn object(headers: &HeaderMap) -> AnsweredObject {
     let named: Vec<(&str, &HeaderValue)> =
         headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
