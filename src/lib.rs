@@ -20,6 +20,7 @@ pub mod ec2;
 pub mod error;
 pub mod estimate;
 pub mod failed;
+pub mod files;
 pub mod filter;
 pub mod format;
 pub mod job;

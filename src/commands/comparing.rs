@@ -18,6 +18,7 @@ use crate::compare::{
 };
 use crate::config::{Compare, Config, Sse};
 use crate::error::{Error, Result};
+use crate::files::cannot_write;
 use crate::filter::patterns::Patterns;
 use crate::job::Job;
 use crate::logging;
@@ -297,10 +298,6 @@ impl Audience {
     pub(super) fn finish(&self) -> Result<()> {
         self.list.as_ref().map_or(Ok(()), |list| list.finish())
     }
-}
-
-pub(super) fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::usage(format!("{} cannot be written: {error}", path.display())).with_source(error)
 }
 
 impl JobList {

@@ -9,13 +9,13 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use super::backends::Backends;
-use super::comparing::cannot_write;
 use super::key_list::KeyList;
 use super::{Exit, print, stop_on_signal};
 use crate::cli::FailedArgs;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::failed::{Failure, Failures, Found, ReasonCount, Redriven, Wanted};
+use crate::files::cannot_write;
 use crate::format::escape::{self, shown};
 use crate::format::human;
 use crate::object::NO_VERSION;

@@ -10,6 +10,7 @@ use md5::{Digest as _, Md5};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{cannot_write, replace};
 use crate::object::{ObjectId, ObjectKey};
 use crate::retry::{Policy, retry};
 use crate::store::{GetRequest, Headers, ListRequest, NewObject, ObjectStore, Proof};
@@ -82,10 +83,8 @@ impl Place {
     ) -> Result<()> {
         match self {
             Self::Folder(folder) => {
-                let path = folder.join(name);
-                let written =
-                    std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes));
-                written.map_err(|error| cannot_write(&path, error))
+                std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, error))?;
+                replace(&folder.join(name), bytes)
             }
             Self::Bucket { store, max_retry, .. } => {
                 let id = self.object(name);
@@ -155,8 +154,4 @@ fn read(path: &Path, most: u64) -> Result<Option<Bytes>> {
 
 fn too_long(name: &str) -> Error {
     Error::invalid(format!("{name} is longer than its certificate says"))
-}
-
-fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::usage(format!("{} cannot be written: {error}", path.display())).with_source(error)
 }

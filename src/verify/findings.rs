@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files::cannot_write;
 
 /// How many are kept for the printed result.
 const EXAMPLES: usize = 20;
@@ -155,8 +156,4 @@ fn open(path: &Path, length: u64) -> std::io::Result<File> {
     file.set_len(length)?;
     file.seek(SeekFrom::End(0))?;
     Ok(file)
-}
-
-fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::usage(format!("{} cannot be written: {error}", path.display())).with_source(error)
 }

@@ -13,6 +13,7 @@ use super::findings::{Example, Finding, Findings, Wrong};
 use crate::compare::MissingRange;
 use crate::compare::ranges::{Bounds, RangeId, Ranges};
 use crate::error::{Error, Result};
+use crate::files::{cannot_write, replace};
 
 /// The format of the checkpoint.
 const VERSION: u32 = 1;
@@ -236,8 +237,7 @@ impl Journal {
         self.save()
     }
 
-    /// Writes the checkpoint: another file first, which then takes its name, so that there is a
-    /// whole one at any time.
+    /// Writes the checkpoint. There is a whole one at any time.
     pub fn save(&mut self) -> Result<()> {
         self.unsaved = 0;
         let files = self.findings.flush()?;
@@ -250,8 +250,8 @@ impl Journal {
             files,
             examples: self.findings.examples().to_vec(),
         };
-        let text = serde_json::to_vec(&saved).map_err(std::io::Error::from);
-        text.and_then(|text| replace(path, &text)).map_err(|error| unusable(path, "written", error))
+        let text = serde_json::to_vec(&saved).map_err(|error| cannot_write(path, error.into()))?;
+        replace(path, &text)
     }
 
     fn note_left(&mut self) {
@@ -280,7 +280,7 @@ impl Course {
 fn read(path: &Path, arguments: &Arguments) -> Result<Option<Saved>> {
     let text = match std::fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| unusable(path, "read", error))?,
+        text => text.map_err(|error| cannot_read(path, error))?,
     };
     let saved: Saved = serde_json::from_slice(&text).map_err(|error| {
         Error::usage(format!("{} is not a checkpoint of verify: {error}", path.display()))
@@ -308,17 +308,8 @@ fn read(path: &Path, arguments: &Arguments) -> Result<Option<Saved>> {
     }
 }
 
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(text)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
-}
-
-fn unusable(path: &Path, done: &str, error: std::io::Error) -> Error {
-    Error::usage(format!("{} cannot be {done}: {error}", path.display())).with_source(error)
+fn cannot_read(path: &Path, error: std::io::Error) -> Error {
+    Error::usage(format!("{} cannot be read: {error}", path.display())).with_source(error)
 }
 
 #[cfg(test)]

@@ -257,6 +257,8 @@ async fn after_a_kill_it_goes_on_from_the_checkpoint_and_sums_up_right() {
     let differing = local.work().join("out/differing.jsonl");
     let text = std::fs::read_to_string(&differing).unwrap();
     std::fs::write(&differing, format!("{text}{{\"key\":\"half")).unwrap();
+    // The next checkpoint was half written.
+    std::fs::write(local.work().join("check.json.partial"), "{\"version\":1").unwrap();
     let other = local.run(&[&arguments[..], &["--deep", "all"]].concat()).await.with_status(2);
     other.says(&["check.json is the checkpoint of another verification", "--deep was none"]);
 
