@@ -136,6 +136,9 @@ pub struct Record {
     pub etag: Option<Etag>,
     /// The upload in progress, or the last one.
     pub upload: Option<UploadRef>,
+    /// Each part in that upload was sent after its digest: the destination would have refused a
+    /// damaged one.
+    pub digests_first: bool,
     /// The ETag that the completed upload will have, recorded just before its completion.
     pub target_etag: Option<Etag>,
     /// The state of the object.
@@ -227,6 +230,8 @@ pub struct Start {
     pub etag: Etag,
     /// The upload being filled.
     pub upload: UploadRef,
+    /// Each part in it was, and will be, sent after its digest.
+    pub digests_first: bool,
     /// This worker.
     pub instance: String,
     /// This attempt's fencing token; it replaces that of an earlier attempt.

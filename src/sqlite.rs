@@ -22,7 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const APPLICATION_ID: i32 = 0x5333_4d47;
 
 /// The schema version, kept in the file as `user_version`.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 
 /// The queue's times are milliseconds since 1970. A record's times are in the original's unit:
 /// seconds, with a fraction.
@@ -106,6 +106,9 @@ const SINCE_3: &str = r#"
 ALTER TABLE record ADD COLUMN redriven REAL;
 ALTER TABLE record ADD COLUMN redrives INTEGER;
 "#;
+
+/// Migration from schema 4 to 5: whether the parts of an upload were sent after their digests.
+const SINCE_4: &str = "ALTER TABLE record ADD COLUMN digestsFirst INTEGER;";
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -336,7 +339,7 @@ fn inspect(tx: &Transaction<'_>, path: &Path) -> rusqlite::Result<Result<i32>> {
 
 /// Migrates the tables from this version to the one of this program.
 fn create(tx: &Transaction<'_>, version: i32) -> rusqlite::Result<()> {
-    for (since, sql) in [(1, SCHEMA), (2, SINCE_1), (3, SINCE_2), (4, SINCE_3)] {
+    for (since, sql) in [(1, SCHEMA), (2, SINCE_1), (3, SINCE_2), (4, SINCE_3), (5, SINCE_4)] {
         if version < since {
             tx.execute_batch(sql)?;
         }

@@ -74,6 +74,7 @@ mod tests {
             written: None,
             redriven: None,
             redrives: 0,
+            digests_first: false,
         }
     }
 

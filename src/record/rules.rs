@@ -142,6 +142,7 @@ fn begun(start: &Start) -> Write<'_> {
     write.set(Column::SourceEtag, etag(&start.etag));
     write.set(Column::UploadId, Value::text(&start.upload.id));
     write.set(Column::PartSize, Value::Number(start.upload.part_size));
+    write.set_or_remove(Column::DigestsFirst, start.digests_first.then_some(Value::Yes));
     write.set(Column::Lease, Value::text(&start.lease));
     write.set(Column::Progress, Value::Number(start.progress.into()));
     attempted(&mut write, JobStatus::Running, &start.instance, start.start_time);

@@ -267,6 +267,7 @@ pub(super) mod tests {
             written: Some(Etag::new("0123456789abcdef0123456789abcdef")),
             redriven: None,
             redrives: 0,
+            digests_first: false,
         }
     }
 

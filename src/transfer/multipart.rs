@@ -44,13 +44,11 @@ impl Attempt<'_> {
         };
         self.record_start(meta, &begun).await?;
         let (mover, nothing_held) = (self.mover(meta, &begun), begun.held.is_empty());
-        let (held, mut unjudged) = match self.engine.settings.verify_twice {
-            true => (self.proven(&mover, begun.held).await?, BTreeSet::new()),
-            false if begun.judged => (begun.held, BTreeSet::new()),
-            false => {
-                let numbers = begun.held.iter().map(|part| part.number).collect();
-                (begun.held, numbers)
-            }
+        let unjudged = begun.held.iter().filter(|_| !begun.judged);
+        let mut unjudged: BTreeSet<u32> = unjudged.map(|part| part.number).collect();
+        let held = match self.engine.settings.verify_twice {
+            true => self.proven(&mover, begun.held, &mut unjudged).await?,
+            false => begun.held,
         };
         let mut parts = match self.fill(&mover, held).await {
             Ok(parts) => parts,
@@ -62,13 +60,12 @@ impl Attempt<'_> {
         if self.could_have_source_etag(meta, planned, &mover, &parts) {
             // Either a part is damaged, or the source's parts are of unequal size after all.
             info!(object = %self.job.src, "the parts do not give the source's ETag: read again");
-            let proven = self.proven(&mover, parts).await?;
+            let proven = self.proven(&mover, parts, &mut unjudged).await?;
             parts = self.fill(&mover, proven).await?;
-            unjudged.clear();
         }
         let by_etag = self.makes_source_etag(meta, planned, &mover, &parts);
         let vouched = self.whole_is_right(meta, &mover, &mut parts, by_etag).await?;
-        let judged = vouched || self.judge_held(&mover, &mut parts, &unjudged).await?;
+        let judged = vouched || self.judge_held(&mover, &mut parts, unjudged).await?;
         let verified = judged && self.parts_are_verified(&mover, &parts).await?;
         let proven = Proven::new(vouched, verified);
         let written = self.complete(meta, &mover, &parts, proven).await?;
@@ -107,23 +104,25 @@ impl Attempt<'_> {
         &self,
         mover: &Arc<PartMover>,
         parts: &mut Vec<Part>,
-        unjudged: &BTreeSet<u32>,
+        mut unjudged: BTreeSet<u32>,
     ) -> Result<bool> {
-        // ETags that are the store's own prove nothing. A part was sent with its digest first, unless
-        // that attempt did not know of them yet: see SEMANTICS.md, promise 3.
-        if unjudged.is_empty() || self.engine.is_opaque(&self.job.des.bucket) {
+        if unjudged.is_empty() {
             return Ok(true);
         }
-        let is_unjudged = |part: &Part| unjudged.contains(&part.number);
         let (held, mut good): (Vec<Part>, Vec<Part>) =
-            parts.iter().cloned().partition(|part| is_unjudged(part));
+            parts.iter().cloned().partition(|part| unjudged.contains(&part.number));
         let (object, count) = (&self.job.src, held.len());
         if held.iter().map(|part| part.size).sum::<u64>() > MOST_PROVEN_BYTES {
             warn!(%object, parts = count, "the parts that an earlier attempt sent are too large to be read again: they are not verified");
             return Ok(false);
         }
-        info!(%object, parts = count, "the source has no digest of the whole: what an earlier attempt sent is read again");
-        good.extend(self.proven(mover, held).await?);
+        if self.engine.is_opaque(&self.job.des.bucket) {
+            info!(%object, parts = count, "the destination's ETags are not MD5s: what an earlier attempt sent before it knew that is sent again");
+        } else {
+            info!(%object, parts = count, "the source has no digest of the whole: what an earlier attempt sent is read again");
+            let proven = self.proven(mover, held, &mut unjudged).await?;
+            good.extend(proven.into_iter().filter(|part| !unjudged.contains(&part.number)));
+        }
         *parts = self.fill_again(mover, good).await?;
         Ok(true)
     }
@@ -137,9 +136,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// The parts that match what the source has now. ETags that are no MD5 show nothing: those
-    /// parts were verified when they were sent, and stay.
-    async fn proven(&self, mover: &Arc<PartMover>, parts: Vec<Part>) -> Result<Vec<Part>> {
+    /// The parts that match what the source has now; none of them is `unjudged` any more. ETags that
+    /// are no MD5 show nothing: those parts stay as they are.
+    async fn proven(
+        &self,
+        mover: &Arc<PartMover>,
+        parts: Vec<Part>,
+        unjudged: &mut BTreeSet<u32>,
+    ) -> Result<Vec<Part>> {
         let bucket = &self.job.des.bucket;
         if self.engine.is_opaque(bucket) {
             let object = &self.job.des;
@@ -148,13 +152,16 @@ impl Attempt<'_> {
         }
         let proven = mover.proven(parts.clone()).await?;
         let Some((first, others)) = parts.split_first().filter(|_| proven.is_empty()) else {
+            unjudged.clear();
             return Ok(proven);
         };
         // Either every part is damaged, or it is SSE-KMS: the answer to a part sent again shows
         // which.
         let mut sent = mover.send(vec![first.number]).await?;
-        if self.engine.is_opaque(bucket) {
-            sent.extend_from_slice(others);
+        unjudged.remove(&first.number);
+        match self.engine.is_opaque(bucket) {
+            true => sent.extend_from_slice(others),
+            false => unjudged.clear(),
         }
         Ok(sent)
     }
@@ -230,7 +237,8 @@ impl Attempt<'_> {
                 return Box::pin(self.create(meta, layout)).await;
             }
         }
-        Ok(Begun { upload, layout, crc64nvme, held: Vec::new(), judged: true })
+        let digests_first = engine.is_opaque(&target.bucket);
+        Ok(Begun { upload, layout, crc64nvme, held: Vec::new(), judged: true, digests_first })
     }
 
     /// Aborts empty uploads left by a creation whose answer was lost, or by a worker that died
@@ -268,6 +276,7 @@ impl Attempt<'_> {
             version: meta.version.clone(),
             etag: meta.etag.clone(),
             upload: UploadRef { id: begun.upload.id.clone(), part_size: begun.layout.part_size },
+            digests_first: begun.digests_first,
             instance: self.engine.instance.clone(),
             lease: self.claim.token.clone(),
             start_time: self.started,
@@ -289,7 +298,8 @@ impl Attempt<'_> {
     pub(super) async fn record_distrust(&self, meta: &ObjectMeta, mover: &PartMover) -> Result<()> {
         let layout = Layout { part_size: UploadRef::DISTRUSTED, ..mover.layout };
         let (upload, crc64nvme) = (mover.upload.clone(), mover.crc64nvme);
-        let begun = Begun { upload, layout, crc64nvme, held: Vec::new(), judged: true };
+        let (judged, digests_first) = (true, false);
+        let begun = Begun { upload, layout, crc64nvme, held: Vec::new(), judged, digests_first };
         self.record_start(meta, &begun).await
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Begun {
     /// it only with its checksum. Otherwise the attempt that sent it may have died before it
     /// compared the answer.
     pub judged: bool,
+    /// Every held part was sent after its digest, and every other one will be.
+    pub digests_first: bool,
 }
 
 /// What an earlier attempt left.
@@ -105,6 +107,7 @@ impl Attempt<'_> {
                     if let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts()))
                         && let Some(begun) = self.continued(upload.clone(), layout, held)
                     {
+                        let begun = self.with_digests_first(begun, record.digests_first);
                         self.abort_empty_others(&begun.upload).await?;
                         return Ok(Some(Found::Upload(begun)));
                     }
@@ -163,12 +166,28 @@ impl Attempt<'_> {
         Ok(is_proven.then_some(Begun { judged: true, ..begun }))
     }
 
+    /// A worker sends digests first if it knows that the destination's ETags are its own. What
+    /// another one has found out about them is on record with its upload.
+    fn with_digests_first(&self, begun: Begun, digests_first: bool) -> Begun {
+        if digests_first {
+            self.engine.note_opaque(&self.job.des.bucket);
+        }
+        Begun { judged: begun.judged || digests_first, digests_first, ..begun }
+    }
+
     /// An upload to continue; `None` if it lacks the checksums that a new one would have.
     fn continued(&self, upload: Upload, layout: Layout, held: Vec<Part>) -> Option<Begun> {
         let crc64nvme = held.iter().any(|part| part.crc64nvme.is_some());
         let wanted = self.engine.wants_crc64nvme(&upload.target.bucket, layout);
-        let judged = crc64nvme;
-        (crc64nvme || !wanted).then_some(Begun { upload, layout, crc64nvme, held, judged })
+        let (judged, digests_first) = (crc64nvme, false);
+        (crc64nvme || !wanted).then_some(Begun {
+            upload,
+            layout,
+            crc64nvme,
+            held,
+            judged,
+            digests_first,
+        })
     }
 
     /// What a missing object means. Only the bucket's own answer counts: a 404 without a code may

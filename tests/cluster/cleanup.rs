@@ -44,6 +44,7 @@ async fn only_what_is_on_record_and_not_held_is_aborted() {
             version: None,
             etag: Etag::new("etag"),
             upload: upload(&stage, &format!("moved/{key}")).await,
+            digests_first: false,
             instance: "i-1".to_owned(),
             lease: key.to_owned(),
             start_time: now - Duration::from_secs(3600 * hours),

@@ -64,20 +64,21 @@ async fn runs_that_are_stopped_at_any_moment_lose_nothing() {
 }
 
 /// A part is damaged on its way, and its run is killed before the answer shows that: the upload on
-/// record holds a part that no run has compared with anything.
-async fn a_damaged_part_is_left(own_etags: bool) -> Bench {
-    let local = Local::with_own_etags([own_etags, false]).await;
+/// record holds a part that no run has compared with anything. `own_etags`: which sides have ETags
+/// that are no MD5s.
+async fn a_damaged_part_is_left(own_etags: [bool; 2], number: u32) -> Bench {
+    let local = Local::with_own_etags(own_etags).await;
     let mut bench = Bench::of(local).await;
     let line = Proxy::before_url(bench.destination.url()).await;
     bench.local.set("Destination_Endpoint", line.url());
     bench.local.set("MaxThread", "1");
-    if own_etags {
+    if own_etags[0] {
         // Known from the start, as it is after the first objects of a bucket.
         bench.local.set("Source_Quirks", "own-etags");
     }
     bench.put("large", noise(LARGE, 1)).await;
-    line.inject(1, vec![Rule::on("UploadPart", Fault::FlipInRequest(100_000)).part(2)]);
-    let hold = Rule::on("UploadPart", Fault::HoldAnswer).part(2).once();
+    line.inject(1, vec![Rule::on("UploadPart", Fault::FlipInRequest(100_000)).part(number)]);
+    let hold = Rule::on("UploadPart", Fault::HoldAnswer).part(number).once();
     let held = bench.destination.inject(1, vec![hold]);
     let run = bench.local.spawn(&["run", ALL[0], ALL[1]]);
     held.held().await;
@@ -91,12 +92,48 @@ async fn a_damaged_part_is_left(own_etags: bool) -> Bench {
 #[tokio::test]
 async fn a_part_that_was_damaged_just_before_its_run_died_is_found() {
     for own_etags in [false, true] {
-        let bench = a_damaged_part_is_left(own_etags).await;
+        let bench = a_damaged_part_is_left([own_etags, false], 2).await;
         let again = bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
         bench.assert_arrived().await;
         // Two by the run that died, the third, and the damaged one again.
         assert_eq!(bench.destination.calls("UploadPart"), 4, "{own_etags}: {}", again.all());
     }
+}
+
+/// Promise 3.
+#[tokio::test]
+async fn a_part_sent_before_the_etags_were_known_to_be_no_md5s_is_sent_again() {
+    for (known, verify_twice) in [(false, "False"), (true, "False"), (true, "True")] {
+        let mut bench = a_damaged_part_is_left([false, true], 1).await;
+        if known {
+            bench.local.set("Destination_Quirks", "own-etags");
+        }
+        bench.local.set("ifVerifyMD5Twice", verify_twice);
+        let again = bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
+        assert!(again.all().contains("before it knew that is sent again"), "{}", again.all());
+        bench.assert_arrived().await;
+    }
+}
+
+/// Promises 3, 7.
+#[tokio::test]
+async fn parts_that_were_sent_after_their_digests_stay() {
+    let mut bench = Bench::of(Local::with_own_etags([false, true]).await).await;
+    bench.local.set("MaxThread", "1");
+    bench.local.set("Destination_Quirks", "own-etags");
+    bench.put("large", noise(LARGE, 1)).await;
+    let hold = Rule::on("UploadPart", Fault::Hold).part(2).once();
+    let held = bench.destination.inject(1, vec![hold]);
+    let run = bench.local.spawn(&["run", ALL[0], ALL[1]]);
+    held.held().await;
+    run.kill().await;
+    held.drop_held();
+    // The record tells the next run as well.
+    bench.local.set("Destination_Quirks", "");
+    bench.local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
+    bench.assert_arrived().await;
+    // The first, the one that was held, and two by the second run.
+    assert_eq!(bench.destination.calls("UploadPart"), 4);
 }
 
 /// Promise 8.

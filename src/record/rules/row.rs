@@ -51,6 +51,8 @@ columns! {
     UploadId = "uploadId": Text,
     /// The size of that upload's parts.
     PartSize = "partSize": Number,
+    /// Each of that upload's parts was sent after its digest.
+    DigestsFirst = "digestsFirst": Flag,
     /// The upload that the seal is about.
     TargetUploadId = "targetUploadId": Text,
     /// The ETag that it will have once completed.
@@ -315,6 +317,7 @@ impl<'a> Row<'a> {
             version: self.owned(Column::Version),
             etag: self.owned(Column::SourceEtag).map(Etag::new),
             upload: self.upload(),
+            digests_first: self.get(Column::DigestsFirst).is_some(),
             target_etag: self.owned(Column::TargetEtag).filter(|_| sealed).map(Etag::new),
             status: self.status(),
             instance: self.owned(Column::Instance).unwrap_or_default(),

@@ -34,6 +34,7 @@ fn start(id: &RecordId, lease: &str) -> Start {
         version: None,
         etag: Etag::new("e1"),
         upload: UploadRef { id: format!("upload of {lease}"), part_size: 50 },
+        digests_first: false,
         instance: "i-1".to_owned(),
         lease: lease.to_owned(),
         start_time: at(0),

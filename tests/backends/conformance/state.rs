@@ -39,6 +39,7 @@ macro_rules! state_suite {
             the_same_end_may_be_recorded_twice,
             an_end_without_a_start_is_an_attempt_of_its_own,
             a_replaced_token_ends_nothing,
+            what_is_known_of_the_parts_is_about_the_upload_on_record,
             a_seal_is_on_record_for_its_upload_only,
             an_upload_that_is_distrusted_is_on_record_as_such,
             a_replaced_token_seals_nothing,
@@ -130,6 +131,7 @@ fn begun(key: &str) -> Record {
         written: None,
         redriven: None,
         redrives: 0,
+        digests_first: false,
     }
 }
 
@@ -164,6 +166,19 @@ pub async fn another_start_replaces_the_attempt_and_counts_it(store: &dyn Record
         ..begun("key")
     };
     assert_eq!(load(store, "key").await, expected);
+}
+
+/// Promise 3.
+pub async fn what_is_known_of_the_parts_is_about_the_upload_on_record(store: &dyn RecordStore) {
+    for (token, digests_first) in [("t1", true), ("t2", false), ("t3", true), ("t4", true)] {
+        let start = Start { digests_first, ..start("key", token, 10) };
+        store.begin(&start).await.unwrap();
+        assert_eq!(load(store, "key").await.digests_first, digests_first, "{token}");
+    }
+    // A failure keeps the upload.
+    let failed = Outcome { status: JobStatus::Failed, ..end("key", Some("t4"), 10, 20) };
+    store.finish(&[failed]).await.unwrap();
+    assert!(load(store, "key").await.digests_first);
 }
 
 /// Promise 8.
@@ -587,6 +602,7 @@ pub fn start(key: &str, token: &str, second: u64) -> Start {
         version: Some("v1".to_owned()),
         etag: Etag::new("etag-1"),
         upload: UploadRef { id: format!("upload {token}"), part_size: 5 << 30 },
+        digests_first: false,
         instance: "i-1".to_owned(),
         lease: token.to_owned(),
         start_time: at(second),

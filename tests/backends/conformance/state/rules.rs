@@ -102,9 +102,12 @@ fn made(step: &Step, id: &RecordId, second: u64, row: Option<&Row<'_>>) -> Optio
     Some(match *step {
         Step::Begin { token: lease, etag: own, upload, sequencer: digit } => {
             let begun = start("", &token(lease), second);
+            let digests_first = upload % 2 == 0;
             let upload = UploadRef { id: format!("upload {upload}"), ..begun.upload };
             let sequencer = digit.and_then(sequencer);
-            Made::Begin(Start { id: id.clone(), etag: etag(own), upload, sequencer, ..begun })
+            let etag = etag(own);
+            let id = id.clone();
+            Made::Begin(Start { id, etag, upload, digests_first, sequencer, ..begun })
         }
         // Without a record there is nothing to seal; the backends do not agree on what to answer.
         Step::Seal { .. } if row.is_none() => return None,
