@@ -510,6 +510,13 @@ pub struct ReportArgs {
     /// Write nothing; compare a report, or one file of it, with its certificate
     #[arg(long, value_name = "FILE|FOLDER|s3://BUCKET/PREFIX", conflicts_with = "output")]
     pub check: Option<String>,
+    /// Sign the certificate with this secret key of minisign; its password is asked for, or taken
+    /// from the variable S3_MIGRATION_KEY_PASSWORD
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub sign: Option<PathBuf>,
+    /// The certificate must be signed with this public key of minisign, or the one in this file
+    #[arg(long, value_name = "KEY|FILE", requires = "check")]
+    pub public_key: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -33,6 +33,7 @@ pub mod merkle;
 pub mod page;
 pub mod place;
 pub mod reasons;
+pub mod signature;
 pub mod timeline;
 pub mod totals;
 
@@ -134,7 +135,7 @@ pub struct Gathered {
 #[derive(Clone, Debug)]
 pub struct Reported {
     /// Where it is.
-    pub place: String,
+    pub place: Place,
     /// Its certificate.
     pub certificate: Certificate,
 }
@@ -204,7 +205,7 @@ impl ReportWriter {
         )?;
         let text = Bytes::from(certificate.text()?);
         place.put(certificate::FILE, "application/json", &text, &self.cancel).await?;
-        Ok(Reported { place: place.to_string(), certificate })
+        Ok(Reported { place, certificate })
     }
 }
 

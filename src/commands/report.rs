@@ -22,11 +22,12 @@ use crate::format::human;
 use crate::params::ParameterStore;
 use crate::record::sqlite::SqliteRecords;
 use crate::record::{NoteKey, RecordStore};
-use crate::report::audit::{Audited, audit};
+use crate::report::audit::{Audited, audit, sign};
 use crate::report::certificate;
 use crate::report::line::{LineFormat, LineOutcome};
 use crate::report::page::{self, PageFacts};
 use crate::report::place::Place;
+use crate::report::signature::{self, Signer, Verifier};
 use crate::report::{ReportScope, ReportWriter};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
@@ -38,7 +39,7 @@ pub(super) async fn execute(config: &Config, args: &ReportArgs) -> Result<Exit> 
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
     let ended = match (&args.check, &args.output) {
-        (Some(check), _) => check_all(config, check, args.json, &halt.stop).await,
+        (Some(check), _) => check_all(config, args, check, &halt.stop).await,
         (None, Some(output)) => write(config, args, output, &halt.stop).await,
         (None, None) => Err(Error::usage("name where the report goes: --output FOLDER")),
     };
@@ -63,6 +64,7 @@ async fn write(
         false => format!("all records of the table {}", config.basic.table_queue_name),
     };
     let scope = ReportScope { pairs: pairs.into_iter().collect(), since: args.since, all };
+    let signer = signer(args)?;
     let place = place(config, output, embedded).await?;
     place.probe(cancel).await?;
     let closing = match embedded {
@@ -70,7 +72,7 @@ async fn write(
         false => last_comparison(&*state, comparison_note(config), cancel).await,
     };
     let format = args.format.unwrap_or(config.report.format);
-    let reporting = Reporting { config, state, scope, format, place, standalone: embedded };
+    let reporting = Reporting { config, state, scope, format, place, signer, standalone: embedded };
     let result = reporting.write(closing, cancel).await?;
     print(args.json, &result, || result.text())?;
     Ok(Exit::Done)
@@ -142,6 +144,8 @@ pub(super) struct Reporting<'a> {
     pub(super) scope: ReportScope,
     pub(super) format: ReportFormat,
     pub(super) place: Place,
+    /// Signs the certificate.
+    pub(super) signer: Option<Signer>,
     /// The queue and the records cost nothing.
     pub(super) standalone: bool,
 }
@@ -181,12 +185,22 @@ impl Reporting<'_> {
         };
         let reported = writer.finish(gathered, facts).await?;
         let certificate = reported.certificate;
-        result.report = reported.place;
+        if let Some(signer) = &self.signer {
+            sign(&reported.place, signer, &certificate, cancel).await?;
+            result.signature = Some(signature::FILE);
+        }
+        result.report = reported.place.to_string();
         result.files = certificate.files.len() as u64;
         (result.lines, result.root, result.seal) =
             (certificate.lines, certificate.root, certificate.seal);
         Ok(result)
     }
+}
+
+/// The key that `--sign` names.
+fn signer(args: &ReportArgs) -> Result<Option<Signer>> {
+    let password = std::env::var(signature::PASSWORD).ok();
+    args.sign.as_deref().map(|path| Signer::load(path, password)).transpose()
 }
 
 /// What was written.
@@ -203,6 +217,9 @@ pub(super) struct ReportResult {
     unfinished: u64,
     root: String,
     seal: String,
+    /// The file of the signature, if it was signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'static str>,
 }
 
 impl ReportResult {
@@ -228,6 +245,9 @@ impl ReportResult {
         let Self { root, seal, .. } = self;
         let _ = writeln!(text, "  for people     {}", page::FILE);
         let _ = writeln!(text, "  certificate    {}, seal {seal}", certificate::FILE);
+        if let Some(signature) = self.signature {
+            let _ = writeln!(text, "  signature      {signature}");
+        }
         let _ = write!(text, "  root           {root}");
         text
     }
@@ -236,16 +256,18 @@ impl ReportResult {
 /// Checks what `text` names: a report, one file of it, or all reports in a folder.
 async fn check_all(
     config: &Config,
+    args: &ReportArgs,
     text: &str,
-    json: bool,
     cancel: &CancellationToken,
 ) -> Result<Exit> {
+    let key = args.public_key.as_deref().map(Verifier::load).transpose()?;
     let (folder, only) = split(text);
     let place = place(config, folder, is_embedded(config)).await?;
-    let mut found: Vec<Audited> = audit(&place, only, cancel).await?.into_iter().collect();
+    let key = key.as_ref();
+    let mut found: Vec<Audited> = audit(&place, only, key, cancel).await?.into_iter().collect();
     if let (true, None, Place::Folder(folder)) = (found.is_empty(), only, &place) {
         for name in subfolders(folder) {
-            found.extend(audit(&place.within(&name), None, cancel).await?);
+            found.extend(audit(&place.within(&name), None, key, cancel).await?);
         }
     }
     if found.is_empty() {
@@ -255,7 +277,7 @@ async fn check_all(
             certificate::FILE
         )));
     }
-    print(json, &found, || found.iter().map(told).collect::<Vec<_>>().join("\n"))?;
+    print(args.json, &found, || found.iter().map(told).collect::<Vec<_>>().join("\n"))?;
     let intact = found.iter().all(|audited| audited.intact);
     Ok(if intact { Exit::Done } else { Exit::Incomplete })
 }
@@ -263,13 +285,14 @@ async fn check_all(
 /// The report's folder, and the file in it that is meant, if one is.
 fn split(text: &str) -> (&str, Option<&str>) {
     let is_own = |name: &str| {
-        let own = [certificate::FILE, page::FILE];
+        let own = [certificate::FILE, signature::FILE, page::FILE];
         own.contains(&name) || LineFormat::of_file(name).is_some()
     };
     let is_file = !text.starts_with("s3://") && Path::new(text).is_file();
     let (folder, name) = text.rsplit_once('/').unwrap_or((".", text));
     match is_own(name) || is_file {
-        true => (folder, Some(name).filter(|name| *name != certificate::FILE)),
+        true if name == certificate::FILE || name == signature::FILE => (folder, None),
+        true => (folder, Some(name)),
         false => (text, None),
     }
 }
@@ -291,9 +314,12 @@ fn told(audited: &Audited) -> String {
     }
     let (lines, files) = (human::count(audited.lines), human::count(audited.files));
     let mut text = format!("intact: {place}, {lines} objects in {files} files");
-    for (what, value) in
-        [("root", &audited.root), ("seal", &audited.seal), ("written", &audited.created)]
-    {
+    for (what, value) in [
+        ("root", &audited.root),
+        ("seal", &audited.seal),
+        ("written", &audited.created),
+        ("signed", &audited.signed),
+    ] {
         if let Some(value) = value {
             let _ = write!(text, "\n  {what:<14} {}", shown(value));
         }

@@ -120,7 +120,8 @@ async fn write_report(
 ) -> Result<ReportResult> {
     let state = Arc::new(SqliteRecords::new(&Database::open(&config.backend.path).await?));
     let format = config.report.format;
-    let reporting = Reporting { config, state, scope, format, place, standalone: true };
+    let reporting =
+        Reporting { config, state, scope, format, place, signer: None, standalone: true };
     let closing = (verdict(report), report.is_complete());
     reporting.write(Some(closing), cancel).await
 }

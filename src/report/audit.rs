@@ -10,10 +10,13 @@ use super::certificate::{self, Certificate, CertifiedFile};
 use super::line::{self, LineFormat};
 use super::merkle::{Tree, hash};
 use super::place::Place;
+use super::signature::{self, Signer, Verifier};
 use crate::error::{ErrorKind, Result};
 
 /// A certificate has a line for each file; this is one of a trillion objects.
 const LONGEST_CERTIFICATE: u64 = 1 << 30;
+/// Four lines, two of them comments.
+const LONGEST_SIGNATURE: u64 = 64 * 1024;
 /// A file of lines is not longer than this, whatever its certificate says: it is held in memory.
 const LONGEST_FILE: u64 = 64 * 1024 * 1024;
 
@@ -36,13 +39,16 @@ pub struct Audited {
     pub seal: Option<String>,
     /// When the report was written, if its certificate is sound.
     pub created: Option<String>,
+    /// The comment of a signature that is valid; `None`: it was not asked for, or it is wrong.
+    pub signed: Option<String>,
 }
 
-/// Compares the report in `place` with its certificate. `only`: a single file of it. `None` if there
-/// is no certificate.
+/// Compares the report in `place` with its certificate. `only`: a single file of it. `key`: the
+/// certificate must be signed with it. `None` if there is no certificate.
 pub async fn audit(
     place: &Place,
     only: Option<&str>,
+    key: Option<&Verifier>,
     cancel: &CancellationToken,
 ) -> Result<Option<Audited>> {
     let Some(text) = place.get(certificate::FILE, LONGEST_CERTIFICATE, cancel).await? else {
@@ -57,7 +63,14 @@ pub async fn audit(
         root: None,
         seal: None,
         created: None,
+        signed: None,
     };
+    if let Some(key) = key {
+        match signed_comment(place, key, &text, cancel).await? {
+            Ok(comment) => found.signed = Some(comment),
+            Err(why) => found.altered.push(why),
+        }
+    }
     let certificate = match Certificate::parse(&text) {
         Ok(certificate) => certificate,
         Err(why) => {
@@ -93,6 +106,31 @@ pub async fn audit(
     found.intact = found.altered.is_empty();
     (found.seal, found.created) = (Some(certificate.seal), Some(certificate.created));
     Ok(Some(found))
+}
+
+/// Signs the certificate of the report in `place`.
+pub async fn sign(
+    place: &Place,
+    signer: &Signer,
+    certificate: &Certificate,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let comment = format!("seal {} of {}", certificate.seal, certificate.created);
+    let signature = signer.sign(certificate.text()?.as_bytes(), &comment)?;
+    place.put(signature::FILE, "text/plain", &signature.into(), cancel).await
+}
+
+/// The comment of the certificate's signature; the inner error says what is wrong with it.
+async fn signed_comment(
+    place: &Place,
+    key: &Verifier,
+    certificate: &[u8],
+    cancel: &CancellationToken,
+) -> Result<Result<String, String>> {
+    let Some(text) = place.get(signature::FILE, LONGEST_SIGNATURE, cancel).await? else {
+        return Ok(Err(format!("{} is missing: nobody has signed it", signature::FILE)));
+    };
+    Ok(key.verify(&String::from_utf8_lossy(&text), certificate))
 }
 
 /// Compares one file; the inner error says what was altered.

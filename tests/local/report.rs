@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use minisign::{KeyPair, SignatureBox};
 use serde_json::{Value, json};
 
 use testkit::local::{ALL, BUCKETS, Local, MIB, files, noise};
@@ -236,4 +237,40 @@ async fn a_worker_and_the_closing_comparison_write_a_report_by_the_ini() {
     assert_eq!(reports().len(), 1);
     local.run(&["jobsender", "--report", "reports", "--json"]).await.with_status(0);
     assert_eq!(reports().len(), 2);
+}
+
+/// Promise 0.
+#[tokio::test]
+async fn a_report_is_signed_and_only_that_signature_is_accepted() {
+    let (local, _) = migrated().await;
+    let pairs = [0, 1].map(|_| KeyPair::generate_unencrypted_keypair().unwrap());
+    let [key, other] = pairs.each_ref().map(|pair| pair.pk.to_base64());
+    local.write("report.key", &pairs[0].sk.to_box(None).unwrap().to_string());
+    local.write("report.pub", &pairs[0].pk.to_box().unwrap().to_string());
+    let sign = ["report", "--output", "signed", "--sign", "report.key", "--json"];
+    let written = local.run(&sign).await.with_status(0).json();
+    assert_eq!(written["signature"], "certificate.json.minisig", "{written}");
+    let folder = local.work().join(written["report"].as_str().unwrap());
+    for key in [key.as_str(), "report.pub"] {
+        let check = ["report", "--check", "signed", "--public-key", key, "--json"];
+        let checked = local.run(&check).await.with_status(0).json();
+        let signed = checked[0]["signed"].as_str().unwrap();
+        assert!(signed.contains(written["seal"].as_str().unwrap()), "{checked}");
+    }
+    let refused = async |folder: &str, key: &str, why: &str| {
+        let check = ["report", "--check", folder, "--public-key", key];
+        let ended = local.run(&check).await.with_status(1);
+        assert!(ended.stdout.contains(why), "{}", ended.all());
+    };
+    refused("signed", &other, "certificate.json.minisig is no valid signature").await;
+    refused("out", &key, "certificate.json.minisig is missing: nobody has signed it").await;
+    // What minisign itself says of it.
+    let certificate = std::fs::read(folder.join("certificate.json")).unwrap();
+    let signature = SignatureBox::from_file(folder.join("certificate.json.minisig")).unwrap();
+    let certificate = std::io::Cursor::new(certificate);
+    minisign::verify(&pairs[0].pk, &signature, certificate, true, false, false).unwrap();
+
+    local.write("report.key", "nothing");
+    let ended = local.run(&sign).await.with_status(2);
+    ended.says(&["report.key is no secret key of minisign that can be used"]);
 }

@@ -71,7 +71,8 @@ impl ClosingReport {
         }
         let scope = ReportScope { pairs: pairs.to_vec(), ..ReportScope::default() };
         let (state, format, place) = (self.state, config.report.format, self.place);
-        let reporting = Reporting { config, state, scope, format, place, standalone: false };
+        let reporting =
+            Reporting { config, state, scope, format, place, signer: None, standalone: false };
         let written = reporting.write(Some(closing(results)), cancel).await?;
         written.log();
         Ok(Some(written))
