@@ -20,7 +20,7 @@ use crate::object::{MIB, ObjectId};
 use crate::params::Pair;
 use crate::progress::{Phase, Progress, Totals};
 use crate::queue::sqlite::SqliteQueue;
-use crate::record::RecordStore;
+use crate::record::RecordList;
 use crate::record::sqlite::SqliteRecords;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::estimate::work::Work;
 use crate::object::ObjectId;
 use crate::params::Pair;
-use crate::record::{Record, RecordStore, RecordsRequest};
+use crate::record::{Record, RecordList, RecordsRequest};
 use crate::retry::Retrying;
 
 pub mod audit;
@@ -106,7 +106,7 @@ impl ReportScope {
 #[derive(Debug)]
 pub struct ReportWriter {
     /// The records.
-    pub state: Arc<dyn RecordStore>,
+    pub state: Arc<dyn RecordList>,
     /// Which of them.
     pub scope: ReportScope,
     /// How the lines are written.

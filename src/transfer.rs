@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::object::Etag;
-use crate::record::{Proven, RecordStore};
+use crate::record::{Attempts, Notes, Proven};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
@@ -123,7 +123,9 @@ pub struct Engine {
     /// Where they are written.
     pub destination: Arc<Paced>,
     /// The records.
-    pub state: Arc<dyn RecordStore>,
+    pub state: Arc<dyn Attempts>,
+    /// What workers note for each other.
+    pub notes: Arc<dyn Notes>,
     /// Limits the bytes in memory.
     pub budget: MemoryBudget,
     /// Hashes the bytes.

@@ -227,6 +227,7 @@ pub fn engine(
     Arc::new(Engine {
         source: sides.source,
         destination: sides.destination,
+        notes: Arc::<dyn RecordStore>::clone(&state),
         state,
         budget: MemoryBudget::of_machine(config.mode.max_memory),
         lanes: Lanes::new(),

@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use s3_migration::object::{Etag, ObjectId};
 use s3_migration::record::sqlite::SqliteRecords;
-use s3_migration::record::{JobStatus, Outcome, Proven, RecordId, RecordStore};
+use s3_migration::record::{Attempts, JobStatus, Outcome, Proven, RecordId};
 use s3_migration::sqlite::Database;
 use testkit::bench::measure::{self, Cost};
 use testkit::process::binary;

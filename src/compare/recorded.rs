@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::object::{ObjectId, ObjectKey, Revision};
 use crate::params::Pair;
-use crate::record::{CopiesRequest, Copy, MAX_LOOKED_UP, RecordId, RecordStore};
+use crate::record::{CopiesRequest, Copy, MAX_LOOKED_UP, PastCopies, RecordId};
 use crate::retry::{Policy, Retrying};
 
 /// Requests at once that look up records: one page of the listing.
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 10;
 /// The records of one range.
 #[derive(Debug)]
 pub(super) struct Copies {
-    state: Arc<dyn RecordStore>,
+    state: Arc<dyn PastCopies>,
     pair: Pair,
     request: CopiesRequest,
     policy: Policy,
@@ -33,7 +33,7 @@ pub(super) struct Copies {
 impl Copies {
     /// The records of `pair` after the source's key `after`.
     pub(super) fn new(
-        state: Arc<dyn RecordStore>,
+        state: Arc<dyn PastCopies>,
         pair: &Pair,
         after: Option<&str>,
         policy: Policy,
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::record::sqlite::SqliteRecords;
-    use crate::record::{JobStatus, Outcome};
+    use crate::record::{Attempts, JobStatus, Outcome};
     use crate::sqlite::Database;
 
     fn pair() -> Pair {

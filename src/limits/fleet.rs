@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::human;
 use crate::monitor::Monitor;
 use crate::monitor::activity::Doing;
-use crate::record::{Board, BoardChange, NoteKey, RecordStore};
+use crate::record::{Board, BoardChange, NoteKey, Notes};
 use crate::store::pace::throttle::{Rate, Throttle};
 
 /// Others may change the same part at the same moment.
@@ -39,7 +39,7 @@ const LONG_AGO: u64 = 60;
 #[derive(Debug)]
 pub struct Terms {
     /// Where the board is.
-    pub state: Arc<dyn RecordStore>,
+    pub state: Arc<dyn Notes>,
     /// Which board.
     pub board: NoteKey,
     /// The name of this process.
@@ -407,7 +407,7 @@ pub fn in_words(limits: &[SideLimits; 2]) -> String {
 
 /// Clears the board of `run`s if none lives: a new run has a new budget, and the counts of the last
 /// one are not its own. What `limit` and `pause` have said stays.
-pub async fn begin_anew(state: &dyn RecordStore, key: &NoteKey) -> Result<()> {
+pub async fn begin_anew(state: &dyn Notes, key: &NoteKey) -> Result<()> {
     let board = state.board(key, &BoardChange::default()).await?.unwrap_or_default();
     let members = || board.iter().filter(|(part, _)| part.starts_with(MEMBER));
     let oldest = unix_now().saturating_sub(LONG_AGO);

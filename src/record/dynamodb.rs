@@ -27,9 +27,9 @@ use self::item::Item;
 use self::update::Update;
 use super::rules::{Change, Refusal, Row, Write};
 use super::{
-    AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP, NoteKey,
-    Outcome, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest,
-    Seal, Stamp, Start,
+    AttemptEnd, Attempts, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, MAX_LOOKED_UP,
+    NoteKey, Notes, Outcome, PastCopies, Record, RecordId, RecordList, RecordTally, Recorded,
+    RecordsPage, RecordsRequest, Seal, Stamp, Start,
 };
 use crate::aws;
 use crate::error::{Error, ErrorKind, RECORDS, Result};
@@ -286,7 +286,7 @@ fn count(tally: &mut RecordTally, row: &Row<'_>, since: SystemTime) {
 }
 
 #[async_trait]
-impl RecordStore for DynamoRecords {
+impl Attempts for DynamoRecords {
     async fn load(&self, id: &RecordId) -> Result<Option<Record>> {
         for key in [item::primary_key(id), item::alternate_key(id)] {
             match self.get(key).await? {
@@ -320,7 +320,10 @@ impl RecordStore for DynamoRecords {
         }
         answers.into_iter().map(|answer| answer.unwrap_or(Ok(None))).collect()
     }
+}
 
+#[async_trait]
+impl PastCopies for DynamoRecords {
     /// Costs half a read unit for each record of up to 4 KiB, and for each missing one.
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         self.copied_from(ids).await
@@ -338,7 +341,10 @@ impl RecordStore for DynamoRecords {
             false => Ok(None),
         }
     }
+}
 
+#[async_trait]
+impl Notes for DynamoRecords {
     async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool> {
         self.put_note(key, text, false).await
     }
@@ -366,7 +372,10 @@ impl RecordStore for DynamoRecords {
             false => self.change_board(key, change).await,
         }
     }
+}
 
+#[async_trait]
+impl RecordList for DynamoRecords {
     /// Reads the whole table: see [`Self::scan`] for the cost.
     async fn tally(&self, since: SystemTime) -> Result<RecordTally> {
         const NEEDED: &[&str] =

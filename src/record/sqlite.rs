@@ -8,9 +8,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use self::row::{instant, seconds, status, unsigned};
 use super::rules::{Carried, Change};
 use super::{
-    AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey, Outcome,
-    Proofs, Record, RecordId, RecordStore, RecordTally, Recorded, RecordsPage, RecordsRequest,
-    Seal, Stamp, Start,
+    AttemptEnd, Attempts, Board, BoardChange, CopiesPage, CopiesRequest, Copy, JobStatus, NoteKey,
+    Notes, Outcome, PastCopies, Proofs, Record, RecordId, RecordList, RecordTally, Recorded,
+    RecordsPage, RecordsRequest, Seal, Stamp, Start,
 };
 use crate::error::Result;
 use crate::object::{ObjectKey, Revision};
@@ -43,7 +43,7 @@ impl SqliteRecords {
 }
 
 #[async_trait]
-impl RecordStore for SqliteRecords {
+impl Attempts for SqliteRecords {
     async fn load(&self, id: &RecordId) -> Result<Option<Record>> {
         let id = id.clone();
         self.db.read(move |tx| row::record(tx, &id)).await
@@ -74,7 +74,10 @@ impl RecordStore for SqliteRecords {
         let answers = outcomes.iter().zip(carried);
         answers.map(|(outcome, carried)| recorded(&outcome.id, carried)).collect()
     }
+}
 
+#[async_trait]
+impl PastCopies for SqliteRecords {
     async fn copied(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {
         let ids = ids.to_vec();
         self.db.read(move |tx| ids.iter().map(|id| row::copied(tx, id)).collect()).await
@@ -89,7 +92,10 @@ impl RecordStore for SqliteRecords {
         let request = request.clone();
         self.db.read(move |tx| copies(tx, &request)).await.map(Some)
     }
+}
 
+#[async_trait]
+impl Notes for SqliteRecords {
     async fn add_note(&self, key: &NoteKey, text: &[u8]) -> Result<bool> {
         let (key, text) = (key.clone(), text.to_owned());
         let added = move |tx: &Transaction<'_>| {
@@ -132,7 +138,10 @@ impl RecordStore for SqliteRecords {
         }
         self.db.write(move |tx| changed_board(tx, &first, &change)).await
     }
+}
 
+#[async_trait]
+impl RecordList for SqliteRecords {
     async fn tally(&self, since: SystemTime) -> Result<RecordTally> {
         self.db.read(move |tx| tally(tx, since)).await
     }

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::params::Pair;
 use crate::progress::{Snapshot, View};
 use crate::record::sqlite::SqliteRecords;
-use crate::record::{NoteKey, RecordStore};
+use crate::record::{NoteKey, Notes};
 use crate::sqlite::Database;
 
 /// How often it is written.

@@ -9,7 +9,7 @@ use super::{Claim, Copied, Done, Engine, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::quirk::Quirk;
-use crate::record::{Record, RecordStore};
+use crate::record::{Attempts, Record};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
@@ -223,7 +223,7 @@ impl Attempt<'_> {
         self.engine.at_destination(&self.halt.abort)
     }
 
-    pub(super) fn on_record(&self) -> Retrying<'_, dyn RecordStore> {
+    pub(super) fn on_record(&self) -> Retrying<'_, dyn Attempts> {
         Retrying::new(&*self.engine.state, self.engine.settings.max_retry, &self.halt.abort)
     }
 }

@@ -25,11 +25,13 @@ impl Bench {
     async fn of(source: Fake) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let records = Database::open(&folder.path().join("records.sqlite")).await.unwrap();
+        let records = Arc::new(SqliteRecords::new(&records));
         let config = Config::default();
         let engine = Engine {
             source: source.paced(8),
             destination: Fake::default().paced(8),
-            state: Arc::new(SqliteRecords::new(&records)),
+            notes: Arc::<SqliteRecords>::clone(&records),
+            state: records,
             budget: MemoryBudget::new(1 << 20),
             lanes: Lanes::new(),
             evidence: StoreEvidence::new(&config),

@@ -28,7 +28,7 @@ pub async fn join(
     let board = if is_run { board_of_runs() } else { board_of_queue(&config.basic.sqs_queue_name) };
     let throttles = [&sides.source, &sides.destination].map(|side| Arc::clone(side.throttle()));
     let terms = Terms {
-        state: Arc::clone(state),
+        state: Arc::<dyn RecordStore>::clone(state),
         board,
         name: instance(),
         member,

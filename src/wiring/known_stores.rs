@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use crate::config::Config;
 use crate::quirk::Quirk;
-use crate::record::{NoteKey, RecordStore};
+use crate::record::{NoteKey, Notes, RecordStore};
 use crate::store::profile::Profile;
 use crate::store::{ObjectStore, Side};
 use crate::wiring::Sides;
@@ -64,14 +64,14 @@ pub struct MetadataLoss {
 #[derive(Clone, Debug)]
 pub struct Profiles {
     sides: Sides,
-    state: Arc<dyn RecordStore>,
+    state: Arc<dyn Notes>,
     notes: [NoteKey; 2],
 }
 
 impl Profiles {
     /// Loads the stored facts of both sides.
     pub async fn load(config: &Config, sides: &Sides, state: &Arc<dyn RecordStore>) -> Self {
-        let state = Arc::clone(state);
+        let state: Arc<dyn Notes> = Arc::<dyn RecordStore>::clone(state);
         let profiles = Self { sides: sides.clone(), state, notes: notes(config) };
         for (profile, facts) in
             profiles.both().into_iter().zip(kept(config, &*profiles.state).await)
@@ -131,7 +131,7 @@ impl Profiles {
 }
 
 /// The stored facts of both sides, source first, without those older than [`LAST`].
-pub async fn kept(config: &Config, state: &dyn RecordStore) -> [Vec<StoreFact>; 2] {
+pub async fn kept(config: &Config, state: &dyn Notes) -> [Vec<StoreFact>; 2] {
     let oldest = SystemTime::now().checked_sub(LAST).map_or(0, seconds);
     let texts = state.notes(&notes(config)).await.unwrap_or_default();
     let mut texts = texts.into_iter().map(Option::unwrap_or_default);

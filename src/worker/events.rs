@@ -305,7 +305,7 @@ impl Worker {
     /// Records `bucket` as the one that is served, unless another one already is; returns the one
     /// served.
     async fn claim(&self, name: &str, bucket: &str, cut: &CancellationToken) -> Result<String> {
-        let state = Retrying::probing(&*self.engine.state, cut);
+        let state = Retrying::probing(&*self.engine.notes, cut);
         let key = [NoteKey::new(name)];
         if state.add_note(&key[0], bucket.as_bytes()).await? {
             return Ok(bucket.to_owned());

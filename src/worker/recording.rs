@@ -5,12 +5,12 @@ use std::sync::Mutex;
 
 use crate::error::{Error, Next};
 use crate::mutex::{into_inner, lock};
-use crate::record::{Outcome, RecordStore, Recorded};
+use crate::record::{Attempts, Outcome, Recorded};
 use crate::retry::Retrying;
 
 /// Records `outcomes`; returns one answer for each, in order.
 pub(super) async fn record(
-    state: Retrying<'_, dyn RecordStore>,
+    state: Retrying<'_, dyn Attempts>,
     outcomes: &[Outcome],
 ) -> Vec<Recorded> {
     let answers = Mutex::new(outcomes.iter().map(|_| None).collect::<Vec<Option<Recorded>>>());
@@ -48,11 +48,8 @@ mod tests {
 
     use super::*;
     use crate::error::{ErrorKind, Result};
-    use crate::object::{ObjectId, Revision};
-    use crate::record::{
-        AttemptEnd, Board, BoardChange, CopiesPage, CopiesRequest, JobStatus, NoteKey, Record,
-        RecordId, RecordTally, RecordsPage, RecordsRequest, Seal, Stamp, Start,
-    };
+    use crate::object::ObjectId;
+    use crate::record::{JobStatus, Record, RecordId, Seal, Start};
     use crate::retry::Policy;
 
     const POLICY: Policy = Policy {
@@ -72,7 +69,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl RecordStore for Moody {
+    impl Attempts for Moody {
         async fn finish_each(&self, outcomes: &[Outcome]) -> Vec<Recorded> {
             let keys: Vec<String> =
                 outcomes.iter().map(|outcome| outcome.id.src.key.as_str().to_owned()).collect();
@@ -98,45 +95,6 @@ mod tests {
             unreachable!("only outcomes are put on record")
         }
         async fn seal(&self, _: &Seal) -> Result<()> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn copied(&self, _: &[RecordId]) -> Result<Vec<Option<Revision>>> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn ends(&self, _: &[RecordId]) -> Result<Vec<Option<AttemptEnd>>> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn copies(&self, _: &CopiesRequest) -> Result<Option<CopiesPage>> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn add_note(&self, _: &NoteKey, _: &[u8]) -> Result<bool> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn set_note(&self, _: &NoteKey, _: &[u8]) -> Result<()> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn notes(&self, _: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn remove_notes(&self, _: &[NoteKey]) -> Result<()> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn board(&self, _: &NoteKey, _: &BoardChange) -> Result<Option<Board>> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn tally(&self, _: SystemTime) -> Result<RecordTally> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn records(&self, _: &RecordsRequest) -> Result<RecordsPage> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn page_with_status(&self, _: JobStatus, _: Option<&str>) -> Result<RecordsPage> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn mark_redriven(&self, _: &RecordId, _: Stamp) -> Result<bool> {
-            unreachable!("only outcomes are put on record")
-        }
-        async fn with_status(&self, _: JobStatus, _: usize) -> Result<Vec<Record>> {
             unreachable!("only outcomes are put on record")
         }
     }
@@ -172,7 +130,7 @@ mod tests {
         let outcomes = ["a", "b", "c", "d"].map(outcome);
         let cancel = CancellationToken::new();
         let answers =
-            record(Retrying::by(&store as &dyn RecordStore, POLICY, &cancel), &outcomes).await;
+            record(Retrying::by(&store as &dyn Attempts, POLICY, &cancel), &outcomes).await;
         let kinds: Vec<_> =
             answers.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect();
         let expected = [None, None, Some(ErrorKind::LeaseLost), Some(ErrorKind::Unavailable)];
@@ -187,7 +145,7 @@ mod tests {
     async fn a_lost_lease_ends_the_recording() {
         let (store, cancel) = (Moody::default(), CancellationToken::new());
         cancel.cancel();
-        let state = Retrying::by(&store as &dyn RecordStore, POLICY, &cancel);
+        let state = Retrying::by(&store as &dyn Attempts, POLICY, &cancel);
         let answers = record(state, &["a", "b"].map(outcome)).await;
         assert!(answers.into_iter().all(|a| a.is_err_and(|e| e.kind() == ErrorKind::Cancelled)));
     }

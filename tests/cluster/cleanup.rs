@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use s3_migration::object::{Etag, ObjectId};
 use s3_migration::record::dynamodb::DynamoRecords;
-use s3_migration::record::{JobStatus, Outcome, RecordId, RecordStore, Start, UploadRef};
+use s3_migration::record::{Attempts, JobStatus, Outcome, RecordId, Start, UploadRef};
 use serde_json::Value;
 
 use testkit::resources;

@@ -3,7 +3,7 @@
 use s3_migration::limits::beat::Beat;
 use s3_migration::limits::{MEMBER, board_of_queue};
 use s3_migration::record::dynamodb::DynamoRecords;
-use s3_migration::record::{BoardChange, RecordStore};
+use s3_migration::record::{BoardChange, Notes};
 use serde_json::Value;
 use testkit::stage::{Stage, noise, until};
 

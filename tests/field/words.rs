@@ -5,8 +5,9 @@
 use s3_migration::format::escape::is_plain;
 use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{DeadLetter, Queue};
+use s3_migration::record::JobStatus;
+use s3_migration::record::RecordList;
 use s3_migration::record::sqlite::SqliteRecords;
-use s3_migration::record::{JobStatus, RecordStore};
 use s3_migration::sqlite::Database;
 use serde_json::{Value, json};
 

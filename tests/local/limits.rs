@@ -3,7 +3,7 @@
 use s3_migration::limits::beat::Beat;
 use s3_migration::limits::{MEMBER, board_of_runs};
 use s3_migration::record::sqlite::SqliteRecords;
-use s3_migration::record::{BoardChange, RecordStore};
+use s3_migration::record::{BoardChange, Notes};
 use s3_migration::sqlite::Database;
 use testkit::gate::Hold;
 use testkit::local::{ALL, Local, MIB, SQLITE, noise};

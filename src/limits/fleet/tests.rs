@@ -13,7 +13,6 @@ use crate::error::ErrorKind;
 use crate::limits::board_of_runs;
 use crate::limits::view::past;
 use crate::mutex::lock;
-use crate::object::Revision;
 use crate::record::*;
 
 /// A board, and nothing else.
@@ -24,48 +23,39 @@ struct OneBoard {
     asked: AtomicU64,
 }
 
-macro_rules! never {
-    ($($name:ident($($arg:ty),*) -> $answer:ty;)*) => {
-        #[async_trait]
-        impl RecordStore for OneBoard {
-            $(async fn $name(&self, $(_: $arg),*) -> $answer { unreachable!("only the board") })*
+#[async_trait]
+impl Notes for OneBoard {
+    async fn add_note(&self, _: &NoteKey, _: &[u8]) -> Result<bool> {
+        unreachable!("only the board")
+    }
 
-            async fn board(&self, _: &NoteKey, change: &BoardChange) -> Result<Option<Board>> {
-                self.asked.fetch_add(1, Ordering::Relaxed);
-                if self.is_out.load(Ordering::Relaxed) {
-                    return Err(Error::new(ErrorKind::Unavailable, "out"));
-                }
-                let mut board = lock(&self.board);
-                if let Some((part, expected)) = &change.only_if
-                    && board.get(part) != expected.as_ref()
-                {
-                    return Ok(None);
-                }
-                change.remove.iter().for_each(|part| drop(board.remove(part)));
-                board.extend(change.set.iter().cloned());
-                Ok(Some(board.clone()))
-            }
+    async fn set_note(&self, _: &NoteKey, _: &[u8]) -> Result<()> {
+        unreachable!("only the board")
+    }
+
+    async fn notes(&self, _: &[NoteKey]) -> Result<Vec<Option<Vec<u8>>>> {
+        unreachable!("only the board")
+    }
+
+    async fn remove_notes(&self, _: &[NoteKey]) -> Result<()> {
+        unreachable!("only the board")
+    }
+
+    async fn board(&self, _: &NoteKey, change: &BoardChange) -> Result<Option<Board>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.is_out.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unavailable, "out"));
         }
-    };
-}
-
-never! {
-    load(&RecordId) -> Result<Option<Record>>;
-    begin(&Start) -> Result<()>;
-    seal(&Seal) -> Result<()>;
-    finish_each(&[Outcome]) -> Vec<Recorded>;
-    copied(&[RecordId]) -> Result<Vec<Option<Revision>>>;
-    ends(&[RecordId]) -> Result<Vec<Option<AttemptEnd>>>;
-    copies(&CopiesRequest) -> Result<Option<CopiesPage>>;
-    add_note(&NoteKey, &[u8]) -> Result<bool>;
-    set_note(&NoteKey, &[u8]) -> Result<()>;
-    notes(&[NoteKey]) -> Result<Vec<Option<Vec<u8>>>>;
-    remove_notes(&[NoteKey]) -> Result<()>;
-    tally(SystemTime) -> Result<RecordTally>;
-    with_status(JobStatus, usize) -> Result<Vec<Record>>;
-    page_with_status(JobStatus, Option<&str>) -> Result<RecordsPage>;
-    mark_redriven(&RecordId, Stamp) -> Result<bool>;
-    records(&RecordsRequest) -> Result<RecordsPage>;
+        let mut board = lock(&self.board);
+        if let Some((part, expected)) = &change.only_if
+            && board.get(part) != expected.as_ref()
+        {
+            return Ok(None);
+        }
+        change.remove.iter().for_each(|part| drop(board.remove(part)));
+        board.extend(change.set.iter().cloned());
+        Ok(Some(board.clone()))
+    }
 }
 
 const MIB: u64 = 1 << 20;

@@ -7,7 +7,8 @@ use s3_migration::error::ErrorKind;
 use s3_migration::object::{Etag, ObjectId};
 use s3_migration::record::dynamodb::DynamoRecords;
 use s3_migration::record::{
-    CopiesRequest, JobStatus, NoteKey, Outcome, RecordId, RecordStore, Start, UploadRef,
+    Attempts, CopiesRequest, JobStatus, NoteKey, Notes, Outcome, PastCopies, RecordId, RecordList,
+    Start, UploadRef,
 };
 
 use testkit::ministack::{ACCOUNT_A, Ministack, unique};

@@ -9,7 +9,7 @@ use s3_migration::error::{Error, ErrorKind};
 use s3_migration::params::ParameterStore;
 use s3_migration::params::ssm::SsmParameters;
 use s3_migration::queue::sqs::SqsQueue;
-use s3_migration::record::RecordStore;
+use s3_migration::record::RecordList;
 use s3_migration::record::dynamodb::DynamoRecords;
 use serde_json::json;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use s3_migration::error::{Error, ErrorKind};
 use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::queue::{LetterBox, Queue, Receipt};
+use s3_migration::record::Attempts;
 use s3_migration::record::RecordStore;
 use s3_migration::record::sqlite::SqliteRecords;
 use s3_migration::sqlite::Database;

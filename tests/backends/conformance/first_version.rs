@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use s3_migration::queue::Queue;
 use s3_migration::queue::sqlite::SqliteQueue;
 use s3_migration::record::sqlite::SqliteRecords;
-use s3_migration::record::{JobStatus, NoteKey, Outcome, Record, RecordStore};
+use s3_migration::record::{Attempts, JobStatus, NoteKey, Notes, Outcome, PastCopies, Record};
 use s3_migration::sqlite::Database;
 use tempfile::TempDir;
 
