@@ -357,9 +357,12 @@ pub struct DemoArgs {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Repeat every two seconds, until stopped
+    /// Repeat every two seconds, until stopped; at a terminal, as a full screen
     #[arg(long)]
     pub watch: bool,
+    /// Print what the processes say of themselves: phases, pairs, workers, failures, cost; the table is not scanned
+    #[arg(long)]
+    pub fleet: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod status;
 mod verify;
+mod watch;
 mod worker;
 
 /// The exit status of a command that ran to its end.

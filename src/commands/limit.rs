@@ -29,10 +29,10 @@ const MISSED: u64 = 3;
 
 /// A fleet, wherever its board is.
 pub(super) struct Place {
-    state: Arc<dyn RecordStore>,
-    key: NoteKey,
+    pub(super) state: Arc<dyn RecordStore>,
+    pub(super) key: NoteKey,
     /// In words.
-    name: String,
+    pub(super) name: String,
 }
 
 impl Place {
@@ -205,6 +205,38 @@ fn total(board: &Board) -> Counts {
     counts.fold(past(board), Counts::plus)
 }
 
+/// Pauses one fleet.
+pub(super) async fn pause_fleet(place: &Place) -> Result<()> {
+    place.change(|control, _| paused(control)).await.map(drop)
+}
+
+/// Lets one fleet go on.
+pub(super) async fn resume_fleet(place: &Place) -> Result<()> {
+    place.change(resumed).await.map(drop)
+}
+
+/// Sets the bandwidth of both sides of one fleet.
+pub(super) async fn limit_fleet(place: &Place, rate: &str) -> Result<()> {
+    let rate = text_of(Some(rate), RateUnit::Bytes)?.flatten();
+    let set = |control: &mut Control, _: &Board| {
+        control.source.bandwidth.clone_from(&rate);
+        control.destination.bandwidth.clone_from(&rate);
+    };
+    place.change(set).await.map(drop)
+}
+
+fn paused(control: &mut Control) {
+    // A budget that is used up stays the reason.
+    let (why, since) = ("the command pause".to_owned(), unix_now());
+    control.paused.get_or_insert(Pause { why, by_budget: false, since });
+}
+
+fn resumed(control: &mut Control, board: &Board) {
+    if control.paused.take().is_some_and(|pause| pause.by_budget) {
+        control.spent = Spent::from(total(board));
+    }
+}
+
 pub(super) async fn limit(config: &Config, args: &LimitArgs) -> Result<Exit> {
     let bandwidth = text_of(args.bandwidth.as_deref(), RateUnit::Bytes)?;
     let requests = text_of(args.requests.as_deref(), RateUnit::Requests)?;
@@ -230,10 +262,7 @@ pub(super) async fn limit(config: &Config, args: &LimitArgs) -> Result<Exit> {
 
 pub(super) async fn pause(config: &Config, args: &PauseArgs) -> Result<Exit> {
     change(config, args.json, |control, _| {
-        // A budget that is used up stays the reason.
-        let since = unix_now();
-        let why = "the command pause".to_owned();
-        control.paused.get_or_insert(Pause { why, by_budget: false, since });
+        paused(control);
         true
     })
     .await
@@ -241,9 +270,7 @@ pub(super) async fn pause(config: &Config, args: &PauseArgs) -> Result<Exit> {
 
 pub(super) async fn resume(config: &Config, args: &PauseArgs) -> Result<Exit> {
     change(config, args.json, |control, board| {
-        if control.paused.take().is_some_and(|pause| pause.by_budget) {
-            control.spent = Spent::from(total(board));
-        }
+        resumed(control, board);
         true
     })
     .await

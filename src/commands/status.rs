@@ -10,16 +10,20 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::comparing::comparison_note;
+use super::limit::Place;
+use super::watch::{overviews, watch};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
 use crate::format::escape::shown;
 use crate::format::human;
+use crate::overview::Overview;
 use crate::progress::Phase;
 use crate::queue::{Depth, Queue};
 use crate::record::{Proofs, RecordStore, RecordTally};
 use crate::retry::{Policy, Retrying};
+use crate::screens::Terminal;
 use crate::shutdown::Halt;
 use crate::single_node::{self, RunEnd, RunState};
 use crate::wiring;
@@ -148,11 +152,24 @@ struct Shown {
 pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> {
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
+    if args.watch && !args.json && Terminal::is_there() {
+        watch(config, &halt).await?;
+        signals.abort();
+        return Ok(Exit::Done);
+    }
     let (mut places, mut tally) = (OpenBackends::default(), None);
     let mut of_runs = config.clone();
     (of_runs.backend.queue, of_runs.backend.state) =
         (QueueBackend::Embedded, StateBackend::Embedded);
     loop {
+        if args.fleet {
+            print_fleets(config, args.json).await?;
+            if again(args, &halt).await {
+                continue;
+            }
+            signals.abort();
+            return Ok(Exit::Done);
+        }
         let runs = single_node::runs(&config.backend.path).await?;
         let backends = if runs.is_empty() || asks_queue(config) { config } else { &of_runs };
         let (mut status, missing) = look(backends, &mut places, &mut tally, &halt).await?;
@@ -168,13 +185,24 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
             ),
             None => shown.text(),
         })?;
-        let again =
-            args.watch && halt.stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some();
-        if !again {
+        if !again(args, &halt).await {
             signals.abort();
             return Ok(Exit::Done);
         }
     }
+}
+
+async fn again(args: &StatusArgs, halt: &Halt) -> bool {
+    args.watch && halt.stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some()
+}
+
+/// What the processes of each fleet say of themselves.
+async fn print_fleets(config: &Config, json: bool) -> Result<()> {
+    let fleets = overviews(config, &Place::find(config).await?).await?;
+    print(json, &fleets, || match fleets.is_empty() {
+        true => "nothing yet: no process has ever joined this fleet".to_owned(),
+        false => fleets.iter().map(Overview::text).collect::<Vec<_>>().join("\n\n"),
+    })
 }
 
 /// Whether this configuration is that of a cluster, or of `jobsender` and `worker` on one machine.

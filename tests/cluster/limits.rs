@@ -5,7 +5,9 @@ use s3_migration::limits::{MEMBER, board_of_queue};
 use s3_migration::record::dynamodb::DynamoRecords;
 use s3_migration::record::{BoardChange, Notes};
 use serde_json::Value;
-use testkit::stage::{Stage, noise, until};
+use testkit::stage::{Stage, noise, ran, until};
+
+use crate::ledger::Ledger;
 
 /// What each process of the fleet has written last.
 async fn beats(stage: &Stage, records: &DynamoRecords) -> Vec<Beat> {
@@ -56,6 +58,16 @@ async fn a_fleet_is_limited_paused_and_resumed_by_one_command_each() {
 
     command(&stage, &["resume"]).await;
     stage.until_done(OBJECTS).await;
+    // Every process says by itself what it does; nobody scans the table for it.
+    let ledger = Ledger::before(stage.server.address()).await;
+    let mut status = stage.program(&["status", "--fleet", "--json"]);
+    status.env("AWS_ENDPOINT_URL", ledger.url());
+    let shown: Value = serde_json::from_str(&ran(status).await.stdout).expect("JSON");
+    let shown = &shown[0];
+    let workers = shown["workers"].as_array().unwrap();
+    assert!(workers.len() == 2 && workers.iter().all(|worker| worker["lives"] == true), "{shown}");
+    assert_eq!(shown["phases"][0]["objects"], OBJECTS, "what the jobsender listed: {shown}");
+    assert_eq!(ledger.counts().get("Scan"), None, "{:?}", ledger.counts());
     for worker in &mut workers {
         worker.terminate().await;
         assert!(worker.ended().await.success());

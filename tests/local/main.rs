@@ -9,6 +9,7 @@ mod demo;
 mod estimate;
 mod failed;
 mod faults;
+mod fleet_status;
 mod help;
 mod limits;
 mod logs;

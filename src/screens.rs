@@ -1,0 +1,252 @@
+//! The full screen of `status --watch`: draws an overview, and reads keys.
+//!
+//! What it looks like follows from a [`Screen`] alone, so that tests draw it without a terminal.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
+
+use crate::format::escape::shown;
+use crate::format::human;
+use crate::limits::fleet::rate_in_words;
+use crate::overview::{Overview, WorkerView};
+
+mod keys;
+mod terminal;
+
+pub use keys::{Action, Input};
+pub use terminal::{KeyReader, Terminal};
+
+/// What is on the screen.
+#[derive(Clone, Debug, Default)]
+pub struct Screen {
+    /// The fleets; one is shown.
+    pub fleets: Vec<Overview>,
+    /// Which one.
+    pub shown: usize,
+    /// What was done last, or what went wrong.
+    pub message: String,
+    /// A limit that is being typed.
+    pub input: Option<String>,
+    /// Colours may be used.
+    pub colour: bool,
+}
+
+/// Rows of a list, its title and its header.
+const LEAST: u16 = 3;
+
+impl Screen {
+    /// The fleet that is shown.
+    pub fn fleet(&self) -> Option<&Overview> {
+        self.fleets.get(self.shown % self.fleets.len().max(1))
+    }
+
+    /// Draws all of it, on a terminal of any size.
+    pub fn draw(&self, frame: &mut Frame<'_>) {
+        let area = frame.area();
+        let [title, body, footer] =
+            Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
+                .areas(area);
+        frame.render_widget(self.title(title.width), title);
+        frame.render_widget(self.footer(), footer);
+        match self.fleet() {
+            Some(fleet) => self.body(frame, body, fleet),
+            None => frame.render_widget(Paragraph::new("nothing yet"), body),
+        }
+    }
+
+    fn body(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
+        let waits = u16::try_from(fleet.waiting_for.len()).unwrap_or(u16::MAX).min(2);
+        let wanted = |rows: usize| u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2);
+        // What does not fit is cut from the longest list first, and each keeps a line or two.
+        let lists = [
+            wanted(fleet.pairs.len()),
+            wanted(fleet.workers.len()),
+            if fleet.failures.is_empty() { 0 } else { wanted(fleet.failures.len()) },
+        ];
+        let fixed = 4 + 3 + waits;
+        let [pairs, workers, failures] = fitted(lists, area.height.saturating_sub(fixed));
+        let rows = [4, 3, waits, pairs, workers, failures].map(Constraint::Length);
+        let [a, b, c, d, e, f] = Layout::vertical(rows).areas(area);
+        self.phases(frame, a, fleet);
+        self.spent(frame, b, fleet);
+        let waits = fleet.waiting_for.iter().map(|why| {
+            Line::styled(format!("waits for {}", shown(why)), self.style(Color::Yellow))
+        });
+        frame.render_widget(Paragraph::new(waits.collect::<Vec<_>>()), c);
+        self.pairs(frame, d, fleet);
+        self.workers(frame, e, fleet);
+        self.failures(frame, f, fleet);
+    }
+
+    fn style(&self, colour: Color) -> Style {
+        let style = Style::new();
+        if self.colour { style.fg(colour) } else { style }
+    }
+
+    fn strong(&self, colour: Color) -> Style {
+        self.style(colour).add_modifier(Modifier::BOLD)
+    }
+
+    fn title(&self, width: u16) -> Paragraph<'_> {
+        let Some(fleet) = self.fleet() else { return Paragraph::new("s3-migration") };
+        let living = fleet.workers.iter().filter(|worker| worker.lives).count();
+        let state = match &fleet.paused {
+            Some(why) => Span::styled(format!("PAUSED: {why}"), self.strong(Color::Red)),
+            None if living == 0 => Span::styled("no process lives", self.style(Color::Yellow)),
+            None => Span::styled("running", self.strong(Color::Green)),
+        };
+        let room = usize::from(width).saturating_sub(state.content.chars().count() + 3);
+        let name: String = fleet.fleet.chars().take(room).collect();
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        Paragraph::new(Line::from(vec![Span::styled(name, bold), Span::raw(" - "), state]))
+    }
+
+    fn footer(&self) -> Paragraph<'_> {
+        let line = match (&self.input, self.message.is_empty()) {
+            (Some(input), _) => format!("limit, such as 50M or off: {input}_  (Enter, Esc)"),
+            (None, true) => {
+                let more = if self.fleets.len() > 1 { "  Tab next fleet" } else { "" };
+                format!("p pause  r resume  l limit  q quit{more}")
+            }
+            (None, false) => format!("{}  (p pause  r resume  l limit  q quit)", self.message),
+        };
+        Paragraph::new(line).style(Style::new().add_modifier(Modifier::REVERSED))
+    }
+
+    fn phases(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
+        let rows = fleet.phases.iter().map(|phase| {
+            let style = if phase.active { self.strong(Color::Cyan) } else { Style::new() };
+            let cells = [
+                phase.name().to_owned(),
+                phase.objects_in_words(),
+                human::bytes(phase.bytes),
+                phase.rate_in_words(),
+                phase.left_in_words(),
+            ];
+            Row::new(cells).style(style)
+        });
+        let widths = [
+            Constraint::Length(9),
+            Constraint::Fill(2),
+            Constraint::Length(10),
+            Constraint::Length(19),
+            Constraint::Fill(2),
+        ];
+        let head = ["phase", "objects", "bytes", "rate", "left"];
+        frame.render_widget(Table::new(rows, widths).header(header(head)), area);
+    }
+
+    fn spent(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
+        let limits = fleet.limits;
+        let side = |bandwidth, requests| {
+            let (bytes, requests) =
+                (rate_in_words(true, bandwidth), rate_in_words(false, requests));
+            format!("{bytes}, {requests}")
+        };
+        let source = side(limits.source_bandwidth, limits.source_requests);
+        let destination = side(limits.destination_bandwidth, limits.destination_requests);
+        let total = &fleet.total;
+        let failed_style = if total.failed > 0 { self.strong(Color::Red) } else { Style::new() };
+        let (copied, failed) = (human::count(total.copied), human::count(total.failed));
+        let lines = vec![
+            Line::from(vec![
+                Span::raw(format!("total {copied} copied, ")),
+                Span::styled(format!("{failed} failed"), failed_style),
+                Span::raw(format!(", {} deleted", human::count(total.deleted))),
+            ]),
+            Line::raw(format!("spent {}", fleet.spent_in_words())),
+            Line::raw(format!("limit source {source} req; destination {destination} req")),
+        ];
+        frame.render_widget(Paragraph::new(lines), area);
+    }
+
+    fn pairs(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
+        let rows = fleet.pairs.iter().map(|pair| {
+            let count = |amount: crate::monitor::activity::Amount| human::count(amount.objects);
+            let amounts = pair.amounts;
+            Row::new([
+                format!("{} -> {}", shown(&pair.source), shown(&pair.destination)),
+                count(amounts.listed),
+                count(amounts.to_copy),
+                count(amounts.copied),
+                count(amounts.failed),
+            ])
+        });
+        let widths = [
+            Constraint::Fill(1),
+            Constraint::Length(11),
+            Constraint::Length(11),
+            Constraint::Length(11),
+            Constraint::Length(8),
+        ];
+        let head = header(["pair", "listed", "to copy", "copied", "failed"]);
+        list(frame, area, fleet.pairs.len(), Table::new(rows, widths).header(head));
+    }
+
+    fn workers(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
+        let rows = fleet.workers.iter().map(|worker: &WorkerView| {
+            let style = if worker.lives { Style::new() } else { self.style(Color::Yellow) };
+            let rate = format!("{}/s", human::bytes(worker.bytes_per_second as u64));
+            let cells = [
+                shown(&worker.name).to_string(),
+                worker.sign_in_words(),
+                human::count(worker.copied),
+                rate,
+                worker.holds_in_words(),
+            ];
+            Row::new(cells.map(Cell::from)).style(style)
+        });
+        let widths = [
+            Constraint::Fill(2),
+            Constraint::Length(16),
+            Constraint::Length(9),
+            Constraint::Length(12),
+            Constraint::Fill(3),
+        ];
+        let head = header(["process", "sign of life", "copied", "rate", "holds"]);
+        list(frame, area, fleet.workers.len(), Table::new(rows, widths).header(head));
+    }
+
+    fn failures(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
+        let rows = fleet.failures.iter().map(|failure| {
+            let example = shown(&failure.example).to_string();
+            let style = self.style(Color::Red);
+            Row::new([human::count(failure.objects), failure.reason.clone(), example]).style(style)
+        });
+        let widths = [Constraint::Length(8), Constraint::Fill(3), Constraint::Fill(2)];
+        let head = header(["failed", "reason", "such as"]);
+        list(frame, area, fleet.failures.len(), Table::new(rows, widths).header(head));
+    }
+}
+
+fn header<const N: usize>(names: [&'static str; N]) -> Row<'static> {
+    Row::new(names).style(Style::new().add_modifier(Modifier::UNDERLINED))
+}
+
+/// A list with a line above it that says how many are not shown.
+fn list(frame: &mut Frame<'_>, area: Rect, rows: usize, table: Table<'_>) {
+    let visible = usize::from(area.height.saturating_sub(2));
+    let mut block = Block::new().borders(Borders::TOP);
+    if rows > visible {
+        block = block.title(format!(" {} of {rows} ", visible));
+    }
+    frame.render_widget(table.block(block), area);
+}
+
+/// The rows of each list: what is wanted, or less if there is less room.
+fn fitted(mut wanted: [u16; 3], room: u16) -> [u16; 3] {
+    while wanted.iter().map(|rows| u32::from(*rows)).sum::<u32>() > u32::from(room) {
+        let Some(longest) = wanted.iter_mut().max_by_key(|rows| **rows) else { break };
+        if *longest <= LEAST {
+            break;
+        }
+        *longest -= 1;
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests;
