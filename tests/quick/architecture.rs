@@ -87,6 +87,11 @@ fn only_the_display_names_the_progress_bars() {
 }
 
 #[test]
+fn only_the_screens_name_the_terminal() {
+    only(&["screens"], |word| word == "ratatui");
+}
+
+#[test]
 fn only_one_module_each_speaks_to_systemd_and_its_journal() {
     only(&["systemd"], |word| word == "UnixDatagram");
     only(&["logging"], |word| word == "systemd_journal_logger");
