@@ -56,6 +56,7 @@ after!(
     STATUS,
     "  s3-migration status\n  \
        s3-migration status --watch\n  \
+       s3-migration status --fleet\n  \
        s3-migration status --json",
     "Exit status: 0 done, 2 unusable arguments or configuration, 3 a service could not be reached \
      or refused"
