@@ -5,13 +5,13 @@ use std::process::Stdio;
 use testkit::gate::Hold;
 use testkit::local::{ALL, Local, noise};
 use testkit::process::until;
+use tokio::io::AsyncWriteExt;
 
 /// Runs the program on a terminal of 80 columns and 24 lines, types one line of stdin after the
 /// other, each as it is (`\t` after it: and waits until the text is on the screen), and writes all
 /// that the terminal got.
 const ON_A_TERMINAL: &str = r#"
 import fcntl, os, pty, select, struct, sys, termios
-steps = [line.rstrip("\n").split("\t") for line in sys.stdin]
 pid, terminal = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "xterm"
@@ -28,7 +28,8 @@ def read():
         piece = b""
     seen += piece
     return piece
-for keys, text in steps:
+for line in iter(sys.stdin.readline, ""):
+    keys, text = line.rstrip("\n").split("\t")
     at = len(seen)
     os.write(terminal, keys.replace("ENTER", "\r").encode())
     while text.encode() not in seen[at:]:
@@ -109,18 +110,22 @@ async fn the_screen_pauses_resumes_and_limits_the_run() {
     terminal.envs(watch.as_std().get_envs().filter_map(|(key, value)| Some((key, value?))));
     terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut terminal = terminal.kill_on_drop(true).spawn().unwrap();
-    let steps = "\tcopying\np\tPAUSED\nr\tresumed\nl50MENTER\tMiB/s\n";
     let mut stdin = terminal.stdin.take().unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut stdin, steps.as_bytes()).await.unwrap();
+    // The run has heard of each before the next key is typed.
+    for (step, said) in [
+        ("\tcopying\np\tPAUSED\n", "paused: the command pause"),
+        ("r\tresumed\n", "resumed"),
+        ("l50MENTER\tMiB/s\n", "source bandwidth 50M"),
+    ] {
+        stdin.write_all(step.as_bytes()).await.unwrap();
+        run.logs(said).await;
+    }
     drop(stdin);
     let ended = terminal.wait_with_output().await.unwrap();
     let said = [&ended.stdout, &ended.stderr].map(|said| String::from_utf8_lossy(said));
     assert!(ended.status.success(), "{}\n{}", said[0].escape_debug(), said[1]);
     // What was there before is there again.
     assert!(said[0].contains("\u{1b}[?1049h") && said[0].contains("\u{1b}[?1049l"), "{}", said[0]);
-    run.logs("paused: the command pause").await;
-    run.logs("resumed").await;
-    run.logs("source bandwidth 50M").await;
     hold.open();
     run.ended().await.with_status(0);
 }
