@@ -64,8 +64,8 @@ async fn a_fleet_is_limited_paused_and_resumed_by_one_command_each() {
     status.env("AWS_ENDPOINT_URL", ledger.url());
     let shown: Value = serde_json::from_str(&ran(status).await.stdout).expect("JSON");
     let shown = &shown[0];
-    let workers = shown["workers"].as_array().unwrap();
-    assert!(workers.len() == 2 && workers.iter().all(|worker| worker["lives"] == true), "{shown}");
+    let alive = shown["workers"].as_array().unwrap();
+    assert!(alive.len() == 2 && alive.iter().all(|worker| worker["lives"] == true), "{shown}");
     assert_eq!(shown["phases"][0]["objects"], OBJECTS, "what the jobsender listed: {shown}");
     assert_eq!(ledger.counts().get("Scan"), None, "{:?}", ledger.counts());
     for worker in &mut workers {
