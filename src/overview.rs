@@ -284,7 +284,8 @@ impl Reading {
             .any(|detail| detail.doing.phase == Phase::Copying || detail.doing.held > 0);
         let listed = (sum.listed.objects > 0 && !comparing).then_some(sum.listed);
         // Objects that come by event are in no listing, so that more may be copied than was found.
-        let known = !comparing && sum.to_copy.objects >= sum.copied.objects + sum.failed.objects;
+        let known = !comparing
+            && sum.to_copy.objects >= sum.copied.objects.saturating_add(sum.failed.objects);
         let to_copy = (known && sum.to_copy.objects > 0).then_some(sum.to_copy);
         let rate = |moved: Moved| {
             [Window::Minutes, Window::Last].map(|window| {
@@ -330,7 +331,7 @@ fn beats(board: &Board) -> impl Iterator<Item = (&String, Beat)> {
 }
 
 fn lives(beat: &Beat, now: u64) -> bool {
-    beat.at + MISSED * beat.every + SLACK >= now
+    beat.at.saturating_add(beat.every.saturating_mul(MISSED)).saturating_add(SLACK) >= now
 }
 
 fn pairs(doing: &Doing) -> Vec<PairView> {

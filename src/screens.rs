@@ -26,8 +26,10 @@ pub struct Screen {
     pub fleets: Vec<Overview>,
     /// Which one.
     pub shown: usize,
-    /// What was done last, or what went wrong.
+    /// What was done last.
     pub message: String,
+    /// Why the fleets are not up to date; empty: they are.
+    pub stale: String,
     /// A limit that is being typed.
     pub input: Option<String>,
     /// Colours may be used.
@@ -43,6 +45,14 @@ impl Screen {
         self.fleets.get(self.shown % self.fleets.len().max(1))
     }
 
+    /// Takes in what was seen of the fleets, or why nothing was.
+    pub fn take(&mut self, seen: Result<Vec<Overview>, String>) {
+        match seen {
+            Ok(fleets) => (self.fleets, self.stale) = (fleets, String::new()),
+            Err(why) => self.stale = why,
+        }
+    }
+
     /// Draws all of it, on a terminal of any size.
     pub fn draw(&self, frame: &mut Frame<'_>) {
         let area = frame.area();
@@ -53,7 +63,10 @@ impl Screen {
         frame.render_widget(self.footer(), footer);
         match self.fleet() {
             Some(fleet) => self.body(frame, body, fleet),
-            None => frame.render_widget(Paragraph::new("nothing yet"), body),
+            None if self.stale.is_empty() => {
+                frame.render_widget(Paragraph::new("nothing yet: no process has joined"), body);
+            }
+            None => frame.render_widget(Paragraph::new(shown(&self.stale).to_string()), body),
         }
     }
 
@@ -94,7 +107,11 @@ impl Screen {
         let Some(fleet) = self.fleet() else { return Paragraph::new("s3-migration") };
         let living = fleet.workers.iter().filter(|worker| worker.lives).count();
         let state = match &fleet.paused {
-            Some(why) => Span::styled(format!("PAUSED: {why}"), self.strong(Color::Red)),
+            _ if !self.stale.is_empty() => {
+                let why = format!("NOT UP TO DATE: {}", shown(&self.stale));
+                Span::styled(why, self.strong(Color::Red))
+            }
+            Some(why) => Span::styled(format!("PAUSED: {}", shown(why)), self.strong(Color::Red)),
             None if living == 0 => Span::styled("no process lives", self.style(Color::Yellow)),
             None => Span::styled("running", self.strong(Color::Green)),
         };
@@ -141,10 +158,9 @@ impl Screen {
 
     fn spent(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
         let limits = fleet.limits;
-        let side = |bandwidth, requests| {
-            let (bytes, requests) =
-                (rate_in_words(true, bandwidth), rate_in_words(false, requests));
-            format!("{bytes}, {requests}")
+        let side = |bandwidth, requests| match (rate_in_words(true, bandwidth), requests) {
+            (bytes, None) => bytes,
+            (bytes, requests) => format!("{bytes}, {} requests", rate_in_words(false, requests)),
         };
         let source = side(limits.source_bandwidth, limits.source_requests);
         let destination = side(limits.destination_bandwidth, limits.destination_requests);
@@ -158,7 +174,7 @@ impl Screen {
                 Span::raw(format!(", {} deleted", human::count(total.deleted))),
             ]),
             Line::raw(format!("spent {}", fleet.spent_in_words())),
-            Line::raw(format!("limit source {source} req; destination {destination} req")),
+            Line::raw(format!("limit source {source}; destination {destination}")),
         ];
         frame.render_widget(Paragraph::new(lines), area);
     }
@@ -214,7 +230,8 @@ impl Screen {
         let rows = fleet.failures.iter().map(|failure| {
             let example = shown(&failure.example).to_string();
             let style = self.style(Color::Red);
-            Row::new([human::count(failure.objects), failure.reason.clone(), example]).style(style)
+            Row::new([human::count(failure.objects), shown(&failure.reason).to_string(), example])
+                .style(style)
         });
         let widths = [Constraint::Length(8), Constraint::Fill(3), Constraint::Fill(2)];
         let head = header(["failed", "reason", "such as"]);
@@ -231,7 +248,7 @@ fn list(frame: &mut Frame<'_>, area: Rect, rows: usize, table: Table<'_>) {
     let visible = usize::from(area.height.saturating_sub(2));
     let mut block = Block::new().borders(Borders::TOP);
     if rows > visible {
-        block = block.title(format!(" {} of {rows} ", visible));
+        block = block.title(format!(" {visible} of {rows} "));
     }
     frame.render_widget(table.block(block), area);
 }

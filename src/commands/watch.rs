@@ -1,6 +1,10 @@
 //! `status` for a fleet: what its processes say of themselves, once or as a full screen.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, OptionFuture};
 
 use super::limit::{self, Place};
 use crate::config::Config;
@@ -12,7 +16,7 @@ use crate::wiring::fleets;
 
 /// Between two looks at the table.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long a look may take before the screen says so.
+/// How long a look or a change may take before the screen says so.
 const SLOW: Duration = Duration::from_secs(30);
 
 /// The fleets that the configuration means; none if nobody has ever been there.
@@ -34,50 +38,85 @@ pub(super) async fn watch(config: &Config, halt: &Halt) -> Result<()> {
     let places = Place::find(config).await?;
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let mut screen = Screen { colour: !no_colour, ..Screen::default() };
-    let cannot = |error: std::io::Error| {
-        Error::usage(format!("the terminal cannot be used: {error}")).with_source(error)
-    };
-    let mut terminal = Terminal::open().map_err(cannot)?;
+    let mut terminal = Terminal::open().map_err(unusable)?;
     let mut keys = KeyReader::start();
-    let mut looked: Option<Instant> = None;
+    let mut look = look(config, &places, Duration::ZERO);
+    let mut change: Option<BoxFuture<'_, String>> = None;
+    // Keys are heard while the table has not answered yet.
     loop {
-        if looked.is_none_or(|at| at.elapsed() >= EVERY) {
-            match tokio::time::timeout(SLOW, overviews(config, &places)).await {
-                Ok(Ok(fleets)) => screen.fleets = fleets,
-                Ok(Err(error)) => screen.message = format!("not up to date: {error}"),
-                Err(_) => screen.message = "not up to date: no answer".to_owned(),
-            }
-            looked = Some(Instant::now());
-        }
-        terminal.show(&screen).map_err(cannot)?;
+        terminal.show(&screen).map_err(unusable)?;
         let action = tokio::select! {
             () = halt.stop.cancelled() => Action::Quit,
-            () = tokio::time::sleep(EVERY) => Action::Nothing,
             input = keys.next() => match input {
                 Some(Input::Key(key)) => screen.press(key),
                 Some(Input::Resized) => Action::Nothing,
                 None => Action::Quit,
             },
+            seen = &mut look => {
+                screen.take(seen);
+                look = self::look(config, &places, EVERY);
+                Action::Nothing
+            }
+            Some(said) = OptionFuture::from(change.as_mut()) => {
+                (change, screen.message) = (None, said);
+                look = self::look(config, &places, Duration::ZERO);
+                Action::Nothing
+            }
         };
-        if action == Action::Quit {
-            return Ok(());
-        }
-        if let Some(said) = act(&action, &places, &screen).await {
-            screen.message = said;
-            looked = None;
+        match action {
+            Action::Nothing => {}
+            Action::Quit => return Ok(()),
+            // Two at a time could arrive in either order.
+            _ if change.is_some() => {
+                "wait: the last change is under way".clone_into(&mut screen.message);
+            }
+            action => change = changes(action, &places, &screen),
         }
     }
 }
 
-/// Does what a key asks for, to the fleet that is shown; what to say about it.
-async fn act(action: &Action, places: &[Place], screen: &Screen) -> Option<String> {
+fn unusable(error: io::Error) -> Error {
+    Error::usage(format!("the terminal cannot be used: {error}")).with_source(error)
+}
+
+/// Looks at the fleets after this time; why it could not, otherwise.
+fn look<'a>(
+    config: &'a Config,
+    places: &'a [Place],
+    after: Duration,
+) -> BoxFuture<'a, std::result::Result<Vec<Overview>, String>> {
+    async move {
+        tokio::time::sleep(after).await;
+        match tokio::time::timeout(SLOW, overviews(config, places)).await {
+            Ok(seen) => seen.map_err(|error| error.to_string()),
+            Err(_) => Err("no answer".to_owned()),
+        }
+    }
+    .boxed()
+}
+
+/// Does what a key asks for, to the fleet that is shown; answers what to say about it.
+fn changes<'a>(
+    action: Action,
+    places: &'a [Place],
+    screen: &Screen,
+) -> Option<BoxFuture<'a, String>> {
     let shown = screen.fleet()?;
     let place = places.iter().find(|place| place.name == shown.fleet)?;
-    let (done, said) = match action {
-        Action::Nothing | Action::Quit => return None,
-        Action::Pause => (limit::pause_fleet(place).await, "paused"),
-        Action::Resume => (limit::resume_fleet(place).await, "resumed"),
-        Action::Limit(rate) => (limit::limit_fleet(place, rate).await, "limit changed"),
+    let change = async move {
+        match action {
+            Action::Nothing | Action::Quit => Ok(""),
+            Action::Pause => limit::pause_fleet(place).await.map(|()| "paused"),
+            Action::Resume => limit::resume_fleet(place).await.map(|()| "resumed"),
+            Action::Limit(rate) => limit::limit_fleet(place, &rate).await.map(|()| "limit changed"),
+        }
     };
-    Some(done.map_or_else(|error| error.to_string(), |()| said.to_owned()))
+    let said = async move {
+        match tokio::time::timeout(SLOW, change).await {
+            Ok(Ok(said)) => said.to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer: look at whether it has changed".to_owned(),
+        }
+    };
+    Some(said.boxed())
 }

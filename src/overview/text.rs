@@ -70,7 +70,7 @@ impl Overview {
     pub fn text(&self) -> String {
         let mut text = format!("{}\n", self.fleet);
         if let Some(why) = &self.paused {
-            let _ = writeln!(text, "PAUSED   {why}; to go on: s3-migration resume");
+            let _ = writeln!(text, "PAUSED    {}; to go on: s3-migration resume", shown(why));
         }
         for phase in &self.phases {
             let (objects, bytes) = (phase.objects_in_words(), human::bytes(phase.bytes));
@@ -94,7 +94,7 @@ impl Overview {
             let _ = writeln!(
                 text,
                 "process   {} {}, {} copied, {rate}/s, holds {}",
-                worker.name,
+                shown(&worker.name),
                 worker.sign_in_words(),
                 human::count(worker.copied),
                 worker.holds_in_words()
@@ -105,7 +105,7 @@ impl Overview {
         }
         for FailureView { reason, objects, example } in &self.failures {
             let (objects, example) = (human::count(*objects), shown(example));
-            let _ = writeln!(text, "failed    {objects}: {reason}, such as {example}");
+            let _ = writeln!(text, "failed    {objects}: {}, such as {example}", shown(reason));
         }
         let _ = write!(text, "spent     {}", self.spent_in_words());
         text

@@ -15,6 +15,7 @@ fn fleet() -> Overview {
     let mut fleet =
         cluster().overview("the fleet of queue q, table t", &LimitsConfig::default(), "USD", now);
     fleet.limits.destination_bandwidth = Some(50 << 20);
+    fleet.limits.destination_requests = Some(200);
     fleet
 }
 
@@ -48,7 +49,7 @@ fn everything_is_there_at_80_by_24() {
         "not begun",
         "total 700 copied, 0 failed, 0 deleted",
         "spent 0 requests, 0 B read, 0 B sent, 0.50 USD",
-        "limit source off, off req; destination 50.0 MiB/s, off req",
+        "limit source off; destination 50.0 MiB/s, 200/s requests",
         "waits for bucket to (destination): 503",
         "from -> to",
         "3 s ago",
@@ -106,7 +107,7 @@ fn long_lists_say_how_much_of_them_is_shown() {
 }
 
 #[test]
-fn colours_are_used_only_where_they_are_wanted() {
+fn colours_are_used_only_if_they_are_wanted() {
     let mut fleet = fleet();
     fleet.paused = Some("the command pause".to_owned());
     let colours = |colour| {
@@ -129,6 +130,20 @@ fn what_is_typed_and_what_was_done_is_in_the_last_line() {
     screen.input = None;
     screen.message = "paused".to_owned();
     assert!(text(&screen, 80, 24).ends_with("paused  (p pause  r resume  l limit  q quit)"));
-    screen.fleets.clear();
+    screen.take(Ok(Vec::new()));
     assert!(text(&screen, 80, 24).contains("nothing yet"));
+}
+
+#[test]
+fn numbers_that_are_not_up_to_date_say_so_until_they_are() {
+    let mut screen = Screen::default();
+    screen.take(Err("no answer".to_owned()));
+    assert!(text(&screen, 80, 24).contains("no answer"));
+    screen.take(Ok(vec![fleet()]));
+    screen.take(Err("denied\u{1b}[31m".to_owned()));
+    let shown = text(&screen, 80, 24);
+    assert!(shown.contains("NOT UP TO DATE: denied\\u{1b}[31m"), "{shown}");
+    assert!(shown.contains("copying   700 of 1,000"), "the last numbers stay: {shown}");
+    screen.take(Ok(vec![fleet()]));
+    assert!(!text(&screen, 80, 24).contains("NOT UP TO DATE"));
 }
