@@ -38,8 +38,15 @@ pub struct Ground {
 pub struct Worker(Child);
 
 impl Ground {
-    /// With the jobs of so many objects of `size` bytes in the queue.
-    pub async fn new(objects: u64, size: u64, server: &Ministack, program: &str) -> Result<Self> {
+    /// With the jobs of so many objects of `size` bytes in the queue, and these lines more in the
+    /// section of the destination.
+    pub async fn new(
+        objects: u64,
+        size: u64,
+        server: &Ministack,
+        program: &str,
+        of_destination: &str,
+    ) -> Result<Self> {
         let config = server.sdk_config(ACCOUNT_A);
         let arguments = ["serve".to_owned(), objects.to_string(), size.to_string()];
         let ground = Self {
@@ -53,16 +60,13 @@ impl Ground {
             config,
         };
         let table = resources::table(&ground.config).await;
-        ground.write_configuration(&table)?;
-        let sent = ground.command("jobsender").output()?;
-        if !sent.status.success() {
-            return Err(String::from_utf8_lossy(&sent.stderr).into());
-        }
+        ground.write_configuration(&table, of_destination)?;
+        ground.run(&["jobsender"])?;
         Ok(ground)
     }
 
     /// Every worker may do as much at once as a small instance; all else is as shipped.
-    fn write_configuration(&self, table: &str) -> Result<()> {
+    fn write_configuration(&self, table: &str, of_destination: &str) -> Result<()> {
         let file = |name: &str| self.folder.path().join(name);
         let pairs = serde_json::json!([{"src_bucket": SOURCE, "src_prefix": "",
                                         "des_bucket": SINK, "des_prefix": ""}]);
@@ -75,7 +79,7 @@ impl Ground {
             "[Basic]\ntable_queue_name = {table}\nsqs_queue_name = {}\nbucket_para_file = {}\n\
              ignore_list_file = {}\n\
              [Mode]\nMaxParallelFile = 2\nMaxThread = 4\nMaxMemory = 64\nPackObjects = 50\n\
-             [Debug]\nLogFormat = text\n{}{}",
+             [Debug]\nLogFormat = text\n{}{}{of_destination}",
             self.queues.name,
             file("pairs.json").display(),
             file("ignored.txt").display(),
@@ -86,10 +90,24 @@ impl Ground {
         Ok(fs::write(file("fleet.ini"), text)?)
     }
 
-    fn command(&self, what: &str) -> Command {
+    /// Runs a command until it ends.
+    fn run(&self, what: &[&str]) -> Result<()> {
+        let ended = self.command(what).output()?;
+        match ended.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&ended.stderr).into()),
+        }
+    }
+
+    /// Changes the limit of both sides, in MiB a second.
+    pub fn limit(&self, rate: u64) -> Result<()> {
+        self.run(&["limit", &format!("{rate}M")])
+    }
+
+    fn command(&self, what: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear().envs(self.environment.clone()).current_dir(self.folder.path());
-        command.arg("--config").arg("fleet.ini").arg(what).stdin(Stdio::null());
+        command.arg("--config").arg("fleet.ini").args(what).stdin(Stdio::null());
         command
     }
 
@@ -97,7 +115,7 @@ impl Ground {
     pub fn worker(&self) -> Result<Worker> {
         let number = self.workers.replace(self.workers.get() + 1);
         let log = File::create(self.folder.path().join(format!("worker-{number}.log")))?;
-        let mut command = self.command("worker");
+        let mut command = self.command(&["worker"]);
         Ok(Worker(command.stdout(Stdio::null()).stderr(log).spawn()?))
     }
 
@@ -127,6 +145,16 @@ impl Ground {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Whether all objects are at the destination.
+    pub fn is_done(&self) -> Result<bool> {
+        Ok(self.arrived()? >= self.objects)
+    }
+
+    /// Bytes that the destination has received, also those of parts that are not whole yet.
+    pub fn received(&self) -> Result<u64> {
+        Ok(self.endpoints.get("/_received")?.trim().parse()?)
     }
 
     fn arrived(&self) -> Result<u64> {

@@ -1,16 +1,18 @@
-//! What a fleet of workers moves, and what a kill costs it: `cargo bench --profile dist --bench fleet --
-//! [parts|small|kills...] [--program FILE]`. See docs/benchmark.md.
+//! What a fleet of workers moves, what a kill costs it, and how it keeps to a limit: `cargo bench --profile dist --bench fleet --
+//! [parts|small|kills|limit...] [--program FILE]`. See docs/benchmark.md.
 //!
 //! The workers are real ones, each a process, on one queue and one table of ministack; source and
 //! destination are those of `benches/transfer/`, over a line on which one worker can do only
 //! so much. Nothing is asserted about time: this prints, and fails only where not everything arrives.
 
 mod ground;
+mod limit;
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use ground::Ground;
+use limit::LIMIT;
 use testkit::bench::measure;
 use testkit::bench::null_endpoint::{self, Serve};
 use testkit::ministack::Ministack;
@@ -67,6 +69,9 @@ fn main() -> Result<()> {
     if is_wanted(&KILLS) {
         runtime.block_on(rehearsal(&server, &program))?;
     }
+    if is_wanted(&LIMIT) {
+        runtime.block_on(limit::kept(&server, &program))?;
+    }
     Ok(())
 }
 
@@ -79,13 +84,14 @@ fn read(arguments: &[String]) -> Result<(Vec<String>, String)> {
             // What cargo adds.
             "--bench" => {}
             "--program" => program = arguments.next().ok_or("--program needs a file")?.clone(),
-            name if [PARTS, SMALL, KILLS].iter().any(|load| load.name == name) => {
+            name if [PARTS, SMALL, KILLS, LIMIT].iter().any(|load| load.name == name) => {
                 wanted.push(name.to_owned());
             }
             other => {
-                return Err(
-                    format!("{other} is neither parts, small, kills nor --program FILE").into()
-                );
+                return Err(format!(
+                    "{other} is neither parts, small, kills, limit nor --program FILE"
+                )
+                .into());
             }
         }
     }
@@ -107,7 +113,7 @@ async fn throughput(load: &Load, server: &Ministack, program: &str) -> Result<()
     println!("|---|---|---|---|---|---|");
     let mut one = None;
     for workers in FLEETS {
-        let ground = Ground::new(load.objects, load.size, server, program).await?;
+        let ground = Ground::new(load.objects, load.size, server, program, "").await?;
         let began = Instant::now();
         let mut fleet = (0..workers).map(|_| ground.worker()).collect::<Result<Vec<_>>>()?;
         ground.until_done().await?;
@@ -158,7 +164,7 @@ struct Rehearsed {
 
 /// One round of it, with so many kills a quarter of the way.
 async fn rehearsed(server: &Ministack, program: &str, kills: usize) -> Result<Rehearsed> {
-    let ground = Ground::new(KILLS.objects, KILLS.size, server, program).await?;
+    let ground = Ground::new(KILLS.objects, KILLS.size, server, program, "").await?;
     let began = Instant::now();
     let mut fleet = (0..REHEARSED.0).map(|_| ground.worker()).collect::<Result<Vec<_>>>()?;
     // In the middle of objects: workers that began together end their objects together.

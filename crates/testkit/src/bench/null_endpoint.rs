@@ -12,6 +12,7 @@ mod shaped;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ struct Null {
     sunk: Mutex<Sunk>,
     /// Requests by operation.
     counts: Mutex<BTreeMap<String, u64>>,
+    /// Bytes of the bodies that were sent to the sink.
+    received: AtomicU64,
 }
 
 /// Size and MD5 by part number.
@@ -90,6 +93,7 @@ pub fn serve(serve: Serve) {
             content: Content::new(),
             sunk: Mutex::default(),
             counts: Mutex::default(),
+            received: AtomicU64::default(),
         });
         for _ in 0..2 {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -129,6 +133,9 @@ impl Null {
         let call = Call::read(&request);
         if call.bucket == "_counts" {
             return text(StatusCode::OK, serde_json::json!(*lock(&self.counts)).to_string());
+        }
+        if call.bucket == "_received" {
+            return text(StatusCode::OK, self.received.load(Ordering::Relaxed).to_string());
         }
         let operation = call.operation();
         *lock(&self.counts).entry(operation.to_owned()).or_default() += 1;
@@ -255,6 +262,7 @@ impl Null {
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return error(StatusCode::BAD_REQUEST, "IncompleteBody") };
             let Some(data) = frame.data_ref() else { continue };
+            self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
             match &mut framing {
                 Some(framing) => framing.take(data, |bytes| arrival.take(bytes)),
                 None => arrival.take(data),
