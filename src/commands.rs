@@ -14,6 +14,7 @@ use crate::format::escape;
 use crate::logging;
 use crate::shutdown::{Halt, signalled};
 
+mod asking;
 mod backends;
 mod check;
 mod cleanup;
@@ -27,6 +28,7 @@ mod limit;
 mod origins;
 mod report;
 mod run;
+mod run_blocks;
 mod status;
 mod verify;
 mod watch;

@@ -1,7 +1,8 @@
 //! Counts objects and bytes once: for progress, summaries, traffic lines, this process's watchdog.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,15 @@ enum Traffic {
     Complete,
 }
 
+/// Learns of every object that ends, by its source and its destination.
+pub trait Ends: fmt::Debug + Send + Sync {
+    /// The object of this many bytes arrived.
+    fn done(&self, src: &ObjectId, des: &ObjectId, bytes: u64);
+
+    /// The object failed for good.
+    fn failed(&self, src: &ObjectId, des: &ObjectId);
+}
+
 /// Counts since the last line.
 #[derive(Debug, Default)]
 struct Interval {
@@ -50,6 +60,7 @@ pub struct Monitor {
     intervals: [Mutex<Interval>; 3],
     proofs: Mutex<Proofs>,
     tags_denied: AtomicBool,
+    ends: OnceLock<Arc<dyn Ends>>,
     pulse: Pulse,
     activity: Arc<Activity>,
 }
@@ -76,6 +87,11 @@ pub struct Counts {
 }
 
 impl Monitor {
+    /// Also reports every object that ends to `ends`; only the first call counts.
+    pub fn report_to(&self, ends: Arc<dyn Ends>) {
+        let _ = self.ends.set(ends);
+    }
+
     /// Counts `bytes` of an object read.
     pub fn downloaded(&self, bytes: u64, object: &ObjectId) {
         self.downloaded.fetch_add(bytes, Ordering::Relaxed);
@@ -90,7 +106,10 @@ impl Monitor {
 
     /// Counts an object of `bytes` that is at the destination and on record, with how it was
     /// verified.
-    pub fn done(&self, bytes: u64, proven: Proven, object: &ObjectId) {
+    pub fn done(&self, bytes: u64, proven: Proven, object: &ObjectId, des: &ObjectId) {
+        if let Some(ends) = self.ends.get() {
+            ends.done(object, des, bytes);
+        }
         lock(&self.proofs).count(proven);
         self.done.fetch_add(1, Ordering::Relaxed);
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -103,7 +122,10 @@ impl Monitor {
     }
 
     /// Counts an object that failed for good.
-    pub fn failed(&self) {
+    pub fn failed(&self, src: &ObjectId, des: &ObjectId) {
+        if let Some(ends) = self.ends.get() {
+            ends.failed(src, des);
+        }
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::lock::Lock;
+use self::outcome::end_of;
+use self::pair_counts::ByPair;
 use self::sign::Sign;
 use self::state::StateKeeper;
 use crate::compare::difference::Difference;
@@ -19,7 +20,7 @@ use crate::compare::{
 use crate::config::Config;
 use crate::digest;
 use crate::error::{Error, Result};
-use crate::failed::{self, FailedObject, Failure, ReasonCount};
+use crate::failed::{self, FailedObject, Failure};
 use crate::job::{Job, PackLimits};
 use crate::limits::beat::Member;
 use crate::limits::board_of_runs;
@@ -30,20 +31,24 @@ use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::progress::{Phase, Progress, Totals, Watched};
 use crate::queue::sqlite::SqliteQueue;
+use crate::record::RecordStore;
 use crate::record::sqlite::SqliteRecords;
-use crate::record::{Proofs, RecordStore};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::Listed;
-use crate::wiring::known_stores::{MetadataLoss, Profiles};
+use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides, fleets};
 use crate::worker::Worker;
 
 mod lock;
+mod outcome;
+mod pair_counts;
 mod sign;
 mod state;
 
+pub use outcome::RunReport;
+pub use pair_counts::PairCounts;
 pub use state::{RunEnd, RunState, runs};
 
 /// An object that has failed this often counts as a failure of the run; a cluster has a queue that
@@ -55,82 +60,6 @@ pub const JOB_TIMEOUT: Duration = Duration::from_secs(11 * 60 * 60);
 const TICK: Duration = Duration::from_millis(200);
 /// Differences and failures that the summary names; the rest are only counted.
 const NAMED: usize = 20;
-
-/// How a run ended.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct RunReport {
-    /// What the comparison at the start found.
-    pub compared: Summary,
-    /// Objects copied by this run.
-    pub copied: u64,
-    /// Their bytes.
-    pub copied_bytes: u64,
-    /// What proves those copies.
-    pub proofs: Proofs,
-    /// Objects deleted at the destination by this run.
-    pub deleted: u64,
-    /// Bytes that the destination accepted, including parts that were sent again.
-    pub uploaded_bytes: u64,
-    /// Objects that failed, with their last error; at most twenty are named.
-    pub failed: Vec<FailedObject>,
-    /// Total number of failures.
-    pub failed_count: u64,
-    /// Failures that are not named.
-    pub failed_left_out: u64,
-    /// All failures by reason, with what cures them.
-    pub failed_reasons: Vec<ReasonCount>,
-    /// What the closing comparison found.
-    pub closing: Option<Summary>,
-    /// A note to the closing comparison's numbers, if those cannot include everything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub caveat: Option<&'static str>,
-    /// Keys that the closing comparison found to differ; at most twenty are named.
-    pub differing: Vec<String>,
-    /// Keys that differ and are not named.
-    pub differing_left_out: u64,
-    /// What copies are known to lack of what their sources have, other than bytes; found by
-    /// comparing a sample of them.
-    pub losses: Vec<MetadataLoss>,
-    /// What was named and matches nothing: a source that lists no object, a pattern.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unmatched: Vec<Unmatched>,
-    /// Nothing was copied: the user was asked, and said no.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub declined: bool,
-    /// A signal stopped the run before it was finished.
-    pub interrupted: bool,
-    /// Why the work ended before it was finished, if no object was the cause.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_by: Option<String>,
-    /// The report that was written, if one was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<serde_json::Value>,
-    /// Seconds from start to end.
-    pub seconds: f64,
-}
-
-impl RunReport {
-    /// Everything that was listed and not ignored is at the destination.
-    pub fn is_complete(&self) -> bool {
-        let whole = self.closing.as_ref().is_some_and(|c| c.to_copy == 0 && c.is_whole());
-        let whole = whole && self.compared.deletions_refused.is_none();
-        !self.interrupted
-            && !self.declined
-            && self.ended_by.is_none()
-            && self.failed_count == 0
-            && whole
-    }
-}
-
-/// How a run ended, for `status`.
-fn end_of(ended: &Result<RunReport>) -> RunEnd {
-    match ended {
-        Ok(report) if report.is_complete() => RunEnd::Complete,
-        Ok(report) if report.interrupted || report.declined => RunEnd::Stopped,
-        Ok(report) if report.ended_by.is_none() => RunEnd::Incomplete,
-        Ok(_) | Err(_) => RunEnd::Failed,
-    }
-}
 
 /// Asks whether a run may copy what its comparison has found.
 #[async_trait]
@@ -190,6 +119,7 @@ pub struct Run {
     halt: Halt,
     profiles: Profiles,
     name: String,
+    by_pair: Arc<ByPair>,
     sign: Option<Sign>,
     fleet: Option<Membership>,
     _lock: Lock,
@@ -233,7 +163,10 @@ impl Run {
         settings.watched = true;
         let worker = Worker::new(Arc::<SqliteQueue>::clone(&queue), engine, settings);
         let totals = Arc::new(Totals::default());
+        let by_pair = Arc::new(ByPair::new(&pairs));
+        monitor.report_to(Arc::<ByPair>::clone(&by_pair));
         finds.push(Arc::<Totals>::clone(&totals));
+        finds.push(Arc::<ByPair>::clone(&by_pair));
         finds.push(Arc::new(ToActivity(Arc::clone(monitor.activity()))));
         Ok(Self {
             terms,
@@ -248,6 +181,7 @@ impl Run {
             halt,
             profiles,
             name,
+            by_pair,
             sign,
             fleet: Some(fleet),
             _lock: lock,
@@ -270,7 +204,7 @@ impl Run {
             Watch { monitor: Arc::clone(&self.monitor), worker: Arc::clone(&self.worker) };
         let progress = Progress::start(Arc::clone(&self.totals), watched);
         let (state, view) = (Arc::clone(&self.state), progress.view());
-        let keeper = StateKeeper::start(state, &self.name, &self.pairs, view).await;
+        let keeper = StateKeeper::start(state, &self.name, Arc::clone(&self.by_pair), view).await;
         let mut ended = self.work(consent, each, &progress).await;
         progress.finish();
         if let Ok(report) = &mut ended {

@@ -1,28 +1,26 @@
 //! `run`: one process, and no services except the two object stores.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::comparing::{Audience, PairResult, explain, matched, said, terms, unmatched, with_args};
+use super::asking::{Asking, asks};
+use super::comparing::{Audience, explain, matched, said, terms, unmatched, with_args};
 use super::forecast::Estimating;
-use super::jobsender::{impossible, listed, outlook_text, text as comparison_text};
+use super::jobsender::{impossible, listed, text as comparison_text};
 use super::key_list::KeyList;
 use super::origins::keys;
 use super::report::{ReportResult, Reporting};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::RunArgs;
-use crate::compare::{Comparison, ForecastCounts, Summary, Terms};
+use crate::compare::{Comparison, Terms};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::failed::{Failure, ReasonCount};
 use crate::filter::patterns::Patterns;
-use crate::format::escape::{lines, shown};
+use crate::format::escape::shown;
 use crate::format::human;
 use crate::params::{Pair, ParameterStore, load_pairs, same_place};
 use crate::record::sqlite::SqliteRecords;
@@ -163,48 +161,6 @@ async fn dry_run(
     print(args.json, &results, || comparison_text(&results, Some(&estimating), &unmatched))?;
     let is_whole = results.iter().all(|result| result.summary.is_whole());
     Ok(if is_whole { matched(&unmatched, &args.compare) } else { Exit::Incomplete })
-}
-
-/// Whether somebody can answer a question, and is not spared it.
-fn asks(args: &RunArgs) -> bool {
-    !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
-/// Asks before anything is copied, with the numbers of a dry run.
-struct Asking {
-    estimating: Estimating,
-}
-
-impl Asking {
-    fn new(config: &Config, args: &RunArgs) -> Result<Self> {
-        Ok(Self { estimating: Estimating::new(config, &args.estimate, true)? })
-    }
-}
-
-#[async_trait]
-impl Consent for Asking {
-    fn outlook(&self) -> ForecastCounts {
-        self.estimating.outlook()
-    }
-
-    async fn ask(&self, pairs: &[Pair], found: Vec<(Summary, ForecastCounts)>) -> Result<bool> {
-        let of_pair = |(pair, (summary, outlook)): (&Pair, (Summary, ForecastCounts))| {
-            let forecast = self.estimating.finish(outlook, &summary);
-            PairResult::new(pair, summary, Some(forecast))
-        };
-        let results: Vec<PairResult> = pairs.iter().zip(found).map(of_pair).collect();
-        let text = outlook_text(&results, &self.estimating);
-        eprint!("{}\n\ncopy this? [y/N] ", lines(&text));
-        // A read from a terminal cannot be cut short: it must not hold up the end of the process.
-        let (answered, answer) = oneshot::channel();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            let read = io::stdin().read_line(&mut line);
-            drop(answered.send(read.map(|_| line)));
-        });
-        let answer = answer.await.ok().and_then(|line| line.ok()).unwrap_or_default();
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-    }
 }
 
 /// Makes a pair of two addresses, under the same rules as a line of the bucket list.

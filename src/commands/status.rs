@@ -11,21 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::comparing::comparison_note;
 use super::limit::Place;
+use super::run_blocks::run_text;
 use super::watch::{overviews, watch};
 use super::{Exit, print, stop_on_signal};
 use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
-use crate::format::escape::shown;
 use crate::format::human;
 use crate::overview::Overview;
-use crate::progress::Phase;
 use crate::queue::{Depth, Queue};
 use crate::record::{Proofs, RecordStore, RecordTally};
 use crate::retry::{Policy, Retrying};
 use crate::screens::Terminal;
 use crate::shutdown::Halt;
-use crate::single_node::{self, RunEnd, RunState};
+use crate::single_node::{self, RunState};
 use crate::wiring;
 use crate::wiring::known_stores::{self, KnownStore, StoreFact};
 
@@ -253,83 +252,6 @@ impl Shown {
         }
         blocks.join("\n\n")
     }
-}
-
-/// A run in words: its pairs, what it is doing or how it ended, and how far it has come.
-fn run_text(run: &RunState) -> String {
-    let mut text = String::new();
-    for [source, destination] in &run.pairs {
-        let _ = writeln!(text, "{} -> {}", shown(source), shown(destination));
-    }
-    let progress = &run.progress;
-    let time = |at: u64| {
-        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at));
-        at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
-    };
-    let (began, updated) = (time(run.began), time(run.updated));
-    let stands = match (run.is_running, run.end) {
-        (true, _) => format!("{}, since {began} (process {})", doing(progress.phase), run.process),
-        (false, Some(RunEnd::Complete)) => format!("complete at {updated}"),
-        (false, Some(RunEnd::Incomplete)) => format!("ended at {updated}, not everything arrived"),
-        (false, Some(RunEnd::Stopped)) => {
-            format!("stopped at {updated}: run the same command again to continue")
-        }
-        (false, Some(RunEnd::Failed)) => format!("ended by an error at {updated}"),
-        (false, None) => {
-            format!("killed after {updated}: run the same command again to continue")
-        }
-    };
-    let _ = writeln!(text, "  {stands}");
-    let is_listing = matches!(progress.phase, Phase::Comparing | Phase::Listing);
-    let more = if is_listing { " so far" } else { "" };
-    let mut line = |what: &str, value: String| {
-        let _ = writeln!(text, "  {what:<8} {value}");
-    };
-    line("listed", format!("{}{more}", human::objects(progress.listed)));
-    let (objects, bytes) = (human::objects(progress.objects), human::bytes(progress.bytes));
-    line("to copy", format!("{objects}, {bytes}{more}"));
-    let (done, moved) = (human::objects(progress.done), human::bytes(progress.moved));
-    line("copied", format!("{done}, {moved}"));
-    line("failed", human::objects(progress.failed));
-    if progress.phase == Phase::Closing {
-        line("closing", format!("{} looked at", human::objects(progress.looked)));
-    }
-    if run.is_running {
-        let rate = human::bytes(progress.bytes_per_second as u64);
-        let objects = progress.objects_per_second;
-        line("rate", format!("{rate}/s, {objects:.1} objects/s over the last minute"));
-        line("left", left(run));
-    }
-    text.trim_end().to_owned()
-}
-
-fn doing(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Comparing => "comparing and copying",
-        Phase::Copying => "copying",
-        Phase::Closing => "closing comparison",
-        Phase::Listing => "comparing",
-    }
-}
-
-/// What is left of a run.
-fn left(run: &RunState) -> String {
-    let progress = &run.progress;
-    let rest = progress.objects.saturating_sub(progress.done + progress.failed);
-    let objects = match progress.phase {
-        Phase::Comparing | Phase::Listing => format!("{} or more", human::objects(rest)),
-        Phase::Copying => human::objects(rest),
-        Phase::Closing => {
-            let looks = progress.listed.saturating_sub(progress.looked);
-            format!("{} to look at", human::objects(looks))
-        }
-    };
-    let time = match (&progress.waits_for, progress.seconds_left) {
-        (Some(why), _) => why.clone(),
-        (None, Some(left)) => format!("about {}", human::about(Duration::from_secs(left))),
-        (None, None) => "time unknown".to_owned(),
-    };
-    format!("{objects}, {time}")
 }
 
 /// Counts the records, unless they were counted recently: in DynamoDB that reads the whole table,

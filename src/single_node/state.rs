@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use super::lock::Lock;
+use super::pair_counts::{ByPair, PairCounts};
 use crate::error::Result;
-use crate::params::Pair;
 use crate::progress::{Snapshot, View};
 use crate::record::sqlite::SqliteRecords;
 use crate::record::{NoteKey, Notes};
@@ -26,6 +26,9 @@ pub struct RunState {
     pub name: String,
     /// Where the objects are, and where they go.
     pub pairs: Vec<[String; 2]>,
+    /// The counts of each pair; none if an earlier version of the program wrote this.
+    #[serde(default)]
+    pub by_pair: Vec<PairCounts>,
     /// The number of its process.
     pub process: u32,
     /// When it began, in seconds since 1970.
@@ -83,6 +86,7 @@ pub async fn runs(database: &Path) -> Result<Vec<RunState>> {
 pub(super) struct StateKeeper {
     records: Arc<SqliteRecords>,
     state: RunState,
+    by_pair: Arc<ByPair>,
     view: Arc<View>,
     task: JoinHandle<()>,
 }
@@ -91,21 +95,13 @@ impl StateKeeper {
     pub(super) async fn start(
         records: Arc<SqliteRecords>,
         name: &str,
-        pairs: &[Pair],
+        by_pair: Arc<ByPair>,
         view: Arc<View>,
     ) -> Self {
-        let address = |bucket: &str, prefix: &str| format!("s3://{bucket}/{prefix}");
         let state = RunState {
             name: name.to_owned(),
-            pairs: pairs
-                .iter()
-                .map(|pair| {
-                    [
-                        address(&pair.src_bucket, &pair.src_prefix),
-                        address(&pair.des_bucket, &pair.des_prefix),
-                    ]
-                })
-                .collect(),
+            pairs: by_pair.addresses(),
+            by_pair: by_pair.counts(),
             process: std::process::id(),
             began: now(),
             updated: now(),
@@ -115,14 +111,16 @@ impl StateKeeper {
         };
         keep(&records, &state).await;
         let (own, mut shown, seen) = (Arc::clone(&records), state.clone(), Arc::clone(&view));
+        let of_pairs = Arc::clone(&by_pair);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
                 (shown.updated, shown.progress) = (now(), seen.snapshot());
+                shown.by_pair = of_pairs.counts();
                 keep(&own, &shown).await;
             }
         });
-        Self { records, state, view, task }
+        Self { records, state, by_pair, view, task }
     }
 
     /// Writes how it ended.
@@ -130,7 +128,7 @@ impl StateKeeper {
         self.task.abort();
         let progress = Snapshot { seconds_left: None, waits_for: None, ..self.view.snapshot() };
         (self.state.updated, self.state.progress) = (now(), progress);
-        self.state.end = Some(end);
+        (self.state.by_pair, self.state.end) = (self.by_pair.counts(), Some(end));
         keep(&self.records, &self.state).await;
     }
 }

@@ -157,7 +157,7 @@ impl Worker {
                 self.fit();
                 match done {
                     Done::Copied(copied) => {
-                        monitor.done(copied.size, copied.proven, &job.src);
+                        monitor.done(copied.size, copied.proven, &job.src, &job.des);
                         monitor.activity().copied(&job.src, &job.des, copied.size);
                     }
                     Done::Deleted => monitor.deleted(),
@@ -172,7 +172,7 @@ impl Worker {
                 debug!(object = %job.src, "{back}, not its own fault: {error}");
             }
             JobEnd::Failed(error) if delivery.alone() => {
-                monitor.failed();
+                monitor.failed(&job.src, &job.des);
                 monitor.activity().failed(&job.src, &job.des, job.size, error);
                 match self.repeats.is_first(Event::Failed, Reason::of(&error.to_string())) {
                     true => error!(object = %job.src, receives, "failed: {error}"),

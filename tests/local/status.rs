@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::gate::Hold;
 use testkit::local::{ALL, Local, noise};
 use testkit::process::{Running, until};
@@ -63,6 +63,51 @@ async fn the_runs_of_a_folder_have_a_block_each_and_no_queue_is_asked() {
     let status = local.run(&["status"]).await.with_status(0);
     assert_eq!(status.stdout.matches("\n  complete at ").count(), 2, "{}", status.all());
     assert!(!status.stdout.contains("messages"), "{}", status.all());
+}
+
+/// Promise 0.
+#[tokio::test]
+async fn each_pair_of_a_bucket_list_has_a_block_with_its_own_counts() {
+    let gate = Hold::new("PutObject", 1);
+    let mut local = filled(&gate).await;
+    let pair = |prefix: &str, to: &str| json!({"src_bucket": "from-here", "src_prefix": prefix, "des_bucket": "to-there", "des_prefix": to});
+    local.write("pairs.json", &json!([pair("x/", "one"), pair("y/", "two")]).to_string());
+    local.set("bucket_para_file", "pairs.json");
+    let run = local.spawn(&["run"]);
+    gate.reached().await;
+    let numbers = |run: &Value| {
+        let pairs = run["by_pair"].as_array().cloned().unwrap_or_default();
+        let number = |pair: &Value, name: &str| pair[name].as_u64().unwrap();
+        let names = ["listed", "to_copy", "to_copy_bytes", "copied", "copied_bytes", "failed"];
+        pairs.iter().map(|pair| names.map(|name| number(pair, name))).collect::<Vec<_>>()
+    };
+    until("everything is listed, and one object is copied", async || {
+        let runs = runs(&local).await;
+        let pairs = runs.first().map(numbers).unwrap_or_default();
+        let sum = |at: usize| pairs.iter().map(|pair| pair[at]).sum::<u64>();
+        (sum(0), sum(3)) == (3, 1)
+    })
+    .await;
+    let status = local.run(&["status"]).await.with_status(0);
+    for words in [
+        "s3://from-here/x/ -> s3://to-there/one\n",
+        "\n  to copy  2 objects, 20 B",
+        "\n\ns3://from-here/y/ -> s3://to-there/two\n",
+        "\n  to copy  1 object, 10 B",
+        "\n\nall 2 pairs\n  rate ",
+        "\n  left     2 objects",
+    ] {
+        assert!(status.stdout.contains(words), "no {words:?} in {}", status.all());
+    }
+    gate.open();
+    run.ended().await.with_status(0);
+    let runs = runs(&local).await;
+    assert_eq!(numbers(&runs[0]), [[2, 2, 20, 2, 20, 0], [1, 1, 10, 1, 10, 0]], "{runs:?}");
+    let addresses = json!([
+        ["s3://from-here/x/", "s3://to-there/one"],
+        ["s3://from-here/y/", "s3://to-there/two"]
+    ]);
+    assert_eq!(runs[0]["pairs"], addresses, "{runs:?}");
 }
 
 /// Promise 0.
