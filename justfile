@@ -56,9 +56,10 @@ fuzz TARGET:
 demo *DIR:
     cargo run --release -- demo {{DIR}}
 
-# Draw the picture of the demo in README.md
+# Draw the pictures of the demo in README.md and of the screen in docs/guide.md
 picture:
     cargo build --release
+    UPDATE_PICTURES=1 cargo test --lib pictures
     python3 docs/pictures/terminal_svg.py target/release/s3-migration demo > docs/pictures/demo.svg
 
 # Write the shipped ini anew from the table of keys

@@ -266,4 +266,6 @@ fn fitted(mut wanted: [u16; 3], room: u16) -> [u16; 3] {
 }
 
 #[cfg(test)]
+mod pictures;
+#[cfg(test)]
 mod tests;

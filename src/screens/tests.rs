@@ -19,7 +19,7 @@ fn fleet() -> Overview {
     fleet
 }
 
-fn drawn(screen: &Screen, width: u16, height: u16) -> Buffer {
+pub(super) fn drawn(screen: &Screen, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| screen.draw(frame)).unwrap();
     terminal.backend().buffer().clone()
