@@ -21,12 +21,14 @@ use crate::format::escape::{lines, shown};
 
 mod fields;
 mod file;
+mod held;
 mod journal;
 pub mod scope;
 mod terminal;
 
 use fields::{Fields, Spans, around, level};
 use file::LogFile;
+pub use held::HeldLines;
 use journal::Journal;
 use terminal::Terminal;
 
@@ -156,6 +158,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLines {
                 terminal.line(level, OffsetDateTime::now_utc(), &fields.words())
             }
         };
+        let Some(line) = held::unless_held(line) else { return };
         let write = || drop(writeln!(io::stderr(), "{line}"));
         match BARS.get() {
             Some(bars) => bars.suspend(write),

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use super::limit::{self, Place};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::logging::HeldLines;
 use crate::overview::{Overview, Reading};
 use crate::screens::{Action, Input, KeyReader, Screen, Terminal};
 use crate::shutdown::Halt;
@@ -38,6 +39,8 @@ pub(super) async fn watch(config: &Config, halt: &Halt) -> Result<()> {
     let places = Place::find(config).await?;
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let mut screen = Screen { colour: !no_colour, ..Screen::default() };
+    // Dropped last: when the screen is gone.
+    let _lines = HeldLines::begin();
     let mut terminal = Terminal::open().map_err(unusable)?;
     let mut keys = KeyReader::start();
     let mut look = look(config, &places, Duration::ZERO);
