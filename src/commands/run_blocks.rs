@@ -146,7 +146,12 @@ mod tests {
             process: 7,
             began: 0,
             updated: 0,
-            progress: Snapshot { listed: 5, objects: 3, ..Snapshot::default() },
+            progress: Snapshot {
+                phase: Phase::Copying,
+                listed: 5,
+                objects: 3,
+                ..Snapshot::default()
+            },
             end: Some(RunEnd::Complete),
             is_running: false,
         }

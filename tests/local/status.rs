@@ -73,6 +73,7 @@ async fn each_pair_of_a_bucket_list_has_a_block_with_its_own_counts() {
     let pair = |prefix: &str, to: &str| json!({"src_bucket": "from-here", "src_prefix": prefix, "des_bucket": "to-there", "des_prefix": to});
     local.write("pairs.json", &json!([pair("x/", "one"), pair("y/", "two")]).to_string());
     local.set("bucket_para_file", "pairs.json");
+    local.set("ssm_parameter_ignore_list", "");
     let run = local.spawn(&["run"]);
     gate.reached().await;
     let numbers = |run: &Value| {
