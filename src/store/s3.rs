@@ -1,7 +1,7 @@
 //! Object storage by the S3 API: AWS itself and every compatible store.
 //!
-//! The SDK makes all calls except those that move bytes and those that list: `http` makes these
-//! when it can.
+//! The SDK makes all calls except those that move bytes, list or read tags: `http` makes these when
+//! it can.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

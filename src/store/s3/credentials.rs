@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -52,8 +51,8 @@ struct Current {
 
 #[derive(Debug)]
 struct KeptKeys {
-    keys: Credentials,
-    identity: Identity,
+    /// Shared, since a copy of credentials is a copy of a map.
+    keys: Arc<Credentials>,
     until: SystemTime,
     /// While others are fetched, these are still good until then.
     good_until: SystemTime,
@@ -120,13 +119,8 @@ impl Renewed {
     }
 
     /// The keys themselves.
-    pub(super) async fn keys(&self) -> Result<Credentials, CredentialsError> {
-        self.fetch(|kept| kept.keys.clone()).await
-    }
-
-    /// The identity to sign with.
-    pub(super) async fn identity(&self) -> Result<Identity, CredentialsError> {
-        self.fetch(|kept| kept.identity.clone()).await
+    pub(super) async fn keys(&self) -> Result<Arc<Credentials>, CredentialsError> {
+        self.fetch(|kept| Arc::clone(&kept.keys)).await
     }
 
     async fn fetch<T>(&self, of: impl Fn(&KeptKeys) -> T) -> Result<T, CredentialsError> {
@@ -165,8 +159,8 @@ impl Renewed {
         let changed = current.before.as_deref().is_some_and(|key| key != keys.access_key_id());
         current.good = Some(keys.clone());
         current.seen = Some(ShownCredentials::of(&keys));
-        let identity = Identity::from(keys.clone());
-        let kept = KeptKeys { keys, identity, until, good_until, fetched: Instant::now(), changed };
+        let keys = Arc::new(keys);
+        let kept = KeptKeys { keys, until, good_until, fetched: Instant::now(), changed };
         let answer = of(&kept);
         current.kept = Some(kept);
         Ok(answer)
@@ -196,7 +190,7 @@ impl ProvideCredentials for Renewed {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.keys())
+        future::ProvideCredentials::new(async { Ok(Credentials::clone(&*self.keys().await?)) })
     }
 }
 

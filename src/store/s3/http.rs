@@ -1,6 +1,6 @@
-//! GetObject, PutObject, UploadPart and the pages of a listing without the SDK's machinery, which
-//! costs several times as much as moving the bytes does. It uses the SDK's rules (`endpoint`) and
-//! credentials, its signer (`sign`), and hyper on connections of our own (`pool`, `body`).
+//! GetObject, GetObjectTagging, PutObject, UploadPart and the pages of a listing without the SDK's
+//! machinery, which costs several times as much as moving the bytes does. It uses the SDK's rules (`endpoint`) and
+//! credentials, and hyper on connections of our own (`pool`, `body`); it signs by itself (`sign`).
 //!
 //! Each call does what the SDK's does, and fails with the same errors (`failure`). The conformance
 //! suite runs on both paths.
@@ -10,17 +10,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use aws_sigv4::http_request::SignableBody;
-use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Uri};
 
 use super::credentials::Renewed;
 use super::new_object::HeaderList;
+use super::objects::TAGGING;
 use super::refused_headers::Given;
 use super::*;
 use crate::aws::clock::Clock;
@@ -41,7 +40,7 @@ use body::{Arriving, CRC64NVME, Outgoing};
 use endpoint::{Place, Places};
 use failure::Failure;
 use pool::Pool;
-use sign::{Signer, Unsigned};
+use sign::{Signature, SignedBody, Signer, Unsigned};
 
 /// The product and its version.
 const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -65,7 +64,7 @@ impl Lean {
     pub(super) fn new(credentials: Option<Renewed>, trust: Trust, clock: Clock) -> Option<Self> {
         (!http::has_proxy()).then(|| Self {
             places: Places::default(),
-            signer: credentials.map(|credentials| Signer { credentials, clock }),
+            signer: credentials.map(|credentials| Signer::new(credentials, clock)),
             pool: Arc::new(Pool::new(Dial::new(trust))),
         })
     }
@@ -101,7 +100,7 @@ impl Lean {
         place: &Place,
         call: &mut HttpCall,
     ) -> Result<Response<Arriving>, Failure> {
-        let (request, signed_by) = self.signed(place, call).await?;
+        let (request, signature) = self.signed(place, call).await?;
         let mut line = self.pool.line(&place.origin).await?;
         let answer = line.send(request).await.inspect_err(|error| self.pool.note(error));
         let (head, body) = answer.map_err(Failure::cut)?.into_parts();
@@ -111,35 +110,33 @@ impl Lean {
             status => {
                 // If the body cannot be read, nothing is missed: the status is enough.
                 let text = body.collect(SHORT).await.unwrap_or_default();
-                let signed_by = signed_by.as_ref().and_then(sign::access_key);
+                let signed_by = signature.map(|signature| signature.access_key().to_owned());
                 Err(Failure::refused(status, &head.headers, &text).signed_by(signed_by))
             }
         }
     }
 
-    /// The request as it goes out, and who has signed it. Takes the call's body.
+    /// The request as it goes out, and its signature. Takes the call's body.
     async fn signed(
         &self,
         place: &Place,
         call: &mut HttpCall,
-    ) -> Result<(Request<Outgoing>, Option<Identity>), Failure> {
+    ) -> Result<(Request<Outgoing>, Option<Signature>), Failure> {
         let mut body = std::mem::replace(&mut call.body, Outgoing::held(Bytes::new()));
         let HttpCall { method, path, headers, payload, encoding, .. } = call;
-        let (mut put, mut signed_by) = (HeaderMap::with_capacity(headers.len() + 8), None);
+        let uri: Uri = path.parse().map_err(Failure::unsendable)?;
+        let (mut put, mut signature) = (HeaderMap::with_capacity(headers.len() + 8), None);
         for (name, value) in headers.iter() {
             put_header(&mut put, name, value)?;
         }
         put_header(&mut put, HOST.as_str(), &place.host)?;
         if let (Some(scope), Some(signer)) = (&place.scope, &self.signer) {
-            let (method, url) = (method.as_str(), &format!("{}{path}", place.origin));
-            let (host, held) = (&place.host, body.bytes());
-            let unsigned = Unsigned { method, url, host, headers, body: payload.signable(&held) };
-            let signature = signer.sign(scope, unsigned).await?;
-            for (name, value) in signature.headers.headers() {
-                put_header(&mut put, name, value)?;
-            }
-            body.sign_chunks(|| signature.chunks(scope));
-            signed_by = Some(signature.identity);
+            let held = body.bytes();
+            let (uri, body_as) = (&uri, payload.signable(&held));
+            let unsigned = Unsigned { method, uri, headers: &mut put, body: body_as };
+            let signed = signer.sign(scope, unsigned).await?;
+            body.sign_chunks(|| signed.chunks());
+            signature = Some(signed);
         } else if let Some(name) = payload.name() {
             put_header(&mut put, "x-amz-content-sha256", name)?;
         }
@@ -151,10 +148,10 @@ impl Lean {
             put.insert(CONTENT_LENGTH, body.length().into());
         }
         let mut request = Request::new(body);
-        *request.uri_mut() = path.parse().map_err(Failure::unsendable)?;
+        *request.uri_mut() = uri;
         *request.headers_mut() = put;
         *request.method_mut() = method.clone();
-        Ok((request, signed_by))
+        Ok((request, signature))
     }
 
     /// Sends one request whose answer is complete in its headers.
@@ -215,13 +212,13 @@ enum Signed {
 }
 
 impl Signed {
-    fn signable(self, held: &[u8]) -> SignableBody<'_> {
+    fn signable(self, held: &[u8]) -> SignedBody<'_> {
         match self {
-            Self::Empty => SignableBody::Bytes(&[]),
-            Self::Hashed => SignableBody::Bytes(held),
-            Self::Chunks => SignableBody::Precomputed(CHUNKS.to_owned()),
-            Self::Unsigned => SignableBody::UnsignedPayload,
-            Self::Trailer => SignableBody::StreamingUnsignedPayloadTrailer,
+            Self::Empty => SignedBody::Bytes(&[]),
+            Self::Hashed => SignedBody::Bytes(held),
+            Self::Chunks => SignedBody::Word("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+            Self::Unsigned => SignedBody::Word("UNSIGNED-PAYLOAD"),
+            Self::Trailer => SignedBody::Word(TRAILER),
         }
     }
 
@@ -230,13 +227,13 @@ impl Signed {
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Empty | Self::Unsigned | Self::Hashed | Self::Chunks => None,
-            Self::Trailer => Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+            Self::Trailer => Some(TRAILER),
         }
     }
 }
 
-/// What the signature says about a body whose chunks are signed.
-const CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+/// What a request says about a body with a checksum after it.
+const TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 /// The path to one bucket.
 pub(super) struct Way<'a> {
@@ -305,6 +302,33 @@ impl S3Store {
             })
         });
         Ok(Got { meta, length, start, whole, pieces: pieces.boxed() })
+    }
+
+    /// GetObjectTagging.
+    pub(super) async fn tags_lean(
+        &self,
+        way: &Way<'_>,
+        id: &ObjectId,
+        version: Option<&str>,
+    ) -> Result<Vec<(String, String)>> {
+        let query = [("tagging", ""), ("versionId", version.unwrap_or_default())];
+        let query = &query[..1 + usize::from(version.is_some())];
+        let payer = self.request_payer.as_ref().map(|payer| payer.as_str().to_owned());
+        let get = HttpCall {
+            method: Method::GET,
+            path: way.place.path(id.key.as_str(), query),
+            headers: payer.map(|payer| ("x-amz-request-payer".into(), payer)).into_iter().collect(),
+            body: Outgoing::held(Bytes::new()),
+            payload: Signed::Empty,
+            encoding: IDENTITY,
+        };
+        let answered = async {
+            let (_, body) = way.lean.send(&way.place, get).await?.into_parts();
+            body.collect(SHORT).await.map_err(Failure::cut)
+        };
+        let (call, permission) = TAGGING;
+        let document = answered.await.map_err(|f| self.failed(call, permission, id, &f))?;
+        upload_answers::tags(&document).map_err(|error| error.context(self.said(call, id)))
     }
 
     /// PutObject.

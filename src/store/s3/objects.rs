@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
 use super::convert::{Headed, extent, parse_crc64nvme, range_length};
+use super::listing::Named;
 use super::new_object::{with_expires, with_new_object};
 use super::uploads::{held, streamed};
 use super::*;
@@ -39,6 +40,9 @@ impl Intercept for AsStored {
         Ok(())
     }
 }
+
+/// The call for an object's tags, and the permission that it needs.
+pub(super) const TAGGING: Named = ("GetObjectTagging", "s3:GetObjectTagging");
 
 /// The code of a missing key, as opposed to a missing bucket.
 const NO_SUCH_KEY: &str = "NoSuchKey";
@@ -231,6 +235,22 @@ impl S3Store {
         id: &ObjectId,
         version: Option<&str>,
     ) -> Result<Vec<(String, String)>> {
+        let tags = match self.lean_way(&id.bucket, TAGGING.0, id).await? {
+            Some(way) => self.tags_lean(&way, id, version).await,
+            None => Box::pin(self.tags_by_sdk(id, version)).await,
+        };
+        match tags {
+            // Some stores say in this way that it has none.
+            Err(error) if error.code().starts_with("NoSuchTagSet") => Ok(Vec::new()),
+            tags => tags,
+        }
+    }
+
+    async fn tags_by_sdk(
+        &self,
+        id: &ObjectId,
+        version: Option<&str>,
+    ) -> Result<Vec<(String, String)>> {
         let answer = self
             .client
             .get_object_tagging()
@@ -240,15 +260,7 @@ impl S3Store {
             .set_request_payer(self.request_payer.clone())
             .send()
             .await;
-        let tags = match answer {
-            // Some stores say in this way that it has none.
-            Err(e) if aws::code(&e).is_some_and(|code| code.starts_with("NoSuchTagSet")) => {
-                return Ok(Vec::new());
-            }
-            answer => {
-                answer.map_err(|e| self.error("GetObjectTagging", "s3:GetObjectTagging", id, e))?
-            }
-        };
+        let tags = answer.map_err(|e| self.error(TAGGING.0, TAGGING.1, id, e))?;
         Ok(tags.tag_set().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect())
     }
 

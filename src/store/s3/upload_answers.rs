@@ -1,4 +1,4 @@
-//! Answers about uploads, read by the names of their elements.
+//! Answers about uploads and tags, read by the names of their elements.
 //!
 //! Stores differ in the root element (`InitiateMultipartUpload`, `ListPartsResponse`), and the SDK
 //! insists on one: it would lose the id of an upload that has been created. Here the names without
@@ -6,7 +6,8 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>,
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>.
 //!
 //! A document that was cut, an HTML page and an error in an answer with status 200 are errors.
 
@@ -220,6 +221,21 @@ pub(super) fn completed(document: &[u8]) -> Result<Option<(Etag, Option<u64>)>> 
     Ok(Some((Etag::new(etag.trim()), crc64nvme)))
 }
 
+/// The tags of an object. An element without them is a list of none only if it is the expected one.
+pub(super) fn tags(document: &[u8]) -> Result<Vec<(String, String)>> {
+    let root = answer(document)?;
+    let sets: Vec<_> = root.all("TagSet").collect();
+    if sets.is_empty() && root.name != "Tagging" {
+        return Err(strange(&root, "no list of tags"));
+    }
+    let text = |tag: &XmlElement, name| tag.all(name).next().map(|child| child.text.clone());
+    let tag = |tag: &XmlElement| {
+        let key = text(tag, "Key").ok_or_else(|| Error::invalid("a tag without a key"))?;
+        Ok((key, text(tag, "Value").unwrap_or_default()))
+    };
+    sets.iter().flat_map(|set| set.all("Tag")).map(tag).collect()
+}
+
 /// A different document than was requested: something in transit has made it up.
 fn strange(root: &XmlElement, what: &str) -> Error {
     let message = format!("the answer is {what}: its root element is {:?}", root.name);
@@ -233,7 +249,12 @@ fn time(text: &str) -> Option<SystemTime> {
 /// Parses a document as each of the answers, for the fuzzer; returns the errors.
 pub(super) fn read_all(document: &[u8]) -> Vec<Error> {
     let _ = upload_id(document);
-    let errors = [parts(document).err(), uploads(document).err(), completed(document).err()];
+    let errors = [
+        parts(document).err(),
+        uploads(document).err(),
+        completed(document).err(),
+        tags(document).err(),
+    ];
     errors.into_iter().flatten().collect()
 }
 
@@ -325,6 +346,28 @@ mod tests {
         assert!(upload.initiated.is_some());
         let last = document.replace("true", "false");
         assert_eq!(uploads(last.as_bytes()).unwrap().next, None);
+    }
+
+    #[test]
+    fn tags_are_kept_as_they_are() {
+        let document = "<?xml version=\"1.0\"?>\n<x:Tagging xmlns:x=\"y\"> <x:TagSet><x:Tag>\
+            <x:Key>a&amp;b</x:Key><x:Value> c &#xE9;</x:Value></x:Tag><x:Tag><x:Key> </x:Key>\
+            <x:Value/></x:Tag></x:TagSet></x:Tagging>";
+        let expected = [("a&b", " c é"), (" ", "")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(tags(document.as_bytes()).unwrap(), expected);
+        for none in ["<Tagging/>", "<Tagging><TagSet/></Tagging>", "<GetTags><TagSet/></GetTags>"] {
+            assert_eq!(tags(none.as_bytes()).unwrap(), []);
+        }
+        for end in 0..document.len() {
+            assert!(tags(&document.as_bytes()[..end]).is_err(), "{}", &document[..end]);
+        }
+        for other in ["<html><TagSet/></html>", "<Error><Code>InternalError</Code></Error>", "<L/>"]
+        {
+            assert_eq!(tags(other.as_bytes()).unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        let keyless = "<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>";
+        assert_eq!(tags(keyless.as_bytes()).unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[test]

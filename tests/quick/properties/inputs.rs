@@ -158,6 +158,7 @@ fn upload_answers() -> Vec<String> {
          </ListMultipartUploadsResult>",
         " \n<CompleteMultipartUploadResult><ETag><![CDATA[\"e-2\"]]></ETag>\
          </CompleteMultipartUploadResult>",
+        "<Tagging><TagSet><Tag><Key>k&#xE9;</Key><Value> v</Value></Tag></TagSet></Tagging>",
         "<Error><Code>Internal\nError</Code><Message>&#1;</Message></Error>",
         "<html/>",
     ]

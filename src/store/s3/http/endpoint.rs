@@ -21,6 +21,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// Any key will do, but it must be the last of the path.
 const ANY_KEY: &str = "k";
 
+/// Everything that is not unreserved is encoded, once (RFC 3986, section 2.3).
+pub(super) const UNRESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// The region that a signature is for.
 #[derive(Debug)]
 pub(super) struct SigningScope {
@@ -43,17 +47,17 @@ pub(in super::super) struct Place {
 impl Place {
     /// The path for a key, with its query.
     pub(super) fn path(&self, key: &str, query: &[(&str, &str)]) -> String {
-        // Everything that is not unreserved is encoded, once (RFC 3986, section 2.3; S3 keys keep
-        // their `/`).
-        const QUERY: &AsciiSet =
-            &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-        const KEY: &AsciiSet = &QUERY.remove(b'/');
+        // S3 keys keep their `/`.
+        const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
         let mut path = format!("{}{}", self.path, utf8_percent_encode(key, KEY));
         for (i, (name, value)) in query.iter().enumerate() {
             path.push(if i == 0 { '?' } else { '&' });
             path.push_str(name);
-            path.push('=');
-            path.extend(utf8_percent_encode(value, QUERY));
+            // `?tagging` has no value.
+            if !value.is_empty() {
+                path.push('=');
+                path.extend(utf8_percent_encode(value, UNRESERVED));
+            }
         }
         path
     }
