@@ -13,7 +13,7 @@ use s3_migration::digest;
 use s3_migration::error::{Error, Result};
 use s3_migration::object::{MIB, ObjectId};
 use s3_migration::store::s3::S3Store;
-use s3_migration::store::{NewObject, ObjectStore, Part, Payload, Side};
+use s3_migration::store::{NewObject, Part, Payload, Side, Uploads, Writes};
 
 const KEY: (&str, &str) = ("EXAMPLEKEY", "not-a-secret-it-opens-loopback-only");
 const SMALL_BYTES: usize = 4096;

@@ -16,7 +16,7 @@ use crate::object::ObjectId;
 use crate::record::{JobStatus, Record, RecordStore};
 use crate::retry::{Policy, retry};
 use crate::store::pace::Paced;
-use crate::store::{ListedUpload, ObjectStore, Upload, UploadMarker};
+use crate::store::{ListedUpload, Upload, UploadMarker, Uploads};
 
 mod hold;
 

@@ -18,7 +18,7 @@ use crate::filter::patterns::Patterns;
 use crate::format::human;
 use crate::mutex::lock;
 use crate::params::Pair;
-use crate::store::ObjectStore;
+use crate::store::Reads;
 
 pub mod bytes;
 pub mod counts;
@@ -39,9 +39,9 @@ use journal::{Journal, PairState};
 #[derive(Clone, Debug)]
 pub struct Verification {
     /// The objects.
-    pub source: Arc<dyn ObjectStore>,
+    pub source: Arc<dyn Reads>,
     /// Their copies.
-    pub destination: Arc<dyn ObjectStore>,
+    pub destination: Arc<dyn Reads>,
     /// Where the keys of either side come from.
     pub origins: [KeyOrigin; 2],
     /// Objects to leave out.

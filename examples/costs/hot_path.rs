@@ -17,7 +17,9 @@ use s3_migration::digest::lanes::Lanes;
 use s3_migration::error::{Error, Result};
 use s3_migration::object::{ByteRange, MIB, ObjectId};
 use s3_migration::store::s3::S3Store;
-use s3_migration::store::{Body, GetRequest, NewObject, ObjectStore, Payload, Proof, Side, Upload};
+use s3_migration::store::{
+    Body, GetRequest, NewObject, Payload, Proof, Reads, Side, Upload, Uploads, Writes,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

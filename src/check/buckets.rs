@@ -11,7 +11,7 @@ use crate::object::{ByteRange, ObjectId, destination_prefix};
 use crate::params::{Pair, ParameterStore};
 use crate::quirk::Quirk;
 use crate::store::s3::S3Store;
-use crate::store::{GetRequest, ObjectMeta, ObjectStore, Side};
+use crate::store::{GetRequest, ObjectMeta, Reads, Side};
 use crate::wiring::{self, first};
 
 /// A bucket, and the prefix of its keys.

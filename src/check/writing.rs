@@ -10,7 +10,9 @@ use crate::error::{Error, ErrorKind};
 use crate::object::ObjectId;
 use crate::quirk::Quirk;
 use crate::store::s3::S3Store;
-use crate::store::{Created, NewObject, ObjectMeta, ObjectStore, Payload, Proof, Upload};
+use crate::store::{
+    Created, NewObject, ObjectMeta, Payload, Proof, Reads, Upload, Uploads, Writes,
+};
 use crate::wiring::first;
 
 /// What the test writes.

@@ -14,7 +14,7 @@ use crate::params::Pair;
 use crate::quirk::Quirk;
 use crate::record::{Copy, RecordStore};
 use crate::retry::Retrying;
-use crate::store::{Listed, ObjectStore};
+use crate::store::{Listed, Reads};
 
 /// How many objects of a bucket pair are looked up by themselves before their ETags are said to
 /// differ.
@@ -111,7 +111,7 @@ impl Closing {
     /// if no encryption changes its own.
     pub(super) async fn doubts(
         &self,
-        sides: [&dyn ObjectStore; 2],
+        sides: [&dyn Reads; 2],
         max_retry: u32,
         cancel: &CancellationToken,
     ) -> Vec<ObjectId> {
@@ -155,7 +155,7 @@ impl Closing {
 
 /// Whether an object's ETags are digests on both sides, so that its bytes differ.
 async fn differs_after_all(
-    [source, destination]: [&dyn ObjectStore; 2],
+    [source, destination]: [&dyn Reads; 2],
     (src, des): &(ObjectId, ObjectId),
     max_retry: u32,
     cancel: &CancellationToken,

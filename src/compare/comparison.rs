@@ -29,7 +29,7 @@ use crate::params::Pair;
 use crate::queue::Queue;
 use crate::record::RecordStore;
 use crate::retry::{Policy, Retrying};
-use crate::store::{ListRequest, ObjectStore};
+use crate::store::{ListRequest, Reads};
 
 /// Which keys are compared.
 #[derive(Clone, Debug)]
@@ -50,9 +50,9 @@ impl Default for Keys {
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// Where the objects are.
-    pub source: Arc<dyn ObjectStore>,
+    pub source: Arc<dyn Reads>,
     /// Where they go.
-    pub destination: Arc<dyn ObjectStore>,
+    pub destination: Arc<dyn Reads>,
     /// What counts as a difference.
     pub criteria: Criteria,
     /// Objects to leave out.
@@ -78,11 +78,7 @@ pub struct Terms {
 
 impl Terms {
     /// The sizes of all objects, one range of keys after another.
-    pub fn of_sizes(
-        source: Arc<dyn ObjectStore>,
-        destination: Arc<dyn ObjectStore>,
-        max_retry: u32,
-    ) -> Self {
+    pub fn of_sizes(source: Arc<dyn Reads>, destination: Arc<dyn Reads>, max_retry: u32) -> Self {
         Self {
             source,
             destination,
@@ -135,7 +131,7 @@ impl Terms {
 }
 
 /// A store, and what is listed of it.
-pub(super) type Listing<'a> = (&'a Arc<dyn ObjectStore>, ListRequest);
+pub(super) type Listing<'a> = (&'a Arc<dyn Reads>, ListRequest);
 
 /// Where the jobs of a comparison go.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use crate::quirk::Quirk;
 use crate::retry::{Policy, Retrying, retry};
 use crate::sources::sort::{KeyRow, Sorted};
 use crate::store::profile::Profile;
-use crate::store::{ListPage, ListRequest, Listed, ObjectStore, Odd};
+use crate::store::{ListPage, ListRequest, Listed, Odd, Reads};
 
 mod end;
 
@@ -35,7 +35,7 @@ pub const IGNORES_MARKER: u64 = 2;
 #[derive(Clone, Debug)]
 pub enum Pages {
     /// A store's own listing.
-    Store(Arc<dyn ObjectStore>),
+    Store(Arc<dyn Reads>),
     /// Sorted pages, read once from beginning to end, and how the end of what was sorted is known.
     Sorted(Arc<Mutex<Sorted>>, ListingEnd),
 }

@@ -17,7 +17,7 @@ use crate::params::Pair;
 use crate::record::{Copy, RecordId};
 use crate::retry::Retrying;
 use crate::sources::{Feed, NamedObject, batch_manifest, key_file};
-use crate::store::{Flaw, Listed, ObjectMeta, ObjectStore, Odd};
+use crate::store::{Flaw, Listed, ObjectMeta, Odd, Reads};
 
 impl NamedObject {
     /// Whether the object belongs to `pair`: in its bucket, if the file names one, and under its
@@ -140,7 +140,7 @@ impl Comparison {
 
     async fn head(
         &self,
-        store: &Arc<dyn ObjectStore>,
+        store: &Arc<dyn Reads>,
         id: &ObjectId,
         version: Option<&str>,
     ) -> Result<Option<ObjectMeta>> {

@@ -17,7 +17,7 @@ use crate::quirk::Quirk;
 use crate::retry::{Policy, Retrying};
 use crate::sources::inventory::Inventory;
 use crate::sources::sort::{KeyRow, Sorted, Sorter};
-use crate::store::{ListPage, ListRequest, ObjectStore};
+use crate::store::{ListPage, ListRequest, Reads};
 
 /// Where one side's keys come from.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +67,7 @@ impl Comparison {
     /// are merged in the end. Also returns how the listing's end is known.
     async fn sort(
         &self,
-        store: &Arc<dyn ObjectStore>,
+        store: &Arc<dyn Reads>,
         mut request: ListRequest,
         sorter: Sorter,
     ) -> Result<(Sorted, ListingEnd)> {

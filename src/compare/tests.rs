@@ -19,7 +19,7 @@ use crate::quirk::Quirk;
 use crate::record::sqlite::SqliteRecords;
 use crate::sqlite::Database;
 use crate::store::tests::Fake;
-use crate::store::{ListPage, ListRequest, ObjectStore};
+use crate::store::{ListPage, ListRequest, Reads};
 
 type Contents = BTreeMap<String, u64>;
 
@@ -90,7 +90,7 @@ fn page(
     page
 }
 
-fn store(keys: &Contents, moods: &Moods) -> Arc<dyn ObjectStore> {
+fn store(keys: &Contents, moods: &Moods) -> Arc<dyn Reads> {
     let (keys, moods) = (Arc::new(keys.clone()), moods.clone());
     let list = move |request: ListRequest| {
         let (keys, moods) = (Arc::clone(&keys), moods.clone());
@@ -141,7 +141,7 @@ fn pair() -> Pair {
     Pair { src_bucket, src_prefix, des_bucket, des_prefix, strip: false }
 }
 
-fn of_sizes(source: Arc<dyn ObjectStore>, copies: Arc<dyn ObjectStore>) -> Comparison {
+fn of_sizes(source: Arc<dyn Reads>, copies: Arc<dyn Reads>) -> Comparison {
     Comparison::dry_run(Terms::of_sizes(source, copies, 1), CancellationToken::new())
 }
 
@@ -321,7 +321,7 @@ async fn an_early_end_is_said_once_and_a_key_written_meanwhile_is_none() {
         };
         let source = Arc::new(Fake { list: Box::new(list), ..Fake::default() });
         let empty = store(&Contents::new(), &Moods { page: 10, ..Moods::default() });
-        let told: Arc<dyn ObjectStore> = Arc::<Fake>::clone(&source);
+        let told: Arc<dyn Reads> = Arc::<Fake>::clone(&source);
         let comparison = of_sizes(told, empty);
         assert_eq!(comparison.compare(&pair(), &[]).await.unwrap().listed, 40);
         assert_eq!(source.profile.has("src", Quirk::EndsListingsEarly), expected);

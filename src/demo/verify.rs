@@ -52,7 +52,7 @@ pub(super) async fn compare_all(source: Place<'_>, destination: Place<'_>) -> Re
 async fn keys((store, bucket): Place<'_>) -> Result<Vec<ObjectKey>> {
     let cancel = CancellationToken::new();
     let request = ListRequest { bucket: bucket.to_owned(), ..ListRequest::default() };
-    let (pages, first) = (Pages::Store(Arc::clone(store)), Arc::default());
+    let (pages, first) = (Pages::Store(Arc::<dyn ObjectStore>::clone(store)), Arc::default());
     let asking = Asking { pages, policy: Policy::probe(), first, cancel };
     let mut listing = Listing::new(asking, request, KeyNames::default());
     let mut keys = Vec::new();

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::CHUNK;
 use super::sort::{KeyRow, Sorted, Sorter};
 use crate::error::{Error, Result};
-use crate::store::ObjectStore;
+use crate::store::Reads;
 pub use address::Address;
 use columns::{InventoryRow, RowFilter};
 use files::InventoryPlace;
@@ -45,7 +45,7 @@ const FILES_AT_ONCE: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Access {
     /// The store that has it; not needed for a local inventory.
-    pub store: Option<Arc<dyn ObjectStore>>,
+    pub store: Option<Arc<dyn Reads>>,
     /// Tries for one call, at least 1.
     pub max_retry: u32,
     /// The folder for temporary files; `None` for the system's. Sorting needs room for all rows.

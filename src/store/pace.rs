@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::stall::{self, Silence};
@@ -239,7 +240,7 @@ impl Paced {
 // A method with a default would not be paced.
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl ObjectStore for Paced {
+impl Reads for Paced {
     fn profile(&self) -> &Profile {
         self.inner.profile()
     }
@@ -261,52 +262,6 @@ impl ObjectStore for Paced {
                 Err(error)
             }
         }
-    }
-
-    async fn put(
-        &self,
-        id: &ObjectId,
-        new: &NewObject,
-        body: Bytes,
-        proof: Proof,
-    ) -> Result<Written> {
-        let permit = self.enter(&id.bucket, RequestClass::Write).await?;
-        self.pass(body.len()).await;
-        let short = body.len() <= SHORT_BYTES;
-        let answer = self.inner.put(id, new, body, proof).await;
-        self.settle(PacedCall::on("PutObject", id), permit, answer, short).await
-    }
-
-    async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
-        let (name, id) = ("UploadPart", &upload.target);
-        match payload {
-            Payload::Streamed { body, trailer } => {
-                let send = |body| {
-                    self.inner.upload_part(upload, number, Payload::Streamed { body, trailer })
-                };
-                self.send_streamed((name, id), body, send).await
-            }
-            // The request's own time limit is enough for what fits into memory.
-            held => {
-                let permit = self.enter(&id.bucket, RequestClass::Write).await?;
-                if let Payload::Held { bytes, .. } = &held {
-                    self.pass(bytes.len()).await;
-                }
-                let answer = self.inner.upload_part(upload, number, held).await;
-                self.settle(PacedCall::on(name, id), permit, answer, false).await
-            }
-        }
-    }
-
-    async fn put_streamed(
-        &self,
-        id: &ObjectId,
-        new: &NewObject,
-        body: Body,
-        md5: Option<Md5>,
-    ) -> Result<Written> {
-        let send = |body| self.inner.put_streamed(id, new, body, md5);
-        self.send_streamed(("PutObject", id), body, send).await
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
@@ -336,9 +291,65 @@ impl ObjectStore for Paced {
     async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
         self.control(PacedCall::on("HeadObject", id), self.inner.current(id)).await
     }
+}
+
+// A method with a default would not be paced.
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Writes for Paced {
+    async fn put(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Bytes,
+        proof: Proof,
+    ) -> Result<Written> {
+        let permit = self.enter(&id.bucket, RequestClass::Write).await?;
+        self.pass(body.len()).await;
+        let short = body.len() <= SHORT_BYTES;
+        let answer = self.inner.put(id, new, body, proof).await;
+        self.settle(PacedCall::on("PutObject", id), permit, answer, short).await
+    }
+
+    async fn put_streamed(
+        &self,
+        id: &ObjectId,
+        new: &NewObject,
+        body: Body,
+        md5: Option<Md5>,
+    ) -> Result<Written> {
+        let send = |body| self.inner.put_streamed(id, new, body, md5);
+        self.send_streamed(("PutObject", id), body, send).await
+    }
 
     async fn delete(&self, id: &ObjectId) -> Result<()> {
         self.control(PacedCall::on("DeleteObject", id), self.inner.delete(id)).await
+    }
+}
+
+// A method with a default would not be paced.
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Uploads for Paced {
+    async fn upload_part(&self, upload: &Upload, number: u32, payload: Payload) -> Result<Written> {
+        let (name, id) = ("UploadPart", &upload.target);
+        match payload {
+            Payload::Streamed { body, trailer } => {
+                let send = |body| {
+                    self.inner.upload_part(upload, number, Payload::Streamed { body, trailer })
+                };
+                self.send_streamed((name, id), body, send).await
+            }
+            // The request's own time limit is enough for what fits into memory.
+            held => {
+                let permit = self.enter(&id.bucket, RequestClass::Write).await?;
+                if let Payload::Held { bytes, .. } = &held {
+                    self.pass(bytes.len()).await;
+                }
+                let answer = self.inner.upload_part(upload, number, held).await;
+                self.settle(PacedCall::on(name, id), permit, answer, false).await
+            }
+        }
     }
 
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {

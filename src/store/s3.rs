@@ -303,7 +303,7 @@ fn read_permission(request: &GetRequest) -> &'static str {
 }
 
 #[async_trait]
-impl ObjectStore for S3Store {
+impl Reads for S3Store {
     fn profile(&self) -> &Profile {
         &self.profile
     }
@@ -364,6 +364,23 @@ impl ObjectStore for S3Store {
         self.object_tags(id, version).await
     }
 
+    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
+        let head = match self.head(id, None).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.missing(id).await,
+            answer => answer.map(Some),
+        };
+        head.map_err(|error| match error.kind() {
+            ErrorKind::Denied => error.note(format_args!(
+                "without s3:ListBucket on {}, a missing key is refused in the same way",
+                id.bucket
+            )),
+            _ => error,
+        })
+    }
+}
+
+#[async_trait]
+impl Writes for S3Store {
     async fn put(
         &self,
         id: &ObjectId,
@@ -405,24 +422,13 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn current(&self, id: &ObjectId) -> Result<Option<ObjectMeta>> {
-        let head = match self.head(id, None).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.missing(id).await,
-            answer => answer.map(Some),
-        };
-        head.map_err(|error| match error.kind() {
-            ErrorKind::Denied => error.note(format_args!(
-                "without s3:ListBucket on {}, a missing key is refused in the same way",
-                id.bucket
-            )),
-            _ => error,
-        })
-    }
-
     async fn delete(&self, id: &ObjectId) -> Result<()> {
         self.delete_object(id).await
     }
+}
 
+#[async_trait]
+impl Uploads for S3Store {
     async fn create_upload(&self, target: &ObjectId, new: &NewObject) -> Result<Created> {
         let begin = |given: Given| async move { self.begin_upload(target, &given).await };
         self.written_as_taken(&target.bucket, new, false, begin).await

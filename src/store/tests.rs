@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -86,7 +87,7 @@ pub fn written() -> Written {
 }
 
 #[async_trait]
-impl ObjectStore for Fake {
+impl Reads for Fake {
     fn profile(&self) -> &Profile {
         &self.profile
     }
@@ -97,10 +98,6 @@ impl ObjectStore for Fake {
 
     async fn get(&self, request: &GetRequest) -> Result<GetAnswer> {
         (self.get)(request.clone()).await
-    }
-
-    async fn upload_part(&self, _: &Upload, _: u32, payload: Payload) -> Result<Written> {
-        (self.upload_part)(payload).await
     }
 
     async fn head(&self, id: &ObjectId, _: Option<&str>) -> Result<ObjectMeta> {
@@ -120,6 +117,13 @@ impl ObjectStore for Fake {
         unreachable!()
     }
 
+    async fn current(&self, _: &ObjectId) -> Result<Option<ObjectMeta>> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Writes for Fake {
     async fn put(&self, _: &ObjectId, _: &NewObject, _: Bytes, _: Proof) -> Result<Written> {
         unreachable!()
     }
@@ -134,12 +138,15 @@ impl ObjectStore for Fake {
         unreachable!()
     }
 
-    async fn current(&self, _: &ObjectId) -> Result<Option<ObjectMeta>> {
-        unreachable!()
-    }
-
     async fn delete(&self, _: &ObjectId) -> Result<()> {
         unreachable!()
+    }
+}
+
+#[async_trait]
+impl Uploads for Fake {
+    async fn upload_part(&self, _: &Upload, _: u32, payload: Payload) -> Result<Written> {
+        (self.upload_part)(payload).await
     }
 
     async fn create_upload(&self, _: &ObjectId, _: &NewObject) -> Result<Created> {

@@ -13,7 +13,7 @@ use crate::record::{Attempts, Record};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
-use crate::store::{ObjectMeta, ObjectStore};
+use crate::store::{ObjectMeta, Reads};
 use crate::transfer::layout::{self, Layout, Route};
 
 /// How often a copy starts again because the source changed or the upload vanished meanwhile.

@@ -18,7 +18,9 @@ use crate::quirk::Quirk;
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
-use crate::store::{GetRequest, ListRequest, Listed, Md5, NewObject, ObjectStore, Payload, Upload};
+use crate::store::{
+    GetRequest, ListRequest, Listed, Md5, NewObject, Payload, Reads, Upload, Uploads,
+};
 use crate::transfer::layout::Guesses;
 
 /// The most objects that are read to learn whether a source's ETags are MD5s.

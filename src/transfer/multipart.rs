@@ -20,7 +20,7 @@ use crate::object::Etag;
 use crate::quirk::Quirk;
 use crate::record::{Proven, RecordId, Seal, Start, UploadRef};
 use crate::store::{
-    Created, GetRequest, NewObject, ObjectMeta, ObjectStore, Part, Proof, Upload, Written,
+    Created, GetRequest, NewObject, ObjectMeta, Part, Proof, Reads, Upload, Uploads, Written,
 };
 use crate::transfer::layout::Layout;
 

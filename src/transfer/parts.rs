@@ -28,7 +28,7 @@ use crate::quirk::Quirk;
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
-use crate::store::{Body, GetRequest, Md5, ObjectStore, Part, Payload, Proof, Upload, Written};
+use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Reads, Upload, Uploads, Written};
 use crate::transfer::layout::{self, Layout};
 
 /// The memory that a streamed part may occupy: the connections' buffers and the bytes that wait to

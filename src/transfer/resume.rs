@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, MIB, ObjectId};
 use crate::quirk::Quirk;
 use crate::record::{JobStatus, Proven, Record, RecordId, UploadRef};
-use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, ObjectStore, Part, Upload};
+use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Reads, Upload};
 use crate::transfer::layout::{self, Layout};
 
 /// Parts that are not known to be this object's are read again and compared, up to this many bytes:

@@ -10,7 +10,7 @@ use super::{Attempt, Copied};
 use crate::error::Result;
 use crate::mutex::lock;
 use crate::quirk::Quirk;
-use crate::store::{ObjectMeta, ObjectStore};
+use crate::store::{ObjectMeta, Reads};
 use crate::transfer::preserved::{Wanted, lost};
 use crate::transfer::tag_asking::Telling;
 

@@ -9,7 +9,7 @@ use super::{Attempt, Copied, Turn};
 use crate::digest::sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Proven;
-use crate::store::{GetRequest, Md5, ObjectMeta, ObjectStore, Proof, Written};
+use crate::store::{GetRequest, Md5, ObjectMeta, Proof, Reads, Writes, Written};
 
 /// How often an object is read if its bytes never match its ETag, or its length never matches its
 /// listing.

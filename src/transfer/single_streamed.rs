@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::mutex::lock;
 use crate::quirk::Quirk;
 use crate::record::Proven;
-use crate::store::{GetRequest, ObjectMeta, ObjectStore, Proof, Written};
+use crate::store::{GetRequest, ObjectMeta, Proof, Reads, Writes, Written};
 
 /// The result of one read.
 enum Passed {

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutex::lock;
-use crate::store::{ObjectMeta, ObjectStore};
+use crate::store::{ObjectMeta, Reads};
 use crate::transfer::tag_asking::Telling;
 
 /// How often an object is asked again after a refusal that may not be about the request.

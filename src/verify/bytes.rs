@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ByteRange, Etag, MIB, ObjectId};
 use crate::retry::{Policy, retry};
-use crate::store::{Body, GetRequest, ObjectStore};
+use crate::store::{Body, GetRequest, Reads};
 
 /// A larger object is read in pieces of this size, so that a broken connection costs one piece.
 const PIECE: u64 = 64 * MIB;
 
 /// An object and where it is.
-pub type At<'a> = (&'a dyn ObjectStore, &'a ObjectId);
+pub type At<'a> = (&'a dyn Reads, &'a ObjectId);
 
 /// Whether both objects, which must have `size` bytes, have the same bytes. An object that is
 /// replaced while it is read is an error.

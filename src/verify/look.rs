@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ObjectId, ObjectKey};
 use crate::quirk::Quirk;
 use crate::retry::Retrying;
-use crate::store::{ObjectMeta, ObjectStore};
+use crate::store::{ObjectMeta, Reads};
 use crate::transfer::preserved::Wanted;
 
 /// Objects of one range that are looked at concurrently.
@@ -158,7 +158,7 @@ impl OnePair {
         }
         if ask.deep && sizes[0] == sizes[1] {
             let Verification { source, destination, max_retry, .. } = &*self.verification;
-            let sides: [(&dyn ObjectStore, _); 2] = [(&**source, ids[0]), (&**destination, ids[1])];
+            let sides: [(&dyn Reads, _); 2] = [(&**source, ids[0]), (&**destination, ids[1])];
             let _room = self.looker.reads.acquire().await;
             match same_objects(sides, sizes[0], *max_retry, &self.cancel).await {
                 Ok(same) => {
@@ -202,7 +202,7 @@ impl OnePair {
     /// the caller may see, if there are any.
     async fn count_tags(
         &self,
-        sides: &[Retrying<'_, dyn ObjectStore>; 2],
+        sides: &[Retrying<'_, dyn Reads>; 2],
         ids: [&ObjectId; 2],
         heads: &mut [ObjectMeta; 2],
     ) -> Result<()> {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::quirk::Quirk;
 use crate::record::{NoteKey, Notes, RecordStore};
 use crate::store::profile::Profile;
-use crate::store::{ObjectStore, Side};
+use crate::store::{Reads, Side};
 use crate::wiring::Sides;
 
 /// How long a fact is believed.

@@ -23,7 +23,7 @@ use crate::mutex::lock;
 use crate::object::ObjectId;
 use crate::record::NoteKey;
 use crate::retry::Retrying;
-use crate::store::ObjectStore;
+use crate::store::Reads;
 
 /// How long a bucket list stays valid after it was read.
 const GOOD_FOR: Duration = Duration::from_secs(300);

@@ -16,7 +16,7 @@ use crate::error::{Asked, Error, ErrorKind};
 use crate::job::Job;
 use crate::mutex::lock;
 use crate::store::pace::Paced;
-use crate::store::{ListRequest, ObjectStore, Side};
+use crate::store::{ListRequest, Reads, Side};
 use crate::worker::blame::{self, Admission, Blame, Breaker, Neutral, Ruling, Tried};
 
 /// The result of a neutral call holds this long: a thousand odd objects do not cost a thousand

@@ -23,7 +23,7 @@ use crate::logging::scope;
 use crate::record::{JobStatus, MAX_WRITTEN, Outcome, RecordId, Recorded};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
-use crate::store::ObjectStore;
+use crate::store::Reads;
 use crate::transfer::{Claim, Delivered, Done, Report, Standing};
 use crate::worker::blame;
 

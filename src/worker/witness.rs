@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::mutex::lock;
 use crate::object::Etag;
 use crate::shutdown::Halt;
-use crate::store::{GetRequest, ObjectStore, Side};
+use crate::store::{GetRequest, Reads, Side};
 use crate::transfer::{Claim, Copied, Delivered, Done};
 
 /// The largest object that serves as a witness. Bytes.

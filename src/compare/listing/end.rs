@@ -4,7 +4,7 @@ use super::{A_FEW, IGNORES_MARKER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::quirk::Quirk;
 use crate::retry::Retrying;
-use crate::store::{ListRequest, ObjectStore};
+use crate::store::{ListRequest, Reads};
 
 /// How a listing's end is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ pub struct LastPage {
 
 impl LastPage {
     /// The end of a listing of `bucket` if nothing can be requested after it.
-    pub fn unchecked(self, store: &dyn ObjectStore, bucket: &str) -> ListingEnd {
+    pub fn unchecked(self, store: &dyn Reads, bucket: &str) -> ListingEnd {
         let ends_early = store.profile().has(bucket, Quirk::EndsListingsEarly);
         match !ends_early && (self.by_token || !self.is_full) {
             true => ListingEnd::Unchecked,
@@ -52,7 +52,7 @@ pub fn refuses_to_begin(error: &Error, request: &ListRequest) -> bool {
 /// key and answers a request without a start. Fails if it refuses that too, since then the refusal
 /// has another reason.
 pub async fn learn_refusal(
-    store: Retrying<'_, dyn ObjectStore>,
+    store: Retrying<'_, dyn Reads>,
     request: &ListRequest,
     refusal: Error,
 ) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::digest::{Md5Hasher, md5};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::ObjectId;
 use crate::retry::Retrying;
-use crate::store::{GetRequest, Md5, ObjectStore};
+use crate::store::{GetRequest, Md5, Reads};
 
 /// The longest manifest that is read: about 300,000 data files.
 const LONGEST_MANIFEST: u64 = 64 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub(super) enum InventoryPlace {
 #[derive(Debug)]
 pub(super) struct Remote {
     id: ObjectId,
-    store: Arc<dyn ObjectStore>,
+    store: Arc<dyn Reads>,
     max_retry: u32,
     folder: PathBuf,
     cancel: CancellationToken,

@@ -1,5 +1,6 @@
 //! What goes over the line, before a server that says what it is told to.
 
+use s3_migration::store::{Reads, Writes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

@@ -83,7 +83,7 @@ impl Stage {
 
     async fn open(&self) -> Result<Inventory> {
         let access = Access {
-            store: Some(Arc::clone(&self.store)),
+            store: Some(Arc::<dyn ObjectStore>::clone(&self.store)),
             max_retry: 3,
             folder: None,
             cancel: self.cancel.clone(),
