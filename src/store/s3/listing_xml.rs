@@ -463,10 +463,13 @@ fn character(number: u32, text: &mut Vec<u8>) -> bool {
         return true;
     }
     let six = |byte: u8| u32::from(byte & 0x3F);
-    if let (true, Some([a, b, c])) = (SECOND.contains(&number), text.last_chunk()) {
-        let before = u32::from(a & 0x0F) << 12 | six(*b) << 6 | six(*c);
-        let whole = 0x1_0000 + (before.wrapping_sub(FIRST.start) << 10) + (number - SECOND.start);
-        if let (true, Some(character)) = (FIRST.contains(&before), char::from_u32(whole)) {
+    // Only a first half, in the form in which it is kept below, begins like this.
+    if let (true, Some([0xED, b @ 0xA0..0xB0, c @ 0x80..0xC0])) =
+        (SECOND.contains(&number), text.last_chunk())
+    {
+        let before = 0xD000 | six(*b) << 6 | six(*c);
+        let whole = 0x1_0000 + ((before - FIRST.start) << 10) + (number - SECOND.start);
+        if let Some(character) = char::from_u32(whole) {
             text.truncate(text.len() - 3);
             text.extend(as_utf8(character));
             return true;
@@ -640,8 +643,11 @@ mod tests {
                 read_all(&format!("<Contents><Key>{written}</Key><Size>1</Size></Contents>"));
             assert_eq!(page.get(0).map(|listed| listed.key), Some(key), "{written} {page:?}");
         }
-        let half = read_all("<Contents><Key>&#xD83D;a</Key><Size>1</Size></Contents>");
-        assert_eq!(half.odd[0].flaw, Flaw::NotUtf8);
+        // Half a character stays half, whatever is next to it; the bits of "m`a" are those of one.
+        for half in ["&#xD83D;a", "&#xDEA7;", "abc&#xDEA7;", "m`a&#xDE00;", "é\u{ff}&#56999;"] {
+            let page = read_all(&format!("<Contents><Key>{half}</Key><Size>1</Size></Contents>"));
+            assert_eq!(page.odd[0].flaw, Flaw::NotUtf8, "{half}");
+        }
     }
 
     /// Promises 0, 1.
