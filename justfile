@@ -62,6 +62,11 @@ picture:
     UPDATE_PICTURES=1 cargo test --lib pictures
     python3 docs/pictures/terminal_svg.py target/release/s3-migration demo > docs/pictures/demo.svg
 
+# What others can download: static archives and .debs for both architectures, installed and run
+dist:
+    packer/build-release.sh --static --out dist/static x86_64 aarch64
+    S3_MIGRATION_DIST="$PWD/dist/static" cargo test --locked --test deploy download
+
 # Write the shipped ini anew from the table of keys
 ini:
     UPDATE_SHIPPED_INI=1 cargo test --test quick shipped_ini

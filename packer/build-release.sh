@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Builds the release for Amazon Linux 2023 and puts it, with all that is installed beside it, into
-# s3-migration-ARCH.tar.gz with a .sha256.
+# s3-migration-ARCH.tar.gz with a .sha256. With --static it builds one that needs no C library of the
+# machine, for any Linux, which packer/package.sh makes archives and .debs of.
 #
-#   packer/build-release.sh [--out FOLDER] [x86_64|aarch64 ...]
-#   packer/build-release.sh --verify BINARY
+#   packer/build-release.sh [--static] [--out FOLDER] [x86_64|aarch64 ...]
+#   packer/build-release.sh [--static] --verify BINARY
 #
 # --verify builds nothing and looks at one binary, as is done with each that is built.
-# Without an architecture it is the machine's own; without --out the folder is dist.
+# Without an architecture it is the machine's own, which --static builds in any case: it writes the manual
+# pages of all. Without --out the folder is dist, or dist/static.
 #
 # Amazon Linux 2023 has glibc 2.34 (https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html), older
 # than most machines that build: zig links against exactly that one, and for either architecture, from
@@ -16,6 +18,8 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 glibc=2.34
+# What zig links in for --static: lib/libc/musl/src/internal/version.h there.
+musl=1.2.5
 zig_version=0.15.2
 zigbuild_version=0.24.1
 
@@ -24,7 +28,8 @@ fail() {
     exit 1
 }
 
-out=dist
+libc=gnu
+out=
 only_verified=
 architectures=()
 while [ $# -gt 0 ]; do
@@ -39,12 +44,27 @@ while [ $# -gt 0 ]; do
             only_verified=$2
             shift
             ;;
+        --static) libc=musl ;;
         x86_64 | aarch64) architectures+=("$1") ;;
-        *) fail "$1 is not understood; allowed: --out FOLDER, --verify BINARY, x86_64, aarch64" ;;
+        *) fail "$1 is not understood; allowed: --static, --out FOLDER, --verify BINARY, x86_64, aarch64" ;;
     esac
     shift
 done
-[ ${#architectures[@]} -gt 0 ] || architectures=("$(uname -m)")
+own=$(uname -m)
+[ ${#architectures[@]} -gt 0 ] || architectures=("$own")
+if [ $libc = musl ]; then
+    others=()
+    for architecture in "${architectures[@]}"; do
+        [ "$architecture" = "$own" ] || others+=("$architecture")
+    done
+    architectures=("$own" ${others[@]+"${others[@]}"})
+    # Asked for now, not after an hour of building.
+    command -v dpkg-deb > /dev/null || [ -n "$only_verified" ] || fail 'dpkg-deb is missing'
+fi
+if [ -z "$out" ]; then
+    out=dist
+    [ $libc = gnu ] || out=dist/static
+fi
 
 for needed in cargo python3 readelf strings sha256sum; do
     command -v "$needed" > /dev/null || fail "$needed is missing"
@@ -56,9 +76,9 @@ target_folder=$(cd "$target_folder" && pwd)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 
-# A release that starts on Amazon Linux 2023 and tells nothing of who built it.
+# A release that starts where it should and tells nothing of who built it.
 verify() {
-    local binary=$1 newest place texts
+    local binary=$1 place texts
     # Into a file first: a grep that has seen enough would end `strings`, and pipefail would make a
     # finding look like none.
     texts=$(mktemp)
@@ -70,11 +90,26 @@ verify() {
         fi
     done
     rm "$texts"
+    "needs_$libc" "$binary"
+}
+
+needs_gnu() {
+    local binary=$1 newest
     newest=$(readelf --version-info "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
     [ -n "$newest" ] || fail "$binary names no version of glibc"
     [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" = "GLIBC_$glibc" ] ||
         fail "$binary needs $newest; Amazon Linux 2023 has $glibc"
     printf 'needs %s, contains no path of this machine\n' "$newest"
+}
+
+needs_musl() {
+    local binary=$1 headers
+    headers=$(readelf --wide --program-headers --dynamic "$binary") || fail "$binary is no program"
+    # Neither a library nor the loader that would look for it.
+    if grep -Eq 'INTERP|\(NEEDED\)' <<< "$headers"; then
+        fail "$binary is not static"
+    fi
+    printf 'is static, contains no path of this machine\n'
 }
 
 if [ -n "$only_verified" ]; then
@@ -109,7 +144,7 @@ archive() {
     local name=s3-migration-$architecture.tar.gz
     stage=$(mktemp -d "$out/.stage.XXXXXX")
     install -m 0755 "$binary" "$stage/s3-migration"
-    install -m 0755 packer/install.sh "$stage/install.sh"
+    install -m 0755 packer/install.sh packer/pages.sh "$stage/"
     install -m 0644 packer/amazon-cloudwatch-agent.json s3_migration_config.ini \
         s3_migration_ignore_list.txt LICENSE "$stage/"
     cp -R systemd "$stage/systemd"
@@ -120,17 +155,28 @@ archive() {
     (cd "$out" && sha256sum "$name" > "$name.sha256" && cat "$name.sha256")
 }
 
+static=()
 for architecture in "${architectures[@]}"; do
-    triple=$architecture-unknown-linux-gnu
+    triple=$architecture-unknown-linux-$libc
+    target=$triple
+    [ $libc = musl ] || target=$triple.$glibc
     if [ ! -d "$sysroot/lib/rustlib/$triple" ]; then
         rustup target add "$triple" || fail "Rust's library for $triple could not be added"
     fi
-    cargo zigbuild --locked --profile dist --target "$triple.$glibc" --target-dir "$target_folder" \
+    cargo zigbuild --locked --profile dist --target "$target" --target-dir "$target_folder" \
         --bin s3-migration
     binary=$target_folder/$triple/dist/s3-migration
     verify "$binary"
-    if [ "$architecture" = "$(uname -m)" ]; then
+    if [ "$architecture" = "$own" ]; then
         "$binary" --version
     fi
-    archive "$architecture" "$binary"
+    if [ $libc = gnu ]; then
+        archive "$architecture" "$binary"
+    else
+        static+=("$architecture=$binary")
+    fi
 done
+if [ $libc = musl ]; then
+    packer/package.sh --out "$out" --linked "musl=$musl" \
+        --linked "rust-std=$(rustc --version | cut -d ' ' -f 2)" "${static[@]}"
+fi

@@ -15,7 +15,7 @@ fail() {
     exit 1
 }
 
-for file in s3-migration s3_migration_config.ini s3_migration_ignore_list.txt \
+for file in s3-migration pages.sh s3_migration_config.ini s3_migration_ignore_list.txt \
     amazon-cloudwatch-agent.json systemd/s3-migration-worker.service; do
     [ -e "$file" ] || fail "$file is not beside this script: unpack the whole archive"
 done
@@ -37,16 +37,7 @@ install -D -m 0755 s3-migration "$root/usr/local/bin/s3-migration"
 
 # Made by the program itself. Below DESTDIR it may be another architecture's and not start.
 if ./s3-migration --version > /dev/null 2>&1; then
-    share=$root/usr/local/share
-    install -d -m 0755 "$share/man/man1" "$share/bash-completion/completions" \
-        "$share/zsh/site-functions" "$share/fish/vendor_completions.d"
-    ./s3-migration man "$share/man/man1" > /dev/null
-    chmod 0644 "$share"/man/man1/s3-migration*.1
-    for shell in bash/bash-completion/completions/s3-migration \
-        zsh/zsh/site-functions/_s3-migration fish/fish/vendor_completions.d/s3-migration.fish; do
-        ./s3-migration completions "${shell%%/*}" > "$share/${shell#*/}"
-        chmod 0644 "$share/${shell#*/}"
-    done
+    ./pages.sh ./s3-migration "$root/usr/local/share"
 fi
 
 install -d -m 0755 "$root/etc/s3-migration"

@@ -11,12 +11,15 @@
 //! | `filters.rs` | the template's metric filters, on the lines that the binary writes |
 //! | `guide.rs` | `docs/deploy.md`: its commands by the AWS CLI, its values, its sums |
 //! | `packer.rs` | what is in the release and where it is put |
+//! | `download.rs` | what there is to download, installed and run in the roots of `clean.rs` |
 //! | `scaling.rs` | the template's scaling against the one that is played through, and docs/scaling.md |
 //! | `stack.rs` | a stack of the template in ministack |
 //! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
 mod agreement;
+mod clean;
+mod download;
 mod filters;
 mod guide;
 mod journal;

