@@ -148,7 +148,7 @@ async fn assert_works(root: &Root, installed: &str) {
     local.source.put("in parts", noise(12 * MIB, 2)).await;
     local.source.put("whole", b"whole".to_vec()).await;
     let ended = root.run(installed, &local.command(&["run", ALL[0], ALL[1]])).await.with_status(0);
-    assert!(ended.stderr.contains("all 2 objects are at the destination"), "{}", ended.all());
+    assert!(ended.stdout.contains("all 2 objects are at the destination"), "{}", ended.all());
     assert_eq!(local.destination.get("in parts").await, noise(12 * MIB, 2));
     assert_eq!(local.destination.get("whole").await, b"whole");
 }
