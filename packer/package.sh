@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs binaries for download: an archive and a .deb for each, next to either what is linked into it
-# (an SBOM, *.cdx.json), and SHA256SUMS over all of them.
+# Packs binaries for download: an archive and a .deb for each, an SBOM for each of these (*.cdx.json: what
+# is linked into it), and SHA256SUMS over all files.
 #
 #   packer/package.sh [--out FOLDER] [--fast] [--linked NAME=VERSION ...] ARCH=BINARY ...
 #
@@ -54,7 +54,7 @@ out=$(cd "$out" && pwd)
 work=$(mktemp -d "$out/.work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 version=$(sed -n '0,/^version = /s/^version = "\(.*\)"$/\1/p' Cargo.toml)
-# Before its release to Debian, which takes a hyphen for the beginning of its own revision.
+# For Debian a hyphen begins its own revision, and 1.0~rc comes before 1.0.
 debian_version=${version/-/\~}-1
 maintainer='The s3-migration authors <s3-migration@example.org>'
 committed=$(git log -1 --format=%ct)
@@ -145,7 +145,7 @@ Description: migrates objects between S3 buckets, and proves it
 END
 }
 
-# An artefact gets a list of what is linked into it, of its own.
+# Each artefact has an SBOM of its own.
 finished() {
     cp "$work/s3-migration.cdx.json" "$out/$1.cdx.json"
     made+=("$1" "$1.cdx.json")

@@ -226,12 +226,23 @@ async fn a_package_is_installed_upgraded_and_removed_on_a_clean_debian() {
         assert_services(&root).await;
         assert_works(&root, "/usr/bin/s3-migration").await;
 
+        // As if systemd ran, with a systemctl that notes what it is asked.
+        let (systemctl, asked) = (inside("/usr/bin/systemctl"), inside("/tmp/asked"));
+        fs::create_dir_all(inside("/run/systemd/system")).expect("a folder");
+        fs::write(&systemctl, "#!/bin/sh\necho \"$@\" >> /tmp/asked\n").expect("a script");
+        let asked = || fs::read_to_string(&asked).expect("something was asked");
+
         let ini = inside("/etc/s3-migration/s3_migration_config.ini");
         fs::write(&ini, "[Basic]\nJobType = GET\n").expect("the ini can be written");
         root.own(&["dpkg", "--install", &package]).await;
         let kept = || fs::read_to_string(&ini).expect("the ini");
         assert_eq!(kept(), "[Basic]\nJobType = GET\n", "what the operator changed stays");
+        assert_eq!(asked(), "--system daemon-reload\n", "an upgrade stops nothing");
         root.own(&["dpkg", "--remove", "s3-migration"]).await;
+        let stopped = asked();
+        let stopped = stopped.lines().filter(|line| line.starts_with("stop "));
+        let stopped: BTreeSet<&str> = stopped.flat_map(|line| line.split(' ').skip(1)).collect();
+        assert_eq!(stopped, BTreeSet::from(UNITS));
         for gone in ["/usr/bin/s3-migration", "/usr/lib/systemd/system/s3-migration-worker.service"]
         {
             assert!(!inside(gone).exists(), "{gone}");
