@@ -56,6 +56,10 @@ fuzz TARGET:
 demo *DIR:
     cargo run --release -- demo {{DIR}}
 
+# Take the pictures of the page in docs/guide.md, by Python with playwright
+page-pictures:
+    python3 docs/pictures/page.py
+
 # Draw the pictures of the demo in README.md and of the screen in docs/guide.md
 picture:
     cargo build --release

@@ -11,9 +11,11 @@ use crate::config::{Compare, Given, ReportFormat, Words as _};
 
 mod after;
 pub mod pages;
+mod serve;
 mod sides;
 pub mod topics;
 
+pub use serve::ServeArgs;
 pub use sides::{LoudnessArgs, SidesArgs};
 
 mod limits;
@@ -57,7 +59,13 @@ impl Cli {
             | Command::Man(_)
             | Command::Help(_) => &[],
         };
-        sides.iter().cloned().chain(self.loudness.given()).collect()
+        let serve = match &self.command {
+            Command::Run(args) => args.serve.given(),
+            Command::Jobsender(args) => args.serve.given(),
+            Command::Status(args) => args.serve.given(),
+            _ => None,
+        };
+        sides.iter().cloned().chain(serve).chain(self.loudness.given()).collect()
     }
 }
 
@@ -163,6 +171,9 @@ pub struct JobsenderArgs {
     /// Assumptions for a dry run's estimate.
     #[command(flatten)]
     pub estimate: EstimateArgs,
+    /// A page in the browser.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// What is compared and what counts as a difference.
@@ -342,6 +353,9 @@ pub struct RunArgs {
     /// Assumptions for a dry run's estimate.
     #[command(flatten)]
     pub estimate: EstimateArgs,
+    /// A page in the browser.
+    #[command(flatten)]
+    pub serve: ServeArgs,
     /// What each side is.
     #[command(flatten)]
     pub sides: SidesArgs,
@@ -358,14 +372,17 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Repeat every two seconds, until stopped; at a terminal, as a full screen
-    #[arg(long)]
+    #[arg(long, conflicts_with = "serve")]
     pub watch: bool,
     /// Print what the processes say of themselves: phases, pairs, workers, failures, cost; the table is not scanned
     #[arg(long)]
     pub fleet: bool,
     /// Print the result as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "serve")]
     pub json: bool,
+    /// A page in the browser.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// Arguments of `failed`.

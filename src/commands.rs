@@ -29,6 +29,7 @@ mod origins;
 mod report;
 mod run;
 mod run_blocks;
+mod serving;
 mod status;
 mod verify;
 mod watch;

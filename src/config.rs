@@ -4,6 +4,7 @@
 //! `typed` makes the [`Config`] and finds contradictions, `problem` reports everything at once.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::quirk::Pins;
 
 pub mod keys;
 mod layers;
+mod listen;
 mod load;
 mod problem;
 mod shipped;
@@ -27,6 +29,7 @@ use crate::aws::trust::Bundle;
 use crate::filter::Filter;
 
 pub use layers::Given;
+pub use listen::listen_address;
 pub use load::{DEFAULT_FILES, IGNORE_LIST_FILE};
 pub use shipped::shipped_ini;
 pub use size::size;
@@ -88,6 +91,10 @@ pub struct Basic {
     pub bucket_para_file: Option<PathBuf>,
     /// File with the ignore list; if set, it is used instead of the parameter.
     pub ignore_list_file: Option<PathBuf>,
+    /// Where a worker serves its metrics; `None`: nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// File with the token that whoever asks has to know.
+    pub serve_token_file: Option<PathBuf>,
 }
 
 /// A count that may be left to the program.

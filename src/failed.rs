@@ -20,8 +20,10 @@ use crate::record::{Record, RecordStore};
 use crate::retry::{Policy, retry};
 
 mod look;
+mod page;
 mod redrive;
 
+pub use page::{AskedFailures, FailurePage};
 pub use redrive::Redriven;
 
 /// How long letters are hidden from other readers while they are read.

@@ -39,6 +39,7 @@ pub mod record;
 pub mod report;
 pub mod retry;
 pub mod screens;
+pub mod serve;
 pub mod shutdown;
 pub mod single_node;
 pub mod sources;

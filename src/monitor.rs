@@ -18,6 +18,7 @@ use crate::record::{Proofs, Proven};
 pub mod activity;
 pub mod liveness;
 mod pulse;
+pub mod spread;
 
 use pulse::Pulse;
 pub use pulse::{InWork, LoopTurn};

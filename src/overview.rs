@@ -16,6 +16,7 @@ use crate::limits::detail::{Detail, ENDED, detail_note, ended_board};
 use crate::limits::view::past;
 use crate::limits::{CONTROL, MEMBER};
 use crate::monitor::activity::{Doing, Held, PairAmounts, Phase};
+use crate::monitor::spread::{SECONDS, SIZES, Spread};
 use crate::record::{Board, BoardChange, NoteKey, RecordStore};
 
 mod pace;
@@ -52,6 +53,19 @@ pub struct Overview {
     pub limits: LimitsView,
     /// All that was done.
     pub total: TotalView,
+    /// How large the copied objects are, in bytes.
+    pub sizes: Vec<ClassView>,
+    /// How long each of them took, in seconds.
+    pub seconds: Vec<ClassView>,
+}
+
+/// How many objects are in one class of sizes or times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ClassView {
+    /// The largest in this class; `None`: the class of all that is larger.
+    pub up_to: Option<f64>,
+    /// How many objects.
+    pub objects: u64,
 }
 
 /// One phase.
@@ -233,6 +247,8 @@ impl Reading {
                 destination_requests,
             },
             total: total(&self.board, currency),
+            sizes: classes(&doing.sizes, SIZES),
+            seconds: classes(&doing.seconds, SECONDS),
         }
     }
 
@@ -332,6 +348,11 @@ fn beats(board: &Board) -> impl Iterator<Item = (&String, Beat)> {
 
 fn lives(beat: &Beat, now: u64) -> bool {
     beat.at.saturating_add(beat.every.saturating_mul(MISSED)).saturating_add(SLACK) >= now
+}
+
+fn classes(spread: &Spread, bounds: &[f64]) -> Vec<ClassView> {
+    let classes = spread.classes(bounds);
+    classes.map(|(up_to, objects)| ClassView { up_to, objects }).collect()
 }
 
 fn pairs(doing: &Doing) -> Vec<PairView> {

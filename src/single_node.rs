@@ -188,6 +188,11 @@ impl Run {
         })
     }
 
+    /// What it counts.
+    pub fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
+    }
+
     /// Compares, copies, compares again; calls `each` with every object that failed. With a
     /// `consent`, everything is compared before anything is copied, and nothing is copied without
     /// it.

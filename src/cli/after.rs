@@ -57,6 +57,7 @@ after!(
     "  s3-migration status\n  \
        s3-migration status --watch\n  \
        s3-migration status --fleet\n  \
+       s3-migration status --serve 127.0.0.1:8080\n  \
        s3-migration status --json",
     "Exit status: 0 done, 2 unusable arguments or configuration, 3 a service could not be reached \
      or refused"

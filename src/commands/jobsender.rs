@@ -12,7 +12,7 @@ use self::closing_report::ClosingReport;
 use super::comparing::{self, Audience, PairResult, compare_all, comparison_note, with_args};
 use super::forecast::Estimating;
 use super::origins::keys;
-use super::{Exit, print, stop_on_signal};
+use super::{Exit, print, serving, stop_on_signal};
 use crate::cli::JobsenderArgs;
 use crate::compare::to_activity::ToActivity;
 use crate::compare::{Comparison, Finds, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
@@ -27,6 +27,7 @@ use crate::progress::{Phase, Progress, Totals};
 use crate::queue::{LONGEST_KEPT, Queue};
 use crate::record::RecordStore;
 use crate::retry::{Policy, Retrying};
+use crate::serve::metrics::ProcessSlot;
 use crate::shutdown::Halt;
 use crate::systemd::ServiceReport;
 use crate::transfer::memory::MemoryBudget;
@@ -42,31 +43,39 @@ pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exi
     let config = &with_args(config, &args.compare)?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
+    serving::refuse_dry_run(args.dry_run, &args.serve)?;
+    let counting = ProcessSlot::default();
+    let serving = serving::of_jobsender(config, &args.serve, &counting, &halt).await?;
     let (reach, mut telling) = (Arc::<Reach>::default(), None);
-    loop {
-        let round = once(config, args, &halt, &reach, &mut telling).await;
+    let ended = loop {
+        let round = once(config, args, &halt, &counting, &reach, &mut telling).await;
         reach.end();
         let Some(pause) = args.every else {
             signals.abort();
-            return round;
+            break round;
         };
         match round {
             Ok(_) => {}
             Err(_) if halt.is_stopping() => {}
             // The next round would fail the same way.
-            Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Usage => break Err(error),
             Err(error) => warn!("this comparison failed, the next one may succeed: {error}"),
         }
         if halt.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return Ok(Exit::Done);
+            break Ok(Exit::Done);
         }
+    };
+    if let Some(serving) = serving {
+        serving.end().await;
     }
+    ended
 }
 
 async fn once(
     config: &Config,
     args: &JobsenderArgs,
     halt: &Halt,
+    counting: &ProcessSlot,
     reach: &Arc<Reach>,
     telling: &mut Option<ServiceReport>,
 ) -> Result<Exit> {
@@ -96,6 +105,7 @@ async fn once(
         }
         _ => None,
     };
+    serving::count(counting, Member::Jobsender, &monitor, &sides);
     let keys = keys(config, &args.origins, &pairs, &sides, &halt.stop).await?;
     let names_all = matches!(keys, Keys::All(_));
     let terms = Terms {

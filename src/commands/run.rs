@@ -13,7 +13,7 @@ use super::jobsender::{impossible, listed, text as comparison_text};
 use super::key_list::KeyList;
 use super::origins::keys;
 use super::report::{ReportResult, Reporting};
-use super::{Exit, print, stop_on_signal};
+use super::{Exit, print, serving, stop_on_signal};
 use crate::cli::RunArgs;
 use crate::compare::{Comparison, Terms};
 use crate::config::Config;
@@ -42,6 +42,9 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
+    serving::refuse_dry_run(args.dry_run, &args.serve)?;
+    let listening = serving::open(config, &args.serve).await?;
+    let throttles = [&sides.source, &sides.destination].map(|side| Arc::clone(side.throttle()));
     let keys = keys(config, &args.origins, &pairs, &sides, &halt.stop).await?;
     let mut terms = terms(config, &sides, &ignore, &args.compare, &pairs, keys)?;
     // Before any file is created, so that a mistyped name leaves nothing behind.
@@ -66,13 +69,21 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     let (finds, cancel) = (audience.finds.clone(), halt.stop.clone());
     let asking = asks(args).then(|| Asking::new(config, args)).transpose()?;
     let run = Run::open(config, sides, terms, pairs, finds, halt).await?;
+    let serving = match listening {
+        Some(listening) => Some(serving::of_run(config, listening, &run, throttles).await?),
+        None => None,
+    };
     let consent = asking.as_ref().map(|asking| asking as &dyn Consent);
     let mut keys = args.failed_list.as_deref().map(KeyList::create).transpose()?;
     let mut list = |failure: &Failure| match (&mut keys, &failure.objects) {
         (Some(keys), Some((src, _))) => keys.add(src),
         _ => Ok(()),
     };
-    let mut report = run.execute(consent, &mut list).await?;
+    let ran = run.execute(consent, &mut list).await;
+    if let Some(serving) = serving {
+        serving.end().await;
+    }
+    let mut report = ran?;
     keys.map_or(Ok(()), KeyList::finish)?;
     // Without a closing comparison the run is not at its end.
     let reported = match reporting.filter(|_| report.closing.is_some()) {

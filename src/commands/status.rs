@@ -13,7 +13,7 @@ use super::comparing::comparison_note;
 use super::limit::Place;
 use super::run_blocks::run_text;
 use super::watch::{overviews, watch};
-use super::{Exit, print, stop_on_signal};
+use super::{Exit, print, serving, stop_on_signal};
 use crate::cli::StatusArgs;
 use crate::config::{Config, QueueBackend, StateBackend};
 use crate::error::Result;
@@ -153,6 +153,11 @@ pub(super) async fn execute(config: &Config, args: &StatusArgs) -> Result<Exit> 
     let signals = stop_on_signal(&halt)?;
     if args.watch && !args.json && Terminal::is_there() {
         watch(config, &halt).await?;
+        signals.abort();
+        return Ok(Exit::Done);
+    }
+    if args.serve.serve.is_some() {
+        serving::of_status(config, &args.serve, &halt).await?;
         signals.abort();
         return Ok(Exit::Done);
     }

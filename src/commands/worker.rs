@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Exit, stop_on_signal};
+use super::{Exit, serving, stop_on_signal};
 use crate::cli::WorkerArgs;
 use crate::config::{Config, QueueBackend};
 use crate::ec2::Instance;
@@ -26,12 +26,14 @@ use crate::worker::{Worker, WorkerSettings};
 const LIST_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> {
+    let listening = serving::open_metrics(config).await?;
     let parameters = wiring::parameters();
     let queue = wiring::queue(config).await?;
     let state = wiring::state(config).await?;
     let sides = Sides::open(config, &parameters, false).await?;
     let monitor = Arc::new(Monitor::default());
     let fleet = fleets::join(config, &sides, &state, Member::Worker, Some(&monitor)).await?;
+    let throttles = [&sides.source, &sides.destination].map(|side| Arc::clone(side.throttle()));
     let profiles = Profiles::load(config, &sides, &state).await;
     let engine = wiring::engine(config, sides, state, Arc::clone(&monitor));
     let memory_mib = engine.budget.total() / crate::object::MIB;
@@ -52,6 +54,8 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     let events = wiring::event_rules(config, &parameters);
     let settings = WorkerSettings { events, ..wiring::worker_settings(config) };
     let telling = ServiceReport::worker(&monitor, settings.limits(), &halt);
+    let limits = settings.limits();
+    let serving = listening.map(|at| serving::of_worker(at, &monitor, throttles, limits, &halt));
     let attended = Instance::attend(config, &monitor, &halt);
     let worker = Worker::new(queue, engine, settings);
     let ended = match worker.prove(&known_pairs(config, &*parameters).await).await {
@@ -62,6 +66,9 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
         instance.leave().await;
     }
     drop(telling);
+    if let Some(serving) = serving {
+        serving.end().await;
+    }
     fleet.leave().await;
     end.cancel();
     traffic.await.map_err(|join| Error::cancelled().with_source(join))?;

@@ -1,6 +1,7 @@
 //! The one table of all sections and keys: it feeds the reader, the messages and the shipped ini.
 
 use super::StorageClass;
+use super::listen;
 use super::timetable::{RateUnit, Timetable};
 use super::words::{
     Checksum, Compare, Credentials, Encryption, HttpPath, JobType, ListOrder, LogFormat, LogLevel,
@@ -43,6 +44,8 @@ pub enum Kind {
     ParameterName,
     /// The URL of an endpoint.
     Url,
+    /// An address to listen on.
+    Address,
     /// A date, or a date and time.
     Moment,
     /// A limit of bytes or requests a second that may follow the clock.
@@ -172,6 +175,10 @@ pub static KEYS: &[Key] = &[
         "the bucket for objects that arrive by S3 event if the bucket list is empty; it serves one source bucket; without a bucket list and without this key, events are refused"),
     key("Basic", "Des_prefix_default", Kind::KeyText, "",
         "the prefix in that bucket"),
+    key("Basic", "MetricsAddress", Kind::Address, "",
+        "where a worker serves /metrics, /healthz and /readyz; anything but loopback needs a token; empty: nowhere"),
+    key("Basic", "ServeTokenFile", PathBesideIni, "",
+        "a file with the token that --serve and MetricsAddress ask for, readable by this user only; the variable S3_MIGRATION_SERVE_TOKEN does the same; empty: none"),
 
     optional(key("Mode", "StorageClass", Choice(StorageClass::WORDS), "STANDARD",
         "the storage class at the destination; KEEP: the source's own; NONE or empty: none is sent, the store chooses")),
@@ -399,6 +406,7 @@ impl Key {
             Kind::Bucket => "the name of a bucket, without s3:// and prefix".to_owned(),
             Kind::ParameterName => "the name of a parameter".to_owned(),
             Kind::Url => "a URL that begins with http:// or https://".to_owned(),
+            Kind::Address => listen::ALLOWED.to_owned(),
             Kind::Moment => {
                 "a day like 2026-01-31, or a time like 2026-01-31T23:59:59Z (UTC)".to_owned()
             }

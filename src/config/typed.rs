@@ -175,6 +175,10 @@ fn basic(reader: &mut ValueReader<'_>) -> Basic {
         des_prefix_default: reader.text("Basic", "Des_prefix_default"),
         bucket_para_file: reader.optional_text("Basic", "bucket_para_file").map(PathBuf::from),
         ignore_list_file: reader.optional_text("Basic", "ignore_list_file").map(PathBuf::from),
+        metrics_address: reader
+            .optional_text("Basic", "MetricsAddress")
+            .and_then(|text| listen_address(&text)),
+        serve_token_file: reader.optional_text("Basic", "ServeTokenFile").map(PathBuf::from),
     }
 }
 

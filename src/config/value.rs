@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::keys::{Key, Kind};
+use super::listen::listen_address;
 use super::size;
 use super::timetable::Timetable;
 use crate::object::is_bucket_name;
@@ -59,6 +60,7 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
         Kind::ParameterName if !is_parameter_name(raw) => {
             Err(wrong(key, "is not a valid name (the value is not shown)"))
         }
+        Kind::Address if listen_address(raw).is_none() => Err(wrong(key, &shown(raw))),
         Kind::Url if !is_url(raw) => Err(wrong(key, &not_a_url(raw))),
         Kind::Quirks => match Pins::parse(raw) {
             Ok(_) => Ok(text()),
@@ -76,6 +78,7 @@ pub(super) fn parse(key: &Key, raw: &str) -> Result<Parsed, String> {
         | Kind::PathBesideIni
         | Kind::ParameterName
         | Kind::Url
+        | Kind::Address
         | Kind::Bucket => Ok(text()),
     }
 }

@@ -84,7 +84,7 @@ impl Failures {
         }
     }
 
-    async fn read_letter(
+    pub(super) async fn read_letter(
         &self,
         letter: &DeadLetter,
         found: &mut Found,

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::monitor::spread::{SECONDS, SIZES, Spread};
 use crate::mutex::lock;
 use crate::object::ObjectId;
 
@@ -117,6 +119,10 @@ pub struct Doing {
     pub held: u64,
     /// Places that refuse everything, and why.
     pub waits: Vec<String>,
+    /// The sizes of the objects that were copied: [`SIZES`].
+    pub sizes: Spread,
+    /// How long each of them took: [`SECONDS`].
+    pub seconds: Spread,
 }
 
 impl Doing {
@@ -136,6 +142,8 @@ impl Doing {
                 own.example.clone_from(&other.example);
             }
         }
+        self.sizes.plus(&other.sizes);
+        self.seconds.plus(&other.seconds);
     }
 
     /// The sum of all pairs.
@@ -159,6 +167,8 @@ struct Counted {
     holds: BTreeMap<u64, Held>,
     next: u64,
     waits: Vec<String>,
+    sizes: Spread,
+    seconds: Spread,
 }
 
 impl Activity {
@@ -190,6 +200,13 @@ impl Activity {
     /// An object was copied.
     pub fn copied(&self, src: &ObjectId, des: &ObjectId, bytes: u64) {
         lock(&self.0).pair(src, des).copied.add(bytes);
+    }
+
+    /// A copied object was this large and took this long.
+    pub fn took(&self, bytes: u64, spent: Duration) {
+        let mut counted = lock(&self.0);
+        counted.sizes.add(SIZES, bytes as f64);
+        counted.seconds.add(SECONDS, spent.as_secs_f64());
     }
 
     /// An object failed for good.
@@ -235,6 +252,8 @@ impl Activity {
             holds: holds.collect(),
             held: counted.holds.len() as u64,
             waits: counted.waits.clone(),
+            sizes: counted.sizes.clone(),
+            seconds: counted.seconds.clone(),
         }
     }
 }

@@ -139,6 +139,7 @@ impl Worker {
         }
         let (object, bytes) = (&outcome.id.src, outcome.size);
         let spent = outcome.end_time.duration_since(outcome.start_time).unwrap_or_default();
+        self.engine.monitor.activity().took(bytes, spent);
         let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
         let parts = outcome.written.as_ref().and_then(Etag::parts).unwrap_or(1);
         match self.settings.log_objects {

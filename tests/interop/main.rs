@@ -9,6 +9,7 @@
 //! | `tls.rs` | a pair over TLS: the right authority, the wrong one, none |
 //! | `bulk.rs` | many small objects, more than a page has |
 //! | `queue.rs` | jobsender and workers on ElasticMQ |
+//! | `page.rs`, `page.py` | the page of a run, driven in a browser |
 //! | `harness.rs` | a line for each case, also for what could not run here |
 //! | `tools.rs` | the servers' programs: pinned, built or fetched once |
 //! | `servers.rs` | the servers as processes |
@@ -16,8 +17,8 @@
 //! | `objects.rs` | what is moved, and what must be there afterwards |
 //! | `stage.rs` | two buckets and the binary between them |
 //!
-//! Go builds two of the servers, Maven fetches two, Python's package index has the others. Without Go or Java
-//! the cases that need them are named as not run; in CI, and with `S3_MIGRATION_INTEROP=required`, that is a
+//! Go builds two of the servers, Maven fetches two, Python's package index has the others and what drives the
+//! browser. Without Go, Java or Chromium the cases that need them are named as not run; in CI, and with `S3_MIGRATION_INTEROP=required`, that is a
 //! failure.
 
 mod bulk;
@@ -25,6 +26,7 @@ mod client;
 mod harness;
 mod matrix;
 mod objects;
+mod page;
 mod queue;
 mod resume;
 mod rows;
@@ -50,6 +52,7 @@ async fn main() -> ExitCode {
     for more in [resume::cases, versions::cases, tls::cases, bulk::cases, queue::cases] {
         cases.extend(more(&servers));
     }
+    cases.extend(page::cases());
     let asked = harness::Asked::of(std::env::args().skip(1));
     harness::run(cases, &asked, must_run).await
 }

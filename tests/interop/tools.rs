@@ -25,6 +25,8 @@ pub const RCLONE: &str = "1.76.0";
 pub const S3PROXY: &str = "3.2.0";
 pub const ELASTICMQ: &str = "1.6.12";
 pub const MOTO: &str = "5.2.5";
+/// It drives the browser that is there, and brings none.
+pub const PLAYWRIGHT: &str = "1.65.2";
 /// The older of the Go versions that the two modules ask for is refused by the go command itself; this one
 /// serves both.
 const GO: (u32, u32) = (1, 26);
@@ -95,6 +97,15 @@ pub fn elasticmq() -> Result<Vec<OsString>, Missing> {
 /// The Python that has moto's server.
 pub fn moto() -> PathBuf {
     python::python_with("moto[server,s3]", MOTO, "import moto.server")
+}
+
+/// A browser, and the Python that drives it.
+pub fn browser() -> Result<(PathBuf, PathBuf), Missing> {
+    let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    let Some(chromium) = chromium.into_iter().map(PathBuf::from).find(|path| path.exists()) else {
+        return Err(Missing("no chromium on this machine".to_owned()));
+    };
+    Ok((chromium, python::python_with("playwright", PLAYWRIGHT, "import playwright.sync_api")))
 }
 
 /// A certificate authority and a certificate of it for 127.0.0.1, in `folder`: `ca.pem`, `cert.pem`, `key.pem`.

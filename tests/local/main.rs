@@ -20,6 +20,8 @@ mod packs;
 mod proofs;
 mod report;
 mod run;
+mod serve;
+mod serve_token;
 mod sides;
 mod status;
 mod terminal;

@@ -92,6 +92,11 @@ fn only_the_screens_name_the_terminal() {
 }
 
 #[test]
+fn only_the_server_names_its_crates() {
+    only(&["serve"], |word| matches!(word, "axum" | "prometheus_client"));
+}
+
+#[test]
 fn only_one_module_each_speaks_to_systemd_and_its_journal() {
     only(&["systemd"], |word| word == "UnixDatagram");
     only(&["logging"], |word| word == "systemd_journal_logger");

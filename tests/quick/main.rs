@@ -6,6 +6,7 @@
 //! | `config.rs` | the configuration and the shipped ini |
 //! | `docs.rs` | the documents against the sources and the binary |
 //! | `listing_endpoint.rs` | the benchmark's listings against a plain sorted model |
+//! | `page.rs` | the files of the page: nothing from elsewhere, the vendored library unchanged |
 //! | `properties.rs` | the pure decisions and every parser, for generated input |
 //! | `sources.rs` | inventories as S3 writes them, whole, damaged and over a bad network; their memory |
 
@@ -13,5 +14,6 @@ mod architecture;
 mod config;
 mod docs;
 mod listing_endpoint;
+mod page;
 mod properties;
 mod sources;

@@ -10,6 +10,7 @@
 //! | `metadata` | the metadata service and the autoscaling group of an EC2 instance |
 //! | `proxy` | a bad network between the binary and any server |
 //! | `python` | tools from the Python package index |
+//! | `web` | asks the page that the binary serves |
 //! | `scaling` | a simulation of how the cluster scales |
 //! | `bench` | endpoints that cost next to nothing; measures a process |
 //!
@@ -31,3 +32,4 @@ pub mod python;
 pub mod resources;
 pub mod scaling;
 pub mod stage;
+pub mod web;

@@ -118,6 +118,11 @@ impl Running {
         said(&mut self.stderr, text).await;
     }
 
+    /// What is on stderr so far.
+    pub fn logged(&self) -> String {
+        self.stderr.borrow().text()
+    }
+
     /// Sends a signal such as `TERM`.
     pub fn signal(&self, name: &str) {
         signal(name, &self.id().to_string());
