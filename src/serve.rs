@@ -79,7 +79,6 @@ pub struct Shown {
 /// What every request needs.
 struct Host {
     door: Door,
-    address: SocketAddr,
     shown: Shown,
     look: Option<Arc<Look>>,
     streams: Arc<Semaphore>,
@@ -122,7 +121,6 @@ impl Serving {
         }
         let host = Arc::new(Host {
             door,
-            address,
             shown,
             look: look.clone(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),

@@ -71,12 +71,10 @@ impl History {
         if self.points.len() > MOST {
             let span = point.at.saturating_sub(self.points[0].at);
             self.step = (span / MOST as u64).saturating_mul(2).max(1);
-            let mut at = 0;
             let last = self.points.len() - 1;
-            self.points.retain(|_| {
-                at += 1;
-                (at - 1) % 2 == 0 || at - 1 == last
-            });
+            let points = self.points.iter().enumerate();
+            let kept = points.filter(|(at, _)| at.is_multiple_of(2) || *at == last);
+            self.points = kept.map(|(_, point)| *point).collect();
         }
     }
 }

@@ -186,6 +186,10 @@ impl Look {
     }
 
     fn tell(&self) {
+        self.told.send_replace(Arc::from(self.text()));
+    }
+
+    fn text(&self) -> String {
         let seen = lock(&self.seen);
         let fleet = |overview| {
             let Overview { fleet, .. } = overview;
@@ -199,9 +203,7 @@ impl Look {
             fleets: seen.fleets.iter().map(fleet).collect(),
             reasons: &seen.reasons,
         };
-        let text = serde_json::to_string(&state).unwrap_or_default();
-        drop(seen);
-        self.told.send_replace(Arc::from(text));
+        serde_json::to_string(&state).unwrap_or_default()
     }
 }
 

@@ -111,7 +111,7 @@ impl Metric {
             Values::Histogram { spread, bounds } => {
                 let classes = spread.classes(bounds);
                 let buckets: Vec<(f64, u64)> =
-                    classes.map(|(bound, count)| (bound.unwrap_or(f64::MAX), count)).collect();
+                    classes.map(|(bound, count)| (bound.unwrap_or(f64::INFINITY), count)).collect();
                 encoder.encode_histogram::<NoLabelSet>(spread.sum, spread.count(), &buckets, None)
             }
             Values::Info(labels) => encoder.encode_info(labels),

@@ -51,7 +51,7 @@ impl Token {
 
     /// Whether this is the session.
     pub fn is_session(&self, given: &str) -> bool {
-        equal(&digest(&[&self.session]), &digest(&[given]))
+        equal(&digest(&[self.session.as_str()]), &digest(&[given]))
     }
 }
 

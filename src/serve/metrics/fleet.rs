@@ -29,7 +29,7 @@ fn of_all(fleets: &[Overview]) -> Vec<Metric> {
     let living =
         |fleet: &Overview| fleet.workers.iter().filter(|worker| worker.lives).count() as f64;
     let costs = fleets.iter().map(|fleet| {
-        let labels = named(fleet, Some(("currency", &fleet.total.currency)));
+        let labels = named(fleet, Some(("currency", fleet.total.currency.as_str())));
         (labels, fleet.total.cost)
     });
     let mut metrics = of_totals(fleets);
