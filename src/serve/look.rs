@@ -191,16 +191,16 @@ impl Look {
 
     fn text(&self) -> String {
         let seen = lock(&self.seen);
-        let fleet = |overview| {
-            let Overview { fleet, .. } = overview;
-            Fleet { overview, history: seen.histories.get(fleet) }
-        };
+        let fleets = seen.fleets.iter().map(|overview| {
+            let history = seen.histories.get(&overview.fleet);
+            Fleet { overview, history }
+        });
         let state = State {
             version: env!("CARGO_PKG_VERSION"),
             now: millis(),
             age_seconds: seen.at.map(|at| at.elapsed().as_secs()),
             wrong: &seen.wrong,
-            fleets: seen.fleets.iter().map(fleet).collect(),
+            fleets: fleets.collect(),
             reasons: &seen.reasons,
         };
         serde_json::to_string(&state).unwrap_or_default()
