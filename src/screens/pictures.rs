@@ -131,6 +131,7 @@ fn fleet() -> Overview {
             cost: 1361.48,
             currency: "USD".to_owned(),
         },
+        ..Overview::default()
     }
 }
 

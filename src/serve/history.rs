@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_fleet_that_begins_anew_has_a_new_history() {
         let mut history = History::default();
-        [1000, 2000, 3000].map(|at| history.add(point(at)));
+        [1000, 2000, 3000].into_iter().for_each(|at| history.add(point(at)));
         history.add(Point { at: 4000, ..Point::default() });
         assert_eq!(history.points.len(), 1);
     }

@@ -129,6 +129,7 @@ fn other_value(key: &keys::Key) -> String {
             words.iter().rev().find(|word| **word != key.default).unwrap().to_string()
         }
         Kind::Url => "https://s3.example".into(),
+        Kind::Address => "127.0.0.1:9100".into(),
         Kind::Moment => "2026-01-31".into(),
         Kind::Timetable(_) => "08:00-18:00 500000, else off".into(),
         Kind::Money => "12.50".into(),

@@ -15,8 +15,8 @@ const REFERENCE: &str = include_str!("../../../docs/reference.md");
 fn both() -> String {
     let monitor = Arc::new(Monitor::default());
     let (src, des) = (ObjectId::new("from", "k"), ObjectId::new("to", "k"));
-    monitor.done(5000, Proven::Source, &src);
-    monitor.failed();
+    monitor.done(5000, Proven::Source, &src, &des);
+    monitor.failed(&src, &des);
     monitor.activity().took(5000, Duration::from_millis(300));
     monitor.activity().failed(&src, &des, 7, &Error::invalid("a \"wrong\" object\n"));
     let process = Process {
