@@ -72,7 +72,7 @@ def pages_and_filters(page):
     denied.click()
     expect(denied).to_have_attribute("aria-pressed", "true")
     expect(rows.nth(1)).to_contain_text("/000004")
-    expect(page.locator("#cure")).to_contain_text("IAM policy")
+    expect(page.locator("#cure")).to_contain_text("is refused at the source: allow")
     everything.click()
     page.locator("#search").fill("/099999")
     expect(rows).to_have_count(1)

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use s3_migration::object::ObjectId;
 use s3_migration::record::sqlite::SqliteRecords;
-use s3_migration::record::{JobStatus, Outcome, RecordId, RecordStore};
+use s3_migration::record::{Attempts, JobStatus, Outcome, RecordId};
 use s3_migration::sqlite::Database;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -29,8 +29,8 @@ fn failure(n: usize) -> Outcome {
     let id =
         RecordId { src: ObjectId::new("from-here", &*key), des: ObjectId::new("to-there", &*key) };
     let error = match n % 4 {
-        0 => "GetObject, source: AccessDenied (403)",
-        _ => "GetObject, source: InvalidObjectState (403), the object is in GLACIER",
+        0 => "GetObject s3://from-here/k (source): AccessDenied (status 403)",
+        _ => "GetObject s3://from-here/k (source): InvalidObjectState (status 403)",
     };
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     Outcome {
