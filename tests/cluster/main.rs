@@ -16,6 +16,7 @@
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
 //! | `check.rs` | `check`: what is told of a sound set-up and of each fault, and its policies by trial |
 //! | `report.rs` | `report` on the table, and what it costs to read the records |
+//! | `serve.rs` | the page and the metrics of a fleet |
 //! | `cleanup.rs` | `cleanup`: which uploads are whose, and which may be aborted |
 //! | `store.rs`, `store/` | the promises of `ObjectStore`, on ministack and on the demo's endpoint |
 
@@ -34,4 +35,5 @@ mod packs;
 mod refusals;
 mod report;
 mod role;
+mod serve;
 mod store;
