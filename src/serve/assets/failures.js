@@ -3,6 +3,8 @@
 import { bytes, cell, count, element, show, time, visible } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
+// Failures on a full page.
+const PAGE = 25;
 // Where each page began; the last one is shown.
 let begins = [""];
 let asked = { search: "", reason: "" };
@@ -17,22 +19,23 @@ async function page(after) {
   return answer.json();
 }
 
-// A search looks at a part of the failures at a time: goes on until something is found.
+// A search looks at a part of the failures at a time: goes on until the page is full.
 async function load() {
   turn += 1;
   const mine = turn;
   let after = begins.at(-1);
   let looked = 0;
+  const all = [];
   byId("failures-section").setAttribute("aria-busy", "true");
   try {
     for (;;) {
       const found = await page(after);
       if (mine !== turn) return;
       looked += found.looked;
-      if (found.failures.length > 0 || !found.next) {
-        draw(found);
-        return;
-      }
+      all.push(...found.failures);
+      const whole = all.length >= PAGE || !found.next;
+      draw(all, found.next, whole);
+      if (whole) return;
       byId("found").textContent = `searching: ${count(looked)} looked at`;
       after = found.next;
     }
@@ -61,18 +64,18 @@ function line(failure) {
   );
 }
 
-function draw(found) {
-  byId("failures").hidden = found.failures.length === 0;
-  byId("failures").tBodies[0].replaceChildren(...found.failures.map(line));
+function draw(all, next, whole) {
+  byId("failures").hidden = all.length === 0;
+  byId("failures").tBodies[0].replaceChildren(...all.map(line));
   const filtered = asked.search !== "" || asked.reason !== "";
   const number = begins.length;
   const nothing = filtered ? "No failure matches." : "Nothing has failed.";
-  byId("found").textContent = found.failures.length === 0 && number === 1 ? nothing : "";
-  byId("at").textContent = found.failures.length > 0 || number > 1 ? `Page ${count(number)}` : "";
-  byId("next").disabled = !found.next;
-  byId("next").dataset.after = found.next ?? "";
+  byId("found").textContent = whole && all.length === 0 && number === 1 ? nothing : "";
+  byId("at").textContent = all.length > 0 || number > 1 ? `Page ${count(number)}` : "";
+  byId("next").disabled = !next || !whole;
+  byId("next").dataset.after = next ?? "";
   byId("before").disabled = byId("first").disabled = number === 1;
-  document.querySelector("nav.pages").hidden = number === 1 && !found.next;
+  document.querySelector("nav.pages").hidden = number === 1 && !next;
 }
 
 function ask(change) {
