@@ -1,4 +1,4 @@
-"""Drives the page of a run: `page.py URL CHROMIUM`. Writes a line at each step and waits for one. What it does not
+"""Drives the page of a run: `page.py URL CHROMIUM`; with a token, the form that asks for it. Writes a line at each step and waits for one. What it does not
 find within a minute is an error."""
 
 import re
@@ -6,7 +6,7 @@ import sys
 
 from playwright.sync_api import expect, sync_playwright
 
-url, chromium = sys.argv[1:]
+url, chromium, *token = sys.argv[1:]
 wrong = []
 
 
@@ -104,6 +104,19 @@ def follows(page):
     expect(page.locator(".phase", has_text="closing")).to_contain_text("40 of 40 objects")
 
 
+def asks_for_the_token(page):
+    page.locator("#token").fill("not-the-token-at-all")
+    page.get_by_role("button").click()
+    expect(page.locator("#said")).to_have_text("This is not the token.")
+    page.locator("#token").fill(token[0])
+    page.get_by_role("button").click()
+    expect(page.locator("#live")).to_have_text("live")
+    assert page.evaluate("document.cookie") == "", "scripts see the session"
+    assert page.url == url, page.url
+    page.reload()
+    expect(page.locator("#live")).to_have_text("live")
+
+
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
     page = browser.new_page()
@@ -111,6 +124,12 @@ with sync_playwright() as playwright:
     expect.set_options(timeout=60_000)
     look(page)
     page.goto(url)
+    if token:
+        asks_for_the_token(page)
+        wrong = [one for one in wrong if "status of 401" not in one]
+        assert not wrong, "\n".join(wrong)
+        browser.close()
+        sys.exit()
     shows_the_state(page)
     pages_and_filters(page)
     fits(page)

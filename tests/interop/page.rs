@@ -8,16 +8,20 @@ use s3_migration::record::sqlite::SqliteRecords;
 use s3_migration::record::{Attempts, JobStatus, Outcome, RecordId};
 use s3_migration::sqlite::Database;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::harness::{Case, Outcome as Came};
-use crate::tools;
+use crate::tools::{self, Missing};
 use testkit::gate::Hold;
 use testkit::local::{ALL, Local, SQLITE, noise};
 use testkit::web::served;
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("page::in_a_browser", in_a_browser)]
+    vec![
+        Case::new("page::in_a_browser", in_a_browser),
+        Case::new("page::a_token_in_a_browser", a_token_in_a_browser),
+    ]
 }
 
 const FAILED: usize = 100_000;
@@ -51,9 +55,37 @@ fn failure(n: usize) -> Outcome {
     }
 }
 
+/// The driver of the page at `address`.
+async fn driver(local: &Local, address: &str, more: &[&str]) -> Result<Child, Missing> {
+    let (chromium, python) = tools::browser()?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/page.py");
+    let mut driver = Command::new(python);
+    driver.arg(script).arg(format!("http://{address}/")).arg(chromium).args(more);
+    driver.env("TMPDIR", local.work()).env("HOME", local.work());
+    driver.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(driver.kill_on_drop(true).spawn().unwrap())
+}
+
+/// A person shows the token once, and the browser remembers it.
+async fn a_token_in_a_browser() -> Came {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    tools::browser()?;
+    let mut local = Local::new().await;
+    local.source.put("a", noise(1000, 1)).await;
+    local.migrate().await.with_status(0);
+    local.set("S3_MIGRATION_SERVE_TOKEN", TOKEN);
+    let mut status = local.spawn(&["status", "--serve", "127.0.0.1:0"]);
+    let address = served(&mut status).await;
+    let ended = driver(&local, &address, &[TOKEN]).await?.wait_with_output().await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    status.signal("TERM");
+    status.ended().await.with_status(0);
+    Ok(())
+}
+
 /// The driver tells each step that it has seen, and waits for a line before the next.
 async fn in_a_browser() -> Came {
-    let (chromium, python) = tools::browser()?;
+    tools::browser()?;
     let hold = Hold::new("PutObject", 10);
     let local = Local::gated(Some(hold.clone())).await;
     for n in 0..40 {
@@ -70,12 +102,7 @@ async fn in_a_browser() -> Came {
     let mut run = local.spawn(&["run", ALL[0], ALL[1], "--serve", "127.0.0.1:0"]);
     let address = served(&mut run).await;
     hold.reached().await;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/page.py");
-    let mut driver = tokio::process::Command::new(python);
-    driver.arg(script).arg(format!("http://{address}/")).arg(chromium);
-    driver.env("TMPDIR", local.work()).env("HOME", local.work());
-    driver.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut driver = driver.kill_on_drop(true).spawn().unwrap();
+    let mut driver = driver(&local, &address, &[]).await?;
     let mut stdin = driver.stdin.take().unwrap();
     let mut steps = BufReader::new(driver.stdout.take().unwrap()).lines();
     while let Some(step) = steps.next_line().await.unwrap() {
