@@ -398,7 +398,7 @@ fn total(board: &Board, currency: &str) -> TotalView {
 
 /// A time left, for people.
 pub fn left_in_words(seconds: Option<[u64; 2]>) -> String {
-    let time = |seconds| human::duration(Duration::from_secs(seconds));
+    let time = |seconds| human::about(Duration::from_secs(seconds));
     match seconds {
         None => "unknown".to_owned(),
         Some([0, 0]) => "nothing".to_owned(),

@@ -6,13 +6,17 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Borders, Paragraph};
+
+use columns::{Columns, shortened};
 
 use crate::format::escape::shown;
 use crate::format::human;
 use crate::limits::fleet::rate_in_words;
-use crate::overview::{Overview, WorkerView};
+use crate::monitor::activity::{Amount, PairAmounts};
+use crate::overview::{FailureView, Overview, PairView, PhaseView, WorkerView};
 
+mod columns;
 mod keys;
 mod terminal;
 
@@ -116,7 +120,7 @@ impl Screen {
             None => Span::styled("running", self.strong(Color::Green)),
         };
         let room = usize::from(width).saturating_sub(state.content.chars().count() + 3);
-        let name: String = fleet.fleet.chars().take(room).collect();
+        let name = shortened(&fleet.fleet, room);
         let bold = Style::new().add_modifier(Modifier::BOLD);
         Paragraph::new(Line::from(vec![Span::styled(name, bold), Span::raw(" - "), state]))
     }
@@ -134,26 +138,30 @@ impl Screen {
     }
 
     fn phases(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
-        let rows = fleet.phases.iter().map(|phase| {
+        let row = |phase: &PhaseView, objects: String| {
             let style = if phase.active { self.strong(Color::Cyan) } else { Style::new() };
+            let rate = if phase.active { phase.rate_in_words() } else { "-".to_owned() };
+            let left = phase.left_in_words();
             let cells = [
                 phase.name().to_owned(),
-                phase.objects_in_words(),
+                objects,
                 human::bytes(phase.bytes),
-                phase.rate_in_words(),
-                phase.left_in_words(),
+                rate,
+                left.strip_prefix("left: ").unwrap_or(&left).to_owned(),
             ];
-            Row::new(cells).style(style)
-        });
-        let widths = [
-            Constraint::Length(9),
-            Constraint::Fill(2),
-            Constraint::Length(10),
-            Constraint::Length(19),
-            Constraint::Fill(2),
-        ];
-        let head = ["phase", "objects", "bytes", "rate", "left"];
-        frame.render_widget(Table::new(rows, widths).header(header(head)), area);
+            (cells, style)
+        };
+        let phases = |objects: fn(&PhaseView) -> String| Columns {
+            head: ["phase", "objects", "bytes", "rate", "left"],
+            numbers: &[],
+            cut: &[1],
+            rows: fleet.phases.iter().map(|phase| row(phase, objects(phase))).collect(),
+        };
+        let mut shown = phases(PhaseView::objects_in_words);
+        if !shown.fits(area.width) {
+            shown = phases(PhaseView::objects_in_percent);
+        }
+        frame.render_widget(shown.table(area.width), area);
     }
 
     fn spent(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
@@ -180,77 +188,74 @@ impl Screen {
     }
 
     fn pairs(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
-        let rows = fleet.pairs.iter().map(|pair| {
-            let count = |amount: crate::monitor::activity::Amount| human::count(amount.objects);
-            let amounts = pair.amounts;
-            Row::new([
+        let row = |pair: &PairView| {
+            let count = |amount: Amount| human::count(amount.objects);
+            let PairAmounts { listed, to_copy, copied, failed, .. } = pair.amounts;
+            let cells = [
                 format!("{} -> {}", shown(&pair.source), shown(&pair.destination)),
-                count(amounts.listed),
-                count(amounts.to_copy),
-                count(amounts.copied),
-                count(amounts.failed),
-            ])
-        });
-        let widths = [
-            Constraint::Fill(1),
-            Constraint::Length(11),
-            Constraint::Length(11),
-            Constraint::Length(11),
-            Constraint::Length(8),
-        ];
-        let head = header(["pair", "listed", "to copy", "copied", "failed"]);
-        list(frame, area, fleet.pairs.len(), Table::new(rows, widths).header(head));
+                count(listed),
+                count(to_copy),
+                count(copied),
+                count(failed),
+            ];
+            (cells, Style::new())
+        };
+        let pairs = Columns {
+            head: ["pair", "listed", "to copy", "copied", "failed"],
+            numbers: &[1, 2, 3, 4],
+            cut: &[0],
+            rows: fleet.pairs.iter().map(row).collect(),
+        };
+        list(frame, area, fleet.pairs.len(), pairs);
     }
 
     fn workers(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
-        let rows = fleet.workers.iter().map(|worker: &WorkerView| {
+        let row = |worker: &WorkerView| {
             let style = if worker.lives { Style::new() } else { self.style(Color::Yellow) };
-            let rate = format!("{}/s", human::bytes(worker.bytes_per_second as u64));
+            let oldest = worker.holds.first().map(|held| shown(&held.object).to_string());
             let cells = [
                 shown(&worker.name).to_string(),
                 worker.sign_in_words(),
                 human::count(worker.copied),
-                rate,
-                worker.holds_in_words(),
+                format!("{}/s", human::bytes(worker.bytes_per_second as u64)),
+                human::count(worker.held),
+                oldest.unwrap_or_default(),
             ];
-            Row::new(cells.map(Cell::from)).style(style)
-        });
-        let widths = [
-            Constraint::Fill(2),
-            Constraint::Length(16),
-            Constraint::Length(9),
-            Constraint::Length(12),
-            Constraint::Fill(3),
-        ];
-        let head = header(["process", "sign of life", "copied", "rate", "holds"]);
-        list(frame, area, fleet.workers.len(), Table::new(rows, widths).header(head));
+            (cells, style)
+        };
+        let workers = Columns {
+            head: ["process", "sign of life", "copied", "rate", "holds", "the oldest of them"],
+            numbers: &[2, 3, 4],
+            cut: &[0, 5],
+            rows: fleet.workers.iter().map(row).collect(),
+        };
+        list(frame, area, fleet.workers.len(), workers);
     }
 
     fn failures(&self, frame: &mut Frame<'_>, area: Rect, fleet: &Overview) {
-        let rows = fleet.failures.iter().map(|failure| {
-            let example = shown(&failure.example).to_string();
-            let style = self.style(Color::Red);
-            Row::new([human::count(failure.objects), shown(&failure.reason).to_string(), example])
-                .style(style)
-        });
-        let widths = [Constraint::Length(8), Constraint::Fill(3), Constraint::Fill(2)];
-        let head = header(["failed", "reason", "such as"]);
-        list(frame, area, fleet.failures.len(), Table::new(rows, widths).header(head));
+        let row = |failure: &FailureView| {
+            let [reason, example] =
+                [&failure.reason, &failure.example].map(|text| shown(text).to_string());
+            ([human::count(failure.objects), reason, example], self.style(Color::Red))
+        };
+        let failures = Columns {
+            head: ["failed", "reason", "such as"],
+            numbers: &[0],
+            cut: &[1, 2],
+            rows: fleet.failures.iter().map(row).collect(),
+        };
+        list(frame, area, fleet.failures.len(), failures);
     }
 }
 
-fn header<const N: usize>(names: [&'static str; N]) -> Row<'static> {
-    Row::new(names).style(Style::new().add_modifier(Modifier::UNDERLINED))
-}
-
 /// A list with a line above it that says how many are not shown.
-fn list(frame: &mut Frame<'_>, area: Rect, rows: usize, table: Table<'_>) {
+fn list<const N: usize>(frame: &mut Frame<'_>, area: Rect, rows: usize, columns: Columns<N>) {
     let visible = usize::from(area.height.saturating_sub(2));
     let mut block = Block::new().borders(Borders::TOP);
     if rows > visible {
         block = block.title(format!(" {visible} of {rows} "));
     }
-    frame.render_widget(table.block(block), area);
+    frame.render_widget(columns.table(area.width).block(block), area);
 }
 
 /// The rows of each list: what is wanted, or less if there is less room.

@@ -26,6 +26,17 @@ impl PhaseView {
         }
     }
 
+    /// Objects, and how many percent of all that is.
+    pub fn objects_in_percent(&self) -> String {
+        let objects = human::count(self.objects);
+        match self.of_objects {
+            Some(of) if of > self.objects => {
+                format!("{objects} ({:.0} %)", self.objects as f64 / of as f64 * 100.0)
+            }
+            _ => objects,
+        }
+    }
+
     /// What is left, if the phase is active; what became of it otherwise.
     pub fn left_in_words(&self) -> String {
         match (self.active, self.objects, self.of_objects) {

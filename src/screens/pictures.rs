@@ -10,8 +10,8 @@ use super::tests::drawn;
 use super::*;
 use crate::format::escape::is_plain;
 use crate::limits::beat::Member;
-use crate::monitor::activity::{Amount, Held, PairAmounts, Phase};
-use crate::overview::{FailureView, LimitsView, PairView, PhaseView, TotalView};
+use crate::monitor::activity::{Held, Phase};
+use crate::overview::{LimitsView, TotalView};
 
 /// Pixels of a cell, and around the whole.
 const COLUMN: f64 = 8.4;

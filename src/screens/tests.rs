@@ -45,7 +45,7 @@ fn everything_is_there_at_80_by_24() {
         "the fleet of queue q, table t - running",
         "copying   700 of 1,000",
         "5.0/s 500 B/s",
-        "left: about 1m",
+        "about 1m",
         "not begun",
         "total 700 copied, 0 failed, 0 deleted",
         "spent 0 requests, 0 B read, 0 B sent, 0.50 USD",
@@ -60,6 +60,19 @@ fn everything_is_there_at_80_by_24() {
     ] {
         assert!(text.contains(words), "no {words:?} in\n{text}");
     }
+}
+
+#[test]
+fn billions_of_objects_are_in_percent_if_there_is_no_room() {
+    let mut fleet = fleet();
+    let copying = &mut fleet.phases[1];
+    (copying.objects, copying.of_objects) = (2_345_678_901, Some(9_876_543_210));
+    copying.seconds_left = Some([100_000, 300_000]);
+    let screen = Screen { fleets: vec![fleet], ..Screen::default() };
+    let narrow = text(&screen, 80, 24);
+    assert!(narrow.contains("2,345,678,901 (24 %)"), "{narrow}");
+    assert!(narrow.contains("1day 3h to 3days 11h"), "{narrow}");
+    assert!(text(&screen, 200, 24).contains("2,345,678,901 of 9,876,543,210"));
 }
 
 #[test]
