@@ -237,7 +237,9 @@ async fn a_package_is_installed_upgraded_and_removed_on_a_clean_debian() {
         root.own(&["dpkg", "--install", &package]).await;
         let kept = || fs::read_to_string(&ini).expect("the ini");
         assert_eq!(kept(), "[Basic]\nJobType = GET\n", "what the operator changed stays");
-        assert_eq!(asked(), "--system daemon-reload\n", "an upgrade stops nothing");
+        let upgraded = asked();
+        let mut lines = upgraded.lines();
+        assert!(lines.all(|it| it == "--system daemon-reload"), "it stops nothing: {upgraded}");
         root.own(&["dpkg", "--remove", "s3-migration"]).await;
         let stopped = asked();
         let stopped = stopped.lines().filter(|line| line.starts_with("stop "));
