@@ -322,9 +322,16 @@ impl Fleet {
     }
 
     fn note_wants(&mut self) {
-        for (at, left) in self.wants.iter_mut().enumerate() {
-            let (throttle, rate) = throttle(&self.terms.throttles, at);
-            *left = if throttle.has_waited(rate) { KEPT } else { left.saturating_sub(1) };
+        // What is read is written: a process that one side holds up would be held up by the other
+        // with a smaller share there.
+        for rate in [Rate::Bytes, Rate::Requests] {
+            let waited = self.terms.throttles.each_ref().map(|side| side.has_waited(rate));
+            let is_held_up = waited.contains(&true);
+            for (at, left) in self.wants.iter_mut().enumerate() {
+                if throttle(&self.terms.throttles, at).1 == rate {
+                    *left = if is_held_up { KEPT } else { left.saturating_sub(1) };
+                }
+            }
         }
     }
 

@@ -62,6 +62,10 @@ const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 50 * MIB;
 const PIECE: usize = 64 * 1024;
 
+/// The time until a store answers an object, and the time until it accepts a piece of one.
+const ANSWER: Duration = Duration::from_millis(400);
+const SLOW_PIECE: u64 = 60;
+
 /// A worker that always has something to send.
 struct Busy {
     throttle: Arc<Throttle>,
@@ -72,6 +76,8 @@ struct Busy {
 struct Simulation {
     state: Arc<OneBoard>,
     limit: &'static str,
+    /// What is read is written, under the same limit.
+    both: bool,
     workers: BTreeMap<usize, Busy>,
     /// Bytes of all, for each second.
     seconds: Vec<u64>,
@@ -81,7 +87,7 @@ struct Simulation {
 impl Simulation {
     fn new(limit: &'static str) -> Self {
         let (workers, seconds) = (BTreeMap::new(), Vec::new());
-        Self { state: Arc::default(), limit, workers, seconds, ended: 0 }
+        Self { state: Arc::default(), limit, both: false, workers, seconds, ended: 0 }
     }
 
     fn terms(&self, name: usize, config: LimitsConfig) -> Terms {
@@ -101,11 +107,19 @@ impl Simulation {
     async fn join(&mut self, name: usize) {
         let mut config = LimitsConfig::default();
         config.source.bandwidth = Timetable::parse(self.limit, RateUnit::Bytes).unwrap();
+        if self.both {
+            config.destination.bandwidth = config.source.bandwidth.clone();
+        }
         let terms = self.terms(name, config);
-        let throttle = Arc::clone(&terms.throttles[0]);
+        let [source, destination] = terms.throttles.each_ref().map(Arc::clone);
+        let throttle = Arc::clone(if self.both { &destination } else { &source });
         let membership = Some(Fleet::join(terms).await.spawn());
         let mut tasks = JoinSet::new();
         for _ in 0..8 {
+            if self.both {
+                tasks.spawn(copies(Arc::clone(&source), Arc::clone(&destination)));
+                continue;
+            }
             let throttle = Arc::clone(&throttle);
             tasks.spawn(async move {
                 loop {
@@ -148,6 +162,35 @@ impl Simulation {
             let off = minute as f64 / (60 * limit) as f64 - 1.0;
             assert!(off.abs() <= 0.1, "minute from {from}: {:.1} % off", off * 100.0);
         }
+    }
+}
+
+/// Copies one object after the other: each piece is read, then written at the line's own speed.
+async fn copies(source: Arc<Throttle>, destination: Arc<Throttle>) {
+    loop {
+        for _ in 0..fastrand::usize(8..64) {
+            for side in [&source, &destination] {
+                if let Some(turn) = side.bytes(PIECE) {
+                    turn.await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..SLOW_PIECE))).await;
+        }
+        tokio::time::sleep(ANSWER).await;
+    }
+}
+
+/// A limit of both sides, and stores that make the bytes come in gusts.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_and_written_under_one_limit_reaches_it() {
+    for seed in 0..4 {
+        fastrand::seed(seed);
+        let mut fleet = Simulation { both: true, ..Simulation::new("4M") };
+        for name in 0..4 {
+            fleet.join(name).await;
+        }
+        fleet.go(130).await;
+        fleet.assert_within(10..70, 4 * MIB);
     }
 }
 
