@@ -65,6 +65,11 @@ impl Ground {
         Ok(ground)
     }
 
+    /// Sets a key of the configuration for the processes that start after this.
+    pub fn set(&mut self, key: &'static str, value: &str) {
+        self.environment.push((key, value.to_owned()));
+    }
+
     /// Every worker may do as much at once as a small instance; all else is as shipped.
     fn write_configuration(&self, table: &str, of_destination: &str) -> Result<()> {
         let file = |name: &str| self.folder.path().join(name);

@@ -76,7 +76,10 @@ impl Meter<'_> {
 /// Four workers under a limit of the configuration; one is killed; then a command halves the limit.
 pub async fn kept(server: &Ministack, program: &str) -> Result<()> {
     let limited = format!("BandwidthLimit = {}M\n", LIMITS[0]);
-    let ground = Ground::new(LIMIT.objects, LIMIT.size, server, program, &limited).await?;
+    let mut ground = Ground::new(LIMIT.objects, LIMIT.size, server, program, &limited).await?;
+    // Two at once, on connections of 20 Mbit/s, would do less than the limit when one is killed.
+    ground.set("MaxParallelFile", "12");
+    ground.set("MaxMemory", "256");
     let mut fleet = (0..WORKERS).map(|_| ground.worker()).collect::<Result<Vec<Worker>>>()?;
     ground.until_asked("UploadPart", 1).await?;
     let mut meter = Meter { ground: &ground, began: Instant::now(), seen: vec![] };
