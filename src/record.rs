@@ -250,7 +250,7 @@ pub struct Start {
 pub struct Seal {
     /// Which object.
     pub id: RecordId,
-    /// The token passed to [`RecordStore::begin`].
+    /// The token passed to [`Attempts::begin`].
     pub lease: String,
     /// The upload about to be completed.
     pub upload_id: String,
@@ -275,7 +275,7 @@ pub struct Outcome {
     pub status: JobStatus,
     /// This worker.
     pub instance: String,
-    /// The token passed to [`RecordStore::begin`]; `None` for an attempt that did not call it (a
+    /// The token passed to [`Attempts::begin`]; `None` for an attempt that did not call it (a
     /// small object has only this one write).
     pub lease: Option<String>,
     /// When the attempt began.

@@ -102,7 +102,7 @@ pub fn ignore_list(text: &str) {
         }
     }
     // A line that is not a comment and has no pattern in it matches itself.
-    for line in text.trim_start_matches('\u{feff}').lines() {
+    for line in text.strip_prefix('\u{feff}').unwrap_or(text).lines() {
         let plain = !line.is_empty() && line.chars().all(|c| c.is_alphanumeric() || c == '/');
         assert!(!plain || list.matches(line).is_some(), "{line:?}");
     }
