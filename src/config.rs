@@ -93,7 +93,7 @@ pub struct Basic {
     pub ignore_list_file: Option<PathBuf>,
     /// Where a worker serves its metrics; `None`: nowhere.
     pub metrics_address: Option<SocketAddr>,
-    /// File with the token that whoever asks has to know.
+    /// The file with the token that a client must send.
     pub serve_token_file: Option<PathBuf>,
 }
 

@@ -81,7 +81,7 @@ fn failure(objects: u64, reason: &str, example: &str) -> FailureView {
     FailureView { reason: reason.to_owned(), objects, example: example.to_owned() }
 }
 
-/// Two pairs, four workers of which one was killed, two reasons for failures.
+/// Two pairs, two reasons for failures, and four workers. One of them was killed.
 fn fleet() -> Overview {
     let all = amount(3_811_204, 41_500);
     Overview {
