@@ -59,6 +59,12 @@ impl Halt {
         }
     }
 
+    /// Waits for `ready`, unless the work is aborted first: for whatever must not outlast the grace
+    /// time.
+    pub async fn unless_aborted<T>(&self, ready: impl Future<Output = T>) -> Option<T> {
+        self.abort.run_until_cancelled(ready).await
+    }
+
     /// Stops, and aborts when `grace` has passed. Returns at once if it is aborted earlier.
     pub async fn drain(&self, grace: Duration) {
         self.stop.cancel();

@@ -58,9 +58,11 @@ pub(super) async fn execute(config: &Config, args: &WorkerArgs) -> Result<Exit> 
     let serving = listening.map(|at| serving::of_worker(at, &monitor, throttles, limits, &halt));
     let attended = Instance::attend(config, &monitor, &halt);
     let worker = Worker::new(queue, engine, settings);
-    let ended = match worker.prove(&known_pairs(config, &*parameters).await).await {
-        Ok(()) => worker.run(&halt).await,
-        Err(error) => Err(error),
+    let proving = async { worker.prove(&known_pairs(config, &*parameters).await).await };
+    let ended = match halt.unless_stopping(proving).await {
+        Some(Err(error)) => Err(error),
+        // If it is stopping, this says so and ends.
+        Some(Ok(())) | None => worker.run(&halt).await,
     };
     if let Some(instance) = attended {
         instance.leave().await;

@@ -26,6 +26,8 @@ use crate::store::pace::throttle::{Rate, Throttle};
 const TRIES: usize = 5;
 /// One call; the table normally answers within milliseconds.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// The last calls of a process, all together.
+const FAREWELL: Duration = Duration::from_secs(15);
 /// A process that a limit has held up keeps its full share for this many looks.
 const KEPT: u8 = 3;
 /// How often a process writes what it is doing, if that costs something.
@@ -93,12 +95,15 @@ impl Drop for Membership {
 }
 
 impl Membership {
-    /// Leaves the fleet, with the last counts.
+    /// Leaves the fleet, with the last counts. A table that does not answer delays the end by at
+    /// most [`FAREWELL`]; the others then move the counts once this process has been silent.
     pub async fn leave(mut self) {
         self.end.cancel();
-        let Some(task) = self.task.take() else { return };
-        if let Err(error) = task.await {
-            warn!("the limits' task failed: {error}");
+        let Some(task) = &mut self.task else { return };
+        match tokio::time::timeout(FAREWELL, task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("the limits' task failed: {error}"),
+            Err(_) => debug!("the last counts were not written: the table does not answer"),
         }
     }
 }

@@ -10,6 +10,8 @@ use super::{Attempt, Copied};
 use crate::error::Result;
 use crate::mutex::lock;
 use crate::quirk::Quirk;
+use crate::retry::Retrying;
+use crate::store::pace::Paced;
 use crate::store::{ObjectMeta, Reads};
 use crate::transfer::preserved::{Wanted, lost};
 use crate::transfer::tag_asking::Telling;
@@ -49,9 +51,10 @@ impl Attempt<'_> {
         if !engine.looks.takes(&des.bucket, engine.settings.sample_rate) {
             return;
         }
+        let (source, destination) = self.glances();
         let (object, copy) = tokio::join!(
-            engine.source.head(&self.job.src, self.version.as_deref()),
-            engine.destination.head(des, None),
+            source.head(&self.job.src, self.version.as_deref()),
+            destination.head(des, None),
         );
         let (mut object, mut copy) = match (object, copy) {
             (Ok(object), Ok(copy)) => (object, copy),
@@ -86,17 +89,24 @@ impl Attempt<'_> {
     /// there are any tags, so it is not asked.
     async fn count_tags(&self, object: &mut ObjectMeta, copy: &mut ObjectMeta) {
         let (engine, job) = (self.engine, self.job);
+        let (source, destination) = self.glances();
         let count =
             |tags: Result<Vec<_>>| tags.ok().and_then(|tags| u32::try_from(tags.len()).ok());
         if object.tag_count.is_none() && self.telling(Telling::has_uncounted) {
-            object.tag_count = count(engine.source.tags(&job.src, self.version.as_deref()).await);
+            object.tag_count = count(source.tags(&job.src, self.version.as_deref()).await);
         }
         if copy.tag_count.is_none() && object.tag_count.is_some_and(|tags| tags > 0) {
             copy.tag_count = match engine.destination.profile().is_amazon() {
                 true => Some(0),
-                false => count(engine.destination.tags(&job.des, None).await),
+                false => count(destination.tags(&job.des, None).await),
             };
         }
+    }
+
+    /// Both sides for calls on which nothing depends: each has a time limit, and ends with the work.
+    fn glances(&self) -> (Retrying<'_, Paced>, Retrying<'_, Paced>) {
+        let (engine, abort) = (self.engine, &self.halt.abort);
+        (Retrying::probing(&engine.source, abort), Retrying::probing(&engine.destination, abort))
     }
 
     /// Notes the part of an object's metadata that the source itself cannot send.

@@ -24,6 +24,8 @@ use crate::wiring::Sides;
 const LAST: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// How often a running process stores what is new.
 const EVERY: Duration = Duration::from_secs(60);
+/// How long the table may take for them.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// One fact, as stored and printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +107,15 @@ impl Profiles {
         sides.flat_map(losses).collect()
     }
 
-    /// Stores what has been learned since the last time.
+    /// Stores what has been learned since the last time. If the table does not answer, it is learned
+    /// again: nothing waits for it for long.
     pub async fn keep(&self) {
+        if tokio::time::timeout(LONGEST, self.keep_news()).await.is_err() {
+            debug!("could not save what was learned about the store: the table does not answer");
+        }
+    }
+
+    async fn keep_news(&self) {
         for (profile, note) in self.both().into_iter().zip(&self.notes) {
             let Some(learned) = profile.news() else { continue };
             // Other processes have learned facts too.

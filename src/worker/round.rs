@@ -23,7 +23,6 @@ use crate::logging::scope;
 use crate::record::{JobStatus, MAX_WRITTEN, Outcome, RecordId, Recorded};
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
-use crate::store::Reads;
 use crate::transfer::{Claim, Delivered, Done, Report, Standing};
 use crate::worker::blame;
 
@@ -130,11 +129,13 @@ struct Finished {
 impl Worker {
     /// Works on all objects of a message; returns how each ended, in the message's order.
     pub(super) async fn work(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Vec<JobEnd> {
-        if !self.settings.watched
-            && let Err(error) = self.gates.prove(&delivery.places()).await
-        {
-            self.ended().get_or_insert_with(|| error.another());
-            return delivery.jobs.iter().map(|_| JobEnd::Back(error.another())).collect();
+        if !self.settings.watched {
+            let places = delivery.places();
+            let proven = delivery.halt.unless_aborted(self.gates.prove(&places)).await;
+            if let Some(Err(error)) = proven {
+                self.ended().get_or_insert_with(|| error.another());
+                return delivery.jobs.iter().map(|_| JobEnd::Back(error.another())).collect();
+            }
         }
         // When the time for this message is used up, the work stops at the next part.
         let time_up = async {
@@ -210,7 +211,12 @@ impl Worker {
                 if advanced {
                     delivery.gained.store(true, Ordering::Release);
                 }
-                Box::pin(self.blamed(error, job, probe, &delivery, advanced)).await
+                let blamed = Box::pin(self.blamed(error, job, probe, &delivery, advanced));
+                // To find out whose fault it is takes calls that may never be answered.
+                delivery.halt.unless_aborted(blamed).await.unwrap_or_else(|| {
+                    self.gates.probe_over(job);
+                    self.judge(Error::cancelled(), &delivery, advanced)
+                })
             }
         };
         let outcome = self.outcome(job, &ended, &delivery, start_time, standing);
@@ -313,7 +319,9 @@ impl Worker {
         if !is_askers && !is_bare {
             return error;
         }
-        let seen = self.engine.source.head(&job.src, None).await.ok();
+        let never = CancellationToken::new();
+        let source = Retrying::probing(&*self.engine.source, &never);
+        let seen = source.head(&job.src, None).await.ok();
         let headers = seen.as_ref().map(|meta| &meta.headers);
         let error = match error.kind() {
             ErrorKind::Unfit => error.of_kind(ErrorKind::Invalid),

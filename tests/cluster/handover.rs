@@ -1,6 +1,9 @@
 //! A worker that is stopped gives its object to another one, which goes on where it stopped.
 
+use std::time::Duration;
+
 use crate::door::Door;
+use testkit::proxy::{Fault, Proxy, Rule};
 use testkit::stage::{MIB, Stage, noise, until};
 
 const PART: usize = 5 * MIB;
@@ -67,6 +70,51 @@ async fn a_stop_cuts_a_part_that_outlasts_the_grace_time_and_loses_nothing() {
     stage.until_done(2).await;
     assert!(stage.arrived("moved/stuck").await.is_some_and(|arrived| arrived == body));
     assert_eq!(stage.arrived("moved/small").await.as_deref(), Some(b"small".as_slice()));
+}
+
+/// A worker with a proxy in front of its source is stopped while a call to it is held; it must end
+/// without an answer, and give its message back. Returns the worker's log.
+async fn stopped_while_held(call: &'static str, mut faults: Vec<Rule>) -> String {
+    let stage = Stage::put(20).await;
+    stage.put_source("small", b"small").await;
+    assert_eq!(stage.run(&["jobsender"]).await.code, Some(0));
+    let proxy = Proxy::before(stage.server.address()).await;
+    faults.push(Rule::on(call, Fault::Hold));
+    let held = proxy.inject(1, faults);
+    let settings = [("VisibilityTimeout", "3600"), ("GraceTime", "1")];
+    let mut first = stage.worker(&[settings[0], settings[1], ("Source_Endpoint", proxy.url())]);
+    held.held().await;
+    first.terminate().await;
+    assert_eq!(first.ended().await.code(), Some(0), "{}", first.log());
+    assert_eq!(stage.depth().await, (1, 0), "nobody holds the message: {}", first.log());
+
+    let _second = stage.worker(&settings[..1]);
+    stage.until_done(1).await;
+    assert_eq!(stage.arrived("moved/small").await.as_deref(), Some(b"small".as_slice()));
+    first.log()
+}
+
+/// Promise 7.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_check_of_a_copy() {
+    stopped_while_held("HeadObject", Vec::new()).await;
+}
+
+/// Promise 7.
+#[tokio::test]
+async fn a_stop_does_not_wait_to_learn_whose_fault_it_is() {
+    // The first listing is the proof at the start.
+    let denied = Rule::on("GetObject", Fault::error(403, "AccessDenied"));
+    let proven = Rule::on("ListObjectsV2", Fault::Delay(Duration::ZERO)).once();
+    let log = stopped_while_held("ListObjectsV2", vec![denied, proven]).await;
+    assert!(!log.contains("does not answer"), "it has not waited for the listing: {log}");
+}
+
+/// Promise 7.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_proof_at_the_start() {
+    let log = stopped_while_held("ListObjectsV2", Vec::new()).await;
+    assert!(!log.contains("does not answer"), "it has not waited for the listing: {log}");
 }
 
 /// Promise 7.

@@ -20,6 +20,8 @@ use crate::record::*;
 struct OneBoard {
     board: Mutex<Board>,
     is_out: AtomicBool,
+    /// It takes calls and never answers.
+    hangs: AtomicBool,
     asked: AtomicU64,
 }
 
@@ -43,6 +45,9 @@ impl Notes for OneBoard {
 
     async fn board(&self, _: &NoteKey, change: &BoardChange) -> Result<Option<Board>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
         if self.is_out.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unavailable, "out"));
         }
@@ -261,6 +266,20 @@ async fn while_the_table_is_out_the_last_shares_stay() {
     fleet.state.is_out.store(false, Ordering::Relaxed);
     fleet.go(80).await;
     fleet.assert_within(0..170, LIMIT);
+}
+
+/// Promise 7.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_never_answers_delays_the_end_by_seconds_only() {
+    let mut fleet = Simulation::new("50M");
+    fleet.join(0).await;
+    fleet.state.hangs.store(true, Ordering::Relaxed);
+    // A look has begun when it leaves.
+    fleet.go(30).await;
+    let membership = fleet.workers.get_mut(&0).unwrap().membership.take().unwrap();
+    let began = Instant::now();
+    membership.leave().await;
+    assert!(began.elapsed() <= FAREWELL, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
