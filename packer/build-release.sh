@@ -138,11 +138,20 @@ export CARGO_INCREMENTAL=0
 # For what C compiles in as a date. Not the commit's: all C code would be compiled anew with each.
 export SOURCE_DATE_EPOCH=0
 committed=$(git log -1 --format=%ct)
+version=$(sed -n '0,/^version = /s/^version = "\(.*\)"$/\1/p' Cargo.toml)
+
+rust=$(rustc --version | cut -d ' ' -f 2)
+# It names what LLVM's unwinder is used under, too.
+rust_licence=$sysroot/share/doc/rust/COPYRIGHT-library.html
 
 archive() {
     local architecture=$1 binary=$2 stage
     local name=s3-migration-$architecture.tar.gz
     stage=$(mktemp -d "$out/.stage.XXXXXX")
+    packer/sbom.py --target "$triple" --binary "$binary" --version "$version" \
+        --committed "$committed" --linked "rust-std=$rust" > "$out/.sbom"
+    packer/notices.py "$out/.sbom" "rust-std=$rust_licence" > "$stage/THIRD-PARTY-NOTICES"
+    rm "$out/.sbom"
     install -m 0755 "$binary" "$stage/s3-migration"
     install -m 0755 packer/install.sh packer/pages.sh "$stage/"
     install -m 0644 packer/amazon-cloudwatch-agent.json s3_migration_config.ini \
@@ -177,6 +186,8 @@ for architecture in "${architectures[@]}"; do
     fi
 done
 if [ $libc = musl ]; then
-    packer/package.sh --out "$out" --linked "musl=$musl" \
-        --linked "rust-std=$(rustc --version | cut -d ' ' -f 2)" "${static[@]}"
+    zig=$(echo "$tools"/lib/python3*/site-packages/ziglang)
+    packer/package.sh --out "$out" --linked "rust-std=$rust=$rust_licence" \
+        --linked "musl=$musl=$zig/lib/libc/musl/COPYRIGHT" \
+        --linked "zig-compiler-rt=$zig_version=$zig/LICENSE" "${static[@]}"
 fi

@@ -16,7 +16,7 @@ fail() {
 }
 
 for file in s3-migration pages.sh s3_migration_config.ini s3_migration_ignore_list.txt \
-    amazon-cloudwatch-agent.json systemd/s3-migration-worker.service; do
+    amazon-cloudwatch-agent.json LICENSE THIRD-PARTY-NOTICES systemd/s3-migration-worker.service; do
     [ -e "$file" ] || fail "$file is not beside this script: unpack the whole archive"
 done
 
@@ -34,6 +34,7 @@ if [ -z "$root" ]; then
 fi
 
 install -D -m 0755 s3-migration "$root/usr/local/bin/s3-migration"
+install -D -m 0644 -t "$root/usr/local/share/doc/s3-migration" LICENSE THIRD-PARTY-NOTICES
 
 # Made by the program itself. Below DESTDIR it may be another architecture's and not start.
 if ./s3-migration --version > /dev/null 2>&1; then

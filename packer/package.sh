@@ -2,11 +2,14 @@
 # Packs binaries for download: an archive and a .deb for each, an SBOM for each of these (*.cdx.json: what
 # is linked into it), and SHA256SUMS over all files.
 #
-#   packer/package.sh [--out FOLDER] [--fast] [--linked NAME=VERSION ...] ARCH=BINARY ...
+#   packer/package.sh [--out FOLDER] [--fast] [--linked NAME=VERSION=FILE ...] ARCH=BINARY ...
 #
 # packer/build-release.sh --static builds the binaries and calls this. The first one must run here: it
 # writes the manual pages and the completions of all. --fast hardly compresses, for the tests. --linked
-# goes to packer/sbom.py. The same commit and binaries give the same bytes.
+# names what is linked in and is no crate, with the file of its licence. The same commit and binaries give
+# the same bytes.
+#
+# The package's maintainer is whoever publishes it: DEBFULLNAME and DEBEMAIL, as for Debian's own tools.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,12 +27,18 @@ level=9
 export DPKG_DEB_THREADS_MAX=1
 compression=(-Zxz)
 linked=()
+notices=()
 binaries=()
 while [ $# -gt 0 ]; do
     case $1 in
         --out | --linked)
             [ $# -ge 2 ] || fail "$1 needs a value"
-            if [ "$1" = --out ]; then out=$2; else linked+=(--linked "$2"); fi
+            if [ "$1" = --out ]; then
+                out=$2
+            else
+                linked+=(--linked "${2%=*}")
+                notices+=("${2%%=*}=${2##*=}")
+            fi
             shift
             ;;
         --fast)
@@ -40,7 +49,7 @@ while [ $# -gt 0 ]; do
             [ -f "${1#*=}" ] || fail "${1#*=} is no file"
             binaries+=("$1")
             ;;
-        *) fail "$1 is not understood; allowed: --out FOLDER, --fast, --linked NAME=VERSION, x86_64=BINARY, aarch64=BINARY" ;;
+        *) fail "$1 is not understood; allowed: --out FOLDER, --fast, --linked NAME=VERSION=FILE, x86_64=BINARY, aarch64=BINARY" ;;
     esac
     shift
 done
@@ -56,7 +65,8 @@ trap 'rm -rf "$work"' EXIT
 version=$(sed -n '0,/^version = /s/^version = "\(.*\)"$/\1/p' Cargo.toml)
 # For Debian a hyphen begins its own revision, and 1.0~rc comes before 1.0.
 debian_version=${version/-/\~}-1
-maintainer='The s3-migration authors <s3-migration@example.org>'
+# A package must name an address, and example.org is nobody's (RFC 2606).
+maintainer="${DEBFULLNAME:-The s3-migration authors} <${DEBEMAIL:-s3-migration@example.org}>"
 committed=$(git log -1 --format=%ct)
 made=()
 
@@ -74,7 +84,7 @@ tree() {
     for folder in sysctl.d modules-load.d; do
         install -D -m 0644 -t "$doc/examples/$folder" systemd/"$folder"/*
     done
-    install -m 0644 "$work/s3-migration.cdx.json" "$doc/"
+    install -m 0644 "$work/s3-migration.cdx.json" "$work/THIRD-PARTY-NOTICES" "$doc/"
 }
 
 archive() {
@@ -157,6 +167,8 @@ for given in "${binaries[@]}"; do
     packer/sbom.py --target "$architecture-unknown-linux-musl" --binary "$binary" \
         --version "$version" --committed "$committed" ${linked[@]+"${linked[@]}"} \
         > "$work/s3-migration.cdx.json"
+    packer/notices.py "$work/s3-migration.cdx.json" ${notices[@]+"${notices[@]}"} \
+        > "$work/THIRD-PARTY-NOTICES"
     archive "$architecture" "$binary"
     case $architecture in
         x86_64) package amd64 "$binary" ;;
@@ -165,3 +177,5 @@ for given in "${binaries[@]}"; do
 done
 (cd "$out" && printf '%s\n' "${made[@]}" | sort | xargs -d '\n' sha256sum > SHA256SUMS)
 cat "$out/SHA256SUMS"
+[ -n "${DEBEMAIL:-}" ] ||
+    echo 'the maintainer of the .debs is no real address: set DEBFULLNAME and DEBEMAIL to publish them' >&2

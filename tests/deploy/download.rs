@@ -116,6 +116,7 @@ fn assert_whole(prefix: &Path, manual: &str, zsh: &str) {
         zsh,
         "share/fish/vendor_completions.d/s3-migration.fish",
         "share/doc/s3-migration/s3-migration.cdx.json",
+        "share/doc/s3-migration/THIRD-PARTY-NOTICES",
         "share/doc/s3-migration/examples/sysctl.d/90-s3-migration.conf",
     ];
     for file in units.iter().map(String::as_str).chain(others) {
@@ -319,7 +320,32 @@ fn what_is_linked_is_listed() {
         let about = &list["metadata"]["component"];
         assert_eq!(about["version"], VERSION);
         assert_eq!(about["hashes"][0]["content"], hex::encode(Sha256::digest(&binary)));
-        assert_components(list["components"].as_array().expect("components"));
+        let components = list["components"].as_array().expect("components");
+        assert_components(components);
+        let notices = unpacked.path().join("share/doc/s3-migration/THIRD-PARTY-NOTICES");
+        assert_notices(&fs::read_to_string(notices).expect("the notices"), components);
+    }
+}
+
+/// The text of each, its authors' names and what is vendored in C or JavaScript included.
+fn assert_notices(notices: &str, components: &[Value]) {
+    let lines: BTreeSet<&str> = notices.lines().collect();
+    for component in components {
+        let [name, version] = ["name", "version"].map(|it| component[it].as_str().expect("text"));
+        assert!(lines.contains(format!("{name} {version}").as_str()), "{name} {version}");
+    }
+    let mut texts = vec![
+        "Copyright (c) 2022 Leon Sorokin",
+        "Copyright (c) 2022 Nugine",
+        "SQLite, which is part of",
+        "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION",
+        "the fiat-crypto authors",
+    ];
+    if DOWNLOADS.are_real {
+        texts.extend(["Rich Felker", "Copyright notices for The Rust Standard Library"]);
+    }
+    for text in texts {
+        assert!(notices.contains(text), "{text}");
     }
 }
 

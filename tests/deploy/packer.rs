@@ -25,6 +25,8 @@ fn unpacked() -> tempfile::TempDir {
         ("packer/amazon-cloudwatch-agent.json", "amazon-cloudwatch-agent.json"),
         ("s3_migration_config.ini", "s3_migration_config.ini"),
         ("s3_migration_ignore_list.txt", "s3_migration_ignore_list.txt"),
+        ("LICENSE", "LICENSE"),
+        ("LICENSE", "THIRD-PARTY-NOTICES"),
     ];
     for (from, to) in files {
         fs::copy(from, release.path().join(to)).expect("the file can be copied");
@@ -46,6 +48,8 @@ fn everything_is_installed_where_the_units_and_the_template_look_for_it() {
         ("usr/local/share/bash-completion/completions/s3-migration", 0o644),
         ("usr/local/share/zsh/site-functions/_s3-migration", 0o644),
         ("usr/local/share/fish/vendor_completions.d/s3-migration.fish", 0o644),
+        ("usr/local/share/doc/s3-migration/LICENSE", 0o644),
+        ("usr/local/share/doc/s3-migration/THIRD-PARTY-NOTICES", 0o644),
         ("etc/s3-migration/s3_migration_config.ini", 0o644),
         ("etc/s3-migration/s3_migration_ignore_list.txt", 0o644),
         ("etc/systemd/system/s3-migration-worker.service", 0o644),
