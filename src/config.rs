@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::quirk::Pins;
 
+mod function;
 pub mod keys;
 mod layers;
 mod listen;

@@ -24,6 +24,7 @@ pub mod files;
 pub mod filter;
 pub mod format;
 pub mod job;
+pub mod lambda;
 pub mod limits;
 pub mod logging;
 pub mod monitor;

@@ -26,7 +26,7 @@ mod journal;
 pub mod scope;
 mod terminal;
 
-use fields::{Fields, Spans, around, level};
+use fields::{Fields, Spans, around, level, plain};
 use file::LogFile;
 pub use held::HeldLines;
 use journal::Journal;
@@ -117,6 +117,19 @@ pub fn unusable(error: &Error) {
     let _ = writeln!(file, "ERROR {} ended: {}", now(), shown(&text));
 }
 
+/// The current time; in a function, the request's id follows it, as in the lines of Lambda's own
+/// runtimes: `LEVEL TIME REQUEST message`.
+fn stamp<S: Subscriber + for<'a> LookupSpan<'a>>(
+    event: &Event<'_>,
+    context: &Context<'_, S>,
+) -> String {
+    let around = around(event, context);
+    match around.iter().find(|(name, _)| *name == scope::REQUEST) {
+        Some((_, request)) => format!("{} {}", now(), shown(&plain(request))),
+        None => now(),
+    }
+}
+
 /// The current time for a line, in UTC.
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
@@ -153,7 +166,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLines {
         let (fields, level) = (Fields::of(event), level(event));
         let line = match self.style {
             Style::Json => fields.json(level, &now(), &around(event, &context)),
-            Style::Text => fields.text(level, &now()),
+            Style::Text => fields.text(level, &stamp(event, &context)),
             Style::Terminal(terminal) => {
                 terminal.line(level, OffsetDateTime::now_utc(), &fields.words())
             }

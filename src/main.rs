@@ -5,9 +5,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use s3_migration::cli::Cli;
 use s3_migration::commands;
+use s3_migration::error::Error;
 use s3_migration::format::escape::lines;
+use s3_migration::lambda;
 
 fn main() -> ExitCode {
+    if lambda::is_called() {
+        return function();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(unusable) => {
@@ -18,16 +23,32 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("s3-migration: no runtime: {error}");
-            return ExitCode::from(3);
-        }
+        Err(error) => return no_runtime(&error),
     };
     match commands::execute_on(&runtime, cli) {
         Ok(exit) => ExitCode::from(exit.status()),
-        Err(error) => {
-            eprintln!("s3-migration: {}", lines(&error.to_string()));
-            ExitCode::from(error.kind().exit_status())
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// In Lambda there is no command line: the binary is the function's bootstrap.
+fn function() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return no_runtime(&error),
+    };
+    match lambda::serve_on(&runtime) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn no_runtime(error: &std::io::Error) -> ExitCode {
+    eprintln!("s3-migration: no runtime: {error}");
+    ExitCode::from(3)
+}
+
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("s3-migration: {}", lines(&error.to_string()));
+    ExitCode::from(error.kind().exit_status())
 }

@@ -25,6 +25,7 @@ mod in_event_order;
 pub mod layout;
 pub mod memory;
 mod multipart;
+pub mod part_times;
 mod parts;
 pub mod preserved;
 mod proof;
@@ -49,6 +50,7 @@ pub use sample::Looks;
 
 use crate::digest::lanes::Lanes;
 use memory::{MemoryBudget, Reservation};
+use part_times::PartTimes;
 
 /// The part of the configuration that a transfer uses.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub struct Settings {
     pub max_retry: u32,
     /// Parts of one object at once.
     pub max_thread: usize,
+    /// Bytes of an object that are read a second time, at most.
+    pub read_again: u64,
     /// Storage class at the destination.
     pub storage_class: StorageClass,
     /// Out of 1,000 copied objects, this many have their headers and metadata compared.
@@ -100,6 +104,7 @@ impl Settings {
             max_parts: config.destination.max_parts,
             max_retry: mode.max_retry,
             max_thread,
+            read_again: resume::most_read_again(mode.job_timeout),
             storage_class: mode.storage_class.clone(),
             sample_rate: mode.sample_rate,
             preserve_etag: mode.preserve_etag,
@@ -136,6 +141,8 @@ pub struct Engine {
     pub looks: Looks,
     /// The settings of every transfer.
     pub settings: Settings,
+    /// How long parts have lately taken.
+    pub part_times: PartTimes,
     /// Counts progress.
     pub monitor: Arc<Monitor>,
     /// This worker's name in the records.

@@ -31,6 +31,7 @@ use crate::store::pace::level::AtOnce;
 use crate::store::pace::{Paced, Pacing};
 use crate::store::s3::S3Store;
 use crate::transfer::memory::MemoryBudget;
+use crate::transfer::part_times::PartTimes;
 use crate::transfer::{Engine, Looks, Settings, StoreEvidence};
 use crate::worker::{RuleBook, Rules};
 use crate::{aws, worker};
@@ -233,6 +234,7 @@ pub fn engine(
         lanes: Lanes::new(),
         evidence: StoreEvidence::new(config),
         looks: Looks::default(),
+        part_times: PartTimes::default(),
         settings: Settings::new(config, at_once(config).parts),
         monitor,
         instance: instance(),
@@ -313,7 +315,14 @@ pub fn packs(config: &Config) -> PackLimits {
 /// This process's name in the records: the machine's name and the process id. On EC2's Nitro
 /// instances the machine's name is the instance's id, which the board's asset tag provides without
 /// a request (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html>).
+/// In Lambda it is the log stream's id, by which the function's log is found.
 pub fn instance() -> String {
+    if let Ok(stream) = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME") {
+        let id = stream.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        if !id.is_empty() {
+            return format!("lambda-{id}");
+        }
+    }
     let text = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
     let tag = text("/sys/devices/virtual/dmi/id/board_asset_tag");
     let machine = match tag.starts_with("i-") {

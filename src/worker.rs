@@ -32,6 +32,7 @@ mod recording;
 mod repeats;
 mod round;
 mod settle;
+mod turn;
 mod witness;
 
 use events::Listener;
@@ -39,6 +40,7 @@ pub use events::{RuleBook, Rules};
 use gates::{Both, Gates, Rest};
 use repeats::Repeats;
 use round::WaitingLine;
+pub use turn::Turn;
 use witness::Witnesses;
 
 /// This many attempts in a row that fail because of this worker, not of the object, end the worker.
@@ -253,10 +255,11 @@ impl Worker {
                     lock(&self.outage).take();
                     for message in messages {
                         let (worker, halt) = (Arc::clone(self), halt.child());
+                        let turn = Turn::of(self.settings.job_timeout);
                         let in_work = self.engine.monitor.begin_message();
                         let lines = scope::of_job(&message.id);
                         let work = async move {
-                            worker.handle(message, halt).await;
+                            worker.handle(message, turn, halt).await;
                             drop(in_work);
                         };
                         running.spawn(work.instrument(lines));
@@ -290,7 +293,7 @@ impl Worker {
 
     /// Returns an error as soon as too many attempts in a row failed because of this worker: more
     /// jobs would only use up their receipts. A supervisor may start a better worker.
-    fn check_fitness(&self) -> Result<()> {
+    pub fn check_fitness(&self) -> Result<()> {
         if let Some(error) = self.ended().take() {
             return Err(error);
         }
@@ -326,8 +329,13 @@ impl Worker {
         }
     }
 
+    /// The longest time on one message.
+    pub fn job_timeout(&self) -> Duration {
+        self.settings.job_timeout
+    }
+
     /// Nothing new begins: see `crate::limits`.
-    fn is_paused(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         self.engine.source.throttle().is_paused()
     }
 
@@ -340,7 +348,8 @@ impl Worker {
     }
 }
 
-fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+/// Logs that a message's task has panicked.
+pub fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(panic) = ended {
         error!("a job's task failed, its message comes back when its lease ends: {panic}");
     }

@@ -29,6 +29,15 @@ struct FoundValue {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer(Vec<FoundValue>);
 
+impl Layer {
+    /// One value from `place`, if there is one.
+    pub(super) fn of_one(section: &str, name: &str, value: Option<String>, place: &str) -> Self {
+        let key = keys::find(section, name).zip(value);
+        let place = format!("environment variable {place}");
+        Self(key.map(|(key, value)| FoundValue { key, value, place }).into_iter().collect())
+    }
+}
+
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())

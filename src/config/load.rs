@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::problem::Problems;
-use super::{Config, Given, layers, typed};
+use super::{Config, Given, function, layers, typed};
 use crate::error::{Error, Result};
 
 /// Where the ini is looked for if none is named; the first file that exists is read.
@@ -44,6 +44,26 @@ impl Config {
         }
     }
 
+    /// The configuration of a Lambda function: the first of [`DEFAULT_FILES`] that is in its
+    /// package, if there is one, and its environment over it, with the names that the original's
+    /// functions have. Also returns lines for the log.
+    pub fn load_in_function<K, V>(
+        env: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(Self, Vec<String>)>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let mut problems = Problems::default();
+        let environment = function::read(env, &mut problems);
+        let ini = first_ini(&DEFAULT_FILES.map(Path::new), false, &mut problems);
+        let mut found = vec![environment.below];
+        found.extend(ini.layer);
+        found.push(environment.layer);
+        let config = Config { file: ini.file, ..merge(found, ini.folder, problems)? };
+        Ok((config, environment.notices))
+    }
+
     /// Reads `text` as if it were in a file called `name`, and lays the environment over it.
     pub fn from_text<K, V>(
         name: &str,
@@ -80,16 +100,29 @@ where
     V: Into<OsString>,
 {
     let mut problems = Problems::default();
-    let mut found = Vec::new();
-    let (mut folder, mut read) = (None, None);
+    let ini = first_ini(files, required, &mut problems);
+    let mut found: Vec<_> = ini.layer.into_iter().collect();
+    found.push(layers::environment(env, &mut problems));
+    found.push(layers::command_line(given));
+    Ok(Config { file: ini.file, ..merge(found, ini.folder, problems)? })
+}
+
+/// What was read of an ini, and its folder.
+#[derive(Default)]
+struct FoundIni {
+    layer: Option<layers::Layer>,
+    folder: Option<PathBuf>,
+    file: Option<PathBuf>,
+}
+
+fn first_ini(files: &[&Path], required: bool, problems: &mut Problems) -> FoundIni {
     for file in files {
         let name = file.display().to_string();
         match std::fs::read(file) {
             Ok(bytes) => {
-                folder = Some(folder_of(file));
-                read = Some((*file).to_owned());
-                found.push(layers::ini(&name, &bytes, folder.as_deref(), &mut problems));
-                break;
+                let folder = Some(folder_of(file));
+                let layer = Some(layers::ini(&name, &bytes, folder.as_deref(), problems));
+                return FoundIni { layer, folder, file: Some((*file).to_owned()) };
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => {}
             Err(e) => {
@@ -98,9 +131,7 @@ where
             }
         }
     }
-    found.push(layers::environment(env, &mut problems));
-    found.push(layers::command_line(given));
-    Ok(Config { file: read, ..merge(found, folder, problems)? })
+    FoundIni::default()
 }
 
 fn folder_of(file: &Path) -> PathBuf {

@@ -1,5 +1,6 @@
 //! A process as a member of the fleet: it writes its part, reads the others', and sets its limits.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -150,6 +151,21 @@ impl Fleet {
             self.leave().await;
         });
         Membership { end, task: Some(task) }
+    }
+
+    /// Looks from time to time, for as long as this is awaited.
+    pub async fn watch(&mut self) -> Infallible {
+        loop {
+            tokio::time::sleep(self.interval()).await;
+            self.look().await;
+        }
+    }
+
+    /// Looks, if `since` the last look so much time has passed that it is due.
+    pub async fn look_if_due(&mut self, since: Duration) {
+        if since >= self.interval() {
+            self.look().await;
+        }
     }
 
     fn interval(&self) -> Duration {

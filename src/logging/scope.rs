@@ -6,6 +6,14 @@ use tracing::{Span, error_span};
 
 use crate::object::ObjectId;
 
+/// The field that names the request.
+pub const REQUEST: &str = "request";
+
+/// For lines of one invocation of a function: field `request`, its id.
+pub fn of_request(id: &str) -> Span {
+    error_span!("invocation", request = id)
+}
+
 /// For lines about one message of the queue: field `job`, its id.
 pub fn of_job(id: &str) -> Span {
     error_span!("job", job = id)

@@ -93,6 +93,17 @@ impl SqsQueue {
         Ok(queue)
     }
 
+    /// The receipt of a message that somebody else has received for this process at about `asked`:
+    /// Lambda's poller.
+    pub fn receipt(&self, handle: &str, asked: Instant) -> Receipt {
+        self.clock.receipt(handle, asked)
+    }
+
+    /// The handle that SQS gave for this receipt.
+    pub fn handle(receipt: &Receipt) -> &str {
+        LeaseClock::handle(receipt)
+    }
+
     async fn attributes(&self, url: &str, names: &[QueueAttributeName]) -> Result<Attributes> {
         let answer = self
             .client

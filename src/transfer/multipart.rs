@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::parts::{PartMover, WINDOW};
 use super::proof;
-use super::resume::{Begun, Found, MOST_PROVEN_BYTES};
+use super::resume::{Begun, Found};
 use super::stream::{self, BodyWants};
 use super::whole_digest::Whole;
 use super::{Attempt, Copied, Cut, Planned};
@@ -112,7 +112,7 @@ impl Attempt<'_> {
         let (held, mut good): (Vec<Part>, Vec<Part>) =
             parts.iter().cloned().partition(|part| unjudged.contains(&part.number));
         let (object, count) = (&self.job.src, held.len());
-        if held.iter().map(|part| part.size).sum::<u64>() > MOST_PROVEN_BYTES {
+        if held.iter().map(|part| part.size).sum::<u64>() > self.engine.settings.read_again {
             warn!(%object, parts = count, "the parts that an earlier attempt sent are too large to be read again: they are not verified");
             return Ok(false);
         }
@@ -192,7 +192,7 @@ impl Attempt<'_> {
         // A wrong guess is not damage.
         let guessed = planned.cut == Cut::PerhapsAsTheSource;
         let preserves = self.may_have_layout(meta) && same_layout && !guessed;
-        let preserves = preserves && meta.size <= MOST_PROVEN_BYTES;
+        let preserves = preserves && meta.size <= self.engine.settings.read_again;
         let opaque = self.engine.is_opaque(&self.job.des.bucket);
         let made = digest::multipart_etag(parts.iter().map(|part| &part.etag));
         preserves && !opaque && made.is_some_and(|made| !made.same_digest(&meta.etag))
@@ -535,7 +535,7 @@ impl Attempt<'_> {
         if engine.is_opaque(&self.job.des.bucket) {
             return Ok(None);
         }
-        let is_small = mover.layout.size <= MOST_PROVEN_BYTES;
+        let is_small = mover.layout.size <= engine.settings.read_again;
         let ends = [Some(1), Some(mover.layout.count())];
         for part in parts.iter().filter(|part| is_small || ends.contains(&Some(part.number))) {
             let Some(range) = mover.layout.range(part.number) else {

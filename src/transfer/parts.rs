@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::Engine;
 use super::evidence::Asker;
 use super::proof::{self, ProofVerdict};
-use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::single_streamed::is_odd;
 use super::stream::{self, BodyWants, Seen, Stretches};
@@ -68,7 +68,7 @@ impl PartMover {
         let ordered = self.whole.as_ref().is_some_and(Whole::needs_order);
         // If the content of one part is unknown, the whole cannot be judged.
         let shows = held.values().all(|part| self.held(part).is_some());
-        let reads = first && ordered && shows && held_bytes <= MOST_PROVEN_BYTES;
+        let reads = first && ordered && shows && held_bytes <= self.engine.settings.read_again;
         if !reads || held.is_empty() || self.reads_in_order(2) {
             let missing = (1..=self.layout.count()).filter(|number| !held.contains_key(number));
             let mut parts = self.send(missing.collect()).await?;
@@ -212,7 +212,12 @@ impl PartMover {
     /// A part is streamed if a digest in the destination's answer proves it. Otherwise it is held,
     /// so that its digest can go first. A part too large to be held needs an upload with checksums.
     async fn send_one(&self, number: u32) -> Result<Part> {
+        let begun = Instant::now();
         match self.sent(number).await {
+            Ok(part) => {
+                self.engine.part_times.note(begun.elapsed());
+                Ok(part)
+            }
             Err(error) if has_too_high_number(number, &error) => {
                 let target = &self.upload.target;
                 let allowed = layout::parts_allowed(number, &said(&error));
@@ -226,7 +231,7 @@ impl PartMover {
                 }
                 Err(Error::new(ErrorKind::UploadGone, message))
             }
-            sent => sent,
+            Err(error) => Err(error),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Finds the upload that an earlier attempt began, and decides what of it may be trusted.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -13,10 +14,13 @@ use crate::record::{JobStatus, Proven, Record, RecordId, UploadRef};
 use crate::store::{GetRequest, ListRequest, ListedUpload, ObjectMeta, Part, Reads, Upload};
 use crate::transfer::layout::{self, Layout};
 
-/// Parts that are not known to be this object's are read again and compared, up to this many bytes:
-/// what 10 Mbit/s carry within a JobTimeout of an hour. Such a read cannot be resumed, so a longer
-/// one would never end.
-pub(super) const MOST_PROVEN_BYTES: u64 = 4 * 1024 * MIB;
+/// Parts that are not known to be this object's are read again and compared, up to what 10 Mbit/s
+/// carry within JobTimeout. Such a read cannot be resumed, so a longer one would never end.
+pub(super) fn most_read_again(job_timeout: Duration) -> u64 {
+    const BYTES_A_SECOND: u64 = 10_000_000 / 8;
+    let bytes = job_timeout.as_secs().saturating_mul(BYTES_A_SECOND);
+    bytes.clamp(256 * MIB, 4 * 1024 * MIB)
+}
 
 /// An upload to fill, and the parts of this source object that it holds.
 pub(super) struct Begun {
@@ -157,7 +161,7 @@ impl Attempt<'_> {
         let Some(layout) = layout.filter(|layout| layout.fits(self.max_parts())) else {
             return Ok(None);
         };
-        if held_bytes > MOST_PROVEN_BYTES {
+        if held_bytes > self.engine.settings.read_again {
             return Ok(None);
         }
         let Some(begun) = self.continued(upload, layout, held) else { return Ok(None) };

@@ -9,7 +9,6 @@ use tracing::info;
 
 use super::Attempt;
 use super::parts::{PartMover, WINDOW};
-use super::resume::MOST_PROVEN_BYTES;
 use super::single::MAX_READS;
 use super::whole_digest::{Held, Reading, Running, Vow, Whole};
 use crate::digest::Md5Hasher;
@@ -99,7 +98,7 @@ impl Attempt<'_> {
         made: Option<Vow>,
     ) -> Result<bool> {
         self.record_distrust(meta, mover).await?;
-        match meta.size <= MOST_PROVEN_BYTES {
+        match meta.size <= self.engine.settings.read_again {
             true => self.put_right(meta, mover, whole, parts).await,
             false => self.is_rather_damaged_at_source(meta, made).await,
         }

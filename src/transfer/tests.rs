@@ -36,6 +36,7 @@ impl Bench {
             lanes: Lanes::new(),
             evidence: StoreEvidence::new(&config),
             looks: Looks::default(),
+            part_times: PartTimes::default(),
             settings: Settings::new(&config, 1),
             monitor: Arc::new(Monitor::default()),
             instance: "i".to_owned(),

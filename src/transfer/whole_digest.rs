@@ -17,7 +17,6 @@ use tracing::debug;
 use super::Attempt;
 use super::memory::{MemoryBudget, Spare};
 use super::parts::{PartMover, WINDOW};
-use super::resume::MOST_PROVEN_BYTES;
 use super::stream::{self, BodyWants, Seen};
 use crate::digest::Md5Hasher;
 use crate::digest::lanes::{LaneHasher, Lanes};
@@ -345,7 +344,7 @@ impl Parts {
     /// Whether reading these parts again would show something, and fits within one turn.
     fn can_be_read_again(&self, mover: &PartMover, parts: &[&Part]) -> bool {
         let bytes: u64 = parts.iter().map(|part| part.size).sum();
-        bytes <= MOST_PROVEN_BYTES && parts.iter().all(|part| self.held(mover, part).is_some())
+        bytes <= mover.engine.settings.read_again && parts.iter().all(|part| self.held(mover, part).is_some())
     }
 
     /// Hashes the parts whose turn has come.

@@ -24,6 +24,17 @@ pub async fn join(
     member: Member,
     monitor: Option<&Arc<Monitor>>,
 ) -> Result<Membership> {
+    Ok(enter(config, sides, state, member, monitor).await?.spawn())
+}
+
+/// The same for a process that looks at the fleet itself.
+pub async fn enter(
+    config: &Config,
+    sides: &Sides,
+    state: &Arc<dyn RecordStore>,
+    member: Member,
+    monitor: Option<&Arc<Monitor>>,
+) -> Result<Fleet> {
     let is_run = member == Member::Run;
     let board = if is_run { board_of_runs() } else { board_of_queue(&config.basic.sqs_queue_name) };
     let throttles = [&sides.source, &sides.destination].map(|side| Arc::clone(side.throttle()));
@@ -38,7 +49,7 @@ pub async fn join(
         monitor: monitor.cloned(),
         embedded: is_run || config.backend.state == StateBackend::Embedded,
     };
-    Ok(Fleet::join(terms).await.spawn())
+    Ok(Fleet::join(terms).await)
 }
 
 /// The prices of this file, or else of the configured one, or else the shipped ones.

@@ -36,10 +36,9 @@ impl Worker {
     pub(super) fn judge(&self, error: Error, delivery: &Delivery, advanced: bool) -> JobEnd {
         let error = match error.kind() {
             ErrorKind::Cancelled if delivery.is_time_up() => {
-                let seconds = self.settings.job_timeout.as_secs();
                 let message = format!(
-                    "not finished within JobTimeout of {seconds} s; its parts stay, the next \
-                     attempt continues"
+                    "not finished within {}; its parts stay, the next attempt continues",
+                    delivery.turn.words()
                 );
                 let error = Error::new(ErrorKind::Unavailable, message);
                 if advanced || !delivery.alone() || !self.is_last(delivery) {
@@ -168,6 +167,11 @@ impl Worker {
             JobEnd::Stopped(error) if error.kind() == ErrorKind::Cancelled || !delivery.alone() => {
                 debug!(object = %job.src, "stopped, {back}");
             }
+            // The next invocation goes on: that is the way of a function.
+            JobEnd::Stopped(error) if delivery.turn.cut().is_some() => {
+                monitor.returned();
+                info!(object = %job.src, receives, "{back}: {error}");
+            }
             JobEnd::Back(error) => {
                 monitor.returned();
                 debug!(object = %job.src, "{back}, not its own fault: {error}");
@@ -192,7 +196,7 @@ impl Worker {
 
     /// Logs how many objects more than the first have failed or gone back for each reason, if it
     /// was not logged within `interval`.
-    pub(super) fn tell_repeats(&self, interval: Duration) {
+    pub fn tell_repeats(&self, interval: Duration) {
         for Repeated { event, reason, objects } in self.repeats.due(interval) {
             let (reason, s) = (reason.word(), if objects == 1 { "" } else { "s" });
             let back = self.put_back();

@@ -10,6 +10,7 @@ use super::events::Obstacle;
 use super::job_end::JobEnd;
 use super::round::Delivery;
 use super::settle::{Settlement, settle};
+use super::turn::Turn;
 use crate::error::{Error, Result};
 use crate::job::{self, Apart, Incoming, Job, MessageRefusal};
 use crate::queue::lease::{Lease, LeaseLoss};
@@ -28,7 +29,7 @@ const REFUSED_REST: Duration = Duration::from_secs(4);
 impl Worker {
     /// Handles one message from receipt to its end. Never fails: errors are logged, recorded and
     /// left to the queue.
-    pub(super) async fn handle(self: Arc<Self>, message: Message, halt: Halt) {
+    pub async fn handle(self: Arc<Self>, message: Message, turn: Turn, halt: Halt) {
         let (job, receives) = (message.id.clone(), message.receive_count);
         // The lease is held from here on: looking up where events go may take longer than the
         // visibility timeout.
@@ -69,7 +70,7 @@ impl Worker {
         if let Some(time) = self.gates.puts_off(&incoming.jobs) {
             return log_failure("put off", self.put_off_closed(lease, time).await);
         }
-        let delivery = Arc::new(Delivery::new(incoming.jobs, receives, &halt, lease.token()));
+        let delivery = Arc::new(Delivery::new(incoming.jobs, receives, turn, &halt, lease.token()));
         let ended = self.work(&delivery).await;
         self.settle(lease, &ended, &delivery).await;
     }
@@ -82,6 +83,13 @@ impl Worker {
         }
         let body = lease.message().body.clone();
         self.send_on(lease, &[body], delay).await
+    }
+
+    /// Gives back a message while the fleet is paused, for `rest`, at no cost.
+    pub async fn put_off_paused(self: Arc<Self>, message: Message, rest: Duration, halt: Halt) {
+        let queue = Arc::clone(&self.queue);
+        let lease = Lease::hold(queue, message, self.settings.visibility, &halt.abort);
+        log_failure("put off", self.put_off_closed(lease, rest).await);
     }
 
     /// Gives back a message that cannot be understood at present, through no fault of its own.
@@ -152,8 +160,12 @@ impl Worker {
         }
         if delivery.is_time_up() && !delivery.alone() {
             let done = ended.iter().filter(|ended| matches!(ended, JobEnd::Done(_))).count();
-            let (objects, seconds) = (ended.len(), self.settings.job_timeout.as_secs());
-            warn!(job, done, objects, "not finished within JobTimeout of {seconds} s");
+            let (objects, time) = (ended.len(), delivery.turn.words());
+            match delivery.turn.cut() {
+                // The next invocation goes on: that is the way of a function.
+                Some(_) => info!(job, done, objects, "not finished within {time}"),
+                None => warn!(job, done, objects, "not finished within {time}"),
+            }
         }
         let delay = match delivery.halt.is_stopping() {
             true => Duration::ZERO,

@@ -17,6 +17,7 @@ use super::Worker;
 use super::gates::{self, Ruled};
 use super::job_end::JobEnd;
 use super::recording::record;
+use super::turn::Turn;
 use crate::error::{Asked, Error, ErrorKind, Next};
 use crate::job::Job;
 use crate::logging::scope;
@@ -47,6 +48,8 @@ pub(super) struct Delivery {
     pub receives: u32,
     /// Stops or aborts the work on this message.
     pub halt: Halt,
+    /// The time for the message.
+    pub turn: Turn,
     /// Cancelled when the lease is lost or everything is aborted. Outcomes are recorded until then,
     /// even if the time for the message is used up.
     pub held: CancellationToken,
@@ -57,12 +60,18 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(jobs: Vec<Job>, receives: u32, halt: &Halt, held: CancellationToken) -> Self {
+    pub(super) fn new(
+        jobs: Vec<Job>,
+        receives: u32,
+        turn: Turn,
+        halt: &Halt,
+        held: CancellationToken,
+    ) -> Self {
         // The loss of the lease aborts the work.
         let halt = halt.within(&held);
         let (time_up, gained) = (AtomicBool::new(false), AtomicBool::new(false));
         let first_part = CancellationToken::new();
-        Self { jobs, receives, halt, held, first_part, time_up, gained }
+        Self { jobs, receives, halt, turn, held, first_part, time_up, gained }
     }
 
     /// Whether the message has only one job.
@@ -139,7 +148,7 @@ impl Worker {
         }
         // When the time for this message is used up, the work stops at the next part.
         let time_up = async {
-            tokio::time::sleep(self.settings.job_timeout).await;
+            delivery.turn.over(&self.engine.part_times).await;
             delivery.time_up.store(true, Ordering::Release);
             self.wind_up(delivery).await;
             std::future::pending().await
@@ -151,7 +160,7 @@ impl Worker {
     }
 
     /// Stops the work on a message whose time is used up, and aborts the rest of it after the grace
-    /// time. If the message is one object and none of its parts has arrived by then, it gets the
+    /// time, or when everything is cut. If the message is one object and none of its parts has arrived by then, it gets the
     /// same time again for one of them: otherwise large parts on a slow link would be sent in vain,
     /// turn after turn.
     async fn wind_up(&self, delivery: &Delivery) {
@@ -159,6 +168,9 @@ impl Worker {
         stop.cancel();
         let in_parts = delivery.alone() && self.is_large(&delivery.jobs[0]);
         let grace = async {
+            if let Some(cut) = delivery.turn.cut() {
+                return tokio::time::sleep_until(cut).await;
+            }
             tokio::time::sleep(self.settings.grace).await;
             if in_parts && !self.engine.settings.clean_unfinished_upload {
                 let a_part = delivery.first_part.cancelled();
@@ -189,9 +201,13 @@ impl Worker {
             Ok(probe) => probe,
         };
         let _held = self.engine.monitor.activity().hold(&job.src, job.size);
+        let begun = Instant::now();
         let Report { ended, standing, advanced } = self.tried(job, &claim, &delivery).await;
         let ended = match ended {
             Ok(done) => {
+                if !self.is_large(job) {
+                    self.engine.part_times.note(begun.elapsed());
+                }
                 match &done {
                     Done::Copied(copied) => {
                         self.gates.passed(job);

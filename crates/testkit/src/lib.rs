@@ -7,6 +7,7 @@
 //! | `gate` | holds calls back at a known point of a process's work |
 //! | `stage` | the binary between two accounts on ministack |
 //! | `ministack`, `resources`, `iam` | the stand-in for AWS, the resources of a test, IAM users |
+//! | `lambda` | Lambda around the binary: invocations with deadlines, freezing, the queue's poller |
 //! | `metadata` | the metadata service and the autoscaling group of an EC2 instance |
 //! | `proxy` | a bad network between the binary and any server |
 //! | `python` | tools from the Python package index |
@@ -23,6 +24,7 @@
 pub mod bench;
 pub mod gate;
 pub mod iam;
+pub mod lambda;
 pub mod local;
 pub mod metadata;
 pub mod ministack;

@@ -131,6 +131,23 @@ impl Stage {
         file
     }
 
+    /// The environment of a function, in the names of the original's.
+    pub fn function_environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("JobType", self.job_type.to_owned()),
+            ("table_queue_name", self.table.clone()),
+            ("sqs_queue", self.queues.name.clone()),
+            ("ssm_parameter_bucket", self.bucket_list.clone()),
+            ("ssm_parameter_credentials", self.credentials.clone()),
+            ("ssm_parameter_ignore_list", self.ignore_list.clone()),
+            ("Des_bucket_default", self.destination.clone()),
+            ("Des_prefix_default", "arrived".to_owned()),
+            ("StorageClass", "STANDARD".to_owned()),
+            ("MaxRetry", "20".to_owned()),
+            ("MaxThread", "20".to_owned()),
+        ]
+    }
+
     /// The program as account A, with none of this process's environment.
     pub fn program(&self, args: &[&str]) -> Command {
         let mut program = program(args);
@@ -195,6 +212,21 @@ impl Stage {
         let client = aws_sdk_sqs::Client::new(&self.a);
         let sent = client.send_message().queue_url(&self.queues.url).message_body(body);
         sent.send().await.expect("SendMessage");
+    }
+
+    /// Sets the queue's own visibility timeout.
+    pub async fn set_visibility(&self, seconds: u32) {
+        let client = aws_sdk_sqs::Client::new(&self.a);
+        let set = client.set_queue_attributes().queue_url(&self.queues.url);
+        let set = set.attributes(QueueAttributeName::VisibilityTimeout, seconds.to_string());
+        set.send().await.expect("SetQueueAttributes");
+    }
+
+    /// A folder without a configuration file.
+    pub fn empty_folder(&self) -> PathBuf {
+        let folder = self.folder.path().join("task");
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        folder
     }
 
     /// The number of messages that can be received, and of those in flight.

@@ -15,6 +15,10 @@ use crate::store::profile::Profile;
 use crate::store::tests::Fake;
 use crate::wiring::{self, Sides};
 
+fn minute() -> crate::worker::Turn {
+    crate::worker::Turn::of(Duration::from_secs(60))
+}
+
 /// A queue that notes its calls.
 #[derive(Debug, Default)]
 struct Noting {
@@ -132,7 +136,7 @@ async fn a_message_stays_hidden_while_its_place_is_looked_for() {
     let book = Slow(Duration::from_secs(300), ignoring());
     let worker = worker(&queue, book, Profile::new(Side::Source), folder.path()).await;
     tokio::time::pause();
-    worker.handle(message(event("k")), Halt::new()).await;
+    worker.handle(message(event("k")), minute(), Halt::new()).await;
     let told = queue.told();
     let extended = told.iter().filter(|told| **told == "extend").count();
     assert!(extended >= 300 / 60, "{told:?}");
@@ -147,7 +151,7 @@ async fn a_message_that_somebody_else_has_meanwhile_is_let_go_of() {
     let worker = worker(&queue, book, Profile::new(Side::Source), folder.path()).await;
     tokio::time::pause();
     let begun = Instant::now();
-    worker.handle(message(event("k")), Halt::new()).await;
+    worker.handle(message(event("k")), minute(), Halt::new()).await;
     assert!(begun.elapsed() < Duration::from_secs(60), "it waits for nothing more");
     assert_eq!(queue.told(), ["extend"]);
 }
@@ -160,7 +164,7 @@ async fn a_worker_that_is_told_to_go_gives_back_what_it_has_not_understood() {
     let worker = worker(&queue, book, Profile::new(Side::Source), folder.path()).await;
     tokio::time::pause();
     let halt = Halt::new();
-    let handled = tokio::spawn(worker.handle(message(event("k")), halt.clone()));
+    let handled = tokio::spawn(worker.handle(message(event("k")), minute(), halt.clone()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     halt.stop.cancel();
     halt.abort.cancel();
