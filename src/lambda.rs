@@ -16,11 +16,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging::{self, scope};
 
 mod batch;
+mod checkpoint;
 mod clock;
+mod jobsender;
 mod kept;
 mod queue;
 mod worker;
 
+use jobsender::JobsenderFunction;
 use worker::WorkerFunction;
 
 /// Set by Lambda for custom runtimes
@@ -37,6 +40,8 @@ pub fn is_called() -> bool {
 /// What the function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handler {
+    /// Compares and sends.
+    Jobsender,
     /// Takes batches of messages from a queue.
     Worker,
 }
@@ -44,10 +49,11 @@ enum Handler {
 impl Handler {
     fn named(name: &str) -> Result<Self> {
         match name {
+            "jobsender" => Ok(Self::Jobsender),
             "worker" => Ok(Self::Worker),
-            other => {
-                Err(Error::usage(format!("the function's handler is {other:?}; allowed: worker")))
-            }
+            other => Err(Error::usage(format!(
+                "the function's handler is {other:?}; allowed: jobsender, worker"
+            ))),
         }
     }
 }
@@ -65,9 +71,10 @@ pub fn serve_on(tokio: &tokio::runtime::Runtime) -> Result<()> {
 }
 
 async fn serve(handler: Handler, config: Config) -> Result<()> {
-    let function = match handler {
-        Handler::Worker => Arc::new(WorkerFunction::new(config)),
-    };
+    let function = Arc::new(match handler {
+        Handler::Jobsender => Function::Jobsender(Box::new(JobsenderFunction::new(config)?)),
+        Handler::Worker => Function::Worker(Box::new(WorkerFunction::new(config))),
+    });
     let invoke = service_fn(move |event: LambdaEvent<Value>| {
         let function = Arc::clone(&function);
         async move {
@@ -81,6 +88,24 @@ async fn serve(handler: Handler, config: Config) -> Result<()> {
     ended.map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("Lambda's Runtime API: {error}"))
     })
+}
+
+/// The function with all that it keeps.
+enum Function {
+    Jobsender(Box<JobsenderFunction>),
+    Worker(Box<WorkerFunction>),
+}
+
+impl Function {
+    async fn invoke(&self, event: Value, left: Duration) -> Result<Value> {
+        match self {
+            Self::Jobsender(jobsender) => jobsender.invoke(&event, left).await,
+            Self::Worker(worker) => {
+                let answer = worker.invoke(event, left).await?;
+                serde_json::to_value(answer).map_err(|e| Error::invalid(e.to_string()))
+            }
+        }
+    }
 }
 
 /// How long this invocation may take. Lambda gives the deadline by the clock of the day.
@@ -106,7 +131,7 @@ mod tests {
         assert_eq!(Handler::named("worker").unwrap(), Handler::Worker);
         for wrong in ["", "lambda_function_worker.lambda_handler", "Worker"] {
             let error = Handler::named(wrong).unwrap_err().to_string();
-            assert!(error.contains("allowed: worker"), "{error}");
+            assert!(error.contains("allowed: jobsender, worker"), "{error}");
         }
     }
 }

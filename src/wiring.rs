@@ -36,6 +36,7 @@ use crate::transfer::{Engine, Looks, Settings, StoreEvidence};
 use crate::worker::{RuleBook, Rules};
 use crate::{aws, worker};
 
+pub mod comparisons;
 pub mod fleets;
 pub mod known_stores;
 

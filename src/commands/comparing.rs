@@ -16,7 +16,7 @@ use crate::compare::difference::Criteria;
 use crate::compare::{
     Comparison, Deletions, Finds, Keys, Matched, Summary, Terms, Unmatched, Verdict,
 };
-use crate::config::{Compare, Config, Sse};
+use crate::config::{Compare, Config};
 use crate::error::{Error, Result};
 use crate::files::cannot_write;
 use crate::filter::patterns::Patterns;
@@ -25,9 +25,8 @@ use crate::logging;
 use crate::mutex::lock;
 use crate::object::{NO_VERSION, ObjectId};
 use crate::params::Pair;
-use crate::record::NoteKey;
 use crate::store::Listed;
-use crate::wiring::{self, Sides};
+use crate::wiring::{self, Sides, comparisons};
 
 /// What one comparison found for one pair.
 #[derive(Debug, Serialize)]
@@ -104,11 +103,7 @@ pub(super) fn terms(
     let ignore = excluding(ignore, &args.filter)?;
     let matched = Matched::new(&ignore, excludes_from, &config.filter.include, pairs);
     let deletions = args.delete.then(|| Deletions::new(args.max_delete as usize, pairs));
-    let criteria = Criteria {
-        compare: config.mode.compare,
-        opaque: matches!(config.destination.sse, Sse::Kms(_)),
-        overwrite: args.overwrite,
-    };
+    let criteria = Criteria { overwrite: args.overwrite, ..comparisons::criteria(config) };
     let (source, destination) = (Arc::clone(&sides.source), Arc::clone(&sides.destination));
     Ok(Terms {
         criteria,
@@ -201,11 +196,6 @@ pub(super) fn matched(unmatched: &[Unmatched], args: &CompareArgs) -> Exit {
         true => Exit::NothingMatched,
         false => Exit::Done,
     }
-}
-
-/// Where the counts of the last comparison are kept.
-pub(super) fn comparison_note(config: &Config) -> NoteKey {
-    NoteKey::new(format_args!("comparison:{}", config.basic.sqs_queue_name))
 }
 
 /// Explains what happens to one key of each pair.

@@ -2,20 +2,17 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::closing_report::ClosingReport;
-use super::comparing::{self, Audience, PairResult, compare_all, comparison_note, with_args};
+use super::comparing::{self, Audience, PairResult, compare_all, with_args};
 use super::forecast::Estimating;
 use super::origins::keys;
 use super::{Exit, print, serving, stop_on_signal};
 use crate::cli::JobsenderArgs;
 use crate::compare::to_activity::ToActivity;
-use crate::compare::{Comparison, Finds, Keys, Outlet, Reach, Sent, Summary, Terms, Unmatched};
+use crate::compare::{Comparison, Finds, Keys, Outlet, Reach, Summary, Terms, Unmatched};
 use crate::config::Config;
 use crate::error::{ErrorKind, Result};
 use crate::format::escape::shown;
@@ -24,20 +21,14 @@ use crate::limits::beat::Member;
 use crate::monitor::{Counts, Monitor, activity};
 use crate::params::{Pair, load_pairs};
 use crate::progress::{Phase, Progress, Totals};
-use crate::queue::{LONGEST_KEPT, Queue};
 use crate::record::RecordStore;
-use crate::retry::{Policy, Retrying};
 use crate::serve::metrics::ProcessSlot;
 use crate::shutdown::Halt;
 use crate::systemd::ServiceReport;
-use crate::transfer::memory::MemoryBudget;
 use crate::wiring::known_stores::Profiles;
-use crate::wiring::{self, Sides, fleets};
+use crate::wiring::{self, Sides, comparisons, fleets};
 
 mod closing_report;
-
-/// Bytes of memory for each remembered object that was sent before.
-const REMEMBERED: u64 = 32;
 
 pub(super) async fn execute(config: &Config, args: &JobsenderArgs) -> Result<Exit> {
     let config = &with_args(config, &args.compare)?;
@@ -128,7 +119,7 @@ async fn once(
     let comparison = match queue {
         None => Comparison::dry_run(terms, halt.stop.clone()),
         Some(queue) => {
-            noted = remember(config, &*queue, state.as_ref(), &halt.stop).await?;
+            noted = comparisons::remember(config, &*queue, state.as_ref(), &halt.stop).await?.sent;
             let (packs, sent) = (wiring::packs(config), noted.clone());
             let outlet = Outlet { queue, packs, sent, resend: args.force };
             Comparison::sending(terms, outlet, halt.stop.clone())
@@ -156,7 +147,7 @@ async fn once(
         fleet.leave().await;
     }
     if let Some(state) = state.filter(|_| sends) {
-        keep_counts(config, &halt.stop, &*state, &results, reported).await;
+        comparisons::keep_counts(config, &halt.stop, &*state, &results, reported).await;
         // Nothing is known about objects in a missing range, or outside a file of names.
         let has_seen_all = |result: &PairResult| {
             result.summary.missing.is_empty() && result.summary.doubtful_ends == 0
@@ -223,74 +214,6 @@ async fn records(config: &Config, sends: bool) -> Result<Option<Arc<dyn RecordSt
             );
             Ok(None)
         }
-    }
-}
-
-/// Opens the notes of what earlier comparisons have sent; they count only if the queue is not
-/// empty.
-async fn remember(
-    config: &Config,
-    queue: &dyn Queue,
-    state: Option<&Arc<dyn RecordStore>>,
-    cancel: &CancellationToken,
-) -> Result<Option<Arc<Sent>>> {
-    let queue = Retrying::probing(queue, cancel);
-    let depth = queue.depth().await?;
-    let is_empty = depth.waiting + depth.running == 0;
-    let Some(state) = state else { return Ok(None) };
-    let room = MemoryBudget::of_machine(config.mode.max_memory).total() / 4 / REMEMBERED;
-    let most = usize::try_from(room).unwrap_or(usize::MAX);
-    let (name, policy) = (&config.basic.sqs_queue_name, Policy::control(config.mode.max_retry));
-    let keeps = queue.keeps().await.unwrap_or_else(|error| {
-        let days = LONGEST_KEPT.as_secs() / (24 * 60 * 60);
-        warn!("it is unknown how long the queue keeps a message, {days} days are assumed: {error}");
-        Some(LONGEST_KEPT)
-    });
-    let state = Arc::clone(state);
-    let opened = Sent::open(state, name, is_empty, keeps, most, policy, cancel.clone());
-    let sent = match opened.await {
-        Ok(sent) => sent,
-        Err(error) => {
-            warn!("it is unknown what was sent before: jobs may be sent twice: {error}");
-            return Ok(None);
-        }
-    };
-    if !is_empty {
-        info!(
-            waiting = depth.waiting,
-            running = depth.running,
-            remembered = sent.len(),
-            "the queue still has messages; jobs known to be among them are not sent again"
-        );
-    }
-    Ok(Some(Arc::new(sent)))
-}
-
-/// The saved result of a comparison.
-#[derive(Serialize)]
-struct KeptCounts<'a> {
-    /// Seconds since 1970.
-    ended: u64,
-    /// Nothing was left to do, and a report of that is written.
-    reported: bool,
-    pairs: &'a [PairResult],
-}
-
-/// Records the counts. The comparison itself is done, so a failure here is only reported.
-async fn keep_counts(
-    config: &Config,
-    cancel: &CancellationToken,
-    state: &dyn RecordStore,
-    results: &[PairResult],
-    reported: bool,
-) {
-    let state = Retrying::new(state, config.mode.max_retry, cancel);
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let counts = KeptCounts { ended: since.as_secs(), reported, pairs: results };
-    let note = comparison_note(config);
-    let text = serde_json::to_vec(&counts).unwrap_or_default();
-    if let Err(error) = state.set_note(&note, &text).await {
-        warn!("the counts of this comparison could not be recorded: {error}");
     }
 }
 

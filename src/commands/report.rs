@@ -10,7 +10,6 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::comparing::comparison_note;
 use super::forecast::Estimating;
 use super::run::{address, pair};
 use super::{Exit, print, stop_on_signal};
@@ -33,7 +32,7 @@ use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::sqlite::Database;
 use crate::store::Side;
-use crate::wiring;
+use crate::wiring::{self, comparisons};
 
 pub(super) async fn execute(config: &Config, args: &ReportArgs) -> Result<Exit> {
     let halt = Halt::new();
@@ -69,7 +68,7 @@ async fn write(
     place.probe(cancel).await?;
     let closing = match embedded {
         true => None,
-        false => last_comparison(&*state, comparison_note(config), cancel).await,
+        false => last_comparison(&*state, comparisons::note(config), cancel).await,
     };
     let format = args.format.unwrap_or(config.report.format);
     let reporting = Reporting { config, state, scope, format, place, signer, standalone: embedded };

@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::comparing::comparison_note;
 use super::limit::Place;
 use super::run_blocks::run_text;
 use super::watch::{overviews, watch};
@@ -25,8 +24,8 @@ use crate::retry::{Policy, Retrying};
 use crate::screens::Terminal;
 use crate::shutdown::Halt;
 use crate::single_node::{self, RunState};
-use crate::wiring;
 use crate::wiring::known_stores::{self, KnownStore, StoreFact};
+use crate::wiring::{self, comparisons};
 
 /// Throughput is measured over what ended within this time.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -237,7 +236,7 @@ async fn look<'a>(
     };
     let mut status = Status::of(depth, &tally, SystemTime::now(), config.mode.pack_objects);
     if let Some(state) = &places.state {
-        let note = [comparison_note(config)];
+        let note = [comparisons::note(config)];
         // The other numbers are valid without it.
         let kept = Retrying::probing(&**state, &halt.stop).notes(&note).await;
         let kept = kept.unwrap_or_default().into_iter().flatten().next();

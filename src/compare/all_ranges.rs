@@ -31,9 +31,13 @@ pub(super) struct AllRanges {
     ranges: Mutex<Ranges>,
 }
 
-/// Compares all keys of a pair. What must be sorted is sorted first; if that fails, there is
-/// nothing to compare.
-pub(super) async fn compare(pair: &Arc<OnePair>, origins: &[KeyOrigin; 2]) -> Result<Gathered> {
+/// Compares all keys of a pair, or those of the ranges `from` which an earlier comparison was
+/// interrupted. What must be sorted is sorted first; if that fails, there is nothing to compare.
+pub(super) async fn compare(
+    pair: &Arc<OnePair>,
+    origins: &[KeyOrigin; 2],
+    from: &[Bounds],
+) -> Result<Gathered> {
     let comparison = &pair.comparison;
     // Sorted pages are read once, from beginning to end, so they make a single range.
     let has_ranges = origins.iter().all(KeyOrigin::has_ranges);
@@ -42,7 +46,12 @@ pub(super) async fn compare(pair: &Arc<OnePair>, origins: &[KeyOrigin; 2]) -> Re
     // No key lies after those that begin with the prefix.
     let bounds = Bounds { after: None, through: keyspace::behind(src_prefix) };
     let longest = pair.judge.pair.longest_key();
-    let (ranges, first) = Ranges::new(bounds, at_once, longest);
+    let (first, others) =
+        from.split_first().map_or((bounds, &[][..]), |(first, others)| (first.clone(), others));
+    let (mut ranges, first) = Ranges::new(first, at_once, longest);
+    let first: Vec<RangeId> = std::iter::once(first)
+        .chain(others.iter().map(|bounds| ranges.begin(bounds.clone())))
+        .collect();
     // Each is a running range, so the channel always has room.
     let (new, begun) = mpsc::channel(at_once.max(1));
     let all = AllRanges {
@@ -55,13 +64,19 @@ pub(super) async fn compare(pair: &Arc<OnePair>, origins: &[KeyOrigin; 2]) -> Re
     Ok(run(&Arc::new(all), first, begun).await)
 }
 
-/// Compares the first range and all ranges split off from it, each in its own task.
-async fn run(all: &Arc<AllRanges>, first: RangeId, mut begun: mpsc::Receiver<RangeId>) -> Gathered {
+/// Compares the first ranges and all ranges split off from them, each in its own task.
+async fn run(
+    all: &Arc<AllRanges>,
+    first: Vec<RangeId>,
+    mut begun: mpsc::Receiver<RangeId>,
+) -> Gathered {
     let mut gathered = Gathered::default();
     let cancel = &all.pair.cancel;
     let mut tasks = JoinSet::new();
     let begin = |tasks: &mut JoinSet<RangeEnd>, id| tasks.spawn(OneRange::new(all, id).run());
-    begin(&mut tasks, first);
+    for id in first {
+        begin(&mut tasks, id);
+    }
     loop {
         let ended = tokio::select! {
             biased;

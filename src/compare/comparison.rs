@@ -13,6 +13,7 @@ use super::difference::Criteria;
 use super::judge::Judge;
 use super::one_pair::{Marked, OnePair};
 use super::one_range::RangeEnd;
+use super::ranges::Bounds;
 use super::sender::{Sender, SentTally};
 use super::sent_notes::Sent;
 use super::{
@@ -72,6 +73,8 @@ pub struct Terms {
     pub at_once: usize,
     /// How far the comparison has come, updated as it goes.
     pub reach: Arc<Reach>,
+    /// Interrupts the comparison: it ends in good order, and says which ranges are left.
+    pub interrupt: CancellationToken,
     /// Tries for one call.
     pub max_retry: u32,
 }
@@ -91,6 +94,7 @@ impl Terms {
             deletions: None,
             at_once: 1,
             reach: Arc::default(),
+            interrupt: CancellationToken::new(),
             max_retry,
         }
     }
@@ -222,7 +226,18 @@ impl Comparison {
     /// missing ranges name what could not be listed. An error means that there is no summary: what
     /// has been sent by then stays sent, and the next comparison finds the rest.
     pub async fn compare(&self, pair: &Pair, finds: &[Arc<dyn Finds>]) -> Result<Summary> {
-        self.run(pair, finds, None).await.map(|(summary, _)| summary)
+        self.run(pair, finds, None, &[]).await.map(|(summary, _, _)| summary)
+    }
+
+    /// Like [`Self::compare`], for the ranges that an earlier comparison has left, or for all keys
+    /// if there are none. Also returns the ranges that this one leaves if it is interrupted.
+    pub async fn compare_on(
+        &self,
+        pair: &Pair,
+        finds: &[Arc<dyn Finds>],
+        from: &[Bounds],
+    ) -> Result<(Summary, Vec<Bounds>)> {
+        self.run(pair, finds, None, from).await.map(|(summary, _, left)| (summary, left))
     }
 
     /// Like [`Self::compare`]; also adds up what copying will cost, beginning with `outlook`.
@@ -232,7 +247,7 @@ impl Comparison {
         finds: &[Arc<dyn Finds>],
         outlook: ForecastCounts,
     ) -> Result<(Summary, ForecastCounts)> {
-        let (summary, outlook) = self.run(pair, finds, Some(outlook)).await?;
+        let (summary, outlook, _) = self.run(pair, finds, Some(outlook), &[]).await?;
         Ok((summary, outlook.unwrap_or_default()))
     }
 
@@ -241,22 +256,24 @@ impl Comparison {
         pair: &Pair,
         finds: &[Arc<dyn Finds>],
         outlook: Option<ForecastCounts>,
-    ) -> Result<(Summary, Option<ForecastCounts>)> {
+        from: &[Bounds],
+    ) -> Result<(Summary, Option<ForecastCounts>, Vec<Bounds>)> {
         let cancel = self.cancel.child_token();
         let (jobs, taken) = mpsc::channel(JOBS_AHEAD);
         let sending = self.send_what_arrives(taken, &cancel);
         let judge = Judge::of(self, pair);
         let one = OnePair::new(self.clone(), judge, finds.to_vec(), jobs, outlook, cancel);
         let one = Arc::new(one);
-        let gathered = match &self.terms.keys {
+        let mut gathered = match &self.terms.keys {
             Keys::Named(names) => one.look_at_all(names.read()).await,
-            Keys::All(origins) => all_ranges::compare(&one, origins).await?,
+            Keys::All(origins) => all_ranges::compare(&one, origins, from).await?,
         };
+        let left = std::mem::take(&mut gathered.left);
         let outlook = one.take_outlook();
         // Drops the last sender of jobs, so that the receiving task ends.
         drop(one);
         let tally = sending.await;
-        Ok((self.account(gathered, tally)?, outlook))
+        Ok((self.account(gathered, tally)?, outlook, left))
     }
 
     /// Sends what arrives on the channel, until all of its senders are gone.
@@ -288,7 +305,7 @@ impl Comparison {
 
     /// Combines the counts of what was found and what was sent.
     fn account(&self, gathered: Gathered, tally: SentTally) -> Result<Summary> {
-        let Gathered { mut summary, error, unlisted } = gathered;
+        let Gathered { mut summary, error, unlisted, .. } = gathered;
         (summary.sent, summary.failed_to_send) = (tally.sent, tally.failed);
         summary.messages = tally.messages;
         match (tally.error, error) {
@@ -317,16 +334,19 @@ pub(super) struct Gathered {
     pub(super) error: Option<Error>,
     /// The first reason why keys are missing.
     unlisted: Option<Error>,
+    /// What an interrupted comparison has left.
+    left: Vec<Bounds>,
 }
 
 impl Gathered {
     /// Adds a range that has ended.
     pub(super) fn add(
         &mut self,
-        RangeEnd { summary, failed }: RangeEnd,
+        RangeEnd { summary, failed, left }: RangeEnd,
         cancel: &CancellationToken,
     ) {
         self.summary.add(&summary);
+        self.left.extend(left);
         let Some((error, bounds)) = failed else { return };
         let missing = MissingRange::new(bounds, error.to_string());
         // The first error is the cause; later ones only say "cancelled".

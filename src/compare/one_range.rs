@@ -21,6 +21,16 @@ pub(super) struct RangeEnd {
     pub(super) summary: Summary,
     /// Why the range is not complete, and which part of it is missing.
     pub(super) failed: Option<(Error, Bounds)>,
+    /// What is left of it for another comparison to continue with.
+    pub(super) left: Option<Bounds>,
+}
+
+/// How far a range was compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    ToItsEnd,
+    /// The comparison was interrupted: see [`super::Terms::interrupt`].
+    Halfway,
 }
 
 /// Compares both sides of one range.
@@ -64,24 +74,39 @@ impl OneRange {
         let compared = self.compare().await;
         self.summary.source_pages = self.source.pages();
         self.summary.destination_pages = self.destination.pages();
-        let (source, destination) = (self.source.end(), self.destination.end());
-        self.summary.unchecked_ends = u64::from(source.max(destination) > ListingEnd::Checked);
-        // Keys that the destination does not list are reported as missing, so its end needs no
-        // caveat.
-        self.summary.doubtful_ends = u64::from(source == ListingEnd::Doubtful);
-        let failed = compared.err().map(|error| {
-            let through = self.close();
-            (error, Bounds { after: self.done.take(), through })
-        });
+        let halfway = matches!(compared, Ok(Came::Halfway));
+        if !halfway {
+            let (source, destination) = (self.source.end(), self.destination.end());
+            self.summary.unchecked_ends = u64::from(source.max(destination) > ListingEnd::Checked);
+            // Keys that the destination does not list are reported as missing, so its end needs no
+            // caveat.
+            self.summary.doubtful_ends = u64::from(source == ListingEnd::Doubtful);
+        }
+        let rest = match (&compared, halfway) {
+            (Ok(_), false) => None,
+            _ => {
+                let through = self.close();
+                Some(Bounds { after: self.done.take(), through })
+            }
+        };
+        let (failed, left) = match compared {
+            Ok(_) => (None, rest),
+            Err(error) => (rest.map(|rest| (error, rest)), None),
+        };
         self.all.split();
         self.all.pair.add_outlook(self.outlook);
-        RangeEnd { summary: self.summary, failed }
+        RangeEnd { summary: self.summary, failed, left }
     }
 
-    async fn compare(&mut self) -> Result<()> {
+    async fn compare(&mut self) -> Result<Came> {
+        let interrupt = self.all.pair.comparison.terms.interrupt.clone();
         loop {
-            // Up to the claim, everything is fetched on both sides.
-            let claim = self.fill().await?.filter(|claim| self.advance(claim));
+            // Up to the claim, everything is fetched on both sides. What is fetched and not yet
+            // compared may be dropped: the rest of the range begins before it.
+            let Some(filled) = interrupt.run_until_cancelled(self.fill()).await else {
+                return Ok(Came::Halfway);
+            };
+            let claim = filled?.filter(|claim| self.advance(claim));
             let ended = claim.is_none();
             let through = claim.or_else(|| self.close());
             if let Some(copies) = &mut self.copies {
@@ -101,7 +126,7 @@ impl OneRange {
             pair.ship(std::mem::take(&mut self.jobs)).await?;
             self.done = through;
             if ended {
-                return Ok(());
+                return Ok(Came::ToItsEnd);
             }
         }
     }

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::keyspace::{Alphabet, common};
 
 /// A range that is guessed to have at most this many pages left is not split.
@@ -23,7 +25,7 @@ const BEGUN_PER_STEP: u64 = 4;
 pub struct RangeId(u64);
 
 /// Keys after `after`, up to and including `through`; `None`: unbounded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// The range begins after this key.
     pub after: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::compare::difference::Difference;
 use crate::compare::ranges::Bounds;
@@ -13,7 +13,8 @@ use crate::store::{Listed, Odd};
 const NAMED: usize = 20;
 
 /// What was found and done for one pair.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// Keys at the source.
     pub listed: u64,
@@ -94,7 +95,7 @@ pub struct Summary {
 }
 
 /// A range of keys whose listing could not be finished.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingRange {
     /// Keys after this one; `None`: from the first.
     pub after: Option<String>,

@@ -38,6 +38,8 @@ struct Moods {
     /// Pages have any size, claim an end where there is none, and begin with the last key of the
     /// page before.
     strange: bool,
+    /// Interrupts the comparison once so many pages in all were requested.
+    interrupt: Arc<Mutex<(usize, CancellationToken)>>,
     /// Pages that begin after this key, but not after a later one, fail permanently.
     broken: Option<String>,
 }
@@ -97,6 +99,10 @@ fn store(keys: &Contents, moods: &Moods) -> Arc<dyn Reads> {
         async move {
             let turn = moods.asked.fetch_add(1, Ordering::Relaxed) as u64;
             let _asking = InFlight::new(&moods);
+            let (pages, interrupt) = moods.interrupt.lock().unwrap().clone();
+            if turn >= pages as u64 {
+                interrupt.cancel();
+            }
             for _ in 0..(moods.seed ^ turn.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 60 {
                 tokio::task::yield_now().await;
             }
@@ -167,6 +173,40 @@ async fn compare(
     Compared { summary, seen, most: moods.most.load(Ordering::Relaxed) }
 }
 
+/// Compares in several pieces: each is interrupted after some pages, a few more each time.
+async fn compare_in_pieces(
+    source: &Contents,
+    destination: &Contents,
+    at_once: usize,
+    moods: &Moods,
+    pages: usize,
+) -> (Compared, usize) {
+    let target = |key: &String| destination_key(PREFIX, &ObjectKey::new(key)).as_str().to_owned();
+    let copies: Contents = destination.iter().map(|(key, size)| (target(key), *size)).collect();
+    let (source, copies) = (store(source, moods), store(&copies, moods));
+    let seen = Arc::new(RecordedFinds::default());
+    let finds: [Arc<dyn Finds>; 1] = [Arc::<RecordedFinds>::clone(&seen)];
+    let (mut summary, mut from, mut pieces) = (Summary::default(), Vec::new(), 0);
+    loop {
+        pieces += 1;
+        let interrupt = CancellationToken::new();
+        let until = moods.asked.load(Ordering::Relaxed) + pieces * pages;
+        *moods.interrupt.lock().unwrap() = (until, interrupt.clone());
+        let terms = Terms::of_sizes(Arc::clone(&source), Arc::clone(&copies), 1);
+        let terms = Terms { at_once, interrupt, ..terms };
+        let comparison = Comparison::dry_run(terms, CancellationToken::new());
+        let piece = comparison.compare_on(&pair(), &finds, &from).await.expect("compared");
+        summary.add(&piece.0);
+        from = piece.1;
+        if from.is_empty() {
+            break;
+        }
+    }
+    let mut seen = std::mem::take(&mut *seen.0.lock().unwrap());
+    seen.sort();
+    (Compared { summary, seen, most: moods.most.load(Ordering::Relaxed) }, pieces)
+}
+
 /// What a comparison of two maps says about each key.
 fn model(source: &Contents, destination: &Contents) -> Vec<(String, String)> {
     let verdict = |(key, size): (&String, &u64)| match destination.get(key) {
@@ -232,6 +272,37 @@ proptest! {
         check(&source, &destination, &compared);
         prop_assert!(compared.most <= 4 * at_once, "{} at once", compared.most);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// Promise 1.
+    /// A comparison that is interrupted and continued, however often, finds the same.
+    #[test]
+    fn pieces_find_what_two_sorted_maps_find(
+        source in keys(),
+        destination in keys(),
+        page in 1usize..9,
+        at_once in prop_oneof![Just(1usize), 2usize..9],
+        seed in any::<u64>(),
+        strange in any::<bool>(),
+        pages in 1usize..9,
+    ) {
+        let moods = Moods { page, seed, strange, ..Moods::default() };
+        let pieces = compare_in_pieces(&source, &destination, at_once, &moods, pages);
+        let (compared, _) = runtime().block_on(pieces);
+        check(&source, &destination, &compared);
+    }
+}
+
+/// Promise 1.
+#[tokio::test]
+async fn a_large_bucket_takes_several_pieces() {
+    let (keys, moods) = (numbers("data/", 3000), Moods { page: 10, ..Moods::default() });
+    let (compared, pieces) = compare_in_pieces(&keys, &Contents::new(), 8, &moods, 20).await;
+    check(&keys, &Contents::new(), &compared);
+    assert!(pieces > 3, "{pieces}");
 }
 
 fn numbers(prefix: &str, count: u32) -> Contents {

@@ -5,30 +5,28 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info};
+use tracing::Instrument;
 
-use super::queue::FunctionQueue;
 use crate::config::Config;
 use crate::error::Result;
 use crate::limits::beat::Member;
 use crate::limits::fleet::Fleet;
 use crate::monitor::Monitor;
-use crate::object::MIB;
+use crate::params::ParameterStore;
+use crate::record::RecordStore;
 use crate::wiring::known_stores::Profiles;
 use crate::wiring::{self, Sides, fleets};
-use crate::worker::{Worker, WorkerSettings};
 
 /// After a longer standstill everything is opened anew: connections are dead, credentials may be
 /// old, and the other members of the fleet are about to add this one's counts to the past, which
 /// they do after ten minutes.
 const STANDSTILL: Duration = Duration::from_secs(300);
 
-/// A worker with all that it works with.
+/// What both functions work with.
 pub(super) struct Kept {
-    pub(super) queue: Arc<FunctionQueue>,
-    pub(super) worker: Arc<Worker>,
+    pub(super) sides: Sides,
+    pub(super) state: Arc<dyn RecordStore>,
     pub(super) monitor: Arc<Monitor>,
-    pub(super) visibility: Duration,
     fleet: Fleet,
     profiles: Profiles,
     log_interval: Duration,
@@ -38,29 +36,19 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Opens everything.
-    pub(super) async fn open(config: &Config) -> Result<Self> {
-        let parameters = wiring::parameters();
-        let (queue, state, sides) = tokio::try_join!(
-            wiring::sqs_queue(config),
-            wiring::state(config),
-            Sides::open(config, &parameters, false),
-        )?;
+    /// Opens everything, and joins the fleet as `member`.
+    pub(super) async fn open(
+        config: &Config,
+        parameters: &Arc<dyn ParameterStore>,
+        member: Member,
+    ) -> Result<Self> {
+        let sides = Sides::open(config, parameters, false);
+        let (state, sides) = tokio::try_join!(wiring::state(config), sides)?;
         let monitor = Arc::new(Monitor::default());
         let profiles = Profiles::load(config, &sides, &state).await;
-        let member = Member::Worker;
         let fleet = fleets::enter(config, &sides, &state, member, Some(&monitor)).await?;
-        let engine = wiring::engine(config, sides, state, Arc::clone(&monitor));
-        let memory_mib = engine.budget.total() / MIB;
-        let parallel = wiring::at_once(config).objects;
-        info!(instance = engine.instance, memory_mib, parallel, "worker function ready");
-        let events = wiring::event_rules(config, &parameters);
-        let settings = WorkerSettings { events, ..wiring::worker_settings(config) };
-        let (visibility, log_interval) = (settings.visibility, settings.log_interval);
-        let queue = Arc::new(FunctionQueue::new(queue));
-        let worker = Worker::new(Arc::clone(&queue) as _, engine, settings);
-        let looked = SystemTime::now();
-        Ok(Self { queue, worker, monitor, visibility, fleet, profiles, log_interval, looked })
+        let (log_interval, looked) = (config.debug.log_interval, SystemTime::now());
+        Ok(Self { sides, state, monitor, fleet, profiles, log_interval, looked })
     }
 
     /// Whether it has stood still for so long that it is better opened anew.
@@ -73,14 +61,19 @@ impl Kept {
         SystemTime::now().duration_since(self.looked).unwrap_or(STANDSTILL)
     }
 
-    /// The limits and the pause that are in force now.
+    /// Learns of the limits and the pause that are in force now.
     pub(super) async fn look(&mut self) {
         self.fleet.look_if_due(self.standstill()).await;
         self.looked = SystemTime::now();
     }
 
+    /// Whether the fleet is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        self.sides.source.throttle().is_paused()
+    }
+
     /// Does `work`, and what goes on alongside: the fleet is looked at, traffic is logged. Both end
-    /// with the work, and what was learned is stored.
+    /// with the work.
     pub(super) async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let end = CancellationToken::new();
         let traffic = tokio::spawn({
@@ -88,13 +81,14 @@ impl Kept {
                 (Arc::clone(&self.monitor), self.log_interval, end.clone());
             async move { monitor.log_traffic_every(interval, end).await }.in_current_span()
         });
+        // If this is dropped, the task ends too.
+        let ending = end.drop_guard();
         let done = tokio::select! {
             done = work => done,
             never = self.fleet.watch() => match never {},
         };
         self.looked = SystemTime::now();
-        self.worker.tell_repeats(Duration::ZERO);
-        end.cancel();
+        drop(ending);
         let _ = traffic.await;
         done
     }

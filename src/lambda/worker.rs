@@ -16,13 +16,19 @@ use tracing::{Instrument, info, warn};
 use super::batch::Batch;
 use super::clock::Clock;
 use super::kept::Kept;
+use super::queue::FunctionQueue;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::limits::beat::Member;
 use crate::logging::scope;
+use crate::object::MIB;
 use crate::queue::Message;
 use crate::shutdown::Halt;
-use crate::worker::Turn;
+use crate::wiring;
+use crate::worker::{Turn, Worker, WorkerSettings, report_panic};
 
+/// Half of the longest time of an invocation.
+const HALF_A_LIFE: Duration = Duration::from_secs(450);
 /// Leases that are taken at once.
 const LEASES_AT_ONCE: usize = 16;
 /// While the fleet is paused, messages rest this long: resuming takes no longer, and as many
@@ -32,12 +38,42 @@ const PAUSED_REST: Duration = Duration::from_secs(300);
 /// The function; one invocation at a time, as Lambda has it.
 pub(super) struct WorkerFunction {
     config: Config,
-    kept: Mutex<Option<Kept>>,
+    opened: Mutex<Option<Opened>>,
+}
+
+/// A worker with all that it works with.
+struct Opened {
+    kept: Kept,
+    queue: Arc<FunctionQueue>,
+    worker: Arc<Worker>,
+    visibility: Duration,
+}
+
+impl Opened {
+    async fn new(config: &Config) -> Result<Self> {
+        let parameters = wiring::parameters();
+        let kept = Kept::open(config, &parameters, Member::Worker);
+        let (queue, kept) = tokio::try_join!(wiring::sqs_queue(config), kept)?;
+        // What is read a second time leaves half of an invocation for what is new.
+        let mut in_time = config.clone();
+        in_time.mode.job_timeout = in_time.mode.job_timeout.min(HALF_A_LIFE);
+        let (sides, state) = (kept.sides.clone(), Arc::clone(&kept.state));
+        let engine = wiring::engine(&in_time, sides, state, Arc::clone(&kept.monitor));
+        let memory_mib = engine.budget.total() / MIB;
+        let parallel = wiring::at_once(config).objects;
+        info!(instance = engine.instance, memory_mib, parallel, "worker function ready");
+        let events = wiring::event_rules(config, &parameters);
+        let settings = WorkerSettings { events, ..wiring::worker_settings(config) };
+        let visibility = settings.visibility;
+        let queue = Arc::new(FunctionQueue::new(queue));
+        let worker = Worker::new(Arc::clone(&queue) as _, engine, settings);
+        Ok(Self { kept, queue, worker, visibility })
+    }
 }
 
 impl WorkerFunction {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, kept: Mutex::default() }
+        Self { config, opened: Mutex::default() }
     }
 
     /// Handles the messages of one event within `left`; names those that are to come again.
@@ -45,15 +81,11 @@ impl WorkerFunction {
         let (begun, clock) = (Instant::now(), Clock::of(left));
         let batch = Batch::parse(event)?;
         let config = self.on_the_queue_of(&batch)?;
-        let mut kept = self.kept.lock().await;
-        if let Some(stale) = kept.take_if(|kept| kept.is_stale()) {
-            info!("after a standstill, connections are opened anew");
-            drop(stale);
+        let mut place = self.opened.lock().await;
+        if place.as_ref().is_none_or(|opened| opened.kept.is_stale()) {
+            *place = Some(Opened::new(&config).await?);
         }
-        if kept.is_none() {
-            *kept = Some(Kept::open(&config).await?);
-        }
-        let Some(opened) = kept.as_mut() else { return Err(Error::cancelled()) };
+        let Some(opened) = place.as_mut() else { return Err(Error::cancelled()) };
         let halt = Halt::new();
         let (cut, answer) = (begun + clock.cut, begun + clock.answer);
         let is_in_time = tokio::time::timeout_at(answer, handled(opened, &batch, cut, &halt)).await;
@@ -61,10 +93,11 @@ impl WorkerFunction {
             warn!("messages could not be settled in time: they come again when their leases end");
         }
         let deleted = opened.queue.take_deleted();
-        let _ = tokio::time::timeout_at(answer, opened.keep_learned()).await;
+        opened.worker.tell_repeats(Duration::ZERO);
+        let _ = tokio::time::timeout_at(answer, opened.kept.keep_learned()).await;
         // A worker that is unfit is not kept: the next invocation begins with what is then right.
         if let Err(unfit) = opened.worker.check_fitness() {
-            *kept = None;
+            *place = None;
             return Err(unfit);
         }
         Ok(batch.answer(&deleted))
@@ -89,18 +122,19 @@ impl WorkerFunction {
 }
 
 /// Handles all messages at once, within the worker's limits. At `cut`, nothing begins any more.
-async fn handled(kept: &mut Kept, batch: &Batch, cut: Instant, halt: &Halt) {
+async fn handled(opened: &mut Opened, batch: &Batch, cut: Instant, halt: &Halt) {
+    let Opened { kept, queue, worker, visibility } = opened;
     kept.look().await;
-    let (queue, visibility) = (Arc::clone(&kept.queue), kept.visibility);
+    let visibility = *visibility;
     let leases = stream::iter(&batch.records).map(|record| queue.lease(record, visibility));
     let messages: Vec<Message> =
         leases.buffer_unordered(LEASES_AT_ONCE).filter_map(std::future::ready).collect().await;
-    let paused = kept.worker.is_paused();
-    let (worker, monitor) = (Arc::clone(&kept.worker), Arc::clone(&kept.monitor));
+    let paused = kept.is_paused();
+    let monitor = Arc::clone(&kept.monitor);
     let work = async {
         let mut running = JoinSet::new();
         for message in messages {
-            let (worker, halt) = (Arc::clone(&worker), halt.child());
+            let (worker, halt) = (Arc::clone(worker), halt.child());
             let in_work = monitor.begin_message();
             let lines = scope::of_job(&message.id);
             let work = async move {
@@ -122,7 +156,7 @@ async fn handled(kept: &mut Kept, batch: &Batch, cut: Instant, halt: &Halt) {
         };
         let all = async {
             while let Some(ended) = running.join_next().await {
-                crate::worker::report_panic(ended);
+                report_panic(ended);
             }
         };
         tokio::select! {

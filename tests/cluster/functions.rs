@@ -283,7 +283,7 @@ async fn what_the_environment_says_wrongly_is_named() {
     assert!(log.contains("ssm_parameter_credentials names") && !log.contains("sEcReT"), "{log}");
 
     for (handler, settings, wanted) in [
-        ("lambda_function.lambda_handler", vec![], "allowed: worker"),
+        ("lambda_function.lambda_handler", vec![], "allowed: jobsender, worker"),
         ("worker", vec![("MaxThreads", "5")], "perhaps MaxThread is meant"),
         ("worker", vec![("JobType", "COPY")], "JobType"),
     ] {

@@ -4,7 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `door.rs` | a way to S3 that lets so many bytes through and then waits |
-//! | `functions.rs` | the worker function of Lambda |
+//! | `functions.rs`, `function_jobsender.rs` | the functions of Lambda |
 //! | `ledger.rs` | a way to the services that counts what they are asked |
 //! | `packs.rs` | many small objects in one message: what they cost, and one that fails |
 //! | `migration.rs` | a whole migration by a jobsender and two workers; JobType GET; the packed form |
@@ -27,6 +27,7 @@ mod door;
 mod events;
 mod failed;
 mod failures;
+mod function_jobsender;
 mod functions;
 mod handover;
 mod leaving;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli::JobsenderArgs;
-use crate::commands::comparing::{PairResult, comparison_note};
+use crate::commands::comparing::PairResult;
 use crate::commands::report::{ReportResult, Reporting, place};
 use crate::compare::Summary;
 use crate::config::Config;
@@ -18,6 +18,7 @@ use crate::record::RecordStore;
 use crate::report::ReportScope;
 use crate::report::place::Place;
 use crate::retry::Retrying;
+use crate::wiring::comparisons;
 
 /// Where a report goes, and whether the last comparison has written one already.
 pub(super) struct ClosingReport {
@@ -41,7 +42,7 @@ impl ClosingReport {
         let Some((to, state)) = to.zip(state) else { return Ok(None) };
         let place = place(config, to, false).await?;
         place.probe(cancel).await?;
-        let note = [comparison_note(config)];
+        let note = [comparisons::note(config)];
         let kept = Retrying::probing(&**state, cancel).notes(&note).await?;
         let kept = kept.into_iter().flatten().next();
         let kept: Option<Value> = kept.and_then(|text| serde_json::from_slice(&text).ok());
