@@ -12,6 +12,7 @@
 //! | `leaving.rs` | a worker whose instance goes |
 //! | `limits.rs` | limits, pause and budget of a fleet |
 //! | `handover.rs` | a worker is stopped in the middle of an object |
+//! | `hybrid.rs` | functions and workers on one queue |
 //! | `failed.rs` | `failed`: what it finds on record and among the dead letters, and sends again |
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
 //! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
@@ -30,6 +31,7 @@ mod failures;
 mod function_jobsender;
 mod functions;
 mod handover;
+mod hybrid;
 mod leaving;
 mod ledger;
 mod limits;

@@ -9,6 +9,7 @@
 //! | `tls.rs` | a pair over TLS: the right authority, the wrong one, none |
 //! | `bulk.rs` | many small objects, more than a page has |
 //! | `queue.rs` | jobsender and workers on ElasticMQ |
+//! | `lambda.rs` | functions under AWS's own emulator of Lambda's runtime |
 //! | `page.rs`, `page.py` | the page of a run, driven in a browser |
 //! | `harness.rs` | a line for each case, also for what could not run here |
 //! | `tools.rs` | the servers' programs: pinned, built or fetched once |
@@ -17,13 +18,14 @@
 //! | `objects.rs` | what is moved, and what must be there afterwards |
 //! | `stage.rs` | two buckets and the binary between them |
 //!
-//! Go builds two of the servers, Maven fetches two, Python's package index has the others and what drives the
+//! Go builds three of them, Maven fetches two, Python's package index has the others and what drives the
 //! browser. Without Go, Java or Chromium the cases that need them are named as not run; in CI, and with `S3_MIGRATION_INTEROP=required`, that is a
 //! failure.
 
 mod bulk;
 mod client;
 mod harness;
+mod lambda;
 mod matrix;
 mod objects;
 mod page;
@@ -53,6 +55,7 @@ async fn main() -> ExitCode {
         cases.extend(more(&servers));
     }
     cases.extend(page::cases());
+    cases.extend(lambda::cases());
     let asked = harness::Asked::of(std::env::args().skip(1));
     harness::run(cases, &asked, must_run).await
 }

@@ -22,6 +22,10 @@ impl fmt::Display for Missing {
 
 pub const VERSITYGW: &str = "1.8.0";
 pub const RCLONE: &str = "1.76.0";
+/// It has no releases that Go knows.
+const LAMBDA_RIE: &str = "v0.0.0-20261030222936-bef5c4ba774d";
+const LAMBDA_RIE_MODULE: &str =
+    "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie";
 pub const S3PROXY: &str = "3.2.0";
 pub const ELASTICMQ: &str = "1.6.12";
 pub const MOTO: &str = "5.2.5";
@@ -53,6 +57,17 @@ pub fn versitygw() -> Result<PathBuf, Missing> {
         run(go().args(["install", &module]).env("GOBIN", folder))
     };
     BUILT.get_or_init(|| go_built(&format!("versitygw-{VERSITYGW}"), "versitygw", build)).clone()
+}
+
+/// AWS's runtime interface emulator.
+pub fn lambda_rie() -> Result<PathBuf, Missing> {
+    static BUILT: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
+    let build = |folder: &Path, go: &mut dyn FnMut() -> Command| {
+        let module = format!("{LAMBDA_RIE_MODULE}@{LAMBDA_RIE}");
+        run(go().args(["install", &module]).env("GOBIN", folder))
+    };
+    let name = format!("aws-lambda-rie-{LAMBDA_RIE}");
+    BUILT.get_or_init(|| go_built(&name, "aws-lambda-rie", build)).clone()
 }
 
 /// An rclone that knows local folders and `serve s3`.

@@ -1,0 +1,83 @@
+//! Functions and cluster workers drain one queue together, while functions die.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use testkit::lambda::{Invoked, LONGEST};
+use testkit::stage::{MIB, Stage, noise};
+
+const SMALL: u64 = 60;
+const LARGE: u64 = 6;
+/// Functions at once, each invoked again and again.
+const FUNCTIONS: usize = 6;
+/// Every so many invocations a function is struck down at a moment of chance.
+const STRUCK: u64 = 5;
+
+async fn fill(stage: &Stage) {
+    for n in 0..SMALL + LARGE {
+        let size = if n < SMALL { 100 + n as usize } else { 11 * MIB };
+        let key = format!("{n:03}");
+        stage.put_source(&key, &noise(size, n)).await;
+        let job = json!({"Src_bucket": stage.source, "Src_key": key, "Size": size,
+            "versionId": "null", "Des_bucket": stage.destination, "Des_key": key});
+        stage.send(&job.to_string()).await;
+    }
+}
+
+/// One place of the function's concurrency: polls, invokes, and starts a new process if the last one
+/// has died, until the queue is empty.
+async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
+    let mut random = seed;
+    let settings = [("VisibilityTimeout", "10"), ("MaxThread", "2")];
+    let mut function = None;
+    while stage.depth().await != (0, 0) {
+        let messages = stage.poll(3).await;
+        if messages.is_empty() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        }
+        invocations.fetch_add(1, Ordering::Relaxed);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let running = match function.take() {
+            Some(running) => running,
+            None => stage.function("worker", &settings).await,
+        };
+        let dies = (random >> 33) % STRUCK == 0;
+        let after = Duration::from_millis((random >> 40) % 400);
+        let invoked = tokio::select! {
+            invoked = stage.bring(&running, &messages, LONGEST) => invoked,
+            () = tokio::time::sleep(after), if dies => {
+                running.strike();
+                Invoked::Killed
+            }
+        };
+        match invoked {
+            Invoked::Answer(_) => function = Some(running),
+            // Its messages come back when its own leases end, not after the queue's 15 minutes.
+            Invoked::Killed => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Promises 1, 7, 8.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_and_workers_drain_one_queue_though_functions_die() {
+    let stage = &Stage::put(20).await;
+    stage.set_visibility(900).await;
+    fill(stage).await;
+    let _workers = [(); 2].map(|()| stage.worker(&[("VisibilityTimeout", "10")]));
+    let invocations = &AtomicUsize::new(0);
+    let draining = (0..FUNCTIONS as u64).map(|seed| drain(stage, seed, invocations));
+    futures_util::future::join_all(draining).await;
+    stage.until_done(SMALL + LARGE).await;
+    for n in 0..SMALL + LARGE {
+        let size = if n < SMALL { 100 + n as usize } else { 11 * MIB };
+        let arrived = stage.arrived(&format!("{n:03}")).await;
+        assert!(arrived.is_some_and(|arrived| arrived == noise(size, n)), "{n:03}");
+    }
+    assert_eq!(stage.status().await["dead"], 0);
+    let invocations = invocations.load(Ordering::Relaxed);
+    assert!(invocations >= FUNCTIONS, "the workers did everything: {invocations} invocations");
+}
