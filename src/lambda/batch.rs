@@ -1,6 +1,4 @@
 //! A batch of messages as Lambda brings it, and the answer that says which are not done.
-//!
-//! Pure: an event is text, and the answer follows from what is done.
 
 use std::collections::BTreeSet;
 

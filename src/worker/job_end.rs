@@ -37,8 +37,8 @@ impl Worker {
         let error = match error.kind() {
             ErrorKind::Cancelled if delivery.is_time_up() => {
                 let message = format!(
-                    "not finished within {}; its parts stay, the next attempt continues",
-                    delivery.turn.words()
+                    "{}; its parts stay, the next attempt continues",
+                    delivery.turn.unfinished()
                 );
                 let error = Error::new(ErrorKind::Unavailable, message);
                 if advanced || !delivery.alone() || !self.is_last(delivery) {

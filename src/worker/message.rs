@@ -160,11 +160,11 @@ impl Worker {
         }
         if delivery.is_time_up() && !delivery.alone() {
             let done = ended.iter().filter(|ended| matches!(ended, JobEnd::Done(_))).count();
-            let (objects, time) = (ended.len(), delivery.turn.words());
+            let (objects, unfinished) = (ended.len(), delivery.turn.unfinished());
             match delivery.turn.cut() {
                 // The next invocation goes on: that is the way of a function.
-                Some(_) => info!(job, done, objects, "not finished within {time}"),
-                None => warn!(job, done, objects, "not finished within {time}"),
+                Some(_) => info!(job, done, objects, "{unfinished}"),
+                None => warn!(job, done, objects, "{unfinished}"),
             }
         }
         let delay = match delivery.halt.is_stopping() {

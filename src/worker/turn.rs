@@ -50,11 +50,11 @@ impl Turn {
         }
     }
 
-    /// The time, for a message: `JobTimeout of 3500 s`.
-    pub(super) fn words(&self) -> String {
+    /// What is said of work that this turn was too short for.
+    pub(super) fn unfinished(&self) -> String {
         match self.is_cut {
-            true => "the time of this invocation".to_owned(),
-            false => format!("JobTimeout of {} s", self.limit.as_secs()),
+            true => "not finished within the time of this invocation".to_owned(),
+            false => format!("not finished within JobTimeout of {} s", self.limit.as_secs()),
         }
     }
 }

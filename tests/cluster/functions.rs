@@ -262,10 +262,16 @@ async fn a_paused_fleet_puts_messages_off() {
 async fn a_function_asks_for_its_first_invocation_at_once() {
     let stage = Stage::put(5).await;
     let ledger = Ledger::before(stage.server.address()).await;
-    let began = std::time::Instant::now();
-    let function = stage.function("worker", &[("AWS_ENDPOINT_URL", ledger.url())]).await;
-    function.until_asked(1).await;
-    println!("cold start: {} ms", began.elapsed().as_millis());
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let began = std::time::Instant::now();
+        let function = stage.function("worker", &[("AWS_ENDPOINT_URL", ledger.url())]).await;
+        function.until_asked(1).await;
+        times.push(began.elapsed().as_millis());
+    }
+    times.sort_unstable();
+    // docs/serverless.md has the figure of an optimised build.
+    println!("from the start of the process to its first request, in ms: {times:?}");
     assert!(ledger.counts().is_empty(), "{:?}", ledger.counts());
 }
 
