@@ -223,6 +223,8 @@ pub struct Mode {
     pub get_object_with_version_id: bool,
     /// What an event reports as deleted at the source is deleted at the destination too.
     pub propagate_delete: bool,
+    /// Functions leave larger objects to other workers, if there are some.
+    pub lambda_max_bytes: Option<u64>,
     /// Bytes of object data in memory at once; `None`: a share of the machine's memory.
     pub max_memory: Option<u64>,
     /// How long a received message stays hidden unless its heartbeat renews it.

@@ -21,6 +21,9 @@ pub const PAST: &str = "past";
 /// What the name of a process's part begins with.
 pub const MEMBER: &str = "member:";
 
+/// What the name of a Lambda function begins with.
+pub const FUNCTION: &str = "lambda-";
+
 /// The board of the workers and jobsenders of this queue.
 pub fn board_of_queue(queue: &str) -> NoteKey {
     NoteKey::new(format_args!("fleet:{queue}"))

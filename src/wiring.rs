@@ -15,6 +15,7 @@ use crate::digest::lanes::Lanes;
 use crate::error::{ErrorKind, Result};
 use crate::filter::patterns::Patterns;
 use crate::job::PackLimits;
+use crate::limits::FUNCTION;
 use crate::monitor::Monitor;
 use crate::params::ssm::SsmParameters;
 use crate::params::{InParameter, ParameterStore, load_ignore_list, load_pairs};
@@ -321,7 +322,7 @@ pub fn instance() -> String {
     if let Ok(stream) = std::env::var("AWS_LAMBDA_LOG_STREAM_NAME") {
         let id = stream.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         if !id.is_empty() {
-            return format!("lambda-{id}");
+            return format!("{FUNCTION}{id}");
         }
     }
     let text = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();

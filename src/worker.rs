@@ -4,6 +4,7 @@
 //! on the objects in it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ pub struct Worker {
     repeats: Repeats,
     /// Attempts in a row that failed because of this worker.
     unfit: Mutex<Vec<Error>>,
+    /// Larger objects are left to other workers.
+    largest: AtomicU64,
     /// Why the queue does not answer.
     outage: Mutex<Option<String>>,
     /// The error which shows for good that this worker is at fault.
@@ -155,6 +158,7 @@ impl Worker {
             witnesses,
             repeats,
             unfit,
+            largest: AtomicU64::new(u64::MAX),
             outage,
             ended,
         })
@@ -327,6 +331,11 @@ impl Worker {
             }
             _ => Ok(()),
         }
+    }
+
+    /// From now on, larger objects are left to other workers; `None`: none are.
+    pub fn leave_above(&self, largest: Option<u64>) {
+        self.largest.store(largest.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The longest time on one message.

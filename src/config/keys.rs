@@ -228,6 +228,8 @@ pub static KEYS: &[Key] = &[
         "when the requests and the transfer of both sides have cost this much by the price file, in its currency, the fleet pauses until the command resume; empty: no limit"),
     key("Mode", "PriceFile", PathBesideIni, "",
         "the prices for MaxCost and status, in the form of prices.json; empty: the shipped ones"),
+    optional(key("Mode", "LambdaMaxBytes", bytes(), "",
+        "a Lambda function leaves a larger object to a worker that is none, as long as one lives; empty: it leaves none")),
     key("Mode", "PropagateDelete", Bool, "False",
         "if an S3 event says that an object was deleted, and the source no longer has it, it is deleted at the destination too"),
 

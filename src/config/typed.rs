@@ -199,6 +199,7 @@ fn mode(reader: &mut ValueReader<'_>) -> Mode {
         update_version_id: reader.bool("Mode", "UpdateVersionId"),
         get_object_with_version_id: reader.bool("Mode", "GetObjectWithVersionId"),
         propagate_delete: reader.bool("Mode", "PropagateDelete"),
+        lambda_max_bytes: reader.optional_integer("Mode", "LambdaMaxBytes"),
         max_memory: reader.optional_integer("Mode", "MaxMemory").map(|n| n.saturating_mul(MIB)),
         visibility_timeout: reader.seconds("Mode", "VisibilityTimeout"),
         preserve_etag: reader.choice::<PreserveEtag>("Mode", "PreserveEtag") == PreserveEtag::Auto,

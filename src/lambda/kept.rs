@@ -72,6 +72,11 @@ impl Kept {
         self.sides.source.throttle().is_paused()
     }
 
+    /// Whether a worker lives that is no function.
+    pub(super) fn has_machines(&self) -> bool {
+        self.fleet.has_machines()
+    }
+
     /// Does `work`, and what goes on alongside: the fleet is looked at, traffic is logged. Both end
     /// with the work.
     pub(super) async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {

@@ -47,6 +47,8 @@ struct Opened {
     queue: Arc<FunctionQueue>,
     worker: Arc<Worker>,
     visibility: Duration,
+    /// Larger objects are left to workers that are no functions.
+    largest: Option<u64>,
 }
 
 impl Opened {
@@ -67,7 +69,8 @@ impl Opened {
         let visibility = settings.visibility;
         let queue = Arc::new(FunctionQueue::new(queue));
         let worker = Worker::new(Arc::clone(&queue) as _, engine, settings);
-        Ok(Self { kept, queue, worker, visibility })
+        let largest = config.mode.lambda_max_bytes;
+        Ok(Self { kept, queue, worker, visibility, largest })
     }
 }
 
@@ -123,13 +126,14 @@ impl WorkerFunction {
 
 /// Handles all messages at once, within the worker's limits. At `cut`, nothing begins any more.
 async fn handled(opened: &mut Opened, batch: &Batch, cut: Instant, halt: &Halt) {
-    let Opened { kept, queue, worker, visibility } = opened;
+    let Opened { kept, queue, worker, visibility, largest } = opened;
     kept.look().await;
-    let visibility = *visibility;
+    let (visibility, largest) = (*visibility, *largest);
     let leases = stream::iter(&batch.records).map(|record| queue.lease(record, visibility));
     let messages: Vec<Message> =
         leases.buffer_unordered(LEASES_AT_ONCE).filter_map(std::future::ready).collect().await;
     let paused = kept.is_paused();
+    worker.leave_above(largest.filter(|_| kept.has_machines()));
     let monitor = Arc::clone(&kept.monitor);
     let work = async {
         let mut running = JoinSet::new();

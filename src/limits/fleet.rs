@@ -161,6 +161,11 @@ impl Fleet {
         }
     }
 
+    /// Whether a worker lives that is no function.
+    pub fn has_machines(&self) -> bool {
+        self.view.has_machines(unix_now())
+    }
+
     /// Looks, if `since` the last look so much time has passed that it is due.
     pub async fn look_if_due(&mut self, since: Duration) {
         if since >= self.interval() {

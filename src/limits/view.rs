@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::beat::{Beat, Counts};
+use super::beat::{Beat, Counts, Member};
 use super::control::Control;
-use super::{CONTROL, MEMBER, PAST};
+use super::{CONTROL, FUNCTION, MEMBER, PAST};
 use crate::record::Board;
 
 /// The limits that are shared: bytes and requests of the source, then of the destination.
@@ -23,6 +23,8 @@ const LITTLE: f64 = 0.1;
 const MISSED: u32 = 3;
 /// The counts of a process that has been dead for this long move to the past.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// A process that has written nothing for this many seconds is not there.
+const HEARD_OF: u64 = 180;
 /// Between two looks while something is limited ...
 const LIMITED: Duration = Duration::from_secs(2);
 /// ... and while nothing is: a command is in force after this time.
@@ -98,6 +100,16 @@ impl View {
     /// How many processes live, this one included.
     pub fn living(&self) -> usize {
         1 + self.others.values().filter(|seen| seen.lives()).count()
+    }
+
+    /// Whether a worker lives at `now`, in seconds since 1970, that is no function. A function sees too
+    /// little of the others to know who stands still, so this goes by their clocks.
+    pub fn has_machines(&self, now: u64) -> bool {
+        self.others.iter().any(|(part, seen)| {
+            let name = part.strip_prefix(MEMBER).unwrap_or_default();
+            let is_machine = seen.beat.member == Member::Worker && !name.starts_with(FUNCTION);
+            is_machine && seen.lives() && seen.beat.at.saturating_add(HEARD_OF) >= now
+        })
     }
 
     /// The lowest place for a detail that none of the others has; its own one, if it is alone there.

@@ -1,6 +1,7 @@
 //! One message: its lease, its jobs, the record of their outcomes, and only then its end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -19,6 +20,10 @@ use crate::shutdown::Halt;
 
 /// After a temporary fault the object rests; the rest doubles with each receipt, up to this.
 const LONGEST_REST: Duration = Duration::from_secs(300);
+
+/// A message that a function leaves to others rests this long, so that it does not come straight
+/// back.
+const LEFT_REST: Duration = Duration::from_secs(5);
 
 /// Every worker of this version refuses the message alike: it is received only a few more times, so
 /// that other workers can look at it.
@@ -69,6 +74,12 @@ impl Worker {
         }
         if let Some(time) = self.gates.puts_off(&incoming.jobs) {
             return log_failure("put off", self.put_off_closed(lease, time).await);
+        }
+        let largest = self.largest.load(Ordering::Relaxed);
+        if let Some(large) = incoming.jobs.iter().find(|job| job.size > largest) {
+            let (object, bytes) = (&large.src, large.size);
+            info!(job, %object, bytes, "left to a worker that is no function");
+            return log_failure("leave", self.put_off_closed(lease, LEFT_REST).await);
         }
         let delivery = Arc::new(Delivery::new(incoming.jobs, receives, turn, &halt, lease.token()));
         let ended = self.work(&delivery).await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use testkit::lambda::{Invoked, LONGEST};
-use testkit::stage::{MIB, Stage, noise};
+use testkit::stage::{MIB, Stage, noise, until};
+
+use crate::door::Door;
 
 const SMALL: u64 = 60;
 const LARGE: u64 = 6;
@@ -59,6 +61,37 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_function_leaves_large_objects_to_the_cluster_while_there_is_one() {
+    let stage = Stage::put(20).await;
+    let large = noise(11 * MIB, 1);
+    for key in ["busy", "large"] {
+        stage.put_source(key, &large).await;
+    }
+    let job = |key: &str| {
+        json!({"Src_bucket": stage.source, "Src_key": key, "Size": large.len(),
+            "versionId": "null", "Des_bucket": stage.destination, "Des_key": key})
+        .to_string()
+    };
+    stage.send(&job("busy")).await;
+    // The worker has an object in its hands, and no room for another one.
+    let door = Door::after(stage.server.address(), MIB as u64).await;
+    let settings = [("MaxParallelFile", "1"), ("Source_Endpoint", door.url())];
+    let worker = stage.worker(&settings);
+    until("the worker is busy", async || (stage.depth().await == (0, 1)).then_some(())).await;
+    stage.send(&job("large")).await;
+    let function = stage.function("worker", &[("LambdaMaxBytes", "10M")]).await;
+    let messages = stage.polled(1).await;
+    let failures = stage.bring(&function, &messages, LONGEST).await.failures();
+    assert_eq!(failures, [messages[0].id.as_str()]);
+    assert!(function.log().await.contains("left to a worker that is no function"));
+    door.open();
+    stage.until_done(2).await;
+    let by = stage.record("large").await["instanceID"].as_str().unwrap().to_owned();
+    assert!(!by.starts_with("lambda-"), "{by}");
+    drop(worker);
 }
 
 /// Promises 1, 7, 8.
