@@ -144,9 +144,9 @@ async fn an_object_that_needs_ten_lives_sends_no_part_twice_and_uses_up_no_recei
         let held = Rule::on("UploadPart", Fault::Hold).part(there + 2);
         destination.inject(1, vec![held]);
         let failures = stage.bring(&running, &messages, Duration::from_secs(6)).await.failures();
-        destination.heal();
         // A life that gained a part has sent the job on as a new message.
         let has_gained = stage.parts().await.len() as u32 > there;
+        destination.heal();
         assert!(failures.is_empty() || !has_gained, "life {lives}: {failures:?}");
         function = Some(running);
     }
@@ -225,14 +225,21 @@ async fn a_thawed_function_goes_on_though_its_connections_are_dead() {
         stage.put_source(key, key.as_bytes()).await;
         stage.send(&job(&stage, key, key.len()).to_string()).await;
         let messages = stage.polled(1).await;
+        let meanwhile = async {
+            if invocation > 0 {
+                function.thaw();
+                // It has tried a new connection, so the old ones are known to be dead.
+                proxy.refused(1).await;
+                proxy.come_back();
+            }
+        };
         if invocation > 0 {
             function.until_asked(2).await;
             function.freeze();
             proxy.go_out();
-            proxy.come_back();
-            function.thaw();
         }
-        let failures = stage.bring(&function, &messages, LONGEST).await.failures();
+        let (invoked, ()) = tokio::join!(stage.bring(&function, &messages, LONGEST), meanwhile);
+        let failures = invoked.failures();
         assert!(failures.is_empty(), "{failures:?}");
         let arrived = stage.arrived(&format!("moved/{key}")).await;
         assert_eq!(arrived.as_deref(), Some(key.as_bytes()));

@@ -93,3 +93,17 @@ fn many_processes_look_less_often_but_within_a_minute() {
     view.observe(&many(1000), SECOND);
     assert_eq!(view.interval(true), LONGEST);
 }
+
+#[test]
+fn a_function_knows_whether_there_is_a_cluster() {
+    let heard_of = |name: &str, member: Member, at: u64| {
+        let text = Beat { member, at, every: 10, ..Beat::default() }.text();
+        let mut view = view();
+        view.observe(&board([(name, text)]), Duration::ZERO);
+        view.has_machines(1000)
+    };
+    assert!(heard_of("i-0123-7~abcd", Member::Worker, 990));
+    assert!(!heard_of("i-0123-7~abcd", Member::Worker, 800), "it has been gone for minutes");
+    assert!(!heard_of("lambda-0123~abcd", Member::Worker, 990), "it is a function, too");
+    assert!(!heard_of("i-0123-8~abcd", Member::Jobsender, 990));
+}
