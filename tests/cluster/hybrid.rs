@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use testkit::lambda::{Invoked, LONGEST};
+use testkit::proxy::Proxy;
 use testkit::stage::{MIB, Stage, noise, until};
 
 use crate::door::Door;
@@ -13,6 +14,8 @@ const SMALL: u64 = 60;
 const LARGE: u64 = 6;
 /// Functions at once, each invoked again and again.
 const FUNCTIONS: usize = 6;
+/// The call by which a function takes a lease.
+const LEASE: &str = "ChangeMessageVisibility";
 /// Every so many invocations a function is struck down at a moment of chance.
 const STRUCK: u64 = 5;
 
@@ -31,7 +34,9 @@ async fn fill(stage: &Stage) {
 /// has died, until the queue is empty.
 async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
     let mut random = seed;
-    let settings = [("VisibilityTimeout", "10"), ("MaxThread", "2")];
+    let queue = Proxy::before(stage.server.address()).await;
+    let settings =
+        [("VisibilityTimeout", "10"), ("MaxThread", "2"), ("AWS_ENDPOINT_URL_SQS", queue.url())];
     let mut function = None;
     while stage.depth().await != (0, 0) {
         let messages = stage.poll(3).await;
@@ -46,10 +51,15 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
             None => stage.function("worker", &settings).await,
         };
         let dies = (random >> 33) % STRUCK == 0;
-        let after = Duration::from_millis((random >> 40) % 400);
+        // Not before it has its leases: until then the queue's own 15 minutes apply.
+        let leases = queue.calls(LEASE) + messages.len();
+        let struck = async {
+            queue.until_calls(LEASE, leases).await;
+            tokio::time::sleep(Duration::from_millis((random >> 40) % 400)).await;
+        };
         let invoked = tokio::select! {
             invoked = stage.bring(&running, &messages, LONGEST) => invoked,
-            () = tokio::time::sleep(after), if dies => {
+            () = struck, if dies => {
                 running.strike();
                 Invoked::Killed
             }
