@@ -344,7 +344,8 @@ impl Parts {
     /// Whether reading these parts again would show something, and fits within one turn.
     fn can_be_read_again(&self, mover: &PartMover, parts: &[&Part]) -> bool {
         let bytes: u64 = parts.iter().map(|part| part.size).sum();
-        bytes <= mover.engine.settings.read_again && parts.iter().all(|part| self.held(mover, part).is_some())
+        bytes <= mover.engine.settings.read_again
+            && parts.iter().all(|part| self.held(mover, part).is_some())
     }
 
     /// Hashes the parts whose turn has come.
