@@ -40,6 +40,7 @@ pub mod tag_asking;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod whole_digest;
 
 use attempt::{Attempt, Cut, Planned, Turn};
@@ -200,9 +201,8 @@ impl Engine {
         Retrying::new(&*self.destination, self.settings.max_retry, cancel)
     }
 
-    /// The largest body that is held in memory: others still find room next to it.
     fn largest_held(&self) -> u64 {
-        self.budget.total() / 2
+        self.budget.largest_held()
     }
 
     /// The largest object that goes in one piece.

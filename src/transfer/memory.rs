@@ -20,8 +20,8 @@ const LEAST_BUDGET_BYTES: u64 = 32 * MIB;
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     units: Arc<Semaphore>,
-    /// The share for bytes that wait for their turn: a quarter, so that there is always room for
-    /// the bytes that they wait for.
+    /// The share for bytes that wait for their turn: half, so that there is always room for the
+    /// bytes that they wait for.
     spare: Arc<Semaphore>,
     total: u64,
 }
@@ -51,7 +51,7 @@ impl MemoryBudget {
         let units = units(bytes);
         let semaphore = |units: u32| Arc::new(Semaphore::new(units as usize));
         let total = u64::from(units) * UNIT;
-        Self { units: semaphore(units), spare: semaphore(units / 4), total }
+        Self { units: semaphore(units), spare: semaphore(units / 2), total }
     }
 
     /// `max_memory` bytes, or half of what the machine or its cgroup has.
@@ -64,11 +64,32 @@ impl MemoryBudget {
         self.total
     }
 
+    /// The largest body that is held in memory: others still find room next to it.
+    pub(super) fn largest_held(&self) -> u64 {
+        self.total / 2
+    }
+
     /// Room for `bytes` that wait for their turn, if there is some now.
     pub(super) fn spare(&self, bytes: u64) -> Option<Spare> {
         let take = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_many_owned(units(bytes));
         let permits = [take(&self.spare).ok()?, take(&self.units).ok()?];
         Some(Spare { _permits: Some(permits) })
+    }
+
+    /// Waits for room for `bytes` that wait for their turn; for ever, if they can never fit.
+    ///
+    /// The other half of the budget is never held by those who wait for others, so it comes back.
+    pub(super) async fn wait_for_spare(&self, bytes: u64) -> Spare {
+        if bytes > self.largest_held() {
+            // At the head of the line it would keep everybody else waiting.
+            return std::future::pending().await;
+        }
+        let take = |from: &Arc<Semaphore>| Arc::clone(from).acquire_many_owned(units(bytes));
+        match (take(&self.spare).await, take(&self.units).await) {
+            (Ok(spare), Ok(units)) => Spare { _permits: Some([spare, units]) },
+            // Never: the semaphores are not closed.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Waits for `bytes`; refuses what can never fit.

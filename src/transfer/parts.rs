@@ -19,6 +19,7 @@ use super::proof::{self, ProofVerdict};
 use super::single::MAX_READS;
 use super::single_streamed::is_odd;
 use super::stream::{self, BodyWants, Seen, Stretches};
+use super::turn::Room;
 use super::whole_digest::Whole;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -71,37 +72,69 @@ impl PartMover {
         let reads = first && ordered && shows && held_bytes <= self.engine.settings.read_again;
         if !reads || held.is_empty() || self.reads_in_order(2) {
             let missing = (1..=self.layout.count()).filter(|number| !held.contains_key(number));
-            let mut parts = self.send(missing.collect()).await?;
+            let missing = missing.collect();
+            let mut parts = match held.is_empty() {
+                true => self.in_turn(self.send(missing)).await?,
+                false => self.send(missing).await?,
+            };
             parts.extend(held.into_values());
             return Ok(parts);
         }
         let all: Vec<(u32, Option<Part>)> =
             (1..=self.layout.count()).map(|number| (number, held.get(&number).cloned())).collect();
-        self.each(all, |mover, (number, part)| {
+        let every = self.each(all, |mover, (number, part)| {
             async move {
                 match part {
-                    Some(part) if mover.is_read_again(&part).await? => Ok(part),
+                    Some(part) if mover.is_read_again(&part).await? => {
+                        mover.has_ended(number).await;
+                        Ok(part)
+                    }
                     _ => mover.send_one(number).await,
                 }
             }
             .instrument(scope::of_part(number))
-        })
-        .await
+        });
+        self.in_turn(every).await
+    }
+
+    /// All parts of the object, one after the other as far as the whole needs them in order and
+    /// memory is short.
+    async fn in_turn<T>(&self, every: impl Future<Output = T>) -> T {
+        let Some(whole) = &self.whole else { return every.await };
+        whole.begin_turns().await;
+        let done = every.await;
+        whole.end_turns();
+        done
+    }
+
+    /// A part has been sent or read, or has failed: those after it may be waiting for it.
+    async fn has_ended(&self, number: u32) {
+        if let Some(whole) = &self.whole {
+            whole.ended(number).await;
+        }
+    }
+
+    /// Room for the bytes of a part until the whole needs them; fails if the work stops first.
+    async fn room(&self, number: u32, len: u64) -> Result<Room> {
+        let Some(whole) = &self.whole else { return Ok(Room::Nowhere) };
+        let room = whole.room(number, len, &self.engine.budget);
+        self.halt.unless_stopping(room).await.ok_or_else(Error::cancelled)
     }
 
     /// Reads a part that is at the destination for the digest of the whole; `false` if the
     /// destination has other bytes.
     async fn is_read_again(&self, part: &Part) -> Result<bool> {
         let Some(whole) = &self.whole else { return Ok(true) };
-        let spare = whole.spare(&self.engine.budget, part.size);
-        if spare.is_none() {
+        let room = self.room(part.number, part.size).await?;
+        if !room.keeps() {
             return Ok(true);
         }
-        let seen = self.read_again(part.number, spare.as_ref()).await?;
+        let _window = self.engine.reserve(room.window(part.size, WINDOW), &self.halt).await?;
+        let seen = self.read_again(part.number, &room).await?;
         // What the destination holds may have become unknown meanwhile.
         let Some(same) = self.holds(part, &seen) else { return Ok(true) };
         if same {
-            whole.add(part.number, seen, spare).await;
+            whole.add(part.number, seen, room.into_spare()).await;
         }
         Ok(same)
     }
@@ -142,7 +175,7 @@ impl PartMover {
                 let bytes = body.next(range.start - at, range.len).await?;
                 at = range.start + range.len;
                 self.engine.monitor.downloaded(range.len, &self.src);
-                let written = self.put(number, bytes).await?;
+                let written = self.put(number, bytes, Room::Nowhere).await?;
                 sent.lock().await.push(part_of(number, range, written));
             }
             Ok(())
@@ -212,8 +245,11 @@ impl PartMover {
     /// A part is streamed if a digest in the destination's answer proves it. Otherwise it is held,
     /// so that its digest can go first. A part too large to be held needs an upload with checksums.
     async fn send_one(&self, number: u32) -> Result<Part> {
+        let room = self.room(number, self.range(number)?.len).await?;
         let begun = Instant::now();
-        match self.sent(number).await {
+        let sent = self.sent(number, room).await;
+        self.has_ended(number).await;
+        match sent {
             Ok(part) => {
                 self.engine.part_times.note(begun.elapsed());
                 Ok(part)
@@ -235,11 +271,11 @@ impl PartMover {
         }
     }
 
-    async fn sent(&self, number: u32) -> Result<Part> {
+    async fn sent(&self, number: u32, mut room: Room) -> Result<Part> {
         let (engine, target) = (&self.engine, &self.upload.target);
         let range = self.range(number)?;
         if self.crc64nvme || !self.must_be_held() {
-            match self.pass(number, range).await {
+            match self.pass(number, range, &mut room).await {
                 Ok((written, ProofVerdict::Proven)) => return Ok(part_of(number, range, written)),
                 Ok((_, ProofVerdict::Open)) => {}
                 Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
@@ -254,7 +290,7 @@ impl PartMover {
             }
         }
         if range.len <= engine.largest_held() {
-            return Ok(part_of(number, range, self.hold(number, range).await?));
+            return Ok(part_of(number, range, self.hold(number, range, room).await?));
         }
         if !self.crc64nvme {
             let message =
@@ -282,18 +318,22 @@ impl PartMover {
         self.others.load(Ordering::Relaxed) >= DOUBTFUL
     }
 
-    /// Streams one part through a window of memory.
-    async fn pass(&self, number: u32, range: ByteRange) -> Result<(Written, ProofVerdict)> {
+    /// Streams one part through a window of memory. Its `room` is used up if the part is proven.
+    async fn pass(
+        &self,
+        number: u32,
+        range: ByteRange,
+        room: &mut Room,
+    ) -> Result<(Written, ProofVerdict)> {
         let engine = &self.engine;
-        let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
-        let spare = self.whole.as_ref().and_then(|whole| whole.spare(&engine.budget, range.len));
-        let keep = spare.is_some();
+        let _window = engine.reserve(room.window(range.len, WINDOW), &self.halt).await?;
+        let keep = room.keeps();
         let pass = || async { self.pass_once(number, range, keep).await };
         let (written, verdict, seen) = self.destination().data(range.len, pass).await?;
         engine.monitor.downloaded(range.len, &self.src);
         self.taken(range.len);
         if let (Some(whole), ProofVerdict::Proven) = (&self.whole, verdict) {
-            whole.add(number, seen, spare).await;
+            whole.add(number, seen, std::mem::replace(room, Room::Nowhere).into_spare()).await;
         }
         Ok((written, verdict))
     }
@@ -348,18 +388,18 @@ impl PartMover {
     }
 
     /// Reads one part into memory and sends it, its digest first.
-    async fn hold(&self, number: u32, range: ByteRange) -> Result<Written> {
+    async fn hold(&self, number: u32, range: ByteRange, room: Room) -> Result<Written> {
         let engine = &self.engine;
         let _reservation = engine.reserve(range.len, &self.halt).await?;
         let read = || async { self.get(range).await?.read_all().await };
         let bytes: Bytes = self.source().data(range.len, read).await?;
         engine.monitor.downloaded(range.len, &self.src);
-        self.put(number, bytes).await
+        self.put(number, bytes, room).await
     }
 
     /// Sends one part from memory. If the ETag in the answer repeatedly differs from its MD5,
     /// although the store would have refused another body, the store has ETags of its own.
-    async fn put(&self, number: u32, bytes: Bytes) -> Result<Written> {
+    async fn put(&self, number: u32, bytes: Bytes, room: Room) -> Result<Written> {
         let (engine, upload, len) = (&self.engine, &self.upload, bytes.len() as u64);
         let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
         let md5 = engine.lanes.md5(&bytes).await;
@@ -382,7 +422,7 @@ impl PartMover {
         let written = self.destination().data(len, put).await?;
         self.taken(len);
         if let Some(whole) = &self.whole {
-            whole.add_held(number, bytes, md5, &engine.budget).await;
+            whole.add_held(number, bytes, md5, room).await;
         }
         Ok(written)
     }

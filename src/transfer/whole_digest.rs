@@ -2,9 +2,10 @@
 //! what the source vouches for before the upload is completed.
 //!
 //! A CRC of the whole follows from those of its parts. An MD5 or a SHA needs the bytes in order:
-//! parts that come early are kept if memory can be spared, and the rest is read again. Only bytes
-//! that are known to be at the destination count. If a read brings other bytes, the whole is wrong;
-//! if it is unknown what the destination holds of a part, the whole is untold.
+//! parts that come early are kept until their turn (`turn`), and what could not be kept, or was sent
+//! by an earlier attempt, is read again. Only bytes that are known to be at the destination count.
+//! If a read brings other bytes, the whole is wrong; if it is unknown what the destination holds of a
+//! part, the whole is untold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::Attempt;
 use super::memory::{MemoryBudget, Spare};
 use super::parts::{PartMover, WINDOW};
 use super::stream::{self, BodyWants, Seen};
+use super::turn::{Room, Turn};
 use crate::digest::Md5Hasher;
 use crate::digest::lanes::{LaneHasher, Lanes};
 use crate::digest::sums::{self, Algorithm, Sum};
@@ -109,6 +111,7 @@ pub(super) struct Whole {
     vow: Vow,
     lanes: Lanes,
     parts: Mutex<Parts>,
+    turn: Turn,
 }
 
 /// What is known about the parts, as they were last sent.
@@ -172,7 +175,7 @@ impl Whole {
     /// Nothing has come yet.
     pub(super) fn new(vow: Vow, lanes: &Lanes) -> Self {
         let parts = Parts { next: 1, hasher: Some(vow.hasher(lanes)), ..Parts::default() };
-        Self { vow, lanes: lanes.clone(), parts: Mutex::new(parts) }
+        Self { vow, lanes: lanes.clone(), parts: Mutex::new(parts), turn: Turn::default() }
     }
 
     /// What the source says about it.
@@ -195,9 +198,32 @@ impl Whole {
         self.vow.joined().map(|sum| sum.algorithm())
     }
 
-    /// Room to keep a part until its turn comes, if it can be spared.
-    pub(super) fn spare(&self, budget: &MemoryBudget, len: u64) -> Option<Spare> {
-        self.needs_order().then(|| budget.spare(len))?
+    /// All parts are going to be sent or read in order: who has no room waits for its turn.
+    pub(super) async fn begin_turns(&self) {
+        if self.needs_order() {
+            self.turn.begin(self.parts.lock().await.next);
+        }
+    }
+
+    /// From now on parts come in any order.
+    pub(super) fn end_turns(&self) {
+        self.turn.end();
+    }
+
+    /// Room to keep a part of `len` bytes until its turn comes; waits for it if that helps.
+    pub(super) async fn room(&self, number: u32, len: u64, budget: &MemoryBudget) -> Room {
+        match self.needs_order() {
+            true => self.turn.room(number, len, budget).await,
+            false => Room::Nowhere,
+        }
+    }
+
+    /// A part has ended. If its bytes did not come here, no later turn will come either.
+    pub(super) async fn ended(&self, number: u32) {
+        let parts = self.parts.lock().await;
+        if number >= parts.next && !parts.early.contains_key(&number) {
+            self.turn.end();
+        }
     }
 
     /// A part has been accepted by the destination, or found to be there.
@@ -217,24 +243,18 @@ impl Whole {
         if let Some(spare) = spare {
             parts.early.insert(number, (seen.kept, spare));
             parts.catch_up().await;
+            self.turn.advance(parts.next);
         }
     }
 
     /// Adds a part that is in memory: it needs no room of its own if its turn is now.
-    pub(super) async fn add_held(
-        &self,
-        number: u32,
-        bytes: Bytes,
-        md5: Md5,
-        budget: &MemoryBudget,
-    ) {
+    pub(super) async fn add_held(&self, number: u32, bytes: Bytes, md5: Md5, room: Room) {
         let sum = self.joined().map(|algorithm| sums::of(algorithm, &bytes));
-        let len = bytes.len() as u64;
         let seen = Seen { sum, kept: vec![bytes], ..Seen::of(md5) };
         let is_next = self.needs_order() && self.parts.lock().await.next == number;
         let spare = match is_next {
             true => Some(Spare::none()),
-            false => self.spare(budget, len),
+            false => room.into_spare(),
         };
         self.add(number, seen, spare).await;
     }
@@ -272,7 +292,9 @@ impl Whole {
             return Ok(Standing::Untold);
         }
         for part in missing {
-            let seen = mover.read_again(part.number, None).await?;
+            let window = mover.engine.reserve(part.size.min(WINDOW), &mover.halt).await?;
+            let seen = mover.read_again(part.number, &Room::Nowhere).await?;
+            drop(window);
             let (Some(sum), Some(reading)) = (seen.sum, seen.reading()) else {
                 return Ok(Standing::Untold);
             };
@@ -311,7 +333,7 @@ impl Whole {
         }
         if !left.is_empty() {
             let (object, left) = (&mover.src, left.len());
-            debug!(%object, left, "parts read again for the digest of the whole: no memory to spare");
+            debug!(%object, left, "parts read again for the digest of the whole");
         }
         loop {
             parts.catch_up().await;
@@ -383,18 +405,17 @@ impl PartMover {
         Some(held.is(seen.reading()?))
     }
 
-    /// Reads a part of the source again: its digests, and its bytes if there is room.
-    pub(super) async fn read_again(&self, number: u32, spare: Option<&Spare>) -> Result<Seen> {
-        let range = self.range(number)?;
-        let engine = &self.engine;
-        let _window = engine.reserve(range.len.min(WINDOW), &self.halt).await?;
+    /// Reads a part of the source again: its digests, and its bytes if there is `room` and the
+    /// caller has reserved what it asks for.
+    pub(super) async fn read_again(&self, number: u32, room: &Room) -> Result<Seen> {
+        let (range, engine) = (self.range(number)?, &self.engine);
         let read = || async {
             let body = self.get(range).await?;
             let wanted = BodyWants {
                 hasher: Some(engine.lanes.hasher()),
                 sum: self.whole.as_ref().and_then(Whole::joined),
                 crc64nvme: true,
-                keep: spare.is_some(),
+                keep: room.keeps(),
                 ..BodyWants::default()
             };
             let (mut body, watched) = stream::watch(body, wanted);

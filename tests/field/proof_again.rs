@@ -84,6 +84,23 @@ async fn a_damaged_part_is_found_where_no_memory_is_to_spare() {
     }
 }
 
+/// Promise 6.
+#[tokio::test]
+async fn with_little_memory_no_part_is_read_twice() {
+    let mut stage = Stage::new().await;
+    stage.set("MaxMemory", "32");
+    stage.set("StreamThreshold", "0");
+    for key in ["a", "b"] {
+        stage.store.put(key, Object::new(noise(60 * MIB, 7)));
+    }
+    let (said, report) = migrate(&stage, 0).await;
+    stage.store.assert_whole();
+    assert_eq!(stage_proofs(&report["proofs"]), (2, 0, 0), "{said}");
+    for part in 1..=12 {
+        assert_eq!(stage.store.asked(|r| reads_part(r, part, 5 * MIB)), 2, "part {part}: {said}");
+    }
+}
+
 /// Promises 0, 3.
 #[tokio::test]
 async fn damage_that_was_found_is_not_forgotten_when_the_second_look_fails() {
