@@ -154,7 +154,7 @@ impl Screen {
         let phases = |objects: fn(&PhaseView) -> String| Columns {
             head: ["phase", "objects", "bytes", "rate", "left"],
             numbers: &[],
-            cut: &[1],
+            cut: &[&[1]],
             rows: fleet.phases.iter().map(|phase| row(phase, objects(phase))).collect(),
         };
         let mut shown = phases(PhaseView::objects_in_words);
@@ -203,7 +203,7 @@ impl Screen {
         let pairs = Columns {
             head: ["pair", "listed", "to copy", "copied", "failed"],
             numbers: &[1, 2, 3, 4],
-            cut: &[0],
+            cut: &[&[0]],
             rows: fleet.pairs.iter().map(row).collect(),
         };
         list(frame, area, fleet.pairs.len(), pairs);
@@ -226,7 +226,7 @@ impl Screen {
         let workers = Columns {
             head: ["process", "sign of life", "copied", "rate", "holds", "the oldest of them"],
             numbers: &[2, 3, 4],
-            cut: &[0, 5],
+            cut: &[&[0, 5]],
             rows: fleet.workers.iter().map(row).collect(),
         };
         list(frame, area, fleet.workers.len(), workers);
@@ -241,7 +241,7 @@ impl Screen {
         let failures = Columns {
             head: ["failed", "reason", "such as"],
             numbers: &[0],
-            cut: &[1, 2],
+            cut: &[&[2], &[1]],
             rows: fleet.failures.iter().map(row).collect(),
         };
         list(frame, area, fleet.failures.len(), failures);

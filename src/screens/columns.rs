@@ -20,8 +20,9 @@ pub(super) struct Columns<const N: usize> {
     pub head: [&'static str; N],
     /// Columns of numbers.
     pub numbers: &'static [usize],
-    /// Columns that may be cut, the widest first.
-    pub cut: &'static [usize],
+    /// Columns that may be cut: of each group the widest first, and only if that is not enough, the
+    /// next group.
+    pub cut: &'static [&'static [usize]],
     /// Its rows, each with its style.
     pub rows: Vec<([String; N], Style)>,
 }
@@ -62,11 +63,13 @@ impl<const N: usize> Columns<N> {
             }
         }
         let mut surplus = widths.iter().sum::<usize>().saturating_sub(room);
-        while surplus > 0 {
-            let widest = self.cut.iter().copied().max_by_key(|at| widths[*at]);
-            let Some(at) = widest.filter(|at| widths[*at] > LEAST) else { break };
-            widths[at] -= 1;
-            surplus -= 1;
+        for group in self.cut {
+            while surplus > 0 {
+                let widest = group.iter().copied().max_by_key(|at| widths[*at]);
+                let Some(at) = widest.filter(|at| widths[*at] > LEAST) else { break };
+                widths[at] -= 1;
+                surplus -= 1;
+            }
         }
         widths
     }
@@ -111,7 +114,7 @@ mod tests {
         let columns = Columns {
             head: ["n", "name", "other"],
             numbers: &[0],
-            cut: &[1, 2],
+            cut: &[&[1, 2]],
             rows: vec![(row, Style::new())],
         };
         assert!(columns.fits(55) && !columns.fits(54));
@@ -119,6 +122,10 @@ mod tests {
         assert_eq!(columns.widths(44), [6, 18, 20]);
         assert_eq!(columns.widths(36), [6, 15, 15]);
         assert_eq!(columns.widths(1), [6, LEAST, LEAST]);
+        let columns = Columns { cut: &[&[2], &[1]], ..columns };
+        assert_eq!(columns.widths(44), [6, 18, 20]);
+        assert_eq!(columns.widths(36), [6, 18, 12]);
+        assert_eq!(columns.widths(30), [6, 16, LEAST]);
     }
 
     #[test]
