@@ -191,7 +191,12 @@ impl ReportWriter {
     /// Writes the page, and last of all the certificate: a report without one is not complete.
     pub async fn finish(&self, gathered: Gathered, facts: PageFacts) -> Result<Reported> {
         let Gathered { totals, place, created, mut files, tree } = gathered;
-        let facts = PageFacts { created: created.clone(), scope: self.scope.words(), ..facts };
+        let facts = PageFacts {
+            created: created.clone(),
+            program: PROGRAM.to_owned(),
+            scope: self.scope.words(),
+            ..facts
+        };
         let root = tree.root();
         let page = Bytes::from(page::page(&facts, &totals, &files, &hex::encode(root)));
         place.put(page::FILE, "text/html; charset=utf-8", &page, &self.cancel).await?;

@@ -112,17 +112,19 @@ impl Estimating {
         let Prices { as_of, currency, .. } = &self.prices;
         let amount = |amount: f64| format!("{amount:.2} {currency}");
         let note = match costs.is_empty() {
-            true => "No prices are known for these stores.".to_owned(),
-            false => format!(
-                "List prices of {as_of}, all objects as class STANDARD at the source. Listings, \
-                 retries and tags are not included."
-            ),
+            true => "What they cost is unknown: no prices are known for these stores.".to_owned(),
+            false => {
+                format!("List prices of {as_of}, all objects as class STANDARD at the source.")
+            }
         };
         CostFacts {
             requests: requests.map(|(name, count)| (name.to_owned(), count)).into(),
             costs: costs.iter().map(|c| (item(c.what).to_owned(), amount(c.amount))).collect(),
             total: amount(total),
-            note: format!("Computed from the sizes of the copied objects, not measured. {note}"),
+            note: format!(
+                "Computed from the sizes of the copied objects, not measured: listings, tags, retries \
+                 and failed objects are not included. {note}"
+            ),
         }
     }
 

@@ -17,6 +17,10 @@ use crate::record::{Proven, Record};
 const MOST_WORKERS: usize = 1000;
 /// What the others are called.
 const OTHER_WORKERS: &str = "others";
+/// At most this many pairs of buckets by name.
+const MOST_ROUTES: usize = 100;
+/// What the others are called.
+const OTHER_ROUTES: [&str; 2] = ["others", "others"];
 
 /// Objects and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,7 @@ pub struct ReportTotals {
     outcomes: BTreeMap<LineOutcome, Amount>,
     proofs: BTreeMap<Option<Proven>, Amount>,
     workers: BTreeMap<String, Amount>,
+    routes: BTreeMap<[String; 2], Amount>,
     /// Failures by reason.
     pub reasons: Reasons,
     /// Sizes of what was copied.
@@ -69,11 +74,31 @@ impl ReportTotals {
         self.attempts += u64::from(record.tries);
         self.repeated += u64::from(record.tries > 1);
         self.span(record);
+        self.route(record);
         match outcome {
             LineOutcome::Copied => self.copied(record),
             LineOutcome::Deleted => self.work.deletes += 1,
-            LineOutcome::Failed => self.reasons.add(&record.id, record.last_error.as_deref()),
+            LineOutcome::Failed => {
+                self.reasons.add(&record.id, record.size, record.last_error.as_deref());
+            }
             LineOutcome::Unfinished => {}
+        }
+    }
+
+    fn route(&mut self, record: &Record) {
+        let [src, des] = [&record.id.src.bucket, &record.id.des.bucket];
+        let is_this = |route: &&[String; 2]| route[0] == *src && route[1] == *des;
+        let is_full = self.routes.len() >= MOST_ROUTES;
+        // Look up first: names are copied once per route, not per object.
+        match self.routes.iter_mut().find(|(route, _)| is_this(route)) {
+            Some((_, amount)) => amount.add(record.size),
+            None => {
+                let route = match is_full {
+                    true => OTHER_ROUTES.map(str::to_owned),
+                    false => [src.clone(), des.clone()],
+                };
+                self.routes.entry(route).or_default().add(record.size);
+            }
         }
     }
 
@@ -99,6 +124,13 @@ impl ReportTotals {
                 self.workers.entry(name.to_owned()).or_default().add(record.size);
             }
         }
+    }
+
+    /// From which bucket to which, with the objects on record, the most first.
+    pub fn routes(&self) -> Vec<(&[String; 2], Amount)> {
+        let mut routes: Vec<_> = self.routes.iter().map(|(route, sum)| (route, *sum)).collect();
+        routes.sort_by_key(|(_, amount)| std::cmp::Reverse(amount.objects));
+        routes
     }
 
     /// The objects that ended like this.

@@ -74,9 +74,11 @@ async fn a_run_writes_a_line_for_every_object_a_page_and_a_certificate() {
     for words in [
         "All 8 objects on record are done",
         "closing comparison: all 8 objects are at the destination",
-        "compared with the source&#39;s own digest",
+        "that the source keeps of the object, and the destination has checked",
+        "<dt>Source bucket</dt><dd>from-here</dd>",
+        "<dt>Destination bucket</dt><dd>to-there</dd>",
         "s3://from-here/ -&gt; s3://to-there/",
-        "No prices are known for these stores",
+        "no prices are known for these stores",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
