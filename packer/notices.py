@@ -16,8 +16,10 @@ import subprocess
 import sys
 
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|copyright|notice|unlicense|patents)", re.IGNORECASE)
-# Their packages have none. The author, the licence and the repository's notice are the same.
+# Their packages have none; the author and the licence are the same.
 SAME_AS = {"base64-simd": "outref", "hex-simd": "outref", "vsimd": "outref"}
+# The text of this licence names no author: if a package has none, that of this crate serves.
+APACHE = "aws-config"
 HEADER = """\
 Third-party notices
 
@@ -49,10 +51,10 @@ def tidied(path):
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
-def folders():
+def folders(target):
     """Where the package of each crate is."""
     metadata = subprocess.run(
-        ["cargo", "metadata", "--locked", "--format-version", "1"],
+        ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -79,10 +81,11 @@ def without_the_long_one(files, licence):
 
 
 def main():
-    sbom, *others = sys.argv[1:]
-    with open(sbom, encoding="utf-8") as file:
-        components = json.load(file)["components"]
-    where = folders()
+    path, *others = sys.argv[1:]
+    with open(path, encoding="utf-8") as file:
+        sbom = json.load(file)
+    components = sbom["components"]
+    where = folders(sbom["metadata"]["component"]["properties"][0]["value"])
     by_name = {name: folder for (name, _), folder in where.items()}
     given = dict(other.split("=", 1) for other in others)
     files = {"uPlot (the charts of the page)": ["src/serve/assets/uplot/LICENSE"]}
@@ -93,8 +96,11 @@ def main():
         elif where[name, version].startswith(os.getcwd() + os.sep):
             found = ["LICENSE"]
         else:
+            licence = component["licenses"][0]["expression"]
             found = list(licence_files(by_name.get(SAME_AS.get(name), where[name, version])))
-            found = without_the_long_one(found, component["licenses"][0]["expression"])
+            if not found and "Apache-2.0" in licence.split():
+                found = list(licence_files(by_name[APACHE]))
+            found = without_the_long_one(found, licence)
         if not found:
             sys.exit(f"notices: {name} {version} has no licence file")
         files[f"{name} {version}"] = found
