@@ -18,6 +18,7 @@ use crate::transfer::layout::Layout;
 
 mod attempt;
 mod claim;
+mod completion;
 mod deletion;
 pub mod event_order;
 mod evidence;
@@ -25,6 +26,8 @@ mod in_event_order;
 pub mod layout;
 pub mod memory;
 mod multipart;
+mod part;
+mod part_read;
 pub mod part_times;
 mod parts;
 pub mod preserved;

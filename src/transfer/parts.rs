@@ -1,24 +1,18 @@
-//! The parts of one object: which are missing, in what order and how many at once they move; each is
-//! a ranged GET that feeds an UploadPart, hashed on the way.
+//! The parts of one object: which are missing, in what order and how many at once they move.
+//! `part.rs` moves one of them, `part_read.rs` reads its bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::Engine;
-use super::evidence::Asker;
-use super::proof::{self, ProofVerdict};
-use super::single::MAX_READS;
-use super::single_streamed::is_odd;
-use super::stream::{self, BodyWants, Seen, Stretches};
+use super::stream::{self, BodyWants, Stretches};
 use super::turn::Room;
 use super::whole_digest::Whole;
 use crate::digest;
@@ -29,15 +23,12 @@ use crate::quirk::Quirk;
 use crate::retry::Retrying;
 use crate::shutdown::Halt;
 use crate::store::pace::Paced;
-use crate::store::{Body, GetRequest, Md5, Part, Payload, Proof, Reads, Upload, Uploads, Written};
-use crate::transfer::layout::{self, Layout};
+use crate::store::{Part, Reads, Upload, Written};
+use crate::transfer::layout::Layout;
 
 /// The memory that a streamed part may occupy: the connections' buffers and the bytes that wait to
 /// be hashed.
 pub(super) const WINDOW: u64 = 2 * MIB;
-/// After this many parts in a row whose ETag is not their MD5, the network is hardly to blame.
-const DOUBTFUL: u32 = 2;
-
 /// Moves the parts of one object into one upload. Every read is pinned to one source ETag.
 #[derive(Debug)]
 pub(super) struct PartMover {
@@ -108,14 +99,14 @@ impl PartMover {
     }
 
     /// A part has been sent or read, or has failed: those after it may be waiting for it.
-    async fn has_ended(&self, number: u32) {
+    pub(super) async fn has_ended(&self, number: u32) {
         if let Some(whole) = &self.whole {
             whole.ended(number).await;
         }
     }
 
     /// Room for the bytes of a part until the whole needs them; fails if the work stops first.
-    async fn room(&self, number: u32, len: u64) -> Result<Room> {
+    pub(super) async fn room(&self, number: u32, len: u64) -> Result<Room> {
         let Some(whole) = &self.whole else { return Ok(Room::Nowhere) };
         let room = whole.room(number, len, &self.engine.budget);
         self.halt.unless_stopping(room).await.ok_or_else(Error::cancelled)
@@ -242,217 +233,6 @@ impl PartMover {
         }
     }
 
-    /// A part is streamed if a digest in the destination's answer proves it. Otherwise it is held,
-    /// so that its digest can go first. A part too large to be held needs an upload with checksums.
-    async fn send_one(&self, number: u32) -> Result<Part> {
-        let room = self.room(number, self.range(number)?.len).await?;
-        let begun = Instant::now();
-        let sent = self.sent(number, room).await;
-        self.has_ended(number).await;
-        match sent {
-            Ok(part) => {
-                self.engine.part_times.note(begun.elapsed());
-                Ok(part)
-            }
-            Err(error) if has_too_high_number(number, &error) => {
-                let target = &self.upload.target;
-                let allowed = layout::parts_allowed(number, &said(&error));
-                let message =
-                    format!("{target}: no more than {allowed} parts are accepted ({error})");
-                let known =
-                    self.engine.destination.profile().value(&target.bucket, Quirk::MaxParts);
-                if known.is_none_or(|known| allowed < known) {
-                    let profile = self.engine.destination.profile();
-                    profile.learn_value(&target.bucket, Quirk::MaxParts, allowed, error);
-                }
-                Err(Error::new(ErrorKind::UploadGone, message))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn sent(&self, number: u32, mut room: Room) -> Result<Part> {
-        let (engine, target) = (&self.engine, &self.upload.target);
-        let range = self.range(number)?;
-        if self.crc64nvme || !self.must_be_held() {
-            match self.pass(number, range, &mut room).await {
-                Ok((written, ProofVerdict::Proven)) => return Ok(part_of(number, range, written)),
-                Ok((_, ProofVerdict::Open)) => {}
-                Err(error) if !self.crc64nvme && wants_digest_in_front(&error) => {
-                    engine.note_digests_first(&target.bucket);
-                }
-                // The store has just been found to accept no streamed body, or perhaps not this
-                // one.
-                Err(error) if !self.crc64nvme && (self.must_be_held() || is_odd(&error)) => {
-                    drop(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if range.len <= engine.largest_held() {
-            return Ok(part_of(number, range, self.hold(number, range, room).await?));
-        }
-        if !self.crc64nvme {
-            let message =
-                format!("{target}: ETags are not MD5s there, so the upload needs checksums");
-            return Err(Error::new(ErrorKind::UploadGone, message));
-        }
-        Err(Error::invalid(format!(
-            "{target}: the destination answers neither MD5 ETags nor CRC-64/NVME checksums, and a \
-             part of {} MiB is too large to be held: raise MaxMemory in [Mode], or lower ChunkSize",
-            range.len.div_ceil(MIB)
-        )))
-    }
-
-    /// Whether a part's digest must go before its body: if the answer will not show it, if its
-    /// SHA-256 is wanted, or if two parts in a row had an ETag that was not their MD5.
-    fn must_be_held(&self) -> bool {
-        let bucket = &self.upload.target.bucket;
-        let signed = self.engine.destination.profile().has(bucket, Quirk::SignedBodies);
-        let first = self.engine.is_opaque(bucket) || self.engine.wants_digests_first(bucket);
-        first || signed || self.is_doubtful()
-    }
-
-    /// Whether the last parts had ETags that were not their MD5s.
-    fn is_doubtful(&self) -> bool {
-        self.others.load(Ordering::Relaxed) >= DOUBTFUL
-    }
-
-    /// Streams one part through a window of memory. Its `room` is used up if the part is proven.
-    async fn pass(
-        &self,
-        number: u32,
-        range: ByteRange,
-        room: &mut Room,
-    ) -> Result<(Written, ProofVerdict)> {
-        let engine = &self.engine;
-        let _window = engine.reserve(room.window(range.len, WINDOW), &self.halt).await?;
-        let keep = room.keeps();
-        let pass = || async { self.pass_once(number, range, keep).await };
-        let (written, verdict, seen) = self.destination().data(range.len, pass).await?;
-        engine.monitor.downloaded(range.len, &self.src);
-        self.taken(range.len);
-        if let (Some(whole), ProofVerdict::Proven) = (&self.whole, verdict) {
-            whole.add(number, seen, std::mem::replace(room, Room::Nowhere).into_spare()).await;
-        }
-        Ok((written, verdict))
-    }
-
-    async fn pass_once(
-        &self,
-        number: u32,
-        range: ByteRange,
-        keep: bool,
-    ) -> Result<(Written, ProofVerdict, Seen)> {
-        let (engine, upload) = (&self.engine, &self.upload);
-        let what = format!("{} part {number}", upload.target);
-        let room = engine.destination.room(&upload.target.bucket).await?;
-        let body = self.get(range).await?;
-        // Whether the answer has a checksum is known only when everything has been sent.
-        let hashed = self.whole.is_some() || !engine.is_opaque(&upload.target.bucket);
-        let wanted = BodyWants {
-            hasher: hashed.then(|| engine.lanes.hasher()),
-            md5: None,
-            sum: self.whole.as_ref().and_then(Whole::joined),
-            crc64nvme: self.crc64nvme,
-            keep,
-            ..BodyWants::default()
-        };
-        let (body, watched) = stream::watch(body, wanted);
-        let payload = Payload::Streamed { body: body.with_room(room), trailer: self.crc64nvme };
-        let written = engine.destination.upload_part(upload, number, payload).await;
-        let (written, md5, seen) = match (written, watched.outcome()) {
-            // The error that ended the body is the reason why the request failed.
-            (_, Some(Seen { md5: Err(error), .. })) => return Err(error),
-            (Err(error), _) => return Err(error),
-            (Ok(_), None) => {
-                let message = format!("{what}: the destination answered before it had all bytes");
-                return Err(Error::new(ErrorKind::Damaged, message));
-            }
-            (Ok(written), Some(Seen { md5: Ok(md5), other, sum, crc64nvme, kept })) => {
-                (written, md5, Seen { md5: Ok(md5), other, sum, crc64nvme, kept })
-            }
-        };
-        let crc64nvme = seen.crc64nvme.filter(|_| self.crc64nvme);
-        let verdict = match self.compared(&written, Proof { md5, crc64nvme }, &what) {
-            // Sent once more, after its digest, it shows whether the ETags are the store's own:
-            // more tries like this one would show nothing.
-            Err(_)
-                if !self.crc64nvme && self.is_doubtful() && range.len <= engine.largest_held() =>
-            {
-                ProofVerdict::Open
-            }
-            compared => compared?,
-        };
-        Ok((written, verdict, seen))
-    }
-
-    /// Reads one part into memory and sends it, its digest first.
-    async fn hold(&self, number: u32, range: ByteRange, room: Room) -> Result<Written> {
-        let engine = &self.engine;
-        let _reservation = engine.reserve(range.len, &self.halt).await?;
-        let read = || async { self.get(range).await?.read_all().await };
-        let bytes: Bytes = self.source().data(range.len, read).await?;
-        engine.monitor.downloaded(range.len, &self.src);
-        self.put(number, bytes, room).await
-    }
-
-    /// Sends one part from memory. If the ETag in the answer repeatedly differs from its MD5,
-    /// although the store would have refused another body, the store has ETags of its own.
-    async fn put(&self, number: u32, bytes: Bytes, room: Room) -> Result<Written> {
-        let (engine, upload, len) = (&self.engine, &self.upload, bytes.len() as u64);
-        let crc64nvme = self.crc64nvme.then(|| digest::crc64nvme(&bytes));
-        let md5 = engine.lanes.md5(&bytes).await;
-        let proof = Proof { md5: Some(md5), crc64nvme };
-        let what = format!("{} part {number}", upload.target);
-        let put = || async {
-            let payload = Payload::Held { bytes: bytes.clone(), proof };
-            let written = engine.destination.upload_part(upload, number, payload).await?;
-            match self.compared(&written, proof, &what) {
-                Err(_)
-                    if self.others.load(Ordering::Relaxed) > DOUBTFUL
-                        && self.has_own_etags(&written, md5).await? =>
-                {
-                    Ok(written)
-                }
-                Err(error) => Err(error),
-                Ok(_) => Ok(written),
-            }
-        };
-        let written = self.destination().data(len, put).await?;
-        self.taken(len);
-        if let Some(whole) = &self.whole {
-            whole.add_held(number, bytes, md5, room).await;
-        }
-        Ok(written)
-    }
-
-    /// Compares the answer to a part with its digests. Counts the parts in a row whose ETag is not
-    /// their MD5, and notes a bucket whose ETags are no MD5s.
-    fn compared(&self, written: &Written, sent: Proof, what: &str) -> Result<ProofVerdict> {
-        let bucket = &self.upload.target.bucket;
-        if !written.etag_is_md5() {
-            self.engine.note_opaque(bucket);
-        }
-        let compared = proof::compare(written, sent, self.engine.is_opaque(bucket), what);
-        match &compared {
-            Ok(_) => self.others.store(0, Ordering::Relaxed),
-            Err(_) => drop(self.others.fetch_add(1, Ordering::Relaxed)),
-        }
-        compared
-    }
-
-    async fn has_own_etags(&self, written: &Written, md5: Md5) -> Result<bool> {
-        let asker = Asker { engine: &self.engine, target: &self.upload.target, halt: &self.halt };
-        asker.has_own_etags(&written.etag, md5, None).await
-    }
-
-    /// The destination has accepted this many bytes.
-    fn taken(&self, bytes: u64) {
-        self.first_part.cancel();
-        self.engine.monitor.uploaded(bytes, &self.src);
-    }
-
     async fn proves(&self, part: &Part) -> Result<bool> {
         let range = self.range(part.number)?;
         let _window = self.engine.reserve(range.len.min(WINDOW), &self.halt).await?;
@@ -472,7 +252,7 @@ impl PartMover {
         self.engine.at_source(&self.halt.abort)
     }
 
-    fn destination(&self) -> Retrying<'_, Paced> {
+    pub(super) fn destination(&self) -> Retrying<'_, Paced> {
         self.engine.at_destination(&self.halt.abort)
     }
 
@@ -480,141 +260,9 @@ impl PartMover {
         let outside = || Error::invalid(format!("{}: no part {number}", self.src));
         self.layout.range(number).ok_or_else(outside)
     }
-
-    /// Reads a range of the object that is copied. A store that ignores ranges sends the whole
-    /// object.
-    pub(super) async fn get(&self, range: ByteRange) -> Result<Body> {
-        let (source, bucket) = (&self.engine.source, &self.src.bucket);
-        let all = range.len == self.layout.size;
-        let ranged = !all && !source.profile().has(bucket, Quirk::NoRanges);
-        let request = GetRequest {
-            id: self.src.clone(),
-            version: self.version.clone(),
-            range: ranged.then_some(range),
-            if_match: Some(self.etag.clone()),
-        };
-        let answer = match source.get(&request).await {
-            Err(error) if ranged && refuses_ranges(&error) => {
-                // Learned below, if the store then answers with the whole object.
-                let all = GetRequest { range: None, ..request };
-                source.get(&all).await.map_err(|_| error)?
-            }
-            answer => answer?,
-        };
-        let (start, length, whole) = (answer.start, answer.body.length(), answer.whole);
-        match answered(range, self.layout.size, start, length, whole) {
-            Answered::Range => Ok(answer.body),
-            Answered::Whole if !ranged => Ok(answer.body.cut(range.start, range.len)),
-            Answered::Whole => {
-                let evidence = format_args!(
-                    "GetObject s3://{} answered {length} bytes to {}",
-                    self.src,
-                    range.header()
-                );
-                source.profile().learn(bucket, Quirk::NoRanges, evidence);
-                Ok(answer.body.cut(range.start, range.len))
-            }
-            Answered::Otherwise => {
-                let whole = whole.map_or("unknown".to_owned(), |whole| whole.to_string());
-                let message = format!(
-                    "{}: {} of {} bytes were requested with the ETag {}, and the source answers \
-                     {length} from byte {start}, of {whole}: a wrong answer, nothing was written",
-                    self.src,
-                    range.header(),
-                    self.layout.size,
-                    self.etag
-                );
-                let kind = match self.broken.fetch_add(1, Ordering::Relaxed) + 1 < MAX_READS {
-                    true => ErrorKind::Damaged,
-                    false => ErrorKind::Invalid,
-                };
-                Err(Error::new(kind, message))
-            }
-        }
-    }
 }
 
-/// Whether a refusal may be about `Range`, from a store that does not know it.
-fn refuses_ranges(error: &Error) -> bool {
-    let status = error.evidence().map_or(0, |evidence| evidence.status);
-    let of_the_object = matches!(error.kind(), ErrorKind::Archived | ErrorKind::Denied);
-    matches!(status, 400 | 405 | 416 | 501) && !of_the_object
-}
-
-/// What an answer to a range is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answered {
-    /// What was asked for.
-    Range,
-    /// The whole object, although a range was asked for.
-    Whole,
-    /// Neither: another object, or another place in it.
-    Otherwise,
-}
-
-/// Whether `length` bytes from `start`, of an object of `whole` bytes if the answer says so, are
-/// this range of an object of `size` bytes.
-fn answered(range: ByteRange, size: u64, start: u64, length: u64, whole: Option<u64>) -> Answered {
-    let right_size = whole.is_none_or(|whole| whole == size);
-    // A partial answer without Content-Range looks like a whole one of that length.
-    let untold = start == 0 && whole == Some(length);
-    match length {
-        length if length == range.len && start == range.start && right_size => Answered::Range,
-        length if length == size && start == 0 && right_size => Answered::Whole,
-        length if length == range.len && untold && range.len < size => Answered::Range,
-        _ => Answered::Otherwise,
-    }
-}
-
-fn part_of(number: u32, range: ByteRange, written: Written) -> Part {
+pub(super) fn part_of(number: u32, range: ByteRange, written: Written) -> Part {
     let Written { etag, crc64nvme, .. } = written;
     Part { number, size: range.len, etag, crc64nvme }
-}
-
-/// What the store said in a refusal, without our prefix: a key may contain any words.
-fn said(error: &Error) -> String {
-    error.evidence().map(|said| format!("{}: {}", said.code, said.text)).unwrap_or_default()
-}
-
-/// Whether a refusal is about a part number above what the store accepts.
-fn has_too_high_number(number: u32, error: &Error) -> bool {
-    error.kind() == ErrorKind::Invalid && number > 1 && layout::speaks_of_part_numbers(&said(error))
-}
-
-/// A bucket with Object Lock accepts no part without a digest in its headers or after its body
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>): 400
-/// InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required".
-fn wants_digest_in_front(error: &Error) -> bool {
-    error.kind() == ErrorKind::Invalid && said(error).contains("Content-MD5")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Promise 3.
-    #[test]
-    fn an_answer_is_the_range_or_the_whole_or_broken() {
-        let range = ByteRange { start: 5, len: 5 };
-        for (start, length, whole, expected) in [
-            (5, 5, Some(12), Answered::Range),
-            (5, 5, None, Answered::Range),
-            (0, 5, Some(5), Answered::Range), // no Content-Range
-            (0, 12, Some(12), Answered::Whole),
-            (5, 5, Some(13), Answered::Otherwise), // another object
-            (6, 5, Some(12), Answered::Otherwise), // another place
-            (5, 4, Some(12), Answered::Otherwise),
-            (0, 0, Some(0), Answered::Otherwise),
-            (0, 13, Some(13), Answered::Otherwise),
-        ] {
-            assert_eq!(
-                answered(range, 12, start, length, whole),
-                expected,
-                "{start} {length} {whole:?}"
-            );
-        }
-        let all = ByteRange { start: 0, len: 12 };
-        assert_eq!(answered(all, 12, 0, 12, Some(12)), Answered::Range);
-        assert_eq!(answered(all, 12, 0, 11, Some(11)), Answered::Otherwise);
-    }
 }
