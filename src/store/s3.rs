@@ -37,6 +37,7 @@ mod http;
 pub mod key_encoding;
 mod lengths;
 mod listing;
+pub mod listing_page;
 pub mod listing_xml;
 mod new_object;
 mod objects;

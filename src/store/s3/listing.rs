@@ -13,7 +13,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::key_encoding::{EncodingEvidence, KeyReading, evidence};
-use super::listing_xml::{self, Page};
+use super::listing_page::Page;
+use super::listing_xml;
 use super::raw_answer::Kept;
 use super::*;
 use crate::aws::clock::Clock;

@@ -1,8 +1,9 @@
 //! Writes objects with what the store accepts: if it refuses a header that can be left out, the
 //! object goes without it, and that is logged once per bucket.
 //!
-//! The refusal's text shows which header to leave out; if it does not, headers are tried. A refusal
-//! counts as proof only if the same write succeeds without the header.
+//! The refusal's text shows which header to leave out (`refusal.rs`); if it does not, headers are
+//! tried (`less.rs` is a write without one). A refusal counts as proof only if the same write
+//! succeeds without the header.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,6 +12,16 @@ use tracing::warn;
 
 use super::*;
 use crate::quirk::Quirk;
+
+mod less;
+mod refusal;
+
+pub(super) use less::Given;
+use less::{STANDARD, Step, step};
+use refusal::{
+    HeaderRefusal, is_about_a_header, is_its_own, is_mute, may_be_about_metadata, names,
+};
+pub(super) use refusal::{is_about_md5, may_be};
 
 /// What can be left out of a new object, in the order in which it is suspected.
 const LEFT_OUT: [Quirk; 6] = [
@@ -38,248 +49,10 @@ pub(super) enum HeaderHistory {
 /// How a bucket has responded, by the word of each header.
 pub(super) type SeenWords = HashMap<Cow<'static, str>, HeaderHistory>;
 
-/// The class that every store has, even one that knows no classes.
-const STANDARD: &str = "STANDARD";
-
-/// What a refused class is tried as before the object is sent without one: other stores' classes,
-/// each with the class for the same purpose. Some names differ only in case.
-const CLASSES: [(&str, &str); 12] = [
-    ("IA", "STANDARD_IA"),
-    ("COOL", "STANDARD_IA"),
-    ("NEARLINE", "STANDARD_IA"),
-    ("WARM", "STANDARD_IA"),
-    ("INFREQUENT_ACCESS", "STANDARD_IA"),
-    ("COLDLINE", "GLACIER_IR"),
-    ("ARCHIVE_INSTANT", "GLACIER_IR"),
-    ("MAZ_STANDARD", "STANDARD"),
-    ("MAZ_IA", "STANDARD_IA"),
-    ("MULTI_REGIONAL", "STANDARD"),
-    ("REGIONAL", "STANDARD"),
-    ("HOT", "STANDARD"),
-];
-
-/// The class under another name; `None` if it has no other.
-fn translated(class: &str) -> Option<String> {
-    let upper = class.to_ascii_uppercase();
-    let known = CLASSES.iter().find(|(name, _)| *name == upper);
-    let other = known.map_or(upper, |(_, name)| (*name).to_owned());
-    (other != class).then_some(other)
-}
-
-/// A refusal: the status, the code, and the full text.
-struct HeaderRefusal {
-    status: u16,
-    code: String,
-    /// In lower case.
-    said: String,
-}
-
-impl HeaderRefusal {
-    fn of(error: &Error) -> Option<Self> {
-        let evidence = error.evidence().filter(|evidence| evidence.status != 0)?;
-        let said = format!("{}: {}", evidence.code, evidence.text).to_ascii_lowercase();
-        Some(Self { status: evidence.status, code: evidence.code.clone(), said })
-    }
-}
-
-/// Whether the refusal may be about a header rather than about the object.
-fn is_about_a_header(refused: &HeaderRefusal) -> bool {
-    refused.status == 501
-        || matches!(
-            refused.code.as_str(),
-            "NotImplemented"
-                | "InvalidArgument"
-                | "InvalidRequest"
-                | "InvalidStorageClass"
-                | "InvalidTag"
-                | "AccessControlListNotSupported"
-                | "UnsupportedArgument"
-                | "UnexpectedContent"
-                | "NotSupported"
-                | "XNotImplemented"
-        )
-}
-
-/// Whether a refusal may be about a header of the request.
-pub(super) fn may_be(error: &Error) -> bool {
-    error.kind() == ErrorKind::Invalid
-        && HeaderRefusal::of(error).is_some_and(|refused| is_about_a_header(&refused))
-}
-
-/// Whether the refusal does not say which header it means.
-fn is_mute(refused: &HeaderRefusal) -> bool {
-    names(refused).is_none() && !is_its_own(refused)
-}
-
-/// The header that the refusal names.
-fn names(refused: &HeaderRefusal) -> Option<Quirk> {
-    let any = |words: &[&str]| words.iter().any(|word| refused.said.contains(word));
-    if any(&["tagging", "x-amz-tag", "invalidtag"]) {
-        Some(Quirk::NoTags)
-    } else if any(&["storageclass", "storage class", "storage-class"]) {
-        Some(Quirk::NoStorageClass)
-    } else if any(&["x-amz-acl", "accesscontrollist", "canned acl", "acls ", " acl "]) {
-        Some(Quirk::NoAcl)
-    } else if any(&["website-redirect", "redirect-location"]) {
-        Some(Quirk::NoWebsiteRedirect)
-    } else if any(&["metadata", "x-amz-meta", "ascii", "utf-8"]) {
-        Some(Quirk::EncodedMetadata)
-    } else if refuses_md5(&refused.said) {
-        Some(Quirk::NoContentMd5)
-    } else {
-        None
-    }
-}
-
-/// Whether a refusal may be about metadata that is not ASCII: many stores and proxies sign
-/// different bytes of it than they receive, or say only that the request is bad.
-fn may_be_about_metadata(error: &Error) -> bool {
-    let Some(refused) = HeaderRefusal::of(error) else { return false };
-    match refused.status {
-        403 => refused.code == "SignatureDoesNotMatch",
-        400 => is_about_a_header(&refused) || matches!(refused.code.as_str(), "" | "BadRequest"),
-        status => status == 501,
-    }
-}
-
-/// A value as encoded words, the form that Amazon S3 uses in answers for text that is not ASCII,
-/// and that it decodes (RFC 2047, section 2: no word is longer than 75 characters;
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
-fn encoded_words(value: &str) -> String {
-    const MOST: usize = 45;
-    let mut words: Vec<String> = vec![String::new()];
-    for character in value.chars() {
-        if let Some(last) = words.last_mut().filter(|w| w.len() + character.len_utf8() <= MOST) {
-            last.push(character);
-        } else {
-            words.push(character.to_string());
-        }
-    }
-    let words = words.iter().map(|word| format!("=?UTF-8?B?{}?=", BASE64_STANDARD.encode(word)));
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// Whether a refusal, in lower case, says that Content-MD5 is unknown; not that it is wrong or
-/// missing.
-fn refuses_md5(said: &str) -> bool {
-    let unknown = ["implemented", "support", "not allowed", "unknown", "unexpected"];
-    said.contains("content-md5") && unknown.iter().any(|word| said.contains(word))
-}
-
-/// Whether a part was refused for its Content-MD5.
-pub(super) fn is_about_md5(error: &Error) -> bool {
-    HeaderRefusal::of(error).is_some_and(|refused| {
-        is_about_a_header(&refused) && names(&refused) == Some(Quirk::NoContentMd5)
-    })
-}
-
-/// A write that may go without some of what was wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Given {
-    /// Shared by every form of the write that keeps it.
-    pub(super) new: Arc<NewObject>,
-    /// The canned ACL is sent.
-    pub(super) acl: bool,
-    /// Content-MD5 is sent; without it the body's SHA-256 is signed.
-    pub(super) md5: bool,
-}
-
-impl Given {
-    fn has(&self, quirk: Quirk) -> bool {
-        match quirk {
-            Quirk::NoTags => !self.new.tags.is_empty(),
-            Quirk::NoStorageClass => self.new.storage_class.is_some(),
-            Quirk::NoAcl => self.acl,
-            Quirk::NoContentMd5 => self.md5,
-            Quirk::NoWebsiteRedirect => self.new.headers.website_redirect.is_some(),
-            Quirk::EncodedMetadata => self.new.headers.user.values().any(|value| !value.is_ascii()),
-            _ => false,
-        }
-    }
-
-    /// The quirk's name for this object; for a class it includes which one.
-    fn word(&self, quirk: Quirk) -> Cow<'static, str> {
-        match (&self.new.storage_class, quirk) {
-            (Some(class), Quirk::NoStorageClass) => format!("{quirk}={class}").into(),
-            _ => quirk.name().into(),
-        }
-    }
-
-    fn without(&self, quirk: Quirk) -> Self {
-        let mut less = self.clone();
-        match quirk {
-            Quirk::NoTags => Arc::make_mut(&mut less.new).tags.clear(),
-            Quirk::NoStorageClass => Arc::make_mut(&mut less.new).storage_class = None,
-            Quirk::NoAcl => less.acl = false,
-            Quirk::NoContentMd5 => less.md5 = false,
-            Quirk::NoWebsiteRedirect => {
-                Arc::make_mut(&mut less.new).headers.website_redirect = None;
-            }
-            Quirk::EncodedMetadata => {
-                let user = Arc::make_mut(&mut less.new).headers.user.values_mut();
-                user.filter(|value| !value.is_ascii())
-                    .for_each(|value| *value = encoded_words(value));
-            }
-            _ => {}
-        }
-        less
-    }
-}
-
-/// A step on the way to a write that succeeds.
-#[derive(Clone)]
-struct Step {
-    given: Given,
-    quirk: Quirk,
-    /// The class that was refused, and its replacement.
-    class: Option<(String, Option<String>)>,
-    /// The refusal that led to this step.
-    refusal: String,
-    /// The refusal is about the header, not about its value.
-    is_general: bool,
-    /// What was left out, in one word.
-    word: Cow<'static, str>,
-}
-
-impl Step {
-    fn because(self, refusal: &Error) -> Self {
-        let is_general = HeaderRefusal::of(refusal).is_some_and(|refused| {
-            let words = ["implement", "support", "unknown", "unrecognized"];
-            refused.status == 501 || words.iter().any(|word| refused.said.contains(word))
-        });
-        Self { refusal: refusal.to_string(), is_general, ..self }
-    }
-}
-
-/// The write without this.
-fn step(given: &Given, quirk: Quirk) -> Step {
-    let class = given.new.storage_class.clone().filter(|_| quirk == Quirk::NoStorageClass);
-    let other = class.as_deref().and_then(translated);
-    let mut less = given.without(quirk);
-    if class.is_some() {
-        Arc::make_mut(&mut less.new).storage_class.clone_from(&other);
-    }
-    let class = class.map(|class| (class, other));
-    Step {
-        given: less,
-        quirk,
-        class,
-        refusal: String::new(),
-        is_general: false,
-        word: given.word(quirk),
-    }
-}
-
 /// What a refusal may mean that names nothing: each quirk by itself, then all of them.
 fn guesses(present: Vec<Quirk>) -> Vec<Vec<Quirk>> {
     let all = (present.len() > 1).then(|| present.clone());
     present.into_iter().map(|quirk| vec![quirk]).chain(all).collect()
-}
-
-/// Whether the refusal is about this object's value, or about something missing.
-fn is_its_own(refused: &HeaderRefusal) -> bool {
-    let is_tag = refused.code == "InvalidTag" && !refused.said.contains("support");
-    is_tag || refused.said.contains("required")
 }
 
 impl S3Store {
@@ -568,59 +341,6 @@ fn advised(error: Error, wanted: &Given) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Evidence;
-
-    fn refused(status: u16, code: &str, text: &str) -> HeaderRefusal {
-        let said = format!("{code}: {text}").to_ascii_lowercase();
-        HeaderRefusal { status, code: code.to_owned(), said }
-    }
-
-    #[test]
-    fn the_header_is_known_by_its_name() {
-        for (code, text, expected) in [
-            ("NotImplemented", "Header x-amz-tagging not implemented", Some(Quirk::NoTags)),
-            ("InvalidStorageClass", "bad", Some(Quirk::NoStorageClass)),
-            ("AccessControlListNotSupported", "", Some(Quirk::NoAcl)),
-            ("NotImplemented", "x-amz-website-redirect-location", Some(Quirk::NoWebsiteRedirect)),
-            ("NotImplemented", "Content-MD5 is not supported", Some(Quirk::NoContentMd5)),
-            ("InvalidArgument", "Metadata must be US-ASCII", Some(Quirk::EncodedMetadata)),
-            ("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required", None),
-            ("NotImplemented", "A header you provided is not implemented", None),
-        ] {
-            assert_eq!(names(&refused(501, code, text)), expected, "{code} {text}");
-        }
-    }
-
-    #[test]
-    fn neither_the_key_nor_our_own_advice_is_what_the_store_has_said() {
-        let message = "PutObject s3://b/x-amz-tagging (destination): NotImplemented: A header you \
-                       provided (status 501, request 1); switch off what it cannot do (CopyTags, \
-                       ACL, SSE, StorageClass, Checksum)";
-        let evidence = Evidence {
-            status: 501,
-            code: "NotImplemented".to_owned(),
-            text: "A header you provided".to_owned(),
-            ..Evidence::default()
-        };
-        let refused = HeaderRefusal::of(&Error::invalid(message).with_evidence(evidence)).unwrap();
-        assert_eq!(refused.said, "notimplemented: a header you provided");
-        assert_eq!(names(&refused), None);
-    }
-
-    #[test]
-    fn only_a_refusal_of_a_header_is_worth_another_try() {
-        for (status, code, expected) in [
-            (501, "", true),
-            (400, "InvalidArgument", true),
-            (400, "InvalidStorageClass", true),
-            (400, "", false),
-            (403, "AccessDenied", false),
-            (400, "BadDigest", false),
-            (503, "SlowDown", false),
-        ] {
-            assert_eq!(is_about_a_header(&refused(status, code, "")), expected, "{status} {code}");
-        }
-    }
 
     #[test]
     fn each_header_is_suspected_by_itself_before_all_are() {
@@ -636,31 +356,5 @@ mod tests {
         let less = step(&given, Quirk::NoStorageClass);
         assert_eq!(less.class, Some(("STANDARD".to_owned(), None)));
         assert!(less.given.new.storage_class.is_none() && !less.given.new.tags.is_empty());
-    }
-
-    #[test]
-    fn words_are_encoded_as_mail_has_them() {
-        assert_eq!(encoded_words("Größe"), "=?UTF-8?B?R3LDtsOfZQ==?=");
-        let long = "ü".repeat(100);
-        let encoded = encoded_words(&long);
-        let words = encoded.split(' ').map(|word| {
-            assert!(word.len() <= 75, "{word}");
-            let text = word.strip_prefix("=?UTF-8?B?").and_then(|w| w.strip_suffix("?="));
-            String::from_utf8(BASE64_STANDARD.decode(text.unwrap()).unwrap()).unwrap()
-        });
-        assert_eq!(words.collect::<String>(), long);
-    }
-
-    #[test]
-    fn classes_of_other_stores_have_a_name_here() {
-        for (class, expected) in [
-            ("IA", Some("STANDARD_IA")),
-            ("Standard", Some("STANDARD")),
-            ("nearline", Some("STANDARD_IA")),
-            ("STANDARD_IA", None),
-            ("STANDARD", None),
-        ] {
-            assert_eq!(translated(class).as_deref(), expected, "{class}");
-        }
     }
 }
