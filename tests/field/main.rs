@@ -12,7 +12,10 @@
 //! | `proof_again.rs` | parts that are damaged on the way, found late, or continued by another attempt |
 //! | `blame.rs` | refusals and outages: of one object, of who asks, of a side, of everything |
 //! | `broken.rs` | `check` on set-ups that a store refuses |
-//! | `stores.rs` | headers, calls and answers that a store does not know, or gives in its own way |
+//! | `stores.rs` | bodies, lengths, redirects and refusals that a store has in its own way |
+//! | `uploads.rs` | answers about uploads and their parts that are cut, refused, or of another form |
+//! | `refused_headers.rs` | headers that a store refuses |
+//! | `kept.rs` | metadata and tags that a side drops, cannot send, or does not count |
 //! | `sums.rs` | checksums that the source keeps of its objects |
 //! | `wire.rs` | credentials, certificates, clocks and connections |
 //! | `interop.rs` | what the servers of `tests/interop/` were seen to do |
@@ -28,11 +31,14 @@ mod store;
 mod blame;
 mod broken;
 mod interop;
+mod kept;
 mod listing;
 mod plain;
 mod proof;
 mod proof_again;
+mod refused_headers;
 mod stores;
 mod sums;
+mod uploads;
 mod wire;
 mod words;

@@ -13,6 +13,15 @@ pub const FROM: &str = "from-here";
 pub const TO: &str = "to-there";
 /// `run` of both.
 pub const RUN: [&str; 3] = ["run", "s3://from-here", "s3://to-there"];
+/// Both ways of calling; they must behave alike.
+pub const PATHS: [&str; 2] = ["lean", "sdk"];
+
+/// A stage whose binary calls in this way.
+pub async fn stage_by(path: &str) -> Stage {
+    let mut stage = Stage::new().await;
+    stage.set("HttpPath", path);
+    stage
+}
 
 /// A store, a folder and the binary.
 pub struct Stage {

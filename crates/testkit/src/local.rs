@@ -80,7 +80,7 @@ impl Local {
             local.set(&format!("{side}_Endpoint"), &local.places()[at].endpoint.url());
             local.set(&format!("{side}_Profile"), PROFILES[at]);
         }
-        // Tests count requests, so no samples here; `tests/field/stores.rs` tests them.
+        // Tests count requests, so no samples here; `tests/field/kept.rs` tests them.
         local.set("SampleRate", "0");
         // Secrets must not appear even at the most verbose level.
         local.set("LoggingLevel", "DEBUG");

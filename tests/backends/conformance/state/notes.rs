@@ -1,4 +1,4 @@
-//! What holds for notes beside the records.
+//! What holds for notes, which are kept with the records.
 
 use s3_migration::record::{BoardChange, JobStatus, NoteKey, RecordStore, RecordTally};
 
