@@ -7,20 +7,24 @@ use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::config::{Compare, Given, ReportFormat, Words as _};
+use crate::config::{Given, ReportFormat, Words as _};
 
 mod after;
+mod comparing;
+mod limits;
 pub mod pages;
+mod pair;
 mod serve;
 mod sides;
 pub mod topics;
 
+use comparing::moment;
+pub use comparing::{CompareArgs, EstimateArgs, FilterArgs, OriginArgs};
+pub use limits::{LimitArgs, LimitedSide, PauseArgs, RunLimitArgs};
+pub use pair::PairArgs;
+use pair::says;
 pub use serve::ServeArgs;
 pub use sides::{LoudnessArgs, SidesArgs};
-
-mod limits;
-
-pub use limits::{LimitArgs, LimitedSide, PauseArgs, RunLimitArgs};
 
 /// Migrates objects between S3 buckets, across accounts, partitions and stores, and proves that they arrived.
 #[derive(Debug, Parser)]
@@ -176,112 +180,6 @@ pub struct JobsenderArgs {
     pub serve: ServeArgs,
 }
 
-/// What is compared and what counts as a difference.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "What is compared")]
-pub struct CompareArgs {
-    /// Copy every object, whatever the destination has
-    #[arg(long)]
-    pub overwrite: bool,
-    /// What to compare if both sides have an object (default: Compare in the ini)
-    #[arg(long, value_name = "size|etag", conflicts_with = "overwrite")]
-    pub compare: Option<Compare>,
-    /// Which objects are in scope.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-    /// A source that lists no object, or a pattern that matches no key, is no failure
-    #[arg(long)]
-    pub allow_empty: bool,
-    /// With --dry-run: print what is skipped as well
-    #[arg(long, requires = "dry_run")]
-    pub all: bool,
-    /// Delete at the destination what the source does not have; try it with --dry-run first
-    #[arg(long, conflicts_with_all = ["keys", "manifest"])]
-    pub delete: bool,
-    /// Delete nothing at all if there would be more deletions than this
-    #[arg(long, value_name = "N", requires = "delete", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_delete: u32,
-    /// Compare nothing: explain what happens to this key of each pair
-    #[arg(long, value_name = "KEY")]
-    pub explain: Option<String>,
-    /// Write every object that is not already at the destination to this file, one JSON object per
-    /// line: jobs as they are sent, and what is left out with the reason
-    #[arg(long, value_name = "FILE")]
-    pub job_list: Option<PathBuf>,
-}
-
-/// Which objects are in scope.
-#[derive(Debug, Args)]
-pub struct FilterArgs {
-    /// Only objects whose bucket/key matches; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub include: Vec<String>,
-    /// Leave out objects whose bucket/key matches, like a line of the ignore list; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub exclude: Vec<String>,
-    /// Only objects of at least this size, in bytes or like 64M
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub min_size: Option<u64>,
-    /// Only objects of at most this size, in bytes or like 5G
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub max_size: Option<u64>,
-    /// Only objects written at this time or later: 2026-01-31, or 2026-01-31T23:59:59Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub modified_after: Option<SystemTime>,
-    /// Only objects written before this time
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub modified_before: Option<SystemTime>,
-}
-
-/// Where the keys come from; without any of these options both sides are listed.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Where the keys come from")]
-pub struct OriginArgs {
-    /// Look at these keys only, one per line
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "inventory", "destination_inventory"])]
-    pub keys: Option<PathBuf>,
-    /// Look at these objects only: CSV lines of bucket,key or bucket,key,versionId, with
-    /// URL-encoded keys, as for S3 Batch Operations
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["inventory", "destination_inventory"])]
-    pub manifest: Option<PathBuf>,
-    /// Read the source's keys from an S3 Inventory: its manifest.json, s3://BUCKET/KEY or a file
-    #[arg(long, value_name = "ADDRESS")]
-    pub inventory: Option<String>,
-    /// Read the destination's keys from an S3 Inventory
-    #[arg(long, value_name = "ADDRESS")]
-    pub destination_inventory: Option<String>,
-}
-
-/// Assumptions for a dry run's estimate.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "What a dry run estimates")]
-pub struct EstimateArgs {
-    /// Prices to use instead of the shipped ones, in the format of prices.json
-    #[arg(long, value_name = "FILE", requires = "dry_run")]
-    pub prices: Option<PathBuf>,
-    /// Bandwidth of each worker, in megabits per second
-    #[arg(long, value_name = "MBIT", requires = "dry_run", value_parser = clap::value_parser!(u64).range(1..))]
-    pub bandwidth: Option<u64>,
-    /// How many workers share the work (default: 1)
-    #[arg(long, value_name = "N", requires = "dry_run", value_parser = clap::value_parser!(u32).range(1..))]
-    pub workers: Option<u32>,
-}
-
-/// The words of the ini are the words of the command line.
-impl ValueEnum for Compare {
-    fn value_variants<'a>() -> &'a [Self] {
-        Self::VALUES
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            Self::Size => "The number of bytes",
-            Self::Etag => "The number of bytes, and the ETag if both sides' are of the same kind",
-        };
-        Some(PossibleValue::new(self.word()).help(help))
-    }
-}
-
 impl ValueEnum for ReportFormat {
     fn value_variants<'a>() -> &'a [Self] {
         Self::VALUES
@@ -296,16 +194,6 @@ impl ValueEnum for ReportFormat {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    let allowed = "write a number of bytes, or a size like 64M, 5G or 5GiB";
-    crate::config::size(text).ok_or_else(|| allowed.to_owned())
-}
-
-fn moment(text: &str) -> Result<SystemTime, String> {
-    let allowed = "write a day like 2026-01-31, or a time like 2026-01-31T23:59:59Z (UTC)";
-    crate::config::moment(text).ok_or_else(|| allowed.to_owned())
-}
-
 /// Arguments of `worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
@@ -316,16 +204,22 @@ pub struct WorkerArgs {
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
+#[command(
+    mut_arg(
+        "destination",
+        says("Where they go, s3://BUCKET/PREFIX; every key is placed after the prefix and one /")
+    ),
+    mut_arg(
+        "strip_prefix",
+        says(
+            "Place the keys without the source's prefix: s3://a/x/ to s3://b/y/ makes x/1.jpg y/1.jpg"
+        )
+    )
+)]
 pub struct RunArgs {
-    /// Where the objects are, s3://BUCKET/PREFIX; without it, the bucket list is used
-    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
-    pub source: Option<String>,
-    /// Where they go, s3://BUCKET/PREFIX; every key is placed after the prefix and one /
-    #[arg(value_name = "s3://DST/PREFIX")]
-    pub destination: Option<String>,
-    /// Place the keys without the source's prefix: s3://a/x/ to s3://b/y/ makes x/1.jpg y/1.jpg
-    #[arg(long, requires = "source")]
-    pub strip_prefix: bool,
+    /// One pair, instead of the bucket list.
+    #[command(flatten)]
+    pub pair: PairArgs,
     /// Copy nothing; print what would be copied, and why the rest is skipped
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -429,17 +323,20 @@ fn reason(word: &str) -> Result<String, String> {
 
 /// Arguments of `cleanup`.
 #[derive(Debug, Args)]
+#[command(
+    mut_arg(
+        "source",
+        says(
+            "As for run, to look at this destination only; without it, the bucket list, or in a folder \
+         with the SQLite file of a run all that this file names"
+        )
+    ),
+    mut_arg("destination", says("The destination, s3://BUCKET/PREFIX"))
+)]
 pub struct CleanupArgs {
-    /// As for run, to look at this destination only; without it, the bucket list, or in a folder
-    /// with the SQLite file of a run all that this file names
-    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
-    pub source: Option<String>,
-    /// The destination, s3://BUCKET/PREFIX
-    #[arg(value_name = "s3://DST/PREFIX")]
-    pub destination: Option<String>,
-    /// The copies' keys are without the source's prefix, as run --strip-prefix makes them
-    #[arg(long, requires = "source")]
-    pub strip_prefix: bool,
+    /// One pair, instead of the bucket list.
+    #[command(flatten)]
+    pub pair: PairArgs,
     /// Abort the uploads that this system began, except those that a worker may be filling
     #[arg(long)]
     pub abort: bool,
@@ -460,15 +357,9 @@ pub struct CleanupArgs {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Where the objects are, s3://BUCKET/PREFIX; without it, the bucket list is used
-    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
-    pub source: Option<String>,
-    /// Where their copies are, s3://BUCKET/PREFIX, as for run
-    #[arg(value_name = "s3://DST/PREFIX")]
-    pub destination: Option<String>,
-    /// The copies' keys are without the source's prefix, as run --strip-prefix makes them
-    #[arg(long, requires = "source")]
-    pub strip_prefix: bool,
+    /// One pair, instead of the bucket list.
+    #[command(flatten)]
+    pub pair: PairArgs,
     /// Compare checksums, headers, metadata, tags and class by HEAD on both sides: of all objects, of
     /// none, or of one in N
     #[arg(long, value_name = "all|none|N", default_value = "100")]
@@ -508,16 +399,23 @@ pub struct VerifyArgs {
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
+#[command(
+    mut_arg(
+        "source",
+        says(
+            "Only objects copied from here, s3://BUCKET/PREFIX; without it, all that are on record"
+        )
+    ),
+    mut_arg("destination", says("To here, s3://BUCKET/PREFIX, as for run")),
+    mut_arg(
+        "strip_prefix",
+        says("The keys were placed without the source's prefix, as by run --strip-prefix")
+    )
+)]
 pub struct ReportArgs {
-    /// Only objects copied from here, s3://BUCKET/PREFIX; without it, all that are on record
-    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination", conflicts_with = "check")]
-    pub source: Option<String>,
-    /// To here, s3://BUCKET/PREFIX, as for run
-    #[arg(value_name = "s3://DST/PREFIX")]
-    pub destination: Option<String>,
-    /// The keys were placed without the source's prefix, as by run --strip-prefix
-    #[arg(long, requires = "source")]
-    pub strip_prefix: bool,
+    /// One pair, instead of the bucket list.
+    #[command(flatten)]
+    pub pair: PairArgs,
     /// Write to a new folder below this one, or below a prefix in a bucket of the destination side
     #[arg(long, value_name = "FOLDER|s3://BUCKET/PREFIX", required_unless_present = "check")]
     pub output: Option<String>,
@@ -528,7 +426,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "check")]
     pub since: Option<SystemTime>,
     /// Write nothing; compare a report, or one file of it, with its certificate
-    #[arg(long, value_name = "FILE|FOLDER|s3://BUCKET/PREFIX", conflicts_with = "output")]
+    #[arg(long, value_name = "FILE|FOLDER|s3://BUCKET/PREFIX", conflicts_with_all = ["output", "source"])]
     pub check: Option<String>,
     /// Sign the certificate with this secret key of minisign; its password is asked for, or taken
     /// from the variable S3_MIGRATION_KEY_PASSWORD
@@ -547,22 +445,29 @@ pub struct ReportArgs {
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
+#[command(
+    mut_arg(
+        "source",
+        says(
+            "Check what run needs between these two addresses, s3://BUCKET/PREFIX; without them, the \
+         cluster's parts and the bucket list are checked"
+        )
+    ),
+    mut_arg("destination", says("Where the copies are to go, s3://BUCKET/PREFIX")),
+    mut_arg(
+        "strip_prefix",
+        says("Place the keys without the source's prefix, as run --strip-prefix does")
+    )
+)]
 pub struct CheckArgs {
-    /// Check what run needs between these two addresses, s3://BUCKET/PREFIX; without them, the
-    /// cluster's parts and the bucket list are checked
-    #[arg(value_name = "s3://SRC/PREFIX", requires = "destination")]
-    pub source: Option<String>,
-    /// Where the copies are to go, s3://BUCKET/PREFIX
-    #[arg(value_name = "s3://DST/PREFIX", conflicts_with = "role")]
-    pub destination: Option<String>,
-    /// Place the keys without the source's prefix, as run --strip-prefix does
-    #[arg(long, requires = "source")]
-    pub strip_prefix: bool,
+    /// One pair, instead of the bucket list.
+    #[command(flatten)]
+    pub pair: PairArgs,
     /// Print the smallest IAM policies, too, even if nothing failed
     #[arg(long)]
     pub policies: bool,
     /// Check only what this role needs, with the permissions of the user who runs the check
-    #[arg(long)]
+    #[arg(long, conflicts_with = "destination")]
     pub role: Option<Role>,
     /// Print the result as JSON
     #[arg(long)]

@@ -22,11 +22,11 @@ pub(super) async fn execute(config: &Config, args: &CheckArgs) -> Result<Exit> {
         worker: args.role != Some(Role::Jobsender),
         jobsender: args.role != Some(Role::Worker),
     };
-    let report = match args.source.as_deref().zip(args.destination.as_deref()) {
+    let report = match args.pair.both() {
         None => run(config, roles, None).await,
         Some((source, destination)) => {
             let config = as_for_run(config);
-            let pair = pair(&config, source, destination, args.strip_prefix)?;
+            let pair = pair(&config, source, destination, args.pair.strip_prefix)?;
             run(&config, roles, Some(pair)).await
         }
     };

@@ -24,7 +24,7 @@ use crate::wiring::{self, Sides, fleets};
 
 pub(super) async fn execute(config: &Config, args: &CleanupArgs) -> Result<Exit> {
     let parameters = wiring::parameters();
-    let both = args.source.as_deref().zip(args.destination.as_deref());
+    let both = args.pair.both();
     let bill = Bill::new(config, args)?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
@@ -39,7 +39,7 @@ pub(super) async fn execute(config: &Config, args: &CleanupArgs) -> Result<Exit>
     // A run has no bucket list; what it began is on record.
     let pairs = match both.is_none() && backends.of_run {
         true => Vec::new(),
-        false => places(config, "cleanup", both, args.strip_prefix, &parameters).await?.0,
+        false => places(config, "cleanup", &args.pair, &parameters).await?.0,
     };
     let alone = both.is_some() || backends.of_run;
     let sides = Sides::open(config, &parameters, alone).await?;

@@ -54,9 +54,9 @@ async fn write(
 ) -> Result<Exit> {
     let embedded = is_embedded(config);
     let state = records(config, embedded).await?;
-    let both = args.source.as_deref().zip(args.destination.as_deref());
+    let both = args.pair.both();
     let pairs = both
-        .map(|(source, destination)| pair(config, source, destination, args.strip_prefix))
+        .map(|(source, destination)| pair(config, source, destination, args.pair.strip_prefix))
         .transpose()?;
     let all = match embedded {
         true => format!("all records in {}", config.backend.path.display()),

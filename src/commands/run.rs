@@ -14,7 +14,7 @@ use super::key_list::KeyList;
 use super::origins::keys;
 use super::report::{ReportResult, Reporting};
 use super::{Exit, print, serving, stop_on_signal};
-use crate::cli::RunArgs;
+use crate::cli::{PairArgs, RunArgs};
 use crate::compare::{Comparison, Terms};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -37,8 +37,7 @@ pub(super) async fn execute(config: &Config, args: &RunArgs) -> Result<Exit> {
     args.limits.apply(&mut config.limits);
     let config = &config;
     let parameters = wiring::parameters();
-    let both = args.source.as_deref().zip(args.destination.as_deref());
-    let (pairs, ignore) = places(config, "run", both, args.strip_prefix, &parameters).await?;
+    let (pairs, ignore) = places(config, "run", &args.pair, &parameters).await?;
     let sides = Sides::open(config, &parameters, true).await?;
     let halt = Halt::new();
     let signals = stop_on_signal(&halt)?;
@@ -139,13 +138,12 @@ async fn write_report(
 pub(super) async fn places(
     config: &Config,
     command: &str,
-    both: Option<(&str, &str)>,
-    strip: bool,
+    args: &PairArgs,
     parameters: &Arc<dyn ParameterStore>,
 ) -> Result<(Vec<Pair>, Patterns)> {
-    if let Some((source, destination)) = both {
+    if let Some((source, destination)) = args.both() {
         // Names on the command line need no parameter service.
-        let pair = pair(config, source, destination, strip)?;
+        let pair = pair(config, source, destination, args.strip_prefix)?;
         return Ok((vec![pair], wiring::ignore_list(config, None).await?));
     }
     let pairs = load_pairs(config, Some(&**parameters)).await?;

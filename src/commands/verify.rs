@@ -35,8 +35,8 @@ pub(super) async fn execute(config: &Config, args: &VerifyArgs) -> Result<Exit> 
         return Err(Error::usage(format!("--head {prefix}: write all, none or a number")));
     }
     let parameters = wiring::parameters();
-    let both = args.source.as_deref().zip(args.destination.as_deref());
-    let (pairs, ignore) = places(config, "verify", both, args.strip_prefix, &parameters).await?;
+    let both = args.pair.both();
+    let (pairs, ignore) = places(config, "verify", &args.pair, &parameters).await?;
     let ignore = excluding(&ignore, &args.filter)?;
     let rules = rules(config, &ignore);
     let arguments = arguments(config, args, [&head, &deep], &rules, &ignore, &pairs);
