@@ -5,6 +5,7 @@ use crate::object::ObjectId;
 use crate::store::Listed;
 
 mod all_ranges;
+pub mod both_sides;
 mod closing;
 mod comparison;
 mod deletions;

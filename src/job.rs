@@ -180,7 +180,7 @@ impl std::error::Error for MessageRefusal {}
 
 /// The job in the original's form.
 #[derive(Serialize)]
-struct Wire<'a> {
+pub(crate) struct PlainJob<'a> {
     #[serde(rename = "Src_bucket")]
     src_bucket: &'a str,
     #[serde(rename = "Src_key")]
@@ -190,7 +190,7 @@ struct Wire<'a> {
     #[serde(rename = "Des_key")]
     des_key: &'a str,
     #[serde(rename = "Size")]
-    size: u64,
+    pub size: u64,
     #[serde(rename = "versionId")]
     version_id: &'a str,
     /// An additional field, so that older workers still copy the object.
@@ -205,7 +205,11 @@ impl Job {
         if self.deletes() {
             return pack(std::slice::from_ref(self));
         }
-        ascii_json(&Wire {
+        ascii_json(&self.plain())
+    }
+
+    pub(crate) fn plain(&self) -> PlainJob<'_> {
+        PlainJob {
             src_bucket: &self.src.bucket,
             src_key: self.src.key.as_str(),
             des_bucket: &self.des.bucket,
@@ -213,7 +217,7 @@ impl Job {
             size: self.size,
             version_id: self.version.as_deref().unwrap_or(NO_VERSION),
             sequencer: self.sequencer.as_ref().map(Sequencer::as_str),
-        })
+        }
     }
 }
 

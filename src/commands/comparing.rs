@@ -20,10 +20,10 @@ use crate::config::{Compare, Config};
 use crate::error::{Error, Result};
 use crate::files::cannot_write;
 use crate::filter::patterns::Patterns;
-use crate::job::Job;
+use crate::job::{Job, PlainJob};
 use crate::logging;
 use crate::mutex::lock;
-use crate::object::{NO_VERSION, ObjectId};
+use crate::object::ObjectId;
 use crate::params::Pair;
 use crate::store::Listed;
 use crate::wiring::{self, Sides, comparisons};
@@ -230,18 +230,8 @@ impl Finds for PrintedFinds {
 /// One line of the job list: a job as it is sent, with its verdict and reason.
 #[derive(Serialize)]
 struct JobLine<'a> {
-    #[serde(rename = "Src_bucket")]
-    src_bucket: &'a str,
-    #[serde(rename = "Src_key")]
-    src_key: &'a str,
-    #[serde(rename = "Des_bucket")]
-    des_bucket: &'a str,
-    #[serde(rename = "Des_key")]
-    des_key: &'a str,
-    #[serde(rename = "Size")]
-    size: u64,
-    #[serde(rename = "versionId")]
-    version_id: &'a str,
+    #[serde(flatten)]
+    job: PlainJob<'a>,
     verdict: &'static str,
     reason: String,
 }
@@ -316,16 +306,8 @@ impl Finds for JobList {
         if *verdict == Verdict::AlreadyThere {
             return;
         }
-        let line = JobLine {
-            src_bucket: &job.src.bucket,
-            src_key: job.src.key.as_str(),
-            des_bucket: &job.des.bucket,
-            des_key: job.des.key.as_str(),
-            size: listed.size,
-            version_id: job.version.as_deref().unwrap_or(NO_VERSION),
-            verdict: verdict.as_str(),
-            reason: verdict.to_string(),
-        };
-        self.write(&line);
+        let mut job = job.plain();
+        job.size = listed.size;
+        self.write(&JobLine { job, verdict: verdict.as_str(), reason: verdict.to_string() });
     }
 }

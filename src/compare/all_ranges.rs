@@ -1,31 +1,25 @@
 //! All keys of one pair: lists both sides in ranges, each in a task of its own, and splits them.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::both_sides::BothSides;
 use super::comparison::Gathered;
 use super::keyspace;
-use super::listing::{Asking, Listing, Pages};
 use super::one_pair::OnePair;
 use super::one_range::{OneRange, RangeEnd};
 use super::origin::KeyOrigin;
 use super::ranges::{Bounds, RangeId, Ranges};
 use crate::error::{Error, Result};
 use crate::mutex::lock;
-use crate::object::{KeyNames, ObjectKey};
 use crate::params::Pair;
-use crate::retry::Policy;
-use crate::store::ListRequest;
 
 /// What the ranges of one pair share.
 pub(super) struct AllRanges {
     pub(super) pair: Arc<OnePair>,
-    /// Both sides' pages.
-    pages: [Pages; 2],
-    /// The first key of each side.
-    firsts: [Arc<OnceLock<String>>; 2],
+    pub(super) sides: BothSides,
     /// Ranges that wait for a task.
     new: mpsc::Sender<RangeId>,
     ranges: Mutex<Ranges>,
@@ -54,10 +48,11 @@ pub(super) async fn compare(
         .collect();
     // Each is a running range, so the channel always has room.
     let (new, begun) = mpsc::channel(at_once.max(1));
+    let (terms, pages) = (&comparison.terms, comparison.pages(&pair.judge.pair, origins).await?);
+    let versions = terms.versions.is_some();
     let all = AllRanges {
         pair: Arc::clone(pair),
-        pages: comparison.pages(&pair.judge.pair, origins).await?,
-        firsts: Default::default(),
+        sides: BothSides::new(&pair.judge.pair, versions, pages, terms.max_retry, &pair.cancel),
         new,
         ranges: Mutex::new(ranges),
     };
@@ -106,34 +101,12 @@ impl AllRanges {
 
     /// Gives work to idle tasks.
     pub(super) fn split(&self) {
-        let Pair { src_bucket, des_bucket, .. } = &self.pair.judge.pair;
-        let [source, destination] = &self.pages;
-        if !source.begin_anywhere(src_bucket) || !destination.begin_anywhere(des_bucket) {
+        if !self.sides.begin_anywhere() {
             return;
         }
         for id in self.ranges().split() {
             // The receiver is gone once the comparison has been given up.
             let _ = self.new.try_send(id);
         }
-    }
-
-    /// Both sides' listings after the source's key `after`.
-    pub(super) fn listings(&self, after: Option<&str>) -> [Listing; 2] {
-        let (pair, terms) = (&self.pair.judge.pair, &self.pair.comparison.terms);
-        let names = [KeyNames::default(), pair.names_of_copies()];
-        let bytes = |key: ObjectKey| key.as_str().as_bytes().to_vec();
-        let after = after.map(ObjectKey::new);
-        let target = after.as_ref().map(|after| pair.target(after).key);
-        let after = [after, target].map(|after| after.map(bytes));
-        let policy = Policy::listing(terms.max_retry);
-        let requests = terms.requests(pair).into_iter().zip(&self.pages);
-        let requests = requests.zip(names).zip(after).zip(&self.firsts);
-        let mut listings =
-            requests.map(|(((((_, request), pages), names), start_after), first)| {
-                let (first, cancel) = (Arc::clone(first), self.pair.cancel.clone());
-                let asking = Asking { pages: pages.clone(), policy, first, cancel };
-                Listing::new(asking, ListRequest { start_after, ..request }, names)
-            });
-        std::array::from_fn(|_| listings.next().unwrap_or_else(|| unreachable!("two sides")))
     }
 }

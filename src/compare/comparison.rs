@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::both_sides;
 use super::closing::Closing;
 use super::deletions::Deletions;
 use super::difference::Criteria;
@@ -120,16 +121,7 @@ impl Terms {
 
     /// The list requests of both sides: the source's, then the destination's.
     pub(super) fn requests(&self, pair: &Pair) -> [Listing<'_>; 2] {
-        let request = |bucket: &str, prefix: &str| ListRequest {
-            bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
-            ..ListRequest::default()
-        };
-        let source = ListRequest {
-            versions: self.versions.is_some(),
-            ..request(&pair.src_bucket, &pair.src_prefix)
-        };
-        let destination = request(&pair.des_bucket, &pair.copies_prefix());
+        let [source, destination] = both_sides::requests(pair, self.versions.is_some());
         [(&self.source, source), (&self.destination, destination)]
     }
 }

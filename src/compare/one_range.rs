@@ -52,7 +52,7 @@ pub(super) struct OneRange {
 impl OneRange {
     pub(super) fn new(all: &Arc<AllRanges>, id: RangeId) -> Self {
         let after = all.ranges().bounds(id).after;
-        let [source, destination] = all.listings(after.as_deref());
+        let [source, destination] = all.sides.listings(after.as_deref());
         let copies = all.pair.copies(after.as_deref());
         let (outlook, all) = (all.pair.outlook(), Arc::clone(all));
         Self {

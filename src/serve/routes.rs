@@ -41,8 +41,8 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/uplot.css", "text/css; charset=utf-8", include_str!("assets/uplot/uPlot.min.css")),
     ("/uplot-licence.txt", TEXT, include_str!("assets/uplot/LICENSE")),
 ];
-const PAGE: &str = include_str!("assets/page.html");
-const LOGIN: &str = include_str!("assets/login.html");
+const PAGE: &str = concat!(include_str!("assets/head.html"), include_str!("assets/page.html"));
+const LOGIN: &str = concat!(include_str!("assets/head.html"), include_str!("assets/login.html"));
 /// What a process without a page says of itself.
 const NO_PAGE: &str =
     "s3-migration: /metrics, /healthz, /readyz; the page is served by status --serve\n";

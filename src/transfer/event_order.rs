@@ -89,7 +89,7 @@ pub fn is_as_seen(size: u64, etag: Option<&Etag>, there: &ObjectMeta) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Headers;
+    use crate::store;
 
     const A: &str = "0123456789abcdef0123456789abcdef";
     const B: &str = "ffffffffffffffffffffffffffffffff";
@@ -98,17 +98,9 @@ mod tests {
 
     fn meta(size: u64, etag: &str, sse: Option<&str>) -> ObjectMeta {
         ObjectMeta {
-            size,
             etag: Etag::new(etag),
-            version: None,
-            last_modified: None,
-            storage_class: None,
-            restored: false,
-            tag_count: None,
-            missing_meta: 0,
-            headers: Headers::default(),
             sse: sse.map(str::to_owned),
-            sum: None,
+            ..store::tests::meta(size)
         }
     }
 

@@ -75,22 +75,10 @@ fn is_same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::Etag;
+    use crate::store;
 
     fn meta(headers: Headers) -> ObjectMeta {
-        ObjectMeta {
-            size: 1,
-            etag: Etag::new("e"),
-            version: None,
-            last_modified: None,
-            storage_class: None,
-            restored: false,
-            tag_count: None,
-            missing_meta: 0,
-            headers,
-            sse: None,
-            sum: None,
-        }
+        ObjectMeta { headers, ..store::tests::meta(1) }
     }
 
     fn with(pairs: &[(&str, &str)], content_type: Option<&str>) -> ObjectMeta {

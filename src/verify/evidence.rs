@@ -201,24 +201,12 @@ impl Evidence<'_> {
 mod tests {
     use super::*;
     use crate::digest::sums::{Algorithm, Sum, of};
-    use crate::store::Headers;
+    use crate::store;
 
     const NOTHING: Wanted<'_> = Wanted { metadata: false, tags: false, class: None };
 
     fn meta(size: u64, etag: &str, sum: Option<Sum>) -> ObjectMeta {
-        ObjectMeta {
-            size,
-            etag: Etag::new(etag),
-            version: None,
-            last_modified: None,
-            storage_class: None,
-            restored: false,
-            tag_count: None,
-            missing_meta: 0,
-            headers: Headers::default(),
-            sse: None,
-            sum,
-        }
+        ObjectMeta { etag: Etag::new(etag), sum, ..store::tests::meta(size) }
     }
 
     fn seen(size: u64, etag: &str) -> Seen {

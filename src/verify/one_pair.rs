@@ -1,6 +1,6 @@
 //! One pair: lists both sides in ranges of keys, each in a task of its own.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,16 +12,15 @@ use super::evidence::Hidden;
 use super::journal::{Journal, Left};
 use super::look::Looker;
 use super::one_range::OneRange;
-use crate::compare::listing::{Asking, Listing, Pages};
+use crate::compare::both_sides::BothSides;
+use crate::compare::listing::{Listing, Pages};
 use crate::compare::ranges::{Bounds, RangeId, Ranges};
 use crate::compare::{Comparison, KeyOrigin, Terms, keyspace};
 use crate::error::{Error, Next, Result};
 use crate::mutex::lock;
-use crate::object::{KeyNames, ObjectKey};
 use crate::params::Pair;
 use crate::quirk::Quirk;
-use crate::retry::Policy;
-use crate::store::{ListRequest, Listed};
+use crate::store::Listed;
 
 /// What the ranges of one pair share.
 pub(super) struct OnePair {
@@ -32,9 +31,7 @@ pub(super) struct OnePair {
     pub(super) hidden: Hidden,
     pub(super) cancel: CancellationToken,
     journal: Arc<Mutex<Journal>>,
-    pages: [Pages; 2],
-    /// The first key of each side.
-    firsts: [Arc<OnceLock<String>>; 2],
+    sides: BothSides,
     /// Ranges that wait for a task.
     new: mpsc::Sender<RangeId>,
     /// Pages can be read from any key on.
@@ -63,14 +60,14 @@ pub(super) async fn look_at(
     // Each is a running range, so the channel always has room.
     let (new, begun) = mpsc::channel(at_once);
     let cancel = cancel.child_token();
+    let pages = pages(verification, pair, &cancel).await?;
     let one = OnePair {
         verification: Arc::clone(verification),
         looker: Arc::clone(looker),
         pair: pair.clone(),
         hidden: hidden(verification, pair),
         journal: Arc::clone(journal),
-        pages: pages(verification, pair, &cancel).await?,
-        firsts: Default::default(),
+        sides: BothSides::new(pair, false, pages, verification.max_retry, &cancel),
         new,
         has_ranges,
         cancel,
@@ -178,9 +175,7 @@ impl OnePair {
 
     /// Gives work to idle tasks.
     pub(super) fn split(&self) {
-        let Pair { src_bucket, des_bucket, .. } = &self.pair;
-        let [source, destination] = &self.pages;
-        if !source.begin_anywhere(src_bucket) || !destination.begin_anywhere(des_bucket) {
+        if !self.sides.begin_anywhere() {
             return;
         }
         for id in self.journal().split() {
@@ -191,35 +186,7 @@ impl OnePair {
 
     /// Both sides' listings after the source's key `after`.
     pub(super) fn listings(&self, after: Option<&str>) -> [Listing; 2] {
-        let Pair { src_bucket, src_prefix, des_bucket, .. } = &self.pair;
-        let after = after.filter(|_| self.has_ranges).map(ObjectKey::new);
-        let target = after.as_ref().map(|after| self.pair.target(after).key);
-        let bytes = |key: ObjectKey| key.as_str().as_bytes().to_vec();
-        let request = |bucket: &str, prefix: String, after: Option<ObjectKey>| ListRequest {
-            bucket: bucket.to_owned(),
-            prefix,
-            start_after: after.map(bytes),
-            ..ListRequest::default()
-        };
-        let asking = |at: usize| Asking {
-            pages: self.pages[at].clone(),
-            policy: Policy::listing(self.verification.max_retry),
-            first: Arc::clone(&self.firsts[at]),
-            cancel: self.cancel.clone(),
-        };
-        let copies = self.pair.copies_prefix();
-        [
-            Listing::new(
-                asking(0),
-                request(src_bucket, src_prefix.clone(), after),
-                KeyNames::default(),
-            ),
-            Listing::new(
-                asking(1),
-                request(des_bucket, copies, target),
-                self.pair.names_of_copies(),
-            ),
-        ]
+        self.sides.listings(after.filter(|_| self.has_ranges))
     }
 
     /// Whether a rule leaves an object out. An object at the destination is judged as its source

@@ -43,6 +43,16 @@ impl Scene {
         Self { stage, around, door, worker }
     }
 
+    /// A protected worker whose instance the group is ending, and a further job.
+    async fn that_the_group_ends() -> Self {
+        let scene = Self::begin("60").await;
+        scene.until_protected("true").await;
+        scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
+        scene.worker.until_logged("termination by the autoscaling group: draining").await;
+        scene.another_job().await;
+        scene
+    }
+
     async fn until_protected(&self, on: &str) {
         let parameters = [IN_GROUP[0], IN_GROUP[1], ("ProtectedFromScaleIn", on)];
         until(&format!("the protection is {on}"), async || {
@@ -135,11 +145,7 @@ async fn a_rebalance_recommendation_drains_the_worker() {
 /// systemd's SIGTERM comes when the instance shuts down; it must not cut what has its grace time.
 #[tokio::test]
 async fn the_end_by_the_autoscaling_group_is_completed_when_the_worker_has_drained() {
-    let mut scene = Scene::begin("60").await;
-    scene.until_protected("true").await;
-    scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
-    scene.worker.until_logged("termination by the autoscaling group: draining").await;
-    scene.another_job().await;
+    let mut scene = Scene::that_the_group_ends().await;
     scene.worker.terminate().await;
     assert_eq!(scene.around.called("CompleteLifecycleAction", &[]), 0, "it still works");
     scene.door.open();
@@ -158,14 +164,10 @@ async fn the_end_by_the_autoscaling_group_is_completed_when_the_worker_has_drain
 }
 
 /// Promise 7.
-/// What was read before counts where nothing can be read any more.
+/// What was read before counts if nothing can be read any more.
 #[tokio::test]
 async fn the_hook_is_completed_where_the_metadata_service_has_fallen_silent() {
-    let mut scene = Scene::begin("60").await;
-    scene.until_protected("true").await;
-    scene.around.say("autoscaling/target-lifecycle-state", "Terminated");
-    scene.worker.until_logged("termination by the autoscaling group: draining").await;
-    scene.another_job().await;
+    let mut scene = Scene::that_the_group_ends().await;
     scene.around.fail("");
     scene.door.open();
     scene.ends(3).await;

@@ -1,4 +1,6 @@
-//! What is deleted at the source: propagated where that is wanted, and nothing else is ever deleted.
+//! What is deleted at the source: propagated if that is wanted, and nothing else is ever deleted.
+
+use std::sync::Arc;
 
 use s3_migration::job::{Job, SeenCopy, pack};
 use s3_migration::object::{Etag, ObjectId};
@@ -7,7 +9,7 @@ use serde_json::Value;
 use crate::bench::LARGE;
 use crate::cloud::Cloud;
 use crate::history::{BY_VERSION, DELETE, History, sequencer};
-use testkit::proxy::{Fault, Rule};
+use testkit::proxy::{Fault, Faults, Rule};
 use testkit::resources::s3;
 use testkit::stage::until;
 
@@ -71,7 +73,7 @@ async fn an_event_whose_object_is_gone_is_no_failure_where_deletions_follow() {
     history.assert_deleted(2).await;
 }
 
-// A version that is deleted for good need not have been the current one; and where it was, no event
+// A version that is deleted for good need not have been the current one; and if it was, no event
 // speaks of the one that is current now.
 /// Promise 2.
 #[tokio::test]
@@ -104,6 +106,20 @@ async fn a_deleted_version_leaves_what_is_current_at_the_destination() {
     history.assert_content(1, 7).await;
 }
 
+/// A deletion is held: a new object is written and brought before it is carried out.
+async fn hits_a_newer_copy_and_makes_it_good(history: &History, held: Arc<Faults>) {
+    held.held().await;
+    let again = history.put(3).await;
+    history.send(&again).await;
+    until("the new object is on record", async || {
+        (history.cloud.stage.record(history.key).await["sequencer"] == sequencer(3)).then_some(())
+    })
+    .await;
+    held.let_go();
+    history.assert_content(3, 3).await;
+    assert_eq!(history.cloud.destination.calls("DeleteObject"), 1);
+}
+
 // The source had nothing when it was asked; a new object is written and brought before the deletion
 // is carried out, which takes the new copy away. The record tells, and it is brought again.
 /// Promise 2.
@@ -117,16 +133,7 @@ async fn a_deletion_that_hits_a_newer_copy_is_made_good() {
     let rule = Rule::on("DeleteObject", Fault::Hold).once();
     let held = history.cloud.destination.inject(1, vec![rule]);
     history.send(&removed).await;
-    held.held().await;
-    let again = history.put(3).await;
-    history.send(&again).await;
-    until("the new object is on record", async || {
-        (history.cloud.stage.record(history.key).await["sequencer"] == sequencer(3)).then_some(())
-    })
-    .await;
-    held.let_go();
-    history.assert_content(3, 3).await;
-    assert_eq!(history.cloud.destination.calls("DeleteObject"), 1);
+    hits_a_newer_copy_and_makes_it_good(&history, held).await;
 }
 
 // The copy was read before the object was deleted, and is written after its deletion was propagated.
@@ -242,7 +249,7 @@ async fn the_deletions_of_a_comparison_delete_what_was_seen_and_nothing_else() {
     cloud.stage.send(&jobs[0].to_message()).await;
     cloud.stage.until_done(3).await;
     assert_eq!(cloud.stage.arrived_keys().await, left);
-    // An object that is written again is copied by the next comparison, also where versions are
+    // An object that is written again is copied by the next comparison, also if versions are
     // compared by the records.
     cloud.stage.put_source("gone", b"1").await;
     let put = client.put_object().bucket(&cloud.stage.destination).key("moved/gone");
@@ -270,16 +277,7 @@ async fn a_deletion_of_a_comparison_that_hits_a_newer_copy_is_made_good() {
     let des = ObjectId::new(&history.cloud.stage.destination, des);
     let deletion = Job::delete(src, des, SeenCopy { size: 1000, etag: None });
     history.cloud.stage.send(&deletion.to_message()).await;
-    held.held().await;
-    let again = history.put(3).await;
-    history.send(&again).await;
-    until("the new object is on record", async || {
-        (history.cloud.stage.record(history.key).await["sequencer"] == sequencer(3)).then_some(())
-    })
-    .await;
-    held.let_go();
-    history.assert_content(3, 3).await;
-    assert_eq!(history.cloud.destination.calls("DeleteObject"), 1);
+    hits_a_newer_copy_and_makes_it_good(&history, held).await;
 }
 
 // Its version is still there to be read, but it is not the newest that there is of it.
