@@ -1,5 +1,7 @@
 //! Compares the lanes with the `md-5` crate.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use md5::{Digest, Md5};
 use tokio::task::JoinSet;
@@ -46,10 +48,28 @@ async fn any_streams_in_any_pieces_give_the_digests_of_md5() {
     }
 }
 
+/// Bytes that say when nobody holds them any more.
+struct Held(Vec<u8>, Option<oneshot::Sender<()>>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.1.take().map(|free| free.send(()));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_given_up_leaves_its_lane() {
     let lanes = Lanes::new();
-    let bytes = noise(1 << 20, &mut fastrand::Rng::with_seed(1));
+    let (free, is_free) = oneshot::channel();
+    let bytes = noise(1 << 20, &mut fastrand::Rng::with_seed(1)).to_vec();
+    let expected = Md5::digest(&bytes);
+    let bytes = Bytes::from_owner(Held(bytes, Some(free)));
     for _ in 0..100 {
         let mut dropped = lanes.hasher();
         dropped.push(bytes.clone()).await;
@@ -59,16 +79,11 @@ async fn a_stream_that_is_given_up_leaves_its_lane() {
     }
     let mut last = lanes.hasher();
     last.push(bytes.clone()).await;
-    assert_eq!(last.finish().await.unwrap()[..], Md5::digest(&bytes)[..]);
-    // Once the thread and its queue are gone, only this test holds the bytes.
-    drop(lanes);
-    for _ in 0..1000 {
-        if bytes.is_unique() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("somebody still holds the bytes");
+    assert_eq!(last.finish().await.unwrap()[..], expected[..]);
+    // Once the thread and its queue are gone, nobody holds the bytes.
+    drop((lanes, bytes));
+    let within = tokio::time::timeout(Duration::from_secs(60), is_free).await;
+    assert_eq!(within, Ok(Ok(())), "somebody still holds the bytes");
 }
 
 #[tokio::test]
