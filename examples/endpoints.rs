@@ -1,7 +1,7 @@
 //! Two S3 endpoints on loopback to try `run` by hand and to measure it.
 //!
 //! `cargo run --release --example endpoints -- FOLDER SMALL_OBJECTS LARGE_MIB` fills the source
-//! with so many objects of 4 KiB and one large one, writes FOLDER/run.ini, and prints the command
+//! with this many objects of 4 KiB and one large one, writes FOLDER/run.ini, and prints the command
 //! to run. At end of input (Ctrl-D) it prints how often each S3 operation was asked, and ends.
 
 use std::path::PathBuf;

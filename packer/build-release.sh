@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the release for Amazon Linux 2023 and puts it, with all that is installed beside it, into
+# Builds the release for Amazon Linux 2023 and puts it, with all that is installed with it, into
 # s3-migration-ARCH.tar.gz with a .sha256. With --static it builds one that needs no C library of the
 # machine, for any Linux, which packer/package.sh makes archives and .debs of.
 #
@@ -119,7 +119,7 @@ fi
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-# Compiler and linker: both are Python packages, kept beside the other tools of the tests.
+# Compiler and linker: both are Python packages, kept with the other tools of the tests.
 tools=${S3_MIGRATION_TEST_CACHE:-$target_folder/tools}/zig-$zig_version-$zigbuild_version
 if [ ! -e "$tools/complete" ]; then
     rm -rf "$tools"

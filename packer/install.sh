@@ -58,7 +58,7 @@ for folder in sysctl.d modules-load.d logrotate.d; do
     done
 done
 
-# The agent merges all files of this folder; what is read from the log is told by each cluster, in a
+# The agent merges all files of this folder; each cluster says what is read from the log, in a
 # file of its own (`amazon-cloudwatch-agent-ctl -a append-config`).
 install -D -m 0644 amazon-cloudwatch-agent.json \
     "$root/opt/aws/amazon-cloudwatch-agent/etc/amazon-cloudwatch-agent.d/s3-migration.json"

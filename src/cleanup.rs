@@ -1,4 +1,4 @@
-//! `cleanup`: unfinished uploads at the destination, told apart by the records: those that this
+//! `cleanup`: unfinished uploads at the destination, sorted by the records: those that this
 //! system began, and those that it does not know.
 //!
 //! Only what a record names is ever aborted, and not while a worker may be filling it.

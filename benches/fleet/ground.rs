@@ -34,11 +34,11 @@ pub struct Ground {
     workers: Cell<u32>,
 }
 
-/// One worker's process. It is killed where it is dropped.
+/// One worker's process. It is killed when it is dropped.
 pub struct Worker(Child);
 
 impl Ground {
-    /// With the jobs of so many objects of `size` bytes in the queue, and these lines more in the
+    /// With the jobs of this many objects of `size` bytes in the queue, and these lines more in the
     /// section of the destination.
     pub async fn new(
         objects: u64,
@@ -124,7 +124,7 @@ impl Ground {
         Ok(Worker(command.stdout(Stdio::null()).stderr(log).spawn()?))
     }
 
-    /// Waits until the queue is empty; an error where not everything is at the destination then.
+    /// Waits until the queue is empty; an error if not everything is at the destination then.
     pub async fn until_done(&self) -> Result<()> {
         let client = aws_sdk_sqs::Client::new(&self.config);
         let names =

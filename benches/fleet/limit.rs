@@ -36,7 +36,7 @@ impl Meter<'_> {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Reads until so many seconds after the start.
+    /// Reads until this many seconds after the start.
     async fn until(&mut self, seconds: f64) -> Result<()> {
         while self.now() < seconds {
             tokio::time::sleep(LOOK).await;

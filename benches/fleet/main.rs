@@ -3,7 +3,7 @@
 //!
 //! The workers are real ones, each a process, on one queue and one table of ministack; source and
 //! destination are those of `benches/transfer/`, over a line on which one worker can do only
-//! so much. Nothing is asserted about time: this prints, and fails only where not everything arrives.
+//! so much. Nothing is asserted about time: this prints, and fails only if not everything arrives.
 
 mod ground;
 mod limit;
@@ -162,7 +162,7 @@ struct Rehearsed {
     again: u64,
 }
 
-/// One round of it, with so many kills a quarter of the way.
+/// One round of it, with this many kills a quarter of the way.
 async fn rehearsed(server: &Ministack, program: &str, kills: usize) -> Result<Rehearsed> {
     let ground = Ground::new(KILLS.objects, KILLS.size, server, program, "").await?;
     let began = Instant::now();

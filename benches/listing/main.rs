@@ -1,9 +1,9 @@
 //! What listing and comparing cost: `cargo bench --profile dist --bench listing -- [SCENARIO...] [--keys N]
 //! [--distant-keys N] [--latency MS] [--set KEY=VALUE] [--program FILE]`. See docs/benchmark.md.
 //!
-//! The endpoint runs in a process of its own (this very program, told to serve) and makes its keys
+//! The endpoint runs in a process of its own (this very program, in another mode) and makes its keys
 //! up; the jobsender is the real binary with a real ini. Nothing is asserted about time: this
-//! prints, and fails only where a comparison does not find what is there.
+//! prints, and fails only if a comparison does not find what is there.
 
 mod scenario;
 
@@ -50,9 +50,9 @@ const SCENARIOS: [Scenario; 13] = [
 struct Asked {
     /// Names, or beginnings of names.
     scenarios: Vec<String>,
-    /// Keys of a bucket, where nothing is held back.
+    /// Keys of a bucket, if answers are not delayed.
     keys: u64,
-    /// And where answers are.
+    /// And if they are.
     distant_keys: u64,
     latency: Duration,
     /// Lines for `[Mode]`, as `MaxRetry = 5`.

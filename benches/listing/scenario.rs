@@ -1,4 +1,4 @@
-//! What is compared, and how the real binary is told to.
+//! What is compared, and the command line of the real binary for it.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -66,7 +66,7 @@ struct Said {
 }
 
 impl Scenario {
-    /// Runs it, and fails where the comparison does not find what is there.
+    /// Runs it, and fails if the comparison does not find what is there.
     pub fn run(&self, setup: &Setup<'_>) -> Result<Outcome> {
         let (folder, served) = (tempfile::tempdir()?, self.serve(setup)?);
         self.write_files(folder.path(), &served, setup)?;

@@ -22,7 +22,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Records in a transaction.
 const BATCH: u64 = 10_000;
-/// One object in so many has failed.
+/// One object in this many has failed.
 const FAILED: u64 = 1000;
 const MIB: u64 = 1024 * 1024;
 

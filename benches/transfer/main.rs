@@ -1,9 +1,9 @@
 //! What moving objects costs: `cargo bench --profile dist --bench transfer -- [SCENARIO...] [--scale 0.1]
 //! [--set KEY=VALUE] [--tool NAME] [--program FILE]`. See docs/benchmark.md.
 //!
-//! The endpoints run in a process of their own (this very program, told to serve), the migration is
-//! the real binary with a real ini. Tools that are installed run beside it on the same endpoints.
-//! Nothing is asserted about time: this prints, and fails only where a tool does not move everything.
+//! The endpoints run in a process of their own (this very program, in another mode), the migration is
+//! the real binary with a real ini. Other tools, if they are installed, run on the same endpoints.
+//! Nothing is asserted about time: this prints, and fails only if a tool does not move everything.
 
 use std::collections::BTreeMap;
 use std::error::Error;

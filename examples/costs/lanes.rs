@@ -1,5 +1,5 @@
 //! What MD5 costs: `cargo run --release --example costs -- lanes [MIB_PER_SECOND]` hashes 4 GiB as 1, 4, 8
-//! and 16 streams at once, each no faster than the rate where one is given, and prints the CPU
+//! and 16 streams at once, each no faster than the rate if one is given, and prints the CPU
 //! seconds (user and system) of this process for a GiB, and the elapsed ones.
 
 use std::time::{Duration, Instant};

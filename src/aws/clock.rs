@@ -38,7 +38,7 @@ struct KnownSkew {
 
 impl Clock {
     /// Seconds by which the service's clock is ahead of this machine's, by the latest answer with a
-    /// `Date`; negative if it is behind. The header has whole seconds, and the answer's travel time
+    /// `Date`; negative if it is slow. The header has whole seconds, and the answer's travel time
     /// is included.
     pub fn skew(&self) -> Option<i64> {
         self.known().latest

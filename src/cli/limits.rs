@@ -87,7 +87,7 @@ pub struct RunLimitArgs {
     /// Requests a second to the destination
     #[arg(long, value_name = "RATE", value_parser = requests)]
     pub destination_request_limit: Option<Timetable>,
-    /// Pause when so many bytes have been read from the source, such as 500G
+    /// Pause when this many bytes have been read from the source, such as 500G
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub max_bytes: Option<u64>,
     /// Pause when requests and transfer have cost this much by the price file

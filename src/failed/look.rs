@@ -119,7 +119,7 @@ impl Failures {
     }
 }
 
-/// Whether the failure behind the letter is over: a worker recorded it, and the object was copied
+/// Whether the failure that the letter reports is over: a worker recorded it, and the object was copied
 /// later. A letter that the queue itself made has no recorded failure: the record may be about an
 /// earlier copy.
 pub(super) fn is_outdated(letter: &DeadLetter, ends: &[Option<AttemptEnd>]) -> bool {

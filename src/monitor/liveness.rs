@@ -46,7 +46,7 @@ pub enum Hung {
     Loop(Duration),
     /// The oldest message in work.
     Message(Duration),
-    /// A worker that was told to stop.
+    /// A worker that has been asked to stop.
     Drain(Duration),
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Hung {
 }
 
 impl Limits {
-    /// What hangs, if anything. `stopped`: how long ago the worker was told to stop; after that the
+    /// What hangs, if anything. `stopped`: how long ago the worker was asked to stop; after that the
     /// loop takes no turns.
     pub fn hung(&self, signs: Signs, stopped: Option<Duration>) -> Option<Hung> {
         if let Some(time) = stopped {

@@ -83,7 +83,7 @@ impl Look {
         look
     }
 
-    /// What is told from now on, beginning with what is known.
+    /// What is shown from now on, beginning with what is known.
     pub fn watch(&self) -> watch::Receiver<Arc<str>> {
         let told = self.told.subscribe();
         self.wake.notify_one();

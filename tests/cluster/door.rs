@@ -1,4 +1,4 @@
-//! A way to a server that lets so many bytes of its answers through and then waits: how a test holds
+//! A way to a server that lets some bytes of its answers through and then waits: how a test holds
 //! a worker in the middle of an object without counting on anybody's speed.
 
 use std::net::{Ipv4Addr, SocketAddr};

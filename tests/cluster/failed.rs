@@ -17,7 +17,7 @@ async fn failed(stage: &Stage, arguments: &[&str]) -> Value {
     serde_json::from_str(&ran.stdout).expect("JSON")
 }
 
-/// Leaves no long poll behind that would take a message.
+/// Leaves no long poll that would take a message.
 async fn stop(worker: &mut Worker) {
     worker.terminate().await;
     worker.ended().await;

@@ -3,7 +3,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `door.rs` | a way to S3 that lets so many bytes through and then waits |
+//! | `door.rs` | a way to S3 that lets some bytes through and then waits |
 //! | `functions.rs`, `function_jobsender.rs` | the functions of Lambda |
 //! | `ledger.rs` | a way to the services that counts what they are asked |
 //! | `packs.rs` | many small objects in one message: what they cost, and one that fails |
@@ -15,8 +15,8 @@
 //! | `hybrid.rs` | functions and workers on one queue |
 //! | `failed.rs` | `failed`: what it finds on record and among the dead letters, and sends again |
 //! | `failures.rs` | what is no job, and jobs that cannot be done |
-//! | `refusals.rs` | what is missing, wrong or not allowed, and how the user is told |
-//! | `check.rs` | `check`: what is told of a sound set-up and of each fault, and its policies by trial |
+//! | `refusals.rs` | what is missing, wrong or not allowed, and what the user reads |
+//! | `check.rs` | `check`: what it says of a sound set-up and of each fault, and its policies by trial |
 //! | `report.rs` | `report` on the table, and what it costs to read the records |
 //! | `serve.rs` | the page and the metrics of a fleet |
 //! | `cleanup.rs` | `cleanup`: which uploads are whose, and which may be aborted |

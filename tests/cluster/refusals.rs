@@ -1,4 +1,4 @@
-//! What is missing, wrong or not allowed: the user is told what it is and what to do, the exit status
+//! What is missing, wrong or not allowed: the user reads what it is and what to do, the exit status
 //! is the contract's, no secret is shown, and nothing is changed.
 
 use aws_sdk_ssm::types::ParameterType;
@@ -10,7 +10,7 @@ use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
 use testkit::resources;
 use testkit::stage::{Ran, Stage, Worker, ran};
 
-/// Stands where a secret stands, and must be seen nowhere.
+/// Stands for a secret, and must be seen nowhere.
 const SECRET: &str = "guessed-secret-0123456789";
 
 fn assert_refused(ran: &Ran, code: i32, parts: &[&str]) {

@@ -158,7 +158,7 @@ mod on_ministack_by_sdk {
 }
 
 // What ministack does otherwise than Amazon S3: it takes undersized parts at completion, takes no
-// tags for an upload, makes a checksum of the parts' checksums where one of the whole is wanted, and
+// tags for an upload, makes a checksum of the parts' checksums if one of the whole is wanted, and
 // a thousand parts would keep it busy for long.
 mod on_the_demos_endpoint {
     suite!(super::endpoint);

@@ -119,7 +119,7 @@ fn runs_what_is_there(script: &str, role: &str) {
     assert!(log.starts_with(&format!("/var/lib/{state}/")), "{state}");
 }
 
-/// The number behind a name in the template, at its first place behind `at`.
+/// The number that follows a name in the template, at its first place after `at`.
 fn number(at: &str, name: &str) -> u64 {
     let template = template();
     let (_, rest) = template.split_once(&format!("\n  {at}:\n")).unwrap_or_else(|| panic!("{at}"));

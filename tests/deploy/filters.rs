@@ -25,7 +25,7 @@ enum Field {
     Rest,
 }
 
-/// What stands behind `name: ` in a line, without its quotes.
+/// What follows `name: ` in a line, without its quotes.
 fn after<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(&format!("{name}: "))?;
     let end = match rest.chars().next()? {
@@ -54,7 +54,7 @@ fn filters() -> Vec<Filter> {
 
 /// The words of a line: what stands in brackets or double quotes is one
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>). Of a bracket or
-/// quote that is not closed nothing is promised: then there are no words behind it.
+/// quote that is not closed nothing is promised: then there are no words after it.
 fn words(line: &str) -> Vec<&str> {
     let (mut words, mut rest) = (Vec::new(), line.trim_start());
     while let Some(first) = rest.chars().next() {

@@ -1,4 +1,4 @@
-//! A real journald, and the binary as systemd starts it: with the journal behind its stderr.
+//! A real journald, and the binary as systemd starts it: with the journal as its stderr.
 //!
 //! Both run in namespaces of their own, where /run is a file system in memory and the user is root of
 //! nothing else: the machine's own journal, if it has one, is not concerned. Needs util-linux and
@@ -73,7 +73,7 @@ async fn the_journal_gets_level_bucket_key_part_and_job() {
     local.set("StreamThreshold", "0");
     let key = "folder/with a\nnew line and \u{e4}";
     local.source.put(key, noise(6 * MIB, 1)).await;
-    // Too long behind the destination's prefix.
+    // Too long after the destination's prefix.
     let long = "k".repeat(1020);
     local.source.put(&long, noise(10, 2)).await;
     let run = local.command(&["run", "s3://from-here", "s3://to-there/behind/this"]);

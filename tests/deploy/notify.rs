@@ -15,12 +15,12 @@ use testkit::process::BOUND;
 
 /// A service manager's end of it.
 ///
-/// It listens all the time, as systemd does: a sender waits where nobody reads.
+/// It listens all the time, as systemd does: a sender waits if nobody reads.
 struct Manager {
     socket: Arc<UnixDatagram>,
     listening: JoinHandle<()>,
     heard: Receiver<Vec<u8>>,
-    /// Every line told so far.
+    /// Every line sent so far.
     told: Vec<String>,
 }
 
@@ -78,7 +78,7 @@ impl Manager {
         heard.unwrap_or_else(|_| panic!("never told: {start}; last {:?}", self.told.last()))
     }
 
-    /// What has been told by now, without waiting.
+    /// What has been sent by now, without waiting.
     fn rest(&mut self) -> Vec<String> {
         self.listening.abort();
         while let Ok(datagram) = self.heard.try_recv() {
@@ -92,7 +92,7 @@ impl Manager {
     }
 }
 
-/// Two sides, the destination behind `gate`, on the embedded queue, with one object to copy.
+/// Two sides, the destination with `gate`, on the embedded queue, with one object to copy.
 async fn stage(gate: Option<&Arc<Hold>>) -> Local {
     let mut local = Local::gated(gate.cloned()).await;
     local.embedded();
@@ -186,7 +186,7 @@ async fn a_jobsender_that_compares_again_and_again_is_ready_once() {
     let jobsender = local.spawn(&["jobsender", "--every", "1s"]);
     manager.until("READY=1").await;
     manager.until("STATUS=waiting for the next comparison").await;
-    // Each comparison looks three times: before it begins, then, and behind the end.
+    // Each comparison asks three times: before it begins, for the page, and after its end.
     local.asked("ListObjectsV2", 5).await;
     jobsender.signal("TERM");
     jobsender.ended().await.with_status(0);

@@ -21,7 +21,7 @@ fn block(name: &str) -> String {
     lines.map(|line| format!("{}\n", line.trim())).collect()
 }
 
-/// What stands behind `key` in a block, each time that it is there.
+/// The values of `key` in a block, one for each time that it is there.
 fn values(block: &str, key: &str) -> Vec<String> {
     let key = format!("{key}: ");
     block.lines().filter_map(|line| line.strip_prefix(&key)).map(str::to_owned).collect()

@@ -96,11 +96,11 @@ fn the_times_of_the_worker_fit_those_of_its_unit() {
     let (job_timeout, grace) = (config.mode.job_timeout, config.mode.grace_time);
     let limits = Limits { job_timeout, grace };
     assert!(seconds(SERVICES[0], "TimeoutStopSec") >= limits.drain());
-    // Its sign of life comes every five seconds where that is often enough.
+    // Its sign of life comes every five seconds if that is often enough.
     assert!(seconds(SERVICES[0], "WatchdogSec") >= 6 * Duration::from_secs(5));
 }
 
-/// A comparison runs for days, and begins after hours where an inventory is sorted.
+/// A comparison runs for days, and begins after hours if an inventory is sorted.
 #[test]
 fn no_time_limit_ends_a_comparison() {
     assert_eq!(only(SERVICES[1], "TimeoutStartSec"), "infinity");

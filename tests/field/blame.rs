@@ -107,7 +107,7 @@ async fn a_secret_that_is_wrong_for_all_ends_the_run_with_a_summary() {
     assert!(switch.load(Ordering::Relaxed));
 }
 
-// A quota, a full disk: told by many names.
+// A quota, a full disk: both have many names.
 async fn waits_for_room(answer: Answer) {
     let stage = many(300).await;
     let switch = refuse_from(&stage, 50, answer, Request::writes);

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     pub method: String,
-    /// The request target as it came: a path and a query, or a whole URL where a proxy is asked.
+    /// The request target as it came: a path and a query, or a whole URL if a proxy is asked.
     pub target: String,
     pub bucket: String,
     /// Decoded; any bytes.
@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         &mut self.stream
     }
 
-    /// The next request; `None` where the other side has closed.
+    /// The next request; `None` if the other side has closed.
     pub async fn request(&mut self) -> Result<Option<Request>> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -9,7 +9,7 @@ use crate::stage::{FROM, RUN, Stage, TO};
 use crate::store::{Data, Object};
 use testkit::process::Ended;
 
-/// A stage with pages of 7 keys, and so many objects at the source.
+/// A stage with pages of 7 keys, and this many objects at the source.
 async fn stage_of(objects: usize) -> Stage {
     let stage = Stage::new().await;
     stage.store.data().page = 7;
@@ -24,7 +24,7 @@ fn from_the_beginning(request: &Request) -> bool {
     !["continuation-token", "start-after", "marker"].iter().any(|name| request.asks(name))
 }
 
-/// A page of which so many objects are kept, and which calls itself the last.
+/// A page cut to this many objects, which calls itself the last.
 fn cut(page: &str, keep: usize) -> String {
     let page = page.trim_end().strip_suffix("</ListBucketResult>").unwrap();
     let mut parts = page.split("<Contents>");
@@ -364,7 +364,7 @@ async fn a_bucket_that_fills_while_it_is_listed_may_ignore_start_after_too() {
     assert!(data.source().keys().all(|key| data.destination().contains_key(key)));
 }
 
-/// Begins behind no key: such a request brings the first page, or this.
+/// Begins after no key: such a request gets the first page, or this refusal.
 fn begins_nowhere(stage: &Stage, bucket: &'static str, refusal: Option<(u16, &'static str)>) {
     stage.store.answer(move |request, _| {
         if !request.is_listing() || request.bucket != bucket {

@@ -16,7 +16,7 @@ use crate::stage::{FROM, TO};
 
 /// One mebibyte in bytes.
 pub const MIB: usize = 1024 * 1024;
-/// The headers that travel with an object, beside `x-amz-meta-*`.
+/// The headers that travel with an object, in addition to `x-amz-meta-*`.
 const KEPT: [&str; 6] = [
     "content-type",
     "content-encoding",
@@ -38,10 +38,15 @@ pub struct Object {
     /// With its quotation marks.
     pub etag: String,
     pub class: String,
-    /// The sizes of its parts, where it was uploaded in some.
+    /// The sizes of its parts, if it was uploaded in parts.
     pub parts: Vec<usize>,
     /// As `x-amz-tagging` has them.
     pub tags: String,
+}
+
+/// An object of three parts, no two alike.
+pub fn large() -> Object {
+    Object::new((0..12 * MIB).map(|i| (i / 7) as u8).collect::<Vec<_>>())
 }
 
 impl Object {
@@ -303,7 +308,7 @@ impl Data {
         }
     }
 
-    /// A page of ListObjectsV2, or of version 1 where that is asked for.
+    /// A page of ListObjectsV2, or of version 1 if the request is one.
     pub fn listing(&self, request: &Request, bucket: &BTreeMap<Vec<u8>, Object>) -> Answer {
         let of = |name: &str| request.query.get(name).cloned().unwrap_or_default();
         let two = of("list-type") == "2";
@@ -357,7 +362,7 @@ impl Data {
     }
 }
 
-/// A token is told from a key by its beginning; it carries any bytes.
+/// A token differs from a key by its beginning; it carries any bytes.
 fn unhex(after: &str) -> Vec<u8> {
     let token = after.strip_prefix("hex-").and_then(|digits| hex::decode(digits).ok());
     token.unwrap_or_else(|| after.as_bytes().to_vec())
@@ -480,7 +485,7 @@ impl Store {
         Self { data, hooks, url, _tasks: tasks }
     }
 
-    /// The same store over TLS, by one of the certificates beside this file; its URL.
+    /// The same store over TLS, by one of the certificates next to this file; its URL.
     pub async fn behind_tls(&mut self, certificate: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());

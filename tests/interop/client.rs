@@ -78,7 +78,7 @@ impl Client {
         Self { address, credentials, http }
     }
 
-    /// Sends one request. `key` is written byte for byte behind the bucket.
+    /// Sends one request. `key` is written byte for byte after the bucket.
     pub async fn call(
         &self,
         method: &str,

@@ -163,7 +163,7 @@ pub async fn put(client: &Client, bucket: &str, object: &Object, row: &Row) -> A
     }
 }
 
-/// What an object at rest lacks of what it was given, under the names of rows; nothing where it is whole. Wrong
+/// What an object at rest lacks of what it was given, under the names of rows; nothing if it is whole. Wrong
 /// bytes are no loss that a row may have.
 pub async fn lost(client: &Client, bucket: &str, object: &Object) -> Vec<&'static str> {
     let at = (bucket, object.key.as_str());
@@ -181,7 +181,7 @@ pub async fn lost(client: &Client, bucket: &str, object: &Object) -> Vec<&'stati
     } else if let Some(name) =
         found.headers.keys().find(|name| name.as_str().starts_with("x-amz-meta"))
     {
-        // rclone keeps a time for each file, which is told as metadata.
+        // rclone keeps a time for each file, which it shows as metadata.
         assert!(name.as_str().ends_with("mtime"), "{:?} has {name}", object.key);
     }
     if object.has_tags {
@@ -211,7 +211,7 @@ pub async fn assert_arrived(client: &Client, bucket: &str, objects: &[Object], r
     }
 }
 
-/// What an object with headers and tags may lack where these stores had it.
+/// What an object with headers and tags may lack if these stores had it.
 pub fn may_be_lost(object: &Object, rows: &[&Row]) -> Vec<&'static str> {
     let of = |row: &&Row| if object.parts.is_empty() { row.loses } else { row.loses_in_parts };
     let mut names: Vec<&'static str> = rows.iter().flat_map(of).copied().collect();

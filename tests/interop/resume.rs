@@ -16,7 +16,7 @@ const SIZES: [usize; 6] = [5 * MIB, 5 * MIB, 5 * MIB, 5 * MIB, 5 * MIB, 1];
 /// So many of them are there when the next one is held.
 const SENT: u64 = 3;
 
-/// The cases of this file: each store as a destination, and as a source where its ETags tell of parts.
+/// The cases of this file: each store as a destination, and as a source if its ETags tell of parts.
 pub fn cases(servers: &Arc<Servers>) -> Vec<Case> {
     let mut cases = Vec::new();
     for row in ALL {

@@ -164,7 +164,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// versitygw on a folder, with attributes beside the files, so that any file system serves.
+/// versitygw on a folder, with attributes in files of their own, so that any file system will do.
 pub fn versitygw(shared: Option<&Tls>, speaks_tls: bool) -> Result<Daemon, Missing> {
     let program = tools::versitygw()?;
     Ok(Daemon::start("versitygw", |address, folder| {

@@ -148,7 +148,7 @@ pub fn certificates(folder: &Path) -> Result<(), Missing> {
     Ok(())
 }
 
-/// Builds once what `build` puts into the folder `name` of the cache, and tells where `binary` is.
+/// Builds once what `build` puts into the folder `name` of the cache, and returns the path of `binary`.
 fn go_built(
     name: &str,
     binary: &str,

@@ -154,7 +154,7 @@ impl Bench {
     }
 }
 
-/// Everything that is kept beside an object's bytes, in words.
+/// Everything that is kept with an object's bytes, in words.
 async fn described(place: &Place, bucket: &str, key: &str) -> Vec<String> {
     let head = place.client.head_object().bucket(bucket).key(key).send().await.expect("HeadObject");
     let headers = [

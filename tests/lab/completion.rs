@@ -1,4 +1,4 @@
-//! CompleteMultipartUpload, where S3 has most ways to be misunderstood: errors inside a success,
+//! CompleteMultipartUpload, the call that S3 gives the most ways to misunderstand: errors inside a success,
 //! lost answers, conflicts, uploads that are gone.
 
 use crate::bench::Bench;

@@ -61,8 +61,8 @@ async fn credentials_that_end_sooner_than_they_said_are_fetched_again() {
 }
 
 /// Credentials that were fetched less than 10 s ago are not fetched again because they are refused. A
-/// worker with the shortest VisibilityTimeout extends a lease every 3.3 s: from the first of so many
-/// times to the last more than that passes.
+/// worker with the shortest VisibilityTimeout extends a lease every 3.3 s: from the first of that
+/// many times to the last more than that passes.
 const EXTENSIONS: usize = 5;
 
 /// Promise 9.

@@ -12,7 +12,7 @@ use testkit::proxy::{Fault, Faults, Proxy, Rule};
 /// So many runs are ended before one is left alone.
 const DEATHS: usize = 6;
 
-/// Ends runs by a signal after so many requests as the seed says, and leaves the last one alone.
+/// Ends runs by a signal after as many requests as the seed says, and leaves the last one alone.
 async fn runs_ended_by(name: &str, seed: u64) {
     let mut bench = Bench::new().await;
     for n in 0..6 {

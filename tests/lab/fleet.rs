@@ -1,4 +1,4 @@
-//! A fleet's rehearsal: six workers in the middle of their work, two of which are killed and two told
+//! A fleet's rehearsal: six workers in the middle of their work, two of which are killed and two asked
 //! to go by their metadata services; three new ones come.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ const LARGE: usize = 5 * 5 * MIB + 1;
 const PARTS: u64 = 6;
 /// So many small objects are at the destination when a worker is held in their message ...
 const PUTS: usize = 5;
-/// ... and so many calls are held: those that a worker makes at once.
+/// ... and this many calls are held: those that a worker makes at once.
 const AT_ONCE: u64 = 2;
 /// Seconds within which another worker has a dead one's message, at most.
 const LEASE: u64 = 60;
@@ -84,7 +84,7 @@ async fn a_fleet_that_loses_a_third_by_kills_and_a_third_by_notices_loses_and_re
         (fleet.in_parts, fleet.in_packs);
     let mut drained = [interrupted, ended];
     drain(&mut drained).await;
-    // What they gave back can be received at once, beside what nobody has had; four are at work.
+    // What they gave back can be received at once, as can what nobody has had; four are at work.
     assert_eq!(cloud.stage.depth().await, (2 * ROUNDS - 6 + 2, 4));
 
     let mut killed = [killed_in_parts, killed_in_pack];
@@ -119,7 +119,7 @@ async fn a_fleet_that_loses_a_third_by_kills_and_a_third_by_notices_loses_and_re
     }
 }
 
-/// One is told by a Spot notice, the other by its group; both finish what they are in the middle of
+/// One gets a Spot notice, the other is ended by its group; both finish what they are in the middle of
 /// and end well.
 async fn drain([interrupted, ended]: &mut [Instance; 2]) {
     let notice = r#"{"action": "terminate", "time": "2126-01-01T00:00:00Z"}"#;

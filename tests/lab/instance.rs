@@ -74,7 +74,7 @@ impl Instance {
     }
 }
 
-/// The same program, with so many bytes for its data.
+/// The same program, with this many bytes for its data.
 pub fn limited(program: &Command, data: u64) -> Command {
     let program = program.as_std();
     let mut limited = Command::new("prlimit");

@@ -22,13 +22,13 @@ const WRITES: [&str; 6] = [
 ];
 
 /// Each of these faults once for each of these operations, one after the other; for a listing once
-/// more behind the probe, whose answer is thrown away, so that the listings that are compared meet
+/// more after the probe, whose answer is thrown away, so that the listings that are compared meet
 /// them as well.
 fn once_each<const N: usize>(operations: [&'static str; N], faults: &[Fault]) -> Vec<Rule> {
     let once =
         |operation| faults.iter().map(move |fault| Rule::on(operation, fault.clone()).once());
-    let behind_the_probe = once(LIST).map(|rule| rule.after(1));
-    let listed = operations.contains(&LIST).then_some(behind_the_probe);
+    let after_the_probe = once(LIST).map(|rule| rule.after(1));
+    let listed = operations.contains(&LIST).then_some(after_the_probe);
     operations.into_iter().flat_map(once).chain(listed.into_iter().flatten()).collect()
 }
 
@@ -142,7 +142,7 @@ async fn a_bit_flipped_on_the_way_up_is_refused_and_sent_again() {
     bench.arrives_in_spite_of(Vec::new(), rules).await;
 }
 
-// Where the source's ETag is the MD5 of its bytes, as that of an object put in one piece is, it
+// If the source's ETag is the MD5 of its bytes, as that of an object put in one piece is, it
 // is a proof against the line as well: of its bits, and of a length that was announced wrong.
 #[tokio::test]
 async fn what_is_bent_on_the_way_down_is_found_where_the_etag_is_an_md5() {
@@ -206,8 +206,8 @@ async fn a_page_that_stalls_on_its_way_is_asked_for_again() {
     assert_eq!(ended.json()[0]["listed"], 20);
 }
 
-/// A dry run whose source's listing meets this fault behind the probe, whose answer is thrown away,
-/// and so many pages.
+/// A dry run whose source's listing meets this fault after the probe, whose answer is thrown away,
+/// and this many pages.
 async fn compared_in_spite_of(bench: &Bench, pages: u64, fault: Fault) -> Ended {
     let listing = Rule::on(LIST, fault).after(1 + pages).once();
     let faults = bench.source.inject(1, vec![listing]);

@@ -20,7 +20,7 @@
 //! | `sending.rs` | the jobsender: a queue, a table or a listing that fails, a kill midway |
 //! | `soak.rs` | the mix of everything, by a seed |
 //! | `instance.rs` | a worker with an instance's surroundings and a limit on its memory |
-//! | `fleet.rs` | nine of them, of which some are killed and some told to go |
+//! | `fleet.rs` | nine of them; some are killed and some asked to go |
 //! | `death.rs` | processes that end at any moment, sources that change at any moment |
 
 mod bench;

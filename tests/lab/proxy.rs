@@ -10,7 +10,7 @@ use testkit::proxy::{Fault, Outcome, Rule};
 
 const LENGTH: usize = 300_000;
 
-/// A client of the source's proxy, and an object behind it.
+/// A client of the source's proxy, and an object of that source.
 async fn bench() -> (Bench, Client, Vec<u8>) {
     let bench = Bench::empty().await;
     let body = noise(LENGTH, 1);

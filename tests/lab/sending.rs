@@ -1,4 +1,4 @@
-//! The jobsender where the queue, the table or a listing fails, and where it is killed.
+//! The jobsender when the queue, the table or a listing fails, and when it is killed.
 
 use std::collections::BTreeSet;
 

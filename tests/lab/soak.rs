@@ -314,7 +314,7 @@ impl Soak {
         self.bench.put_object(&key, object).await;
     }
 
-    /// Whoever starts workers starts another one where one ended by itself, as systemd does: because
+    /// Starts another worker for each that has ended by itself, as systemd does: because
     /// it could not even begin on such a line.
     async fn supervise(&mut self) {
         while let Some(at) = self.workers.iter().position(has_ended) {
@@ -440,7 +440,7 @@ impl Soak {
     }
 }
 
-/// What Linux says of a process under this name; nothing of some where it has ended.
+/// What Linux says of a process under this name; less once it has ended.
 fn said_of(worker: &Running, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id()));
     let status = status.expect("it was not waited for yet");

@@ -90,7 +90,7 @@ async fn under_kms_an_upload_is_continued_and_no_part_sent_again() {
     }
 }
 
-// 400 InvalidRequest, as Amazon S3 says it where a bucket has Object Lock.
+// 400 InvalidRequest, as Amazon S3 says it if a bucket has Object Lock.
 /// Promise 3.
 #[tokio::test]
 async fn a_store_that_wants_a_digest_in_front_of_every_part_gets_one() {
@@ -178,7 +178,7 @@ async fn a_success_without_an_etag_is_not_the_stores() {
     bench.arrives_in_spite_of(reads, writes).await;
 }
 
-// S3 answers a HEAD with a bare 400 where credentials have expired or SSE-C wants a key; a GET says
+// S3 answers a HEAD with a bare 400 if credentials have expired or SSE-C wants a key; a GET says
 // why.
 /// Promise 9.
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn found(cloud: &Cloud, table: &str) -> (Value, BTreeMap<String, String>) 
     (accounts[0].clone(), listed.lines().map(line).collect())
 }
 
-/// What each kind of change is told as.
+/// The words for each kind of change.
 async fn change(cloud: &Cloud) -> BTreeMap<String, String> {
     let (source, client) = (&cloud.stage.source, s3(cloud.stage.at_source()));
     let mut expected = BTreeMap::new();
@@ -113,7 +113,7 @@ async fn change(cloud: &Cloud) -> BTreeMap<String, String> {
         let delete = client.delete_object().bucket(source).key(key(n)).send().await;
         delete.expect("DeleteObject");
     }
-    // Written again behind a marker, with what was there before: another version all the same.
+    // Written again after a marker, with what was there before: another version all the same.
     put(cloud, [100].into_iter(), 1).await;
     expected.insert(key(100), new.to_owned());
     // A null version is known by its content only.

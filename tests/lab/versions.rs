@@ -146,7 +146,7 @@ async fn an_object_replaced_during_its_copy_is_copied_again_in_its_new_version()
     }
 }
 
-// The same where versions may not be read by their id: what is current is read, pinned by its ETag.
+// The same if versions may not be read by their id: what is current is read, pinned by its ETag.
 /// Promise 2.
 #[tokio::test]
 async fn a_version_that_is_only_looked_up_is_checked_at_the_end_too() {

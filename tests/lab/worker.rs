@@ -1,4 +1,4 @@
-//! Workers on a queue and a table, where these, the clock, the credentials or the workers
+//! Workers on a queue and a table, while these, the clock, the credentials or the workers
 //! themselves fail.
 
 use s3_migration::job::Job;
@@ -72,7 +72,7 @@ fn skewed() -> Vec<Rule> {
 async fn a_worker_whose_clock_is_off_by_an_hour_ends_and_buries_nothing() {
     let cloud = Cloud::of(&[10, 20, 30, 40, 50]).await;
     cloud.send().await;
-    // Of S3 only, as where the queue is on the machine itself.
+    // Of S3 only, as if the queue were on the machine itself.
     let clocks = [cloud.source.inject(1, skewed()), cloud.destination.inject(1, skewed())];
     let mut worker = cloud.worker(&[]);
     assert_eq!(worker.ended().await.code(), Some(3), "{}", worker.log());
@@ -112,7 +112,7 @@ async fn a_clock_that_is_off_buries_no_object_in_parts_either() {
     assert_eq!((&status["dead"], &status["failed"]), (&0.into(), &0.into()), "{status}");
 }
 
-/// Kills a worker while so many calls are held that no other may follow, and lets another one go on.
+/// Kills a worker while as many calls are held as may be made at once, and lets another one go on.
 async fn killed_at(pick: impl Fn(&Cloud) -> (&Proxy, Rule), calls: u64, arrived: bool) -> Cloud {
     let cloud = Cloud::of(&[1000, LARGE]).await;
     let (proxy, rule) = pick(&cloud);

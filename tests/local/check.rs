@@ -1,4 +1,4 @@
-//! `check` where there is nothing of AWS.
+//! `check` without anything of AWS.
 
 use testkit::local::{Local, MIB, SECRETS, noise};
 

@@ -143,7 +143,7 @@ async fn a_dry_run_says_sizes_requests_dollars_and_hours() {
     }
     let json = accounts(&local, &["--bandwidth", "8", "--workers", "2"]).await;
     let estimate = &json["estimate"];
-    // Three GETs and the parts of the large one; two comparisons, a page and the look behind its end each.
+    // Three GETs and the parts of the large one; two comparisons, each a page and the request after its end.
     assert_eq!(estimate["source"], json!({"list": 4, "head": 1, "get": 6}), "{json}");
     assert_eq!(estimate["destination"]["upload_part"], 3, "{json}");
     let bytes = 3.0 * 1000.0 + f64::from(11 << 20);

@@ -60,7 +60,7 @@ fn promised(estimate: &Estimate) -> [BTreeMap<String, u64>; 2] {
 async fn the_run_asks_for_what_was_promised(manner: Manner, settings: &[(&str, &str)]) {
     let mut local = Local::new().await;
     settings.iter().for_each(|(key, value)| local.set(key, value));
-    // A probe, and in the comparison and the closing one a page each and a look behind its end.
+    // A probe, and in the comparison and the closing one a page each and a request after its end.
     let mut work = Work { manner, lists: Lists { source: 5, destination: 5 }, ..Work::default() };
     fill(&local, &mut work).await;
     let before = [local.source.all_requests(), local.destination.all_requests()];

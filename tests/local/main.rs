@@ -1,5 +1,5 @@
 //! The real binary against the crate's own endpoints: what a user sees, what is asked of either
-//! side, and what is left behind.
+//! side, and what remains of it.
 
 mod check;
 mod cleanup;

@@ -13,7 +13,7 @@ use testkit::process::until;
 const SERVICE: Duration = Duration::from_millis(40);
 const OBJECTS: u64 = 600;
 
-/// A store that carries so many PutObject at once, and answers SlowDown to more.
+/// A store that takes this many PutObject at once, and answers SlowDown to more.
 struct Busy {
     carries: usize,
     seen: Mutex<Seen>,
@@ -77,7 +77,7 @@ async fn a_store_that_asks_for_patience_is_asked_for_less_and_gets_everything() 
 /// A store that answers PutObject in rounds: none of a round before all of it are there, however fast
 /// or slow the machine is.
 struct Rounds {
-    /// The last call of each round, counted from 1; what comes behind the last round is free.
+    /// The last call of each round, counted from 1; what comes after the last round is free.
     ends: Vec<usize>,
     begun: watch::Sender<usize>,
     /// Calls that wait, and the most that ever did.

@@ -13,7 +13,7 @@ use testkit::local::{ALL, Local, MIB, SQLITE, noise};
 use testkit::process::{Running, until};
 
 const OBJECTS: u64 = 30;
-/// Of them, so many arrive before the next PUT is held.
+/// This many of them arrive before the next PUT is held.
 const ARRIVED: u64 = 10;
 /// PUTs that are under way when it is held.
 const AT_ONCE: u64 = 2;
@@ -23,7 +23,7 @@ async fn queue(local: &Local, max_receives: u32) -> SqliteQueue {
     SqliteQueue::open(&database, "s3_migration_file_list", max_receives).await.unwrap()
 }
 
-/// A source of small objects, so many of which share a message.
+/// A source of small objects, this many to a message.
 async fn packs_of(objects: u64, gate: Option<Arc<Hold>>) -> Local {
     let mut local = Local::gated(gate).await;
     for n in 0..OBJECTS {

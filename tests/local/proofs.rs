@@ -26,7 +26,7 @@ async fn an_object_uploaded_in_equal_parts_gets_the_same_etag() {
     assert_eq!(local.destination.requests("UploadPart"), 3 + 1);
     assert!(local.destination.get("seven").await == body);
 
-    // Not where it is not wanted.
+    // Not if it is not wanted.
     let other = Local::new().await;
     let source = local.source.endpoint.url();
     local.set("Source_Endpoint", &source);

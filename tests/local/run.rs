@@ -32,7 +32,7 @@ async fn a_run_needs_no_ini_and_a_second_one_copies_nothing() {
     let second = local.run(&["run", "s3://from-here/x", "s3://to-there/y"]).await.with_status(0);
     assert!(second.stdout.contains("all 21 objects"), "{}", second.all());
     for (place, mut expected) in [&local.source, &local.destination].into_iter().zip(before) {
-        // A page to see that it answers; a comparison and the closing one, each with a look behind its end.
+        // A page to see that it answers; a comparison and the closing one, each with a request after its end.
         *expected.get_mut("ListObjectsV2").unwrap() += 5;
         assert_eq!(place.all_requests(), expected);
     }
@@ -147,7 +147,7 @@ async fn an_archived_object_is_named_and_the_others_arrive() {
     assert_eq!((&json["failed_count"], &json["compared"]["archived"]), (&1.into(), &0.into()));
     assert_eq!((&json["closing"]["to_copy"], &json["closing"]["archived"]), (&0.into(), &1.into()));
     // Only Amazon S3 tells in its listing what is restored: elsewhere it is tried. Once with the objects
-    // of its pack and once by itself, then once in the second run, where it is alone.
+    // of its pack and once by itself, then once in the second run, in which it is alone.
     assert_eq!(local.source.requests("GetObject"), 5 + 3);
     assert_eq!(local.destination.keys().await.len(), 5);
 }

@@ -114,7 +114,7 @@ async fn each_pair_of_a_bucket_list_has_a_block_with_its_own_counts() {
 /// Promise 0.
 #[tokio::test]
 async fn the_closing_comparison_is_a_phase_with_its_own_counts() {
-    // A page to see that it answers, and a comparison with a look behind its end.
+    // A page to see that it answers, and a comparison with a request after its end.
     let gate = Hold::new("ListObjectsV2", 3);
     let local = filled(&gate).await;
     let run = local.spawn(&["run", ALL[0], ALL[1]]);

@@ -14,7 +14,7 @@ use crate::checksum::Said;
 use crate::guard::Stats;
 use crate::index::Index;
 
-/// The state behind every operation.
+/// The state that all operations share.
 #[derive(Clone)]
 pub(super) struct Store {
     pub(super) index: Arc<Index>,

@@ -1,6 +1,6 @@
 //! How to read the keys of a listing: not all stores do what `EncodingType` says.
 //!
-//! Pure: evidence on a page, and what to ask where there is none.
+//! Pure: evidence on a page, and what to ask if there is none.
 
 use std::borrow::Cow;
 

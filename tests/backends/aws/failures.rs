@@ -1,4 +1,4 @@
-//! What a user is told when a service cannot be used at all.
+//! What a user reads when a service cannot be used at all.
 
 use std::time::SystemTime;
 

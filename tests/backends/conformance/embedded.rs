@@ -254,7 +254,7 @@ async fn a_receive_that_is_dropped_loses_no_message() {
     assert!(messages.values().all(|m| m.receive_count == 1), "{messages:?}");
 }
 
-/// Holds the thread, so that the future beside it is not polled meanwhile.
+/// Holds the thread, so that the other future is not polled meanwhile.
 async fn spin(pause: Duration) {
     let until = Instant::now() + pause;
     while Instant::now() < until {

@@ -279,7 +279,7 @@ pub async fn take(
     Ok(messages)
 }
 
-/// Waits until the queue counts so many messages; `dead` only where it can be seen.
+/// Waits until the queue counts this many messages; `dead` only if it can be seen.
 async fn assert_depth(queue: &dyn Queue, waiting: u64, running: u64, dead: u64) {
     eventually("depth", (waiting, running, dead), async || {
         let depth = queue.depth().await.unwrap();

@@ -1,4 +1,4 @@
-//! What goes over the line, before a server that says what it is told to.
+//! What goes over the line, to a server that gives the answers it is given.
 
 use s3_migration::store::{Reads, Writes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

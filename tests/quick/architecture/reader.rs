@@ -35,7 +35,7 @@ pub fn sources() -> Vec<Source> {
     sources
 }
 
-/// The same of the crates beside the product, by their paths below `crates`.
+/// The same of the other crates, by their paths below `crates`.
 pub fn sources_of_crates() -> Vec<Source> {
     let sources = sources_below("crates");
     assert!(sources.len() > 20, "the crates are not where they were");
@@ -101,7 +101,7 @@ pub fn code(text: &str) -> String {
     code
 }
 
-/// Leaves out each item behind `#[cfg(test)]`: up to its semicolon, or to the brace that closes it,
+/// Leaves out each item after `#[cfg(test)]`: up to its semicolon, or to the brace that closes it,
 /// which rustfmt puts under the attribute.
 fn without_tests(text: &str) -> String {
     const ATTRIBUTE: &str = "#[cfg(test)]\n";
@@ -152,7 +152,7 @@ fn quoted(text: &str) -> usize {
     text.len()
 }
 
-/// 0 where it is an identifier such as `r#type`.
+/// 0 if it is an identifier such as `r#type`.
 fn raw_text(text: &str) -> usize {
     let hashes = text[1..].chars().take_while(|c| *c == '#').count();
     if !text[1 + hashes..].starts_with('"') {
@@ -163,7 +163,7 @@ fn raw_text(text: &str) -> usize {
     text[body..].find(&end).map_or(text.len(), |at| body + at + end.len())
 }
 
-/// 0 where it is a lifetime.
+/// 0 if it is a lifetime.
 fn character(text: &str) -> usize {
     let mut chars = text.char_indices().skip(1);
     match chars.next() {

@@ -49,7 +49,7 @@ proptest! {
                 prop_assert_eq!(layout.size, size);
                 prop_assert!((MIN_PART_BYTES..=MAX_PART_BYTES).contains(&layout.part_size));
                 prop_assert!(u64::from(layout.count()) <= MAX_PARTS);
-                // Never smaller parts than asked for, where S3 takes those.
+                // Never smaller parts than asked for, if S3 takes those.
                 prop_assert!(layout.part_size >= chunk.min(MAX_PART_BYTES));
                 // What was planned may be continued.
                 prop_assert_eq!(adopt(size, layout.part_size, &[]), Some(layout));
@@ -117,7 +117,7 @@ proptest! {
     }
 
     /// Promise 4.
-    /// The destination's key is the source's, byte for byte, behind the prefix and one slash.
+    /// The destination's key is the source's, byte for byte, after the prefix and one slash.
     #[test]
     fn a_destination_key_ends_with_the_source_key_as_it_is(
         prefix in "[a/.%+ ü]{0,6}", key in any::<String>(), other in any::<String>()

@@ -63,7 +63,7 @@ impl Object {
         hex::encode(md5(self.key.as_bytes()))
     }
 
-    /// What is read where all columns are there.
+    /// What is read if all columns are there.
     pub fn row(&self, version: Option<&str>) -> KeyRow {
         KeyRow {
             key: ObjectKey::new(&self.key),

@@ -22,7 +22,7 @@ use testkit::proxy::{Fault, Proxy, Rule};
 const INVENTORIES: &str = "copied-inventories";
 const DATA: [&str; 2] = ["0000-0.", "0000-1."];
 
-/// An inventory of six objects in two files, behind a proxy.
+/// An inventory of six objects in two files, read through a proxy.
 struct Stage {
     made: Made,
     store: Arc<dyn ObjectStore>,
@@ -75,7 +75,7 @@ impl Stage {
         self.store.put(&id, &NewObject::default(), content.into(), proof).await.unwrap();
     }
 
-    /// The fault for the first GETs of what has one of `names` in its key, so many of each.
+    /// The fault for the first GETs of what has one of `names` in its key, this many of each.
     fn fault(&self, names: &[&str], most: u64, fault: &Fault) {
         let rule = |name: &&str| Rule::on("GetObject", fault.clone()).containing(*name).most(most);
         self.proxy.inject(1, names.iter().map(rule).collect());

@@ -89,7 +89,7 @@ async fn an_object_without_headers_gets_none_but_a_type() {
     assert_eq!(head.metadata.unwrap().len(), 0);
 }
 
-/// The SDK's own default frames a body and puts a checksum behind it.
+/// The SDK's own default frames a body and puts a checksum after it.
 #[tokio::test]
 async fn a_framed_body_is_stored_bare() {
     let lab = Lab::new().await;

@@ -5,7 +5,7 @@ use crate::support::{BUCKET, Lab, code};
 #[tokio::test]
 async fn a_listing_is_paged_in_byte_order_and_ends_exactly() {
     let lab = Lab::new().await;
-    // By UTF-16 units, U+FF5E would come behind U+1F600.
+    // By UTF-16 units, U+FF5E would come after U+1F600.
     let keys = ["A", "a", "a!b", "a/1", "b", "\u{ff5e}", "\u{1f600}"];
     for key in keys.iter().rev() {
         lab.put(key, vec![]).await;

@@ -135,7 +135,7 @@ pub fn client(url: &str, access_key: &str, secret_key: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-/// The S3 error code, or the HTTP status where the answer had no body to say one.
+/// The S3 error code, or the HTTP status if the answer had no body to name one.
 pub fn code<E: ProvideErrorMetadata + std::fmt::Debug>(error: SdkError<E>) -> String {
     let status = error.raw_response().map(|raw| raw.status().as_u16().to_string());
     let code = error.code().map(str::to_owned);

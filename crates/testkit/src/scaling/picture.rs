@@ -12,7 +12,7 @@ const RIGHT: f64 = 16.0;
 const PANEL: f64 = 150.0;
 const TOPS: [f64; 2] = [64.0, 258.0];
 const HEIGHT: f64 = 446.0;
-/// Points of a line; more could not be told apart.
+/// Points of a line; more could not be distinguished.
 const POINTS: usize = 240;
 
 /// Colours that are distinct on white and on black, for colour-blind readers too.
