@@ -1,6 +1,6 @@
 //! Headers that a store refuses: what is then left out, signed or written in another form.
 
-use crate::http::{Answer, Request};
+use crate::http::Answer;
 use crate::stage::{PATHS, Stage, TO, stage_by};
 use crate::store::{MIB, Object, large};
 
