@@ -215,9 +215,9 @@ impl LaneHasher {
         }
         let Some(lane) = &self.lane else { return };
         let chunks = std::mem::take(&mut self.own.chunks);
-        lane.flow.waiting.fetch_add(self.own.bytes, Ordering::AcqRel);
-        self.own.bytes = 0;
-        lane.inbox.post(Post::Bytes(lane.id, chunks));
+        let bytes = std::mem::take(&mut self.own.bytes);
+        let waiting = lane.flow.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        lane.inbox.post_bytes(lane.id, chunks, waiting);
     }
 }
 

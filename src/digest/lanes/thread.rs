@@ -9,8 +9,7 @@ use md5_many::{Md5Many, Md5State};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::Flow;
-
+use super::{Flow, MAX_WAITING};
 use crate::mutex::lock;
 
 /// Streams per step: as many as AVX-512 has lanes; AVX2 takes them as two interleaved groups.
@@ -22,6 +21,9 @@ const GROUP: usize = 8;
 /// Bytes of each stream per step: the data of all lanes stays in the L1 cache, and a new stream
 /// waits for less than 0.1 ms.
 const STEP: usize = 16 * 1024;
+/// Once this much of a stream waits, it is hashed whether others join it or not: so early that the
+/// stream itself need not wait.
+const URGENT: usize = MAX_WAITING / 2;
 /// A shorter piece is hashed without lanes, so that it does not shorten the others' step.
 const TOO_SHORT: usize = 512;
 /// The block of MD5 (RFC 1321).
@@ -40,7 +42,8 @@ pub(super) struct Inbox {
 struct InboxState {
     posts: Vec<Post>,
     last_id: u64,
-    asleep: bool,
+    /// The thread sleeps until there are this many posts, or one that cannot wait.
+    asleep_until: Option<usize>,
     closed: bool,
 }
 
@@ -71,14 +74,25 @@ impl Inbox {
         id
     }
 
+    /// Posts the next bytes of a stream of which this many wait now.
+    pub(super) fn post_bytes(&self, id: u64, chunks: Vec<Bytes>, waiting: usize) {
+        self.leave(Post::Bytes(id, chunks), waiting >= URGENT);
+    }
+
+    /// Posts something that cannot wait.
     pub(super) fn post(&self, post: Post) {
+        self.leave(post, true);
+    }
+
+    fn leave(&self, post: Post, is_urgent: bool) {
         let mut inner = self.lock();
         if inner.closed {
             // The post is dropped with its sender.
             return;
         }
         inner.posts.push(post);
-        if std::mem::take(&mut inner.asleep) {
+        let posts = inner.posts.len();
+        if inner.asleep_until.take_if(|enough| is_urgent || posts >= *enough).is_some() {
             drop(inner);
             self.wake.notify_one();
         }
@@ -90,14 +104,16 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// What has been posted; if `idle`, sleeps until there is something. `None` at the end.
-    fn take(&self, idle: bool) -> Option<Vec<Post>> {
+    /// What has been posted. If that is nothing, sleeps until there are `enough` posts, or one that
+    /// cannot wait; does not sleep for 0. `None` at the end.
+    fn take(&self, enough: usize) -> Option<Vec<Post>> {
         let mut inner = self.lock();
-        while idle && inner.posts.is_empty() && !inner.closed {
-            inner.asleep = true;
+        if inner.posts.is_empty() && enough > 0 {
+            inner.asleep_until = Some(enough);
+        }
+        while inner.asleep_until.is_some() && !inner.closed {
             inner = self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        inner.asleep = false;
         (!inner.closed).then(|| std::mem::take(&mut inner.posts))
     }
 }
@@ -134,10 +150,13 @@ pub(super) fn digests(engine: Md5Many, inputs: &[Bytes]) -> Vec<[u8; 16]> {
 pub(super) fn run(engine: Md5Many, inbox: &Inbox) {
     let _ending = EndNotice(inbox);
     let mut streams = Streams::default();
-    let mut idle = true;
-    while let Some(posts) = inbox.take(idle) {
+    let mut enough = 1;
+    while let Some(posts) = inbox.take(enough) {
         posts.into_iter().for_each(|post| streams.accept(post));
-        idle = !streams.step(engine);
+        enough = streams.missing();
+        if enough == 0 {
+            streams.step(engine);
+        }
     }
 }
 
@@ -187,6 +206,25 @@ impl Streams {
             let stream = self.all.swap_remove(at);
             // The receiver may be gone by now.
             let _ = sender.send(stream.state.finalize());
+        }
+    }
+
+    /// How many more streams should have bytes before the next step; 0: it is time for one. A step
+    /// costs much the same for one stream as for eight, and nobody waits for the bytes in the middle
+    /// of a stream. So a step is taken if no others could join it, if somebody waits for a digest, or
+    /// before a stream would have to wait for room.
+    fn missing(&self) -> usize {
+        let ready = self.all.iter().filter(|stream| !stream.waiting.is_empty()).count();
+        let is_urgent = |stream: &Stream| {
+            let waiting = stream.flow.waiting.load(Ordering::Acquire);
+            !stream.waiting.is_empty() && (waiting >= URGENT || stream.finish.is_some())
+        };
+        match self.all.iter().any(is_urgent) {
+            true => 0,
+            // Without any stream, the first one is missing.
+            false => {
+                MAX_LANES.min(self.all.len()).saturating_sub(ready).max(usize::from(ready == 0))
+            }
         }
     }
 
@@ -259,5 +297,74 @@ impl Stream {
             self.waiting.pop_front();
         }
         self.flow.done(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: usize = 64 * 1024;
+
+    /// The next bytes of stream `id`, as its hasher posts them.
+    fn bytes(streams: &mut Streams, id: u64) {
+        let at = streams.all.iter().position(|stream| stream.id == id).unwrap();
+        streams.all[at].flow.waiting.fetch_add(PIECE, Ordering::AcqRel);
+        streams.accept(Post::Bytes(id, vec![Bytes::from(vec![7; PIECE])]));
+    }
+
+    fn open(count: u64) -> Streams {
+        let mut streams = Streams::default();
+        (0..count).for_each(|id| streams.accept(Post::Open(id, Arc::default())));
+        streams
+    }
+
+    #[test]
+    fn a_step_waits_for_company_as_long_as_nobody_waits_for_it() {
+        let mut streams = open(4);
+        assert_eq!(streams.missing(), 4);
+        assert_eq!(Streams::default().missing(), 1, "without any, the first one");
+        bytes(&mut streams, 0);
+        assert_eq!(streams.missing(), 3);
+        bytes(&mut streams, 0);
+        assert_eq!(streams.missing(), 3, "the same stream again");
+        (1..4).for_each(|id| bytes(&mut streams, id));
+        assert_eq!(streams.missing(), 0, "all are there");
+        while streams.missing() == 0 {
+            assert!(streams.step(Md5Many::new()));
+        }
+        let left: Vec<_> = streams.all.iter().map(|stream| stream.waiting.len()).collect();
+        assert_eq!(left, [1, 0, 0, 0], "they went side by side");
+        assert_eq!(streams.missing(), 3);
+        streams.accept(Post::Gone(3));
+        assert_eq!(streams.missing(), 2, "one fewer can come");
+    }
+
+    #[test]
+    fn a_step_waits_for_nobody_if_a_digest_is_due_or_a_stream_would_have_to_wait() {
+        let mut streams = open(2);
+        bytes(&mut streams, 0);
+        let (sender, mut digest) = oneshot::channel();
+        streams.accept(Post::Finish(0, sender));
+        while streams.missing() == 0 {
+            streams.step(Md5Many::new());
+        }
+        assert!(digest.try_recv().is_ok());
+
+        let mut streams = open(2);
+        while streams.missing() > 0 {
+            bytes(&mut streams, 0);
+        }
+        let waiting = streams.all[0].flow.waiting.load(Ordering::Acquire);
+        assert!((URGENT..MAX_WAITING).contains(&waiting), "{waiting}");
+    }
+
+    #[test]
+    fn more_streams_than_lanes_wait_for_no_more_than_there_are_lanes() {
+        let mut streams = open(40);
+        (0..MAX_LANES as u64 - 1).for_each(|id| bytes(&mut streams, id));
+        assert_eq!(streams.missing(), 1);
+        bytes(&mut streams, 30);
+        assert_eq!(streams.missing(), 0);
     }
 }
