@@ -50,7 +50,7 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
             Some(running) => running,
             None => stage.function("worker", &settings).await,
         };
-        let dies = (random >> 33) % STRUCK == 0;
+        let dies = (random >> 33).is_multiple_of(STRUCK);
         // Not before it has its leases: until then the queue's own 15 minutes apply.
         let leases = queue.calls(LEASE) + messages.len();
         let struck = async {
