@@ -6,10 +6,14 @@ use std::ffi::OsString;
 use super::keys::{KEYS, Key};
 use super::layers::{self, Layer};
 use super::problem::{Problems, shown_name};
+use super::words::{LogFormat, Words};
 
 /// The size of the function in MiB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
 const MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+/// Set if the function's logging is configured as JSON
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>).
+const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
 /// The rest is for the program itself, the connections and the kernel.
 const LEAST_MEMORY: u64 = 32;
 
@@ -48,13 +52,18 @@ where
     K: Into<OsString>,
     V: Into<OsString>,
 {
-    let (mut memory, mut notices) = (None, Vec::new());
+    let (mut below, mut notices) = (Layer::default(), Vec::new());
     let mut passed: Vec<(OsString, OsString)> = Vec::new();
     for (name, value) in variables {
         let (name, value) = (name.into(), value.into());
         let Some(text) = name.to_str() else { continue };
         if text == MEMORY {
-            memory = value.to_str().and_then(|size| size.parse::<u64>().ok());
+            let size = value.to_str().and_then(|size| size.parse::<u64>().ok());
+            let share = size.map(|size| (size / 2).max(LEAST_MEMORY).to_string());
+            below.add("Mode", "MaxMemory", share, MEMORY);
+        } else if text == LOG_FORMAT {
+            let json = (value == "JSON").then(|| LogFormat::Json.word().to_owned());
+            below.add("Debug", "LogFormat", json, LOG_FORMAT);
         } else if let Some((name, why)) = MEANINGLESS.iter().find(|(name, _)| *name == text) {
             notices.push(format!("environment variable {name} has no meaning here: {why}"));
         } else if let Some((_, renamed)) = RENAMED.iter().find(|(old, _)| *old == text) {
@@ -79,12 +88,7 @@ where
             problems.add(format!("environment variable {old}"), message);
         }
     }
-    let memory = memory.map(|size| (size / 2).max(LEAST_MEMORY).to_string());
-    FunctionEnvironment {
-        below: Layer::of_one("Mode", "MaxMemory", memory, MEMORY),
-        layer: layers::environment(passed, problems),
-        notices,
-    }
+    FunctionEnvironment { below, layer: layers::environment(passed, problems), notices }
 }
 
 /// The key that is meant by a variable that is none.
@@ -106,7 +110,7 @@ fn slip(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Count, JobType};
+    use super::super::{Config, Count, JobType, LogFormat};
     use crate::object::MIB;
 
     fn load(variables: &[(&str, &str)]) -> crate::error::Result<(Config, Vec<String>)> {
@@ -162,6 +166,16 @@ mod tests {
         assert_eq!(memory(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")]), Some(64 * MIB));
         let both = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"), ("MaxMemory", "100")];
         assert_eq!(memory(&both), Some(100 * MIB));
+    }
+
+    #[test]
+    fn the_log_is_as_the_function_is_configured() {
+        let format = |variables: &[(&str, &str)]| load(variables).unwrap().0.debug.log_format;
+        assert_eq!(format(&[]), LogFormat::Auto);
+        assert_eq!(format(&[("AWS_LAMBDA_LOG_FORMAT", "JSON")]), LogFormat::Json);
+        assert_eq!(format(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]), LogFormat::Auto);
+        let both = [("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("LogFormat", "text")];
+        assert_eq!(format(&both), LogFormat::Text);
     }
 
     #[test]

@@ -30,11 +30,12 @@ struct FoundValue {
 pub(super) struct Layer(Vec<FoundValue>);
 
 impl Layer {
-    /// One value from `place`, if there is one.
-    pub(super) fn of_one(section: &str, name: &str, value: Option<String>, place: &str) -> Self {
-        let key = keys::find(section, name).zip(value);
-        let place = format!("environment variable {place}");
-        Self(key.map(|(key, value)| FoundValue { key, value, place }).into_iter().collect())
+    /// Adds a value that the variable `name` gives, if it gives one.
+    pub(super) fn add(&mut self, section: &str, key: &str, value: Option<String>, name: &str) {
+        let place = format!("environment variable {name}");
+        if let Some((key, value)) = keys::find(section, key).zip(value) {
+            self.0.push(FoundValue { key, value, place });
+        }
     }
 }
 
