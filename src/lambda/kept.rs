@@ -30,9 +30,9 @@ pub(super) struct Kept {
     fleet: Fleet,
     profiles: Profiles,
     log_interval: Duration,
-    /// When the fleet was last looked at, by the clock of the day: no other goes on while the
-    /// process is frozen.
-    looked: SystemTime,
+    /// When the last work ended, by the clock of the day: no other goes on while the process is
+    /// frozen.
+    ended: SystemTime,
 }
 
 impl Kept {
@@ -47,24 +47,20 @@ impl Kept {
         let monitor = Arc::new(Monitor::default());
         let profiles = Profiles::load(config, &sides, &state).await;
         let fleet = fleets::enter(config, &sides, &state, member, Some(&monitor)).await?;
-        let (log_interval, looked) = (config.debug.log_interval, SystemTime::now());
-        Ok(Self { sides, state, monitor, fleet, profiles, log_interval, looked })
+        let (log_interval, ended) = (config.debug.log_interval, SystemTime::now());
+        Ok(Self { sides, state, monitor, fleet, profiles, log_interval, ended })
     }
 
     /// Whether it has stood still for so long that it is better opened anew.
     pub(super) fn is_stale(&self) -> bool {
-        self.standstill() > STANDSTILL
-    }
-
-    fn standstill(&self) -> Duration {
-        // A clock that was set back says nothing: then it is looked at again.
-        SystemTime::now().duration_since(self.looked).unwrap_or(STANDSTILL)
+        // A clock that was set back says nothing.
+        let standstill = SystemTime::now().duration_since(self.ended).unwrap_or_default();
+        standstill > STANDSTILL
     }
 
     /// Learns of the limits and the pause that are in force now.
     pub(super) async fn look(&mut self) {
-        self.fleet.look_if_due(self.standstill()).await;
-        self.looked = SystemTime::now();
+        self.fleet.look_if_due().await;
     }
 
     /// Whether the fleet is paused.
@@ -92,7 +88,7 @@ impl Kept {
             done = work => done,
             never = self.fleet.watch() => match never {},
         };
-        self.looked = SystemTime::now();
+        self.ended = SystemTime::now();
         drop(ending);
         let _ = traffic.await;
         done

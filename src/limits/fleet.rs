@@ -72,6 +72,9 @@ pub struct Fleet {
     /// For how many more looks it wants each limit.
     wants: [u8; LIMITS],
     looked: Option<Instant>,
+    /// When it last began to look, by the clock of the day: no other goes on while a function is
+    /// frozen.
+    asked: SystemTime,
     told: Option<Told>,
     is_out: bool,
     /// Where its detail is kept, once it knows the others.
@@ -129,6 +132,7 @@ impl Fleet {
             // Nobody knows yet what it will need.
             wants: [KEPT; LIMITS],
             looked: None,
+            asked: SystemTime::UNIX_EPOCH,
             told: None,
             is_out: false,
             place: None,
@@ -156,7 +160,7 @@ impl Fleet {
     /// Looks from time to time, for as long as this is awaited.
     pub async fn watch(&mut self) -> Infallible {
         loop {
-            tokio::time::sleep(self.interval()).await;
+            tokio::time::sleep(self.interval().saturating_sub(self.since_asked())).await;
             self.look().await;
         }
     }
@@ -166,11 +170,16 @@ impl Fleet {
         self.view.has_machines(unix_now())
     }
 
-    /// Looks, if `since` the last look so much time has passed that it is due.
-    pub async fn look_if_due(&mut self, since: Duration) {
-        if since >= self.interval() {
+    /// Looks, if the last look was long enough ago.
+    pub async fn look_if_due(&mut self) {
+        if self.since_asked() >= self.interval() {
             self.look().await;
         }
+    }
+
+    fn since_asked(&self) -> Duration {
+        // A clock that was set back says nothing.
+        SystemTime::now().duration_since(self.asked).unwrap_or(Duration::MAX)
     }
 
     fn interval(&self) -> Duration {
@@ -191,6 +200,7 @@ impl Fleet {
 
     async fn look(&mut self) {
         let now = Instant::now();
+        self.asked = SystemTime::now();
         self.note_wants();
         let change = self.change();
         let over = self.view.places(&change.remove);

@@ -252,16 +252,31 @@ async fn a_thawed_function_goes_on_though_its_connections_are_dead() {
 #[tokio::test]
 async fn a_paused_fleet_puts_messages_off() {
     let stage = Stage::put(5).await;
-    stage.put_source("later", b"later").await;
-    stage.send(&job(&stage, "later", 5).to_string()).await;
-    assert_eq!(stage.run(&["pause"]).await.code, Some(0));
+    stage.put_source("object", b"object").await;
+    stage.send(&job(&stage, "object", 6).to_string()).await;
     let function = stage.function("worker", &[]).await;
     let messages = stage.polled(1).await;
-    let failures = stage.bring(&function, &messages, LONGEST).await.failures();
-    assert_eq!(failures, [messages[0].id.as_str()]);
-    assert!(stage.arrived_keys().await.is_empty(), "a paused fleet has copied something");
+    assert!(stage.bring(&function, &messages, LONGEST).await.failures().is_empty());
+    assert_eq!(stage.run(&["pause"]).await.code, Some(0));
+    // It has just looked, and looks again when that is due, however short its invocations are.
+    let (paused, message) = loop {
+        stage.send(&job(&stage, "object", 6).to_string()).await;
+        let messages = stage.polled(1).await;
+        let failures = stage.bring(&function, &messages, LONGEST).await.failures();
+        if !failures.is_empty() {
+            break (failures, messages[0].id.clone());
+        }
+    };
+    assert_eq!(paused, [message]);
     assert_eq!(stage.depth().await, (0, 1), "it rests");
     assert!(function.log().await.contains("paused: the command pause"));
+    // A new process learns of it before it begins.
+    let other = stage.function("worker", &[]).await;
+    stage.put_source("later", b"later").await;
+    stage.send(&job(&stage, "later", 5).to_string()).await;
+    let messages = stage.polled(1).await;
+    assert_eq!(stage.bring(&other, &messages, LONGEST).await.failures().len(), 1);
+    assert_eq!(stage.arrived("moved/later").await, None, "a paused fleet has copied something");
 }
 
 // What the first invocation needs is set up by it: nothing outside is asked before.
