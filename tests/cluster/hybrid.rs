@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::lambda::{Invoked, LONGEST};
-use testkit::proxy::Proxy;
+use testkit::lambda::{Function, Invoked, LONGEST};
+use testkit::proxy::{Outcome, Proxy, Seen};
 use testkit::stage::{MIB, Stage, noise, until};
 
 use crate::door::Door;
@@ -30,13 +30,25 @@ async fn fill(stage: &Stage) {
     }
 }
 
+/// A new process, and the proxy by which its calls of the queue are seen.
+async fn begin(stage: &Stage) -> (Function, Proxy) {
+    let queue = Proxy::before(stage.server.address()).await;
+    let settings =
+        [("VisibilityTimeout", "10"), ("MaxThread", "2"), ("AWS_ENDPOINT_URL_SQS", queue.url())];
+    (stage.function("worker", &settings).await, queue)
+}
+
+/// How many leases have been taken.
+fn taken(seen: &[Seen]) -> usize {
+    let is_taken =
+        |seen: &&Seen| seen.call.operation == LEASE && seen.outcome == Outcome::Status(200);
+    seen.iter().filter(is_taken).count()
+}
+
 /// One place of the function's concurrency: polls, invokes, and starts a new process if the last one
 /// has died, until the queue is empty.
 async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
     let mut random = seed;
-    let queue = Proxy::before(stage.server.address()).await;
-    let settings =
-        [("VisibilityTimeout", "10"), ("MaxThread", "2"), ("AWS_ENDPOINT_URL_SQS", queue.url())];
     let mut function = None;
     while stage.depth().await != (0, 0) {
         let messages = stage.poll(3).await;
@@ -46,15 +58,15 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
         }
         invocations.fetch_add(1, Ordering::Relaxed);
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let running = match function.take() {
-            Some(running) => running,
-            None => stage.function("worker", &settings).await,
+        let (running, queue) = match function.take() {
+            Some(both) => both,
+            None => begin(stage).await,
         };
         let dies = (random >> 33).is_multiple_of(STRUCK);
         // Not before it has its leases: until then the queue's own 15 minutes apply.
-        let leases = queue.calls(LEASE) + messages.len();
+        let leases = taken(&queue.seen()) + messages.len();
         let struck = async {
-            queue.until_calls(LEASE, leases).await;
+            queue.until("its leases", |seen| taken(seen) >= leases).await;
             tokio::time::sleep(Duration::from_millis((random >> 40) % 400)).await;
         };
         let invoked = tokio::select! {
@@ -65,7 +77,7 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
             }
         };
         match invoked {
-            Invoked::Answer(_) => function = Some(running),
+            Invoked::Answer(_) => function = Some((running, queue)),
             // Its messages come back when its own leases end, not after the queue's 15 minutes.
             Invoked::Killed => {}
             other => panic!("{other:?}"),
