@@ -9,6 +9,11 @@ use s3_migration::error::Error;
 use s3_migration::format::escape::lines;
 use s3_migration::lambda;
 
+/// musl's own allocator costs more CPU: docs/benchmark.md has the figures.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if lambda::is_called() {
         return function();
