@@ -9,12 +9,16 @@ use s3_migration::error::Error;
 use s3_migration::format::escape::lines;
 use s3_migration::lambda;
 
-/// musl's own allocator costs more CPU: docs/benchmark.md has the figures.
+/// musl's own allocator needs more CPU: docs/benchmark.md has the figures.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // With huge pages, this allocator took five times the memory.
+    #[cfg(target_env = "musl")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+
     if lambda::is_called() {
         return function();
     }
