@@ -59,7 +59,9 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.1.take().map(|free| free.send(()));
+        if let Some(free) = self.1.take() {
+            let _ = free.send(());
+        }
     }
 }
 
