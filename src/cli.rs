@@ -31,7 +31,7 @@ pub use sides::{LoudnessArgs, SidesArgs};
 #[command(name = "s3-migration", version, about, after_help = after::ALL, disable_help_subcommand = true)]
 pub struct Cli {
     /// The configuration; default: ./s3_migration_config.ini, then
-    /// /etc/s3-migration/s3_migration_config.ini
+    /// ./s3_migration_cluster_config.ini, then /etc/s3-migration/s3_migration_config.ini
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How much is said.

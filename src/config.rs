@@ -18,6 +18,7 @@ mod listen;
 mod load;
 mod problem;
 mod shipped;
+mod single_node_ini;
 mod size;
 pub mod timetable;
 mod typed;

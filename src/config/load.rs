@@ -4,12 +4,16 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::problem::Problems;
-use super::{Config, Given, function, layers, typed};
+use super::{Config, Given, function, layers, single_node_ini, typed};
 use crate::error::{Error, Result};
 
-/// Where the ini is looked for if none is named; the first file that exists is read.
-pub const DEFAULT_FILES: [&str; 2] =
-    ["s3_migration_config.ini", "/etc/s3-migration/s3_migration_config.ini"];
+/// Where the ini is looked for if none is named; the first file that exists is read. The second is
+/// the original's name.
+pub const DEFAULT_FILES: [&str; 3] = [
+    "s3_migration_config.ini",
+    "s3_migration_cluster_config.ini",
+    "/etc/s3-migration/s3_migration_config.ini",
+];
 
 /// The ignore list that is used if neither a file nor a parameter gives one; it is next to the ini.
 pub const IGNORE_LIST_FILE: &str = "s3_migration_ignore_list.txt";
@@ -56,7 +60,7 @@ impl Config {
     {
         let mut problems = Problems::default();
         let environment = function::read(env, &mut problems);
-        let ini = first_ini(&DEFAULT_FILES.map(Path::new), false, &mut problems);
+        let ini = first_ini(&DEFAULT_FILES.map(Path::new), false, &mut problems)?;
         let mut found = vec![environment.below];
         found.extend(ini.layer);
         found.push(environment.layer);
@@ -100,7 +104,7 @@ where
     V: Into<OsString>,
 {
     let mut problems = Problems::default();
-    let ini = first_ini(files, required, &mut problems);
+    let ini = first_ini(files, required, &mut problems)?;
     let mut found: Vec<_> = ini.layer.into_iter().collect();
     found.push(layers::environment(env, &mut problems));
     found.push(layers::command_line(given));
@@ -115,14 +119,18 @@ struct FoundIni {
     file: Option<PathBuf>,
 }
 
-fn first_ini(files: &[&Path], required: bool, problems: &mut Problems) -> FoundIni {
+fn first_ini(files: &[&Path], required: bool, problems: &mut Problems) -> Result<FoundIni> {
     for file in files {
         let name = file.display().to_string();
         match std::fs::read(file) {
             Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                if let Some(answer) = single_node_ini::answer(&name, &text) {
+                    return Err(Error::usage(answer));
+                }
                 let folder = Some(folder_of(file));
                 let layer = Some(layers::ini(&name, &bytes, folder.as_deref(), problems));
-                return FoundIni { layer, folder, file: Some((*file).to_owned()) };
+                return Ok(FoundIni { layer, folder, file: Some((*file).to_owned()) });
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => {}
             Err(e) => {
@@ -131,7 +139,7 @@ fn first_ini(files: &[&Path], required: bool, problems: &mut Problems) -> FoundI
             }
         }
     }
-    FoundIni::default()
+    Ok(FoundIni::default())
 }
 
 fn folder_of(file: &Path) -> PathBuf {

@@ -7,7 +7,7 @@ const HEADER: &str = "\
 # Names and True/False are matched in any case. A comment needs its own line.
 #
 # The first of these is read: the file named by --config, ./s3_migration_config.ini,
-# /etc/s3-migration/s3_migration_config.ini.
+# ./s3_migration_cluster_config.ini, /etc/s3-migration/s3_migration_config.ini.
 #
 # Environment variables override this file. SECTION_KEY (for example Source_Endpoint or
 # MODE_MAXTHREAD) works for every key, in any case. The key's name alone works too, spelled exactly

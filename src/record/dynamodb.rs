@@ -233,12 +233,11 @@ impl DynamoRecords {
             .scan()
             .table_name(&self.table)
             .set_projection_expression(projected.map(|all: Vec<String>| all.join(", ")))
-            .set_filter_expression(status.map(|_| "#jobStatus = :jobStatus".to_owned()))
+            .set_filter_expression(status.map(|_| failures::HAS_STATUS.to_owned()))
             .set_expression_attribute_values(status.map(|status| {
-                HashMap::from([(
-                    ":jobStatus".to_owned(),
-                    AttributeValue::S(status.as_str().to_owned()),
-                )])
+                let values = [(":jobStatus", status.as_str()), (":set", failures::STRING_SET)];
+                let text = |text: &str| AttributeValue::S(text.to_owned());
+                values.map(|(name, value)| (name.to_owned(), text(value))).into()
             }))
             .set_expression_attribute_names(Some(names));
         let named = Self {
@@ -378,8 +377,15 @@ impl Notes for DynamoRecords {
 impl RecordList for DynamoRecords {
     /// Reads the whole table: see [`Self::scan`] for the cost.
     async fn tally(&self, since: SystemTime) -> Result<RecordTally> {
-        const NEEDED: &[&str] =
-            &["jobStatus", "Size", "firstTime", "endTime", "proof", notes::NOTE];
+        const NEEDED: &[&str] = &[
+            "jobStatus",
+            "lastTimeProgress",
+            "Size",
+            "firstTime",
+            "endTime",
+            "proof",
+            notes::NOTE,
+        ];
         let mut tally = RecordTally::default();
         let (mut first, mut last) = (None, None);
         let mut pages = std::pin::pin!(self.scan(Some(NEEDED), None));
@@ -408,7 +414,9 @@ impl RecordList for DynamoRecords {
         while records.len() < limit
             && let Some(page) = pages.next().await
         {
-            for item in page?.iter().take(limit - records.len()) {
+            let page = page?;
+            let found = page.iter().filter(|item| item::row(item).status() == status);
+            for item in found.take(limit - records.len()) {
                 records.push(item::record(item)?);
             }
         }

@@ -177,16 +177,19 @@ fn finish(outcome: &Outcome, old: OldUpload) -> Write<'_> {
         Write { assignments: Vec::with_capacity(Column::ALL.len()), conditions: vec![] };
     ended(&mut write, outcome);
     content(&mut write, outcome, old);
+    match (outcome.status, &outcome.lease) {
+        (JobStatus::Done, _) => write.set(Column::Progress, Value::Number(100)),
+        (_, Some(_)) => write.if_absent(Column::Progress, Value::Number(0)),
+        (_, None) => write.set(Column::Progress, Value::Number(0)),
+    }
     match &outcome.lease {
         Some(lease) => {
             write.set(Column::Lease, Value::text(lease));
             write.if_absent(Column::Tries, Value::Number(1));
-            write.if_absent(Column::Progress, Value::Number(0));
             write.demand(is_held_by(lease));
         }
         None => {
             write.add_one(Column::Tries);
-            write.set(Column::Progress, Value::Number(0));
             // An attempt that never saw the object must not take the record from another.
             if outcome.knows() {
                 write.remove(&[Column::Lease]);
@@ -334,13 +337,18 @@ fn etag(etag: &Etag) -> Value<'_> {
     Value::text(etag.as_str())
 }
 
-/// The form of the original's `startTime_f` and `endTime_f`, in UTC.
+/// The form of the original's `startTime_f` and `endTime_f`, C's `asctime`: `Tue Nov 14 22:13:20
+/// 2023`. It is in UTC here; the original uses the machine's time zone.
 fn readable(time: SystemTime) -> Value<'static> {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = i64::try_from(since.as_secs()).ok();
-    let text = time
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .map(|t| format!("{} {:02}:{:02}:{:02}", t.date(), t.hour(), t.minute(), t.second()));
+    let text =
+        time.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()).map(|t| {
+            let (weekday, month) = (t.weekday().to_string(), t.month().to_string());
+            let (hour, minute, second) = t.to_hms();
+            let date = format!("{:.3} {:.3} {:2}", weekday, month, t.day());
+            format!("{date} {hour:02}:{minute:02}:{second:02} {}", t.year())
+        });
     Value::Text(Cow::Owned(text.unwrap_or_default()))
 }
 

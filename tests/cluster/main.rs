@@ -6,6 +6,7 @@
 //! | `door.rs` | a way to S3 that lets some bytes through and then waits |
 //! | `functions.rs`, `function_jobsender.rs` | the functions of Lambda |
 //! | `ledger.rs` | a way to the services that counts what they are asked |
+//! | `original.rs`, `original/` | users of the original: its ini, its table, its messages, its tool |
 //! | `packs.rs` | many small objects in one message: what they cost, and one that fails |
 //! | `migration.rs` | a whole migration by a jobsender and two workers; JobType GET; the packed form |
 //! | `events.rs` | objects that arrive by S3 event, in every form |
@@ -36,6 +37,7 @@ mod leaving;
 mod ledger;
 mod limits;
 mod migration;
+mod original;
 mod packs;
 mod refusals;
 mod report;

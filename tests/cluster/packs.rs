@@ -75,7 +75,7 @@ async fn a_thousand_small_objects_cost_one_request_in_twenty_five() {
         ("Size", "100"),
         ("versionId", "null"),
         ("desKey", "moved/small/0500"),
-        ("lastTimeProgress", "0"),
+        ("lastTimeProgress", "100"),
     ] {
         assert_eq!(record[name], expected, "{name} of {record}");
     }

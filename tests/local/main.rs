@@ -14,6 +14,7 @@ mod help;
 mod limits;
 mod logs;
 mod objects;
+mod original;
 mod origins;
 mod pace;
 mod packs;

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::DynamoRecords;
 use super::item::Item;
-use super::notes::NOTE;
+use super::notes::{FIRST_TIME, NOTE};
 use crate::error::Result;
 use crate::record::{Board, BoardChange, NoteKey};
 
@@ -67,9 +67,13 @@ impl Expressions {
     fn of(change: &BoardChange) -> Self {
         let binary = |text: &[u8]| AttributeValue::B(Blob::new(text));
         // The note's attribute keeps it out of every count of records.
-        let mut names = HashMap::from([("#note".to_owned(), NOTE.to_owned())]);
-        let mut values = HashMap::from([(":note".to_owned(), binary(b"board"))]);
-        let mut update = "SET #note = :note".to_owned();
+        let names = [("#note", NOTE), ("#first", FIRST_TIME)];
+        let mut names = HashMap::from(names.map(|(name, of)| (name.to_owned(), of.to_owned())));
+        let mut values = HashMap::from([
+            (":note".to_owned(), binary(b"board")),
+            (":first".to_owned(), AttributeValue::N("0".to_owned())),
+        ]);
+        let mut update = "SET #note = :note, #first = :first".to_owned();
         for (at, (part, text)) in change.set.iter().enumerate() {
             names.insert(format!("#s{at}"), format!("{PART}{part}"));
             values.insert(format!(":s{at}"), binary(text));

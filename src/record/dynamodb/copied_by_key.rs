@@ -11,8 +11,17 @@ use crate::object::Revision;
 use crate::record::{AttemptEnd, MAX_LOOKED_UP};
 
 /// The attributes read of an item.
-const ATTRIBUTES: [&str; 8] =
-    ["Key", "desBucket", "desKey", "versionId", "sourceEtag", "jobStatus", "endTime", "deleted"];
+const ATTRIBUTES: [&str; 9] = [
+    "Key",
+    "desBucket",
+    "desKey",
+    "versionId",
+    "sourceEtag",
+    "jobStatus",
+    "lastTimeProgress",
+    "endTime",
+    "deleted",
+];
 
 impl DynamoRecords {
     pub(super) async fn copied_from(&self, ids: &[RecordId]) -> Result<Vec<Option<Revision>>> {

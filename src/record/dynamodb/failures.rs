@@ -10,6 +10,12 @@ use super::{DynamoRecords, item};
 use crate::error::Result;
 use crate::record::{JobStatus, RecordId, RecordsPage, Stamp};
 
+/// The filter of a Scan for one status. The original's statuses are sets of strings, which the reader
+/// must look into.
+pub(super) const HAS_STATUS: &str = "#jobStatus = :jobStatus OR attribute_type(#jobStatus, :set)";
+/// DynamoDB's name of the type of sets of strings.
+pub(super) const STRING_SET: &str = "SS";
+
 impl DynamoRecords {
     /// One page of a Scan. It reads about a megabyte of the table and returns the records with
     /// `status`.
@@ -25,9 +31,10 @@ impl DynamoRecords {
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("#jobStatus = :jobStatus")
+            .filter_expression(HAS_STATUS)
             .expression_attribute_names("#jobStatus", "jobStatus")
             .expression_attribute_values(":jobStatus", text(status.as_str()))
+            .expression_attribute_values(":set", text(STRING_SET))
             .set_exclusive_start_key(start);
         let page = scan.send().await.map_err(|e| self.error("Scan", &e))?;
         let read = |found| match item::record(found) {
@@ -38,10 +45,10 @@ impl DynamoRecords {
             }
         };
         let last = page.last_evaluated_key.as_ref();
-        Ok(RecordsPage {
-            next: last.and_then(|key| item::text(key, "Key")).map(str::to_owned),
-            records: page.items.unwrap_or_default().iter().filter_map(read).collect(),
-        })
+        let next = last.and_then(|key| item::text(key, "Key")).map(str::to_owned);
+        let items = page.items.unwrap_or_default();
+        let records = items.iter().filter_map(read).filter(|record| record.status == status);
+        Ok(RecordsPage { next, records: records.collect() })
     }
 
     /// Under the primary key or the alternate one; neither is created.
@@ -65,9 +72,11 @@ impl DynamoRecords {
             .key("Key", AttributeValue::S(key))
             .update_expression("SET #redriven = #endTime ADD #redrives :one")
             .condition_expression(
-                "#desBucket = :desBucket AND #desKey = :desKey AND #jobStatus = :failed \
+                "#desBucket = :desBucket AND #desKey = :desKey \
+                 AND (#jobStatus = :failed OR attribute_type(#jobStatus, :set)) \
                  AND #tryTimes = :tries AND #endTime = :end",
             )
+            .expression_attribute_values(":set", text(STRING_SET))
             .expression_attribute_values(":one", number("1".to_owned()))
             .expression_attribute_values(":failed", text(JobStatus::Failed.as_str()))
             .expression_attribute_values(":tries", number(seen.tries.to_string()))

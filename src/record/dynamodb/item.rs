@@ -1,5 +1,6 @@
 //! A record as an item of the table: the original's attributes and the added ones.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +10,7 @@ use md5::{Digest, Md5};
 use crate::error::{Error, Result};
 use crate::object::{NO_VERSION, ObjectId};
 use crate::record::rules::{Column, Kind, Row, Value};
-use crate::record::{Record, RecordId};
+use crate::record::{JobStatus, Record, RecordId};
 
 /// An error text is cut to this many bytes: an item is billed by the kibibyte.
 const MAX_ERROR: usize = 1024;
@@ -53,6 +54,30 @@ pub(super) fn is_of(item: &Item, id: &RecordId) -> bool {
 /// An attribute of type S.
 pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// The text of a column. The original collects `instanceID`, `startTime_f` and `jobStatus` of all
+/// attempts in sets of strings.
+fn text_of(item: &Item, column: Column) -> Option<Value<'_>> {
+    match item.get(column.name())? {
+        AttributeValue::S(text) => Some(Value::text(text)),
+        AttributeValue::Ss(all) if column == Column::Status => status_of(item, all),
+        AttributeValue::Ss(all) => Some(Value::Text(Cow::Owned(all.join(", ")))),
+        _ => None,
+    }
+}
+
+/// The status that a set of the original says. The set has no order: once `DONE` is in it, the
+/// progress tells whether another attempt has begun since, because a success sets it to 100 and
+/// a beginning sets it to what is already there.
+fn status_of<'a>(item: &Item, all: &'a [String]) -> Option<Value<'a>> {
+    let done = JobStatus::Done.as_str();
+    let progress = number(item, Column::Progress.name()).map(|percent| percent.as_secs());
+    match all.iter().find(|status| *status == done) {
+        Some(done) if progress.is_none_or(|percent| percent == 100) => Some(Value::text(done)),
+        Some(_) => Some(Value::text(JobStatus::Running.as_str())),
+        None => all.first().map(|status| Value::text(status)),
+    }
 }
 
 /// An attribute of type N, never negative here, with up to nine decimals.
@@ -105,7 +130,7 @@ pub(super) fn row(item: &Item) -> Row<'_> {
     for column in Column::ALL {
         let name = column.name();
         *row.slot(column) = match column.kind() {
-            Kind::Text => text(item, name).map(Value::text),
+            Kind::Text => text_of(item, column),
             Kind::Version => text(item, name).map(|version| match version {
                 NO_VERSION => Value::NoVersion,
                 version => Value::text(version),
@@ -153,7 +178,6 @@ pub(super) fn source(key: &str, bucket: Option<&str>, des: &ObjectId) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::JobStatus;
 
     fn id(src: &str, des: &str) -> RecordId {
         RecordId { src: ObjectId::new("src", src), des: ObjectId::new("des", des) }
@@ -212,5 +236,39 @@ mod tests {
         assert_eq!((record.size, record.tries, record.version), (7, 2, None));
         assert_eq!(record.status, JobStatus::Failed);
         assert_eq!(record.start_time, record.first_time);
+    }
+
+    #[test]
+    fn sets_of_the_original_are_read() {
+        for (statuses, progress, expected) in [
+            (&["DONE"][..], Some("100"), JobStatus::Done),
+            (&["DONE"], None, JobStatus::Done),
+            (&["DONE", "ERR"], Some("100"), JobStatus::Done),
+            (&["ERR", "DONE"], Some("100"), JobStatus::Done),
+            // Another attempt has begun since.
+            (&["DONE"], Some("40"), JobStatus::Running),
+            (&["DONE", "ERR"], Some("0"), JobStatus::Running),
+            (&["ERR"], Some("0"), JobStatus::Failed),
+            (&["QUIT", "TIMEOUT"], Some("100"), JobStatus::Failed),
+        ] {
+            let set =
+                |all: &[&str]| AttributeValue::Ss(all.iter().map(ToString::to_string).collect());
+            let mut item: Item = [
+                ("Key", AttributeValue::S("src/k".to_owned())),
+                ("desBucket", AttributeValue::S("des".to_owned())),
+                ("desKey", AttributeValue::S("k".to_owned())),
+                ("endTime", AttributeValue::N("1580000100".to_owned())),
+                ("instanceID", set(&["i-1", "i-2"])),
+                ("startTime_f", set(&["Sun Jan 26 00:53:20 2020"])),
+                ("jobStatus", set(statuses)),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into();
+            let progress = progress.map(|n| AttributeValue::N(n.to_owned()));
+            item.extend(progress.map(|n| ("lastTimeProgress".to_owned(), n)));
+            let record = record(&item).expect("readable");
+            assert_eq!(record.status, expected, "{statuses:?}");
+            assert_eq!(record.instance, "i-1, i-2");
+        }
     }
 }

@@ -16,6 +16,9 @@ use crate::record::NoteKey;
 /// The attribute that holds a note. An item without `jobStatus` is not a record, and one without
 /// `desBucket` is not in the index.
 pub(super) const NOTE: &str = "note";
+/// A number that every note has, 0: the original's tool sorts all items by it and stops at one that
+/// lacks it.
+pub(super) const FIRST_TIME: &str = "firstTime";
 /// Items removed concurrently.
 const AT_ONCE: usize = 10;
 
@@ -30,6 +33,7 @@ impl DynamoRecords {
             .table_name(&self.table)
             .item("Key", value(key))
             .item(NOTE, AttributeValue::B(Blob::new(text)))
+            .item(FIRST_TIME, AttributeValue::N("0".to_owned()))
             .set_condition_expression(condition)
             .set_expression_attribute_names(names);
         match put.send().await {

@@ -77,7 +77,8 @@ columns! {
     EndTimeText = "endTime_f": Text,
     /// How long the latest attempt took.
     Spent = "totalSpentTime": Span,
-    /// Percentage of the bytes that the latest attempt found at the destination.
+    /// Percentage of the bytes that the latest attempt found at the destination; 100 once the
+    /// object is done, which is how the original's tools tell what is still running.
     Progress = "lastTimeProgress": Number,
     /// Why the latest attempt did not succeed.
     LastError = "lastError": Text,

@@ -89,14 +89,14 @@ async fn the_item_has_the_originals_key_and_attributes() {
     assert_eq!(text("instanceID"), "i-1");
     assert_eq!(text("versionId"), "null");
     assert_eq!(text("jobStatus"), "DONE");
-    assert_eq!(text("startTime_f"), "2023-11-14 22:13:20");
-    assert_eq!(text("endTime_f"), "2023-11-14 22:13:29");
+    assert_eq!(text("startTime_f"), "Tue Nov 14 22:13:20 2023");
+    assert_eq!(text("endTime_f"), "Tue Nov 14 22:13:29 2023");
     assert_eq!(number("Size"), "100");
     assert_eq!(number("tryTimes"), "1");
     assert_eq!(number("firstTime"), "1700000000.000000007");
     assert_eq!(number("endTime"), "1700000009.000000007");
     assert_eq!(number("totalSpentTime"), "9");
-    assert_eq!(number("lastTimeProgress"), "0");
+    assert_eq!(number("lastTimeProgress"), "100");
 }
 
 #[tokio::test]

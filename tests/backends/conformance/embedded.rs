@@ -295,7 +295,7 @@ async fn a_table_bears_the_originals_names() {
         || startTime_f || ' ' || endTime_f || ' ' || totalSpentTime || ' ' || tryTimes FROM record
         INDEXED BY \"desBucket-index\" WHERE desBucket = 'des'";
     let row: String = file.query_row(select, [], |row| row.get(0)).unwrap();
-    let times = "2025-06-15 15:06:40 2025-06-15 15:08:10 90.0";
+    let times = "Sun Jun 15 15:06:40 2025 Sun Jun 15 15:08:10 2025 90.0";
     assert_eq!(row, format!("src/a/b des p/a/b DONE {times} 1"));
 }
 

@@ -13,6 +13,7 @@ pub async fn an_end_closes_the_attempt_that_was_begun(store: &dyn RecordStore) {
         status: JobStatus::Done,
         end_time: Some(at(25)),
         spent: Some(Duration::from_secs(15)),
+        progress: 100,
         ..begun("key")
     };
     assert_eq!(load(store, "key").await, expected);
@@ -52,6 +53,7 @@ pub async fn an_end_without_a_start_is_an_attempt_of_its_own(store: &dyn RecordS
         start_time: at(30),
         end_time: Some(at(31)),
         spent: Some(Duration::from_secs(1)),
+        progress: 100,
         last_error: None,
         ..first
     };
