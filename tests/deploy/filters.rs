@@ -1,8 +1,10 @@
 //! The template's metric filters, on the lines that the binary really writes.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
-use crate::stack::template;
+use crate::stack::{SERVERLESS, template, text_of};
 use testkit::local::{BUCKETS, Local, MIB, noise};
 use testkit::process::until;
 
@@ -35,19 +37,41 @@ fn after<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     Some(&rest[..end])
 }
 
+/// The fields of a pattern.
+fn fields(pattern: &str) -> Vec<Field> {
+    let pattern = pattern.trim_start_matches('[').trim_end_matches(']');
+    let fields = pattern.split(", ").map(|field| match field.split_once('=') {
+        _ if field == "..." => Field::Rest,
+        Some((_, word)) => Field::Equal(word.trim_matches('"').to_owned()),
+        None => Field::Named(field.to_owned()),
+    });
+    fields.collect()
+}
+
+/// The filters of the cluster's template, by their own names.
 fn filters() -> Vec<Filter> {
-    let template = template();
+    filters_of(&template(), "own")
+}
+
+/// The filters of a template; `names`: the value of its parameter MetricNames.
+fn filters_of(template: &str, names: &str) -> Vec<Filter> {
+    let metric = |line: &str| match line.split_once("[MetricNames, !Ref MetricNames, ") {
+        Some((_, which)) => {
+            let which = which.split(']').next().unwrap_or_default();
+            let mapping = template.split("\n  MetricNames:\n    own:").nth(1).expect("a mapping");
+            let all = format!("    own:{mapping}");
+            let row = all.lines().find(|row| row.trim_start().starts_with(&format!("{names}: ")));
+            after(row.expect("a row"), which).expect("a name").to_owned()
+        }
+        None => after(line, "MetricName").expect("a name").to_owned(),
+    };
     let mut filters = Vec::new();
     for block in template.split("Type: AWS::Logs::MetricFilter").skip(1) {
         let line = |name: &str| block.lines().find_map(|line| after(line, name)).expect(name);
-        let pattern = line("FilterPattern").trim_start_matches('[').trim_end_matches(']');
-        let fields = pattern.split(", ").map(|field| match field.split_once('=') {
-            _ if field == "..." => Field::Rest,
-            Some((_, word)) => Field::Equal(word.trim_matches('"').to_owned()),
-            None => Field::Named(field.to_owned()),
-        });
-        let (metric, value) = (line("MetricName").to_owned(), line("MetricValue").to_owned());
-        filters.push(Filter { metric, fields: fields.collect(), value });
+        let fields = fields(line("FilterPattern"));
+        let named = block.lines().find(|line| line.contains("MetricName: ")).expect("a name");
+        let (metric, value) = (metric(named), line("MetricValue").to_owned());
+        filters.push(Filter { metric, fields, value });
     }
     filters
 }
@@ -149,6 +173,120 @@ async fn what_moved_is_what_the_filters_add_up() {
             assert_eq!(of(&filters, metric).sum(&worker), moved, "{metric}: {worker}");
         }
         assert_eq!(of(&filters, "Errors").sum(&worker), 0.0, "{worker}");
+    }
+}
+
+/// The filters of docs/coming-from-the-original.md: what its shell loops expand to.
+fn filters_for_users_of_the_original() -> Vec<Filter> {
+    let page = fs::read_to_string("docs/coming-from-the-original.md").expect("the page is there");
+    let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.expect("a block of commands");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Prints what it is given, a line for each argument, in place of the AWS CLI.
+    let (aws, script) = (folder.path().join("aws"), "#!/bin/bash\nprintf '%s\\n' \"$@\"\n");
+    fs::write(&aws, script).expect("written");
+    fs::set_permissions(&aws, Permissions::from_mode(0o755)).expect("executable");
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let mut bash = Command::new("bash");
+    bash.args(["-euc", block]).env("PATH", path).env("LOG_GROUP", "a group");
+    let said = bash.output().expect("bash can be run");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let said = String::from_utf8(said.stdout).expect("UTF-8");
+    let calls = said.split("put-metric-filter\n").skip(1);
+    let filters = calls.map(|call| {
+        let given = |name: &str| {
+            let mut lines = call.lines().skip_while(|line| *line != name);
+            lines.nth(1).unwrap_or_else(|| panic!("no {name} in {call}"))
+        };
+        let makes = given("--metric-transformations");
+        let made = |name: &str| {
+            let each = makes.split(',').find_map(|one| one.strip_prefix(&format!("{name}=")));
+            each.unwrap_or_else(|| panic!("no {name} in {makes}")).to_owned()
+        };
+        assert_eq!(
+            (made("metricNamespace"), made("defaultValue")),
+            ("s3_migrate".into(), "0".into())
+        );
+        Filter {
+            metric: made("metricName"),
+            fields: fields(given("--filter-pattern")),
+            value: made("metricValue"),
+        }
+    });
+    filters.collect()
+}
+
+#[tokio::test]
+async fn the_filters_for_users_of_the_original_count_what_moved() {
+    let filters = filters_for_users_of_the_original();
+    let traffic = ["Downloading-bytes", "Uploading-bytes", "Completed-bytes"];
+    let metrics: Vec<&str> = filters.iter().map(|filter| filter.metric.as_str()).collect();
+    assert_eq!(metrics, [&traffic[..], &["ERROR-Logs", "WARNING-Logs"]].concat());
+    let (worker, moved) = lines_of_a_migration("INFO").await;
+    for metric in traffic {
+        assert_eq!(of(&filters, metric).sum(&worker), moved, "{metric}: {worker}");
+    }
+    for (metric, level) in [("ERROR-Logs", "ERROR "), ("WARNING-Logs", "WARNING ")] {
+        let written = worker.lines().filter(|line| line.starts_with(level)).count();
+        assert_eq!(of(&filters, metric).sum(&worker), written as f64, "{metric}: {worker}");
+    }
+    let wrong = "ERROR 2026-01-31T00:00:00Z [x: it failed";
+    assert_eq!(of(&filters, "ERROR-Logs").sum(wrong), 1.0);
+}
+
+const ORIGINAL: [&str; 5] =
+    ["Downloading-bytes", "Uploading-bytes", "Completed-bytes", "WARNING-Logs", "ERROR-Logs"];
+
+/// With MetricNames=original, the cluster's filters have the original's names.
+#[tokio::test]
+async fn the_originals_names_count_the_same() {
+    let filters = filters_of(&template(), "original");
+    let metrics: Vec<&str> = filters.iter().map(|filter| filter.metric.as_str()).collect();
+    assert_eq!(metrics, [&ORIGINAL[..], &["JobsenderErrors"]].concat());
+    let (worker, moved) = lines_of_a_migration("INFO").await;
+    for metric in &ORIGINAL[..3] {
+        assert_eq!(of(&filters, metric).sum(&worker), moved, "{metric}: {worker}");
+    }
+}
+
+/// A line of a function has the invocation's request between its time and its text.
+#[tokio::test]
+async fn the_functions_filters_count_what_moved() {
+    let filters = filters_of(&text_of(SERVERLESS), "");
+    let metrics: Vec<&str> = filters.iter().map(|filter| filter.metric.as_str()).collect();
+    assert_eq!(metrics, [&ORIGINAL[..], &["MaxMemoryUsed"]].concat());
+    let (worker, moved) = lines_of_a_migration("INFO").await;
+    let lines = worker.lines().map(|line| {
+        let mut words = line.splitn(3, ' ');
+        let (level, time) = (words.next().expect("a level"), words.next().expect("a time"));
+        format!("{level} {time} 8476a536-e9f4-11e8 {}\n", words.next().unwrap_or_default())
+    });
+    let lines: String = lines.collect();
+    for metric in &ORIGINAL[..3] {
+        assert_eq!(of(&filters, metric).sum(&lines), moved, "{metric}: {lines}");
+    }
+    let written = lines.lines().filter(|line| line.starts_with("WARNING ")).count();
+    assert_eq!(of(&filters, "WARNING-Logs").sum(&lines), written as f64, "{lines}");
+    // What Lambda writes itself
+    // (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html>).
+    let report = "REPORT RequestId: 8476a536-e9f4-11e8\tDuration: 15.74 ms\tBilled Duration: 16 ms\t\
+                  Memory Size: 1024 MB\tMax Memory Used: 95 MB\tInit Duration: 80.1 ms";
+    let report = report.replace('\t', " ");
+    assert_eq!(of(&filters, "MaxMemoryUsed").sum(&report), 95.0);
+    assert_eq!(of(&filters, "ERROR-Logs").sum(&report), 0.0);
+}
+
+/// The seed's names of the filters, its namespace, and its default.
+#[test]
+fn the_functions_filters_are_the_seeds() {
+    let template = text_of(SERVERLESS);
+    for name in ["Downloading-bytes", "Uploading-bytes", "Complete-bytes", "WARNING", "ERROR"] {
+        let block = template.split("Type: AWS::Logs::MetricFilter").skip(1);
+        let mut block = block.filter(|b| b.contains(&format!("\n      FilterName: {name}\n")));
+        let block = block.next().unwrap_or_else(|| panic!("no filter {name}"));
+        let made = block.lines().find(|line| line.contains("MetricTransformations")).expect("one");
+        assert_eq!(after(made, "MetricNamespace"), Some("s3_migrate"));
+        assert_eq!(after(made, "DefaultValue"), Some("0"));
     }
 }
 

@@ -11,14 +11,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::roles::statements;
-use crate::stack::{call, template};
+use crate::stack::{AWS_CLI, call, template};
 use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack};
 use testkit::process::{self, Running};
 use testkit::python::python_with;
 use testkit::resources;
 
-/// Pinned: the CLI's own behaviour is no part of this.
-const AWS_CLI: &str = "1.45.11";
 const TO_THE_OTHER: &str = "Ten commands: from the own account to the other (`PUT`)";
 const BACK: &str = "And back: from the other account to the own one (`GET`)";
 const KEY: &str = "ü/a b+c";
@@ -27,31 +25,42 @@ fn guide() -> String {
     fs::read_to_string("docs/deploy.md").expect("the guide is there")
 }
 
-/// The text below a heading.
+/// The text below a heading of the guide.
 fn section(heading: &str) -> String {
-    let guide = guide();
+    section_of(&guide(), heading)
+}
+
+/// The text below a heading.
+pub fn section_of(page: &str, heading: &str) -> String {
     let (_, rest) =
-        guide.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+        page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
     rest.split("\n## ").next().unwrap_or_default().to_owned()
 }
 
 /// The blocks of commands in a text.
-fn blocks(text: &str) -> Vec<String> {
+pub fn blocks(text: &str) -> Vec<String> {
     let blocks = text.split("\n```sh\n").skip(1);
     blocks.map(|block| block.split("\n```").next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The numbered command of a section.
+/// The numbered command of a section of the guide.
 fn command(heading: &str, number: u32) -> String {
-    let section = section(heading);
+    command_of(&section(heading), number)
+}
+
+/// The numbered command of a section.
+pub fn command_of(section: &str, number: u32) -> String {
     let (_, rest) =
         section.split_once(&format!("**{number}.**")).unwrap_or_else(|| panic!("{number}"));
     blocks(rest).first().unwrap_or_else(|| panic!("{number} has no block")).clone()
 }
 
-/// Whether a command has said what the guide shows below it: line by line, `...` standing for anything.
 fn says_as_shown(heading: &str, number: u32, said: &str) {
-    let section = section(heading);
+    says_as_shown_in(&section(heading), number, said);
+}
+
+/// Whether a command has said what is shown below it: line by line, `...` standing for anything.
+pub fn says_as_shown_in(section: &str, number: u32, said: &str) {
     let (_, rest) =
         section.split_once(&format!("**{number}.**")).unwrap_or_else(|| panic!("{number}"));
     let below = rest.split("\n**").next().unwrap_or_default();
@@ -69,15 +78,15 @@ fn says_as_shown(heading: &str, number: u32, said: &str) {
 }
 
 /// A desk at which the guide is followed: its folder has the repository's files that the commands name.
-struct Desk {
-    server: Ministack,
-    folder: TempDir,
+pub struct Desk {
+    pub server: Ministack,
+    pub folder: TempDir,
     values: String,
-    destination: String,
+    pub destination: String,
 }
 
 impl Desk {
-    async fn new(job_type: &str) -> Self {
+    pub async fn new(job_type: &str) -> Self {
         let server = Ministack::start(&[("AUTH", "true")]);
         let (a, b) = (server.sdk_config(ACCOUNT_A), server.sdk_config(ACCOUNT_B));
         let (from, to) = if job_type == "PUT" { (&a, &b) } else { (&b, &a) };
@@ -87,7 +96,9 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name);
         let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        symlink(repository.join("cloudformation"), at("cloudformation")).expect("a link");
+        for name in ["cloudformation", "s3_migration_ignore_list.txt"] {
+            symlink(repository.join(name), at(name)).expect("a link");
+        }
         fs::create_dir(at("dist")).expect("a folder");
         symlink(env!("CARGO_BIN_EXE_s3-migration"), at("dist/s3-migration")).expect("a link");
         for name in ["s3-migration-aarch64.tar.gz", "s3-migration-aarch64.tar.gz.sha256"] {
@@ -109,7 +120,7 @@ impl Desk {
     }
 
     /// Runs commands of the guide in bash, each of which must do.
-    fn run(&self, commands: &str) -> String {
+    pub fn run(&self, commands: &str) -> String {
         let output = self.try_run(commands);
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (said(&output.stdout), said(&output.stderr));
@@ -148,9 +159,16 @@ impl Desk {
 
     /// The program as a machine of the cluster runs it.
     fn machine(&self, command: &str) -> tokio::process::Command {
-        let settings = "aws --profile \"$OWN\" --region \"$REGION\" ssm get-parameter --output text \
-                        --name /s3-migration/s3-migration/settings --query Parameter.Value";
-        let settings = self.run(settings);
+        self.program_of("s3-migration", command)
+    }
+
+    /// The program with the settings of a stack.
+    pub fn program_of(&self, stack: &str, command: &str) -> tokio::process::Command {
+        let settings = format!(
+            "aws --profile \"$OWN\" --region \"$REGION\" ssm get-parameter --output text \
+             --name /s3-migration/{stack}/settings --query Parameter.Value"
+        );
+        let settings = self.run(&settings);
         let mut program = process::program(self.folder.path(), self.folder.path());
         program.envs(self.server.environment(ACCOUNT_A)).arg(command);
         program.envs(settings.lines().filter_map(|line| line.split_once('=')));

@@ -13,7 +13,9 @@
 //! | `packer.rs` | what is in the release and where it is put |
 //! | `download.rs` | what there is to download, installed and run in the roots of `clean.rs` |
 //! | `scaling.rs` | the template's scaling against the one that is played through, and docs/scaling.md |
-//! | `stack.rs` | a stack of the template in ministack |
+//! | `serverless.rs` | the functions' template: its stack, alone and with a cluster, and its NAT instance |
+//! | `serverless_guide.rs` | `docs/serverless.md`: its ten commands, and the cluster next to the functions |
+//! | `stack.rs` | stacks of the templates in ministack |
 //! | `roles.rs` | the roles of a stack: as `check` prints them, enough, and no more than that |
 //! | `template.rs` | the cluster's template, and the program on the stack that it makes |
 
@@ -28,6 +30,8 @@ mod notify;
 mod packer;
 mod roles;
 mod scaling;
+mod serverless;
+mod serverless_guide;
 mod stack;
 mod template;
 mod units;

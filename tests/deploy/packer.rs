@@ -130,8 +130,8 @@ fn the_scripts_are_clean() {
     let shellcheck = python.with_file_name("shellcheck");
     let scripts = ["build-release.sh", "package.sh", "pages.sh", "install.sh"];
     let of_debian = ["debian/postinst", "debian/prerm", "debian/postrm"];
-    for script in scripts.into_iter().chain(of_debian) {
-        let script = format!("packer/{script}");
+    let scripts = scripts.into_iter().chain(of_debian).map(|script| format!("packer/{script}"));
+    for script in scripts.chain(["examples/aws/prove.sh".to_owned()]) {
         let checked =
             Command::new(&shellcheck).arg(&script).output().expect("shellcheck can be run");
         let said = String::from_utf8_lossy(&checked.stdout);

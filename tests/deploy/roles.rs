@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::stack::{create, parameter, physical_id, until_complete};
+use crate::stack::{
+    CLUSTER, SERVERLESS, aws, create_of, package, parameter, physical_id, release, release_of,
+    until_complete,
+};
 use testkit::iam::{self, User, element, query};
 use testkit::ministack::{ACCOUNT_A, ACCOUNT_B, Ministack, unique};
 use testkit::process::{self, Running};
@@ -21,6 +24,7 @@ const KEY: &str = "ü/a b+c";
 
 /// A stack on a server that looks at signatures and policies.
 struct Cluster {
+    template: &'static str,
     server: Ministack,
     stack: String,
     job_type: &'static str,
@@ -35,7 +39,23 @@ struct Cluster {
 impl Cluster {
     /// `further`: parameters of the template.
     async fn new(job_type: &'static str, further: &[(&str, &str)]) -> Self {
+        Self::of(CLUSTER, job_type, further).await
+    }
+
+    async fn of(template: &'static str, job_type: &'static str, further: &[(&str, &str)]) -> Self {
         let server = Ministack::start(&[("AUTH", "true")]);
+        let release = release(&server.sdk_config(ACCOUNT_A)).await;
+        Self::on(server, &release, template, job_type, further).await
+    }
+
+    /// `release`: the bucket with the program.
+    async fn on(
+        server: Ministack,
+        release: &str,
+        template: &'static str,
+        job_type: &'static str,
+        further: &[(&str, &str)],
+    ) -> Self {
         let (a, b) = (server.sdk_config(ACCOUNT_A), server.sdk_config(ACCOUNT_B));
         let (from, to) = if job_type == "PUT" { (&a, &b) } else { (&b, &a) };
         let (source, destination) = (resources::bucket(from).await, resources::bucket(to).await);
@@ -52,14 +72,15 @@ impl Cluster {
             ("BucketArns", &arns),
             ("BucketList", &pairs),
             ("CredentialsParameter", &keys),
-            ("ReleaseBucket", "releases"),
+            ("ReleaseBucket", release),
         ];
-        let (answer, stack) = create(&server, &a, &[&given[..], further].concat()).await;
+        let given = [&given[..], further].concat();
+        let (answer, stack) = create_of(template, &server, &a, &given).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         until_complete(&server, &stack).await;
         let settings = parameter(&a, &format!("/s3-migration/{stack}/settings")).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { server, stack, job_type, source, destination, settings, other, folder }
+        Self { template, server, stack, job_type, source, destination, settings, other, folder }
     }
 
     /// A client of the account that has the source, and one of that which has the destination.
@@ -74,8 +95,11 @@ impl Cluster {
         let mut program = process::program(self.folder.path(), self.folder.path());
         program.envs(self.server.environment(key)).env("AWS_SECRET_ACCESS_KEY", secret);
         program.envs(self.settings.lines().filter_map(|line| line.split_once('=')));
-        program.env("AutoScalingGroup", format!("{}-workers", self.stack));
-        program.env("LifecycleHook", "drain").args(arguments);
+        if self.template == CLUSTER {
+            program.env("AutoScalingGroup", format!("{}-workers", self.stack));
+            program.env("LifecycleHook", "drain");
+        }
+        program.args(arguments);
         program
     }
 
@@ -103,7 +127,8 @@ impl Cluster {
     fn machine(&self, role: &str, policy: &str) -> User {
         let user = iam::user(&self.server, ACCOUNT_A);
         let mut document = self.policy(role, policy);
-        let plumbing = self.policy(role, "instance");
+        let plumbing = if self.template == CLUSTER { "instance" } else { "function" };
+        let plumbing = self.policy(role, plumbing);
         let plumbing = plumbing["Statement"].as_array().expect("a list").clone();
         document["Statement"].as_array_mut().expect("a list").extend(plumbing);
         iam::allow(&self.server, ACCOUNT_A, &user, &document);
@@ -167,8 +192,8 @@ async fn a_role_of_the_other_account_takes_the_place_of_the_stored_key() {
     }
 }
 
-async fn works_by_its_roles_alone(job_type: &'static str) {
-    let cluster = Cluster::new(job_type, &[("Versions", "integrity")]).await;
+async fn works_by_its_roles_alone(template: &'static str, job_type: &'static str) {
+    let cluster = Cluster::of(template, job_type, &[("Versions", "integrity")]).await;
     let printed = cluster.printed().await;
     iam::allow(&cluster.server, ACCOUNT_B, &cluster.other, &printed["user"]);
     let [source, destination] = cluster.sides();
@@ -266,11 +291,72 @@ async fn nothing_else(cluster: &Cluster, machines: &[(&User, &[&str])]) {
 /// Promise 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_cluster_works_by_its_roles_alone_and_they_allow_nothing_else() {
-    works_by_its_roles_alone("PUT").await;
+    works_by_its_roles_alone(CLUSTER, "PUT").await;
 }
 
 /// Promise 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_cluster_works_by_its_roles_alone_and_they_allow_nothing_else() {
-    works_by_its_roles_alone("GET").await;
+    works_by_its_roles_alone(CLUSTER, "GET").await;
+}
+
+/// Promise 10.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_functions_roles_have_the_policies_that_check_prints() {
+    let role = format!("arn:aws:iam::{ACCOUNT_B}:role/migration");
+    let further = [("RoleArn", role.as_str()), ("ExternalId", "agreed")];
+    for (job_type, given) in [
+        ("PUT", &[("Versions", "off")][..]),
+        ("PUT", &[("Versions", "consistency")]),
+        ("GET", &[("Versions", "integrity")]),
+        ("PUT", &further),
+        ("GET", &further),
+    ] {
+        let stack = Cluster::of(SERVERLESS, job_type, given).await;
+        let printed = stack.printed().await;
+        for (role, policy) in [("WorkerRole", "worker"), ("JobsenderRole", "jobsender")] {
+            let made = statements(&stack.policy(role, policy));
+            assert_eq!(made, statements(&printed[policy]), "{job_type} {given:?} {policy}");
+        }
+    }
+}
+
+/// ministack starts the package's `bootstrap` itself, with the function's environment and its role's
+/// credentials, and calls it from the queue: a whole migration by the stack alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stack_migrates_by_its_own_functions_and_their_roles() {
+    let server = Ministack::start(&[("AUTH", "true"), ("FUNCTIONS", "true")]);
+    let release = release_of(&server.sdk_config(ACCOUNT_A), package()).await;
+    let stack = Cluster::on(server, &release, SERVERLESS, "PUT", &[]).await;
+    iam::allow(&stack.server, ACCOUNT_B, &stack.other, &stack.printed().await["user"]);
+    let [source, destination] = stack.sides();
+    let objects = [(KEY, 100), ("large", 6 << 20), ("empty", 0)];
+    for (key, size) in objects {
+        let put = source.put_object().bucket(&stack.source).key(key);
+        put.body(vec![7; size].into()).send().await.expect("PutObject");
+    }
+    let jobsender = physical_id(&stack.server, &stack.stack, "Jobsender");
+    let answer = stack.folder.path().join("answer").display().to_string();
+    let invoked = aws(
+        &stack.server,
+        &["lambda", "invoke", "--function-name", &jobsender, "--payload", "{}", &answer],
+    );
+    let answer: Value = serde_json::from_slice(&std::fs::read(answer).expect("an answer"))
+        .unwrap_or_else(|e| panic!("{e}: {invoked}"));
+    assert_eq!(answer["state"], "compared", "{invoked} {answer}");
+    for (key, size) in objects {
+        let key = format!("moved/{key}");
+        process::until(&format!("{key} has arrived"), async || {
+            let head = destination.head_object().bucket(&stack.destination).key(&key).send().await;
+            head.is_ok_and(|head| head.content_length() == Some(size as i64))
+        })
+        .await;
+    }
+}
+
+/// Promise 10.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_functions_roles_are_enough_and_allow_nothing_else() {
+    works_by_its_roles_alone(SERVERLESS, "PUT").await;
+    works_by_its_roles_alone(SERVERLESS, "GET").await;
 }

@@ -125,6 +125,14 @@ def further(method, path, headers, body, query):
 iam_actions.s3_additional_checks = further
 from ministack.core import iam_evaluator
 iam_evaluator.EvalContext.secure_transport = property(lambda self: True, lambda self, plain: None)
+if os.environ.get('FUNCTIONS') == 'true':
+    at = os.environ['BIND_HOST'] + ':' + os.environ['GATEWAY_PORT']
+    os.environ['AWS_ENDPOINT_URL'] = 'http://' + at
+    plain_source = provisioners._lambda_esm_create
+    def source(name, props, stack):
+        scaling = {key: int(value) for key, value in props.get('ScalingConfig', {}).items()}
+        return plain_source(name, {**props, 'ScalingConfig': scaling}, stack)
+    provisioners._RESOURCE_HANDLERS['AWS::Lambda::EventSourceMapping']['create'] = source
 main()
 ";
 
