@@ -44,6 +44,9 @@ pub struct Region {
     pub sqs: Sqs,
     /// Amazon DynamoDB, on demand.
     pub dynamodb: DynamoDb,
+    /// Machines, functions and what is around them, each price under a name that tells its unit; no
+    /// estimate uses them, docs/which.md does.
+    pub compute: BTreeMap<String, f64>,
 }
 
 /// The format of the file.
@@ -65,6 +68,8 @@ struct FileRegion {
     transfer: Transfer,
     sqs: Sqs,
     dynamodb: DynamoDb,
+    #[serde(default)]
+    compute: BTreeMap<String, f64>,
 }
 
 /// Prices of requests for objects of one storage class.
@@ -169,8 +174,8 @@ impl File {
             );
             match region.s3.get(STANDARD).copied() {
                 Some(standard) => {
-                    let FileRegion { s3, transfer, sqs, dynamodb } = region;
-                    let region = Region { standard, s3, transfer, sqs, dynamodb };
+                    let FileRegion { s3, transfer, sqs, dynamodb, compute } = region;
+                    let region = Region { standard, s3, transfer, sqs, dynamodb, compute };
                     regions.insert(code, region);
                 }
                 None => problems.push(format!("{code}.s3 has no class {STANDARD}")),
@@ -254,7 +259,9 @@ impl FileRegion {
             ("dynamodb.write_per_million", self.dynamodb.write_per_million),
             ("dynamodb.read_per_million", self.dynamodb.read_per_million),
         ];
-        classes.chain(others.map(|(name, figure)| (name.to_owned(), figure)))
+        let compute =
+            self.compute.iter().map(|(name, figure)| (format!("compute.{name}"), *figure));
+        classes.chain(others.map(|(name, figure)| (name.to_owned(), figure))).chain(compute)
     }
 }
 

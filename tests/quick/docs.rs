@@ -210,8 +210,8 @@ fn every_key_that_the_documents_name_exists() {
         .filter_map(|line| line.split('=').next())
         .map(str::trim)
         .collect();
-    let template = read("cloudformation/cluster.yaml");
-    let is_parameter = |name: &str| template.contains(&format!("\n  {name}:\n"));
+    let templates = read("cloudformation/cluster.yaml") + &read("cloudformation/serverless.yaml");
+    let is_parameter = |name: &str| templates.contains(&format!("\n  {name}:\n"));
     // Of all that stands between backquotes, only this much is known to be a key by its looks.
     let word = |name: &str| !name.contains(char::is_whitespace);
     let like_a_key =

@@ -5,6 +5,7 @@
 //! | `architecture.rs` | no cycle of rooms, files that call themselves pure, which crates a room may name |
 //! | `config.rs` | the configuration and the shipped ini |
 //! | `docs.rs` | the documents against the sources and the binary |
+//! | `evidence.rs` | the tests that documents name for their statements exist |
 //! | `listing_endpoint.rs` | the benchmark's listings against a plain sorted model |
 //! | `page.rs` | the files of the page: nothing from elsewhere, the vendored library unchanged |
 //! | `properties.rs` | the pure decisions and every parser, for generated input |
@@ -13,6 +14,7 @@
 mod architecture;
 mod config;
 mod docs;
+mod evidence;
 mod listing_endpoint;
 mod page;
 mod properties;
