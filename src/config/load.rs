@@ -58,9 +58,21 @@ impl Config {
         K: Into<OsString>,
         V: Into<OsString>,
     {
+        Self::load_in_package(&DEFAULT_FILES.map(Path::new), env)
+    }
+
+    /// The same, with the first of these files.
+    pub(super) fn load_in_package<K, V>(
+        files: &[&Path],
+        env: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(Self, Vec<String>)>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
         let mut problems = Problems::default();
         let environment = function::read(env, &mut problems);
-        let ini = first_ini(&DEFAULT_FILES.map(Path::new), false, &mut problems)?;
+        let ini = first_ini(files, false, &mut problems)?;
         let mut found = vec![environment.below];
         found.extend(ini.layer);
         found.push(environment.layer);
