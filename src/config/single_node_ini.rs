@@ -32,7 +32,7 @@ pub(super) fn answer(name: &str, text: &str) -> Option<String> {
     let says = match ini.get(basic, "JobType").to_ascii_uppercase().as_str() {
         _ if ini.has(basic, "DesDir") => ini.download(),
         "LOCAL_TO_S3" => ini.upload(),
-        "ALIOSS_TO_S3" => ini.from_oss(),
+        "ALIOSS_TO_S3" => ini.oss_source(),
         _ => ini.between_stores(),
     };
     Some(format!("{name} is a configuration of the original's single-node version; {says}"))
@@ -79,7 +79,7 @@ impl Ini {
         format!("this command replaces it:\n  {}", self.run(bucket, source))
     }
 
-    fn from_oss(&self) -> String {
+    fn oss_source(&self) -> String {
         let section = "ALIOSS_TO_S3";
         let host = self.get(section, "ali_endpoint");
         let url = match host.contains("://") {
