@@ -23,7 +23,8 @@ async fn its_ini_is_found_by_its_own_name_and_serves_the_embedded_queue_too() {
     local.embedded();
     local.run(&["jobsender"]).await.with_status(0);
     let worker = local.spawn(&["worker"]);
-    testkit::process::until("it arrives", async || local.destination.keys().await.len() == 3).await;
+    let both = ["by a job", "k"];
+    testkit::process::until("it arrives", async || local.destination.keys().await == both).await;
     worker.signal("TERM");
     worker.ended().await.with_status(0);
     // What is wrong in it is told of it, by its name and line.
@@ -32,7 +33,8 @@ async fn its_ini_is_found_by_its_own_name_and_serves_the_embedded_queue_too() {
         &CLUSTER.replace("MaxThread = 20", "MaxThread = x"),
     );
     let said = local.run(&["run", ALL[0], ALL[1]]).await.with_status(2);
-    said.says(&["s3_migration_cluster_config.ini:37: [Mode] MaxThread = x"]);
+    let place = "s3_migration_cluster_config.ini:39: [Mode] MaxThread = x; allowed: a whole number";
+    assert!(said.stderr.contains(place), "{}", said.all());
     // Ours comes first.
     local.write("s3_migration_config.ini", "");
     local.run(&["run", ALL[0], ALL[1]]).await.with_status(0);
@@ -103,7 +105,8 @@ async fn the_answered_command_migrates() {
         bash.env(name, value.expect("a value"));
     }
     let folder = binary().parent().map(Path::to_owned).expect("a folder");
-    bash.env("PATH", folder);
+    let path = std::env::var("PATH").expect("a path, on which bash is");
+    bash.env("PATH", format!("{}:{path}", folder.display()));
     Running::start(bash).ended().await.with_status(0);
     assert_eq!(local.destination.keys().await, ["in/a b", "in/large"], "the keys stay whole");
 }
