@@ -36,7 +36,7 @@ const KEEPER: &str = "exec 3<&0; \"$@\" </dev/null 3<&- & child=$!; \
 pub struct Daemon {
     keeper: Child,
     pub address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for Daemon {
@@ -47,6 +47,11 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// Starts what `command` makes of a free address and an empty folder, and waits until something listens.
     pub fn start(
         name: &str,
@@ -88,7 +93,7 @@ impl Daemon {
             .stderr(errors)
             .spawn()
             .map_err(|error| error.to_string())?;
-        let mut daemon = Self { keeper, address, _folder: folder };
+        let mut daemon = Self { keeper, address, folder };
         let started = Instant::now();
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             let ended = daemon.keeper.try_wait().map_err(|error| error.to_string())?;
