@@ -114,7 +114,7 @@ mod tests {
     use crate::object::MIB;
 
     fn load(variables: &[(&str, &str)]) -> crate::error::Result<(Config, Vec<String>)> {
-        // The shipped ini lies where the tests run.
+        // The tests run in the folder of the shipped ini.
         Config::load_in_package(&[], variables.iter().copied())
     }
 

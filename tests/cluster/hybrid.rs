@@ -1,7 +1,6 @@
 //! Functions and cluster workers drain one queue together, while functions die.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::json;
 use testkit::lambda::{Function, Invoked, LONGEST};
@@ -16,7 +15,7 @@ const LARGE: u64 = 6;
 const FUNCTIONS: usize = 6;
 /// The call by which a function takes a lease.
 const LEASE: &str = "ChangeMessageVisibility";
-/// Every so many invocations a function is struck down at a moment of chance.
+/// One in this many invocations is killed, after a random number of its calls.
 const STRUCK: u64 = 5;
 
 async fn fill(stage: &Stage) {
@@ -53,7 +52,6 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
     while stage.depth().await != (0, 0) {
         let messages = stage.poll(3).await;
         if messages.is_empty() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
         invocations.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +65,9 @@ async fn drain(stage: &Stage, seed: u64, invocations: &AtomicUsize) {
         let leases = taken(&queue.seen()) + messages.len();
         let struck = async {
             queue.until("its leases", |seen| taken(seen) >= leases).await;
-            tokio::time::sleep(Duration::from_millis((random >> 40) % 400)).await;
+            // At once, or when so many more calls have been made: each ends a message.
+            let calls = queue.seen().len() + (random >> 40) as usize % 3;
+            queue.until("further calls", |seen| seen.len() >= calls).await;
         };
         let invoked = tokio::select! {
             invoked = stage.bring(&running, &messages, LONGEST) => invoked,

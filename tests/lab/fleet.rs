@@ -1,4 +1,4 @@
-//! A fleet's rehearsal: six workers in the middle of their work, two of which are killed and two asked
+//! A fleet's rehearsal: six workers in the middle of their work, two are killed and two asked
 //! to go by their metadata services; three new ones come.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,7 +13,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }
 
-/// Every `FILE.rs::NAME` in the text, of which there must be some.
+/// Every `FILE.rs::NAME` in the text. Fails if there is none.
 fn named_tests(text: &str) -> Vec<(String, String)> {
     let named = Regex::new(r"`([a-z_0-9/-]+\.rs)::([a-z_0-9]+)`").expect("a pattern");
     named.captures_iter(text).map(|found| (found[1].to_owned(), found[2].to_owned())).collect()

@@ -288,6 +288,7 @@ impl Stage {
         let client = aws_sdk_sqs::Client::new(&self.a);
         let receive = client.receive_message().queue_url(&self.queues.url);
         let receive = receive.max_number_of_messages(most).visibility_timeout(900);
+        let receive = receive.wait_time_seconds(1);
         let receive = receive
             .message_system_attribute_names(aws_sdk_sqs::types::MessageSystemAttributeName::All);
         let answer = receive.send().await.expect("ReceiveMessage");

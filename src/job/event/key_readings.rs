@@ -1,4 +1,4 @@
-//! How an event's key is to be read: encoded or literal, as stores differ.
+//! Whether an event's key is encoded or literal: stores differ.
 //!
 //! Pure: texts in, texts out.
 
